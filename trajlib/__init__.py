@@ -1,0 +1,1 @@
+"""Predict aircraft trajectories from an archive too large for memory."""

@@ -1,0 +1,96 @@
+"""Distances and directions on the WGS 84 ellipsoid, and where airports are."""
+
+from functools import cache
+from typing import NamedTuple
+
+import airportsdata
+import numpy as np
+from numpy.typing import ArrayLike
+from pyproj import Geod
+
+__all__ = ["NAUTICAL_MILE", "Airport", "along_cross_track", "distance", "find_airport", "track"]
+
+NAUTICAL_MILE = 1852.0  # m, by definition
+_GEOD = Geod(ellps="WGS84")
+
+
+class Airport(NamedTuple):
+    """An airport: code as asked, name, position [deg], elevation [ft] and time zone (IANA)."""
+
+    code: str
+    name: str
+    latitude: float
+    longitude: float
+    elevation: float
+    timezone: str
+
+
+@cache
+def find_airport(code: str) -> Airport:
+    """Return the airport of an ICAO (four letters) or IATA (three letters) code.
+
+    Raises
+    ------
+    ValueError
+        When no airport has the code.
+
+    >>> find_airport("LEMD").timezone
+    'Europe/Madrid'
+    >>> find_airport("SFO").code
+    'SFO'
+    """
+    found = _airports("ICAO" if len(code) == 4 else "IATA").get(code)
+    if found is None:
+        raise ValueError(
+            f"no airport has the code {code!r} (expected ICAO or IATA, as LEMD or MAD)"
+        )
+    return Airport(code, found["name"], found["lat"], found["lon"], found["elevation"], found["tz"])
+
+
+@cache
+def _airports(code: str) -> dict:
+    return airportsdata.load(code)
+
+
+def distance(lat: ArrayLike, lon: ArrayLike, lat2: ArrayLike, lon2: ArrayLike) -> np.ndarray:
+    """Return the length of the geodesic between positions [deg], in NM.
+
+    The four arrays broadcast against each other. Source: Karney (2013), through pyproj.
+
+    >>> float(distance(0, 0, 0, 1).round(3))
+    60.108
+    """
+    return _inverse(lat, lon, lat2, lon2)[1]
+
+
+def track(lat: ArrayLike, lon: ArrayLike, lat2: ArrayLike, lon2: ArrayLike) -> np.ndarray:
+    """Return the azimuth [deg, 0 to 360] of the geodesic from the first position to the second.
+
+    >>> float(track(0, 0, 0, 1))
+    90.0
+    """
+    return _inverse(lat, lon, lat2, lon2)[0] % 360
+
+
+def along_cross_track(
+    lat: ArrayLike, lon: ArrayLike, lat_ref: ArrayLike, lon_ref: ArrayLike, track_ref: ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return offsets [NM] of positions from reference positions, along and across a course.
+
+    Along is positive ahead on the course ``track_ref`` [deg], cross positive to its right.
+
+    >>> along, cross = along_cross_track(0, 1, 0, 0, 90)
+    >>> float(along.round(3)), abs(float(cross.round(3)))
+    (60.108, 0.0)
+    """
+    azimuth, length = _inverse(lat_ref, lon_ref, lat, lon)
+    angle = np.radians(azimuth - np.asarray(track_ref, dtype=float))
+    return length * np.cos(angle), length * np.sin(angle)
+
+
+def _inverse(lat, lon, lat2, lon2) -> tuple[np.ndarray, np.ndarray]:
+    lat, lon, lat2, lon2 = np.broadcast_arrays(
+        *(np.asarray(a, float) for a in (lat, lon, lat2, lon2))
+    )
+    azimuth, _, metres = _GEOD.inv(lon, lat, lon2, lat2)
+    return np.asarray(azimuth), np.asarray(metres) / NAUTICAL_MILE
