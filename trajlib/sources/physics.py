@@ -1,0 +1,199 @@
+"""The physics that the sources share: atmosphere, airspeeds, and OpenAP's performance."""
+
+import warnings
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from openap import Drag, FuelFlow, Thrust, aero
+from openap import mass as openap_mass
+
+from trajlib.geodesy import distance
+
+__all__ = ["add_airspeeds", "add_atmosphere", "add_performance", "aircraft_models", "standard"]
+
+warnings.filterwarnings("ignore", ".*using synonym", UserWarning)  # OpenAP tells of each one
+
+
+class Models(NamedTuple):
+    """OpenAP's models of one aircraft type, and its wing area [m²]."""
+
+    thrust: Thrust
+    drag: Drag
+    fuel: FuelFlow
+    wing_area: float
+
+
+@cache
+def aircraft_models(aircraft_type: str) -> Models | None:
+    """Return OpenAP's models of an ICAO type, of its nearest synonym, or None where it has none.
+
+    >>> aircraft_models("A320").wing_area
+    124
+    >>> aircraft_models("C172") is None
+    True
+    """
+    try:
+        thrust = Thrust(aircraft_type, use_synonym=True)
+        drag = Drag(aircraft_type, use_synonym=True)
+        fuel = FuelFlow(aircraft_type, use_synonym=True)
+    except ValueError:  # what OpenAP raises for a type it does not know
+        return None
+    return Models(thrust, drag, fuel, drag.aircraft["wing"]["area"])
+
+
+def standard(altitude: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return temperature [K], pressure [Pa] and density [kg/m³] of the standard atmosphere.
+
+    ``altitude`` is pressure altitude [ft], of any shape. Source: ICAO Doc 7488, through OpenAP.
+
+    >>> [float(f"{value:.5g}") for value in standard(35000)]
+    [218.81, 23842.0, 0.37959]
+    """
+    pressure, density, temperature = aero.atmos(np.asarray(altitude, float) * aero.ft)
+    return temperature, pressure, density
+
+
+def add_atmosphere(df: pd.DataFrame) -> pd.DataFrame:
+    """Return the flight with ``temperature``, ``pressure`` and ``density`` at its altitude.
+
+    They are the standard atmosphere's, plus ``temperature_departure`` [K] where the flight has
+    one: pressure altitude fixes the pressure, whatever the day's temperature.
+
+    >>> flight = pd.DataFrame({"altitude": [0.0], "temperature_departure": [10.0]})
+    >>> add_atmosphere(flight).round(3).loc[0, ["temperature", "density"]].tolist()
+    [298.15, 1.184]
+    """
+    temperature, pressure, _ = standard(df["altitude"])
+    temperature = temperature + df.get("temperature_departure", 0.0)
+    density = pressure / (aero.R * temperature)
+    return df.assign(temperature=temperature, pressure=pressure, density=density)
+
+
+def add_airspeeds(df: pd.DataFrame) -> pd.DataFrame:
+    """Return the flight with ``mach``, ``calibrated_airspeed`` and ``dynamic_pressure``.
+
+    They follow from ``true_airspeed``, ``temperature``, ``density`` and ``altitude``. Calibrated
+    airspeed depends on Mach number and pressure alone, hence not on the day's temperature.
+    """
+    speed = df["true_airspeed"] * aero.kts
+    mach = speed / np.sqrt(aero.gamma * aero.R * df["temperature"])
+    calibrated = aero.mach2cas(mach, df["altitude"] * aero.ft) / aero.kts
+    return df.assign(
+        mach=mach,
+        calibrated_airspeed=calibrated,
+        dynamic_pressure=df["density"] * speed**2 / 2,
+    )
+
+
+def add_performance(
+    df: pd.DataFrame, aircraft_type: str, *, mass_initial: float | None = None
+) -> pd.DataFrame:
+    """Return the flight with what OpenAP estimates of its forces, fuel and mass.
+
+    Parameters
+    ----------
+    df
+        One flight: ``timestamp``, ``altitude``, ``vertical_rate``, and ``true_airspeed`` or,
+        where there is none, ``groundspeed`` as its stand-in. ``roll`` and ``temperature`` count
+        where they are there.
+    aircraft_type
+        ICAO type designator; one that OpenAP knows neither by itself nor by a synonym adds
+        nothing.
+    mass_initial
+        Mass at the first sample [kg]; OpenAP's estimate for the distance between the first and
+        the last sample by default.
+
+    Returns
+    -------
+    DataFrame
+        With ``thrust drag fuel_flow fuel mass``, and with true airspeed also
+        ``lift lift_coefficient drag_coefficient``. Thrust is what the motion needs, within idle
+        and maximum climb thrust. Source: Sun, Hoekstra and Ellerbroek (2020), OpenAP.
+    """
+    models = aircraft_models(aircraft_type)
+    if models is None:
+        return df
+    if mass_initial is None:
+        mass_initial = _typical_mass(df, aircraft_type)
+    motion = _motion(df)
+    mass = np.full(len(df), mass_initial)
+    for _ in range(3):  # each pass multiplies the error by the share of fuel in the mass, 3 %
+        forces = _forces(models, motion, mass)
+        fuel = _integrate(forces["fuel_flow"], motion["seconds"])
+        mass = mass_initial - fuel
+    df = df.assign(**{name: forces[name] for name in ("thrust", "drag", "fuel_flow")})
+    df = df.assign(fuel=fuel, mass=mass)
+    if "true_airspeed" not in df:
+        return df
+    return df.assign(**{name: forces[name] for name in forces if name not in df})
+
+
+def _motion(df: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return the motion in SI units, its speeds also as they would be on a standard day.
+
+    OpenAP's own temperature shift moves the pressure too. The same Mach number at the same
+    pressure altitude has the same dynamic pressure on any day, so it is given the speeds [kt,
+    ft/min] of the standard day.
+    """
+    altitude = df["altitude"].to_numpy(float)
+    speed = df.get("true_airspeed", df.get("groundspeed")).to_numpy(float) * aero.kts
+    temperature = standard(altitude)[0]
+    ratio = df.get("temperature", temperature) / temperature
+    climb = df["vertical_rate"].to_numpy(float) * aero.fpm * np.asarray(ratio)
+    seconds = (df["timestamp"] - df["timestamp"].iloc[0]).dt.total_seconds().to_numpy()
+    return {
+        "seconds": seconds,
+        "altitude": altitude,
+        "acceleration": np.gradient(speed, seconds),
+        "climb_angle": np.arctan2(climb, speed),
+        "load_factor": 1 / np.cos(np.radians(np.asarray(df.get("roll", 0.0)))),
+        "airspeed": speed / np.sqrt(np.asarray(ratio)) / aero.kts,
+        "climb": climb / np.sqrt(np.asarray(ratio)) / aero.fpm,
+    }
+
+
+def _forces(
+    models: Models, motion: dict[str, np.ndarray], mass: np.ndarray
+) -> dict[str, np.ndarray]:
+    altitude, airspeed, climb = motion["altitude"], motion["airspeed"], motion["climb"]
+    angle = motion["climb_angle"]
+    lift = mass * aero.g0 * np.cos(angle) * motion["load_factor"]
+    push = standard(altitude)[2] * (airspeed * aero.kts) ** 2 / 2 * models.wing_area
+    drag = _drag(models, motion, mass * motion["load_factor"], lift / push)
+    needed = drag + mass * (aero.g0 * np.sin(angle) + motion["acceleration"])
+    idle = models.thrust.descent_idle(airspeed, altitude)
+    full = np.maximum(models.thrust.climb(airspeed, altitude, climb), idle)
+    thrust = np.clip(needed, idle, full)
+    return {
+        "thrust": thrust,
+        "drag": drag,
+        "fuel_flow": models.fuel.at_thrust(thrust),
+        "lift": lift,
+        "lift_coefficient": lift / push,
+        "drag_coefficient": drag / push,
+    }
+
+
+def _drag(
+    models: Models, motion: dict[str, np.ndarray], mass: np.ndarray, lift_coefficient: np.ndarray
+) -> np.ndarray:
+    """Return drag [N], with flaps where the wing alone could not lift, and gear to land."""
+    state = mass, motion["airspeed"], motion["altitude"]
+    flaps = np.interp(lift_coefficient, [0.75, 1.5], [0.0, 30.0])
+    slowed = models.drag.nonclean(*state, flap_angle=flaps, vs=motion["climb"])
+    landing = models.drag.nonclean(*state, flap_angle=flaps, vs=motion["climb"], landing_gear=True)
+    return np.where((flaps > 15) & (motion["climb"] < 0), landing, slowed)
+
+
+def _integrate(rate: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    steps = (rate[1:] + rate[:-1]) / 2 * np.diff(seconds)
+    return np.concatenate([[0.0], np.cumsum(steps)])
+
+
+def _typical_mass(df: pd.DataFrame, aircraft_type: str) -> float:
+    first, last = df.iloc[0], df.iloc[-1]
+    length = distance(first["latitude"], first["longitude"], last["latitude"], last["longitude"])
+    return float(openap_mass.from_range(aircraft_type, float(length), use_synonym=True))
