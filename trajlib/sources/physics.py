@@ -50,7 +50,7 @@ def standard(altitude: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     ``altitude`` is pressure altitude [ft], of any shape. Source: ICAO Doc 7488, through OpenAP.
 
     >>> [float(f"{value:.5g}") for value in standard(35000)]
-    [218.81, 23842.0, 0.37959]
+    [218.81, 23836.0, 0.3795]
     """
     pressure, density, temperature = aero.atmos(np.asarray(altitude, float) * aero.ft)
     return temperature, pressure, density
