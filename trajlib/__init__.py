@@ -1,1 +1,19 @@
-"""Predict aircraft trajectories from an archive too large for memory."""
+"""Predict aircraft trajectories from an archive too large for memory, too confidential for a cloud.
+
+Write a function of one flight; `map_flights` runs it over all of them.
+"""
+
+from trajlib.archive import read_flight
+from trajlib.cluster import connect
+from trajlib.flights import map_flights, reduce_flights, store_flights
+from trajlib.index import build_index, select_flights
+
+__all__ = [
+    "build_index",
+    "connect",
+    "map_flights",
+    "read_flight",
+    "reduce_flights",
+    "select_flights",
+    "store_flights",
+]

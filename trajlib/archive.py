@@ -1,11 +1,16 @@
 """An archive of flight CSVs: its files, and one flight read or written."""
 
 import gzip
+import os
 import tomllib
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from csv import reader
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import mkstemp
 
 import numpy as np
 import pandas as pd
@@ -14,9 +19,11 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from trajlib.geodesy import distance
-from trajlib.schema import COLUMNS, NUMERIC, REQUIRED
+from trajlib.schema import COLUMNS, IDENTITY, NUMERIC, REQUIRED
 
 __all__ = ["Dialect", "FlightError", "read_dialect", "read_flight", "write_flight"]
+
+_HEAD, _TAIL = 4096, 1024  # bytes that hold a header and a line, and a last line
 
 
 class FlightError(ValueError):
@@ -91,6 +98,46 @@ def write_flight(df: pd.DataFrame, path: str | Path) -> None:
         csv.write_csv(table, path, csv.WriteOptions(quoting_style="needed"))
 
 
+def read_ends(path: str, size: int) -> tuple:
+    """Return what the first bytes and the last ones of a CSV tell, as texts or None.
+
+    The identity columns, ``timestamp`` first and last, latitude and longitude first, the same
+    last, and what is wrong with the file.
+    """
+    try:
+        head, tail = _read_head_tail(path, size)
+        header, first, last = _end_lines(head, tail)
+        count, identity, sample = _find_columns(header)
+        first, last = _split(first), _split(last)
+        if len(first) != count or len(last) != count:
+            which = "first" if len(first) != count else "last"
+            raise FlightError(f"the {which} line is cut, or has more fields than the header")
+    except FlightError as error:
+        return (None,) * 12 + (str(error),)
+    time, lat, lon = sample
+    texts = (first[at] or None if at is not None else None for at in identity)
+    return (*texts, first[time], last[time], first[lat], first[lon], last[lat], last[lon], None)
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path to write to; its file takes the name ``path`` once it is whole.
+
+    The file is readable by its owner alone. After an error it is removed.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 def check_flight(df: pd.DataFrame) -> None:
     """Raise a FlightError unless samples are two or more, in order, complete and on the Earth."""
     if len(df) < 2:
@@ -106,6 +153,63 @@ def check_flight(df: pd.DataFrame) -> None:
         raise FlightError("a position is not on the Earth")
 
 
+def _read_head_tail(path: str, size: int) -> tuple[bytes, bytes]:
+    if size < 0:
+        raise FlightError("the link is broken")
+    try:
+        if path.endswith(".gz"):
+            data = gzip.decompress(Path(path).read_bytes())
+            return data[:_HEAD], data[-_TAIL:]
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (a Path costs as much as the read)
+            head = file.read(_HEAD)
+            if size <= _HEAD:
+                return head, head
+            file.seek(size - _TAIL)
+            return head, file.read()
+    except (OSError, EOFError, zlib.error) as error:
+        raise FlightError(_reason(error)) from error
+
+
+def _end_lines(head: bytes, tail: bytes) -> tuple[bytes, bytes, bytes]:
+    if not head.strip():
+        raise FlightError("the file is empty")
+    if b"\0" in head or b"\0" in tail:
+        raise FlightError("the file holds NUL bytes")
+    header, _, rest = head.partition(b"\n")
+    first, _, rest = rest.partition(b"\n")
+    if not first.strip():
+        raise FlightError("no line after the header")
+    if not rest.strip():
+        raise FlightError("one sample, expected 2 or more")
+    last = tail.rstrip(b"\r\n").rpartition(b"\n")[2]
+    return header, first.rstrip(b"\r"), last.rstrip(b"\r")
+
+
+@cache
+def _find_columns(header: bytes) -> tuple[int, list[int | None], list[int]]:
+    names = _split(header.rstrip(b"\r").removeprefix(b"\xef\xbb\xbf"))
+    missing = [name for name in REQUIRED if name not in names]
+    if missing:
+        raise FlightError(f"columns missing: {', '.join(missing)}")
+    twice = [name for name in COLUMNS if names.count(name) > 1]
+    if twice:
+        raise FlightError(f"columns twice in the header: {', '.join(twice)}")
+    identity = [names.index(name) if name in names else None for name in IDENTITY]
+    return len(names), identity, [names.index(name) for name in REQUIRED[:3]]
+
+
+def _split(line: bytes) -> list[str]:
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError:
+        text = line.decode("latin-1")
+    return next(reader([text]), []) if '"' in text else text.split(",")
+
+
+def _reason(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+
+
 def _parse(path: Path, wanted: set[str]) -> pa.Table:
     try:
         data = path.read_bytes()
@@ -119,8 +223,8 @@ def _parse(path: Path, wanted: set[str]) -> pa.Table:
         )
     except FlightError:
         raise
-    except (OSError, EOFError, UnicodeDecodeError, pa.ArrowException) as error:
-        raise FlightError(str(error).splitlines()[0]) from error
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, pa.ArrowException) as error:
+        raise FlightError(_reason(error)) from error
 
 
 def _convert_options(header: list[str], wanted: set[str]) -> csv.ConvertOptions:

@@ -1,0 +1,286 @@
+"""Flights in bulk: the store of a city pair, and one function of a flight run over all.
+
+Work is cut into blocks of ``BLOCK`` flights in the order of the table that asks for it. A block's
+partial result belongs to the block alone and blocks are joined in order, so a result does not
+depend on how many workers there were, nor on which of them was lost.
+"""
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from distributed import Client
+
+from trajlib.archive import FlightError, read_flight, replacing
+from trajlib.schema import COLUMNS, IDENTITY, NUMERIC
+
+__all__ = ["BLOCK", "map_flights", "read_flights", "reduce_flights", "store_flights"]
+
+BLOCK = 32  # flights
+_TASKS_PER_WORKER = 8  # so that workers finish together
+_MEASURED = ("timestamp", *NUMERIC)
+_PLACE = ("part", "row_group", "rows", "problem")
+
+
+def map_flights(
+    flights: pd.DataFrame,
+    function: Callable | Mapping[str, Callable],
+    *,
+    columns: Sequence[str] | None = None,
+) -> pd.DataFrame | dict[str, pd.DataFrame]:
+    """Run a function of one flight over many, each read once, on the current Dask client.
+
+    Parameters
+    ----------
+    flights
+        Rows of an index (flights are read from their CSVs) or of a store (from Parquet).
+    function
+        Takes a flight: a DataFrame of ``columns``, numbers as float64, with the flight's identity
+        and ``path`` in its ``attrs``. Returns a mapping (one row) or a DataFrame (several rows).
+        Several functions by name share one pass, and their results come by the same names.
+    columns
+        Names to read; those that a flight lacks are absent. By default all numbers and the time.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``path``, and by the index of what the function returned if that had several
+        rows. ``attrs["problems"]`` maps the path of each file that was set aside to the reason.
+
+    Raises
+    ------
+    RuntimeError
+        When the function fails; the message names the flight and the error.
+
+    >>> import pandas as pd
+    >>> map_flights(pd.DataFrame({"path": [], "archive": []}), len).empty
+    True
+    """
+    functions = function if isinstance(function, Mapping) else {"": function}
+    blocks = _run_blocks(flights, functools.partial(_map_block, functions, columns))
+    problems = {path: reason for _, wrong in blocks for path, reason in wrong.items()}
+    tables = {}
+    for name in functions:
+        tables[name] = _join([result for results, _ in blocks for result in results[name]])
+        tables[name].attrs["problems"] = problems
+    return tables if isinstance(function, Mapping) else tables[""]
+
+
+def reduce_flights(
+    flights: pd.DataFrame,
+    function: Callable,
+    merge: Callable,
+    *,
+    columns: Sequence[str] | None = None,
+) -> Any:
+    """Fold a function's results over flights into one, holding two of them at a time.
+
+    ``merge(left, right)`` joins two results. Flights, ``function``, ``columns`` and errors are
+    those of `map_flights`; None where no flight could be read.
+    """
+    blocks = _run_blocks(flights, functools.partial(_reduce_block, function, merge, columns))
+    partials = [partial for partial in blocks if partial is not None]
+    return functools.reduce(merge, partials) if partials else None
+
+
+def store_flights(selected: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
+    """Write the selected flights as Parquet, one row group a flight, unless they are there.
+
+    Numbers are kept as float32, latitude and longitude as float64: the schema's decimals are
+    recovered exactly. A part holds the flights of one block and is named after their files'
+    paths, sizes and times of change, so that only what changed is read again.
+
+    Parameters
+    ----------
+    selected
+        Rows of an index.
+    folder
+        Where the parts and the table ``flights.parquet`` go; other parts in it are removed.
+
+    Returns
+    -------
+    DataFrame
+        The selected rows with ``part`` and ``row_group`` (where the flight stands), ``rows`` and
+        ``store`` (the folder, never saved). ``problem`` is set where the file was set aside on
+        its full reading; such a row has no part.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    blocks = _run_blocks(selected, functools.partial(_store_block, folder.resolve()))
+    place = pd.concat([pd.DataFrame(block, columns=_PLACE) for block in blocks], ignore_index=True)
+    place = place.astype({"part": "str", "problem": "str", "rows": "int64"})
+    rows = selected.drop(columns=["problem", "archive"]).reset_index(drop=True)
+    table = pd.concat([rows, place], axis=1)
+    with replacing(folder / "flights.parquet") as temporary:
+        table.to_parquet(temporary)
+    for part in folder.glob("part-*.parquet"):
+        if part.name not in set(table["part"]):
+            part.unlink()
+    return table.assign(archive=selected["archive"].to_numpy(), store=str(folder.resolve()))
+
+
+def read_flights(
+    flights: pd.DataFrame, *, columns: Sequence[str] | None = None
+) -> Iterator[tuple[dict, pd.DataFrame | FlightError]]:
+    """Give each flight of a table in order, as `map_flights` would hand it to its function.
+
+    Yields the row as a dict, and the flight or the reason why it cannot be read.
+    """
+    wanted = [name for name in _MEASURED if columns is None or name in columns]
+    opened: dict[str, pq.ParquetFile] = {}
+    for row in flights.to_dict("records"):
+        try:
+            yield row, _read_one(row, wanted, opened)
+        except FlightError as error:
+            yield row, error
+
+
+def _read_one(row: dict, wanted: list[str], opened: dict) -> pd.DataFrame:
+    if isinstance(row.get("problem"), str):
+        raise FlightError(row["problem"])
+    if "store" not in row:
+        df = read_flight(f"{row['archive']}/{row['path']}", wanted)
+    else:
+        name = f"{row['store']}/{row['part']}"
+        if name not in opened:
+            opened.clear()  # one part is open at a time
+            opened[name] = pq.ParquetFile(name)
+        df = _read_row_group(opened[name], int(row["row_group"]), wanted)
+    df.attrs = {name: row.get(name) for name in ("path", *IDENTITY)}
+    return df
+
+
+def _read_row_group(file: pq.ParquetFile, number: int, wanted: list[str]) -> pd.DataFrame:
+    present = [name for name in wanted if name in file.schema_arrow.names]
+    table = file.read_row_group(number, columns=present, use_threads=False)
+    numbers = [
+        name for name in present if name != "timestamp" and table[name].null_count < len(table)
+    ]
+    values = np.empty((len(numbers), len(table)))
+    for at, name in enumerate(numbers):
+        values[at] = table[name].to_numpy()
+    df = pd.DataFrame(values.T, columns=numbers, copy=False)
+    if "timestamp" in present:
+        df.insert(0, "timestamp", table["timestamp"].to_pandas())
+    return df
+
+
+def _run_blocks(flights: pd.DataFrame, function: Callable) -> list:
+    blocks = [flights.iloc[at : at + BLOCK] for at in range(0, len(flights), BLOCK)]
+    try:
+        client = Client.current()
+    except ValueError:
+        return [function(block) for block in blocks]
+    workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+    size = max(1, min(8, len(blocks) // (_TASKS_PER_WORKER * workers)))
+    batches = [blocks[at : at + size] for at in range(0, len(blocks), size)]
+    futures = client.map(functools.partial(_run_batch, function), batches, pure=False)
+    return [result for batch in client.gather(futures) for result in batch]
+
+
+def _run_batch(function: Callable, blocks: list[pd.DataFrame]) -> list:
+    return [function(block) for block in blocks]
+
+
+def _map_block(
+    functions: Mapping[str, Callable], columns, block: pd.DataFrame
+) -> tuple[dict, dict]:
+    results: dict[str, list] = {name: [] for name in functions}
+    problems = {}
+    for row, flight in read_flights(block, columns=columns):
+        if isinstance(flight, FlightError):
+            problems[row["path"]] = str(flight)
+            continue
+        for name, function in functions.items():
+            results[name].append((row["path"], _call(function, flight)))
+    return results, problems
+
+
+def _reduce_block(function: Callable, merge: Callable, columns, block: pd.DataFrame) -> Any:
+    partial = None
+    for _, flight in read_flights(block, columns=columns):
+        if not isinstance(flight, FlightError):
+            result = _call(function, flight)
+            partial = result if partial is None else merge(partial, result)
+    return partial
+
+
+def _call(function: Callable, flight: pd.DataFrame) -> Any:
+    try:
+        return function(flight)
+    except Exception as error:
+        name = getattr(function, "__name__", type(function).__name__)
+        raise RuntimeError(f"{name} failed on {flight.attrs['path']}: {error!r}") from error
+
+
+def _join(results: list[tuple[str, Any]]) -> pd.DataFrame:
+    paths = pd.Index([path for path, _ in results], name="path")
+    if not results or not isinstance(results[0][1], pd.DataFrame):
+        return pd.DataFrame([dict(result) for _, result in results], index=paths)
+    return pd.concat([result for _, result in results], keys=paths, names=["path"])
+
+
+def _store_block(folder: Path, block: pd.DataFrame) -> list[tuple]:
+    name = _part_name(block)
+    if (folder / name).exists():
+        return _read_places(folder / name)
+    flights = [flight for _, flight in read_flights(block)]
+    whole = [flight for flight in flights if not isinstance(flight, FlightError)]
+    numbers = iter(range(len(whole)))
+    places = [
+        (None, None, 0, str(flight)) if isinstance(flight, FlightError)
+        else (name, next(numbers), len(flight), None)
+        for flight in flights
+    ]  # fmt: skip
+    _write_part(folder / name, whole, places)
+    return places
+
+
+def _part_name(block: pd.DataFrame) -> str:
+    files = block[["path", "size", "mtime"]].to_json(orient="values")
+    return f"part-{hashlib.sha256(files.encode()).hexdigest()[:16]}.parquet"
+
+
+def _read_places(part: Path) -> list[tuple]:
+    return [tuple(place) for place in json.loads(pq.read_schema(part).metadata[b"places"])]
+
+
+def _write_part(path: Path, flights: list[pd.DataFrame], places: list[tuple]) -> None:
+    present = {name for flight in flights for name in flight}
+    fields = [(name, _store_type(name)) for name in _MEASURED if name in present]
+    schema = pa.schema(fields, metadata={"places": json.dumps(places)})
+    encoding = dict.fromkeys(schema.names, "BYTE_STREAM_SPLIT") | {
+        "timestamp": "DELTA_BINARY_PACKED"
+    }
+    encoding = {name: encoding[name] for name in schema.names}
+    with (
+        replacing(path) as temporary,
+        pq.ParquetWriter(
+            temporary, schema, compression="zstd", use_dictionary=False, column_encoding=encoding
+        ) as writer,
+    ):
+        for flight in flights:
+            writer.write_table(_to_arrow(flight, schema), row_group_size=len(flight))
+
+
+def _store_type(name: str) -> pa.DataType:
+    if COLUMNS[name].kind == "time":
+        return pa.timestamp("ms", "UTC")
+    return pa.float64() if name in ("latitude", "longitude") else pa.float32()
+
+
+def _to_arrow(flight: pd.DataFrame, schema: pa.Schema) -> pa.Table:
+    arrays = [
+        pa.array(flight[field.name], from_pandas=True).cast(field.type, safe=False)
+        if field.name in flight
+        else pa.nulls(len(flight), field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
