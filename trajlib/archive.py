@@ -1,13 +1,12 @@
-"""An archive of flight CSVs: its files, and one flight read or written."""
+"""One flight of an archive, read from its CSV or written to one."""
 
 import gzip
+import io
 import os
-import tomllib
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from csv import reader
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from tempfile import mkstemp
@@ -18,43 +17,34 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
+from trajlib.dialect import Dialect
 from trajlib.geodesy import distance
+from trajlib.parser import SKIP, TIME, parse_fields
 from trajlib.schema import COLUMNS, IDENTITY, NUMERIC, REQUIRED
 
-__all__ = ["Dialect", "FlightError", "read_dialect", "read_flight", "write_flight"]
+__all__ = [
+    "FlightError",
+    "find_fields",
+    "parse_times",
+    "read_flight",
+    "read_gzip",
+    "reason",
+    "replacing",
+    "split_line",
+    "write_flight",
+]
 
-_HEAD, _TAIL = 4096, 1024  # bytes that hold a header and a line, and a last line
+_LARGEST = 256 << 20  # bytes; a day at 1 s with 40 columns has 40 MB
+_DEFAULT = Dialect()
 
 
 class FlightError(ValueError):
     """A file does not hold a flight; the message is the reason it is set aside for."""
 
 
-@dataclass(frozen=True)
-class Dialect:
-    """What an archive says of itself in the ``columns.toml`` of its root folder.
-
-    ``title`` and ``source`` are shown in reports; ``simulated`` labels flights that are no
-    evidence; ``modelled`` names the columns that a model computed from the others.
-    """
-
-    title: str = ""
-    source: str = ""
-    simulated: bool = False
-    modelled: frozenset[str] = field(default=frozenset())
-
-
-def read_dialect(archive: str | Path) -> Dialect:
-    """Return the dialect of an archive: its ``columns.toml``, or the defaults without one."""
-    path = Path(archive) / "columns.toml"
-    if not path.exists():
-        return Dialect()
-    told = tomllib.loads(path.read_text(encoding="utf-8"))
-    told["modelled"] = frozenset(told.get("modelled", ()))
-    return Dialect(**told)
-
-
-def read_flight(path: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def read_flight(
+    path: str | Path, columns: Sequence[str] | None = None, *, dialect: Dialect = _DEFAULT
+) -> pd.DataFrame:
     """Return the flight of one CSV, with the schema's columns in the schema's order.
 
     Parameters
@@ -62,8 +52,10 @@ def read_flight(path: str | Path, columns: Sequence[str] | None = None) -> pd.Da
     path
         A ``.csv`` or ``.csv.gz`` with a header line.
     columns
-        Names wanted; those that the file lacks are absent from the result. All by default.
-        ``duration`` [s] and ``distance`` [NM] are computed where they are wanted and lacking.
+        Names wanted; those that the file lacks, or has no value of, are absent from the result.
+        All by default. ``duration`` [s] and ``distance`` [NM] are computed where they lack.
+    dialect
+        The archive's names, units and manner of writing.
 
     Returns
     -------
@@ -73,17 +65,18 @@ def read_flight(path: str | Path, columns: Sequence[str] | None = None) -> pd.Da
     Raises
     ------
     FlightError
-        When the file does not hold a flight, with the reason.
+        When the file does not hold a flight, with the reason; no other error.
     """
     wanted = [name for name in COLUMNS if columns is None or name in columns]
-    table = _parse(Path(path), {*wanted, *REQUIRED})
-    df = table.to_pandas(ignore_metadata=True)
-    check_flight(df)
-    if "duration" in wanted and "duration" not in df:
-        df["duration"] = (df["timestamp"] - df["timestamp"].iloc[0]).dt.total_seconds()
-    if "distance" in wanted and "distance" not in df:
-        df["distance"] = _distance_flown(df)
-    return df[[name for name in wanted if name in df]]
+    try:
+        data = _read_bytes(Path(path))
+        texts = [name for name in wanted if name in IDENTITY]
+        parsed = None if texts else _parse_plain(data, wanted, dialect)
+        values, times, identity = parsed or _parse_any(data, wanted, dialect)
+    except (OSError, EOFError, ValueError, zlib.error, pa.ArrowException) as error:
+        raise FlightError(reason(error)) from error
+    _check(values, times)
+    return _frame(wanted, values, times, identity)
 
 
 def write_flight(df: pd.DataFrame, path: str | Path) -> None:
@@ -96,27 +89,6 @@ def write_flight(df: pd.DataFrame, path: str | Path) -> None:
         csv.write_csv(table, path, csv.WriteOptions(quoting_style="none"))
     except pa.ArrowInvalid:  # a text holds a comma, a quote or a line break
         csv.write_csv(table, path, csv.WriteOptions(quoting_style="needed"))
-
-
-def read_ends(path: str, size: int) -> tuple:
-    """Return what the first bytes and the last ones of a CSV tell, as texts or None.
-
-    The identity columns, ``timestamp`` first and last, latitude and longitude first, the same
-    last, and what is wrong with the file.
-    """
-    try:
-        head, tail = _read_head_tail(path, size)
-        header, first, last = _end_lines(head, tail)
-        count, identity, sample = _find_columns(header)
-        first, last = _split(first), _split(last)
-        if len(first) != count or len(last) != count:
-            which = "first" if len(first) != count else "last"
-            raise FlightError(f"the {which} line is cut, or has more fields than the header")
-    except FlightError as error:
-        return (None,) * 12 + (str(error),)
-    time, lat, lon = sample
-    texts = (first[at] or None if at is not None else None for at in identity)
-    return (*texts, first[time], last[time], first[lat], first[lon], last[lat], last[lon], None)
 
 
 @contextmanager
@@ -138,109 +110,168 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise
 
 
-def check_flight(df: pd.DataFrame) -> None:
-    """Raise a FlightError unless samples are two or more, in order, complete and on the Earth."""
-    if len(df) < 2:
-        raise FlightError(f"{len(df)} samples, expected 2 or more")
-    for name in REQUIRED[1:]:
-        if not np.isfinite(df[name].to_numpy()).all():
-            raise FlightError(f"{name} is missing or not finite in some samples")
-    if df["timestamp"].isna().any():
-        raise FlightError("timestamp is missing in some samples")
-    if not (df["timestamp"].diff().iloc[1:] > pd.Timedelta(0)).all():
-        raise FlightError("timestamps do not increase")
-    if (df["latitude"].abs() > 90).any() or (df["longitude"].abs() > 180).any():
-        raise FlightError("a position is not on the Earth")
+def find_fields(header: bytes, dialect: Dialect) -> tuple[int, dict[str, int]]:
+    """Return how many fields a header has, and at which of them the schema's columns stand.
+
+    Raises
+    ------
+    FlightError
+        When a required column is missing, or one of the schema's stands there twice.
+    """
+    return _find_fields(header, dialect.delimiter, tuple(dialect.name(name) for name in COLUMNS))
 
 
-def _read_head_tail(path: str, size: int) -> tuple[bytes, bytes]:
-    if size < 0:
-        raise FlightError("the link is broken")
-    try:
-        if path.endswith(".gz"):
-            data = gzip.decompress(Path(path).read_bytes())
-            return data[:_HEAD], data[-_TAIL:]
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (a Path costs as much as the read)
-            head = file.read(_HEAD)
-            if size <= _HEAD:
-                return head, head
-            file.seek(size - _TAIL)
-            return head, file.read()
-    except (OSError, EOFError, zlib.error) as error:
-        raise FlightError(_reason(error)) from error
-
-
-def _end_lines(head: bytes, tail: bytes) -> tuple[bytes, bytes, bytes]:
-    if not head.strip():
-        raise FlightError("the file is empty")
-    if b"\0" in head or b"\0" in tail:
-        raise FlightError("the file holds NUL bytes")
-    header, _, rest = head.partition(b"\n")
-    first, _, rest = rest.partition(b"\n")
-    if not first.strip():
-        raise FlightError("no line after the header")
-    if not rest.strip():
-        raise FlightError("one sample, expected 2 or more")
-    last = tail.rstrip(b"\r\n").rpartition(b"\n")[2]
-    return header, first.rstrip(b"\r"), last.rstrip(b"\r")
-
-
-@cache
-def _find_columns(header: bytes) -> tuple[int, list[int | None], list[int]]:
-    names = _split(header.rstrip(b"\r").removeprefix(b"\xef\xbb\xbf"))
-    missing = [name for name in REQUIRED if name not in names]
-    if missing:
-        raise FlightError(f"columns missing: {', '.join(missing)}")
-    twice = [name for name in COLUMNS if names.count(name) > 1]
-    if twice:
-        raise FlightError(f"columns twice in the header: {', '.join(twice)}")
-    identity = [names.index(name) if name in names else None for name in IDENTITY]
-    return len(names), identity, [names.index(name) for name in REQUIRED[:3]]
-
-
-def _split(line: bytes) -> list[str]:
+def split_line(line: bytes, delimiter: str) -> list[str]:
+    """Return the fields of one line; bytes that are not UTF-8 are taken for Latin-1."""
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError:
         text = line.decode("latin-1")
-    return next(reader([text]), []) if '"' in text else text.split(",")
+    return next(reader([text], delimiter=delimiter), []) if '"' in text else text.split(delimiter)
 
 
-def _reason(error: Exception) -> str:
+def parse_times(texts: pd.Series, dialect: Dialect) -> pd.Series:
+    """Return texts as times in UTC, to the millisecond; NaT where one is not a time."""
+    if dialect.time_format == "unix":
+        numbers = pd.to_numeric(texts, errors="coerce")
+        times = pd.to_datetime(numbers, unit="s", utc=True, errors="coerce")
+    else:
+        form = {"ISO 8601": "ISO8601"}.get(dialect.time_format, dialect.time_format)
+        utc = dialect.timezone == "UTC"
+        times = pd.to_datetime(texts, format=form, utc=utc, errors="coerce")
+        if not utc and times.dt.tz is None:
+            times = times.dt.tz_localize(dialect.timezone, ambiguous="NaT", nonexistent="NaT")
+    return times.dt.tz_convert("UTC").astype("datetime64[ms, UTC]")
+
+
+def read_gzip(path: Path) -> bytes:
+    """Return what a gzip file holds, refusing more than a flight can be.
+
+    Raises
+    ------
+    FlightError
+        When it unpacks to more than 256 MiB.
+    """
+    with gzip.open(path) as file:
+        data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise FlightError(f"larger than {_LARGEST >> 20} MiB, which no flight is")
+    return data
+
+
+def reason(error: Exception) -> str:
+    """Return what an error says in one line, without the path that the system adds."""
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
 
 
-def _parse(path: Path, wanted: set[str]) -> pa.Table:
-    try:
-        data = path.read_bytes()
-        if path.suffix == ".gz":
-            data = gzip.decompress(data)
-        header = next(reader([data[: data.find(b"\n")].decode("utf-8-sig").strip()]), [])
-        return csv.read_csv(
-            pa.BufferReader(data),
-            read_options=csv.ReadOptions(use_threads=False),
-            convert_options=_convert_options(header, wanted),
-        )
-    except FlightError:
-        raise
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, pa.ArrowException) as error:
-        raise FlightError(_reason(error)) from error
+def _read_bytes(path: Path) -> bytes:
+    if path.stat().st_size > _LARGEST:
+        raise FlightError(f"larger than {_LARGEST >> 20} MiB, which no flight is")
+    return read_gzip(path) if path.suffix == ".gz" else path.read_bytes()
 
 
-def _convert_options(header: list[str], wanted: set[str]) -> csv.ConvertOptions:
-    missing = [name for name in REQUIRED if name not in header]
+@cache
+def _find_fields(header: bytes, delimiter: str, theirs: tuple[str, ...]) -> tuple[int, dict]:
+    names = split_line(header.rstrip(b"\r\n").removeprefix(b"\xef\xbb\xbf"), delimiter)
+    names = [name.strip() for name in names]
+    ours = dict(zip(COLUMNS, theirs, strict=True))
+    missing = [ours[name] for name in REQUIRED if ours[name] not in names]
     if missing:
         raise FlightError(f"columns missing: {', '.join(missing)}")
-    include = [name for name in COLUMNS if name in header and name in wanted]
-    types = {"number": pa.float64(), "text": pa.string(), "time": pa.timestamp("ms", "UTC")}
-    return csv.ConvertOptions(
-        include_columns=include,
-        column_types={name: types[COLUMNS[name].kind] for name in include},
-        strings_can_be_null=True,
-    )
+    twice = [name for name in theirs if names.count(name) > 1]
+    if twice:
+        raise FlightError(f"columns twice in the header: {', '.join(twice)}")
+    return len(names), {name: names.index(their) for name, their in ours.items() if their in names}
 
 
-def _distance_flown(df: pd.DataFrame) -> np.ndarray:
-    lat, lon = df["latitude"].to_numpy(), df["longitude"].to_numpy()
+def _parse_plain(data: bytes, wanted: list[str], dialect: Dialect) -> tuple | None:
+    if (dialect.delimiter, dialect.decimal, dialect.time_format) != (",", ".", "ISO 8601"):
+        return None
+    start = data.find(b"\n") + 1
+    count, fields = find_fields(data[:start], dialect)
+    slots = np.full(count, SKIP, dtype=np.int64)
+    numbers = [name for name in fields if name in NUMERIC and (name in wanted or name in REQUIRED)]
+    slots[[fields[name] for name in numbers]] = np.arange(len(numbers))
+    slots[fields["timestamp"]] = TIME
+    lines = data.count(b"\n", start) + (not data.endswith(b"\n"))
+    values, times = np.empty((len(numbers), lines)), np.empty(lines, dtype=np.int64)
+    if parse_fields(np.frombuffer(data, np.uint8), start, slots, values, times) != lines:
+        return None
+    return _convert(numbers, values, dialect), times, {}
+
+
+def _parse_any(data: bytes, wanted: list[str], dialect: Dialect) -> tuple:
+    _, fields = find_fields(data[: data.find(b"\n") + 1], dialect)
+    include = [name for name in fields if name in wanted or name in REQUIRED]
+    kinds = {"number": pa.float64(), "text": pa.string(), "time": pa.string()}
+    types = {dialect.name(name): kinds[COLUMNS[name].kind] for name in include}
+    table = csv.read_csv(
+        io.BytesIO(data),
+        csv.ReadOptions(use_threads=False, encoding=_encoding(data)),
+        csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=b'"' in data),
+        csv.ConvertOptions(
+            include_columns=list(types),
+            column_types=types,
+            strings_can_be_null=True,
+            decimal_point=dialect.decimal,
+        ),
+    ).rename_columns(include)
+    times = parse_times(table["timestamp"].to_pandas(), dialect)
+    if times.isna().any():
+        raise FlightError(f"timestamp is missing or not a time in {times.isna().sum()} samples")
+    numbers = [name for name in include if name in NUMERIC]
+    values = np.array([table[name].to_numpy() for name in numbers])
+    values[np.isinf(values)] = np.nan  # no quantity of a flight is infinite: it is missing
+    identity = {name: table[name].to_pandas() for name in include if name in IDENTITY}
+    return _convert(numbers, values, dialect), times.astype("int64").to_numpy(), identity
+
+
+def _encoding(data: bytes) -> str:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return "latin-1"
+    return "utf-8"
+
+
+def _convert(names: list[str], values: np.ndarray, dialect: Dialect) -> dict[str, np.ndarray]:
+    converted = dict(zip(names, values, strict=True))
+    for name, (factor, offset) in dialect.units.items():
+        if name in converted:
+            converted[name] = converted[name] * factor + offset
+    return converted
+
+
+def _check(values: dict[str, np.ndarray], times: np.ndarray) -> None:
+    if len(times) < 2:
+        raise FlightError(f"{len(times)} samples, expected 2 or more")
+    for name in REQUIRED[1:]:
+        bad = ~np.isfinite(values[name])
+        if bad.any():
+            raise FlightError(f"{name} is missing or not finite in {bad.sum()} samples")
+    steps = np.diff(times)
+    if (steps <= 0).any():
+        word = "repeat" if (steps >= 0).all() else "go backwards"
+        raise FlightError(f"timestamps {word} after sample {np.argmax(steps <= 0) + 1}")
+    if (np.abs(values["latitude"]) > 90).any() or (np.abs(values["longitude"]) > 180).any():
+        raise FlightError("a position is not on the Earth")
+
+
+def _frame(wanted: list[str], values: dict, times: np.ndarray, identity: dict) -> pd.DataFrame:
+    if "duration" in wanted and "duration" not in values:
+        values["duration"] = (times - times[0]) / 1000
+    if "distance" in wanted and "distance" not in values:
+        values["distance"] = _distance_flown(values["latitude"], values["longitude"])
+    numbers = [n for n in wanted if n in values and not np.isnan(values[n]).all()]
+    block = np.array([values[name] for name in numbers]).reshape(len(numbers), len(times))
+    df = pd.DataFrame(block.T, columns=numbers, copy=False)
+    if "timestamp" in wanted:
+        df.insert(0, "timestamp", pd.to_datetime(times, unit="ms", utc=True).as_unit("ms"))
+    for at, (name, texts) in enumerate(identity.items()):
+        df.insert(at, name, texts)
+    return df
+
+
+def _distance_flown(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
     steps = distance(lat[:-1], lon[:-1], lat[1:], lon[1:])
     return np.concatenate([[0.0], np.cumsum(steps)])

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from distributed import Client
 
 from trajlib.archive import FlightError, read_flight, replacing
+from trajlib.dialect import read_dialect
 from trajlib.schema import COLUMNS, IDENTITY, NUMERIC
 
 __all__ = ["BLOCK", "map_flights", "read_flights", "reduce_flights", "store_flights"]
@@ -146,7 +147,8 @@ def _read_one(row: dict, wanted: list[str], opened: dict) -> pd.DataFrame:
     if isinstance(row.get("problem"), str):
         raise FlightError(row["problem"])
     if "store" not in row:
-        df = read_flight(f"{row['archive']}/{row['path']}", wanted)
+        dialect = read_dialect(row["archive"])
+        df = read_flight(f"{row['archive']}/{row['path']}", wanted, dialect=dialect)
     else:
         name = f"{row['store']}/{row['part']}"
         if name not in opened:
@@ -245,7 +247,8 @@ def _store_block(folder: Path, block: pd.DataFrame) -> list[tuple]:
 
 def _part_name(block: pd.DataFrame) -> str:
     files = block[["path", "size", "mtime"]].to_json(orient="values")
-    return f"part-{hashlib.sha256(files.encode()).hexdigest()[:16]}.parquet"
+    told = files + read_dialect(block["archive"].iloc[0]).fingerprint()
+    return f"part-{hashlib.sha256(told.encode()).hexdigest()[:16]}.parquet"
 
 
 def _read_places(part: Path) -> list[tuple]:

@@ -2,20 +2,33 @@
 
 import difflib
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from trajlib.archive import read_ends, replacing
-from trajlib.schema import IDENTITY
+from trajlib.archive import (
+    FlightError,
+    find_fields,
+    parse_times,
+    read_gzip,
+    reason,
+    replacing,
+    split_line,
+)
+from trajlib.dialect import Dialect, read_dialect
+from trajlib.schema import IDENTITY, REQUIRED
 
 __all__ = ["build_index", "select_flights"]
 
 _FILE = {"path": "str", "size": "int64", "mtime": "int64"}
 _POSITIONS = ("latitude_first", "longitude_first", "latitude_last", "longitude_last")
 _FACTS = (*IDENTITY, "start", "end", *_POSITIONS, "problem")
+_HEAD, _TAIL = 4096, 1024  # bytes that hold a header and a line, and a last line
 
 
 def build_index(archive: str | Path, output: str | Path | None = None) -> pd.DataFrame:
@@ -44,14 +57,13 @@ def build_index(archive: str | Path, output: str | Path | None = None) -> pd.Dat
     """
     archive = Path(archive)
     output = Path(output) if output else default_index_path(archive)
-    files = list_files(archive)
-    old = _read_index(output)
-    index = (
-        old if old is not None and files.equals(old[list(_FILE)]) else _update(archive, files, old)
-    )
-    if index is not old:
-        with replacing(output) as temporary:
-            index.to_parquet(temporary)
+    files, dialect = list_files(archive), read_dialect(archive)
+    old = _read_index(output, dialect)
+    if old is None or not files.equals(old[list(_FILE)]):
+        index = _update(archive, files, old, dialect)
+        _write_index(index, output, dialect)
+    else:
+        index = old
     return index.assign(archive=str(archive.resolve()))
 
 
@@ -116,35 +128,103 @@ def _walk(folder: str, prefix: str, seen: set) -> Iterator[tuple[str, int, int]]
                 yield prefix + entry.name, status.st_size, status.st_mtime_ns
 
 
-def _read_index(path: Path) -> pd.DataFrame | None:
-    return pd.read_parquet(path) if path.exists() else None
+def read_ends(path: str, size: int, dialect: Dialect) -> tuple:
+    """Return what the first and the last bytes of a CSV tell, as texts or None.
+
+    The identity columns, ``timestamp`` first and last, latitude and longitude first, the same
+    last, and what is wrong with the file.
+    """
+    try:
+        header, first, last = _end_lines(*_read_head_tail(path, size))
+        count, fields = find_fields(header, dialect)
+        first, last = split_line(first, dialect.delimiter), split_line(last, dialect.delimiter)
+        if len(first) != count or len(last) != count:
+            which = "first" if len(first) != count else "last"
+            raise FlightError(f"the {which} line is cut, or has more fields than the header")
+    except (OSError, EOFError, FlightError, zlib.error) as error:
+        return (None,) * (len(_FACTS) - 1) + (reason(error),)
+    time, lat, lon = (fields[name] for name in REQUIRED[:3])
+    texts = [first[fields[name]] or None if name in fields else None for name in IDENTITY]
+    return (*texts, first[time], last[time], first[lat], first[lon], last[lat], last[lon], None)
 
 
-def _update(archive: Path, files: pd.DataFrame, old: pd.DataFrame | None) -> pd.DataFrame:
+def _read_head_tail(path: str, size: int) -> tuple[bytes, bytes]:
+    if size < 0:
+        raise FlightError("the link is broken")
+    if path.endswith(".gz"):
+        data = read_gzip(Path(path))
+        return data[:_HEAD], data[-_TAIL:]
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (a Path costs as much as the read)
+        head = file.read(_HEAD)
+        if size <= _HEAD:
+            return head, head
+        file.seek(size - _TAIL)
+        return head, file.read(_TAIL)
+
+
+def _end_lines(head: bytes, tail: bytes) -> tuple[bytes, bytes, bytes]:
+    if not head.strip():
+        raise FlightError("the file is empty")
+    if b"\0" in head or b"\0" in tail:
+        raise FlightError("the file holds NUL bytes")
+    header, _, rest = head.partition(b"\n")
+    first, _, rest = rest.partition(b"\n")
+    if not first.strip():
+        raise FlightError("0 samples, expected 2 or more")
+    if not rest.strip():
+        raise FlightError("1 samples, expected 2 or more")
+    last = tail.rstrip(b"\r\n").rpartition(b"\n")[2]
+    return header, first.rstrip(b"\r"), last.rstrip(b"\r")
+
+
+def _read_index(path: Path, dialect: Dialect) -> pd.DataFrame | None:
+    if not path.exists():
+        return None
+    table = pq.read_table(path)
+    told = (table.schema.metadata or {}).get(b"dialect")
+    return table.to_pandas() if told == dialect.fingerprint().encode() else None
+
+
+def _write_index(index: pd.DataFrame, path: Path, dialect: Dialect) -> None:
+    table = pa.Table.from_pandas(index, preserve_index=False)
+    metadata = {**(table.schema.metadata or {}), b"dialect": dialect.fingerprint()}
+    with replacing(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
+
+
+def _update(
+    archive: Path, files: pd.DataFrame, old: pd.DataFrame | None, dialect: Dialect
+) -> pd.DataFrame:
     if old is None:
-        return pd.concat([files, _read_facts(archive, files)], axis=1)
+        return pd.concat([files, _read_facts(archive, files, dialect)], axis=1)
     merged = files.merge(old, how="left", on=list(_FILE), indicator=True)
-    fresh = merged["_merge"] == "left_only"
-    facts = _read_facts(archive, files[fresh.to_numpy()])
-    new = pd.concat([files[fresh.to_numpy()].reset_index(drop=True), facts], axis=1)
+    fresh = (merged["_merge"] == "left_only").to_numpy()
+    new = files[fresh].reset_index(drop=True)
+    new = pd.concat([new, _read_facts(archive, new, dialect)], axis=1)
     kept = merged[~fresh].drop(columns="_merge")
-    return pd.concat([kept, new]).sort_values("path", ignore_index=True)
+    return pd.concat([kept, new]).sort_values("path", ignore_index=True) if len(kept) else new
 
 
-def _read_facts(archive: Path, files: pd.DataFrame) -> pd.DataFrame:
+def _read_facts(archive: Path, files: pd.DataFrame, dialect: Dialect) -> pd.DataFrame:
     root = str(archive)
-    rows = [
-        read_ends(f"{root}/{path}", size)
-        for path, size in zip(files["path"], files["size"], strict=True)
-    ]
+    listed = zip(files["path"], files["size"], strict=True)
+    rows = [read_ends(f"{root}/{path}", size, dialect) for path, size in listed]
     facts = pd.DataFrame(rows, columns=_FACTS, dtype="str")
     for name in ("start", "end"):
-        facts[name] = pd.to_datetime(
-            facts[name], format="ISO8601", utc=True, errors="coerce"
-        ).astype("datetime64[ms, UTC]")
+        facts[name] = parse_times(facts[name], dialect)
     for name in _POSITIONS:
-        facts[name] = pd.to_numeric(facts[name], errors="coerce")
+        facts[name] = _to_degrees(facts[name], dialect)
+    if dialect.constants or dialect.path:
+        told = pd.DataFrame([dialect.identity(path) for path in files["path"]], dtype="str")
+        facts = facts.assign(**{name: told[name].fillna(facts[name]) for name in told})
     return facts.assign(problem=_first_problem(facts))
+
+
+def _to_degrees(texts: pd.Series, dialect: Dialect) -> pd.Series:
+    if dialect.decimal != ".":
+        texts = texts.str.replace(dialect.decimal, ".")
+    factor, offset = dialect.units.get(str(texts.name).rpartition("_")[0], (1.0, 0.0))
+    return pd.to_numeric(texts, errors="coerce") * factor + offset
 
 
 def _first_problem(facts: pd.DataFrame) -> pd.Series:
