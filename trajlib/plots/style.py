@@ -9,12 +9,25 @@ import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure
 
-__all__ = ["COLORS", "DIVERGING", "GREY", "INK", "SEQUENTIAL", "WIDTH", "series_styles", "styled"]
+__all__ = [
+    "COLORS",
+    "DIVERGING",
+    "GREY",
+    "INK",
+    "LAND",
+    "PALE",
+    "SEA",
+    "SEQUENTIAL",
+    "WIDTH",
+    "series_styles",
+    "styled",
+]
 
 # The first four differ under all three kinds of colour blindness and by 16 steps of lightness,
 # so that they stay apart in grey; the last two rely on the line style that goes with them.
 COLORS = ("#14365c", "#a93246", "#34958f", "#e3a63a", "#8a6fb0", "#7fb2e0")
 INK, GREY, PALE = "#22272e", "#8b949e", "#e4e8ec"
+LAND, SEA = "#f4f2ec", "#dfe7ee"
 SEQUENTIAL, DIVERGING = "crest", "vlag"  # seaborn's; light is little, white is nothing
 WIDTH = 9.0  # in, the width of a report's column at 100 px/in
 

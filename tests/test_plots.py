@@ -1,0 +1,152 @@
+"""Figures: what they hold, and that drawing them leaves nothing behind."""
+
+from io import BytesIO
+
+import dask.array as da
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from matplotlib.path import Path
+
+from trajlib.plots.basemap import read_borders, read_land
+from trajlib.plots.dask import plot_graph
+from trajlib.plots.flights import plot_profiles, split_flights
+from trajlib.plots.maps import bounds_around, plot_archive, plot_pair_matrix, plot_routes
+
+SPAIN = (-10.0, 35.0, 5.0, 44.5)
+
+
+def _trajectories(count: int) -> xr.Dataset:
+    fraction = np.linspace(0, 1, 11)
+    offset = np.linspace(-0.3, 0.3, count)[:, None]
+    columns = {
+        "latitude": 40.5 + 0.8 * fraction + offset * np.sin(np.pi * fraction),
+        "longitude": -3.6 + 5.7 * fraction + 0 * offset,
+        "altitude": 33_000 * np.sin(np.pi * fraction) + 0 * offset,
+        "groundspeed": 450 * np.sin(np.pi * (0.1 + 0.8 * fraction)) + 0 * offset,
+        "duration": 3_000 * fraction + 100 * offset,
+        "distance": 270 * fraction + 0 * offset,
+    }
+    paths = [f"LEMD-LEBL/flight{number}.csv" for number in range(count)]
+    return xr.Dataset(
+        {name: (("path", "fraction"), values) for name, values in columns.items()},
+        coords={"path": paths, "fraction": fraction},
+    )
+
+
+def _index() -> pd.DataFrame:
+    ends = [("LEMD", "LEBL")] * 5 + [("LEBL", "LEMD")] * 2 + [("LEMD", "LEPA")] + [("XXXX", "LEMD")]
+    index = pd.DataFrame(ends, columns=["origin", "destination"])
+    return index.assign(problem=[None] * 4 + ["damaged"] + [None] * 4)
+
+
+def _on_land(lon: float, lat: float, bounds) -> bool:
+    rings = [ring for polygon in read_land(bounds) for ring in polygon]
+    return sum(Path(ring).contains_point((lon, lat)) for ring in rings) % 2 == 1
+
+
+def _is_drawn(figure) -> bool:
+    page = BytesIO()
+    figure.savefig(page)
+    page.seek(0)
+    return bool((plt.imread(page)[..., :3] < 1).any())
+
+
+@pytest.mark.parametrize(
+    ("lon", "lat", "bounds", "land"),
+    [
+        (-3.7, 40.4, SPAIN, True),
+        (-3.7, 40.4, (-6.0, 40.0, -3.0, 41.0), True),
+        (3.5, 41.0, SPAIN, False),
+        (50.0, 42.0, (40.0, 35.0, 60.0, 50.0), False),  # the Caspian Sea, a hole in the land
+        (100.0, 70.0, (-180.0, -60.0, 180.0, 85.0), True),  # Siberia goes on beyond 180°
+        (-260.0, 70.0, (-300.0, -60.0, 60.0, 85.0), True),
+        (0.0, -85.0, (-180.0, -90.0, 180.0, 0.0), True),  # Antarctica closes at the pole
+    ],
+)
+def test_the_base_map_knows_land_from_sea(lon, lat, bounds, land):
+    assert _on_land(lon, lat, bounds) is land
+
+
+def test_land_is_clipped_to_the_bounds():
+    points = np.concatenate([ring for polygon in read_land(SPAIN) for ring in polygon])
+    assert (points >= (-10, 35)).all()
+    assert (points <= (5, 44.5)).all()
+
+
+def test_borders_are_those_of_the_countries_shown():
+    assert read_borders((-8.0, 39.0, -6.0, 42.0))
+    assert not read_borders((-1.0, 39.0, 0.0, 41.0))
+
+
+@pytest.mark.parametrize("count", [1, 6, 30, 300])
+def test_one_flight_some_and_all_are_drawn(count):
+    trajectories = _trajectories(count)
+    mean = trajectories.mean("path")
+    assert _is_drawn(plot_routes(trajectories, mean=mean, airports=["LEMD", "BCN"]))
+    assert _is_drawn(plot_profiles(trajectories, against="fraction", mean=mean))
+
+
+def test_a_single_flight_needs_no_path():
+    flight = _trajectories(1).isel(path=0, drop=True)
+    assert _is_drawn(plot_routes(flight))
+    assert _is_drawn(plot_profiles(flight.to_dataframe(), against="distance"))
+
+
+def test_a_dataset_and_its_dataframe_hold_the_same_lines():
+    trajectories = _trajectories(3)
+    a = split_flights(trajectories, "duration", "altitude")
+    b = split_flights(trajectories.to_dataframe(), "duration", "altitude")
+    assert list(a) == list(b)
+    assert all(np.array_equal(a[path], b[path]) for path in a)
+
+
+def test_axes_carry_symbol_and_unit():
+    axes = plot_profiles(_trajectories(2), against="duration").axes
+    assert axes[0].get_ylabel() == "altitude $H_p$ [ft]"
+    assert axes[1].get_xlabel() == "duration $t$ [s]"
+
+
+def test_a_column_that_the_flights_lack_has_no_panel():
+    assert len(plot_profiles(_trajectories(2), columns=("altitude", "mach")).axes) == 1
+
+
+def test_the_archive_map_counts_usable_flights_between_known_airports():
+    figure = plot_archive(_index())
+    assert figure.axes[0].get_title(loc="left") == "7 flights on 2 routes"
+    assert {text.get_text() for text in figure.axes[0].texts} == {"LEMD", "LEBL", "LEPA"}
+
+
+def test_an_archive_without_a_route_is_refused():
+    with pytest.raises(ValueError, match="no usable flight"):
+        plot_archive(_index().assign(problem="damaged"))
+
+
+def test_a_route_over_the_date_line_is_one_line():
+    index = pd.DataFrame({"origin": ["SFO"], "destination": ["NRT"], "problem": [None]})
+    route = plot_archive(index).axes[0].collections[1].get_paths()[0].vertices
+    assert np.abs(np.diff(route[:, 0])).max() < 10
+
+
+def test_the_pair_matrix_holds_every_usable_flight():
+    texts = plot_pair_matrix(_index(), named=1).axes[0].texts
+    assert sorted(text.get_text() for text in texts) == ["3", "5"]
+
+
+def test_a_map_is_wider_than_its_points():
+    assert bounds_around(np.array([(2.0, 41.0)])) == (1.9, 40.9, 2.1, 41.1)
+
+
+def test_the_task_graph_has_a_dot_for_each_task():
+    figure = plot_graph(da.ones(1_000, chunks=100).mean())
+    dots = sum(len(drawn.get_offsets()) for drawn in figure.axes[0].collections[1:])
+    assert dots == 10 + 10 + 3 + 1
+
+
+def test_drawing_changes_no_setting_and_leaves_no_figure():
+    before = dict(plt.rcParams)
+    plot_profiles(_trajectories(2))
+    assert dict(plt.rcParams) == before
+    assert not plt.get_fignums()

@@ -1,0 +1,63 @@
+"""The task graph of a Dask collection, drawn without Graphviz."""
+
+from collections import Counter, defaultdict
+
+import matplotlib.pyplot as plt
+import numpy as np
+from dask.core import get_dependencies, toposort
+from dask.utils import key_split
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+
+from trajlib.plots.style import COLORS, GREY, INK, WIDTH, styled
+
+__all__ = ["plot_graph"]
+
+
+@styled
+def plot_graph(collection) -> Figure:
+    """Draw what Dask would run for a collection: a dot a task, a line from each to what needs it.
+
+    Tasks run from the bottom to the top; each stands above everything that it waits for.
+
+    >>> import dask.array as da
+    >>> figure = plot_graph(da.ones(1_000, chunks=100).mean())
+    >>> [text.get_text() for text in figure.axes[0].texts][0]
+    'ones_like × 10'
+    """
+    graph = dict(collection.__dask_graph__())
+    needs = {key: get_dependencies(graph, key) for key in toposort(graph)}
+    layers = _stack_layers(needs)
+    places = _place_tasks(needs, layers)
+    figure, ax = plt.subplots(figsize=(WIDTH, 0.4 + 0.65 * len(layers)))
+    edges = [(places[one], places[key]) for key, found in needs.items() for one in found]
+    ax.add_collection(LineCollection(edges, colors=GREY, linewidths=0.8, zorder=1))
+    for height, layer in enumerate(layers):
+        dots = np.array([places[key] for key in layer])
+        ax.scatter(*dots.T, s=110, color=COLORS[height % 4], edgecolor="white", zorder=2)
+        names = Counter(key_split(key) for key in layer)
+        names = ", ".join(f"{name} × {count}" for name, count in names.items())
+        ax.text(-0.03, height, names, ha="right", va="center", color=INK)
+    ax.set(ylim=(-0.5, len(layers) - 0.5), xlim=(-0.02, 1.02))
+    ax.set_axis_off()
+    return figure
+
+
+def _stack_layers(needs: dict) -> list[list]:
+    """Return the tasks in layers: each one above the highest of those that it needs."""
+    heights, layers = {}, defaultdict(list)
+    for key, found in needs.items():
+        heights[key] = 1 + max((heights[one] for one in found), default=-1)
+        layers[heights[key]].append(key)
+    return [layers[height] for height in sorted(layers)]
+
+
+def _place_tasks(needs: dict, layers: list[list]) -> dict:
+    """Return x and y of each task: its layer's tasks evenly apart, near those that they need."""
+    places = {}
+    for height, layer in enumerate(layers):
+        if height:
+            layer = sorted(layer, key=lambda key: np.mean([places[one][0] for one in needs[key]]))
+        for rank, key in enumerate(layer):
+            places[key] = ((rank + 0.5) / len(layer), height)
+    return places

@@ -1,0 +1,255 @@
+"""Flights and city pairs on the map."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from matplotlib.patheffects import withStroke
+from pyproj import Geod
+
+from trajlib.geodesy import find_airport
+from trajlib.plots.basemap import Bounds, read_borders, read_land
+from trajlib.plots.flights import draw_tracks, split_flights
+from trajlib.plots.style import COLORS, GREY, INK, LAND, SEA, SEQUENTIAL, WIDTH, styled
+from trajlib.schema import label
+
+__all__ = ["bounds_around", "draw_map", "plot_archive", "plot_pair_matrix", "plot_routes"]
+
+_GEOD = Geod(ellps="WGS84")
+_NAME_SIZE = 55, 22  # px, of an airport's code
+
+
+@styled
+def plot_routes(
+    trajectories: xr.Dataset | pd.DataFrame,
+    *,
+    mean: xr.Dataset | None = None,
+    airports: Sequence[str] = (),
+) -> Figure:
+    """Draw the tracks of one flight, ten, or all, over land and borders.
+
+    Parameters
+    ----------
+    trajectories
+        ``latitude`` and ``longitude`` [deg] over (path, fraction), or a DataFrame of samples
+        with a level ``path`` in its index; without one it is a single flight.
+    mean
+        Mean trajectory over (fraction), drawn on top.
+    airports
+        ICAO or IATA codes to mark.
+
+    Returns
+    -------
+    Figure
+        Up to six flights have each their colour; of more than 200 the density is drawn.
+    """
+    tracks = split_flights(trajectories, "longitude", "latitude")
+    places = [find_airport(code) for code in airports]
+    ends = np.array([(place.longitude, place.latitude) for place in places]).reshape(-1, 2)
+    bounds = bounds_around(np.concatenate([*tracks.values(), ends]))
+    figure, ax = plt.subplots(figsize=_map_size(bounds))
+    draw_map(ax, bounds)
+    draw_tracks(ax, tracks)
+    if mean is not None:
+        ax.plot(mean["longitude"], mean["latitude"], color=COLORS[1], lw=2, label="mean")
+        ax.legend(loc="best")
+    for code, (lon, lat) in zip(airports, ends, strict=True):
+        _mark_airport(ax, code, lon, lat)
+    return figure
+
+
+@styled
+def plot_archive(index: pd.DataFrame, *, named: int = 15) -> Figure:
+    """Draw an archive's routes as great circles, the wider and darker the more flights.
+
+    Parameters
+    ----------
+    index
+        One row a file; unusable files, and airports that nobody knows, are not drawn.
+    named
+        How many of the busiest airports are named.
+    """
+    routes = _count_routes(index)
+    lines = _great_circles(routes)
+    bounds = bounds_around(np.concatenate(lines))
+    figure, ax = plt.subplots(figsize=_map_size(bounds))
+    draw_map(ax, bounds)
+    flights = routes["flights"].to_numpy()
+    drawn = LineCollection(
+        lines,
+        array=flights,
+        cmap=SEQUENTIAL,
+        norm=LogNorm(1, max(flights.max(), 10)),
+        linewidths=0.6 + 4 * np.sqrt(flights / flights.max()),
+        capstyle="round",
+    )
+    ax.add_collection(drawn)
+    figure.colorbar(
+        drawn, ax=ax, label="flights, both directions", format="{x:,.0f}", pad=0.01, shrink=0.8
+    )
+    _name_busiest(ax, routes, lines, named)
+    ax.set_title(f"{flights.sum():,} flights on {len(routes):,} routes")
+    return figure
+
+
+@styled
+def plot_pair_matrix(index: pd.DataFrame, *, named: int = 15) -> Figure:
+    """Draw the number of flights from each origin (rows) to each destination (columns).
+
+    Parameters
+    ----------
+    index
+        One row a file; unusable files are left out.
+    named
+        How many of the busiest airports have a row and a column; the rest are one, ``other``.
+    """
+    counts = _count_pairs(index, named)
+    side = min(WIDTH, 2.5 + 0.4 * len(counts))
+    figure, ax = plt.subplots(figsize=(side, 0.85 * side))
+    sns.heatmap(
+        counts,
+        mask=counts == 0,
+        annot=counts.map("{:,}".format),
+        annot_kws={"fontsize": 7},
+        fmt="",
+        cmap=SEQUENTIAL,
+        norm=LogNorm(1, max(counts.to_numpy().max(), 10)),
+        linewidths=0.6,
+        square=True,
+        cbar_kws={"label": "flights", "format": "{x:,.0f}", "shrink": 0.7},
+        ax=ax,
+    )
+    ax.grid(False)
+    ax.set(xlabel="destination", ylabel="origin")
+    return figure
+
+
+def draw_map(ax: Axes, bounds: Bounds) -> None:
+    """Draw land and borders on axes of longitude and latitude, true to shape at mid-latitude.
+
+    >>> figure, ax = plt.subplots()
+    >>> draw_map(ax, (-4, 40, -3, 41))
+    >>> float(round(ax.get_aspect() * np.cos(np.radians(40.5)), 6))
+    1.0
+    >>> plt.close(figure)
+    """
+    west, south, east, north = bounds
+    ax.set_facecolor(SEA)
+    for rings in read_land(bounds):
+        shore = Path.make_compound_path(*(Path(ring, closed=True) for ring in rings))
+        ax.add_patch(PathPatch(shore, facecolor=LAND, edgecolor="none", zorder=0))
+    borders = read_borders(bounds)
+    ax.add_collection(LineCollection(borders, colors=GREY, linewidths=0.5, alpha=0.6, zorder=0.5))
+    ax.set_aspect(1 / np.cos(np.radians((south + north) / 2)))
+    ax.grid(False)
+    ax.set(xlim=(west, east), ylim=(south, north))
+    ax.set(xlabel=label("longitude"), ylabel=label("latitude"))
+
+
+def bounds_around(points: np.ndarray, *, margin: float = 0.06) -> Bounds:
+    """Return bounds [deg] around points (n, 2) of longitude and latitude, no side below 0.2°.
+
+    >>> bounds_around(np.array([(0, 40), (10, 45)]), margin=0.1)
+    (-1.0, 39.0, 11.0, 46.0)
+    """
+    west, south = np.nanmin(points, axis=0)
+    east, north = np.nanmax(points, axis=0)
+    pad = max(margin * max(east - west, north - south), 0.1)
+    bounds = west - pad, max(south - pad, -90.0), east + pad, min(north + pad, 90.0)
+    return tuple(float(bound) for bound in bounds)
+
+
+def _map_size(bounds: Bounds) -> tuple[float, float]:
+    """Return a figure's size [in] near the map's own shape, within a report's column."""
+    west, south, east, north = bounds
+    shape = (north - south) / ((east - west) * np.cos(np.radians((south + north) / 2)))
+    height = float(np.clip((WIDTH - 1.6) * shape + 0.6, 3.0, 6.2))
+    return float(np.clip((height - 0.6) / shape + 1.6, 4.0, WIDTH)), height
+
+
+def _mark_airport(ax: Axes, code: str, lon: float, lat: float) -> None:
+    ax.plot(lon, lat, "o", color="white", mec=INK, mew=1.2, ms=5, zorder=5)
+    text = ax.annotate(code, (lon, lat), xytext=(5, 5), textcoords="offset points", zorder=6)
+    text.set(fontsize=8, path_effects=[withStroke(linewidth=2.5, foreground="white", alpha=0.8)])
+
+
+def _count_pairs(index: pd.DataFrame, named: int) -> pd.DataFrame:
+    """Return flights by origin (rows) and destination (columns), busiest airports first."""
+    ends = _usable_ends(index)
+    busiest = list(ends.melt()["value"].value_counts().index)
+    kept = busiest if len(busiest) <= named + 1 else busiest[:named]
+    ends = ends.where(ends.isin(kept), "other")
+    order = kept if kept is busiest else [*kept, "other"]
+    counts = pd.crosstab(ends["origin"], ends["destination"])
+    return counts.reindex(index=order, columns=order, fill_value=0)
+
+
+def _count_routes(index: pd.DataFrame) -> pd.DataFrame:
+    """Return both airports and the flights of each route, both directions together, few first."""
+    ends = _usable_ends(index)
+    known = [code for code in pd.unique(ends.to_numpy().ravel()) if _is_known(code)]
+    ends = ends[ends.isin(known).all(axis=1) & (ends["origin"] != ends["destination"])]
+    sides = pd.DataFrame(np.sort(ends.to_numpy(dtype=str), axis=1), columns=["one", "other"])
+    if sides.empty:
+        raise ValueError("no usable flight between two known airports in the index")
+    return sides.value_counts(ascending=True).rename("flights").reset_index()
+
+
+def _usable_ends(index: pd.DataFrame) -> pd.DataFrame:
+    return index.loc[index["problem"].isna(), ["origin", "destination"]].dropna()
+
+
+def _is_known(code: str) -> bool:
+    try:
+        find_airport(code)
+    except ValueError:
+        return False
+    return True
+
+
+def _great_circles(routes: pd.DataFrame) -> list[np.ndarray]:
+    """Return each route as a line (n, 2) of longitude and latitude, around their own centre."""
+    ends = routes[["one", "other"]].map(find_airport).to_numpy()
+    lon = np.array([place.longitude for place in ends.ravel()])
+    centre = np.degrees(np.angle(np.exp(1j * np.radians(lon)).mean()))
+    lines = []
+    for one, other in ends:
+        line = _GEOD.npts(
+            one.longitude,
+            one.latitude,
+            other.longitude,
+            other.latitude,
+            60,
+            initial_idx=0,
+            terminus_idx=0,
+        )
+        line = np.array(line)
+        line[0, 0] = (line[0, 0] - centre + 180) % 360 - 180 + centre
+        line[:, 0] = np.unwrap(line[:, 0], period=360)
+        lines.append(line)
+    return lines
+
+
+def _name_busiest(ax: Axes, routes: pd.DataFrame, lines: list[np.ndarray], named: int) -> None:
+    """Mark every airport where its lines end, and name the busiest."""
+    ends = pd.concat([routes.set_index(side)["flights"] for side in ("one", "other")])
+    busiest = ends.groupby(level=0).sum().nlargest(named).index
+    places = {code: line[0] for code, line in zip(routes["one"], lines, strict=True)}
+    places |= {code: line[-1] for code, line in zip(routes["other"], lines, strict=True)}
+    dots = np.array(list(places.values()))
+    ax.plot(*dots.T, "o", color="white", mec=INK, mew=0.7, ms=2.8, zorder=3)
+    taken = np.empty((0, 2))
+    for code in busiest:  # one that would be written over a busier one goes without its name
+        here = ax.transData.transform(places[code])
+        if not (np.abs(taken - here) < _NAME_SIZE).all(axis=1).any():
+            _mark_airport(ax, code, *places[code])
+            taken = np.vstack([taken, here])
