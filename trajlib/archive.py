@@ -175,6 +175,8 @@ def _find_fields(header: bytes, delimiter: str, theirs: tuple[str, ...]) -> tupl
     names = split_line(header.rstrip(b"\r\n").removeprefix(b"\xef\xbb\xbf"), delimiter)
     names = [name.strip() for name in names]
     ours = dict(zip(COLUMNS, theirs, strict=True))
+    if names == [""]:
+        raise FlightError("the file is empty, or has no header")
     missing = [ours[name] for name in REQUIRED if ours[name] not in names]
     if missing:
         raise FlightError(f"columns missing: {', '.join(missing)}")

@@ -105,27 +105,33 @@ def list_files(archive: str | Path) -> pd.DataFrame:
     archive = Path(archive)
     if not archive.is_dir():
         raise FileNotFoundError(f"no archive at {archive}: expected a folder of flight CSVs")
-    rows = sorted(_walk(str(archive), "", set()))
+    status = archive.stat()
+    rows = sorted(_walk(str(archive), "", {(status.st_dev, status.st_ino)}))
     if not rows:
         raise FileNotFoundError(f"the archive {archive} is empty: no .csv or .csv.gz in it")
     return pd.DataFrame(rows, columns=list(_FILE)).astype(_FILE)
 
 
 def _walk(folder: str, prefix: str, seen: set) -> Iterator[tuple[str, int, int]]:
+    folders = []
     with os.scandir(folder) as entries:
         for entry in entries:
+            is_csv = entry.name.endswith((".csv", ".csv.gz"))
             try:
                 status = entry.stat()
             except OSError:
-                if entry.name.endswith((".csv", ".csv.gz")):
+                if is_csv:
                     yield prefix + entry.name, -1, 0
                 continue
             if entry.is_dir():
-                if (status.st_dev, status.st_ino) not in seen:
-                    seen.add((status.st_dev, status.st_ino))
-                    yield from _walk(entry.path, f"{prefix}{entry.name}/", seen)
-            elif entry.name.endswith((".csv", ".csv.gz")):
+                key = (status.st_dev, status.st_ino)
+                folders.append((entry.is_symlink(), entry.name, entry.path, key))
+            elif is_csv:
                 yield prefix + entry.name, status.st_size, status.st_mtime_ns
+    for _, name, path, key in sorted(folders):  # a folder keeps its own name before a link's
+        if key not in seen:
+            seen.add(key)
+            yield from _walk(path, f"{prefix}{name}/", seen)
 
 
 def read_ends(path: str, size: int, dialect: Dialect) -> tuple:

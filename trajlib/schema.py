@@ -43,7 +43,7 @@ registration          |       |        | identity    |   | registration of the a
 origin                |       |        | identity    |   | airport of departure, ICAO or IATA code
 destination           |       |        | identity    |   | airport of arrival, ICAO or IATA code
 timestamp             | UTC   |        | time        | 0 | instant of the sample
-duration              | t     | s      | time        | 3 | time since the flight's first sample
+duration              | t     | s      | time        | 2 | time since the flight's first sample
 gap                   | Δt    | s      | time        | 1 | time to the nearest surveillance point
 latitude              | φ     | deg    | geometric   | 6 | geodetic latitude, WGS 84
 longitude             | λ     | deg    | geometric   | 6 | longitude, WGS 84, east positive

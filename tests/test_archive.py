@@ -1,0 +1,236 @@
+import gzip
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trajlib.archive import FlightError, read_flight, replacing, write_flight
+from trajlib.dialect import parse_dialect
+from trajlib.schema import COLUMNS
+
+HEADER = "timestamp,latitude,longitude,altitude"
+LINES = [
+    f"2016-01-01T06:15:{second:02}Z,40.{second:02},-3.5,{100 * second}" for second in range(10)
+]
+
+
+def write(folder, text, name="flight.csv"):
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def lines_with(at, line):
+    return "\n".join([HEADER, *LINES[:at], line, *LINES[at + 1 :], ""])
+
+
+def test_a_flight_is_read_in_the_schemas_order_and_units(tmp_path):
+    df = read_flight(write(tmp_path, "\n".join([HEADER, *LINES, ""])))
+    assert list(df) == ["timestamp", "duration", "latitude", "longitude", "altitude", "distance"]
+    assert df["timestamp"].iloc[0] == pd.Timestamp("2016-01-01 06:15", tz="UTC")
+    assert df["duration"].tolist() == list(range(10))
+    assert df["altitude"].tolist() == [100.0 * second for second in range(10)]
+    assert df["distance"].iloc[-1] == pytest.approx(0.09 * 60, rel=2e-3)  # 0.09 degrees northwards
+
+
+def test_only_the_columns_asked_for_are_read(tmp_path):
+    path = write(tmp_path, "\n".join([HEADER, *LINES, ""]))
+    assert list(read_flight(path, ["altitude"])) == ["altitude"]
+    assert list(read_flight(path, ["altitude", "mass"])) == ["altitude"]
+
+
+def test_a_flight_written_is_the_flight_read(tmp_path):
+    rng = np.random.default_rng(1)
+    df = pd.DataFrame({"timestamp": pd.date_range("2016-01-01", periods=50, freq="s", tz="UTC")})
+    for name in ("duration", "latitude", "longitude", "altitude", "distance", "mass"):
+        df[name] = np.sort(rng.uniform(0, 80, 50)).round(COLUMNS[name].decimals)
+    df["callsign"], df["operator"] = "IBE1234", 'a "b", c'
+    write_flight(df, tmp_path / "flight.csv")
+    read = read_flight(tmp_path / "flight.csv")
+    pd.testing.assert_frame_equal(read[list(df)], df, check_dtype=False)
+
+
+def test_a_compressed_flight_is_the_same_flight(tmp_path):
+    text = "\n".join([HEADER, *LINES, ""]).encode()
+    plain = read_flight(write(tmp_path, text))
+    packed = read_flight(write(tmp_path, gzip.compress(text), "flight.csv.gz"))
+    pd.testing.assert_frame_equal(plain, packed)
+
+
+ACCEPTED = {
+    "CRLF": "\r\n".join([HEADER, *LINES, ""]),
+    "BOM": "\ufeff" + "\n".join([HEADER, *LINES, ""]),
+    "no line break at the end": "\n".join([HEADER, *LINES]),
+    "unknown columns": "\n".join([HEADER + ",what", *(f"{line},x" for line in LINES), ""]),
+    "quoted text with commas and line breaks": "\n".join(
+        [HEADER + ",callsign", *(f'{line},"a,\nb"' for line in LINES), ""]
+    ),
+    "Latin-1": "\n".join(
+        [HEADER + ",callsign", *(f"{line},Málaga" for line in LINES), ""]
+    ).encode("latin-1"),
+    "a blank line": "\n".join([HEADER, *LINES, "", ""]),
+    "quoted numbers": lines_with(3, '"2016-01-01T06:15:03Z","40.03","-3.5","300"'),
+    "exponents": lines_with(3, "2016-01-01T06:15:03Z,40.03,-3.5,3e2"),
+    "fractions of seconds, other zones": lines_with(
+        3, "2016-01-01T07:15:03.000+01:00,40.03,-3.5,300"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ACCEPTED)
+def test_these_files_hold_the_same_flight(tmp_path, case):
+    plain = read_flight(write(tmp_path, "\n".join([HEADER, *LINES, ""])))
+    columns = list(plain)
+    odd = read_flight(write(tmp_path, ACCEPTED[case]), columns)
+    pd.testing.assert_frame_equal(odd, plain)
+
+
+REFUSED = {
+    "empty": ("", "empty"),
+    "header only": (HEADER + "\n", "0 samples"),
+    "one row": (f"{HEADER}\n{LINES[0]}\n", "1 samples"),
+    "missing column": ("timestamp,latitude,altitude\n1,2,3\n4,5,6\n", "columns missing: longitude"),
+    "duplicated column": (
+        f"{HEADER},altitude\n" + "".join(f"{line},1\n" for line in LINES),
+        "twice",
+    ),
+    "unsorted times": ("\n".join([HEADER, LINES[1], LINES[0], *LINES[2:]]), "go backwards"),
+    "repeated times": (lines_with(3, LINES[2]), "repeat after sample 3"),
+    "backwards across midnight": (
+        f"{HEADER}\n2016-01-01T23:59:59Z,40,3,1\n2016-01-01T00:00:00Z,40,3,1\n",
+        "go backwards",
+    ),
+    "a clock without a date": (f"{HEADER}\n23:59:59,40,3,1\n23:59:59,40,3,1\n", "not a time"),
+    "NaN latitude": (lines_with(3, "2016-01-01T06:15:03Z,NaN,-3.5,300"), "latitude is missing"),
+    "infinite altitude": (lines_with(3, "2016-01-01T06:15:03Z,40,-3.5,inf"), "altitude is missing"),
+    "empty longitude": (lines_with(3, "2016-01-01T06:15:03Z,40,,300"), "longitude is missing"),
+    "null time": (lines_with(3, "null,40,-3.5,300"), "timestamp is missing"),
+    "latitude of 95": (lines_with(3, "2016-01-01T06:15:03Z,95,-3.5,300"), "not on the Earth"),
+    "text in a number": (lines_with(3, "2016-01-01T06:15:03Z,40,-3.5,high"), "high"),
+    "cut last line": ("\n".join([HEADER, *LINES, "2016-01-01T06:1"]), "Expected 4 columns"),
+    "semicolons": ("\n".join([HEADER, *LINES]).replace(",", ";"), "columns missing"),
+    "NUL bytes": (lines_with(3, "2016-01-01T06:15:03Z,40,-3.5,3\0"), ""),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_these_files_are_set_aside_with_a_reason(tmp_path, case):
+    text, reason = REFUSED[case]
+    with pytest.raises(FlightError, match=reason):
+        read_flight(write(tmp_path, text))
+
+
+def test_a_missing_value_in_an_optional_column_stays_missing(tmp_path):
+    text = [
+        HEADER + ",mass",
+        *(f"{line},6e4" for line in LINES[:5]),
+        *(f"{line}," for line in LINES[5:]),
+    ]
+    mass = read_flight(write(tmp_path, "\n".join(text)), ["mass"])["mass"]
+    assert mass.notna().tolist() == [True] * 5 + [False] * 5
+
+
+def test_a_column_without_any_value_is_absent(tmp_path):
+    text = [HEADER + ",mass", *(f"{line}," for line in LINES)]
+    assert "mass" not in read_flight(write(tmp_path, "\n".join(text)))
+
+
+def test_gzip_cut_short_is_set_aside(tmp_path):
+    data = gzip.compress("\n".join([HEADER, *LINES]).encode())
+    with pytest.raises(FlightError, match="ended"):
+        read_flight(write(tmp_path, data[:-12], "flight.csv.gz"))
+
+
+def test_what_is_no_file_is_set_aside_without_its_path(tmp_path):
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "broken.csv").symlink_to(tmp_path / "nowhere")
+    for name in ("folder.csv", "broken.csv", "absent.csv"):
+        with pytest.raises(FlightError) as caught:
+            read_flight(tmp_path / name)
+        assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_file_too_large_for_a_flight_is_refused_unread(tmp_path):
+    path = tmp_path / "large.csv"
+    with path.open("wb") as file:
+        file.truncate(2 << 30)  # a sparse file takes no disk
+    with pytest.raises(FlightError, match="256 MiB"):
+        read_flight(path)
+
+
+DIALECT = """
+[columns]
+timestamp = { column = "time", format = "%d/%m/%Y %H:%M:%S", timezone = "Europe/Madrid" }
+latitude = "lat"
+longitude = "lon"
+altitude = { column = "baroaltitude", unit = "m" }
+"""
+
+
+def test_names_units_delimiter_decimals_and_zone_are_the_users(tmp_path):
+    dialect = parse_dialect('delimiter = ";"\ndecimal = ","\n' + DIALECT)
+    path = write(tmp_path, "time;lat;lon;baroaltitude\n01/06/2016 12:00:00;40,5;-3,5;304,8\n"
+                           "01/06/2016 12:00:01;40,6;-3,5;609,6\n")  # fmt: skip
+    df = read_flight(path, dialect=dialect)
+    assert df["timestamp"].iloc[0] == pd.Timestamp("2016-06-01 10:00", tz="UTC")
+    assert df["altitude"].tolist() == pytest.approx([1000, 2000])
+    assert df["latitude"].tolist() == [40.5, 40.6]
+
+
+def test_unix_times_are_seconds(tmp_path):
+    dialect = parse_dialect('columns.timestamp = { column = "time", format = "unix" }')
+    path = write(
+        tmp_path, "time,latitude,longitude,altitude\n1451628900,40,-3,1\n1451628901.5,40,-3,1\n"
+    )
+    times = read_flight(path, dialect=dialect)["timestamp"]
+    assert times.dt.strftime("%H:%M:%S.%f").tolist() == ["06:15:00.000000", "06:15:01.500000"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'colour = "red"',
+        'columns.height = "x"',
+        'columns.altitude = {unit = "furlong"}',
+        'constants.mass = "1"',
+    ],
+)
+def test_a_dialect_that_cannot_be_meant_is_refused(text):
+    with pytest.raises(ValueError):
+        parse_dialect(text)
+
+
+PIECES = [*",;\n\r\"'.-+eE0123456789TZ: \0é", HEADER, LINES[0], LINES[1], "NaN", "\n" + LINES[2]]
+almost_flights = st.lists(st.sampled_from(PIECES), max_size=40).map(
+    lambda parts: (HEADER + "\n" + "".join(parts)).encode()
+)
+
+
+@given(st.binary(max_size=400) | st.text(max_size=200).map(str.encode) | almost_flights)
+def test_any_bytes_are_a_valid_flight_or_a_flight_error(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "fuzz.csv"
+    path.write_bytes(data)
+    try:
+        df = read_flight(path)
+    except FlightError:
+        return
+    assert len(df) >= 2
+    assert df["timestamp"].is_monotonic_increasing
+    assert df["latitude"].between(-90, 90).all()
+    assert np.isfinite(df["altitude"]).all()
+
+
+def test_a_file_being_replaced_is_the_old_one_until_it_is_whole(tmp_path):
+    path = tmp_path / "table"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), replacing(path) as temporary:
+        temporary.write_text("half")
+        assert path.read_text() == "old"
+        raise KeyboardInterrupt
+    assert [file.name for file in tmp_path.iterdir()] == ["table"]
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+    assert path.stat().st_mode & 0o077 == 0

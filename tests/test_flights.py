@@ -1,0 +1,155 @@
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from trajlib import flights as flights_module
+from trajlib.archive import write_flight
+from trajlib.cluster import connect
+from trajlib.flights import map_flights, reduce_flights, store_flights
+from trajlib.index import build_index
+from trajlib.schema import COLUMNS, NUMERIC
+
+
+def random_flight(seed, samples=120):
+    rng = np.random.default_rng(seed)
+    df = pd.DataFrame(
+        {
+            "timestamp": pd.date_range(
+                f"2016-01-{1 + seed % 28:02}", periods=samples, freq="s", tz="UTC"
+            )
+        }
+    )
+    scale = {
+        "latitude": 40,
+        "longitude": 3,
+        "pressure": 1e5,
+        "lift": 7e5,
+        "altitude": 4e4,
+        "mass": 3e5,
+    }
+    for name in NUMERIC:
+        df[name] = scale.get(name, 300) * rng.uniform(0.1, 1, samples)
+    df["duration"] = np.arange(samples)
+    return df.assign(origin="LEMD", destination="LEBL", operator="IBE")
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("flights") / "archive"
+    (folder / "x").mkdir(parents=True)
+    for seed in range(9):
+        write_flight(random_flight(seed), folder / f"x/{seed}.csv")
+    text = (folder / "x/4.csv").read_text().splitlines()
+    text[50] = text[49]  # seen on the full read only
+    (folder / "x/4.csv").write_text("\n".join(text) + "\n")
+    return folder
+
+
+@pytest.fixture
+def index(archive, monkeypatch):
+    monkeypatch.setattr(flights_module, "BLOCK", 4)
+    return build_index(archive)
+
+
+def summary(df):
+    return {"rows": len(df), "top": df["altitude"].max(), "operator": df.attrs["operator"]}
+
+
+def moments(df):
+    return np.array([len(df), df["altitude"].sum()])
+
+
+def test_one_row_a_flight_in_the_order_of_the_table(index):
+    table = map_flights(index, summary)
+    assert table.index.tolist() == [f"x/{seed}.csv" for seed in range(9) if seed != 4]
+    assert table["operator"].eq("IBE").all()
+    assert map_flights(index[::-1], summary).index.tolist() == table.index.tolist()[::-1]
+
+
+def test_a_bad_file_is_left_out_with_its_reason(index):
+    problems = map_flights(index, summary).attrs["problems"]
+    assert list(problems) == ["x/4.csv"]
+    assert "repeat" in problems["x/4.csv"]
+
+
+def test_several_rows_a_flight_are_stacked_under_its_path(index):
+    table = map_flights(index, lambda df: df.iloc[[0, -1]][["altitude"]])
+    assert table.index.names[0] == "path"
+    assert len(table) == 16
+
+
+def test_functions_by_name_share_one_pass(index, monkeypatch):
+    read = []
+    real = flights_module.read_flight
+    monkeypatch.setattr(
+        flights_module, "read_flight", lambda *a, **k: (read.append(a), real(*a, **k))[1]
+    )
+    tables = map_flights(index, {"a": summary, "b": lambda df: {"first": df["altitude"].iloc[0]}})
+    assert len(read) == 9
+    pd.testing.assert_frame_equal(tables["a"], map_flights(index, summary))
+
+
+def test_the_store_keeps_what_matters_of_every_number(index, tmp_path):
+    store = store_flights(index, tmp_path / "store")
+    from_csv = map_flights(index, lambda df: df)
+    from_store = map_flights(store, lambda df: df)
+    for name, column in from_csv.items():
+        if name == "timestamp" or name in ("latitude", "longitude"):
+            pd.testing.assert_series_equal(column, from_store[name])
+        else:
+            restored = from_store[name].round(COLUMNS[name].decimals)
+            np.testing.assert_allclose(restored, column, rtol=1e-15, err_msg=name)
+
+
+def test_every_selected_file_is_accounted_for_in_the_store(index, tmp_path):
+    store = store_flights(index, tmp_path)
+    assert store["path"].tolist() == index["path"].tolist()
+    assert store["problem"].notna().sum() == 1
+    assert store["rows"].sum() == 8 * 120
+
+
+def test_the_store_is_read_again_only_where_files_changed(archive, index, tmp_path, monkeypatch):
+    first = store_flights(index, tmp_path)
+    before = {part.name: part.stat().st_mtime_ns for part in tmp_path.glob("part-*")}
+    pd.testing.assert_frame_equal(store_flights(index, tmp_path), first)
+    os.utime(archive / "x/8.csv", (1, 1))
+    store_flights(build_index(archive), tmp_path)
+    after = {part.name: part.stat().st_mtime_ns for part in tmp_path.glob("part-*")}
+    assert len(after) == 3
+    assert sum(before.get(name) == time for name, time in after.items()) == 2
+
+
+def test_a_column_that_some_flights_lack_is_absent_there(tmp_path):
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    write_flight(random_flight(1), folder / "a.csv")
+    write_flight(random_flight(2).drop(columns="mass"), folder / "b.csv")
+    store = store_flights(build_index(folder), tmp_path / "store")
+    has = map_flights(store, lambda df: {"mass": "mass" in df})["mass"]
+    assert has.tolist() == [True, False]
+
+
+def test_a_failing_function_names_the_flight(index):
+    with pytest.raises(RuntimeError, match=r"x/0\.csv.*no such thing"):
+        map_flights(index, lambda df: df["no such thing"])
+
+
+def test_a_reduction_holds_every_readable_flight(index):
+    total = reduce_flights(index, moments, np.add)
+    assert total[0] == 8 * 120
+
+
+def test_results_are_the_same_bytes_on_any_number_of_workers(index, tmp_path):
+    alone = map_flights(index, summary), reduce_flights(index, moments, np.add)
+    stored = store_flights(index, tmp_path / "alone")
+    for workers in (1, 2):
+        with connect(workers=workers) as client, client.cluster:
+            pd.testing.assert_frame_equal(map_flights(index, summary), alone[0], check_exact=True)
+            assert reduce_flights(index, moments, np.add).tobytes() == alone[1].tobytes()
+            again = store_flights(index, tmp_path / f"{workers}")
+            assert again["part"].tolist() == stored["part"].tolist()
+            for part in again["part"].dropna().unique():
+                here, there = tmp_path / f"{workers}" / part, tmp_path / "alone" / part
+                assert here.read_bytes() == there.read_bytes()

@@ -1,0 +1,164 @@
+import os
+import random
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trajlib.index import build_index, default_index_path, select_flights
+
+HEADER = "timestamp,latitude,longitude,altitude,callsign,origin,destination"
+
+
+def write(archive, path, *, pair=("LEMD", "LEBL"), day=1, text=None):
+    file = archive / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lines = [
+        f"2016-01-{day:02}T06:{m:02}:00Z,40.5,{m / 10},100,IBE1,{pair[0]},{pair[1]}"
+        for m in range(60)
+    ]
+    file.write_text(text if text is not None else "\n".join([HEADER, *lines, ""]))
+    return file
+
+
+def test_a_file_is_a_row_of_cheap_facts(tmp_path):
+    write(tmp_path / "a", "x/one.csv")
+    row = build_index(tmp_path / "a").iloc[0]
+    assert (row["path"], row["origin"], row["destination"]) == ("x/one.csv", "LEMD", "LEBL")
+    assert row["start"] == pd.Timestamp("2016-01-01 06:00", tz="UTC")
+    assert row["end"] == pd.Timestamp("2016-01-01 06:59", tz="UTC")
+    assert (row["latitude_first"], row["longitude_last"]) == (40.5, 5.9)
+    assert row["size"] == (tmp_path / "a/x/one.csv").stat().st_size
+    assert pd.isna(row["problem"])
+    assert pd.isna(row["registration"])
+
+
+def test_any_folders_spaces_and_accents_are_found(tmp_path):
+    for path in ("one.csv", "a b/ñandú ü.csv", "c/d/e/f.csv"):
+        write(tmp_path / "a", path)
+    write(tmp_path / "a", "notes.txt")
+    assert set(build_index(tmp_path / "a")["path"]) == {"one.csv", "a b/ñandú ü.csv", "c/d/e/f.csv"}
+
+
+@settings(max_examples=20)
+@given(st.integers())
+def test_the_index_of_a_shuffled_archive_is_the_same_index(tmp_path_factory, seed):
+    names = [f"{name}.csv" for name in "abcdef"]
+    tables = []
+    for order in (names, random.Random(seed).sample(names, len(names))):
+        archive = tmp_path_factory.mktemp("shuffled") / "a"
+        for name in order:
+            os.utime(write(archive, name, day=ord(name[0]) - 90), (0, 0))
+        tables.append(build_index(archive).drop(columns="archive"))
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_only_new_and_changed_files_are_read_again(tmp_path, monkeypatch):
+    archive = tmp_path / "a"
+    for name in ("one.csv", "two.csv", "three.csv"):
+        write(archive, name)
+    build_index(archive)
+    read = []
+    real = __import__("trajlib.index", fromlist=["read_ends"]).read_ends
+    monkeypatch.setattr(
+        "trajlib.index.read_ends", lambda path, *a: (read.append(path), real(path, *a))[1]
+    )
+    build_index(archive)
+    assert read == []
+    write(archive, "four.csv")
+    write(archive, "two.csv", pair=("LEMD", "LEPA"))
+    os.utime(archive / "two.csv", (1, 1))
+    (archive / "one.csv").unlink()
+    index = build_index(archive)
+    assert sorted(Path(path).name for path in read) == ["four.csv", "two.csv"]
+    assert index["path"].tolist() == ["four.csv", "three.csv", "two.csv"]
+    assert index["destination"].tolist() == ["LEBL", "LEBL", "LEPA"]
+
+
+def test_an_index_brought_up_to_date_is_the_index_made_anew(tmp_path):
+    archive = tmp_path / "a"
+    for name in ("b.csv", "d.csv"):
+        write(archive, name)
+    build_index(archive)
+    write(archive, "a.csv")
+    write(archive, "c.csv", text="broken")
+    updated = build_index(archive)
+    pd.testing.assert_frame_equal(updated, build_index(archive, tmp_path / "fresh.parquet"))
+
+
+def test_a_change_of_the_dialect_makes_the_index_anew(tmp_path):
+    archive = tmp_path / "a"
+    write(archive, "LEMD-LEPA/one.csv")
+    assert build_index(archive)["destination"].tolist() == ["LEBL"]
+    (archive / "columns.toml").write_text("path = '(?P<origin>\\w+)-(?P<destination>\\w+)/'\n")
+    assert build_index(archive)["destination"].tolist() == ["LEPA"]
+
+
+BAD = {
+    "empty": ("", "empty"),
+    "header only": (HEADER + "\n", "0 samples"),
+    "one row": (f"{HEADER}\n2016-01-01T06:00:00Z,1,2,3,a,b,c\n", "1 samples"),
+    "missing column": ("timestamp,latitude\n1,2\n3,4\n", "columns missing: longitude, altitude"),
+    "cut": (f"{HEADER}\n2016-01-01T06:00:00Z,1,2,3,a,b,c\n2016-01-01T06:0", "last line is cut"),
+    "no time": (f"{HEADER}\nx,1,2,3,a,b,c\ny,1,2,3,a,b,c\n", "not a time"),
+    "backwards": (
+        f"{HEADER}\n2016-01-02T06:00:00Z,1,2,3,a,b,c\n2016-01-01T06:00:00Z,1,2,3,a,b,c\n",
+        "does not grow",
+    ),
+    "off the Earth": (
+        f"{HEADER}\n2016-01-01T06:00:00Z,95,2,3,a,b,c\n2016-01-01T07:00:00Z,1,2,3,a,b,c\n",
+        "not on the Earth",
+    ),
+    "NUL": (f"{HEADER}\n\0\0\0\n\0\n", "NUL"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_file_is_set_aside_and_changes_no_other_row(tmp_path, case):
+    write(tmp_path / "a", "good.csv")
+    alone = build_index(tmp_path / "a")
+    text, reason = BAD[case]
+    write(tmp_path / "a", "bad.csv", text=text)
+    index = build_index(tmp_path / "a", tmp_path / "other.parquet").set_index("path")
+    assert reason in index.loc["bad.csv", "problem"]
+    pd.testing.assert_series_equal(index.loc["good.csv"], alone.set_index("path").loc["good.csv"])
+
+
+def test_links_are_followed_once_and_a_broken_one_is_set_aside(tmp_path):
+    archive = tmp_path / "a"
+    write(archive, "x/one.csv")
+    (archive / "x/loop").symlink_to(archive)
+    (archive / "broken.csv").symlink_to(tmp_path / "nowhere.csv")
+    (archive / "folder.csv").mkdir()
+    index = build_index(archive).set_index("path")
+    assert index.index.tolist() == ["broken.csv", "x/one.csv"]
+    assert "broken" in index.loc["broken.csv", "problem"]
+
+
+def test_an_absent_or_empty_archive_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no archive at"):
+        build_index(tmp_path / "absent")
+    with pytest.raises(FileNotFoundError, match="empty"):
+        build_index(tmp_path)
+
+
+def test_an_unknown_pair_names_the_nearest(tmp_path):
+    write(tmp_path / "a", "one.csv")
+    write(tmp_path / "a", "two.csv", pair=("LEPA", "GCLP"))
+    index = build_index(tmp_path / "a")
+    with pytest.raises(ValueError, match=r"LEMD → LEBL \(1\)"):
+        select_flights(index, "LEMD", "LEBX")
+    assert select_flights(index, "LEPA", "GCLP")["path"].tolist() == ["two.csv"]
+
+
+def test_the_index_of_a_raw_archive_is_kept_in_interim():
+    assert default_index_path("x/raw/sample").as_posix() == "x/interim/sample.index.parquet"
+    assert default_index_path("x/sample").as_posix() == "x/sample.index.parquet"
+
+
+def test_the_saved_index_does_not_know_where_it_is(tmp_path):
+    write(tmp_path / "a", "one.csv")
+    build_index(tmp_path / "a", tmp_path / "index.parquet")
+    assert str(tmp_path).encode() not in (tmp_path / "index.parquet").read_bytes()

@@ -1,0 +1,107 @@
+import io
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pyarrow import csv
+
+from trajlib.parser import SKIP, TIME, parse_fields
+
+digits = st.text("0123456789", min_size=1, max_size=9)
+plain = st.builds(
+    lambda sign, whole, part: sign + whole + (f".{part}" if part else ""),
+    st.sampled_from(["", "-"]),
+    digits,
+    st.one_of(st.just(""), st.text("0123456789", min_size=1, max_size=6)),
+)
+strange = st.sampled_from(
+    [
+        "1e5",
+        "+3",
+        ".5",
+        "7.",
+        "-",
+        "inf",
+        "nan",
+        "null",
+        '"8"',
+        " 4",
+        "1" * 16,
+        "0x1",
+        "1,5",
+        "\0",
+        "-0",
+    ]
+)
+
+
+def parse(text: str, slots: list[int]):
+    data = np.frombuffer(text.encode(), np.uint8)
+    values = np.full((max(max(slots), 0) + 1, text.count("\n") + 1), -1.0)
+    times = np.zeros(text.count("\n") + 1, np.int64)
+    count = parse_fields(data, 0, np.array(slots), values, times)
+    return count, values, times
+
+
+def by_pyarrow(text: str, columns: int) -> list[np.ndarray]:
+    names = [f"c{at}" for at in range(columns)]
+    table = csv.read_csv(
+        io.BytesIO(text.encode()),
+        csv.ReadOptions(column_names=names),
+        convert_options=csv.ConvertOptions(column_types=dict.fromkeys(names, pa.float64())),
+    )
+    return [table[name].to_numpy() for name in names]
+
+
+@given(st.lists(st.tuples(plain, plain), min_size=1, max_size=20), st.sampled_from(["\n", "\r\n"]))
+@example([("-0.0", "0.1"), ("123456789012345", "0.000001")], "\n")
+def test_plain_numbers_are_pyarrows_bit_for_bit(rows, newline):
+    text = "".join(f"{a},{b}{newline}" for a, b in rows)
+    count, values, _ = parse(text, [0, 1])
+    if count < 0:  # more than 15 digits
+        assert any(len(number.strip("-").replace(".", "")) > 15 for row in rows for number in row)
+        return
+    for ours, theirs in zip(values, by_pyarrow(text, 2), strict=True):
+        assert ours[:count].tobytes() == theirs.tobytes()
+
+
+@given(st.lists(plain, max_size=3), strange, st.lists(plain, max_size=3))
+def test_a_strange_number_is_left_to_pyarrow_or_read_as_pyarrow_does(before, number, after):
+    text = "".join(f"{value},1\n" for value in [*before, number, *after])
+    count, values, _ = parse(text, [0, 1])
+    if count >= 0:
+        assert values[0, :count].tobytes() == by_pyarrow(text, 2)[0].tobytes()
+
+
+@given(st.datetimes(min_value=datetime(1000, 1, 1)))
+def test_a_time_is_read_to_the_second(moment):
+    moment = moment.replace(microsecond=0)
+    count, _, times = parse(f"{moment:%Y-%m-%dT%H:%M:%SZ}\n", [TIME])
+    assert count == 1
+    assert times[0] == np.datetime64(moment, "ms").astype(int)
+
+
+def test_a_date_that_does_not_exist_is_not_understood():
+    for text in ("2016-02-30T00:00:00Z", "2015-02-29T00:00:00Z", "2016-13-01T00:00:00Z"):
+        assert parse(text + "\n", [TIME])[0] == -1
+    assert parse("2016-02-29T00:00:00Z\n", [TIME])[0] == 1
+
+
+def test_a_line_of_too_few_or_too_many_fields_is_not_understood():
+    assert parse("1,2\n3\n", [0, 1])[0] == -1
+    assert parse("1,2\n3,4,5\n", [0, 1])[0] == -1
+    assert parse("1,2\n3,4\n", [0, 1])[0] == 2
+
+
+def test_a_quote_in_a_skipped_field_is_not_understood():
+    assert parse('1,"a,b"\n', [0, SKIP])[0] == -1
+    assert parse("1,ab\n", [0, SKIP])[0] == 1
+
+
+def test_an_empty_field_is_missing():
+    count, values, _ = parse(",1\n2,\n", [0, 1])
+    assert count == 2
+    assert np.isnan(values[0, 0])
+    assert np.isnan(values[1, 1])
