@@ -21,16 +21,9 @@ def random_flight(seed, samples=120):
             )
         }
     )
-    scale = {"latitude": 40, "longitude": 3, "pressure": 1e5, "lift": 7e5, "altitude": 4e4}
-    scale |= {
-        "mass": 3e5,
-        "mach": 1,
-        "lift_coefficient": 2,
-        "drag_coefficient": 1,
-        "flight_path_angle": 20,
-    }
-    for name in NUMERIC:
-        df[name] = scale.get(name, 300) * rng.uniform(0.1, 1, samples)
+    for name in NUMERIC:  # six digits, as many as flights have
+        df[name] = 10.0 ** (6 - COLUMNS[name].decimals) * rng.uniform(0.1, 1, samples)
+    df["latitude"], df["longitude"] = rng.uniform(-90, 90, samples), rng.uniform(-180, 180, samples)
     df["duration"] = np.arange(samples)
     return df.assign(origin="LEMD", destination="LEBL", operator="IBE")
 
