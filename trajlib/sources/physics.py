@@ -12,7 +12,14 @@ from openap import mass as openap_mass
 
 from trajlib.geodesy import distance
 
-__all__ = ["add_airspeeds", "add_atmosphere", "add_performance", "aircraft_models", "standard"]
+__all__ = [
+    "add_airspeeds",
+    "add_atmosphere",
+    "add_performance",
+    "aircraft_models",
+    "full_thrust",
+    "standard",
+]
 
 warnings.filterwarnings("ignore", ".*using synonym", UserWarning)  # OpenAP tells of each one
 
@@ -110,8 +117,9 @@ def add_performance(
     -------
     DataFrame
         With ``thrust drag fuel_flow fuel mass``, and with true airspeed also
-        ``lift lift_coefficient drag_coefficient``. Thrust is what the motion needs, within idle
-        and maximum climb thrust. Source: Sun, Hoekstra and Ellerbroek (2020), OpenAP.
+        ``lift lift_coefficient drag_coefficient``. Thrust is what the motion needs, within what
+        the engines give from idle to full; what idle leaves over adds to drag, as speed brakes
+        would. Source: Sun, Hoekstra and Ellerbroek (2020), OpenAP.
     """
     models = aircraft_models(aircraft_type)
     if models is None:
@@ -165,8 +173,8 @@ def _forces(
     drag = _drag(models, motion, mass * motion["load_factor"], lift / push)
     needed = drag + mass * (aero.g0 * np.sin(angle) + motion["acceleration"])
     idle = models.thrust.descent_idle(airspeed, altitude)
-    full = np.maximum(models.thrust.climb(airspeed, altitude, climb), idle)
-    thrust = np.clip(needed, idle, full)
+    thrust = np.clip(needed, idle, full_thrust(models, airspeed, altitude, climb))
+    drag = drag + np.maximum(idle - needed, 0)  # speed brakes
     return {
         "thrust": thrust,
         "drag": drag,
@@ -175,6 +183,17 @@ def _forces(
         "lift_coefficient": lift / push,
         "drag_coefficient": drag / push,
     }
+
+
+def full_thrust(
+    models: Models, airspeed: np.ndarray, altitude: np.ndarray, climb: np.ndarray | float
+) -> np.ndarray:
+    """Return the highest thrust [N] at an airspeed [kt], altitude [ft] and climb rate [ft/min].
+
+    It is the take-off rating, or the climb rating where OpenAP's is higher.
+    """
+    rated = models.thrust.climb(airspeed, altitude, climb)
+    return np.maximum(models.thrust.takeoff(airspeed, altitude), rated)
 
 
 def _drag(

@@ -1,0 +1,177 @@
+"""Simulate an archive: flights of Spanish city pairs, January to May 2016, at 1 s."""
+
+from pathlib import Path
+
+import distributed
+import numpy as np
+import pandas as pd
+from openap import aero
+
+from trajlib.archive import write_flight
+from trajlib.geodesy import NAUTICAL_MILE, distance, track
+from trajlib.schema import COLUMNS, IDENTITY
+from trajlib.sources import procedures
+from trajlib.sources.causes import draw_truths
+from trajlib.sources.physics import add_airspeeds, add_atmosphere, add_performance
+from trajlib.sources.profiles import plan_profile
+from trajlib.sources.traffic import draw_timetable
+from trajlib.sources.weather import Weather, draw_weather, sample_weather
+
+__all__ = ["fly", "simulate_archive"]
+
+_BATCH = 10  # flights a task
+_DIALECT = """\
+title = "Simulated flights of Spanish city pairs, January to May 2016"
+source = "trajlib simulate --flights {flights} --seed {seed}, on OpenAP's models of performance"
+simulated = true
+"""
+
+
+def simulate_archive(
+    archive: str | Path,
+    *,
+    flights: int,
+    seed: int,
+    client: distributed.Client | None = None,
+) -> pd.DataFrame:
+    """Write an archive of simulated flights, the same for a seed whatever the workers.
+
+    Parameters
+    ----------
+    archive
+        A folder; one that ``simulate_archive`` filled before is filled anew.
+    flights
+        How many, four in five of them from Madrid to Barcelona.
+    seed
+        Of timetable, weather and causes alike.
+    client
+        Where to run; the current client by default, or this process where there is none.
+
+    Returns
+    -------
+    DataFrame
+        The causes of every flight, as ``causes.draw_truths`` describes them and as saved in the
+        archive's ``truths.parquet``, for judging predictions and never for making them.
+
+    Raises
+    ------
+    ValueError
+        When ``flights`` is below 1, or the folder holds CSVs that no simulation wrote.
+    """
+    if flights < 1:
+        raise ValueError(f"{flights} flights to simulate, expected 1 or more")
+    archive = Path(archive)
+    _clear(archive)
+    truths = draw_truths(draw_timetable(flights, seed), draw_weather(seed), seed)
+    for pair in {Path(path).parent for path in truths.index}:
+        (archive / pair).mkdir(parents=True, exist_ok=True)
+    truths.to_parquet(archive / "truths.parquet")
+    (archive / "columns.toml").write_text(_DIALECT.format(flights=flights, seed=seed))
+    batches = [truths.iloc[start : start + _BATCH] for start in range(0, flights, _BATCH)]
+    client = client or _current_client()
+    if client is None:
+        for batch in batches:
+            _write_batch(batch, archive.resolve(), seed)
+    else:
+        client.gather(client.map(_write_batch, batches, archive=archive.resolve(), seed=seed))
+    return truths
+
+
+def fly(truth: dict, weather: Weather) -> pd.DataFrame:
+    """Return the flight that follows from a row of truths and the weather, all columns at 1 s.
+
+    Positions and altitudes come from the planned path and profile, smoothed over some seconds as
+    aircraft roll and pitch; everything else is derived from them, so that the columns agree.
+    """
+    path = procedures.lay_path(truth)
+    plan = plan_profile(truth, weather, path)
+    df = _kinematics(truth, path, plan)
+    air = sample_weather(
+        weather,
+        truth["takeoff"].timestamp() + df["duration"],
+        df["latitude"],
+        df["longitude"],
+        df["altitude"],
+    )
+    df = _airspeed(df.join(air))
+    df = add_airspeeds(add_atmosphere(df))
+    df = add_performance(df, truth["aircraft_type"], mass_initial=truth["mass_initial"])
+    df = df.assign(**{name: truth[name] for name in IDENTITY})
+    return df[[name for name in COLUMNS if name in df]]
+
+
+def _kinematics(truth: dict, path: procedures.Path, plan: pd.DataFrame) -> pd.DataFrame:
+    seconds = np.arange(plan["seconds"].iloc[-1])
+    along = np.interp(seconds, plan["seconds"], plan["along"])
+    points = _smooth(np.interp(along, path.along, path.points)) * NAUTICAL_MILE
+    lon, lat = path.projection(points.real, points.imag, inverse=True)
+    steps = distance(lat[:-1], lon[:-1], lat[1:], lon[1:])
+    course = np.unwrap(np.radians(track(lat[:-1], lon[:-1], lat[1:], lon[1:])))
+    altitude = _smooth(np.interp(seconds, plan["seconds"], plan["altitude"]))
+    return pd.DataFrame(
+        {
+            "timestamp": truth["takeoff"] + pd.to_timedelta(seconds, "s"),
+            "duration": seconds,
+            "latitude": lat,
+            "longitude": lon,
+            "altitude": altitude,
+            "distance": np.concatenate([[0.0], np.cumsum(steps)]),
+            "groundspeed": 3600 * _centre(steps),
+            "vertical_rate": 60 * np.gradient(altitude),
+            "track": np.degrees(_centre(course)) % 360,
+        }
+    )
+
+
+def _airspeed(df: pd.DataFrame) -> pd.DataFrame:
+    """Add airspeed, heading and roll, by the triangle of winds and a coordinated turn."""
+    course = np.radians(df["track"])
+    east = df["groundspeed"] * np.sin(course) - df["wind_u"]
+    north = df["groundspeed"] * np.cos(course) - df["wind_v"]
+    climb = np.gradient(df["geoaltitude"]) * aero.ft / aero.kts
+    heading = np.unwrap(np.arctan2(east, north))
+    airspeed = np.sqrt(east**2 + north**2 + climb**2)
+    roll = np.arctan(np.gradient(heading) * airspeed * aero.kts / aero.g0)
+    return df.assign(
+        true_airspeed=airspeed,
+        heading=np.degrees(heading) % 360,
+        roll=np.degrees(roll),
+        flight_path_angle=np.degrees(np.arctan2(climb, df["groundspeed"])),
+    )
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """Return values averaged over 15 s; the first and the last stay what they are."""
+    window = np.hanning(17)[1:-1]
+    padded = np.pad(values, window.size // 2, mode="reflect", reflect_type="odd")
+    return np.convolve(padded, window / window.sum(), "valid")
+
+
+def _centre(steps: np.ndarray) -> np.ndarray:
+    """Return at the samples what is known of the steps between them."""
+    return np.concatenate([steps[:1], (steps[1:] + steps[:-1]) / 2, steps[-1:]])
+
+
+def _write_batch(truths: pd.DataFrame, archive: Path, seed: int) -> None:
+    weather = draw_weather(seed)
+    for path, truth in zip(truths.index, truths.to_dict("records"), strict=True):
+        write_flight(fly(truth, weather), archive / path)
+
+
+def _clear(archive: Path) -> None:
+    """Remove the flights of an earlier simulation, and refuse to mix with any others."""
+    earlier = archive / "truths.parquet"
+    if earlier.exists():
+        for path in pd.read_parquet(earlier, columns=[]).index:
+            (archive / path).unlink(missing_ok=True)
+    for stray in archive.glob("**/*.csv*"):
+        raise ValueError(
+            f"{archive} holds {stray.name}, which no simulation wrote; name a new folder"
+        )
+
+
+def _current_client() -> distributed.Client | None:
+    try:
+        return distributed.default_client()
+    except ValueError:  # there is none
+        return None
