@@ -1,0 +1,153 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trajlib.archive import write_flight
+from trajlib.features import (
+    AT_TAKEOFF,
+    FRACTIONS,
+    KNOWLEDGE,
+    TARGETS,
+    aggregate_flight,
+    check_knowledge,
+    degenerate_targets,
+    known_when,
+    local_start,
+    predictors,
+    targets,
+)
+from trajlib.index import build_index
+
+STARTS = ("2016-01-01T23:30", "2016-02-05T06:15", "2016-02-06T12:45")
+
+
+def straight_flight(start, samples=101, **identity):
+    progress = np.linspace(0, 1, samples)
+    df = pd.DataFrame({"timestamp": pd.date_range(start, periods=samples, freq="10s", tz="UTC")})
+    df["latitude"], df["longitude"] = 40.5 + 0.8 * progress, -3.6 + 5.7 * progress
+    df["altitude"] = 30_000 * np.sin(np.pi * progress)
+    df["temperature"], df["mass"], df["track"], df["gap"] = 220 + progress, 60e3 - progress, 70, 1
+    return df.assign(origin="LEMD", destination="LEBL", operator="IBE", **identity)
+
+
+@pytest.fixture
+def archive(tmp_path):
+    for number, start in enumerate(STARTS):
+        kind = {"aircraft_type": "A320"} if number else {}
+        write_flight(straight_flight(start, **kind), tmp_path / f"{number}.csv")
+    return tmp_path
+
+
+def damage(path):
+    lines = path.read_text().splitlines()
+    lines[50] = lines[49]  # a time repeats: seen on the full read only
+    path.write_text("\n".join(lines) + "\n")
+
+
+def test_a_flight_has_one_row_and_the_columns_are_named_after_their_statistic(archive):
+    table = predictors(build_index(archive))
+    assert table.index.tolist() == ["0.csv", "1.csv", "2.csv"]
+    assert {"duration_max", "distance_max", "temperature_mean", "mass_min"} <= set(table)
+    assert table["duration_max"].tolist() == [1000.0] * 3
+
+
+def test_what_only_grows_has_its_end_and_positions_and_angles_have_nothing(archive):
+    names = predictors(build_index(archive)).columns
+    assert [n for n in names if n.startswith(("duration", "distance"))] == [
+        "duration_max",
+        "distance_max",
+    ]
+    assert not [n for n in names if n.startswith(("latitude", "longitude", "track", "gap"))]
+
+
+def test_what_a_model_computed_gives_no_predictor(archive):
+    (archive / "columns.toml").write_text('modelled = ["temperature", "mass"]\n')
+    names = predictors(build_index(archive)).columns
+    assert not [n for n in names if n.startswith(("temperature", "mass"))]
+
+
+def test_hour_weekday_and_month_are_those_of_the_origin(archive):
+    first = predictors(build_index(archive), "at_takeoff").iloc[0]
+    assert (first["weekday"], first["hour"], first["month"]) == ("Sat", 0.5, "Jan")
+
+
+def test_the_local_start_of_each_flight_is_in_its_own_zone():
+    start = pd.Timestamp("2019-10-01T06:00", tz="UTC")
+    flights = pd.DataFrame({"path": ["a", "b"], "origin": ["SFO", "LEMD"], "start": start})
+    assert local_start(flights).dt.hour.to_dict() == {"a": 23, "b": 8}
+
+
+def test_nothing_after_the_first_sample_moves_what_is_known_at_take_off(archive):
+    before = predictors(build_index(archive), "at_takeoff")
+    for number, start in enumerate(STARTS):
+        df = straight_flight(start, samples=57, **({"aircraft_type": "A320"} if number else {}))
+        df.loc[1:, ["latitude", "longitude", "altitude", "temperature", "mass"]] *= 0.5
+        write_flight(df, archive / f"{number}.csv")
+    pd.testing.assert_frame_equal(predictors(build_index(archive), "at_takeoff"), before)
+
+
+def test_what_is_missing_stays_missing(archive):
+    types = predictors(build_index(archive), "at_takeoff")["aircraft_type"]
+    assert types.isna().tolist() == [True, False, False]
+    empty = aggregate_flight(pd.DataFrame({"mach": [np.nan, np.nan]}))
+    assert np.isnan(list(empty.values())).all()
+
+
+def test_a_damaged_flight_has_neither_predictors_nor_targets(archive):
+    damage(archive / "1.csv")
+    index = build_index(archive)
+    assert predictors(index).index.tolist() == ["0.csv", "2.csv"]
+    assert targets(index).index.unique("path").tolist() == ["0.csv", "2.csv"]
+
+
+def test_targets_are_where_the_flight_is_at_fractions_of_its_duration(archive):
+    table = targets(build_index(archive)).loc["1.csv"]
+    assert list(table) == list(TARGETS)
+    assert table.index.tolist() == FRACTIONS.tolist()
+    np.testing.assert_allclose(table["latitude"], 40.5 + 0.8 * FRACTIONS, atol=1e-6)
+
+
+def test_duration_at_a_fraction_is_a_predictor_in_disguise(archive):
+    index = build_index(archive)
+    table = targets(index).pivot_table("duration", "path", "fraction")
+    disguised = np.outer(predictors(index)["duration_max"], FRACTIONS)
+    np.testing.assert_allclose(table, disguised)
+    assert degenerate_targets(predictors(index)) == ["duration"]
+    assert degenerate_targets(predictors(index, "at_takeoff")) == []
+
+
+def test_every_predictor_says_when_it_is_known(archive):
+    index = build_index(archive)
+    for knowledge in KNOWLEDGE:
+        check_knowledge(predictors(index, knowledge), knowledge)
+    assert {known_when(name) for name in predictors(index)} == {"at_takeoff", "hindsight"}
+    assert {known_when(name) for name in AT_TAKEOFF} == {"at_takeoff"}
+
+
+def test_a_predictor_that_is_not_known_yet_is_refused(archive):
+    with pytest.raises(ValueError, match=r"not known at_takeoff: duration_max \(hindsight\)"):
+        check_knowledge(predictors(build_index(archive)), "at_takeoff")
+
+
+@pytest.mark.parametrize("name", ["latitude_mean", "duration_min", "holding_time", "track_mean"])
+def test_a_predictor_of_which_nobody_says_when_it_is_known_is_refused(name):
+    with pytest.raises(ValueError, match=name):
+        check_knowledge([name], "hindsight")
+
+
+def test_an_unknown_knowledge_is_refused_with_those_there_are(archive):
+    for refuse in (lambda: predictors(build_index(archive), "later"),
+                   lambda: check_knowledge([], "later")):  # fmt: skip
+        with pytest.raises(ValueError, match="'later', expected one of at_takeoff, hindsight"):
+            refuse()
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30), st.randoms())
+def test_aggregates_do_not_see_the_order_of_time(values, random):
+    shuffled = random.sample(values, len(values))
+    first, second = (aggregate_flight(pd.DataFrame({"mach": v})) for v in (values, shuffled))
+    assert first == pytest.approx(second, rel=1e-6, abs=1e-3)
+    bounds = [first[f"mach_{name}"] for name in ("min", "mean", "max")]
+    np.testing.assert_array_less(np.array(bounds[:-1]) - 1e-3, bounds[1:])

@@ -1,0 +1,116 @@
+import numpy as np
+import pandas as pd
+import pytest
+from distributed import Client, LocalCluster
+
+from trajlib.importance import measure_importance, rank_predictors
+from trajlib.models import build_model
+
+PATHS = pd.Index([f"{number:03}.csv" for number in range(120)], name="path")
+SPLITS = [(PATHS[30:], PATHS[:30]), (PATHS[:90], PATHS[90:])]
+
+
+@pytest.fixture
+def tables():
+    rng = np.random.default_rng(0)
+    size = len(PATHS)
+    predictors = pd.DataFrame(
+        {
+            "operator": rng.choice(["IBE", "VLG", "AEA"], size),
+            "hour": rng.uniform(0, 24, size),
+            "mass_min": 50_000.0,
+            "duration_max": rng.uniform(3000, 4000, size),
+            "fuel_max": rng.uniform(0, 1, size),
+        },
+        PATHS,
+    )
+    late = (predictors["duration_max"] - 3500) / 500
+    own = predictors["operator"].map({"IBE": -0.3, "VLG": 0.0, "AEA": 0.3})
+    rows = pd.MultiIndex.from_product([PATHS, [0.25, 0.75]], names=["path", "fraction"])
+    values = {"latitude": np.repeat(late + own, 2), "altitude": np.repeat(-late, 2) * 1000}
+    return predictors, pd.DataFrame({n: v.to_numpy() for n, v in values.items()}, rows)
+
+
+def measure(tables, splits=SPLITS, **options):
+    model = build_model(trees=12)
+    return measure_importance(model, *tables, splits, knowledge="hindsight", **options)
+
+
+def test_a_row_for_each_fraction_and_predictor_and_categories_are_one(tables):
+    importance = measure(tables)
+    assert importance.index.unique("fraction").tolist() == [0.25, 0.75]
+    assert importance.loc[0.25].index.tolist() == list(tables[0])
+    np.testing.assert_allclose(importance["impurity"].groupby(level=0).sum(), 1)
+
+
+def test_the_decisive_predictor_is_first_by_both_measures(tables):
+    ranking = rank_predictors(measure(tables))
+    assert ranking.index[0] == "duration_max"
+    assert ranking.loc["duration_max", ["impurity_rank", "permutation_rank"]].tolist() == [1, 1]
+    assert ranking.index[1] == "operator"
+
+
+def test_a_constant_is_worth_nothing(tables):
+    np.testing.assert_allclose(measure(tables).xs("mass_min", level="predictor"), 0, atol=1e-12)
+
+
+def test_a_useless_predictor_is_worth_next_to_nothing_when_permuted(tables):
+    useless = measure(tables, repeats=10)["permutation"].xs("fuel_max", level="predictor")
+    assert (useless.abs() < 0.02).all()
+
+
+def test_twins_share_their_worth_and_together_they_have_it_all(tables):
+    predictors, targets = tables
+    single = measure(tables)["permutation"].xs("duration_max", level="predictor").mean()
+    twins = predictors.assign(distance_max=predictors["duration_max"])
+    groups = {"both": ["duration_max", "distance_max"], "one": ["duration_max"]}
+    worth = measure((twins, targets), groups=groups)["permutation"].groupby(level=1).mean()
+    assert worth["one"] < 0.8 * single
+    assert worth["both"] > 0.9 * single
+
+
+def test_a_group_has_the_impurity_of_its_members(tables):
+    alone = measure(tables)["impurity"].loc[0.25]
+    together = measure(tables, groups={"two": ["hour", "duration_max"]})["impurity"].loc[0.25]
+    assert together["two"] == pytest.approx(alone["hour"] + alone["duration_max"])
+
+
+def test_splits_are_pooled_and_every_target_counts_the_same(tables):
+    predictors, targets = tables
+    feet = measure(tables)
+    metres = measure((predictors, targets.assign(altitude=targets["altitude"] * 0.3048)))
+    np.testing.assert_allclose(feet, metres, atol=0.01)  # splits of equal worth
+
+
+def test_a_seed_gives_the_same_bytes_whatever_the_workers(tables):
+    here = measure(tables, seed=3)
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+        ) as cluster,
+        Client(cluster),
+    ):
+        there = measure(tables, seed=3)
+    pd.testing.assert_frame_equal(here, there, check_exact=True)
+    assert not here.equals(measure(tables, seed=4))
+
+
+def test_tables_are_left_as_they_were(tables):
+    copies = [table.copy() for table in tables]
+    measure(tables)
+    for table, copy in zip(tables, copies, strict=True):
+        pd.testing.assert_frame_equal(table, copy)
+
+
+def test_a_predictor_outside_the_knowledge_is_refused(tables):
+    with pytest.raises(ValueError, match="not known at_takeoff"):
+        measure_importance(build_model(), *tables, SPLITS, knowledge="at_takeoff")
+
+
+def test_ranks_count_from_one_by_falling_worth():
+    rows = pd.MultiIndex.from_product([[0.5], ["a", "b", "c"]], names=["fraction", "predictor"])
+    table = pd.DataFrame({"impurity": [0.1, 0.6, 0.3], "permutation": [0.5, 0.2, -0.1]}, rows)
+    ranking = rank_predictors(table)
+    assert ranking.index.tolist() == ["a", "b", "c"]
+    assert ranking["impurity_rank"].tolist() == [3, 1, 2]
+    assert ranking["permutation_rank"].tolist() == [1, 2, 3]

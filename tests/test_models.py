@@ -1,0 +1,152 @@
+import numpy as np
+import pandas as pd
+import pytest
+from distributed import Client, LocalCluster
+
+from trajlib.features import TARGETS
+from trajlib.models import MODELS, build_model, encoded_predictors, predict_held_out
+
+FRACTIONS = [0.25, 0.5, 0.75]
+PATHS = pd.Index([f"{number:03}.csv" for number in range(80)], name="path")
+SPLITS = [(PATHS[20:], PATHS[:20]), (PATHS[:60], PATHS[60:])]
+
+
+@pytest.fixture
+def tables():
+    rng = np.random.default_rng(0)
+    predictors = pd.DataFrame(
+        {
+            "operator": rng.choice(["IBE", "VLG"], len(PATHS)),
+            "aircraft_type": rng.choice(["A320", "B738", None], len(PATHS)),
+            "weekday": rng.choice(["Sat", "Sun"], len(PATHS)),
+            "hour": rng.uniform(0, 24, len(PATHS)),
+            "duration_max": rng.uniform(3000, 4000, len(PATHS)),
+        },
+        PATHS,
+    )
+    rows = pd.MultiIndex.from_product([PATHS, FRACTIONS], names=["path", "fraction"])
+    late = np.repeat(predictors["duration_max"].to_numpy(), 3) * np.tile(FRACTIONS, len(PATHS))
+    values = np.outer(late, [1e-3, 2e-3, 1, 0.1, 9]) + rng.normal(size=(len(rows), 5)) * 0.01
+    return predictors, pd.DataFrame(values, rows, list(TARGETS))
+
+
+def predict(tables, name="forest", splits=SPLITS, **options):
+    model = build_model(name, trees=8, **options)
+    return predict_held_out(model, *tables, splits, knowledge="hindsight")
+
+
+@pytest.fixture(params=MODELS)
+def name(request):
+    return request.param
+
+
+def test_every_model_predicts_every_target_of_what_is_held_out(tables, name):
+    predictions = predict(tables, name)
+    held_out = [path for _, paths in SPLITS for path in paths]
+    assert predictions.index.unique("path").tolist() == held_out
+    assert predictions.index.unique("fraction").tolist() == FRACTIONS
+    assert predictions.columns.equals(tables[1].columns)
+    assert predictions.notna().all(axis=None)
+    assert predictions.attrs["seconds"] > 0
+
+
+def test_every_model_learns(tables, name):
+    predictions = predict(tables, name)
+    flown = tables[1].loc[predictions.index]
+    spread = flown - flown.groupby(level="fraction").transform("mean")
+    assert (((predictions - flown) ** 2).sum() < 0.5 * (spread**2).sum()).all()
+
+
+def test_every_model_takes_what_is_missing_or_was_never_seen(tables, name):
+    predictors, targets = tables
+    predictors = predictors.copy()
+    predictors.loc[PATHS[0], "operator"] = "RYR"
+    predictors.loc[PATHS[1], ["operator", "duration_max"]] = None
+    predictors.loc[PATHS[30], ["operator", "duration_max"]] = None
+    assert predict((predictors, targets), name).notna().all(axis=None)
+
+
+def test_a_seed_gives_the_same_bytes(tables, name):
+    first, again = predict(tables, name, seed=1), predict(tables, name, seed=1)
+    pd.testing.assert_frame_equal(first, again, check_exact=True)
+    assert not np.allclose(first, predict(tables, name, seed=2))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_number_of_workers_changes_nothing(tables, name, workers):
+    here = predict(tables, name)
+    with (
+        LocalCluster(
+            n_workers=workers, threads_per_worker=1, processes=False, dashboard_address=None
+        ) as cluster,
+        Client(cluster),
+    ):
+        there = predict(tables, name)
+    pd.testing.assert_frame_equal(here, there, check_exact=True)
+
+
+def test_nothing_of_a_held_out_flight_is_seen_in_training(tables, name):
+    predictors, targets = tables
+    before = predict(tables, name, SPLITS[:1])
+    others = PATHS[1:20]
+    predictors, targets = predictors.copy(), targets.copy()
+    predictors.loc[others, "operator"] = "RYR"  # would be a category of its own
+    predictors.loc[others, ["hour", "duration_max"]] = 1e6
+    targets.loc[others] = 1e6
+    after = predict((predictors, targets), name, SPLITS[:1])
+    pd.testing.assert_frame_equal(after.loc[PATHS[:1]], before.loc[PATHS[:1]], check_exact=True)
+
+
+def test_the_unit_of_one_target_does_not_change_the_others(tables):
+    predictors, targets = tables
+    metres = targets.assign(altitude=targets["altitude"] * 0.3048)
+    others = ["latitude", "longitude", "duration", "distance"]
+    feet, si = (predict((predictors, table))[others] for table in (targets, metres))
+    np.testing.assert_allclose(feet, si, rtol=1e-6)
+
+
+def test_each_fraction_is_trained_independently(tables):
+    predictors, targets = tables
+    changed = targets.copy()
+    changed.loc[(slice(None), 0.75), :] = 0
+    before, after = (predict((predictors, t)).xs(0.5, level="fraction") for t in (targets, changed))
+    pd.testing.assert_frame_equal(before, after, check_exact=True)
+
+
+def test_a_flight_without_targets_is_left_out(tables):
+    predictors, targets = tables
+    predictions = predict((predictors, targets.drop(PATHS[0])))
+    assert PATHS[0] not in predictions.index.unique("path")
+
+
+def test_a_predictor_outside_the_knowledge_is_refused(tables):
+    with pytest.raises(ValueError, match=r"not known at_takeoff: duration_max \(hindsight\)"):
+        predict_held_out(build_model(), *tables, SPLITS, knowledge="at_takeoff")
+
+
+def test_an_unknown_model_is_refused_with_those_there_are():
+    with pytest.raises(ValueError, match="'oracle', expected one of forest, forest per target"):
+        build_model("oracle")
+
+
+def test_defaults_are_those_of_the_study():
+    forest = build_model()[-1].regressor
+    assert (forest.n_estimators, forest.max_features, forest.min_samples_leaf) == (100, 1 / 3, 5)
+
+
+def test_a_category_is_one_predictor_of_several_columns(tables):
+    predictors, targets = tables
+    trained = build_model(trees=2).fit(predictors, targets.xs(0.5, level="fraction"))
+    columns = trained[0].get_feature_names_out().tolist()
+    assert "weekday_Sat" in columns
+    behind = dict(zip(columns, encoded_predictors(trained), strict=True))
+    assert behind["weekday_Sat"] == behind["weekday_Sun"] == "weekday"
+    assert behind["aircraft_type_A320"] == "aircraft_type"
+    assert behind["hour"] == "hour"
+
+
+def test_numbers_alone_need_no_encoding(tables):
+    predictors, targets = tables
+    numbers = predictors[["hour", "duration_max"]]
+    trained = build_model(trees=2).fit(numbers, targets.xs(0.5, level="fraction"))
+    assert encoded_predictors(trained) == ["hour", "duration_max"]

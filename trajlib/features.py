@@ -1,0 +1,178 @@
+"""What a model is given and what it is asked: predictors by when they are known, and targets."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from trajlib.dialect import read_dialect
+from trajlib.flights import map_flights
+from trajlib.geodesy import find_airport
+from trajlib.normalization import normalize_flights
+from trajlib.schema import NUMERIC
+
+__all__ = [
+    "AT_TAKEOFF",
+    "FRACTIONS",
+    "KNOWLEDGE",
+    "TARGETS",
+    "aggregate_flight",
+    "check_knowledge",
+    "degenerate_targets",
+    "known_when",
+    "local_start",
+    "predictors",
+    "targets",
+]
+
+KNOWLEDGE = ("at_takeoff", "hindsight")  # in the order of time: each knows what those before knew
+AT_TAKEOFF = ("operator", "aircraft_type", "weekday", "hour", "month")
+TARGETS = ("latitude", "longitude", "duration", "distance", "altitude")
+FRACTIONS = np.arange(5, 100, 5) / 100
+
+_STATISTICS = {"max": np.nanmax, "min": np.nanmin, "mean": np.nanmean, "std": np.nanstd}
+# What only grows is its end; the mean position is the mean of the very targets, and would outrank
+# all else; the mean of an angle says nothing; the gap is the radar's, not the flight's.
+_SOME_STATISTICS = {
+    "latitude": (),
+    "longitude": (),
+    "duration": ("max",),
+    "distance": ("max",),
+    "fuel": ("max",),
+    "track": (),
+    "heading": (),
+    "gap": (),
+}
+_AGGREGATES = tuple(
+    f"{column}_{statistic}"
+    for column in NUMERIC
+    for statistic in _SOME_STATISTICS.get(column, _STATISTICS)
+)
+
+
+def predictors(flights: pd.DataFrame, knowledge: str = "hindsight") -> pd.DataFrame:
+    """Return the predictors of each flight that are known at a moment.
+
+    Parameters
+    ----------
+    flights
+        Rows of one city pair, of the index or of the store.
+    knowledge
+        ``at_takeoff``: operator, aircraft type, and the local weekday, hour [h] and month of
+        the first sample. ``hindsight``: these, and the aggregates of the whole flight.
+
+    Returns
+    -------
+    DataFrame
+        One row a flight, indexed by ``path``; categories as text, not yet encoded, because an
+        encoding is fitted on training days. Columns that the archive marks as modelled give no
+        predictor: they are functions of the others.
+
+    Raises
+    ------
+    ValueError
+        When the knowledge is not one of ``KNOWLEDGE``.
+    """
+    if knowledge not in KNOWLEDGE:
+        raise ValueError(f"knowledge {knowledge!r}, expected one of {', '.join(KNOWLEDGE)}")
+    known = _know_at_takeoff(flights[flights["problem"].isna()])
+    if knowledge == "at_takeoff":
+        return known
+    modelled = read_dialect(flights["archive"].iloc[0]).modelled
+    columns = [name for name in NUMERIC if f"{name}_max" in _AGGREGATES and name not in modelled]
+    return known.join(map_flights(flights, aggregate_flight, columns=columns), how="inner")
+
+
+def targets(flights: pd.DataFrame, fractions: Sequence[float] = FRACTIONS) -> pd.DataFrame:
+    """Return where each flight is at fractions of its total duration.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``path`` and ``fraction``: latitude, longitude [deg], duration [s],
+        distance [NM] and altitude [ft].
+    """
+    trajectories = normalize_flights(flights, fractions=np.asarray(fractions), columns=TARGETS)
+    table = trajectories[list(TARGETS)].to_dataframe(dim_order=["path", "fraction"])
+    return table[list(TARGETS)]
+
+
+def aggregate_flight(df: pd.DataFrame) -> dict[str, float]:
+    """Return the maximum, minimum, mean and standard deviation of the columns of one flight.
+
+    Named ``<column>_<statistic>``; a column that only grows has its maximum alone, angles and
+    positions have none. Samples are taken as equally spaced. A column without numbers gives NaN.
+
+    >>> aggregate_flight(pd.DataFrame({"duration": [0.0, 1.0, 2.0], "mach": [0.1, 0.3, 0.5]}))
+    {'duration_max': 2.0, 'mach_max': 0.5, 'mach_min': 0.1, 'mach_mean': 0.3, 'mach_std': 0.163...}
+    """
+    aggregates = {}
+    for column in (name for name in NUMERIC if name in df):
+        values = df[column].to_numpy()
+        empty = np.isnan(values).all()
+        for statistic in _SOME_STATISTICS.get(column, _STATISTICS):
+            value = np.nan if empty else _STATISTICS[statistic](values)
+            aggregates[f"{column}_{statistic}"] = float(value)
+    return aggregates
+
+
+def known_when(predictor: str) -> str:
+    """Return the knowledge that a predictor belongs to.
+
+    >>> known_when("operator"), known_when("mass_min")
+    ('at_takeoff', 'hindsight')
+    """
+    if predictor in AT_TAKEOFF:
+        return "at_takeoff"
+    if predictor in _AGGREGATES:
+        return "hindsight"
+    raise ValueError(f"nothing says when the predictor {predictor!r} is known")
+
+
+def check_knowledge(predictors: Iterable[str], knowledge: str) -> None:
+    """Raise a ValueError when a predictor is not known yet at a moment.
+
+    >>> check_knowledge(["operator", "hour"], "at_takeoff")
+    >>> check_knowledge(["operator", "mass_min"], "at_takeoff")
+    Traceback (most recent call last):
+    ...
+    ValueError: not known at_takeoff: mass_min (hindsight)
+    """
+    if knowledge not in KNOWLEDGE:
+        raise ValueError(f"knowledge {knowledge!r}, expected one of {', '.join(KNOWLEDGE)}")
+    known = KNOWLEDGE[: KNOWLEDGE.index(knowledge) + 1]
+    late = [f"{name} ({known_when(name)})" for name in predictors if known_when(name) not in known]
+    if late:
+        raise ValueError(f"not known {knowledge}: {', '.join(late)}")
+
+
+def degenerate_targets(predictors: Iterable[str]) -> list[str]:
+    """Return the targets that are one of the predictors in disguise.
+
+    At a fraction x of the total duration, ``duration`` is x times ``duration_max``.
+
+    >>> degenerate_targets(["operator", "duration_max"]), degenerate_targets(["operator"])
+    (['duration'], [])
+    """
+    return ["duration"] if "duration_max" in predictors else []
+
+
+def local_start(flights: pd.DataFrame) -> pd.Series:
+    """Return the time of the first sample of each flight in its origin's time zone, by path.
+
+    Without the zone's name, so that flights of several origins stand in one column.
+    """
+    start = flights.set_index("path")["start"]
+    zones = flights["origin"].map(lambda code: find_airport(code).timezone).to_numpy()
+    local = [start[zones == zone].dt.tz_convert(zone).dt.tz_localize(None) for zone in set(zones)]
+    return pd.concat(local).reindex(start.index).rename("start")
+
+
+def _know_at_takeoff(flights: pd.DataFrame) -> pd.DataFrame:
+    local = local_start(flights).dt
+    identity = flights.set_index("path")[["operator", "aircraft_type"]]
+    return identity.assign(
+        weekday=local.day_name().str[:3],
+        hour=local.hour + local.minute / 60,
+        month=local.month_name().str[:3],
+    )

@@ -1,0 +1,186 @@
+"""The talk's two forests, and the training of each fraction on the cluster.
+
+Every fraction of a trajectory has a model of its own, trained independently of the others.
+"""
+
+import functools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from distributed import Client
+from sklearn.base import BaseEstimator, clone
+from sklearn.compose import TransformedTargetRegressor, make_column_transformer
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.multioutput import MultiOutputRegressor
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from trajlib.features import check_knowledge
+
+__all__ = ["MODELS", "build_model", "encoded_predictors", "map_splits", "predict_held_out"]
+
+MODELS = ("forest", "forest per target")
+
+
+def build_model(
+    name: str = "forest",
+    *,
+    trees: int = 100,
+    max_features: float = 1 / 3,
+    min_samples_leaf: int = 5,
+    seed: int = 0,
+) -> Pipeline:
+    """Return an untrained model that takes predictors as they are, categories as text.
+
+    Targets are brought to mean 0 and spread 1 of the training flights: a forest of several
+    targets splits by the sum of their squared errors, and feet would outweigh degrees.
+
+    Parameters
+    ----------
+    name
+        ``forest``: one forest for all targets. ``forest per target``: one for each, about as
+        many times the work.
+    trees, max_features, min_samples_leaf
+        As of scikit-learn's ``RandomForestRegressor``.
+
+    >>> build_model("forest", trees=10)[-1].regressor.n_estimators
+    10
+    """
+    if name not in MODELS:
+        raise ValueError(f"model {name!r}, expected one of {', '.join(MODELS)}")
+    forest = RandomForestRegressor(
+        trees,
+        max_features=max_features,
+        min_samples_leaf=min_samples_leaf,
+        random_state=seed,
+        n_jobs=1,
+    )
+    regressor = forest if name == "forest" else MultiOutputRegressor(forest)
+    encoder = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore", sparse_output=False), text_columns),
+        remainder="passthrough",
+        verbose_feature_names_out=False,
+    )
+    return make_pipeline(
+        encoder, TransformedTargetRegressor(regressor, transformer=StandardScaler())
+    )
+
+
+def text_columns(df: pd.DataFrame) -> list[str]:
+    """Return the names of the columns that are not numbers."""
+    return [name for name in df if not pd.api.types.is_numeric_dtype(df[name])]
+
+
+def encoded_predictors(trained: Pipeline) -> list[str]:
+    """Return the predictor behind each column that the regressor of a trained model sees."""
+    encoder = trained[0]
+    _, onehot, text = encoder.transformers_[0]
+    sizes = [len(categories) for categories in onehot.categories_] if text else []
+    numbers = [name for name in encoder.feature_names_in_ if name not in text]
+    return [*np.repeat(text, sizes).tolist(), *numbers]
+
+
+def predict_held_out(
+    model: BaseEstimator,
+    predictors: pd.DataFrame,
+    targets: pd.DataFrame,
+    splits: Sequence[tuple[pd.Index, pd.Index]],
+    *,
+    knowledge: str,
+) -> pd.DataFrame:
+    """Train a model for every split and fraction, and return what it predicts for those held out.
+
+    A model is let go as soon as it has predicted: a thousand trees for each fraction would fill
+    the memory. Nothing of a held-out flight, its categories included, is seen in training.
+
+    Parameters
+    ----------
+    model
+        Untrained; cloned for every split and fraction.
+    predictors, targets
+        As of `trajlib.features`.
+    splits
+        Paths of the flights to train on and of those held out.
+    knowledge
+        What the predictors may know.
+
+    Returns
+    -------
+    DataFrame
+        As ``targets``, the held-out flights alone, by path and fraction. ``attrs["seconds"]``
+        is the time [s] that training took, summed over workers.
+
+    Raises
+    ------
+    ValueError
+        When a predictor is outside the knowledge.
+    """
+    check_knowledge(predictors, knowledge)
+    results = map_splits(functools.partial(_train_and_predict, model), predictors, targets, splits)
+    tables = [pd.concat({fraction: table}, names=["fraction"]) for fraction, (table, _) in results]
+    predictions = pd.concat(tables).swaplevel().sort_index()
+    predictions.attrs["seconds"] = sum(seconds for _, (_, seconds) in results)
+    return predictions
+
+
+def map_splits(
+    function: Callable,
+    predictors: pd.DataFrame,
+    targets: pd.DataFrame,
+    splits: Sequence[tuple[pd.Index, pd.Index]],
+) -> list[tuple[float, Any]]:
+    """Run a function for every fraction and split, one task each, on the current Dask client.
+
+    The tables go to the workers once; without a client all runs in this process.
+
+    Parameters
+    ----------
+    function
+        Takes predictors and targets of the training flights, then of those held out, at one
+        fraction; rows are flights.
+
+    Returns
+    -------
+    list
+        Pairs of the fraction and what the function returned, by fraction, then by split.
+    """
+    fractions = targets.index.unique("fraction")
+    tasks = [(fraction, split) for fraction in fractions for split in range(len(splits))]
+    tables = (predictors, targets, splits)
+    try:
+        client = Client.current()
+    except ValueError:
+        results = [_run(function, tables, task) for task in tasks]
+    else:
+        [tables] = client.scatter([tables], broadcast=True, hash=False)
+        futures = [client.submit(_run, function, tables, task, pure=False) for task in tasks]
+        results = client.gather(futures)
+    return [(fraction, result) for (fraction, _), result in zip(tasks, results, strict=True)]
+
+
+def _run(function: Callable, tables: tuple, task: tuple[float, int]) -> Any:
+    predictors, targets, splits = tables
+    fraction, split = task
+    here = targets.xs(fraction, level="fraction")
+    known = here.index.intersection(predictors.index, sort=False)
+    train, held_out = (known[known.isin(paths)] for paths in splits[split])
+    return function(
+        predictors.loc[train], here.loc[train], predictors.loc[held_out], here.loc[held_out]
+    )
+
+
+def _train_and_predict(
+    model: BaseEstimator,
+    predictors: pd.DataFrame,
+    targets: pd.DataFrame,
+    held_out: pd.DataFrame,
+    _: pd.DataFrame,
+) -> tuple[pd.DataFrame, float]:
+    start = time.perf_counter()
+    trained = clone(model).fit(predictors, targets)
+    seconds = time.perf_counter() - start
+    predicted = trained.predict(held_out)
+    return pd.DataFrame(predicted, held_out.index, targets.columns), seconds
