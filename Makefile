@@ -1,0 +1,46 @@
+# make report    environment, sample archive, every notebook run headlessly, the report's path
+# make test      environment, the test suite
+# make lab       JupyterLab on notebooks/
+# make bench     the comparison with other tools
+# make check     lint and format, changing nothing
+# make clean     away with what was computed; the raw archives and the environment stay
+#
+# Another Python, 3.11 or newer:  make test PYTHON=python3.13
+
+PYTHON = python3
+RUN    = .venv/bin/python -m
+READY  = .venv/ready-$(subst /,_,$(PYTHON))
+SAMPLE = data/raw/sample
+
+.PHONY: report test lab bench check clean
+
+report: $(READY) $(SAMPLE)/columns.toml
+	$(RUN) trajlib report --archive $(SAMPLE) --origin LEMD --destination LEBL
+
+test: $(READY)
+	$(RUN) pytest
+
+lab: $(READY) $(SAMPLE)/columns.toml
+	$(RUN) jupyter lab notebooks
+
+bench: $(READY) $(SAMPLE)/columns.toml
+	$(RUN) benchmarks $(SAMPLE)
+
+check: $(READY)
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+
+clean:
+	rm -rf reports data/interim data/processed .pytest_cache .hypothesis .ruff_cache
+
+# Written when all is installed: an installation that was cut short is begun anew.
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, as in: make PYTHON=python3.13")'
+	$(PYTHON) -m venv --clear .venv
+	$(RUN) pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	$(RUN) pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+# The last file that simulate writes: an archive that was cut short is not taken for one.
+$(SAMPLE)/columns.toml: | $(READY)
+	$(RUN) trajlib simulate $(SAMPLE) --flights 620 --seed 2016

@@ -1,0 +1,85 @@
+import ast
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parent.parent
+IMPORTED_AS = {"scikit-learn": "sklearn"}
+NOT_IMPORTED = {  # used without an import of ours
+    "jupyterlab": "the lab itself",
+    "ipywidgets": "by distributed, for its progress bar",
+}
+
+
+def name_of(requirement):
+    return Requirement(requirement).name.lower().replace("_", "-")
+
+
+@pytest.fixture(scope="module")
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+@pytest.fixture(scope="module")
+def declared(project):
+    return {name_of(line) for line in project["dependencies"]}
+
+
+@pytest.fixture(scope="module")
+def tests_need(project):
+    return {name_of(line) for line in project["optional-dependencies"]["test"]}
+
+
+@pytest.fixture(scope="module")
+def locked():
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    return [Requirement(line) for line in lines]
+
+
+def test_the_lock_holds_every_declared_package(declared, tests_need, locked):
+    assert declared | tests_need <= {name_of(str(each)) for each in locked}
+
+
+def test_the_lock_is_exact_and_names_no_place(locked):
+    for each in locked:
+        assert re.fullmatch(r"==[\w.]+", str(each.specifier))
+        assert each.url is None
+
+
+def test_conda_gets_the_same_packages(declared, tests_need):
+    told = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    (from_pip,) = [each["pip"] for each in told if isinstance(each, dict)]
+    names = [each for each in told if isinstance(each, str)] + from_pip
+    packages = {name_of(each) for each in names if each not in ("pip", "-e .")}
+    assert packages - {"python"} == declared | tests_need
+
+
+def test_conda_gets_the_same_python(project):
+    told = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    assert f"python{project['requires-python']}" in told
+
+
+def test_every_import_is_declared_and_every_declared_package_is_imported(declared):
+    imported = {name for path in (ROOT / "trajlib").rglob("*.py") for name in imports_of(path)}
+    foreign = imported - set(sys.stdlib_module_names) - {"trajlib"}
+    expected = {IMPORTED_AS.get(name, name) for name in declared - set(NOT_IMPORTED)}
+    assert foreign == expected
+
+
+def test_every_dependency_has_a_line_of_reason():
+    text = (ROOT / "pyproject.toml").read_text()
+    listed = re.search(r"^dependencies = \[\n(.*?)^\]", text, re.DOTALL | re.MULTILINE)[1]
+    assert all(re.search(r'",\s+# \w', line) for line in listed.splitlines())
+
+
+def imports_of(path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module.split(".")[0]

@@ -1,0 +1,98 @@
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from trajlib.__main__ import main
+
+COMMANDS = ("simulate", "import", "index", "report")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run a command line in ``tmp_path``; return its exit status and what it said."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        result = CliRunner().invoke(main, [str(word) for word in words])
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        return result.exit_code, result.output
+
+    return run
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """Write an archive of three flights and return its folder."""
+    lines = [f"2016-01-01T06:{m:02}:00Z,40.5,{m / 10},100,LEMD,LEBL" for m in range(60)]
+    text = "\n".join(["timestamp,latitude,longitude,altitude,origin,destination", *lines, ""])
+    folder = tmp_path / "data" / "raw" / "few"
+    folder.mkdir(parents=True)
+    for name in "abc":
+        (folder / f"{name}.csv").write_text(text)
+    return folder
+
+
+def report(archive, origin="LEMD", destination="LEBL"):
+    return ("report", "--archive", archive, "--origin", origin, "--destination", destination)
+
+
+@pytest.mark.parametrize("words", [(), *((command,) for command in COMMANDS)])
+def test_help_is_everywhere(run, words):
+    status, said = run(*words, "--help")
+    assert status == 0
+    assert said.startswith("Usage:")
+
+
+def test_help_names_every_command_and_the_exit_statuses(run):
+    _, said = run("--help")
+    for part in (*COMMANDS, "Exit status: 0", "1 when", "2 when"):
+        assert part in said
+
+
+def test_the_module_and_the_script_are_the_same_command():
+    for words in ([sys.executable, "-m", "trajlib"], [f"{sys.prefix}/bin/trajlib"]):
+        told = subprocess.run([*words, "--version"], capture_output=True, text=True, check=True)
+        assert "version 0." in told.stdout
+
+
+def test_an_index_is_made_beside_and_summed_up(run, archive, tmp_path):
+    status, said = run("index", archive)
+    assert (status, said.strip()) == (0, f"{archive}: 3 files, 1 city pairs, 0 set aside")
+    assert (tmp_path / "data/interim/few.index.parquet").exists()
+
+
+def test_what_a_user_can_mend_is_told_in_a_line(run, archive, tmp_path, write_notebook):
+    write_notebook("notebooks/01_a.ipynb")
+    (tmp_path / "empty").mkdir()
+    told = {
+        "no archive at nowhere": ("index", "nowhere"),
+        "the archive empty is empty": report("empty"),
+        "no usable flight LEMD → LEVC": report(archive, destination="LEVC"),
+        "the nearest pairs there are: LEMD → LEBL": report(archive, origin="LEMX"),
+        "3 usable flights LEMD → LEBL, expected 20 or more": report(archive),
+    }
+    for text, words in told.items():
+        status, said = run(*words)
+        assert status == 1
+        assert text in said
+        assert said.splitlines()[-1].startswith("Error: ")
+
+
+def test_what_was_not_understood_ends_with_2_before_anything_runs(
+    run, archive, tmp_path, write_notebook
+):
+    write_notebook("notebooks/01_a.ipynb")
+    told = {
+        "no stage 'b'; there are 01_a": ("--stage", "b"),
+        "no stage has a parameter 'x'": ("-p", "x", "1"),
+        "parameter origin has an option of its own": ("-p", "origin", "SFO"),
+        "No such option": ("--no-such-option",),
+        "no numbered notebook": ("--notebooks", "elsewhere"),
+    }
+    for text, words in told.items():
+        status, said = run(*report(archive), *words)
+        assert status == 2
+        assert text in said
+    assert not (tmp_path / "reports").exists()

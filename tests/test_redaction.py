@@ -1,0 +1,79 @@
+import getpass
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from trajlib.redaction import machine_rules, redact, redact_notebook
+
+ROOT = Path("/srv/someone/project")
+RULES = machine_rules(ROOT, [Path("/mnt/big disk/sfo"), ROOT / "data/raw/sample"])
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("in /srv/someone/project/trajlib/index.py", "in trajlib/index.py"),
+        ("run from /srv/someone/project", "run from ."),
+        ("archive = '/mnt/big disk/sfo'", "archive = '…/sfo'"),
+        ("archive = '../../../../mnt/big disk/sfo/a.csv'", "archive = '…/sfo/a.csv'"),
+        ("/usr/lib/python3/site-packages/pandas/core/frame.py:12", "pandas/core/frame.py:12"),
+        ("spilled to /tmp/dask-scratch-space/worker-1", "spilled to …/worker-1"),
+        ("/home/alice", "…"),
+        ("tcp://10.0.0.7:8786 and tls://node-3:8786", "… and …"),
+        ("http://127.0.0.1:8787/status", "…"),
+        ("kernel on 127.0.0.1:53124", "kernel on …"),
+    ],
+)
+def test_what_names_the_machine_is_hidden(said, shown):
+    assert redact(said, RULES) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "../data/raw/sample",
+        "LEMD-LEBL/20160101T0615_IBE1234.csv",
+        "8.4 NM/h </div> 1/2 kt/s 3.11.2 2016-01-01T06:15:00Z",
+        "https://www.sfomuseum.org/home/data/flights",
+        "root mean square",
+    ],
+)
+def test_what_is_of_the_research_stays(text):
+    assert redact(text, RULES) == text
+
+
+def test_host_and_user_are_hidden_where_their_names_are_no_common_words(monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "node17.example.org")
+    monkeypatch.setattr(getpass, "getuser", lambda: "alice")
+    rules = machine_rules(ROOT)
+    assert redact("alice on node17.example.org, node17", rules) == "… on …, …"
+
+
+def test_a_traceback_loses_its_colours_and_paths_and_keeps_its_words():
+    trace = ["\x1b[31mValueError\x1b[0m", f"File \x1b[32m{sys.prefix}/lib/x/a.py:3\x1b[0m, in f"]
+    output = new_output("error", ename="ValueError", evalue="at /opt/x/y", traceback=trace)
+    clean = redact_notebook(new_notebook(cells=[new_code_cell("f()", outputs=[output])]), RULES)
+    (error,) = clean.cells[0].outputs
+    assert error.evalue == "at …/y"
+    assert error.traceback == ["ValueError\nFile …/a.py:3, in f"]
+
+
+def test_papermills_traces_are_dropped_and_the_notebook_given_is_not_changed():
+    marker = new_markdown_cell("An exception", metadata={"tags": ["papermill-error-cell-tag"]})
+    cell = new_code_cell("f()", metadata={"tags": ["parameters"], "papermill": {"start": 1}})
+    nb = new_notebook(cells=[marker, cell], metadata={"papermill": {"output_path": "/opt/x/y"}})
+    clean = redact_notebook(nb, RULES)
+    assert [c.metadata for c in clean.cells] == [{"tags": ["parameters"]}]
+    assert "papermill" not in clean.metadata
+    assert "papermill" in nb.metadata
+
+
+def test_a_link_to_a_hidden_dashboard_is_no_link():
+    html = '<a href=\'x\'>a</a><a href="http://127.0.0.1:8787/status" target="_blank">b</a>'
+    cell = new_code_cell("client", outputs=[new_output("display_data", data={"text/html": html})])
+    clean = redact_notebook(new_notebook(cells=[cell]), RULES)
+    shown = clean.cells[0].outputs[0].data["text/html"]
+    assert shown == "<a href='x'>a</a><a target=\"_blank\">b</a>"

@@ -1,0 +1,167 @@
+import json
+import os
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from trajlib.redaction import machine_rules
+from trajlib.report import describe_data, list_main_numbers, make_report, save_summary
+from trajlib.stages import find_stages
+
+FACTS = {
+    "pair": "LEMD → LEBL",
+    "archive": {"title": "An archive", "source": "", "simulated": True},
+    "data": {"fingerprint": "1"},
+    "parameters": {},
+}
+# what save_summary would write, without the seconds that importing it takes
+SAVE = """import json, pathlib
+claims = [dict(claim='c', talk='t', here='h', verdict='holds')]
+told = dict(headline='B is 2.', numbers={}, claims=claims)
+pathlib.Path('../processed/b.summary.json').write_text(json.dumps(told))"""
+
+
+@pytest.fixture
+def make(tmp_path, write_notebook):
+    """Make the report of the notebooks in ``tmp_path``; return it and the names of what ran."""
+
+    def make(*, fresh=False, wanted=None, data="1"):
+        said = []
+        stages = find_stages(tmp_path / "notebooks")
+        report = make_report(
+            stages,
+            wanted or [stage.name for stage in stages],
+            tmp_path / "reports",
+            facts=FACTS | {"data": {"fingerprint": data}},
+            processed=tmp_path / "processed",
+            scheduler="tcp://127.0.0.1:12345",
+            rules=machine_rules(tmp_path),
+            fresh=fresh,
+            tell=said.append,
+        )
+        pairs = zip(said[::2], said[1::2], strict=True)
+        return report, [name.strip() for name, time in pairs if "unchanged" not in time]
+
+    write_notebook("notebooks/01_a.ipynb", "1 + 1")
+    write_notebook("notebooks/02_b.ipynb", SAVE)
+    return make
+
+
+def statuses(report):
+    return [stage["status"] for stage in report["stages"]]
+
+
+def test_a_report_is_a_page_a_notebook_and_a_front_page(make, tmp_path):
+    report, ran = make()
+    assert report["whole"]
+    assert ran == ["01_a", "02_b"]
+    names = {path.name for path in (tmp_path / "reports").iterdir()}
+    expected = {f"{stage}.{kind}" for stage in ran for kind in ("html", "ipynb", "json")}
+    assert names == expected | {"index.html", "report.json"}
+    assert "B is 2." in (tmp_path / "reports/index.html").read_text("utf-8")
+    assert json.loads((tmp_path / "reports/report.json").read_text("utf-8")) == report
+
+
+def test_files_are_for_their_owner_alone(make, tmp_path):
+    make()
+    assert {path.stat().st_mode & 0o077 for path in (tmp_path / "reports").iterdir()} == {0}
+
+
+def test_only_what_changed_runs_again(make, write_notebook):
+    make()
+    assert make()[1] == []
+    write_notebook("notebooks/01_a.ipynb", "2 + 2")
+    report, ran = make()
+    assert ran == ["01_a"]
+    assert report["whole"]
+    assert make(data="2")[1] == ["01_a", "02_b"]
+    assert make(data="2", fresh=True)[1] == ["01_a", "02_b"]
+
+
+def test_one_stage_alone_leaves_the_others_as_they_stand(make, write_notebook):
+    report, ran = make(wanted=["02_b"])
+    assert ran == ["02_b"]
+    assert report["whole"]
+    assert statuses(report) == ["not run", "whole"]
+    make()
+    assert statuses(make(wanted=["02_b"], fresh=True)[0]) == ["whole", "whole"]
+
+
+def test_the_first_failure_ends_the_run_and_is_told_on_both_pages(make, write_notebook, tmp_path):
+    write_notebook("notebooks/01_a.ipynb", "1 / 0")
+    report, ran = make()
+    assert ran == ["01_a"]
+    assert not report["whole"]
+    assert statuses(report) == ["failed", "not run"]
+    for page in ("index.html", "01_a.html"):
+        assert "ZeroDivisionError" in (tmp_path / "reports" / page).read_text("utf-8")
+    assert "not whole" in (tmp_path / "reports/index.html").read_text("utf-8")
+
+
+def test_a_stage_that_failed_is_tried_again(make, write_notebook):
+    write_notebook("notebooks/02_b.ipynb", "1 / 0")
+    make()
+    assert make()[1] == ["02_b"]
+    write_notebook("notebooks/02_b.ipynb", "1")
+    report, ran = make()
+    assert ran == ["02_b"]
+    assert report["whole"]
+
+
+def test_notebooks_find_the_scheduler_in_the_environment_and_nobody_else_does(
+    make, write_notebook, tmp_path
+):
+    write_notebook(
+        "notebooks/01_a.ipynb",
+        "import os\nassert os.environ['DASK_SCHEDULER_ADDRESS'].endswith(':12345')",
+    )
+    assert make()[0]["whole"]
+    assert "DASK_SCHEDULER_ADDRESS" not in os.environ
+    for path in (tmp_path / "reports").iterdir():
+        assert "127.0.0.1" not in path.read_text("utf-8")
+
+
+def test_a_summary_of_another_verdict_is_refused(tmp_path):
+    claim = {"claim": "c", "talk": "t", "here": "h", "verdict": "perhaps"}
+    with pytest.raises(ValueError, match="verdict 'perhaps', expected one of: holds"):
+        save_summary(tmp_path, "a", headline="A.", claims=[claim])
+
+
+def test_a_summary_takes_numbers_of_numpy_and_a_figure(tmp_path):
+    figure, _ = plt.subplots()
+    save_summary(tmp_path, "a", headline="A.", numbers={"n": np.int64(3)}, figure=figure)
+    plt.close(figure)
+    assert json.loads((tmp_path / "a.summary.json").read_text())["numbers"] == {"n": "3"}
+    assert (tmp_path / "a.summary.png").read_bytes().startswith(b"\x89PNG")
+
+
+def index_of(tmp_path, **changes):
+    start = pd.Timestamp("2016-01-01T06:00Z")
+    row = {"path": "a.csv", "size": 1, "mtime": 1, "start": start, "end": start, "problem": None}
+    return pd.DataFrame([row, row | {"path": "b.csv"} | changes]).assign(archive=str(tmp_path))
+
+
+def test_the_fingerprint_changes_with_files_and_with_what_the_archive_says_of_itself(tmp_path):
+    store = index_of(tmp_path).assign(rows=10)
+    prints = [describe_data(index_of(tmp_path), store)["fingerprint"]]
+    for change in ({"path": "c.csv"}, {"size": 2}, {"mtime": 2}):
+        prints.append(describe_data(index_of(tmp_path, **change), store)["fingerprint"])
+    (tmp_path / "columns.toml").write_text("simulated = true")
+    prints.append(describe_data(index_of(tmp_path), store)["fingerprint"])
+    assert len(set(prints)) == 5
+
+
+def test_what_was_set_aside_is_counted_and_its_samples_are_not(tmp_path):
+    index = index_of(tmp_path, problem="empty")
+    store = index_of(tmp_path, problem="damaged").assign(rows=[10, 0])
+    facts = describe_data(index, store)
+    assert (facts["set aside"], facts["flights of the pair"], facts["samples"]) == ("2", "1", "10")
+
+
+def test_main_numbers_are_five_lines_at_most(make):
+    report, _ = make()
+    report["data"] = {"flights of the pair": "9", "samples": "90", "set aside": "0"}
+    report["stages"] *= 5
+    assert len(list_main_numbers(report)) == 5

@@ -1,0 +1,241 @@
+"""The command line: ``python -m trajlib``, also installed as ``trajlib``.
+
+What a command needs is imported when it runs, so that help comes at once.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial, wraps
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from distributed import Client
+
+    from trajlib.stages import Stage
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_FEWEST = 20  # flights; with fewer, days held out hold next to nothing
+
+_folder = partial(click.Path, path_type=Path)
+
+
+@click.group(context_settings=_CONTEXT)
+@click.version_option(package_name="trajlib")
+def main() -> None:
+    """Predict aircraft trajectories from an archive of flights.
+
+    An archive is a folder of CSVs, one flight a file, in any sub-folders. Simulate one or import
+    real flights, then make the report of a city pair:
+
+    \b
+        python -m trajlib simulate data/raw/sample --flights 620 --seed 2016
+        python -m trajlib report --archive data/raw/sample --origin LEMD --destination LEBL
+
+    Nothing leaves the machine: a local cluster listens on loopback only, and pages open from
+    disk without a network.
+
+    \b
+    Exit status: 0 when all that was asked for is there and whole,
+                 1 when something stopped it (the message says what),
+                 2 when the command was not understood.
+    """  # noqa: D301, as \b is how click is told to leave lines as they are
+    os.umask(0o077)  # files that hold flights are for their owner's eyes
+
+
+def _plainly(command: Callable) -> Callable:
+    # what a user can mend is told in a line; a traceback is for what we must mend
+    @wraps(command)
+    def wrapper(*args: object, **options: object) -> object:
+        try:
+            return command(*args, **options)
+        except (OSError, ValueError) as error:
+            raise click.ClickException(str(error)) from error
+
+    return wrapper
+
+
+@contextmanager
+def _connected(address: str | None = None) -> "Iterator[Client]":
+    from trajlib import connect
+
+    client = connect(address)
+    try:
+        yield client
+    finally:
+        client.close()
+        if client.cluster is not None:  # a local one, which is ours to end
+            client.cluster.close()
+
+
+@main.command()
+@click.argument("archive", type=_folder())
+@click.option("--flights", default=620, show_default=True, help="How many, over all city pairs.")
+@click.option("--seed", default=2016, show_default=True, help="The same seed, the same bytes.")
+@_plainly
+def simulate(archive: Path, flights: int, seed: int) -> None:
+    """Simulate flights of Spanish city pairs into the folder ARCHIVE.
+
+    Aircraft are OpenAP's, in a weather of our own, from January to May 2016, most of them from
+    Madrid (LEMD) to Barcelona (LEBL). Simulated flights test the code and are no evidence.
+    """
+    from trajlib.sources.simulation import simulate_archive
+
+    with _connected():
+        simulate_archive(archive, flights=flights, seed=seed)
+    click.echo(f"{archive}: {flights:,} simulated flights")
+
+
+@main.command("import")
+@click.argument("source", type=_folder(exists=True, file_okay=False))
+@click.argument("archive", type=_folder())
+@click.option("--origin", help="Only flights from this airport, by the source's codes (SFO).")
+@click.option("--destination", help="Only flights to this airport, by the source's codes (LAX).")
+@_plainly
+def import_(source: Path, archive: Path, origin: str | None, destination: str | None) -> None:
+    """Import real flights from the folder SOURCE into the folder ARCHIVE.
+
+    SOURCE is a clone of one of the SFO Museum's repositories sfomuseum-data-flights-YYYY-MM, or
+    a folder with flights.parquet and points.parquet. Points are checked, thinned and interpolated
+    to one row a second, never extrapolated. A flight that cannot be used is listed with its
+    reason in ARCHIVE/set_aside.parquet.
+    """
+    from trajlib.sources.surveillance import import_flights
+
+    with _connected():
+        told = import_flights(source, archive, origin=origin, destination=destination)
+    kept = told["problem"].isna().sum()
+    click.echo(f"{archive}: {kept:,} flights, {len(told) - kept:,} set aside")
+
+
+@main.command()
+@click.argument("archive", type=_folder())
+@click.option("--output", type=_folder(), help="Parquet file to keep it in.")
+@_plainly
+def index(archive: Path, output: Path | None) -> None:
+    """Index the folder ARCHIVE in one table.
+
+    One row a file; only new and changed files are read. By default the table of data/raw/NAME is
+    data/interim/NAME.index.parquet, and that of any other folder stands beside it.
+    """
+    from trajlib import build_index
+
+    table = build_index(archive, output)
+    pairs = table.groupby(["origin", "destination"]).ngroups
+    aside = table["problem"].notna().sum()
+    click.echo(f"{archive}: {len(table):,} files, {pairs:,} city pairs, {aside:,} set aside")
+
+
+@main.command()
+@click.option("--archive", type=_folder(), required=True, help="Folder of flight CSVs.")
+@click.option("--origin", required=True, help="Airport of departure, as in the archive (LEMD).")
+@click.option("--destination", required=True, help="Airport of arrival, as in the archive (LEBL).")
+@click.option("--scheduler", help="Address of a Dask scheduler, instead of a local cluster.")
+@click.option("--output", type=_folder(), default="reports", show_default=True, help="For reports.")
+@click.option("--data", type=_folder(), default="data", show_default=True, help="For tables.")
+@click.option("--notebooks", type=_folder(), default="notebooks", show_default=True, help="Stages.")
+@click.option("--stage", "names", metavar="NAME", multiple=True, help="Only this; repeatable.")
+@click.option(
+    "-p",
+    "given",
+    metavar="NAME VALUE",
+    type=(str, str),
+    multiple=True,
+    help="Set a parameter of the notebooks; repeatable.",
+)
+@click.option("--fresh", is_flag=True, help="Run stages again though nothing they need changed.")
+@_plainly
+def report(
+    archive: Path,
+    origin: str,
+    destination: str,
+    scheduler: str | None,
+    output: Path,
+    data: Path,
+    notebooks: Path,
+    names: tuple[str, ...],
+    given: tuple[tuple[str, str], ...],
+    fresh: bool,
+) -> None:
+    """Run the notebooks on one city pair and make its report.
+
+    The stages are the numbered notebooks; a new one joins by its file's name, and 08_scaling
+    runs only when it is asked for by --stage. A stage whose notebook, parameters, code and data
+    have not changed since it ran is kept as it is. The report is OUTPUT/ORIGIN-DESTINATION,
+    to be opened at index.html; the executed notebooks are beside it.
+
+    A notebook that fails ends the run: its copy and its page show the error, the report says
+    that it is not whole, and the exit status is 1.
+    """
+    from trajlib import build_index, select_flights, store_flights
+    from trajlib.redaction import machine_rules
+    from trajlib.report import list_main_numbers, make_report
+
+    notebooks, folder = notebooks.resolve(), output / f"{origin}-{destination}"
+    shared = {"archive": archive, "data": data}
+    common = {name: os.path.relpath(path.absolute(), notebooks) for name, path in shared.items()}
+    common |= {"origin": origin, "destination": destination}
+    stages, wanted = _match_stages(notebooks, names, common, dict(given))
+    table = build_index(archive, data / "interim" / f"{archive.absolute().name}.index.parquet")
+    selected = select_flights(table, origin, destination)
+    click.echo(f"{origin} → {destination}: {len(selected):,} flights of {len(table):,} files")
+    with _connected(scheduler) as client:
+        store = store_flights(selected, data / "interim" / folder.name)
+        made = make_report(
+            stages,
+            wanted,
+            folder,
+            facts=_gather_facts(table, store, {**common, "archive": archive.name, **dict(given)}),
+            processed=data / "processed" / folder.name,
+            scheduler=client.scheduler.address,
+            rules=machine_rules(notebooks.parent, [archive, data, output]),
+            fresh=fresh,
+            tell=partial(click.echo, nl=False),
+        )
+    if not made["whole"]:
+        failed = next(stage for stage in made["stages"] if stage["failure"])
+        raise click.ClickException(f"{failed['failure']}\nsee {folder / failed['name']}.html")
+    click.echo("\n".join([f"\n{folder / 'index.html'}", *list_main_numbers(made)]))
+
+
+def _match_stages(
+    notebooks: Path, names: tuple[str, ...], common: Mapping, given: Mapping
+) -> "tuple[list[Stage], list[str]]":
+    from trajlib.stages import find_stages, match_parameters
+
+    if common.keys() & given:
+        raise click.UsageError(f"parameter {min(common.keys() & given)} has an option of its own")
+    try:
+        wanted = [stage.name for stage in find_stages(notebooks, names)]
+        match_parameters(find_stages(notebooks, wanted), common, given)
+        every = [stage.name for stage in find_stages(notebooks)]
+        return match_parameters(find_stages(notebooks, [*every, *wanted]), common, given), wanted
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _gather_facts(index: "pd.DataFrame", store: "pd.DataFrame", parameters: Mapping) -> dict:
+    from trajlib.dialect import read_dialect
+    from trajlib.report import describe_data
+
+    flights = store["problem"].isna().sum()
+    if flights < _FEWEST:
+        raise ValueError(
+            f"{flights} usable flights {parameters['origin']} → {parameters['destination']}, "
+            f"expected {_FEWEST} or more: days that are held out would hold next to nothing"
+        )
+    dialect = read_dialect(index["archive"].iloc[0])
+    return {
+        "pair": f"{parameters['origin']} → {parameters['destination']}",
+        "archive": {n: getattr(dialect, n) for n in ("title", "source", "simulated")},
+        "data": describe_data(index, store),
+        "parameters": {name: parameters[name] for name in parameters if name != "data"},
+    }
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m trajlib")

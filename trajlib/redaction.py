@@ -1,0 +1,125 @@
+"""Take out of executed notebooks what names this machine: paths, addresses, host, user."""
+
+import getpass
+import os
+import re
+import socket
+from collections.abc import Iterable
+from copy import deepcopy
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+__all__ = ["machine_rules", "redact", "redact_notebook"]
+
+Rules = list[tuple[re.Pattern, str]]
+
+_HIDDEN = "…"
+_ADDRESSES = (
+    r"\b(?:tcp|tls|ucx|inproc|wss?)://[^\s\"'<>,)\]]+",
+    r"\bhttps?://(?:localhost|\d{1,3}(?:\.\d{1,3}){3}|\[[\da-f:]+\])[^\s\"'<>,)\]]*",
+    r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?(?![\w.])",
+    r"\blocalhost:\d+",
+)
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_SCRIPTS = ("application/javascript", "application/vnd.bokehjs_exec.v0+json")
+
+
+def machine_rules(root: Path, places: Iterable[Path] = ()) -> Rules:
+    """Return the rules, pattern and text to put there, by which :func:`redact` hides a machine.
+
+    Parameters
+    ----------
+    root
+        The project's folder: paths below it are shown relative to it.
+    places
+        Other folders that occur in outputs, such as the archive: shown by their name alone,
+        where they are named from the root of the file system and from ``root/notebooks``.
+    """
+    rules = [(f"{re.escape(str(root))}/", ""), (rf"{re.escape(str(root))}\b", ".")]
+    for place in sorted({p.absolute() for p in places} | {p.resolve() for p in places}):
+        if not place.is_relative_to(root):
+            forms = (str(place), os.path.relpath(place, root), os.path.relpath(place, root / "any"))
+            rules += [(_path(re.escape(form)), f"{_HIDDEN}/{place.name}") for form in forms]
+    rules += _absolute_paths(root)
+    rules += [(pattern, _HIDDEN) for pattern in _ADDRESSES]
+    rules += [(rf"\b{re.escape(name)}\b", _HIDDEN) for name in _people_and_hosts()]
+    return [(re.compile(pattern), text) for pattern, text in rules]
+
+
+def redact(text: str, rules: Rules) -> str:
+    """Return a text with everything that the rules name replaced.
+
+    >>> rules = machine_rules(Path("/work/trajlib"), [Path("/srv/flights")])
+    >>> redact("/work/trajlib/trajlib/index.py reads ../../srv/flights/a.csv", rules)
+    'trajlib/index.py reads …/flights/a.csv'
+    >>> redact("<Client: 'tcp://127.0.0.1:40123' processes=2>", rules)
+    "<Client: '…' processes=2>"
+    """
+    for pattern, replacement in rules:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def redact_notebook(nb: NotebookNode, rules: Rules) -> NotebookNode:
+    """Return a copy of an executed notebook that can leave the machine it ran on.
+
+    Sources and outputs are redacted, scripts of figures excepted, which hold numbers only;
+    papermill's own cells and metadata, and the colours of terminals, are dropped.
+    """
+    nb = deepcopy(nb)
+    nb.metadata = {k: v for k, v in nb.metadata.items() if k in ("kernelspec", "language_info")}
+    nb.cells = [cell for cell in nb.cells if "papermill-error-cell-tag" not in _tags(cell)]
+    for cell in nb.cells:
+        cell.metadata = {"tags": _tags(cell)}
+        cell.source = redact(cell.source, rules)
+        if cell.cell_type == "code":
+            cell.outputs = [_redact_output(output, rules) for output in cell.outputs]
+    return nb
+
+
+def _redact_output(output: NotebookNode, rules: Rules) -> NotebookNode:
+    clean = NotebookNode(output)
+    for key in ("text", "evalue"):
+        if key in clean:
+            clean[key] = redact(_ANSI.sub("", clean[key]), rules)
+    if "traceback" in clean:
+        clean.traceback = [redact(_ANSI.sub("", "\n".join(clean.traceback)), rules)]
+    if "data" in clean:
+        # the second copy of BokehJS, for JupyterLab alone, is of no use outside it
+        kept = {k: v for k, v in clean.data.items() if "bokehjs_load" not in k}
+        clean.data = NotebookNode({k: _redact_data(k, v, rules) for k, v in kept.items()})
+    return clean
+
+
+def _redact_data(kind: str, value: object, rules: Rules) -> object:
+    if kind in _SCRIPTS or kind.startswith("image/png") or not isinstance(value, str):
+        return value
+    # a link to a dashboard that is hidden leads nowhere
+    return redact(value, rules).replace(f' href="{_HIDDEN}"', "")
+
+
+def _tags(cell: NotebookNode) -> list[str]:
+    return list(cell.metadata.get("tags", ()))
+
+
+def _absolute_paths(root: Path) -> list[tuple[str, str]]:
+    folders = "|".join(re.escape(entry.name) for entry in os.scandir("/") if entry.is_dir())
+    climbs = (re.escape(os.path.relpath("/", start)) for start in (root, root / "any"))
+    begin, part = rf"(?:{'|'.join(climbs)})?/(?:{folders})", r"/[\w.+@=~-]+"
+    return [
+        (_path(rf"{begin}(?:{part})*/site-packages/(?={part[1:]})"), ""),
+        (_path(rf"{begin}(?:{part})+({part})"), rf"{_HIDDEN}\1"),
+        (_path(f"{begin}{part}"), _HIDDEN),
+    ]
+
+
+def _path(pattern: str) -> str:
+    return rf"(?<![\w.:/<]){pattern}"
+
+
+def _people_and_hosts() -> list[str]:
+    host = socket.gethostname()
+    # shorter names, and root, are words that a page may use for themselves
+    names = {getpass.getuser(), host, host.split(".")[0]} - {"root", "localhost"}
+    return sorted((name for name in names if len(name) > 3), key=len, reverse=True)

@@ -1,0 +1,247 @@
+"""The report of a city pair: what the notebooks found, and the pages that show it."""
+
+import hashlib
+import json
+import os
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from subprocess import run
+from typing import Any
+
+import nbformat
+import pandas as pd
+
+from trajlib.archive import replacing
+from trajlib.redaction import Rules
+from trajlib.stages import Stage, list_versions, run_stage, write_json
+
+__all__ = ["describe_data", "list_main_numbers", "make_report", "save_summary"]
+
+VERDICTS = ("holds", "does not hold", "cannot be said")
+
+
+def save_summary(
+    folder: str | Path,
+    stage: str,
+    *,
+    headline: str,
+    numbers: Mapping[str, str] | None = None,
+    claims: Sequence[Mapping[str, str]] = (),
+    figure: Any = None,
+) -> None:
+    """Save what a notebook found, from which the front page of the report is made.
+
+    Parameters
+    ----------
+    folder
+        Where the pair's results are: ``data/processed/LEMD-LEBL``.
+    stage
+        The notebook's name without its number: ``normalization``.
+    headline
+        One sentence that answers the notebook's question with computed numbers.
+    numbers
+        Label to value with its unit, both short.
+    claims
+        One dict a claim of the talk: ``claim``, ``talk``, ``here`` and ``verdict``, which is
+        ``holds``, ``does not hold`` or ``cannot be said``.
+    figure
+        Matplotlib figure that carries the answer.
+
+    Raises
+    ------
+    ValueError
+        When a verdict is none of the three.
+    """
+    unknown = {claim["verdict"] for claim in claims} - set(VERDICTS)
+    if unknown:
+        raise ValueError(f"verdict {unknown.pop()!r}, expected one of: {', '.join(VERDICTS)}")
+    if figure is not None:
+        with replacing(Path(folder) / f"{stage}.summary.png") as temporary:
+            figure.savefig(temporary, format="png")
+    summary = {"headline": headline, "numbers": dict(numbers or {}), "claims": list(claims)}
+    write_json(Path(folder) / f"{stage}.summary.json", summary)
+
+
+def describe_data(index: pd.DataFrame, store: pd.DataFrame) -> dict[str, str]:
+    """Return the facts by which a report says what it was made from.
+
+    Parameters
+    ----------
+    index
+        Of the whole archive: one row a file.
+    store
+        One row a flight of the city pair, with its number of samples, ``rows``.
+    """
+    flights = store[store["problem"].isna()]
+    aside = index["problem"].notna().sum() + store["problem"].notna().sum()
+    return {
+        "files": f"{len(index):,}",
+        "size": f"{index['size'].sum() / 1e6:,.1f} MB",
+        "set aside": f"{aside:,}",
+        "flights of the pair": f"{len(flights):,}",
+        "samples": f"{flights['rows'].sum():,.0f}",
+        "period": f"{flights['start'].min():%Y-%m-%d} to {flights['end'].max():%Y-%m-%d}",
+        "fingerprint": _fingerprint(index),
+    }
+
+
+def make_report(
+    stages: Sequence[Stage],
+    wanted: Sequence[str],
+    folder: Path,
+    *,
+    facts: Mapping[str, Any],
+    processed: Path,
+    scheduler: str,
+    rules: Rules,
+    fresh: bool = False,
+    tell: Callable[[str], object] = print,
+) -> dict:
+    """Run the wanted stages whose results do not stand yet, and write the pages of all.
+
+    It stops at the first stage that fails. Whatever happens, the pages say what there is.
+
+    Parameters
+    ----------
+    stages
+        All that the report may show, with their parameters.
+    wanted
+        Names of those to run.
+    folder
+        Receives the executed notebooks, the pages, and ``report.json``, what it all says.
+    facts
+        ``pair``, ``archive`` (title, source, simulated), ``data`` (as `describe_data` returns)
+        and ``parameters``, to be shown.
+    processed
+        Folder in which the notebooks save their summaries.
+    scheduler
+        Address of the Dask scheduler, which notebooks find in the environment.
+    rules
+        What must not leave the machine.
+    fresh
+        Run them even where nothing changed.
+    tell
+        Is given what to say while it runs: a stage's name at its start, its time at its end.
+
+    Returns
+    -------
+    dict
+        The content of ``report.json``; ``whole`` is whether all that was wanted is there.
+    """
+    for place in (folder, processed):
+        place.mkdir(parents=True, exist_ok=True)
+    keys = {stage.name: stage.key(facts["data"]["fingerprint"]) for stage in stages}
+    with _notebook_environment(scheduler):
+        for stage in (stage for stage in stages if stage.name in wanted):
+            key, found = keys[stage.name], _read_result(folder, stage.name)
+            tell(f"  {stage.name:<20}")
+            stands = not fresh and found.get("key") == key and not found["failure"]
+            if not stands:
+                found = run_stage(stage, folder, key=key, processed=processed, rules=rules)
+            tell(f"{found['seconds']:7.1f} s{', unchanged since it ran' if stands else ''}\n")
+            if found["failure"]:
+                break
+    shown = [_describe_stage(stage, folder, keys[stage.name]) for stage in stages]
+    report = {
+        **facts,
+        "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "whole": all(each["status"] == "whole" for each in shown if each["name"] in wanted),
+        "versions": {"commit": _commit()} | list_versions(),
+        "stages": shown,
+    }
+    _write_pages(report, folder)
+    return report
+
+
+def list_main_numbers(report: Mapping[str, Any]) -> list[str]:
+    """Return the five lines that sum a report up: its data, and the stages that bear a claim.
+
+    >>> data = {"flights of the pair": "512", "samples": "2,100,000", "set aside": "3"}
+    >>> stage = {"title": "Models", "claims": [{}], "numbers": {"R² mid-flight": "0.9"}}
+    >>> for line in list_main_numbers({"data": data, "stages": [stage]}):
+    ...     print(line)
+    Data: 512 flights, 2,100,000 samples, set aside 3
+    Models: R² mid-flight 0.9
+    """
+    data = report["data"]
+    first = (
+        f"Data: {data['flights of the pair']} flights, {data['samples']} samples, "
+        f"set aside {data['set aside']}"
+    )
+    bearing = [stage for stage in report["stages"] if stage["claims"]]
+    numbers = [", ".join(f"{k} {v}" for k, v in stage["numbers"].items()) for stage in bearing]
+    return [
+        first,
+        *(f"{s['title']}: {text}" for s, text in zip(bearing[:4], numbers, strict=False)),
+    ]
+
+
+def _fingerprint(index: pd.DataFrame) -> str:
+    digest = hashlib.sha256()
+    files = index[["path", "size", "mtime"]]
+    digest.update(pd.util.hash_pandas_object(files, index=False).to_numpy().tobytes())
+    told = Path(index["archive"].iloc[0]) / "columns.toml"
+    digest.update(told.read_bytes() if told.exists() else b"")
+    return digest.hexdigest()[:12]
+
+
+@contextmanager
+def _notebook_environment(scheduler: str) -> Iterator[None]:
+    # the address must not be a parameter: papermill writes those into the executed notebook
+    wanted = {"DASK_SCHEDULER_ADDRESS": scheduler, "BOKEH_RESOURCES": "inline"}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _read_result(folder: Path, name: str) -> dict:
+    path = folder / f"{name}.json"
+    return json.loads(path.read_text("utf-8")) if path.exists() else {}
+
+
+def _describe_stage(stage: Stage, folder: Path, key: str) -> dict:
+    found = {"headline": "", "numbers": {}, "claims": [], "failure": None, "seconds": 0}
+    told = _read_result(folder, stage.name)
+    if told.get("key") == key:
+        found |= told
+        status = "failed" if told["failure"] else "whole"
+    else:
+        status = "not run"
+    return {"name": stage.name, "title": stage.title(), "status": status, **found}
+
+
+def _write_pages(report: dict, folder: Path) -> None:
+    from trajlib.pages import render_front, render_notebook  # slow to import, not for the lab
+
+    write_json(folder / "report.json", report)
+    for stage in report["stages"]:
+        if stage["status"] != "not run":
+            nb = nbformat.read(folder / f"{stage['name']}.ipynb", 4)
+            _write_text(folder / f"{stage['name']}.html", render_notebook(nb, report, stage))
+    pictures = {
+        stage["name"]: f"data:image/png;base64,{b64encode(picture.read_bytes()).decode()}"
+        for stage in report["stages"]
+        if (picture := folder / f"{stage['name']}.png").exists() and stage["status"] == "whole"
+    }
+    _write_text(folder / "index.html", render_front(report, pictures))
+
+
+def _write_text(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, "utf-8")
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
+    told = run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return told.stdout.strip() or "not under git"
