@@ -10,7 +10,7 @@ from scipy.special import ndtr
 from trajlib.geodesy import distance, find_airport, track
 from trajlib.sources.procedures import CONFIGURATIONS, configurations
 from trajlib.sources.traffic import DAYS, FIRST_DAY
-from trajlib.sources.weather import HOURS, START, Weather, autoregress
+from trajlib.sources.weather import HOURS, START, Weather, autoregress, sample_weather
 
 __all__ = ["draw_truths"]
 
@@ -19,26 +19,28 @@ def draw_truths(timetable: pd.DataFrame, weather: Weather, seed: int) -> pd.Data
     """Return the hidden causes of every flight of a timetable, one row each, indexed by path.
 
     With the weather they are all that a flight follows from; another seed draws other causes for
-    the same timetable. None is a function of operator or hour of day, but through the aircraft
-    type: they belong to the flight, to its hour and to its day, which flights then share.
+    the same timetable. None is a function of operator or hour of day, but for what the
+    aircraft type can do: they belong to the flight, or to an hour or a day that flights share.
 
     Returns
     -------
     DataFrame
-        The timetable's columns, and: ``takeoff`` and ``departure_delay`` [s]; runways and which
-        ``configuration_*`` of them is in use; ``flow`` (standard normal by day and hour at the
-        destination), the ``delay`` [s] it asks for, taken by ``holding_laps`` and an
-        ``extension`` [NM] of the downwind; ``go_around``; ``final_length``, ``downwind_offset``
-        [NM] and ``downwind_side``; ``airway_offset`` [NM], ``entry_angle`` [deg] and the
-        waypoints left out by a ``direct``; ``level_requested`` and the ``level`` cleared
-        at most [ft], the levels held
-        in climb and descent and for how long [NM]; ``cost_index`` and the speeds it leads to
-        [kt, Mach]; ``climb_thrust`` and ``descent_thrust``, shares of maximum climb and
-        multiples of idle; ``load_factor`` and ``mass_initial`` [kg].
+        The timetable's columns; ``takeoff`` and ``departure_delay`` [s]; runways, and which
+        ``configuration_*`` of them is in use; wind [kt] and temperature departure [K] half-way,
+        at 30,000 ft; ``flow``, the congestion at the destination (standard normal), the ``delay``
+        [s] it asks for, taken by ``holding_laps`` and an ``extension`` [NM] of the downwind;
+        ``go_around``; ``final_length``, ``downwind_offset`` [NM] and ``downwind_side``;
+        ``airway_offset`` [NM], ``entry_angle`` [deg] and the waypoints that a ``direct`` leaves
+        out; ``load_factor`` and ``mass_initial`` [kg]; the ``level_requested`` and the highest
+        ``level`` cleared [ft], the levels held in climb and descent and for how long [NM];
+        ``cost_index`` and the speeds it leads to [kt, Mach]; ``approach_pace``, how early the
+        approach slows down; ``climb_thrust`` and ``descent_thrust``, as shares of the maximum in
+        the climb and of idle.
     """
     rng = np.random.default_rng([seed, 2])
     truths = (
         timetable.pipe(_add_takeoff, rng)
+        .pipe(_add_weather, weather)
         .pipe(_add_runways, rng, weather)
         .pipe(_add_flow, rng)
         .pipe(_add_route, rng)
@@ -59,17 +61,30 @@ def _add_takeoff(truths: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame
     shock = np.exp(0.5 * rng.standard_normal(DAYS)[day])
     delay = np.round(np.minimum(rng.gamma(1.2, 420, len(truths)) * shock, 7200))
     takeoff = truths["scheduled"] + pd.to_timedelta(600 + delay, "s")
-    ends = ([find_airport(code)[2:4] for code in truths[end]] for end in ("origin", "destination"))
-    miles = distance(*np.transpose(next(ends)), *np.transpose(next(ends)))
+    miles = distance(*_positions(truths["origin"]), *_positions(truths["destination"]))
     hours = (takeoff - START) / pd.Timedelta("1h")
     return truths.assign(
         takeoff=takeoff,
         departure_delay=delay,
         day=day,
         hour=hours.astype(int),
-        hour_arrival=(hours + (600 + 8 * miles) / 3600).astype(int),
+        hour_arrival=(hours + (600 + 9 * miles) / 3600).astype(int),
         miles=miles,
     )
+
+
+def _add_weather(truths: pd.DataFrame, weather: Weather) -> pd.DataFrame:
+    seconds = (truths["takeoff"] - pd.Timestamp(0, tz="UTC")).dt.total_seconds() + 1500
+    ends = np.array([_positions(truths[end]) for end in ("origin", "destination")])
+    air = sample_weather(weather, seconds.to_numpy(), *ends.mean(axis=0), 30_000.0)
+    names = ["wind_u", "wind_v", "temperature_departure"]
+    return truths.assign(**{f"{name}_cruise": air[name] for name in names})
+
+
+def _positions(airports: pd.Series) -> np.ndarray:
+    """Return latitudes and longitudes [deg] of airports, (2, airports)."""
+    places = map(find_airport, airports)
+    return np.transpose([(place.latitude, place.longitude) for place in places])
 
 
 def _add_runways(truths: pd.DataFrame, rng: np.random.Generator, weather: Weather) -> pd.DataFrame:
@@ -100,15 +115,15 @@ def _add_flow(truths: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
         shared = shared + 0.66 * autoregress(rng, (HOURS,), 3.0)[hour]
         flow = np.where(truths["destination"] == code, shared, flow)
     delay = 110 * np.log1p(np.exp(1.6 * (flow - 0.2))) * rng.gamma(5.0, 0.2, count)
-    laps = np.ceil(np.maximum(delay - 300, 0) / 330).astype(int)
-    left = np.clip(delay - 330 * laps, 0, 300)
+    laps = np.ceil(np.maximum(delay - 300, 0) / 360).astype(int)
+    left = np.clip(delay - 360 * laps, 0, 300)
     side = np.where(rng.random(DAYS)[day] < 0.7, 1, -1)
     return truths.assign(
         flow=flow,
         delay=delay,
         holding_laps=laps,
         extension=left / 2 * 225 / 3600,
-        go_around=rng.random(count) < 0.006,
+        go_around=rng.random(count) < 0.01,
         final_length=np.clip(8.5 + flow + 0.5 * rng.standard_normal(count), 7.5, 12),
         downwind_side=np.where(rng.random(count) < 0.85, side, -side),
         downwind_offset=rng.uniform(5.2, 7.2, count),
@@ -148,8 +163,7 @@ def _add_mass(truths: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
 def _add_levels(truths: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """Add the level asked for, odd flight levels eastbound, and what controllers made of it."""
     count, hour, day = len(truths), truths["hour"], truths["day"]
-    ends = [[find_airport(code)[2:4] for code in truths[end]] for end in ("origin", "destination")]
-    east = track(*np.transpose(ends[0]), *np.transpose(ends[1])) < 180
+    east = track(*_positions(truths["origin"]), *_positions(truths["destination"])) < 180
     best = 10_500 + 85 * truths["miles"] + 1500 * rng.standard_normal(count)
     asked = np.clip(2000 * np.round((best - 1000 * east) / 2000) + 1000 * east, 11_000, 39_000)
     sector = autoregress(rng, (HOURS,), 3.0)[hour] + 0.5 * rng.standard_normal(DAYS)[day]
@@ -188,8 +202,9 @@ def _add_speeds(truths: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
         **speeds,
         initial_cas=heavy * [one["initial_cas"][1] for one in ranges],
         final_cas=heavy * [one["final_cas"][1] for one in ranges],
+        approach_pace=np.clip(rng.normal(1.0 + 0.06 * truths["flow"], 0.1), 0.75, 1.35),
         climb_thrust=rng.uniform(0.95, 1.15, count),
-        descent_thrust=rng.uniform(1.0, 1.5, count),
+        descent_thrust=rng.uniform(0.5, 1.2, count),
     )
 
 

@@ -40,7 +40,7 @@ CONFIGURATIONS = {
 }
 
 # Radii of turns [NM] that keep the bank below 30° at the speeds and winds of each phase.
-_TAKEOFF, _CLIMB, _CRUISE, _ENTRY, _HOLD, _DOWNWIND, _FINAL = 2.8, 7.0, 12.0, 6.0, 3.6, 3.2, 2.4
+_TAKEOFF, _CLIMB, _CRUISE, _ENTRY, _HOLD, _DOWNWIND, _FINAL = 2.8, 7.0, 12.0, 6.0, 3.1, 3.2, 2.4
 _ENTRY_DISTANCE = 35.0  # NM from the airport, where the terminal area begins
 
 
@@ -200,8 +200,8 @@ def _hold(waypoints: Sequence[tuple[complex, float]], laps: int) -> list[tuple[c
     """Return laps of a right-hand racetrack at the last waypoint, inbound as it is reached."""
     (before, _), (fix, _) = waypoints[-2:]
     ahead = (fix - before) / abs(fix - before)
-    beyond, behind, across = _HOLD * ahead, (4.0 + _HOLD) * ahead, -2j * _HOLD * ahead
-    corners = [fix + beyond, fix + beyond + across, fix - behind + across, fix - behind]
+    beyond, across = 2 * _HOLD * ahead, -2j * _HOLD * ahead
+    corners = [fix + beyond, fix + beyond + across, fix - beyond + across, fix - beyond]
     return [(corner, _HOLD) for corner in corners * laps] + [(fix, _HOLD)] * (laps > 0)
 
 

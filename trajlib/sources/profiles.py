@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from openap import aero
 
-from trajlib.geodesy import NAUTICAL_MILE, distance, find_airport, track
+from trajlib.geodesy import NAUTICAL_MILE, find_airport, track
 from trajlib.sources.physics import aircraft_models, full_thrust, standard
 from trajlib.sources.procedures import Path, find_runway
 from trajlib.sources.weather import Weather, sample_weather
@@ -14,7 +14,7 @@ __all__ = ["plan_profile"]
 _STEP = 0.1  # NM, between the points at which a profile is planned
 _FEET = NAUTICAL_MILE / aero.ft  # ft in a nautical mile
 _GLIDE = np.tan(np.radians(3.0)) * _FEET  # ft/NM
-_APPROACH = 240.0  # ft/NM, from 10,000 ft to where the glide path is met
+_APPROACH = 265.0  # ft/NM, from 10,000 ft to where the glide path is met
 _INTERCEPT = 3000.0  # ft above the runway, where the glide path is met in level flight
 _MISSED = 1.5  # NM before the threshold, where a missed approach begins
 
@@ -27,7 +27,8 @@ def plan_profile(truth: dict, weather: Weather, path: Path) -> pd.DataFrame:
     """
     along = np.append(np.arange(0, path.along[-1], _STEP), path.along[-1])
     to_go = _to_go(along, path)
-    rising, falling = _rising(truth, weather, along), _falling(truth, weather, to_go)
+    rising = _rising(truth, weather, along)
+    falling = _falling(truth, weather, to_go, 600 + 8.5 * path.along[-1])
     if path.missed is not None:
         falling = np.minimum(falling, _circuit(along, falling, path.missed))
     level = _highest(np.minimum(rising, falling), truth["level"])
@@ -50,9 +51,9 @@ def plan_profile(truth: dict, weather: Weather, path: Path) -> pd.DataFrame:
 
 
 def _highest(altitude: np.ndarray, cleared: float) -> float:
-    """Return the highest level [ft], as cleared or lower, that leaves 10 NM to cruise."""
+    """Return the highest level [ft], as cleared or lower, that leaves 20 NM to cruise."""
     levels = np.arange(cleared, 3000, -2000)
-    return next(level for level in levels if np.sum(altitude >= level) * _STEP > 10)
+    return next(level for level in levels if np.sum(altitude >= level) * _STEP > 20)
 
 
 def _to_go(along: np.ndarray, path: Path) -> np.ndarray:
@@ -72,7 +73,7 @@ def _freeze(along: np.ndarray, start: float, length: float) -> np.ndarray:
 
 def _rising(truth: dict, weather: Weather, along: np.ndarray) -> np.ndarray:
     """Return the altitude [ft] of a climb that goes on to the cleared level."""
-    air = _column(truth, weather, "origin", "departure")
+    air = _column(truth, weather, "origin", "departure", 0.0)
     altitude = air["altitude"].to_numpy()
     usual = _climb_mach(truth, altitude) * _sound(altitude)
     models, mass = aircraft_models(truth["aircraft_type"]), truth["mass_initial"] * 0.99
@@ -85,9 +86,9 @@ def _rising(truth: dict, weather: Weather, along: np.ndarray) -> np.ndarray:
     return np.interp(_freeze(along, start, truth["climb_level_length"]), flown, altitude)
 
 
-def _falling(truth: dict, weather: Weather, to_go: np.ndarray) -> np.ndarray:
+def _falling(truth: dict, weather: Weather, to_go: np.ndarray, later: float) -> np.ndarray:
     """Return the altitude [ft] of a descent that comes from the cleared level."""
-    air = _column(truth, weather, "destination", "arrival")
+    air = _column(truth, weather, "destination", "arrival", later)
     altitude = air["altitude"].to_numpy()
     usual = _descent_mach(truth, altitude, np.full(altitude.size, 99.0)) * _sound(altitude)
     models, mass = aircraft_models(truth["aircraft_type"]), truth["mass_initial"] * 0.96
@@ -105,20 +106,24 @@ def _falling(truth: dict, weather: Weather, to_go: np.ndarray) -> np.ndarray:
     return np.interp(to_go, flown, altitude)
 
 
-def _column(truth: dict, weather: Weather, end: str, use: str) -> pd.DataFrame:
+def _column(truth: dict, weather: Weather, end: str, use: str, later: float) -> pd.DataFrame:
     """Return the air over an airport by pressure altitude, from the runway to the cleared level."""
-    origin, destination = (find_airport(truth[name])[2:4] for name in ("origin", "destination"))
-    arrival = 600 + 8 * float(distance(*origin, *destination))
-    place, later = (origin, 0.0) if end == "origin" else (destination, arrival)
-    seconds = truth["takeoff"].timestamp() + later
+    place, seconds = _position(truth[end]), truth["takeoff"].timestamp() + later
     elevation = find_runway(truth[end], truth[f"runway_{use}"]).elevation
-    ground = sample_weather(weather, seconds, *place, elevation)["geoaltitude"].iloc[0]
-    lift_off = 35.0 if end == "origin" else 0.0
-    foot = 2 * elevation - ground + lift_off  # the pressure altitude where the ground is left
+    height = elevation + (35.0 if end == "origin" else 10.0)  # where flights begin and end
+    foot = height
+    for _ in range(2):  # pressure altitude from height; the second round is worth a few feet
+        foot += height - sample_weather(weather, seconds, *place, foot)["geoaltitude"].iloc[0]
     altitude = np.append(np.arange(foot, truth["level"] - 50, 250.0), truth["level"])
     air = sample_weather(weather, seconds, *place, altitude)
-    tail, _ = _along_across(air, track(*origin, *destination))
+    course = track(*_position(truth["origin"]), *_position(truth["destination"]))
+    tail, _ = _along_across(air, course)
     return air.assign(altitude=altitude, tail=tail)
+
+
+def _position(airport: str) -> tuple[float, float]:
+    place = find_airport(airport)
+    return place.latitude, place.longitude
 
 
 def _gradient(air: pd.DataFrame, usual: np.ndarray, excess: np.ndarray) -> np.ndarray:
@@ -145,7 +150,8 @@ def _descent_mach(truth: dict, altitude: np.ndarray, to_go: np.ndarray) -> np.nd
     """Return the Mach number of the descent: its own, 250 kt below 10,000 ft, then as asked."""
     own = np.interp(altitude, [1.0e4, 1.2e4], [250, truth["descent_cas"]])
     limits = [truth["final_cas"], 160, 180, 210, 240, 250, 400]
-    asked = np.interp(to_go, [3.0, 5.5, 9.5, 15, 25, 35, 36], limits)
+    distances = [3.0, 5.5, 9.5, 15, 25, 35, 36]
+    asked = np.interp(to_go / truth["approach_pace"], distances, limits)
     return np.minimum(_mach(np.minimum(own, asked), altitude), truth["descent_mach"])
 
 
@@ -153,7 +159,8 @@ def _limits(along: np.ndarray, altitude: np.ndarray, path: Path) -> np.ndarray:
     """Return the Mach number that holdings and circuits allow; no limit elsewhere."""
     calibrated = np.full(along.size, 400.0)
     for start, stop in path.stretches[:-1]:
-        calibrated[(along > start - 3) & (along < stop)] = 220
+        calibrated[along > start - 3] = 220
+        calibrated[along > stop] = 250
     if path.missed is not None:
         calibrated[along > path.missed - _MISSED] = 190
     return _mach(calibrated, altitude)
