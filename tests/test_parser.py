@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pyarrow import csv
 
-from trajlib.parser import SKIP, TIME, parse_fields
+from trajlib.parser import PADDING, SKIP, TIME, parse_fields
 
 digits = st.text("0123456789", min_size=1, max_size=9)
 plain = st.builds(
@@ -38,10 +38,10 @@ strange = st.sampled_from(
 
 
 def parse(text: str, slots: list[int]):
-    data = np.frombuffer(text.encode(), np.uint8)
+    data = np.frombuffer(text.encode() + bytes(PADDING), np.uint8)
     values = np.full((max(max(slots), 0) + 1, text.count("\n") + 1), -1.0)
     times = np.zeros(text.count("\n") + 1, np.int64)
-    count = parse_fields(data, 0, np.array(slots), values, times)
+    count = parse_fields(data, 0, len(data) - PADDING, np.array(slots), values, times)
     return count, values, times
 
 

@@ -19,7 +19,7 @@ from pyarrow import csv
 
 from trajlib.dialect import Dialect
 from trajlib.geodesy import distance
-from trajlib.parser import SKIP, TIME, parse_fields
+from trajlib.parser import PADDING, SKIP, TIME, count_lines, parse_fields
 from trajlib.schema import COLUMNS, IDENTITY, NUMERIC, REQUIRED
 
 __all__ = [
@@ -164,10 +164,18 @@ def reason(error: Exception) -> str:
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
 
 
-def _read_bytes(path: Path) -> bytes:
-    if path.stat().st_size > _LARGEST:
-        raise FlightError(f"larger than {_LARGEST >> 20} MiB, which no flight is")
-    return read_gzip(path) if path.suffix == ".gz" else path.read_bytes()
+def _read_bytes(path: Path) -> np.ndarray:
+    """Return a file's bytes, and the padding that the parser asks for."""
+    if path.suffix == ".gz":
+        return np.frombuffer(read_gzip(path) + bytes(PADDING), np.uint8)
+    with path.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > _LARGEST:
+            raise FlightError(f"larger than {_LARGEST >> 20} MiB, which no flight is")
+        data = np.zeros(size + PADDING, np.uint8)
+        if file.readinto(memoryview(data)[:size]) != size:
+            raise FlightError("the file shrank while it was read")
+    return data
 
 
 @cache
@@ -186,24 +194,30 @@ def _find_fields(header: bytes, delimiter: str, theirs: tuple[str, ...]) -> tupl
     return len(names), {name: names.index(their) for name, their in ours.items() if their in names}
 
 
-def _parse_plain(data: bytes, wanted: list[str], dialect: Dialect) -> tuple | None:
+def _parse_plain(data: np.ndarray, wanted: list[str], dialect: Dialect) -> tuple | None:
     if (dialect.delimiter, dialect.decimal, dialect.time_format) != (",", ".", "ISO 8601"):
         return None
-    start = data.find(b"\n") + 1
-    count, fields = find_fields(data[:start], dialect)
+    header, end = _header(data), len(data) - PADDING
+    count, fields = find_fields(header, dialect)
     slots = np.full(count, SKIP, dtype=np.int64)
     numbers = [name for name in fields if name in NUMERIC and (name in wanted or name in REQUIRED)]
     slots[[fields[name] for name in numbers]] = np.arange(len(numbers))
     slots[fields["timestamp"]] = TIME
-    lines = data.count(b"\n", start) + (not data.endswith(b"\n"))
+    lines = count_lines(data, len(header), end)
     values, times = np.empty((len(numbers), lines)), np.empty(lines, dtype=np.int64)
-    if parse_fields(np.frombuffer(data, np.uint8), start, slots, values, times) != lines:
+    if parse_fields(data, len(header), end, slots, values, times) != lines:
         return None
     return _convert(numbers, values, dialect), times, {}
 
 
-def _parse_any(data: bytes, wanted: list[str], dialect: Dialect) -> tuple:
-    _, fields = find_fields(data[: data.find(b"\n") + 1], dialect)
+def _header(data: np.ndarray) -> bytes:
+    head = data[:65536].tobytes()
+    return head[: head.find(b"\n") + 1] or data[:-PADDING].tobytes()
+
+
+def _parse_any(padded: np.ndarray, wanted: list[str], dialect: Dialect) -> tuple:
+    data = padded[:-PADDING].tobytes()
+    _, fields = find_fields(data[: data.find(b"\n") + 1] or data, dialect)
     include = [name for name in fields if name in wanted or name in REQUIRED]
     kinds = {"number": pa.float64(), "text": pa.string(), "time": pa.string()}
     types = {dialect.name(name): kinds[COLUMNS[name].kind] for name in include}

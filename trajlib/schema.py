@@ -56,6 +56,8 @@ track                 | χ     | deg    | geometric   | 2 | course over ground, 
 heading               | ψ     | deg    | geometric   | 2 | direction of the nose, from true north
 flight_path_angle     | γ     | deg    | geometric   | 3 | angle of climb over ground
 roll                  | μ     | deg    | geometric   | 2 | bank angle, right wing down positive
+pitch                 | θ     | deg    | geometric   | 2 | angle of the nose above the horizon
+turn_rate             | ω     | deg/s  | geometric   | 3 | rate of change of the heading
 true_airspeed         | v_TAS | kt     | aerodynamic | 2 | speed through the air
 calibrated_airspeed   | v_CAS | kt     | aerodynamic | 2 | airspeed as a pitot tube reads it
 mach                  | M     |        | aerodynamic | 4 | airspeed over speed of sound
@@ -68,12 +70,15 @@ drag                  | D     | N      | aerodynamic | 0 | aerodynamic drag
 lift                  | L     | N      | aerodynamic | 0 | aerodynamic lift
 lift_coefficient      | C_L   |        | aerodynamic | 5 | lift over dynamic pressure and wing area
 drag_coefficient      | C_D   |        | aerodynamic | 5 | drag over dynamic pressure and wing area
+load_factor           | n     |        | aerodynamic | 3 | lift over weight
 temperature           | T     | K      | atmospheric | 2 | static air temperature
 pressure              | p     | Pa     | atmospheric | 1 | static air pressure
 density               | ρ     | kg/m³  | atmospheric | 5 | air density
 wind_u                | w_u   | kt     | atmospheric | 2 | wind towards east
 wind_v                | w_v   | kt     | atmospheric | 2 | wind towards north
 temperature_departure | ΔT    | K      | atmospheric | 2 | temperature less the standard's
+speed_of_sound        | a     | kt     | atmospheric | 2 | speed of sound at the temperature
+relative_humidity     | RH    | %      | atmospheric | 1 | vapour over what saturates the air
 """
 
 COLUMNS = {column.name: column for column in map(_column, _TABLE.strip().splitlines())}
