@@ -1,0 +1,202 @@
+from unittest.mock import Mock
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+from pyproj import Geod
+
+from trajlib import flights as flights_module
+from trajlib.archive import write_flight
+from trajlib.geodesy import distance, find_airport
+from trajlib.index import build_index
+from trajlib.normalization import (
+    FRACTIONS,
+    dispersion,
+    mean_trajectory,
+    normalize_flights,
+    resample_flight,
+)
+from trajlib.progress import distance_to_go
+
+MADRID, BARCELONA = find_airport("LEMD"), find_airport("LEBL")
+GEOD = Geod(ellps="WGS84")
+BY = ["time", "distance", "route"]
+
+
+def straight_flight(*, speed=420.0, offset=0.0, day=1, samples=None):
+    """A flight at one speed [kt] beside the geodesic from Madrid to Barcelona [NM to its right]."""
+    azimuth, _, length = GEOD.inv(*MADRID[3:1:-1], *BARCELONA[3:1:-1])
+    run = np.arange(0, length, speed * 1852 / 3600)[:samples]
+    lon, lat, back = GEOD.fwd(*np.full((len(run), 3), [*MADRID[3:1:-1], azimuth]).T, run)
+    lon, lat, _ = GEOD.fwd(lon, lat, back + 180 + 90, np.full(len(run), offset * 1852))
+    start = pd.Timestamp(f"2016-01-{day:02}T08:00", tz="UTC")
+    df = pd.DataFrame({"timestamp": pd.date_range(start, periods=len(run), freq="s")})
+    return df.assign(
+        latitude=lat, longitude=lon, altitude=9000.0, groundspeed=speed,
+        origin="LEMD", destination="LEBL", operator="IBE",
+    )  # fmt: skip
+
+
+def write_archive(folder, *flights):
+    folder.mkdir()
+    for number, df in enumerate(flights):
+        write_flight(df, folder / f"{number}.csv")
+    return build_index(folder)
+
+
+def trajectories(lat, lon):
+    """Trajectories of these positions (path, fraction)."""
+    dims = ("path", "fraction")
+    fractions = np.linspace(0, 1, np.shape(lat)[1])
+    return xr.Dataset({"latitude": (dims, lat), "longitude": (dims, lon)}, {"fraction": fractions})
+
+
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory):
+    """Flights at the same speed, 1 NM to the left and to the right of each other."""
+    flights = [straight_flight(offset=offset) for offset in (-1, 1)]
+    return write_archive(tmp_path_factory.mktemp("beside") / "archive", *flights)
+
+
+@pytest.fixture(scope="module")
+def behind(tmp_path_factory):
+    """Flights along the same line, one a tenth slower."""
+    flights = [straight_flight(speed=speed) for speed in (400, 360)]
+    return write_archive(tmp_path_factory.mktemp("behind") / "archive", *flights)
+
+
+rising = st.lists(st.floats(0, 1), min_size=2, max_size=30, unique=True).map(sorted).map(np.array)
+values = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+
+
+@given(rising, values)
+def test_a_flight_resampled_at_its_own_progress_is_the_flight(progress, rng):
+    df = pd.DataFrame({"altitude": rng.uniform(0, 4e4, len(progress))})
+    again = resample_flight(df, progress, progress)
+    assert again["altitude"].to_numpy() == pytest.approx(df["altitude"].to_numpy(), abs=1e-6)
+
+
+@given(rising, st.lists(st.floats(-0.5, 1.5), min_size=1, max_size=20).map(sorted), values)
+def test_nothing_is_extrapolated(progress, fractions, rng):
+    df = pd.DataFrame({"altitude": rng.uniform(0, 4e4, len(progress))})
+    result = resample_flight(df, progress, fractions)["altitude"].to_numpy()
+    inside = (np.array(fractions) >= progress[0]) & (np.array(fractions) <= progress[-1])
+    assert (np.isfinite(result) == inside).all()
+    assert (result[inside] >= df["altitude"].min() - 1e-6).all()
+    assert (result[inside] <= df["altitude"].max() + 1e-6).all()
+
+
+def test_a_fraction_is_where_it_is_first_reached_and_a_return_is_passed_over():
+    df = pd.DataFrame({"duration": [0.0, 1.0, 2.0, 3.0, 4.0]})
+    progress = np.array([0, 0.5, 0.5, 0.5, 1])
+    at = resample_flight(df, progress, [0.25, 0.5, 0.5 + 1e-9, 0.75, 1])["duration"]
+    assert at.to_numpy() == pytest.approx([0.5, 1, 3, 3.5, 4], abs=1e-6)
+
+
+def test_angles_go_the_shorter_way_around():
+    df = pd.DataFrame(
+        {"longitude": [179.0, -179.5], "track": [350.0, 20.0], "altitude": [350.0, 20]}
+    )
+    middle = resample_flight(df, np.array([0.0, 1.0]), [0.5]).iloc[0]
+    assert middle["longitude"] == pytest.approx(179.75)
+    assert middle["track"] == pytest.approx(5)
+    assert middle["altitude"] == pytest.approx(185)
+
+
+def test_trajectories_are_labelled_with_their_flights_and_units(beside):
+    ds = normalize_flights(beside)
+    assert ds["altitude"].dims == ("path", "fraction")
+    assert ds["altitude"].attrs["units"] == "ft"
+    assert ds["path"].to_numpy().tolist() == ["0.csv", "1.csv"]
+    assert ds["operator"].to_numpy().tolist() == ["IBE", "IBE"]
+    assert ds["start"].to_numpy()[0] == np.datetime64("2016-01-01T08:00")
+    assert ds.indexes["fraction"].to_numpy() == pytest.approx(FRACTIONS)
+
+
+def test_several_kinds_of_progress_are_what_each_is_alone(beside):
+    together = normalize_flights(beside, BY)
+    for by in BY:
+        xr.testing.assert_identical(together.sel(by=by, drop=True), normalize_flights(beside, by))
+        spread = dispersion(together).loc[by]
+        pd.testing.assert_frame_equal(spread, dispersion(normalize_flights(beside, by)))
+
+
+def test_an_unknown_progress_is_named_with_those_there_are(beside):
+    with pytest.raises(ValueError, match="no progress 'fuel', expected one of time, distance"):
+        normalize_flights(beside, "fuel")
+
+
+@pytest.mark.parametrize("by", BY)
+def test_flights_side_by_side_spread_across_the_track_alone(beside, by):
+    spread = dispersion(normalize_flights(beside, by)).iloc[5:-5]
+    assert spread["cross"].to_numpy() == pytest.approx(np.sqrt(2), abs=0.01)
+    assert spread["along"].to_numpy() == pytest.approx(0, abs=0.02)
+    assert spread["horizontal"].to_numpy() == pytest.approx(np.sqrt(2), abs=0.01)
+    assert spread[["altitude", "groundspeed"]].to_numpy() == pytest.approx(0, abs=1e-6)
+    assert (spread["flights"] == 2).all()
+
+
+@pytest.mark.parametrize("by", BY)
+def test_a_slower_flight_along_the_same_line_spreads_in_time_alone(behind, by):
+    spread = dispersion(normalize_flights(behind, by)).iloc[1:-2]
+    seconds = distance(*MADRID[2:4], *BARCELONA[2:4]) * 3600 * (1 / 360 - 1 / 400) / np.sqrt(2)
+    assert spread["time"].to_numpy() == pytest.approx(spread.index * seconds, abs=1)
+    assert spread[["along", "cross"]].to_numpy() == pytest.approx(0, abs=0.1)
+
+
+def test_flights_that_are_cut_short_are_counted_where_they_reach(tmp_path):
+    index = write_archive(
+        tmp_path / "archive", straight_flight(), straight_flight(samples=1000), straight_flight()
+    )
+    flights = dispersion(normalize_flights(index, "route"))["flights"]
+    assert flights.loc[0.1] == 3
+    assert flights.loc[0.9] == 2
+
+
+def test_a_fraction_that_no_flight_reaches_has_no_mean(beside):
+    ds = normalize_flights(beside, "route")
+    assert dispersion(ds)["flights"].iloc[-1] == 0
+    assert np.isnan(mean_trajectory(ds)["latitude"].to_numpy()[-1])
+    assert mean_trajectory(ds)["track"].count() == 101
+
+
+def test_the_mean_of_positions_is_between_them_also_across_the_date_line():
+    ds = trajectories([[10.0, 11.0], [10.0, 11.0]], [[179.0, 179.0], [-178.0, -178.0]])
+    mean = mean_trajectory(ds)
+    assert mean["longitude"].to_numpy() == pytest.approx([-179.5, -179.5])
+    assert mean["latitude"].to_numpy() == pytest.approx([10, 11], abs=0.01)
+    assert np.cos(np.radians(mean["track"])).to_numpy() == pytest.approx([1, 1])
+
+
+def test_a_mean_that_stands_still_keeps_its_course():
+    ds = trajectories([[0.0] * 6], [[0.0, 1.0, 2.0, 2.0, 2.0, 2.0]])
+    assert mean_trajectory(ds)["track"].to_numpy() == pytest.approx([90] * 6)
+
+
+@given(st.permutations(range(6)), st.integers(0, 100))
+def test_dispersion_does_not_depend_on_the_order_of_flights(order, seed):
+    rng = np.random.default_rng(seed)
+    lat, lon = np.arange(4) + rng.normal(0, 0.1, (2, 6, 4))
+    ds = trajectories(40 + lat, lon)
+    spread, again = dispersion(ds), dispersion(ds.isel(path=order))
+    assert again.to_numpy() == pytest.approx(spread.to_numpy())
+    assert spread["horizontal"].to_numpy() == pytest.approx(
+        np.hypot(spread["along"], spread["cross"]).to_numpy()
+    )
+
+
+def test_the_last_miles_are_scored_by_distance_to_go(behind):
+    ds = normalize_flights(behind, distance_to_go, np.arange(-20, 0))
+    to_go = distance(ds["latitude"], ds["longitude"], BARCELONA.latitude, BARCELONA.longitude)
+    assert to_go == pytest.approx(np.tile(np.arange(20, 0, -1), (2, 1)), abs=0.01)
+
+
+def test_trajectories_do_not_depend_on_blocks_or_workers(behind, monkeypatch, client):
+    on_workers = normalize_flights(behind, BY)
+    monkeypatch.setattr(flights_module, "BLOCK", 1)
+    xr.testing.assert_identical(normalize_flights(behind, BY), on_workers)
+    monkeypatch.setattr(flights_module.Client, "current", Mock(side_effect=ValueError))
+    xr.testing.assert_identical(normalize_flights(behind, BY), on_workers)
