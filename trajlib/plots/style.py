@@ -7,6 +7,7 @@ from itertools import cycle
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import seaborn as sns
+from bokeh.models import Plot
 from matplotlib.figure import Figure
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "SEA",
     "SEQUENTIAL",
     "WIDTH",
+    "dress_plot",
     "series_styles",
     "styled",
 ]
@@ -106,3 +108,21 @@ def series_styles(names: Iterable[str], *, markers: bool = False) -> dict[str, d
         name: {"color": color, "linestyle": line} | ({"marker": marker} if markers else {})
         for name, color, line, marker in looks
     }
+
+
+def dress_plot(plot: Plot) -> None:
+    """Give a plot of Bokeh the same look, on the plot itself: a theme belongs to a whole page."""
+    plot.update(outline_line_color=None, border_fill_color="white")
+    for grid in plot.grid:
+        grid.grid_line_color = PALE
+    for axis in plot.axis:
+        axis.update(
+            axis_label_text_color=INK,
+            axis_label_text_font_size="12px",
+            axis_label_text_font_style="normal",
+            axis_line_color=GREY,
+            major_label_text_color=INK,
+            major_tick_in=0,
+            major_tick_line_color=GREY,
+            minor_tick_line_color=None,
+        )

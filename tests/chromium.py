@@ -1,0 +1,106 @@
+"""A page in headless Chromium without a network, driven by its own debugging protocol."""
+
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+import websocket
+
+__all__ = ["CHROMIUM", "Page"]
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
+_OPTIONS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--remote-debugging-port=0",
+    "--remote-allow-origins=*",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+]
+
+
+class Page:
+    """A file opened in Chromium; what it asks for, logs and throws is kept in ``events``."""
+
+    def __init__(self, path: Path, *, width: int = 940, height: int = 1000):
+        self.events, self._calls = [], 0
+        self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        command = [CHROMIUM, *_OPTIONS]
+        command += [f"--user-data-dir={self._profile.name}", f"--window-size={width},{height}"]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self._process = subprocess.Popen([*command, "about:blank"], **quiet)
+        self._socket = websocket.create_connection(self._find_target(), timeout=60)
+        for domain in ("Page", "Network", "Runtime"):
+            self.call(f"{domain}.enable")
+        off = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        self.call("Network.emulateNetworkConditions", **off)
+        self.call("Page.navigate", url=path.resolve().as_uri())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._socket.close()
+        self._process.terminate()
+        self._process.wait()
+        self._profile.cleanup()
+
+    def call(self, method: str, **parameters) -> dict:
+        self._calls += 1
+        message = {"id": self._calls, "method": method, "params": parameters}
+        self._socket.send(json.dumps(message))
+        while (answer := json.loads(self._socket.recv())).get("id") != self._calls:
+            self.events.append(answer)
+        assert "error" not in answer, answer["error"]
+        return answer["result"]
+
+    def run(self, script: str):
+        """Return the value of an expression of JavaScript."""
+        result = self.call(
+            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
+        )
+        assert "exceptionDetails" not in result, result["exceptionDetails"]
+        return result["result"].get("value")
+
+    def wait(self, script: str, *, seconds: float = 30):
+        """Return the value of an expression as soon as it is true."""
+        end = time.monotonic() + seconds
+        while not (value := self.run(script)):
+            assert time.monotonic() < end, f"not within {seconds} s: {script}"
+            time.sleep(0.05)
+        return value
+
+    def mouse(self, kind: str, x: float, y: float, **more) -> None:
+        self.call("Input.dispatchMouseEvent", type=f"mouse{kind}", x=x, y=y, **more)
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Press the button at one place, move in steps, and let it go at the other."""
+        held = {"button": "left", "buttons": 1, "clickCount": 1}
+        self.mouse("Moved", *start)
+        self.mouse("Pressed", *start, **held)
+        for share in (0.1, 0.4, 0.7, 1.0):
+            place = (a + share * (b - a) for a, b in zip(start, end, strict=True))
+            self.mouse("Moved", *place, **held)
+        self.mouse("Released", *end, button="left", clickCount=1)
+
+    def click(self, x: float, y: float) -> None:
+        self.drag((x, y), (x, y))
+
+    def _find_target(self) -> str:
+        told = Path(self._profile.name, "DevToolsActivePort")
+        end = time.monotonic() + 30
+        while not (told.exists() and told.read_text().count("\n")):
+            assert self._process.poll() is None and time.monotonic() < end, "Chromium did not start"
+            time.sleep(0.05)
+        port = told.read_text().split()[0]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json") as targets:
+            return next(t for t in json.load(targets) if t["type"] == "page")[
+                "webSocketDebuggerUrl"
+            ]

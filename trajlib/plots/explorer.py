@@ -1,0 +1,213 @@
+"""A linked explorer of a city pair's flights, in one page that needs no network."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from bokeh.events import RangesUpdate
+from bokeh.layouts import column, gridplot, row
+from bokeh.models import (
+    CDSView,
+    Column,
+    ColumnDataSource,
+    CustomJS,
+    DataTable,
+    Div,
+    GridPlot,
+    IndexFilter,
+    Plot,
+    Select,
+    Slider,
+    TableColumn,
+)
+
+from trajlib.geodesy import find_airport
+from trajlib.plots.panels import build_sources, draw_map_panel, draw_profile_panel
+
+__all__ = ["explore_flights"]
+
+_SCRIPT = Path(__file__).with_name("explorer.js")
+_DECIMALS = {"longitude": 3, "latitude": 3, "altitude": 0, "groundspeed": 0, "duration": 0}
+_IDENTITY = ("callsign", "operator", "aircraft_type", "registration", "start", "weekday", "family")
+_FILTERS = ("operator", "aircraft_type", "weekday", "family")
+_STEPS = 21
+_TITLES = {"aircraft_type": "type", "start": "start (UTC)", "path": "file"}
+_WIDTHS = {"start": 120, "path": 260}  # px, of the table's columns
+_HELP = (
+    "Click a line for the flights that pass there, or draw a box over the dots: map, profiles and "
+    "table show the same selection. Shift adds to it, Esc clears it. Darker is more flights; "
+    "the cross is the mean of the flights shown, the ellipse two standard deviations."
+)
+
+
+def explore_flights(
+    trajectories: xr.Dataset,
+    flights: pd.DataFrame | None = None,
+    *,
+    airports: Sequence[str] = (),
+) -> Column:
+    """Return map, altitude and speed against progress, and a table of the flights, linked.
+
+    What is selected in one is selected in all. Filters and slider act within the page, wherever
+    it is opened. With BokehJS inline, a page of 5,000 flights takes about 6 MB.
+
+    Parameters
+    ----------
+    trajectories
+        ``latitude``, ``longitude`` [deg], ``altitude`` [ft], ``duration`` [s] and, where it is
+        known, ``groundspeed`` [kt] over (path, fraction), of which 21 fractions are shown.
+    flights
+        Callsign, operator, aircraft_type, registration, start (UTC), weekday and family of
+        each flight, as far as they are known, by ``path``. By default what the coordinates of
+        ``trajectories`` know.
+    airports
+        ICAO or IATA codes to mark, the origin first: its time zone tells the weekday.
+    """
+    trajectories = _choose_fractions(trajectories).transpose("path", "fraction")
+    timezone = find_airport(airports[0]).timezone if airports else "UTC"
+    identity = _describe_flights(trajectories, flights, timezone)
+    sources = build_sources(identity.to_dict("list") | _list_lines(trajectories))
+    view = CDSView(filter=IndexFilter(list(range(len(identity)))))
+    positions = np.column_stack(
+        [trajectories[n].to_numpy().ravel() for n in ("longitude", "latitude")]
+    )
+    map_panel = draw_map_panel(sources, view, positions, airports)
+    profiles = [
+        draw_profile_panel(sources, view, name, trajectories[name].to_numpy())
+        for name in ("altitude", "groundspeed")
+        if name in trajectories
+    ]
+    widgets = _build_widgets(identity, trajectories)
+    _link(sources, view, [map_panel, *profiles], widgets, trajectories)
+    return column(
+        Div(text=_HELP, width=880),
+        row(*widgets["filters"].values(), widgets["slider"]),
+        row(widgets["counted"], widgets["spread"]),
+        _arrange(map_panel[0], [profile[0] for profile in profiles]),
+        _build_table(sources["flights"], view, identity),
+    )
+
+
+def _arrange(map_plot: Plot, profiles: list[Plot]) -> GridPlot:
+    """Return the plots under one toolbar: profiles beside a tall map, below a wide one."""
+    if map_plot.frame_width < 2 * profiles[0].frame_width:
+        plots = [[map_plot, column(*profiles)]]
+    else:
+        plots = [[map_plot], [row(*profiles)]]
+    return gridplot(plots, toolbar_location="right", toolbar_options={"logo": None})
+
+
+def _choose_fractions(trajectories: xr.Dataset) -> xr.Dataset:
+    """Return the fractions nearest to every fifth per cent, of those that any flight reaches."""
+    reached = trajectories.dropna("fraction", how="all", subset=["latitude"])
+    wanted = np.linspace(0, 1, _STEPS)
+    return reached.sel(fraction=wanted, method="nearest").drop_duplicates("fraction")
+
+
+def _describe_flights(
+    trajectories: xr.Dataset, flights: pd.DataFrame | None, timezone: str
+) -> pd.DataFrame:
+    """Return texts about each flight in the trajectories' order, the path among them."""
+    paths = trajectories.indexes["path"]
+    if flights is None:
+        known = pd.DataFrame(
+            {name: coord.to_numpy() for name, coord in trajectories["path"].coords.items()}, paths
+        )
+    else:
+        known = (flights if "path" not in flights else flights.set_index("path")).loc[paths]
+    if "start" in known:
+        start = pd.to_datetime(known["start"], utc=True)
+        weekday = start.dt.tz_convert(timezone).dt.day_name()
+        known = known.assign(weekday=weekday, start=start.dt.strftime("%Y-%m-%d %H:%M"))
+    texts = known[[name for name in _IDENTITY if name in known]].astype(object).fillna("")
+    return texts.astype(str).replace("", "unknown").assign(path=paths)
+
+
+def _list_lines(trajectories: xr.Dataset) -> dict[str, list]:
+    """Return a list over the fractions for each flight and column, rounded to what can be seen."""
+    lines = {"progress": [_per_cent(trajectories)] * trajectories.sizes["path"]}
+    for name, decimals in _DECIMALS.items():
+        if name in trajectories:
+            values = trajectories[name].to_numpy().round(decimals)
+            whole = decimals == 0 and np.isfinite(values).all()
+            lines[name] = (values.astype(int) if whole else values).tolist()  # 33000, not 33000.0
+    return lines
+
+
+def _per_cent(trajectories: xr.Dataset) -> list[float]:
+    shares = (100 * trajectories["fraction"].to_numpy()).round(1)
+    return [int(share) if share == int(share) else share for share in shares.tolist()]
+
+
+def _build_widgets(identity: pd.DataFrame, trajectories: xr.Dataset) -> dict:
+    filters = {name: _build_filter(identity[name]) for name in _FILTERS if name in identity}
+    last = trajectories.sizes["fraction"] - 1
+    last = trajectories.sizes["fraction"] - 1
+    return {
+        "filters": filters,
+        "slider": Slider(
+            name="progress",
+            title="progress",
+            show_value=False,
+            start=0,
+            end=last,
+            value=last // 2,
+            step=1,
+            width=280,
+            margin=(5, 5, 5, 15),
+        ),
+        "counted": Div(name="counted", width=300),
+        "spread": Div(name="spread", width=560),
+    }
+
+
+def _build_filter(values: pd.Series) -> Select:
+    """Return a choice among the values of a column, the most frequent first."""
+    counts = values.value_counts()
+    options = [("", "all"), *((value, f"{value} ({count:,})") for value, count in counts.items())]
+    title = _TITLES.get(values.name, values.name)
+    return Select(name=values.name, title=title, value="", options=options, width=140)
+
+
+def _build_table(source: ColumnDataSource, view: CDSView, identity: pd.DataFrame) -> DataTable:
+    columns = [
+        TableColumn(field=name, title=_TITLES.get(name, name), width=_WIDTHS.get(name, 80))
+        for name in identity
+    ]
+    return DataTable(
+        source=source,
+        view=view,
+        columns=columns,
+        index_position=None,
+        reorderable=False,
+        width=880,
+        height=200,
+        name="table",
+    )
+
+
+def _link(
+    sources: dict, view: CDSView, panels: list[tuple], widgets: dict, trajectories: xr.Dataset
+) -> None:
+    """Let the script follow filters, slider, selection and the ranges of the panels."""
+    plots = [panel[0] for panel in panels]
+    script = CustomJS.from_file(
+        _SCRIPT,
+        **sources,
+        **widgets,
+        shown=view.filter,
+        panels=[panel[1] for panel in panels],
+        marks=[panel[2] for panel in panels[1:]],
+        columns=[name for name in _DECIMALS if name in trajectories],
+        fractions=_per_cent(trajectories),
+    )
+    for select in widgets["filters"].values():
+        select.js_on_change("value", script)
+    widgets["slider"].js_on_change("value", script)
+    for name in ("flights", "cloud"):
+        sources[name].selected.js_on_change("indices", script)
+    for plot in plots:
+        plot.js_on_event(RangesUpdate, script)
+        plot.js_on_change("inner_width", script)  # when it is laid out, the first time too

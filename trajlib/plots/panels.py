@@ -1,0 +1,192 @@
+"""The panels of the explorer: a map and profiles, over sources that its script fills."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import seaborn as sns
+from bokeh.models import (
+    BoxSelectTool,
+    CDSView,
+    ColumnDataSource,
+    GlyphRenderer,
+    HoverTool,
+    LogColorMapper,
+    Plot,
+    Range1d,
+    Span,
+    TapTool,
+    WheelZoomTool,
+)
+from bokeh.plotting import figure
+
+from trajlib.geodesy import find_airport
+from trajlib.plots.basemap import Bounds, read_borders, read_land
+from trajlib.plots.maps import bounds_around
+from trajlib.plots.style import COLORS, GREY, INK, LAND, SEA, SEQUENTIAL, dress_plot
+from trajlib.schema import COLUMNS
+
+__all__ = ["build_sources", "draw_map_panel", "draw_profile_panel"]
+
+Sources = dict[str, ColumnDataSource]
+
+_DRAWN = ("progress", "longitude", "latitude", "altitude", "groundspeed", "duration")
+_TOLD = ("callsign", "operator", "aircraft_type", "start")
+_TOOLS = "pan,wheel_zoom,box_zoom,reset,save"
+_WIDE, _TALL = 780, 420  # px, of a map above its profiles and of one beside them
+_PROFILE = 350, 180  # px, without the axes
+
+
+def build_sources(flights: dict[str, list]) -> Sources:
+    """Return a source with a row a flight, and those that the script fills from it.
+
+    ``cloud`` is where each flight is at the slider's fraction, ``now`` where the mean is.
+    """
+    empty = {name: [] for name in _DRAWN}
+    cloud = {name: [0] * len(flights["path"]) for name in _DRAWN}
+    sources = {"flights": flights, "cloud": cloud, "mean": empty, "now": empty, "ellipse": empty}
+    return {name: ColumnDataSource(data, name=name) for name, data in sources.items()}
+
+
+def draw_map_panel(
+    sources: Sources, view: CDSView, points: np.ndarray, airports: Sequence[str]
+) -> tuple[Plot, dict]:
+    """Return the map, true to shape around points (n, 2) [deg], and its density for the script."""
+    bounds, width, height = _frame_map(bounds_around(points))
+    west, south, east, north = around = _widen(bounds)
+    plot = figure(
+        name="map",
+        frame_width=width,
+        frame_height=height,
+        x_range=Range1d(bounds[0], bounds[2], bounds=(west, east)),
+        y_range=Range1d(bounds[1], bounds[3], bounds=(south, north)),
+        x_axis_label=_axis_label("longitude"),
+        y_axis_label=_axis_label("latitude"),
+        tools=_TOOLS,
+    )
+    dress_plot(plot)
+    plot.background_fill_color = SEA
+    plot.grid.visible = False
+    _draw_land(plot, around)
+    panel = _draw_flights(plot, sources, view, "longitude", "latitude")
+    shape = {"fill_alpha": 0, "line_color": INK, "line_width": 1.5}
+    plot.patch("longitude", "latitude", source=sources["ellipse"], **shape)
+    _mark_airports(plot, airports)
+    return plot, panel
+
+
+def draw_profile_panel(
+    sources: Sources, view: CDSView, name: str, values: np.ndarray
+) -> tuple[Plot, dict, Span]:
+    """Return a column against progress, its density and its mark of now for the script."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    pad = 0.05 * (high - low or 1)
+    plot = figure(
+        name=name,
+        frame_width=_PROFILE[0],
+        min_border_left=65,
+        frame_height=_PROFILE[1],
+        x_range=Range1d(0, 100, bounds=(0, 100)),
+        y_range=Range1d(low - pad, high + pad),
+        x_axis_label="progress [%]",
+        y_axis_label=_axis_label(name),
+        tools=_TOOLS,
+    )
+    dress_plot(plot)
+    plot.yaxis.formatter.use_scientific = False
+    panel = _draw_flights(plot, sources, view, "progress", name)
+    mark = Span(location=0, dimension="height", line_color=INK, line_width=1, line_dash="dotted")
+    plot.add_layout(mark)
+    return plot, panel, mark
+
+
+def _draw_flights(plot: Plot, sources: Sources, view: CDSView, x: str, y: str) -> dict:
+    """Draw density, selected flights, cloud and mean; return what the script needs for them.
+
+    The lines of flights that are not selected are transparent: the density shows them all in a
+    fraction of the time, and the lines are there to be pointed at.
+    """
+    pixel = np.ones((1, 1), dtype=np.float32)
+    nowhere = {"x": [0], "y": [0], "dw": [0], "dh": [0], "image": [pixel]}
+    image = ColumnDataSource(nowhere, name=f"density of {plot.name}")
+    palette = sns.color_palette(SEQUENTIAL, 64).as_hex()
+    mapper = LogColorMapper(palette=palette, low=1, low_color="#00000000")
+    plot.image("image", source=image, x="x", y="y", dw="dw", dh="dh", color_mapper=mapper)
+    lines = plot.multi_line(x, y, source=sources["flights"], view=view, line_alpha=0)
+    lines.nonselection_glyph = lines.glyph
+    lines.selection_glyph = lines.glyph.clone(line_alpha=0.7, line_color=COLORS[1], line_width=1.5)
+    lines.hover_glyph = lines.glyph.clone(line_alpha=1, line_color=INK, line_width=2.5)
+    cloud = plot.scatter(
+        x,
+        y,
+        source=sources["cloud"],
+        view=view,
+        size=4,
+        fill_color=COLORS[3],
+        line_color=None,
+        fill_alpha=0.6,
+        selection_color=COLORS[1],
+        selection_fill_alpha=1,
+        nonselection_fill_alpha=0.3,
+    )
+    plot.line(x, y, source=sources["mean"], line_color=INK, line_width=1.5, line_dash="dashed")
+    plot.scatter(x, y, source=sources["now"], marker="cross", size=14, line_color=INK, line_width=2)
+    _add_tools(plot, lines, cloud)
+    return {"plot": plot, "image": image, "x": x, "y": y}
+
+
+def _add_tools(plot: Plot, lines: GlyphRenderer, cloud: GlyphRenderer) -> None:
+    told = [name for name in _TOLD if name in lines.data_source.data] or ["path"]
+    tooltips = " · ".join(f"@{name}" for name in told)
+    plot.add_tools(
+        TapTool(renderers=[lines, cloud]),
+        BoxSelectTool(renderers=[cloud]),
+        HoverTool(renderers=[lines], tooltips=tooltips, line_policy="interp", limit=3),
+    )
+    plot.toolbar.active_scroll = plot.select_one(WheelZoomTool)
+
+
+def _draw_land(plot: Plot, bounds: Bounds) -> None:
+    polygons = read_land(bounds, steps=4000)
+    xs, ys = ([[[ring[:, side] for ring in rings]] for rings in polygons] for side in (0, 1))
+    plot.multi_polygons(xs, ys, fill_color=LAND, line_color=None)
+    borders = read_borders(bounds, steps=4000)
+    xs, ys = ([line[:, side] for line in borders] for side in (0, 1))
+    plot.multi_line(xs, ys, line_color=GREY, line_width=0.6, line_alpha=0.6)
+
+
+def _mark_airports(plot: Plot, codes: Sequence[str]) -> None:
+    places = [find_airport(code) for code in codes]
+    lon, lat = [place.longitude for place in places], [place.latitude for place in places]
+    plot.scatter(lon, lat, size=7, fill_color="white", line_color=INK, line_width=1.5)
+    look = {"text_font_size": "11px", "text_color": INK, "background_fill_color": "white"}
+    plot.text(
+        lon, lat, text=list(codes), x_offset=7, y_offset=-5, background_fill_alpha=0.7, **look
+    )
+
+
+def _frame_map(bounds: Bounds) -> tuple[Bounds, int, int]:
+    """Return bounds widened to the panel's shape, true at mid-latitude, and its width and height.
+
+    A map that is high for its width is made narrow, so that profiles find room beside it.
+    """
+    west, south, east, north = bounds
+    shrink = np.cos(np.radians((south + north) / 2))
+    shape = (north - south) / ((east - west) * shrink)
+    width = _WIDE if shape < 0.7 else _TALL
+    height = int(np.clip(width * shape, 220, 460))
+    scale = max((east - west) * shrink / width, (north - south) / height)  # deg/px
+    wide, high = width * scale / shrink / 2, height * scale / 2
+    lon, lat = (west + east) / 2, (south + north) / 2
+    return (lon - wide, lat - high, lon + wide, lat + high), width, height
+
+
+def _widen(bounds: Bounds) -> Bounds:
+    """Return bounds with half as much again on each side, as far as one may pan."""
+    west, south, east, north = bounds
+    wide, high = (east - west) / 2, (north - south) / 2
+    return west - wide, max(south - high, -90.0), east + wide, min(north + high, 90.0)
+
+
+def _axis_label(name: str) -> str:
+    """Return name and unit; the schema's own labels are for matplotlib's formulae."""
+    return f"{name} [{COLUMNS[name].unit}]"
