@@ -81,10 +81,14 @@ def test_text_that_looks_like_a_script_is_text(cell):
 
 
 def test_bokehs_script_is_there_once_and_only_with_a_figure():
-    loader = show(**{"application__javascript": "BOKEHJS", LOAD.replace("/", "__"): "BOKEHJS"})
-    figure = show(**{"application__javascript": "embed('</script><b>')", EXEC: ""})
-    assert "BOKEHJS" not in render(loader)
-    page = render(loader, loader, figure, figure)
+    def loader():
+        return show(**{"application/javascript": "BOKEHJS", LOAD: "BOKEHJS"})
+
+    def figure():
+        return show(**{"application/javascript": "embed('</script><b>')", EXEC: ""})
+
+    assert "BOKEHJS" not in render(loader())
+    page = render(loader(), loader(), figure(), figure())
     assert page.count("BOKEHJS") == 1
     assert page.count(r"embed('\x3c/script><b>')") == 2
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial, wraps
+from logging import ERROR, getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,7 @@ def _connected(address: str | None = None) -> "Iterator[Client]":
     from trajlib import connect
 
     client = connect(address)
+    getLogger("distributed").setLevel(ERROR)  # the scheduler's notes on its own work
     try:
         yield client
     finally:

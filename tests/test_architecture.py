@@ -1,0 +1,112 @@
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "trajlib"
+NOTEBOOKS = PACKAGE.parent / "notebooks"
+
+# What a module may import of ours, and with it what those may import: down this table, never up.
+MAY_IMPORT = {
+    "schema": set(),
+    "geodesy": set(),
+    "cluster": set(),
+    "parser": set(),
+    "redaction": set(),
+    "pages": set(),
+    "dialect": {"schema"},
+    "archive": {"dialect", "geodesy", "parser", "schema"},
+    "index": {"archive"},
+    "flights": {"index"},
+    "sources": {"archive"},
+    "progress": {"geodesy", "schema"},
+    "normalization": {"flights", "progress"},
+    "correlations": {"flights"},
+    "features": {"flights", "normalization"},
+    "models": {"features"},
+    "scores": {"features"},
+    "importance": {"models", "scores"},
+    "routes": {"normalization"},
+    "prediction": {"models", "routes"},
+    "plots": {"schema", "geodesy"},
+    "stages": {"archive", "redaction"},
+    "report": {"stages", "pages"},
+}
+FACES = {"__init__", "__main__"}  # may import all
+DRAWING = {"matplotlib", "seaborn", "bokeh"}
+
+
+def module_of(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of(path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path} imports relatively"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def reach(module):
+    below = MAY_IMPORT[module]
+    return below.union(*(reach(each) for each in below))
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def test_every_module_is_in_the_table():
+    assert {module_of(path) for path in FILES} - FACES <= set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_what_stands_below_it(path):
+    module = module_of(path)
+    if module in FACES:
+        return
+    ours = {name.split(".")[1] for name in imports_of(path) if name.startswith("trajlib.")}
+    assert ours - {module} <= reach(module)
+
+
+def test_only_plots_draw():
+    drawing = {
+        module_of(path)
+        for path in FILES
+        for name in imports_of(path)
+        if name.split(".")[0] in DRAWING
+    }
+    assert drawing == {"plots"}
+
+
+def test_nothing_is_called_utils_or_config():
+    assert not {module_of(path) for path in FILES} & {"utils", "config", "helpers", "common"}
+
+
+def test_every_public_name_is_used_by_a_notebook_or_by_the_package():
+    codes = [path.read_text("utf-8") for path in FILES if path.stem != "__init__"]
+    codes += [cell for path in NOTEBOOKS.glob("*.ipynb") for cell in code_of(path)]
+    used = set().union(*map(names_in, codes))
+    public = {f"{path.stem}.{name}" for path in FILES for name in public_names(path)}
+    assert {name for name in public if name.split(".")[1] not in used} == set()
+
+
+def names_in(code):
+    nodes = list(ast.walk(ast.parse(code)))
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    names |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    return names | {node.name for node in nodes if isinstance(node, ast.alias)}
+
+
+def code_of(path):
+    for cell in json.loads(path.read_text("utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            yield "".join(cell["source"])
+
+
+def public_names(path):
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            yield from ast.literal_eval(node.value)

@@ -1,0 +1,184 @@
+import json
+import re
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import nbformat
+import pytest
+from papermill import inspect_notebook
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SHARED = {
+    "archive": "archive: str = '../data/raw/sample'  # folder of flight CSVs",
+    "origin": "origin: str = 'LEMD'  # airport of departure, ICAO or IATA code",
+    "destination": "destination: str = 'LEBL'  # airport of arrival, ICAO or IATA code",
+    "data": "data: str = '../data'  # folder of what is computed: interim/ and processed/",
+}
+PARAMETER = re.compile(r"\w+: (str|int|float|bool|list(\[\w+\])?) = .+  # \w.*")
+MACHINE = r"/(?:tmp|home|root|usr|var|opt|work|mnt)/|127\.0\.0\.1|localhost|(?:tcp|tls)://"
+UGLY = r"Warning\b|Traceback|at 0x[0-9a-f]+|&lt;Axes|\d%\|"
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def cells_of(path, kind=None):
+    return [c for c in nbformat.read(path, 4).cells if kind in (None, c.cell_type)]
+
+
+@each_notebook
+def test_a_notebook_begins_with_its_title_and_question(path):
+    first = cells_of(path)[0]
+    assert first.cell_type == "markdown"
+    assert re.match(r"# \S", first.source)
+    assert "?" in first.source
+    assert re.search(r"\bReads\b", first.source)
+
+
+@each_notebook
+def test_a_notebook_has_one_title_and_sections(path):
+    text = "\n".join(cell.source for cell in cells_of(path, "markdown"))
+    assert len(re.findall(r"^# ", text, re.MULTILINE)) == 1
+    assert len(re.findall(r"^## ", text, re.MULTILINE)) >= 2
+
+
+@each_notebook
+def test_a_notebook_is_committed_without_outputs(path):
+    for cell in cells_of(path, "code"):
+        assert not cell.outputs
+        assert cell.execution_count is None
+
+
+@each_notebook
+def test_a_notebook_has_one_parameters_cell_that_papermill_reads_whole(path):
+    tagged = [c for c in cells_of(path) if "parameters" in c.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    lines = tagged[0].source.splitlines()
+    assert all(PARAMETER.fullmatch(line) for line in lines)
+    assert [line.split(":")[0] for line in lines] == list(inspect_notebook(str(path)))
+
+
+@each_notebook
+def test_parameters_that_notebooks_share_are_the_same_in_all(path):
+    (cell,) = [c for c in cells_of(path) if "parameters" in c.metadata.get("tags", [])]
+    lines = {line.split(":")[0]: line.replace('"', "'") for line in cell.source.splitlines()}
+    assert {name: lines.get(name) for name in SHARED} == SHARED
+
+
+@each_notebook
+def test_code_cells_are_short_and_few_and_define_nothing(path):
+    cells = cells_of(path, "code")
+    assert 10 <= len(cells) <= 24
+    for cell in cells:
+        assert len(cell.source.splitlines()) <= 10
+        assert not re.search(r"^\s*(?:def|class) ", cell.source, re.MULTILINE)
+
+
+@each_notebook
+def test_every_figure_is_followed_by_what_it_shows(path):
+    cells = cells_of(path)
+    for cell, after in pairwise(cells):
+        if cell.cell_type == "code" and re.match(r"(plot|explore)_", last_line(cell)):
+            assert after.cell_type == "markdown" or "Markdown(" in after.source
+
+
+@each_notebook
+def test_a_notebook_ends_with_its_summary(path):
+    *_, last = cells_of(path, "code")
+    assert re.search(rf'save_summary\([^)]*"{path.stem.partition("_")[2]}"', last.source)
+
+
+@each_notebook
+def test_a_notebook_is_the_same_file_however_often_it_is_written(path):
+    nb = nbformat.read(path, 4)
+    assert len({cell.id for cell in nb.cells}) == len(nb.cells)
+    assert set(nb.metadata) <= {"kernelspec", "language_info"}
+    assert nb.metadata.kernelspec.name == "python3"
+    assert not re.search(MACHINE, path.read_text("utf-8"))
+
+
+def last_line(cell):
+    tree = re.split(r"\n(?=\S)", cell.source)
+    return tree[-1]
+
+
+@pytest.fixture(scope="module")
+def made(tiny_archive, tmp_path_factory):
+    """Make the tiny archive's report; return the finished command and the report's folder."""
+    place = tmp_path_factory.mktemp("made")
+    command = f"-m trajlib report --archive {tiny_archive} --origin LEMD --destination LEBL"
+    command += f" --data {place}/data --output {place}/reports"
+    told = subprocess.run(
+        [sys.executable, *command.split()], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return told, place / "reports" / "LEMD-LEBL"
+
+
+@pytest.fixture(scope="module")
+def report(made):
+    return json.loads((made[1] / "report.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def pages(made):
+    return {path.name: path.read_text("utf-8") for path in made[1].glob("*.html")}
+
+
+def test_the_report_of_the_tiny_archive_is_whole(made, report):
+    told, folder = made
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert report["whole"]
+    ran = [path.stem for path in NOTEBOOKS if path.stem != "08_scaling"]
+    assert [stage["name"] for stage in report["stages"]] == ran
+    assert all(stage["headline"] for stage in report["stages"])
+    assert f"{folder}/index.html" in told.stdout
+    assert len(told.stdout.split("index.html\n")[1].splitlines()) == 5
+
+
+def test_the_front_page_holds_every_claim_of_the_talk(report):
+    claims = [claim["claim"] for stage in report["stages"] for claim in stage["claims"]]
+    for word in ("disperse", "correlated", "0.9", "important"):
+        assert any(word in claim for claim in claims), word
+
+
+def test_the_damaged_file_is_counted(report):
+    assert report["data"]["set aside"] == "1"
+
+
+def test_nothing_made_names_the_machine(made, tiny_archive):
+    for path in made[1].iterdir():
+        if path.suffix in (".html", ".ipynb", ".json"):
+            text = re.sub(r"<script>.*?</script>", "", path.read_text("utf-8"), flags=re.DOTALL)
+            if path.suffix == ".ipynb":
+                text = without_scripts(path)
+            found = re.search(rf".{{0,80}}(?:{MACHINE}|{tiny_archive}).{{0,80}}", text)
+            assert found is None, f"{path.name}: {found[0]}"
+
+
+def test_no_page_shows_a_warning_a_progress_bar_or_an_objects_address(pages):
+    for name, page in pages.items():
+        shown = re.sub(r"<(script|style)>.*?</\1>|base64,[^\"]*", "", page, flags=re.DOTALL)
+        found = re.search(rf".{{0,80}}(?:{UGLY}).{{0,80}}", shown)
+        assert found is None, f"{name}: {found[0]}"
+
+
+def test_every_link_leads_somewhere(pages):
+    for name, page in pages.items():
+        for link in re.findall(r'href="([^"]*)"', re.sub(r"<script>.*?</script>", "", page)):
+            file, _, anchor = link.partition("#")
+            target = pages[file or name]
+            assert not anchor or f'id="{anchor}"' in target
+
+
+def test_pages_are_light(pages):
+    assert max(len(page.encode()) for page in pages.values()) < 8_000_000
+
+
+def without_scripts(path):
+    nb = nbformat.read(path, 4)
+    for cell in cells_of(path, "code"):
+        for output in cell.outputs:
+            output.get("data", {}).pop("application/javascript", None)
+    return nbformat.writes(nb)
