@@ -31,8 +31,9 @@ def draw_truths(timetable: pd.DataFrame, weather: Weather, seed: int) -> pd.Data
         [s] it asks for, taken by ``holding_laps`` and an ``extension`` [NM] of the downwind;
         ``go_around``; ``final_length``, ``downwind_offset`` [NM] and ``downwind_side``;
         ``airway_offset`` [NM], ``entry_angle`` [deg] and the waypoints that a ``direct`` leaves
-        out; ``load_factor`` and ``mass_initial`` [kg]; the ``level_requested`` and the highest
-        ``level`` cleared [ft], the levels held in climb and descent and for how long [NM];
+        out; ``load``, the share of seats taken, and ``mass_initial`` [kg]; ``level_requested``
+        and the highest ``level`` cleared [ft], levels held in climb and descent and for how long
+        [NM];
         ``cost_index`` and the speeds it leads to [kt, Mach]; ``approach_pace``, how early the
         approach slows down; ``climb_thrust`` and ``descent_thrust``, as shares of the maximum in
         the climb and of idle.
@@ -157,7 +158,7 @@ def _add_mass(truths: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     trip = 500 + 1.35e-4 * full * truths["miles"]
     reserve = 0.03 * full + rng.gamma(2.0, 400, count)
     mass = np.minimum(empty + 100 * seats * load + trip + reserve, np.minimum(full, landing + trip))
-    return truths.assign(load_factor=load, mass_initial=np.round(mass), mass_landing=mass - trip)
+    return truths.assign(load=load, mass_initial=np.round(mass), mass_landing=mass - trip)
 
 
 def _add_levels(truths: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
@@ -165,7 +166,8 @@ def _add_levels(truths: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     count, hour, day = len(truths), truths["hour"], truths["day"]
     east = track(*_positions(truths["origin"]), *_positions(truths["destination"])) < 180
     best = 10_500 + 85 * truths["miles"] + 1500 * rng.standard_normal(count)
-    asked = np.clip(2000 * np.round((best - 1000 * east) / 2000) + 1000 * east, 11_000, 39_000)
+    best = np.clip(best, 11_500, 38_500)
+    asked = 2000 * np.round((best - 1000 * east) / 2000) + 1000 * east
     sector = autoregress(rng, (HOURS,), 3.0)[hour] + 0.5 * rng.standard_normal(DAYS)[day]
     level = asked - np.select([sector > 2, sector > 1.2], [4000, 2000], 0)
     hold_low = rng.random(count) < 0.55 + 0.15 * np.sign(rng.standard_normal(DAYS)[day])

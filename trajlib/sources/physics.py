@@ -80,18 +80,20 @@ def add_atmosphere(df: pd.DataFrame) -> pd.DataFrame:
 
 
 def add_airspeeds(df: pd.DataFrame) -> pd.DataFrame:
-    """Return the flight with ``mach``, ``calibrated_airspeed`` and ``dynamic_pressure``.
+    """Return the flight with Mach number, calibrated airspeed, dynamic pressure, speed of sound.
 
     They follow from ``true_airspeed``, ``temperature``, ``density`` and ``altitude``. Calibrated
     airspeed depends on Mach number and pressure alone, hence not on the day's temperature.
     """
     speed = df["true_airspeed"] * aero.kts
-    mach = speed / np.sqrt(aero.gamma * aero.R * df["temperature"])
+    sound = np.sqrt(aero.gamma * aero.R * df["temperature"])
+    mach = speed / sound
     calibrated = aero.mach2cas(mach, df["altitude"] * aero.ft) / aero.kts
     return df.assign(
         mach=mach,
         calibrated_airspeed=calibrated,
         dynamic_pressure=df["density"] * speed**2 / 2,
+        speed_of_sound=sound / aero.kts,
     )
 
 
@@ -117,9 +119,9 @@ def add_performance(
     -------
     DataFrame
         With ``thrust drag fuel_flow fuel mass``, and with true airspeed also
-        ``lift lift_coefficient drag_coefficient``. Thrust is what the motion needs, within what
-        the engines give from idle to full; what idle leaves over adds to drag, as speed brakes
-        would. Source: Sun, Hoekstra and Ellerbroek (2020), OpenAP.
+        ``lift load_factor lift_coefficient drag_coefficient``. Thrust is what the motion needs,
+        within what the engines give from idle to full; what idle leaves over adds to drag, as
+        speed brakes would. Source: Sun, Hoekstra and Ellerbroek (2020), OpenAP.
     """
     models = aircraft_models(aircraft_type)
     if models is None:
@@ -180,6 +182,7 @@ def _forces(
         "drag": drag,
         "fuel_flow": models.fuel.at_thrust(thrust),
         "lift": lift,
+        "load_factor": lift / (mass * aero.g0),
         "lift_coefficient": lift / push,
         "drag_coefficient": drag / push,
     }

@@ -131,10 +131,12 @@ def _airspeed(df: pd.DataFrame) -> pd.DataFrame:
     climb = np.gradient(df["geoaltitude"]) * aero.ft / aero.kts
     heading = np.unwrap(np.arctan2(east, north))
     airspeed = np.sqrt(east**2 + north**2 + climb**2)
-    roll = np.arctan(np.gradient(heading) * airspeed * aero.kts / aero.g0)
+    turn_rate = np.gradient(heading)
+    roll = np.arctan(turn_rate * airspeed * aero.kts / aero.g0)
     return df.assign(
         true_airspeed=airspeed,
         heading=np.degrees(heading) % 360,
+        turn_rate=np.degrees(turn_rate),
         roll=np.degrees(roll),
         flight_path_angle=np.degrees(np.arctan2(climb, df["groundspeed"])),
     )
