@@ -20,6 +20,7 @@ from trajlib.correlations import (
     sample_flights,
 )
 from trajlib.index import build_index
+from trajlib.plots.correlations import plot_correlations
 
 NAMES = ["duration", "altitude", "distance", "temperature"]
 
@@ -210,3 +211,12 @@ def test_columns_that_are_never_there_together_are_not_grouped():
     r = pd.DataFrame([[1, np.nan], [np.nan, 1]], ["mach", "drag"], ["mach", "drag"])
     assert redundant_groups(r)["keep"].all()
     assert cluster_columns(r)[0, 2] == 1
+
+
+def test_the_heat_map_has_correlated_columns_side_by_side():
+    names = ["altitude", "mach", "pressure"]
+    r = pd.DataFrame([[1, 0, -0.9], [0, 1, 0.1], [-0.9, 0.1, 1]], names, names)
+    tree, heat, *_ = plot_correlations(r, cluster_columns(r)).axes
+    shown = [text.get_text().split()[0] for text in heat.get_yticklabels()]
+    assert abs(shown.index("altitude") - shown.index("pressure")) == 1
+    assert tree.get_ylim()[0] > tree.get_ylim()[1]  # first on top, as in the heat map

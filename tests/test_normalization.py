@@ -10,16 +10,19 @@ from pyproj import Geod
 
 from trajlib import flights as flights_module
 from trajlib.archive import write_flight
+from trajlib.flights import map_flights
 from trajlib.geodesy import distance, find_airport
 from trajlib.index import build_index
 from trajlib.normalization import (
     FRACTIONS,
+    bootstrap_dispersion,
     dispersion,
     mean_trajectory,
     normalize_flights,
     resample_flight,
 )
-from trajlib.progress import distance_to_go
+from trajlib.plots.normalization import plot_dispersion, plot_normalized, plot_progress
+from trajlib.progress import distance_to_go, measure_progress
 
 MADRID, BARCELONA = find_airport("LEMD"), find_airport("LEBL")
 GEOD = Geod(ellps="WGS84")
@@ -200,3 +203,49 @@ def test_trajectories_do_not_depend_on_blocks_or_workers(behind, monkeypatch, cl
     xr.testing.assert_identical(normalize_flights(behind, BY), on_workers)
     monkeypatch.setattr(flights_module.Client, "current", Mock(side_effect=ValueError))
     xr.testing.assert_identical(normalize_flights(behind, BY), on_workers)
+
+
+def wandering(flights, seed, *, fractions=5, scale=1.0):
+    rng = np.random.default_rng(seed)
+    lat, lon = np.arange(fractions) + scale * rng.normal(0, 0.1, (2, flights, fractions))
+    return trajectories(40 + lat, lon)
+
+
+def test_days_drawn_again_scatter_around_the_dispersion():
+    ds = wandering(400, seed=1)
+    drawn = bootstrap_dispersion(ds, np.arange(400) % 50, draws=200)
+    spread = dispersion(ds).drop(columns="flights").mean()
+    assert set(drawn) == set(spread.index)
+    assert drawn.mean().loc[spread.index].to_numpy() == pytest.approx(spread.to_numpy(), rel=0.01)
+    assert drawn.std().to_numpy() == pytest.approx(
+        spread[list(drawn)] / np.sqrt(2 * 400 * 5), rel=0.5
+    )
+
+
+def test_flights_that_share_a_days_offset_make_the_dispersion_less_certain():
+    days = np.repeat(np.arange(20), 20)
+    apart, together = wandering(400, seed=1), wandering(400, seed=1, scale=0.1)
+    offset = np.random.default_rng(2).normal(0, 0.1, 20)[days, None]
+    together = together.assign(latitude=together["latitude"] + offset)
+    certain, uncertain = (bootstrap_dispersion(ds, days)["horizontal"] for ds in (apart, together))
+    assert uncertain.std() / uncertain.mean() > 2 * certain.std() / certain.mean()
+
+
+def test_all_kinds_of_progress_are_drawn_with_the_same_days(beside):
+    ds = normalize_flights(beside, BY)
+    drawn = bootstrap_dispersion(ds, ["a", "b"], draws=50)
+    assert drawn.index.names == ["by", "draw"]
+    pd.testing.assert_frame_equal(
+        drawn.loc["route"], bootstrap_dispersion(ds.sel(by="route"), ["a", "b"], draws=50)
+    )
+
+
+def test_figures_have_a_line_for_each_progress(behind):
+    ds = normalize_flights(behind, BY)
+    figure = plot_dispersion(dispersion(ds), noise=0.1)
+    assert [len(ax.lines) for ax in figure.axes] == [3] * 6
+    assert len(plot_dispersion(dispersion(ds.sel(by="time", drop=True))).axes[0].lines) == 1
+    titles = [ax.get_title(loc="left") for ax in plot_normalized(ds, mean_trajectory(ds)).axes]
+    assert titles == BY
+    figure = plot_progress(map_flights(behind, measure_progress))
+    assert [len(ax.lines) for ax in figure.axes] == [2] * 3

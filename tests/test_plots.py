@@ -103,6 +103,15 @@ def test_a_dataset_and_its_dataframe_hold_the_same_lines():
     assert all(np.array_equal(a[path], b[path]) for path in a)
 
 
+def test_a_line_over_the_fractions_is_its_flights_and_ends_where_the_flight_does():
+    trajectories = _trajectories(2)
+    trajectories["altitude"][1, -3:] = np.nan
+    first, second = split_flights(trajectories, "fraction", "altitude").values()
+    assert first[:, 0].tolist() == trajectories["fraction"].to_numpy().tolist()
+    assert first[:, 1].tolist() == trajectories["altitude"][0].to_numpy().tolist()
+    assert second.tolist() == first[:-3].tolist()
+
+
 def test_axes_carry_symbol_and_unit():
     axes = plot_profiles(_trajectories(2), against="duration").axes
     assert axes[0].get_ylabel() == "altitude $H_p$ [ft]"

@@ -20,6 +20,8 @@ from trajlib.schema import COLUMNS, IDENTITY
 
 __all__ = [
     "VARIABLES",
+    "bootstrap_dispersion",
+    "deviations",
     "dispersion",
     "mean_trajectory",
     "normalize_flights",
@@ -177,6 +179,42 @@ def dispersion(ds: xr.Dataset) -> pd.DataFrame:
     return table
 
 
+def bootstrap_dispersion(
+    ds: xr.Dataset, days: Sequence, *, draws: int = 500, seed: int = 0
+) -> pd.DataFrame:
+    """Return the mean dispersion over the fractions, had other days of the same kind been flown.
+
+    Days are drawn with replacement and keep their flights, since what moves one flight of a day
+    moves the others. The same days are drawn for every kind of progress.
+
+    Parameters
+    ----------
+    ds
+        As `normalize_flights` returns it.
+    days
+        Day of each flight, in the order of ``path``.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``draw``, and ``by`` before it where the trajectories have it; columns and
+        units of `dispersion` but ``flights``.
+    """
+    if "by" in ds.dims:
+        parts = {
+            name: bootstrap_dispersion(ds.sel(by=name), days, draws=draws, seed=seed)
+            for name in ds.indexes["by"]
+        }
+        return pd.concat(parts, names=["by"])
+    codes, names = pd.factorize(np.asarray(days))
+    share = np.full(len(names), 1 / len(names))
+    weights = np.random.default_rng(seed).multinomial(len(names), share, draws)
+    drawn = {name: _draw_spread(v, codes, weights) for name, v in deviations(ds).items()}
+    drawn["horizontal"] = np.hypot(drawn["along"], drawn["cross"])
+    means = {name: pd.DataFrame(values).mean(axis=1) for name, values in drawn.items()}
+    return pd.DataFrame(means).rename_axis("draw")
+
+
 def deviations(ds: xr.Dataset) -> dict[str, np.ndarray]:
     """Return what `dispersion` is the spread of, over (path, fraction), by its name there."""
     mean = mean_trajectory(ds)
@@ -186,6 +224,16 @@ def deviations(ds: xr.Dataset) -> dict[str, np.ndarray]:
     names = {"altitude": "altitude", "duration": "time", "groundspeed": "groundspeed"}
     others = {names[name]: (ds[name] - mean[name]).to_numpy() for name in names if name in ds}
     return {"along": along, "cross": cross} | others
+
+
+def _draw_spread(values: np.ndarray, days: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the standard deviation of values (flight, fraction) for weights (draw, day)."""
+    known = np.isfinite(values)
+    parts = known.astype(float), np.where(known, values, 0), np.where(known, values**2, 0)
+    count, total, square = (weights @ pd.DataFrame(part).groupby(days).sum() for part in parts)
+    enough = count > 1
+    mean = total / np.where(enough, count, np.nan)
+    return np.sqrt(np.maximum(square - total * mean, 0) / (count - 1).where(enough)).to_numpy()
 
 
 def _find_progress(by: str | Progress) -> tuple[str, Progress]:

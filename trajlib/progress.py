@@ -20,6 +20,7 @@ __all__ = [
     "distance_progress",
     "distance_to_go",
     "measure_hidden_time",
+    "measure_progress",
     "measure_reversals",
     "own_route_progress",
     "route_progress",
@@ -101,6 +102,13 @@ PROGRESS: dict[str, Progress] = {
 }
 
 
+def measure_progress(df: pd.DataFrame) -> pd.DataFrame:
+    """Return every kind of progress of a flight at each sample, by ``share`` of its duration."""
+    airports = df.attrs["origin"], df.attrs["destination"]
+    share = pd.Index(time_progress(df, *airports), name="share")
+    return pd.DataFrame({name: kind(df, *airports) for name, kind in PROGRESS.items()}, share)
+
+
 def measure_hidden_time(df: pd.DataFrame, fractions: np.ndarray = FRACTIONS) -> pd.DataFrame:
     """Return how much of a flight's time each progress hides.
 
@@ -114,8 +122,8 @@ def measure_hidden_time(df: pd.DataFrame, fractions: np.ndarray = FRACTIONS) -> 
     duration = df["duration"].to_numpy()
     steps = np.diff(duration) / (duration[-1] - duration[0])
     rows = {}
-    for name, function in PROGRESS.items():
-        progress = function(df, *_airports(df))
+    for name, values in measure_progress(df).items():
+        progress = values.to_numpy()
         last = fractions[fractions <= progress[-1]].max(initial=0)
         masks = {"still": np.diff(progress) <= 0, "beyond": progress[:-1] >= last}
         masks |= {"hidden": masks["still"] | masks["beyond"], "late": progress[:-1] >= _LATE}
@@ -140,7 +148,8 @@ def measure_reversals(df: pd.DataFrame) -> pd.DataFrame:
     >>> measure_reversals(df).loc["altitude"].to_dict()
     {'reversal': 50.0, 'still': 0.25}
     """
-    from_origin, to_go = _measure_distances(df, _find_positions(*_airports(df)))
+    airports = _find_positions(df.attrs["origin"], df.attrs["destination"])
+    from_origin, to_go = _measure_distances(df, airports)
     variables = df.select_dtypes("number").assign(
         distance_from_origin=from_origin,
         distance_to_go=to_go,
@@ -176,10 +185,6 @@ def summarize_reversals(reversals: pd.DataFrame) -> pd.DataFrame:
     table.insert(0, "reverse", by_variable["reverse"].mean())
     table.insert(0, "unit", [_unit(name) for name in table.index])
     return table.assign(still=by_variable["still"].mean()).sort_values(["reverse", "still"])
-
-
-def _airports(df: pd.DataFrame) -> tuple[str, str]:
-    return df.attrs["origin"], df.attrs["destination"]
 
 
 def _returns(values: np.ndarray, duration: np.ndarray) -> np.ndarray:

@@ -65,10 +65,11 @@ def split_flights(flights: Flights, x: str, y: str) -> dict[str, np.ndarray]:
     [[0, 0], [1, 9]]
     """
     if isinstance(flights, xr.Dataset):
-        x_values, y_values = xr.broadcast(flights[x], flights[y])
+        y_values, x_values = xr.broadcast(flights[y], flights[x])  # y has a value a flight
         lines = np.stack([x_values.to_numpy(), y_values.to_numpy()], axis=-1)
         paths = np.atleast_1d(flights.get("path", "")).astype(str)
-        return dict(zip(paths, lines.reshape(len(paths), -1, 2), strict=True))
+        known = (line[np.isfinite(line).all(axis=1)] for line in lines.reshape(len(paths), -1, 2))
+        return dict(zip(paths, known, strict=True))
     flat = flights if x in flights else flights.reset_index(x)
     if "path" not in flat.index.names:
         return {str(flights.attrs.get("path", "")): flat[[x, y]].to_numpy()}

@@ -1,0 +1,98 @@
+"""Dispersion over the fractions of progress, and what each progress hides."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import xarray as xr
+from matplotlib.figure import Figure
+
+from trajlib.plots.flights import draw_tracks, split_flights
+from trajlib.plots.style import COLORS, GREY, WIDTH, series_styles, styled
+from trajlib.schema import label
+
+__all__ = ["plot_dispersion", "plot_normalized", "plot_progress"]
+
+_TITLES = {
+    "horizontal": "horizontal σ [NM]",
+    "along": "along the track σ [NM]",
+    "cross": "across the track σ [NM]",
+    "altitude": "altitude σ [ft]",
+    "time": "time σ [s]",
+    "groundspeed": "groundspeed σ [kt]",
+}
+
+
+@styled
+def plot_dispersion(
+    dispersion: pd.DataFrame, *, axis: str = "fraction of progress", noise: float | None = None
+) -> Figure:
+    """Draw the dispersion at each fraction, a line for each progress.
+
+    Parameters
+    ----------
+    dispersion
+        Rows of (by, fraction), or of fractions alone, as
+        :func:`trajlib.normalization.dispersion` returns them.
+    axis
+        What the fractions are.
+    noise
+        Error of a position in the data [NM], drawn under the horizontal dispersion.
+    """
+    held = [name for name in _TITLES if name in dispersion]
+    figure, axs = plt.subplots(-(-len(held) // 3), 3, sharex=True, figsize=(WIDTH, 5.2))
+    for ax, name in zip(axs.flat, held, strict=False):
+        _draw_lines(ax, dispersion[name])
+        ax.set(title=_TITLES[name], ylim=(0, None))
+    for ax in axs.flat[len(held) :]:
+        ax.remove()
+    if noise is not None:
+        axs.flat[0].axhspan(0, noise, color=GREY, alpha=0.4, linewidth=0, label="noise of the data")
+    figure.supxlabel(axis, fontsize=9)
+    handles, names = axs.flat[0].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, names, loc="outside upper left", ncols=len(names))
+    return figure
+
+
+@styled
+def plot_progress(progress: pd.DataFrame) -> Figure:
+    """Draw the kinds of progress of flights against the share of their duration.
+
+    Parameters
+    ----------
+    progress
+        Rows of (path, share of the duration), a column for each kind of progress.
+    """
+    figure, axs = plt.subplots(1, len(progress.columns), sharey=True, figsize=(WIDTH, 3.0))
+    for ax, name in zip(axs, progress, strict=True):
+        for _, line in progress[name].groupby("path"):
+            ax.plot(line.index.get_level_values(-1), line, linewidth=1)
+        ax.set(title=name, xlabel="share of the duration")
+    axs[0].set_ylabel("progress")
+    return figure
+
+
+@styled
+def plot_normalized(
+    trajectories: xr.Dataset, mean: xr.Dataset, *, column: str = "altitude"
+) -> Figure:
+    """Draw a column of the same flights against each kind of progress, and the means on top.
+
+    Both over (by, fraction), the trajectories over ``path`` too.
+    """
+    kinds = trajectories.indexes["by"]
+    figure, axs = plt.subplots(1, len(kinds), sharey=True, figsize=(WIDTH, 3.2))
+    for ax, by in zip(axs, kinds, strict=True):
+        draw_tracks(ax, split_flights(trajectories.sel(by=by), "fraction", column))
+        ax.plot(mean["fraction"], mean[column].sel(by=by), color=COLORS[1], lw=2, label="mean")
+        ax.set(title=by, xlabel="fraction of progress")
+    axs[0].set_ylabel(label(column))
+    axs[0].legend(loc="lower center")
+    return figure
+
+
+def _draw_lines(ax: plt.Axes, values: pd.Series) -> None:
+    if values.index.nlevels == 1:
+        ax.plot(values)
+        return
+    for by, style in series_styles(values.index.unique("by")).items():
+        ax.plot(values[by], label=by, **style)
