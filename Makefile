@@ -1,7 +1,7 @@
 # make report    environment, sample archive, every notebook run headlessly, the report's path
 # make test      environment, the test suite
 # make lab       JupyterLab on notebooks/
-# make bench     the comparison with other tools
+# make bench     the comparison with other tools, in an environment of their own
 # make check     lint and format, changing nothing
 # make clean     away with what was computed; the raw archives and the environment stay
 #
@@ -10,7 +10,12 @@
 PYTHON = python3
 RUN    = .venv/bin/python -m
 READY  = .venv/ready-$(subst /,_,$(PYTHON))
+PIP    = pip install --quiet --disable-pip-version-check
 SAMPLE = data/raw/sample
+
+# JupyterLab asks elsewhere for news, extensions and a newer self unless told not to
+QUIET_LAB = --LabApp.news_url=None --LabApp.extension_manager=readonly \
+	--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
 
 .PHONY: report test lab bench check clean
 
@@ -21,10 +26,10 @@ test: $(READY)
 	$(RUN) pytest
 
 lab: $(READY) $(SAMPLE)/columns.toml
-	$(RUN) jupyter lab notebooks
+	BOKEH_RESOURCES=inline $(RUN) jupyter lab notebooks $(QUIET_LAB)
 
-bench: $(READY) $(SAMPLE)/columns.toml
-	$(RUN) benchmarks $(SAMPLE)
+bench: $(READY) .venv-bench/ready
+	.venv/bin/python benchmarks/run.py --peers .venv-bench/bin/python
 
 check: $(READY)
 	$(RUN) ruff check .
@@ -37,8 +42,13 @@ clean:
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, as in: make PYTHON=python3.13")'
 	$(PYTHON) -m venv --clear .venv
-	$(RUN) pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
-	$(RUN) pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(RUN) $(PIP) --no-deps -r requirements.lock
+	$(RUN) $(PIP) --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv-bench/ready: benchmarks/requirements.txt
+	$(PYTHON) -m venv --clear .venv-bench
+	.venv-bench/bin/python -m $(PIP) -r benchmarks/requirements.txt
 	touch $@
 
 # The last file that simulate writes: an archive that was cut short is not taken for one.

@@ -1,5 +1,7 @@
 import ast
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,17 @@ def test_every_public_name_is_used_by_a_notebook_or_by_the_package():
     used = set().union(*map(names_in, codes))
     public = {f"{path.stem}.{name}" for path in FILES for name in public_names(path)}
     assert {name for name in public if name.split(".")[1] not in used} == set()
+
+
+@pytest.mark.parametrize("command", [["check"], ["format", "--check"]], ids=" ".join)
+def test_ruff_has_nothing_to_say(command):
+    told = subprocess.run(
+        [sys.executable, "-m", "ruff", *command, "--no-cache", str(PACKAGE.parent)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stdout
 
 
 def names_in(code):
