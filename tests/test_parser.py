@@ -100,6 +100,16 @@ def test_a_quote_in_a_skipped_field_is_not_understood():
     assert parse("1,ab\n", [0, SKIP])[0] == 1
 
 
+@given(st.lists(st.text("abcé 0.:", max_size=40), min_size=1, max_size=9), st.integers(0, 9))
+def test_a_skipped_field_of_any_length_ends_at_its_comma(texts, at):
+    at = min(at, len(texts))
+    fields = [*texts[:at], "42", *texts[at:]]
+    slots = [SKIP] * at + [0] + [SKIP] * (len(texts) - at)
+    count, values, _ = parse(",".join(fields) + "\n" + ",".join(fields), slots)
+    assert count == 2
+    assert values[0].tolist() == [42, 42]
+
+
 def test_an_empty_field_is_missing():
     count, values, _ = parse(",1\n2,\n", [0, 1])
     assert count == 2

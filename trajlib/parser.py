@@ -104,23 +104,27 @@ def parse_fields(data, start, end, slots, values, times):  # noqa: C901 (one loo
     return count
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(cache=True, nogil=True)
+def _ends(word):
+    """Return a mask of the bytes that are a comma, a quote or a control character."""
+    comma, quote = word ^ _COMMAS, word ^ _QUOTES
+    comma = (comma - _ONES) & ~comma
+    quote = (quote - _ONES) & ~quote
+    return (comma | quote | ((word - _CONTROLS) & ~word)) & _HIGHS
+
+
+@numba.njit(cache=True, nogil=True)
 def _skip(data, at):
     """Return where the field from ``at`` ends, at a comma or a control; -1 at a quote."""
-    while True:
-        word = _load(data, at)
-        comma, quote = word ^ _COMMAS, word ^ _QUOTES
-        comma = (comma - _ONES) & ~comma
-        quote = (quote - _ONES) & ~quote
-        control = (word - _CONTROLS) & ~word
-        found = (comma | quote | control) & _HIGHS
-        if found:
-            at += _leading(found)
-            return -1 if data[at] == _QUOTE else at
+    found = _ends(_load(data, at))
+    while found == 0:
         at += 8
+        found = _ends(_load(data, at))
+    at += _leading(found)
+    return -1 if data[at] == _QUOTE else at
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(cache=True, nogil=True)
 def _digits(data, at):
     """Return the number that up to eight digits from ``at`` are, and how many they are."""
     word = _load(data, at) ^ _ZEROS
@@ -133,7 +137,7 @@ def _digits(data, at):
     return (word * np.uint64(10_000) + (word >> np.uint64(32))) & _EIGHTS, count
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(cache=True, nogil=True)
 def _more_digits(data, at):
     """Return the number that all digits from ``at`` are, and how many; 99 where they are many."""
     number, count = _digits(data, at)
@@ -145,7 +149,7 @@ def _more_digits(data, at):
     return number, count
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(cache=True, nogil=True)
 def _number(data, at):
     negative = data[at] == _MINUS
     at += negative
@@ -167,7 +171,7 @@ def _number(data, at):
     return at, -value if negative else value
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(cache=True, nogil=True)
 def _two(data, at):
     tens, ones = np.int64(data[at]) - 48, np.int64(data[at + 1]) - 48
     return tens * 10 + ones if 0 <= tens <= 9 and 0 <= ones <= 9 else -1

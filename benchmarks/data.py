@@ -1,0 +1,74 @@
+"""Make the archive of a scale: distinct flight CSVs, and hard links to them."""
+
+import argparse
+import os
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyarrow import csv
+
+from trajlib.schema import COLUMNS, NUMERIC
+
+SCALES = {"small": (200, 200), "medium": (2_000, 2_000), "full": (44_264, 2_000)}
+SAMPLES = 4_800
+PAIRS = [("LEMD", "LEBL"), ("LEBL", "LEMD"), ("LEMD", "LEPA"), ("LEPA", "LEBL"), ("LEMD", "GCLP")]
+# magnitude at which a column has the digits that it has in flight
+CRUISE = {"latitude": 41, "longitude": 2, "altitude": 34e3, "geoaltitude": 35e3, "distance": 280}
+CRUISE |= {"mass": 64e3, "thrust": 42e3, "drag": 41e3, "lift": 620e3, "pressure": 26e3}
+CRUISE |= {"dynamic_pressure": 9e3, "temperature": 221, "density": 0.4, "mach": 0.78}
+CRUISE |= {"vertical_rate": 900, "fuel_flow": 0.7}
+
+DIGITS = {name: COLUMNS[name].decimals + 4 for name in NUMERIC}  # 460 bytes a line
+
+
+def make_flight(seed: int, folder: Path) -> None:
+    """Write one flight of 36 numeric and 5 text columns, about 2.2 MiB, unless it is there."""
+    path = folder / f"{seed:05}.csv"
+    if path.exists():
+        return
+    rng = np.random.default_rng(seed)
+    ramp = np.linspace(0.1, 1, SAMPLES)
+    columns = {}
+    for name in NUMERIC:
+        noise = rng.normal(0, 0.02, SAMPLES).cumsum() / 10
+        columns[name] = CRUISE.get(name, 300 if COLUMNS[name].decimals < 3 else 3) * (ramp + noise)
+    columns["latitude"] = np.clip(columns["latitude"], -89, 89)
+    columns["duration"] = np.arange(SAMPLES, dtype=float)
+    start = pd.Timestamp("2016-01-01", tz="UTC") + pd.Timedelta(minutes=int(rng.integers(200_000)))
+    origin, destination = PAIRS[seed % len(PAIRS)]
+    texts = dict(callsign=f"IBE{seed % 9999:04}", operator="IBE", aircraft_type="A320")
+    df = pd.DataFrame({"timestamp": pd.date_range(start, periods=SAMPLES, freq="s"), **columns})
+    df = df.assign(**texts, origin=origin, destination=destination)
+    df["timestamp"] = df["timestamp"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    table = pa.Table.from_pandas(df.round(DIGITS), preserve_index=False)
+    part = path.with_suffix(".part")
+    csv.write_csv(table, part, csv.WriteOptions(quoting_style="none"))
+    part.rename(path)
+
+
+def make_archive(scale: str, root: Path) -> Path:
+    """Return the archive of a scale below ``root``, made where it was missing."""
+    names, distinct = SCALES[scale]
+    flights, archive = root / "distinct", root / scale
+    flights.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor() as pool:
+        list(pool.map(partial(make_flight, folder=flights), range(distinct), chunksize=20))
+    for at in range(names):
+        origin, destination = PAIRS[at % distinct % len(PAIRS)]
+        link = archive / f"{origin}-{destination}" / f"{at:05}.csv"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.exists():
+            os.link(flights / f"{at % distinct:05}.csv", link)
+    return archive
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scale", choices=SCALES)
+    parser.add_argument("root", type=Path)
+    options = parser.parse_args()
+    print(make_archive(options.scale, options.root))
