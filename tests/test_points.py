@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.interpolate import PchipInterpolator
 
 from trajlib.archive import FlightError
-from trajlib.geodesy import distance
+from trajlib.geodesy import distance, track
 from trajlib.sources.points import check_points, interpolate_points, leave_one_out, thin_points
 
 POSITION = ["latitude", "longitude"]
@@ -102,6 +102,9 @@ def test_fine_points_leave_only_the_error_of_interpolation():
     assert distance(*flight[POSITION].to_numpy().T, *truth[POSITION].to_numpy().T).max() < 0.5
     climb = np.gradient(truth["altitude"]) * 60
     assert np.quantile(np.abs(flight["vertical_rate"] - climb), 0.9) < 200
+    ends = truth[POSITION].to_numpy()
+    course = track(*ends[:-1].T, *ends[1:].T)
+    assert np.quantile(np.abs(flight["track"].iloc[:-1] - course), 0.9) < 3
 
 
 @given(tracks())
