@@ -37,6 +37,12 @@ def draw_truths(timetable: pd.DataFrame, weather: Weather, seed: int) -> pd.Data
         ``cost_index`` and the speeds it leads to [kt, Mach]; ``approach_pace``, how early the
         approach slows down; ``climb_thrust`` and ``descent_thrust``, as shares of the maximum in
         the climb and of idle.
+
+    >>> from trajlib.sources.traffic import draw_timetable
+    >>> from trajlib.sources.weather import draw_weather
+    >>> truths = draw_truths(draw_timetable(5, seed=1), draw_weather(1), seed=1)
+    >>> truths["runway_arrival"].isin(["25R", "07L"]).all()
+    np.True_
     """
     rng = np.random.default_rng([seed, 2])
     truths = (

@@ -84,6 +84,11 @@ def add_airspeeds(df: pd.DataFrame) -> pd.DataFrame:
 
     They follow from ``true_airspeed``, ``temperature``, ``density`` and ``altitude``. Calibrated
     airspeed depends on Mach number and pressure alone, hence not on the day's temperature.
+
+    >>> flight = pd.DataFrame({"altitude": [35_000.0], "true_airspeed": [450.0]})
+    >>> add_airspeeds(add_atmosphere(flight)).round(2)[["mach", "calibrated_airspeed"]]
+       mach  calibrated_airspeed
+    0  0.78               264.64
     """
     speed = df["true_airspeed"] * aero.kts
     sound = np.sqrt(aero.gamma * aero.R * df["temperature"])
@@ -122,13 +127,19 @@ def add_performance(
         ``lift load_factor lift_coefficient drag_coefficient``. Thrust is what the motion needs,
         within what the engines give from idle to full; what idle leaves over adds to drag, as
         speed brakes would. Source: Sun, Hoekstra and Ellerbroek (2020), OpenAP.
+
+    >>> times = pd.to_datetime(["2016-01-01T06:00Z", "2016-01-01T07:00Z"])
+    >>> level = pd.DataFrame({"timestamp": times, "altitude": 35e3, "vertical_rate": 0.0})
+    >>> level = level.assign(true_airspeed=450.0)
+    >>> add_performance(level, "A320", mass_initial=65_000)["fuel"].round(-2).tolist()
+    [0.0, 2700.0]
     """
     models = aircraft_models(aircraft_type)
     if models is None:
         return df
     if mass_initial is None:
         mass_initial = _typical_mass(df, aircraft_type)
-    motion = _motion(df)
+    motion = _motion(df, models)
     mass = np.full(len(df), mass_initial)
     for _ in range(3):  # each pass multiplies the error by the share of fuel in the mass, 3 %
         forces = _forces(models, motion, mass)
@@ -141,8 +152,8 @@ def add_performance(
     return df.assign(**{name: forces[name] for name in forces if name not in df})
 
 
-def _motion(df: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return the motion in SI units, its speeds also as they would be on a standard day.
+def _motion(df: pd.DataFrame, models: Models) -> dict[str, np.ndarray]:
+    """Return what the mass does not change: the motion in SI units, and the limits of thrust.
 
     OpenAP's own temperature shift moves the pressure too. The same Mach number at the same
     pressure altitude has the same dynamic pressure on any day, so it is given the speeds [kt,
@@ -151,32 +162,34 @@ def _motion(df: pd.DataFrame) -> dict[str, np.ndarray]:
     altitude = df["altitude"].to_numpy(float)
     speed = df.get("true_airspeed", df.get("groundspeed")).to_numpy(float) * aero.kts
     temperature = standard(altitude)[0]
-    ratio = df.get("temperature", temperature) / temperature
-    climb = df["vertical_rate"].to_numpy(float) * aero.fpm * np.asarray(ratio)
+    ratio = np.asarray(df.get("temperature", temperature)) / temperature
+    climb = df["vertical_rate"].to_numpy(float) * aero.fpm * ratio
     seconds = (df["timestamp"] - df["timestamp"].iloc[0]).dt.total_seconds().to_numpy()
+    airspeed = speed / np.sqrt(ratio) / aero.kts
+    standard_climb = climb / np.sqrt(ratio) / aero.fpm
     return {
         "seconds": seconds,
         "altitude": altitude,
         "acceleration": np.gradient(speed, seconds),
         "climb_angle": np.arctan2(climb, speed),
         "load_factor": 1 / np.cos(np.radians(np.asarray(df.get("roll", 0.0)))),
-        "airspeed": speed / np.sqrt(np.asarray(ratio)) / aero.kts,
-        "climb": climb / np.sqrt(np.asarray(ratio)) / aero.fpm,
+        "airspeed": airspeed,
+        "climb": standard_climb,
+        "idle": models.thrust.descent_idle(airspeed, altitude),
+        "full": full_thrust(models, airspeed, altitude, standard_climb),
     }
 
 
 def _forces(
     models: Models, motion: dict[str, np.ndarray], mass: np.ndarray
 ) -> dict[str, np.ndarray]:
-    altitude, airspeed, climb = motion["altitude"], motion["airspeed"], motion["climb"]
-    angle = motion["climb_angle"]
+    altitude, airspeed, angle = motion["altitude"], motion["airspeed"], motion["climb_angle"]
     lift = mass * aero.g0 * np.cos(angle) * motion["load_factor"]
     push = standard(altitude)[2] * (airspeed * aero.kts) ** 2 / 2 * models.wing_area
     drag = _drag(models, motion, mass * motion["load_factor"], lift / push)
     needed = drag + mass * (aero.g0 * np.sin(angle) + motion["acceleration"])
-    idle = models.thrust.descent_idle(airspeed, altitude)
-    thrust = np.clip(needed, idle, full_thrust(models, airspeed, altitude, climb))
-    drag = drag + np.maximum(idle - needed, 0)  # speed brakes
+    thrust = np.clip(needed, motion["idle"], motion["full"])
+    drag = drag + np.maximum(motion["idle"] - needed, 0)  # speed brakes
     return {
         "thrust": thrust,
         "drag": drag,
@@ -194,6 +207,9 @@ def full_thrust(
     """Return the highest thrust [N] at an airspeed [kt], altitude [ft] and climb rate [ft/min].
 
     It is the take-off rating, or the climb rating where OpenAP's is higher.
+
+    >>> float(full_thrust(aircraft_models("A320"), 250.0, 10_000.0, 2000.0).round(-3))
+    133000.0
     """
     rated = models.thrust.climb(airspeed, altitude, climb)
     return np.maximum(models.thrust.takeoff(airspeed, altitude), rated)

@@ -97,6 +97,10 @@ def configurations(airport: str, weather: Weather) -> np.ndarray:
     """Return which of an airport's configurations is in use at each hour of the weather, (hours,).
 
     The preferred one is left when its tail wind exceeds 7 kt, and taken again below 2 kt.
+
+    >>> from trajlib.sources.weather import draw_weather
+    >>> bool(0 < configurations("LEBL", draw_weather(1)).mean() < 0.4)
+    True
     """
     place = find_airport(airport)
     seconds = START.timestamp() + 3600 * np.arange(HOURS)

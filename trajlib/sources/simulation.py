@@ -8,7 +8,7 @@ import pandas as pd
 from openap import aero
 
 from trajlib.archive import write_flight
-from trajlib.geodesy import NAUTICAL_MILE, distance, track
+from trajlib.geodesy import NAUTICAL_MILE, along_cross_track
 from trajlib.schema import COLUMNS, IDENTITY
 from trajlib.sources import procedures
 from trajlib.sources.causes import draw_truths
@@ -73,7 +73,8 @@ def simulate_archive(
         for batch in batches:
             _write_batch(batch, archive.resolve(), seed)
     else:
-        client.gather(client.map(_write_batch, batches, archive=archive.resolve(), seed=seed))
+        kept = {"archive": archive.resolve(), "seed": seed}
+        client.gather(client.map(_write_batch, batches, **kept, pure=False))
     return truths
 
 
@@ -82,6 +83,11 @@ def fly(truth: dict, weather: Weather) -> pd.DataFrame:
 
     Positions and altitudes come from the planned path and profile, smoothed over some seconds as
     aircraft roll and pitch; everything else is derived from them, so that the columns agree.
+
+    >>> weather = draw_weather(1)
+    >>> truth = draw_truths(draw_timetable(1, seed=1), weather, seed=1).iloc[0].to_dict()
+    >>> 40 < len(fly(truth, weather)) / 60 < 75
+    True
     """
     path = procedures.lay_path(truth)
     plan = plan_profile(truth, weather, path)
@@ -105,8 +111,8 @@ def _kinematics(truth: dict, path: procedures.Path, plan: pd.DataFrame) -> pd.Da
     along = np.interp(seconds, plan["seconds"], plan["along"])
     points = _smooth(np.interp(along, path.along, path.points)) * NAUTICAL_MILE
     lon, lat = path.projection(points.real, points.imag, inverse=True)
-    steps = distance(lat[:-1], lon[:-1], lat[1:], lon[1:])
-    course = np.unwrap(np.radians(track(lat[:-1], lon[:-1], lat[1:], lon[1:])))
+    north, east = along_cross_track(lat[1:], lon[1:], lat[:-1], lon[:-1], 0.0)
+    steps, course = np.hypot(north, east), np.unwrap(np.arctan2(east, north))
     altitude = _smooth(np.interp(seconds, plan["seconds"], plan["altitude"]))
     return pd.DataFrame(
         {

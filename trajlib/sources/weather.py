@@ -40,6 +40,9 @@ def draw_weather(seed: int) -> Weather:
 
     Each quantity is a sum of two first-order autoregressions in time, of days and of hours,
     correlated between heights. No part of it is a function of the hour of day.
+
+    >>> draw_weather(1).levels.shape
+    (3888, 9, 4)
     """
     rng = np.random.default_rng([seed, 1])
     season = np.linspace(0, 1, HOURS)[:, None]
@@ -77,6 +80,10 @@ def sample_weather(
         ``wind_u wind_v`` [kt], ``temperature_departure`` [K] and ``geoaltitude`` [ft], the last
         from the hydrostatic equation. Weather systems move east unchanged: what Madrid has now,
         Barcelona gets ten hours later.
+
+    >>> noon = pd.Timestamp("2016-02-01T12:00Z").timestamp()
+    >>> list(sample_weather(draw_weather(1), noon, 40.5, -3.6, 30_000.0).columns)
+    ['wind_u', 'wind_v', 'temperature_departure', 'geoaltitude']
     """
     seconds, lat, lon, altitude = np.broadcast_arrays(seconds, lat, lon, altitude)
     hours = (seconds - START.timestamp()) / 3600 - HOURS_PER_DEGREE * (lon + 3.6) - (lat - 40.5)
