@@ -1,0 +1,45 @@
+from trajlib.archive import read_flight
+from trajlib.dialect import parse_dialect
+from trajlib.suggestion import suggest_dialect
+
+
+def write(folder, name, text):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_state_vectors_of_opensky_are_recognised(tmp_path):
+    header = (
+        "time,icao24,lat,lon,velocity,heading,vertrate,callsign,onground,baroaltitude,geoaltitude"
+    )
+    lines = [
+        f"{1451628900 + s},34508a,40.{s},-3.5,200,90,5,IBE1234,false,3048,3100" for s in range(9)
+    ]
+    path = write(tmp_path, "LEMD-LEBL/1.csv", "\n".join([header, *lines, ""]))
+    dialect = parse_dialect(suggest_dialect(tmp_path))
+    df = read_flight(path, dialect=dialect)
+    assert df["altitude"].iloc[0].round(6) == 10_000
+    assert df["timestamp"].iloc[0].isoformat() == "2016-01-01T06:15:00+00:00"
+    assert dialect.identity("LEMD-LEBL/1.csv") == {"origin": "LEMD", "destination": "LEBL"}
+
+
+def test_semicolons_and_decimal_commas_are_recognised(tmp_path):
+    lines = [f"2016-01-01T06:15:0{s}Z;40,{s};-3,5;100,0" for s in range(9)]
+    path = write(tmp_path, "1.csv", "\n".join(["timestamp;lat;lon;alt", *lines, ""]))
+    df = read_flight(path, dialect=parse_dialect(suggest_dialect(tmp_path)))
+    assert df["latitude"].iloc[-1] == 40.8
+
+
+def test_our_own_form_needs_nothing(tmp_path):
+    header = "timestamp,latitude,longitude,altitude,origin,destination"
+    lines = [f"2016-01-01T06:15:0{s}Z,40,-3,100,LEMD,LEBL" for s in range(9)]
+    write(tmp_path, "1.csv", "\n".join([header, *lines, ""]))
+    dialect = parse_dialect(suggest_dialect(tmp_path))
+    assert (dialect.names, dialect.units, dialect.delimiter) == ({}, {}, ",")
+
+
+def test_what_is_missing_is_told(tmp_path):
+    write(tmp_path, "1.csv", "time,lat,height_ft\n1,2,3\n4,5,6\n7,8,9\n")
+    assert "columns missing: longitude, altitude" in suggest_dialect(tmp_path)
