@@ -110,6 +110,7 @@ def made(tiny_archive, tmp_path_factory):
     place = tmp_path_factory.mktemp("made")
     command = f"-m trajlib report --archive {tiny_archive} --origin LEMD --destination LEBL"
     command += f" --data {place}/data --output {place}/reports"
+    command += " -p trees 10 -p draws 50"  # enough for every line to run, and for a minute
     told = subprocess.run(
         [sys.executable, *command.split()], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -157,25 +157,20 @@ def make_report(
 
 
 def list_main_numbers(report: Mapping[str, Any]) -> list[str]:
-    """Return the five lines that sum a report up: its data, and the stages that bear a claim.
+    """Return the five lines that sum a report up: its data, and four stages that bear a claim.
 
     >>> data = {"flights of the pair": "512", "samples": "2,100,000", "set aside": "3"}
-    >>> stage = {"title": "Models", "claims": [{}], "numbers": {"R² mid-flight": "0.9"}}
+    >>> stage = {"name": "04_models", "claims": [{}], "numbers": {"R² mid-flight": "0.9"}}
     >>> for line in list_main_numbers({"data": data, "stages": [stage]}):
     ...     print(line)
-    Data: 512 flights, 2,100,000 samples, set aside 3
-    Models: R² mid-flight 0.9
+    data                flights of the pair 512, samples 2,100,000, set aside 3
+    04_models           R² mid-flight 0.9
     """
-    data = report["data"]
-    first = (
-        f"Data: {data['flights of the pair']} flights, {data['samples']} samples, "
-        f"set aside {data['set aside']}"
-    )
-    bearing = [stage for stage in report["stages"] if stage["claims"]]
-    numbers = [", ".join(f"{k} {v}" for k, v in stage["numbers"].items()) for stage in bearing]
+    first = {name: report["data"][name] for name in ("flights of the pair", "samples", "set aside")}
+    bearing = [(stage["name"], stage["numbers"]) for stage in report["stages"] if stage["claims"]]
     return [
-        first,
-        *(f"{s['title']}: {text}" for s, text in zip(bearing[:4], numbers, strict=False)),
+        f"{name:<20}{', '.join(f'{label} {value}' for label, value in list(numbers.items())[:3])}"
+        for name, numbers in [("data", first), *bearing[:4]]
     ]
 
 
