@@ -129,8 +129,11 @@ def test_the_archive_map_counts_usable_flights_between_known_airports():
 
 
 def test_an_archive_without_a_route_is_refused():
-    with pytest.raises(ValueError, match="no usable flight"):
-        plot_archive(_index().assign(problem="damaged"))
+    for plot in (plot_archive, plot_pair_matrix):
+        with pytest.raises(ValueError, match="no usable flight"):
+            plot(_index().assign(problem="damaged"))
+    with pytest.raises(ValueError, match="no flight between two known airports"):
+        plot_archive(_index().assign(origin="XXXX"))
 
 
 def test_a_route_over_the_date_line_is_one_line():

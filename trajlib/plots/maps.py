@@ -198,14 +198,17 @@ def _count_routes(index: pd.DataFrame) -> pd.DataFrame:
     ends = _usable_ends(index)
     known = [code for code in pd.unique(ends.to_numpy().ravel()) if _is_known(code)]
     ends = ends[ends.isin(known).all(axis=1) & (ends["origin"] != ends["destination"])]
+    if ends.empty:
+        raise ValueError(f"no flight between two known airports in {len(index)} files")
     sides = pd.DataFrame(np.sort(ends.to_numpy(dtype=str), axis=1), columns=["one", "other"])
-    if sides.empty:
-        raise ValueError("no usable flight between two known airports in the index")
     return sides.value_counts(ascending=True).rename("flights").reset_index()
 
 
 def _usable_ends(index: pd.DataFrame) -> pd.DataFrame:
-    return index.loc[index["problem"].isna(), ["origin", "destination"]].dropna()
+    ends = index.loc[index["problem"].isna(), ["origin", "destination"]].dropna()
+    if ends.empty:
+        raise ValueError(f"no usable flight from one airport to another in {len(index)} files")
+    return ends
 
 
 def _is_known(code: str) -> bool:
@@ -223,16 +226,8 @@ def _great_circles(routes: pd.DataFrame) -> list[np.ndarray]:
     centre = np.degrees(np.angle(np.exp(1j * np.radians(lon)).mean()))
     lines = []
     for one, other in ends:
-        line = _GEOD.npts(
-            one.longitude,
-            one.latitude,
-            other.longitude,
-            other.latitude,
-            60,
-            initial_idx=0,
-            terminus_idx=0,
-        )
-        line = np.array(line)
+        positions = one.longitude, one.latitude, other.longitude, other.latitude
+        line = np.array(_GEOD.npts(*positions, 60, initial_idx=0, terminus_idx=0))
         line[0, 0] = (line[0, 0] - centre + 180) % 360 - 180 + centre
         line[:, 0] = np.unwrap(line[:, 0], period=360)
         lines.append(line)
@@ -247,6 +242,7 @@ def _name_busiest(ax: Axes, routes: pd.DataFrame, lines: list[np.ndarray], named
     places |= {code: line[-1] for code, line in zip(routes["other"], lines, strict=True)}
     dots = np.array(list(places.values()))
     ax.plot(*dots.T, "o", color="white", mec=INK, mew=0.7, ms=2.8, zorder=3)
+    ax.figure.draw_without_rendering()  # else nothing is where it will be
     taken = np.empty((0, 2))
     for code in busiest:  # one that would be written over a busier one goes without its name
         here = ax.transData.transform(places[code])
