@@ -1,6 +1,7 @@
 """A linked explorer of a city pair's flights, in one page that needs no network."""
 
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 
 import numpy as np
@@ -130,9 +131,9 @@ def _list_lines(trajectories: xr.Dataset) -> dict[str, list]:
     lines = {"progress": [_per_cent(trajectories)] * trajectories.sizes["path"]}
     for name, decimals in _DECIMALS.items():
         if name in trajectories:
-            values = trajectories[name].to_numpy().round(decimals)
-            whole = decimals == 0 and np.isfinite(values).all()
-            lines[name] = (values.astype(int) if whole else values).tolist()  # 33000, not 33000.0
+            lines[name] = trajectories[name].to_numpy().round(decimals).tolist()
+            if decimals == 0:  # 33000 takes less of a page than 33000.0
+                lines[name] = [[v if isnan(v) else int(v) for v in line] for line in lines[name]]
     return lines
 
 

@@ -19,7 +19,7 @@ from pyproj import Geod
 from trajlib.geodesy import find_airport
 from trajlib.plots.basemap import Bounds, read_borders, read_land
 from trajlib.plots.flights import draw_tracks, split_flights
-from trajlib.plots.style import COLORS, GREY, INK, LAND, SEA, SEQUENTIAL, WIDTH, styled
+from trajlib.plots.style import COLORS, GREY, INK, LAND, PALE, SEA, SEQUENTIAL, WIDTH, styled
 from trajlib.schema import label
 
 __all__ = ["bounds_around", "draw_map", "plot_archive", "plot_pair_matrix", "plot_routes"]
@@ -114,7 +114,7 @@ def plot_pair_matrix(index: pd.DataFrame, *, named: int = 15) -> Figure:
     """
     counts = _count_pairs(index, named)
     side = min(WIDTH, 2.5 + 0.4 * len(counts))
-    figure, ax = plt.subplots(figsize=(side, 0.85 * side))
+    figure, ax = plt.subplots(figsize=(side, 0.8 * side))
     sns.heatmap(
         counts,
         mask=counts == 0,
@@ -124,11 +124,13 @@ def plot_pair_matrix(index: pd.DataFrame, *, named: int = 15) -> Figure:
         cmap=SEQUENTIAL,
         norm=LogNorm(1, max(counts.to_numpy().max(), 10)),
         linewidths=0.6,
-        square=True,
         cbar_kws={"label": "flights", "format": "{x:,.0f}", "shrink": 0.7},
         ax=ax,
     )
     ax.grid(False)
+    ax.set_facecolor(PALE)
+    ax.tick_params(axis="x", rotation=90)
+    ax.tick_params(axis="y", rotation=0)
     ax.set(xlabel="destination", ylabel="origin")
     return figure
 
