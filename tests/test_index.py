@@ -1,5 +1,7 @@
 import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -135,6 +137,34 @@ def test_links_are_followed_once_and_a_broken_one_is_set_aside(tmp_path):
     index = build_index(archive).set_index("path")
     assert index.index.tolist() == ["broken.csv", "x/one.csv"]
     assert "broken" in index.loc["broken.csv", "problem"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a user's permissions")
+def test_what_may_not_be_read_is_set_aside(tmp_path):
+    archive = tmp_path / "a"
+    for path in ("open.csv", "closed.csv", "closed/one.csv"):
+        write(archive, path)
+    (archive / "closed.csv").chmod(0)
+    (archive / "closed").chmod(0)
+    for folder in [tmp_path, *tmp_path.parents[:2]]:
+        folder.chmod(0o755)
+    # root reads everything, so another user looks
+    code = f"""
+import os
+from trajlib.index import list_files, read_ends
+from trajlib.dialect import Dialect
+list_files({str(archive)!r})  # what is imported late is imported now
+if os.getuid() == 0:
+    os.setuid(65534)
+for path, size in list_files({str(archive)!r})[["path", "size"]].to_numpy():
+    print(path, read_ends({str(archive)!r} + "/" + path, size, Dialect())[-1], sep="|")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    (archive / "closed").chmod(0o700)
+    told = dict(line.split("|") for line in done.stdout.splitlines())
+    assert told["open.csv"] == "None"
+    assert told["closed.csv"] == "Permission denied"
+    assert "may not be opened" in told["closed/"]
 
 
 def test_an_absent_or_empty_archive_is_told(tmp_path):

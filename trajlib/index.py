@@ -100,7 +100,7 @@ def select_flights(index: pd.DataFrame, origin: str, destination: str) -> pd.Dat
 def list_files(archive: str | Path) -> pd.DataFrame:
     """Return path, size [bytes] and mtime [ns] of every CSV below a folder, ordered by path.
 
-    Links are followed, each folder once; a broken link is listed with size -1.
+    Links are followed, each folder once; what cannot be reached is listed with size -1.
     """
     archive = Path(archive)
     if not archive.is_dir():
@@ -113,21 +113,26 @@ def list_files(archive: str | Path) -> pd.DataFrame:
 
 
 def _walk(folder: str, prefix: str, seen: set) -> Iterator[tuple[str, int, int]]:
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        yield prefix, -1, 0
+        return
     folders = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            is_csv = entry.name.endswith((".csv", ".csv.gz"))
-            try:
-                status = entry.stat()
-            except OSError:
-                if is_csv:
-                    yield prefix + entry.name, -1, 0
-                continue
-            if entry.is_dir():
-                key = (status.st_dev, status.st_ino)
-                folders.append((entry.is_symlink(), entry.name, entry.path, key))
-            elif is_csv:
-                yield prefix + entry.name, status.st_size, status.st_mtime_ns
+    for entry in entries:
+        is_folder = entry.is_dir()
+        if not is_folder and not entry.name.endswith((".csv", ".csv.gz")):
+            continue
+        try:
+            status = entry.stat()
+        except OSError:
+            yield prefix + entry.name, -1, 0
+            continue
+        if is_folder:
+            key = (status.st_dev, status.st_ino)
+            folders.append((entry.is_symlink(), entry.name, entry.path, key))
+        else:
+            yield prefix + entry.name, status.st_size, status.st_mtime_ns
     for _, name, path, key in sorted(folders):  # a folder keeps its own name before a link's
         if key not in seen:
             seen.add(key)
@@ -156,7 +161,7 @@ def read_ends(path: str, size: int, dialect: Dialect) -> tuple:
 
 def _read_head_tail(path: str, size: int) -> tuple[bytes, bytes]:
     if size < 0:
-        raise FlightError("the link is broken")
+        raise FlightError("a broken link, or a folder that may not be opened")
     if path.endswith(".gz"):
         data = read_gzip(Path(path))
         return data[:_HEAD], data[-_TAIL:]
