@@ -16,6 +16,7 @@ from trajlib.index import build_index
 from trajlib.normalization import (
     FRACTIONS,
     bootstrap_dispersion,
+    compare_with_time,
     dispersion,
     mean_trajectory,
     normalize_flights,
@@ -238,6 +239,16 @@ def test_all_kinds_of_progress_are_drawn_with_the_same_days(beside):
     pd.testing.assert_frame_equal(
         drawn.loc["route"], bootstrap_dispersion(ds.sel(by="route"), ["a", "b"], draws=50)
     )
+
+
+def test_what_is_not_gained_by_construction_is_weighed_as_one():
+    columns = ["horizontal", "cross", "altitude", "time"]
+    values = {"time": [[8.0, 2, 1000, 100]] * 3, "route": [[2.0, 1, 1000, 200]] * 3}
+    frames = {by: pd.DataFrame(v, columns=columns).rename_axis("draw") for by, v in values.items()}
+    intervals = compare_with_time(pd.concat(frames, names=["by"]))
+    assert intervals.index.tolist() == [("route", 0.025), ("route", 0.5), ("route", 0.975)]
+    assert intervals["horizontal"].tolist() == [0.25] * 3
+    assert intervals["rest"].to_numpy() == pytest.approx(1)  # half, the same and twice
 
 
 def test_figures_have_a_line_for_each_progress(behind):

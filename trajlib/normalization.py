@@ -21,6 +21,7 @@ from trajlib.schema import COLUMNS, IDENTITY
 __all__ = [
     "VARIABLES",
     "bootstrap_dispersion",
+    "compare_with_time",
     "deviations",
     "dispersion",
     "mean_trajectory",
@@ -213,6 +214,27 @@ def bootstrap_dispersion(
     drawn["horizontal"] = np.hypot(drawn["along"], drawn["cross"])
     means = {name: pd.DataFrame(values).mean(axis=1) for name, values in drawn.items()}
     return pd.DataFrame(means).rename_axis("draw")
+
+
+def compare_with_time(drawn: pd.DataFrame) -> pd.DataFrame:
+    """Return the 95 % intervals of mean dispersions relative to those normalised by time.
+
+    Parameters
+    ----------
+    drawn
+        Of several kinds of progress, ``time`` among them, as `bootstrap_dispersion` returns it.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``by`` and ``quantile`` (0.025, 0.5, 0.975): ratios of the columns of
+        ``drawn``, and ``rest``, the geometric mean of the ratios of what no progress gains by
+        its construction: across the track, altitude and time.
+    """
+    ratios = drawn.div(drawn.xs("time", level="by"), level="draw")
+    ratios["rest"] = np.exp(np.log(ratios[["cross", "altitude", "time"]]).mean(axis=1))
+    intervals = ratios.groupby("by", sort=False).quantile([0.025, 0.5, 0.975])
+    return intervals.drop("time").rename_axis(["by", "quantile"])
 
 
 def deviations(ds: xr.Dataset) -> dict[str, np.ndarray]:

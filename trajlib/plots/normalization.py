@@ -84,7 +84,7 @@ def plot_normalized(
     for ax, by in zip(axs, kinds, strict=True):
         draw_tracks(ax, split_flights(trajectories.sel(by=by), "fraction", column))
         ax.plot(mean["fraction"], mean[column].sel(by=by), color=COLORS[1], lw=2, label="mean")
-        ax.set(title=by, xlabel="fraction of progress")
+        ax.set(title=by, xlabel="fraction of progress", xlim=(0, 1))
     axs[0].set_ylabel(label(column))
     axs[0].legend(loc="lower center")
     return figure
