@@ -23,11 +23,15 @@ from bokeh.models import (
     Slider,
     TableColumn,
 )
+from bokeh.resources import Resources
 
 from trajlib.geodesy import find_airport
 from trajlib.plots.panels import build_sources, draw_map_panel, draw_profile_panel
 
-__all__ = ["explore_flights"]
+__all__ = ["BOKEHJS", "explore_flights"]
+
+# For bokeh.io.output_notebook: what the explorer needs, from this machine and without MathJax.
+BOKEHJS = Resources(mode="inline", components=["bokeh", "bokeh-widgets", "bokeh-tables"])
 
 _SCRIPT = Path(__file__).with_name("explorer.js")
 _DECIMALS = {"longitude": 3, "latitude": 3, "altitude": 0, "groundspeed": 0, "duration": 0}
@@ -65,6 +69,12 @@ def explore_flights(
         ``trajectories`` know.
     airports
         ICAO or IATA codes to mark, the origin first: its time zone tells the weekday.
+
+    >>> names = ("longitude", "latitude", "altitude", "duration")
+    >>> lines = {name: (("path", "fraction"), [[1.0, 2.0]]) for name in names}
+    >>> trajectories = xr.Dataset(lines, {"path": ["a.csv"], "fraction": [0.0, 1.0]})
+    >>> sorted(plot.name for plot in explore_flights(trajectories).select({"type": Plot}))
+    ['altitude', 'map']
     """
     trajectories = _choose_fractions(trajectories).transpose("path", "fraction")
     timezone = find_airport(airports[0]).timezone if airports else "UTC"
