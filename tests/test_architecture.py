@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "dialect": {"schema"},
     "archive": {"dialect", "geodesy", "parser", "schema"},
     "index": {"archive"},
+    "suggestion": {"index"},
     "flights": {"index"},
     "sources": {"archive"},
     "progress": {"geodesy", "schema"},

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -57,10 +58,36 @@ def test_the_module_and_the_script_are_the_same_command():
         assert "version 0." in told.stdout
 
 
+def test_a_simulation_that_was_cut_short_leaves_no_columns_file(tmp_path, monkeypatch):
+    from trajlib.sources import simulation
+
+    archive = tmp_path / "sample"
+    archive.mkdir()
+    for left_by_an_earlier_one in ("columns.toml", "a.csv"):
+        (archive / left_by_an_earlier_one).touch()
+    truths = pd.DataFrame({"x": [1]}, index=pd.Index(["a.csv"], name="path"))
+    truths.to_parquet(archive / "truths.parquet")
+    monkeypatch.setattr(simulation, "_write_batch", fail)
+    with pytest.raises(KeyboardInterrupt):
+        simulation.simulate_archive(archive, flights=1, seed=1)
+    assert not (archive / "columns.toml").exists()
+
+
+def fail(*_):
+    raise KeyboardInterrupt
+
+
 def test_an_index_is_made_beside_and_summed_up(run, archive, tmp_path):
     status, said = run("index", archive)
     assert (status, said.strip()) == (0, f"{archive}: 3 files, 1 city pairs, 0 set aside")
     assert (tmp_path / "data/interim/few.index.parquet").exists()
+
+
+def test_a_dialect_is_suggested_and_nothing_written(run, archive, tmp_path):
+    status, said = run("index", archive, "--suggest")
+    assert status == 0
+    assert "# 6 of " in said
+    assert not (tmp_path / "data/interim").exists()
 
 
 def test_what_a_user_can_mend_is_told_in_a_line(run, archive, tmp_path, write_notebook):

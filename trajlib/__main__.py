@@ -117,13 +117,22 @@ def import_(source: Path, archive: Path, origin: str | None, destination: str | 
 @main.command()
 @click.argument("archive", type=_folder())
 @click.option("--output", type=_folder(), help="Parquet file to keep it in.")
+@click.option("--suggest", is_flag=True, help="Only print a columns.toml that may fit it.")
 @_plainly
-def index(archive: Path, output: Path | None) -> None:
+def index(archive: Path, output: Path | None, suggest: bool) -> None:
     """Index the folder ARCHIVE in one table.
 
     One row a file; only new and changed files are read. By default the table of data/raw/NAME is
     data/interim/NAME.index.parquet, and that of any other folder stands beside it.
+
+    Where the names, units or form of the CSVs are not ours, a columns.toml in the folder tells
+    what they are: see data/README.md. --suggest reads a few files and proposes one.
     """
+    if suggest:
+        from trajlib.suggestion import suggest_dialect
+
+        click.echo(suggest_dialect(archive))
+        return
     from trajlib import build_index
 
     table = build_index(archive, output)

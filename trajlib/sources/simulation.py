@@ -66,7 +66,6 @@ def simulate_archive(
     for pair in {Path(path).parent for path in truths.index}:
         (archive / pair).mkdir(parents=True, exist_ok=True)
     truths.to_parquet(archive / "truths.parquet")
-    (archive / "columns.toml").write_text(_DIALECT.format(flights=flights, seed=seed))
     batches = [truths.iloc[start : start + _BATCH] for start in range(0, flights, _BATCH)]
     client = client or _current_client()
     if client is None:
@@ -75,6 +74,8 @@ def simulate_archive(
     else:
         kept = {"archive": archive.resolve(), "seed": seed}
         client.gather(client.map(_write_batch, batches, **kept, pure=False))
+    # the last to be written: an archive without it was cut short
+    (archive / "columns.toml").write_text(_DIALECT.format(flights=flights, seed=seed))
     return truths
 
 
@@ -170,7 +171,7 @@ def _clear(archive: Path) -> None:
     """Remove the flights of an earlier simulation, and refuse to mix with any others."""
     earlier = archive / "truths.parquet"
     if earlier.exists():
-        for path in pd.read_parquet(earlier, columns=[]).index:
+        for path in ("columns.toml", *pd.read_parquet(earlier, columns=[]).index):
             (archive / path).unlink(missing_ok=True)
     for stray in archive.glob("**/*.csv*"):
         raise ValueError(
