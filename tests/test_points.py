@@ -61,6 +61,9 @@ def fill(points, **values):
     return points
 
 
+POINTS = fly().iloc[::60].reset_index(drop=True)
+
+
 @st.composite
 def tracks(draw):
     """Any points 30 s or more apart, over the antimeridian too."""
@@ -174,14 +177,16 @@ def test_points_30_s_apart_all_stay():
     assert len(thin_points(fly().iloc[:300:29])) == 6
 
 
+def test_points_stand_at_whole_seconds():
+    late = POINTS.assign(timestamp=POINTS["timestamp"] + pd.Timedelta("400ms"))
+    assert thin_points(late)["timestamp"].tolist() == POINTS["timestamp"].tolist()
+
+
 def test_a_point_without_altitude_or_groundspeed_tells_nothing():
     points = fly().iloc[::60]
     bad = fill(points, altitude={120: np.nan}, groundspeed={240: 0.0})
     times = thin_points(bad)["timestamp"]
     assert times.tolist() == points["timestamp"].drop([120, 240]).tolist()
-
-
-POINTS = fly().iloc[::60].reset_index(drop=True)
 
 
 @pytest.mark.parametrize(

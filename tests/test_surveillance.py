@@ -18,7 +18,7 @@ from trajlib.sources.surveillance import import_flights
 
 FLIGHTS = {  # id: (callsign, date, type, points)
     11: ("UAL11", "2020-04-03", "B738", observe(fly(), 1)),
-    12: ("UAL12", "2020-04-04", "ZZZZ", observe(fly("2020-04-04", 0.1), 2)),
+    12: ("UAL11", "2020-04-04", "ZZZZ", observe(fly("2020-04-04", 0.1), 2)),
     13: ("UAL11", "2020-04-03", "B738", observe(fly(), 3)),  # repeats 11
     14: ("JBU635", "2020-04-05", None, observe(fly("2020-04-05")).iloc[:30]),
     15: ("SWA1", "2020-04-06", "B737", observe(fly("2020-04-06")).iloc[:0]),
@@ -27,7 +27,7 @@ FLIGHTS = {  # id: (callsign, date, type, points)
 
 @pytest.fixture
 def source(tmp_path):
-    """Write the flights as a folder of two Parquet files, with a licence beside them."""
+    """Write the flights as two Parquet files, points in any order, and a licence."""
     folder = tmp_path / "parquet"
     folder.mkdir()
     rows = [
@@ -37,7 +37,7 @@ def source(tmp_path):
     names = "flight_id callsign operator aircraft_type registration origin destination date"
     pd.DataFrame(rows, columns=names.split()).to_parquet(folder / "flights.parquet")
     points = pd.concat([p.assign(flight_id=key) for key, (*_, p) in FLIGHTS.items()])
-    points.to_parquet(folder / "points.parquet")
+    points.sample(frac=1, random_state=1).to_parquet(folder / "points.parquet")
     (folder / "LICENSE.txt").write_text("CDLA-Permissive-1.0")
     return folder
 
