@@ -6,6 +6,7 @@ const react = () => {
   const moved = panels.filter(({plot}) => plot === cb_obj || plot === cb_obj.origin)
   if (cb_obj === flights.selected) {
     copy_selection(flights, cloud)
+    widen_selected()
     count_selected()
   } else if (cb_obj === cloud.selected) {
     copy_selection(cloud, flights)
@@ -22,6 +23,14 @@ const react = () => {
 // Lists that are equal are left alone, for else the two would copy each other for ever.
 const copy_selection = ({selected: {indices}}, {selected}) => {
   if (indices.join() !== selected.indices.join()) selected.indices = indices
+}
+
+// A browser draws lines of one pixel several times as fast as wider ones.
+const widen_selected = () => {
+  const width = flights.selected.indices.length > 100 ? 1 : 2
+  for (const {picked} of panels) {
+    if (picked.line_width.value !== width) picked.line_width = {value: width}
+  }
 }
 
 const count_selected = () => {

@@ -113,7 +113,7 @@ def _draw_flights(plot: Plot, sources: Sources, view: CDSView, x: str, y: str) -
     plot.image("image", source=image, x="x", y="y", dw="dw", dh="dh", color_mapper=mapper)
     lines = plot.multi_line(x, y, source=sources["flights"], view=view, line_alpha=0)
     lines.nonselection_glyph = lines.glyph
-    lines.selection_glyph = lines.glyph.clone(line_alpha=0.7, line_color=COLORS[1], line_width=1.5)
+    lines.selection_glyph = lines.glyph.clone(line_alpha=0.8, line_color=COLORS[1])
     lines.hover_glyph = lines.glyph.clone(line_alpha=1, line_color=INK, line_width=2.5)
     cloud = plot.scatter(
         x,
@@ -131,7 +131,7 @@ def _draw_flights(plot: Plot, sources: Sources, view: CDSView, x: str, y: str) -
     plot.line(x, y, source=sources["mean"], line_color=INK, line_width=1.5, line_dash="dashed")
     plot.scatter(x, y, source=sources["now"], marker="cross", size=14, line_color=INK, line_width=2)
     _add_tools(plot, lines, cloud)
-    return {"plot": plot, "image": image, "x": x, "y": y}
+    return {"plot": plot, "image": image, "picked": lines.selection_glyph, "x": x, "y": y}
 
 
 def _add_tools(plot: Plot, lines: GlyphRenderer, cloud: GlyphRenderer) -> None:
