@@ -152,5 +152,8 @@ def test_the_front_page_escapes_what_an_archive_says():
 
 def test_the_front_page_says_that_simulated_flights_are_no_evidence():
     archive = {"title": "", "source": "", "simulated": True}
-    assert "no evidence" in render_front(describe_report(archive=archive), {})
+    claim = {"claim": "c", "talk": "t", "here": "h", "verdict": "holds"}
+    stage = describe_stage("04_models", claims=[claim])
+    page = render_front(describe_report(stage, archive=archive), {})
+    assert page.count("no evidence") == 2  # at the top, and below the claims
     assert "no evidence" not in render_front(describe_report(), {})

@@ -64,8 +64,10 @@ def _plainly(command: Callable) -> Callable:
 def _connected(address: str | None = None) -> "Iterator[Client]":
     from trajlib import connect
 
+    # what scheduler and workers note on their own work is not for the terminal
+    getLogger("distributed").setLevel(ERROR)
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")
     client = connect(address)
-    getLogger("distributed").setLevel(ERROR)  # the scheduler's notes on its own work
     try:
         yield client
     finally:
