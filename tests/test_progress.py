@@ -92,6 +92,11 @@ def test_a_flight_that_does_not_move_makes_no_progress_in_distance():
     assert measure(df, PROGRESS["distance"]).tolist() == [0, 0, 0]
 
 
+def test_a_distance_that_starts_above_0_and_falls_makes_progress_from_0_to_1_all_the_same():
+    df = pd.DataFrame({"distance": [5.0, 8.0, 7.0, 9.0]})
+    assert measure(df, PROGRESS["distance"]).tolist() == [0, 0.75, 0.75, 1]
+
+
 def test_distances_every_5_s_miss_those_of_every_sample_by_little_and_only_where_a_flight_turns():
     df = fly_to(0, 150, 140, 240)  # at 360 kt
     missed = np.abs(-measure(df, distance_to_go) - np.minimum.accumulate(exact_to_go(df)))
