@@ -42,6 +42,7 @@ def plot_dispersion(
     for ax, name in zip(axs.flat, held, strict=False):
         _draw_lines(ax, dispersion[name])
         ax.set(title=_TITLES[name], ylim=(0, None))
+        ax.xaxis.set_major_formatter(lambda x, _: f"{abs(x):g}")  # what is to go is negative
     for ax in axs.flat[len(held) :]:
         ax.remove()
     if noise is not None:
