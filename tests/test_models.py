@@ -27,6 +27,7 @@ def tables():
     rows = pd.MultiIndex.from_product([PATHS, FRACTIONS], names=["path", "fraction"])
     late = np.repeat(predictors["duration_max"].to_numpy(), 3) * np.tile(FRACTIONS, len(PATHS))
     values = np.outer(late, [1e-3, 2e-3, 1, 0.1, 9]) + rng.normal(size=(len(rows), 5)) * 0.01
+    values[:, 4] = 1000 * np.repeat(predictors["hour"].to_numpy(), 3)
     return predictors, pd.DataFrame(values, rows, list(TARGETS))
 
 
@@ -77,7 +78,10 @@ def test_the_number_of_workers_changes_nothing(tables, name, workers):
     here = predict(tables, name)
     with (
         LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=False, dashboard_address=None
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=False,
+            dashboard_address="127.0.0.1:0",
         ) as cluster,
         Client(cluster),
     ):
@@ -99,10 +103,10 @@ def test_nothing_of_a_held_out_flight_is_seen_in_training(tables, name):
 
 def test_the_unit_of_one_target_does_not_change_the_others(tables):
     predictors, targets = tables
-    metres = targets.assign(altitude=targets["altitude"] * 0.3048)
+    megafeet = targets.assign(altitude=targets["altitude"] * 1e-6)
     others = ["latitude", "longitude", "duration", "distance"]
-    feet, si = (predict((predictors, table))[others] for table in (targets, metres))
-    np.testing.assert_allclose(feet, si, rtol=1e-6)
+    first, second = (predict((predictors, table))[others] for table in (targets, megafeet))
+    np.testing.assert_allclose(first, second, rtol=1e-6)
 
 
 def test_each_fraction_is_trained_independently(tables):

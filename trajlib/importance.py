@@ -85,17 +85,17 @@ def _weigh(
     flown: pd.DataFrame,
 ) -> tuple[pd.Series, pd.DataFrame, pd.Series]:
     trained = clone(model).fit(predictors, targets)
-    error = ((trained.predict(held_out) - flown) ** 2).sum()
+    encoder, forest = trained
+    encoded, behind = encoder.transform(held_out), np.array(encoded_predictors(trained))
+    error = ((forest.predict(encoded) - flown) ** 2).sum()
     rng = np.random.default_rng(seed)
-    orders = [rng.permutation(len(held_out)) for _ in range(repeats)]
+    orders = np.concatenate([rng.permutation(len(held_out)) for _ in range(repeats)])
     rises = {}
     for name, members in groups.items():
-        shuffled = [
-            held_out.assign(**{member: held_out[member].array[order] for member in members})
-            for order in orders
-        ]
-        predicted = trained.predict(pd.concat(shuffled))
-        errors = (predicted - np.tile(flown, (repeats, 1))) ** 2
+        columns = np.isin(behind, members)
+        shuffled = np.tile(encoded, (repeats, 1))
+        shuffled[:, columns] = encoded[orders][:, columns]
+        errors = (forest.predict(shuffled) - np.tile(flown, (repeats, 1))) ** 2
         rises[name] = errors.sum(axis=0) / repeats - error
     baseline = ((flown - targets.mean()) ** 2).sum()
     return _impurity(trained, groups), pd.DataFrame(rises).T, baseline

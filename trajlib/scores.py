@@ -12,6 +12,7 @@ from trajlib.features import local_start
 from trajlib.geodesy import distance
 
 __all__ = [
+    "average_by_phase",
     "interval_by_day",
     "local_days",
     "measure_errors",
@@ -115,6 +116,21 @@ def score_targets(predictions: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFr
     flown = targets.loc[predictions.index]
     spread = (flown - flown.groupby(level="fraction").transform("mean")) ** 2
     return skill(squared_errors(predictions, targets), spread, by="fraction")
+
+
+def average_by_phase(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean of scores in mid-flight and near the ends of the flight, of each target.
+
+    Mid-flight are the fractions from 40 to 60 %, the ends those to 10 % and from 90 %.
+
+    >>> rows = pd.Index([0.1, 0.2, 0.5, 0.6, 0.9], name="fraction")
+    >>> average_by_phase(pd.DataFrame({"altitude": [1, 9, 3, 5, 2]}, rows))["altitude"].to_dict()
+    {'mid-flight': 4.0, 'ends': 1.5}
+    """
+    fraction = scores.index.get_level_values("fraction")
+    parts = [(fraction >= 0.4) & (fraction <= 0.6), (fraction <= 0.1) | (fraction >= 0.9)]
+    means = [scores[part].mean() for part in parts]
+    return pd.DataFrame(means, ["mid-flight", "ends"])
 
 
 def skill(

@@ -1,5 +1,7 @@
 """Figures of what each predictor is worth."""
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
@@ -40,7 +42,7 @@ def plot_importance(importance: pd.DataFrame, measure: str, *, top: int = 10) ->
 
 
 @styled
-def plot_ranking(ranking: pd.DataFrame, *, marked: tuple[str, ...] = (), top: int = 10) -> Figure:
+def plot_ranking(ranking: pd.DataFrame, *, marked: Sequence[str] = (), top: int = 10) -> Figure:
     """Draw the ten most important predictors by either measure, side by side.
 
     Parameters

@@ -71,9 +71,7 @@ def plot_prediction(trajectories: pd.DataFrame) -> Figure:
         line = trajectories.loc[name]
         above.plot(line["longitude"], line["latitude"], label=name, **style)
         side.plot(line.index, line["altitude"], **style)
-    middle = np.radians(trajectories["latitude"].mean())
-    above.set(xlabel=label("longitude"), ylabel=label("latitude"), aspect=1 / np.cos(middle))
-    above.set_adjustable("datalim")
+    above.set(xlabel=label("longitude"), ylabel=label("latitude"))
     side.set(xlabel="fraction of the total duration", ylabel=label("altitude"))
     figure.legend(loc="outside upper left", ncols=len(names))
     return figure

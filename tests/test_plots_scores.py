@@ -1,0 +1,70 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from trajlib.features import FRACTIONS, TARGETS
+from trajlib.plots.importance import plot_importance, plot_ranking
+from trajlib.plots.scores import plot_errors, plot_prediction, plot_scores
+
+MODELS = ["whole flight", "at take-off"]
+
+
+def table(columns, names=MODELS, level="model"):
+    rows = pd.MultiIndex.from_product([names, FRACTIONS], names=[level, "fraction"])
+    values = np.random.default_rng(0).uniform(0, 1, (len(rows), len(columns)))
+    return pd.DataFrame(values, rows, list(columns))
+
+
+@pytest.fixture
+def importance():
+    names = [f"predictor_{number}" for number in range(12)]
+    rows = pd.MultiIndex.from_product([FRACTIONS, names], names=["fraction", "predictor"])
+    worth = np.tile(np.arange(12) / 10, len(FRACTIONS))
+    return pd.DataFrame({"impurity": worth, "permutation": 1 - worth}, rows)
+
+
+def titles(figure):
+    return [ax.get_title(loc="left") for ax in figure.axes]
+
+
+def test_every_target_has_a_panel_and_every_model_a_line():
+    figure = plot_scores(table(TARGETS))
+    assert titles(figure)[-1] == "altitude $H_p$ [ft]"
+    assert [len(ax.lines) for ax in figure.axes] == [3] * 5  # two models and zero
+
+
+def test_a_degenerate_target_is_named_where_it_is_one():
+    texts = [
+        ax.texts for ax in plot_scores(table(TARGETS), degenerate={MODELS[0]: ["duration"]}).axes
+    ]
+    assert [len(text) for text in texts] == [0, 0, 1, 0, 0]
+    assert "degenerate" in texts[2][0].get_text()
+
+
+def test_errors_carry_their_units():
+    figure = plot_errors(table(["horizontal", "altitude", "time", "distance"]))
+    assert titles(figure) == [
+        "horizontal error [NM]", "altitude error [ft]", "time error [s]", "distance error [NM]",
+    ]  # fmt: skip
+
+
+def test_a_flight_is_drawn_from_above_and_from_the_side():
+    above, side = plot_prediction(table(TARGETS, ["flown", "predicted"], "name")).axes
+    assert [len(above.lines), len(side.lines)] == [2, 2]
+    assert side.get_ylabel() == "altitude $H_p$ [ft]"
+
+
+@pytest.mark.parametrize(("measure", "first"), [("impurity", "11"), ("permutation", "0")])
+def test_the_heat_map_has_the_ten_that_are_worth_most_from_the_top(importance, measure, first):
+    labels = [
+        label.get_text() for label in plot_importance(importance, measure).axes[0].get_yticklabels()
+    ]
+    assert len(labels) == 10
+    assert labels[0] == f"predictor_{first}"
+
+
+def test_the_ranking_has_both_measures(importance):
+    left, right = plot_ranking(importance.groupby(level="predictor").mean()).axes
+    assert [len(left.patches), len(right.patches)] == [10, 10]
+    assert left.get_yticklabels()[0].get_text() == "predictor_11"
+    assert right.get_yticklabels()[0].get_text() == "predictor_0"
