@@ -175,6 +175,11 @@ def test_the_mean_of_positions_is_between_them_also_across_the_date_line():
     assert np.cos(np.radians(mean["track"])).to_numpy() == pytest.approx([1, 1])
 
 
+def test_the_course_of_the_mean_is_from_the_point_before_to_the_point_after():
+    ds = trajectories([[0.0, 0.0, 0.001]], [[0.0, 0.001, 0.001]])
+    assert mean_trajectory(ds)["track"].to_numpy() == pytest.approx([90, 45, 0], abs=0.3)
+
+
 def test_a_mean_that_stands_still_keeps_its_course():
     ds = trajectories([[0.0] * 6], [[0.0, 1.0, 2.0, 2.0, 2.0, 2.0]])
     assert mean_trajectory(ds)["track"].to_numpy() == pytest.approx([90] * 6)
@@ -221,6 +226,13 @@ def test_days_drawn_again_scatter_around_the_dispersion():
     assert drawn.std().to_numpy() == pytest.approx(
         spread[list(drawn)] / np.sqrt(2 * 400 * 5), rel=0.5
     )
+
+
+def test_a_day_is_drawn_with_all_its_flights_and_they_spread_around_their_own_mean():
+    ds = trajectories(np.outer([0.01, 0.01, -0.01, -0.01], [1, 1, 1]), [[0.0, 1.0, 2.0]] * 4)
+    drawn = bootstrap_dispersion(ds, ["Sat", "Sat", "Sun", "Sun"], draws=40)
+    both = dispersion(ds)["horizontal"].mean()
+    assert drawn["horizontal"].round(6).unique() == pytest.approx([both, 0], abs=1e-6)
 
 
 def test_flights_that_share_a_days_offset_make_the_dispersion_less_certain():

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from trajlib.geodesy import distance, find_airport
-from trajlib.schema import COLUMNS
+from trajlib.schema import COLUMNS, NUMERIC
 
 __all__ = [
     "FRACTIONS",
@@ -32,7 +32,7 @@ FRACTIONS = np.linspace(0, 1, 101)
 PROGRESS_COLUMNS = frozenset({"latitude", "longitude", "duration", "distance"})
 _LATE = 0.95
 _STEP = 5.0  # s, between the samples at which distances to the airports are computed
-_DERIVED = {  # unit and decimals of what is computed here
+_DERIVED = {  # unit and decimals of what measure_reversals adds, in its order
     "distance_from_origin": ("NM", 3),
     "distance_to_go": ("NM", 3),
     "route_progress": ("", 5),
@@ -91,7 +91,7 @@ def distance_to_go(df: pd.DataFrame, origin: str, destination: str) -> np.ndarra
     by=distance_to_go, fractions=np.arange(-20, 0))`` holds where, when and how high flights
     first come within 20, 19, …, 1 NM of the destination.
     """
-    to_go = _measure_distances(df, _find_positions(origin, destination))[1]
+    (to_go,) = _measure_distances(df, _find_positions(destination))
     return -np.fmin.accumulate(to_go)
 
 
@@ -150,15 +150,12 @@ def measure_reversals(df: pd.DataFrame) -> pd.DataFrame:
     """
     airports = _find_positions(df.attrs["origin"], df.attrs["destination"])
     from_origin, to_go = _measure_distances(df, airports)
-    variables = df.select_dtypes("number").assign(
-        distance_from_origin=from_origin,
-        distance_to_go=to_go,
-        route_progress=from_origin / (from_origin + to_go),
-    )
-    values = np.ascontiguousarray(variables.to_numpy().T)
+    held = [name for name in NUMERIC if name in df]
+    measured = [from_origin, to_go, from_origin / (from_origin + to_go)]
+    values = np.vstack([df[held].to_numpy(float).T, measured])
     growing, falling = (_returns(sign * values, df["duration"].to_numpy()) for sign in (1, -1))
     least = np.where(growing[0] <= falling[0], growing, falling)
-    index = pd.Index(variables.columns, name="variable")
+    index = pd.Index([*held, *_DERIVED], name="variable")
     return pd.DataFrame(least.T, index, ["reversal", "still"])
 
 
