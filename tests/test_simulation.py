@@ -269,3 +269,22 @@ def test_a_row_of_truths_and_the_weather_are_all_that_a_flight_follows_from():
     pd.testing.assert_frame_equal(simulate(westerly()), simulate(westerly()))
     slow = simulate(westerly(), cruise_mach=0.74, climb_cas=270, descent_cas=260)
     assert len(slow) > len(simulate(westerly()))
+
+
+def test_a_twin_keeps_what_could_be_known_at_take_off():
+    weather, timetable = draw_weather(SEED), draw_timetable(60, SEED)
+    one, twin = (draw_truths(timetable, weather, SEED, twin=n) for n in (0, 1))
+    known = ["takeoff", "runway_departure", "configuration_arrival", "flow", "mass_initial"]
+    pd.testing.assert_frame_equal(one[known], twin[known])
+    for name in ("delay", "cost_index", "downwind_offset", "climb_thrust", "airway_offset"):
+        assert (one[name] != twin[name]).mean() > 0.9, name
+
+
+def test_the_ceiling_is_the_variance_between_twins(tiny_archive):
+    ceiling = pd.read_parquet(tiny_archive / "ceiling.parquet").loc[("LEMD", "LEBL")]
+    assert ceiling.index.tolist() == [at / 100 for at in range(5, 100, 5)]
+    assert (ceiling > 0).all(axis=None)
+    times = np.sqrt(ceiling["time"])  # x % of the duration is x times as uncertain as all of it
+    np.testing.assert_allclose(times, ceiling.index * times.iloc[-1] / 0.95)
+    assert 30 < times.iloc[-1] < 300
+    assert np.sqrt(ceiling["horizontal"]).max() < 15

@@ -1,5 +1,7 @@
 """Simulate an archive: flights of Spanish city pairs, January to May 2016, at 1 s."""
 
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import distributed
@@ -8,7 +10,7 @@ import pandas as pd
 from openap import aero
 
 from trajlib.archive import write_flight
-from trajlib.geodesy import NAUTICAL_MILE, along_cross_track
+from trajlib.geodesy import NAUTICAL_MILE, along_cross_track, distance
 from trajlib.schema import COLUMNS, IDENTITY
 from trajlib.sources import procedures
 from trajlib.sources.causes import draw_truths
@@ -20,6 +22,8 @@ from trajlib.sources.weather import Weather, draw_weather, sample_weather
 __all__ = ["fly", "simulate_archive"]
 
 _BATCH = 10  # flights a task
+_TWINS = 3  # one flight in so many is flown again by its twin
+_FRACTIONS = np.arange(5, 100, 5) / 100  # of the duration
 _DIALECT = """\
 title = "Simulated flights of Spanish city pairs, January to May 2016"
 source = "trajlib simulate --flights {flights} --seed {seed}, on OpenAP's models of performance"
@@ -51,7 +55,10 @@ def simulate_archive(
     -------
     DataFrame
         The causes of every flight, as ``causes.draw_truths`` describes them and as saved in the
-        archive's ``truths.parquet``, for judging predictions and never for making them.
+        archive's ``truths.parquet``, for judging predictions and never for making them. From
+        them comes ``ceiling.parquet``: for every pair and fraction of the duration, the variance
+        of position [NM²], altitude [ft²], distance [NM²] and time [s²] that is left when all
+        that could be known at take-off is known. A predictor with less error than that leaks.
 
     Raises
     ------
@@ -62,19 +69,17 @@ def simulate_archive(
         raise ValueError(f"{flights} flights to simulate, expected 1 or more")
     archive = Path(archive)
     _clear(archive)
-    truths = draw_truths(draw_timetable(flights, seed), draw_weather(seed), seed)
+    known = draw_timetable(flights, seed), draw_weather(seed), seed
+    truths, twins = draw_truths(*known), draw_truths(*known, twin=1).iloc[::_TWINS]
     for pair in {Path(path).parent for path in truths.index}:
         (archive / pair).mkdir(parents=True, exist_ok=True)
     truths.to_parquet(archive / "truths.parquet")
     batches = [truths.iloc[start : start + _BATCH] for start in range(0, flights, _BATCH)]
+    write = partial(_write_batch, twins=twins, archive=archive.resolve(), seed=seed)
     client = client or _current_client()
-    if client is None:
-        for batch in batches:
-            _write_batch(batch, archive.resolve(), seed)
-    else:
-        kept = {"archive": archive.resolve(), "seed": seed}
-        client.gather(client.map(_write_batch, batches, **kept, pure=False))
-    # the last to be written: an archive without it was cut short
+    compared = map(write, batches) if client is None else client.gather(client.map(write, batches))
+    twice = pd.concat(chain.from_iterable(compared))
+    twice.groupby(level=list(twice.index.names)).mean().to_parquet(archive / "ceiling.parquet")
     (archive / "columns.toml").write_text(_DIALECT.format(flights=flights, seed=seed))
     return truths
 
@@ -90,9 +95,7 @@ def fly(truth: dict, weather: Weather) -> pd.DataFrame:
     >>> 40 < len(fly(truth, weather)) / 60 < 75
     True
     """
-    path = procedures.lay_path(truth)
-    plan = plan_profile(truth, weather, path)
-    df = _kinematics(truth, path, plan)
+    df = _kinematics(*_plan(truth, weather))
     air = sample_weather(
         weather,
         truth["takeoff"].timestamp() + df["duration"],
@@ -105,6 +108,11 @@ def fly(truth: dict, weather: Weather) -> pd.DataFrame:
     df = add_performance(df, truth["aircraft_type"], mass_initial=truth["mass_initial"])
     df = df.assign(**{name: truth[name] for name in IDENTITY})
     return df[[name for name in COLUMNS if name in df]]
+
+
+def _plan(truth: dict, weather: Weather) -> tuple[dict, procedures.Path, pd.DataFrame]:
+    path = procedures.lay_path(truth)
+    return truth, path, plan_profile(truth, weather, path)
 
 
 def _kinematics(truth: dict, path: procedures.Path, plan: pd.DataFrame) -> pd.DataFrame:
@@ -161,10 +169,41 @@ def _centre(steps: np.ndarray) -> np.ndarray:
     return np.concatenate([steps[:1], (steps[1:] + steps[:-1]) / 2, steps[-1:]])
 
 
-def _write_batch(truths: pd.DataFrame, archive: Path, seed: int) -> None:
-    weather = draw_weather(seed)
+def _write_batch(
+    truths: pd.DataFrame, twins: pd.DataFrame, archive: Path, seed: int
+) -> list[pd.DataFrame]:
+    weather, compared = draw_weather(seed), []
     for path, truth in zip(truths.index, truths.to_dict("records"), strict=True):
-        write_flight(fly(truth, weather), archive / path)
+        flight = fly(truth, weather)
+        write_flight(flight, archive / path)
+        if path in twins.index:
+            twin = _kinematics(*_plan(twins.loc[path].to_dict(), weather))
+            compared.append(_compare(truth, flight, twin))
+    return compared
+
+
+def _compare(truth: dict, flight: pd.DataFrame, twin: pd.DataFrame) -> pd.DataFrame:
+    """Return half the squared differences of twins; their mean is the variance of what is own."""
+    one, other = (_at_fractions(df) for df in (flight, twin))
+    squares = pd.DataFrame(
+        {
+            "horizontal": distance(
+                one["latitude"], one["longitude"], other["latitude"], other["longitude"]
+            ),
+            "altitude": one["altitude"] - other["altitude"],
+            "distance": one["distance"] - other["distance"],
+            "time": one["duration"] - other["duration"],
+        }
+    )
+    keys = [[truth["origin"]], [truth["destination"]], _FRACTIONS]
+    names = ["origin", "destination", "fraction"]
+    return (squares**2 / 2).set_axis(pd.MultiIndex.from_product(keys, names=names))
+
+
+def _at_fractions(df: pd.DataFrame) -> pd.DataFrame:
+    at = _FRACTIONS * df["duration"].iloc[-1]
+    names = ("latitude", "longitude", "altitude", "distance", "duration")
+    return pd.DataFrame({name: np.interp(at, df["duration"], df[name]) for name in names})
 
 
 def _clear(archive: Path) -> None:
