@@ -3,10 +3,10 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
+from distributed import Client, LocalCluster
 
 from trajlib import flights as flights_module
 from trajlib.archive import write_flight
-from trajlib.cluster import connect
 from trajlib.flights import map_flights, reduce_flights, store_flights
 from trajlib.index import build_index
 from trajlib.schema import COLUMNS, NUMERIC
@@ -138,7 +138,8 @@ def test_results_are_the_same_bytes_on_any_number_of_workers(index, tmp_path):
     alone = map_flights(index, summary), reduce_flights(index, moments, np.add)
     stored = store_flights(index, tmp_path / "alone")
     for workers in (1, 2):
-        with connect(workers=workers) as client, client.cluster:
+        local = {"threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+        with LocalCluster(n_workers=workers, **local) as cluster, Client(cluster):
             pd.testing.assert_frame_equal(map_flights(index, summary), alone[0], check_exact=True)
             assert reduce_flights(index, moments, np.add).tobytes() == alone[1].tobytes()
             again = store_flights(index, tmp_path / f"{workers}")

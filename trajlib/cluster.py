@@ -10,7 +10,7 @@ from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster
 from distributed.system import MEMORY_LIMIT
 
-__all__ = ["connect"]
+__all__ = ["connect", "current_client"]
 
 _LOOPBACK = "127.0.0.1"
 
@@ -34,18 +34,24 @@ def connect(address: str | None = None, *, workers: int = CPU_COUNT) -> Client:
     """
     address = address or os.environ.get("DASK_SCHEDULER_ADDRESS")
     if address is None:
-        return _current_client() or Client(_local_cluster(workers), set_as_default=True)
-    current = _current_client()
+        return current_client() or Client(_local_cluster(workers), set_as_default=True)
+    current = current_client()
     if current is not None and current.scheduler.address == address:
         return current
     return Client(address, timeout="30s", set_as_default=True)
 
 
-def _current_client() -> Client | None:
+def current_client() -> Client | None:
+    """Return the client that this process has and that still answers, or None.
+
+    >>> current_client() is None or current_client().status == "running"
+    True
+    """
     try:
-        return Client.current()
+        client = Client.current()
     except ValueError:
         return None
+    return client if client.status == "running" else None
 
 
 def _local_cluster(workers: int) -> LocalCluster:

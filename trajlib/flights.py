@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from distributed import Client
 
 from trajlib.archive import FlightError, read_flight, replacing
+from trajlib.cluster import current_client
 from trajlib.dialect import read_dialect
 from trajlib.schema import COLUMNS, IDENTITY, NUMERIC
 
@@ -176,9 +176,8 @@ def _read_row_group(file: pq.ParquetFile, number: int, wanted: list[str]) -> pd.
 
 def _run_blocks(flights: pd.DataFrame, function: Callable) -> list:
     blocks = [flights.iloc[at : at + BLOCK] for at in range(0, len(flights), BLOCK)]
-    try:
-        client = Client.current()
-    except ValueError:
+    client = current_client()
+    if client is None:
         return [function(block) for block in blocks]
     workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
     size = max(1, min(8, len(blocks) // (_TASKS_PER_WORKER * workers)))

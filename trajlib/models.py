@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from distributed import Client
 from sklearn.base import BaseEstimator, clone
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.ensemble import RandomForestRegressor
@@ -18,6 +17,7 @@ from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from trajlib.cluster import current_client
 from trajlib.features import check_knowledge
 
 __all__ = ["MODELS", "build_model", "encoded_predictors", "map_splits", "predict_held_out"]
@@ -150,9 +150,8 @@ def map_splits(
     fractions = targets.index.unique("fraction")
     tasks = [(fraction, split) for fraction in fractions for split in range(len(splits))]
     tables = (predictors, targets, splits)
-    try:
-        client = Client.current()
-    except ValueError:
+    client = current_client()
+    if client is None:
         results = [_run(function, tables, task) for task in tasks]
     else:
         [tables] = client.scatter([tables], broadcast=True, hash=False)

@@ -10,6 +10,7 @@ import pandas as pd
 from openap import aero
 
 from trajlib.archive import write_flight
+from trajlib.cluster import current_client
 from trajlib.geodesy import NAUTICAL_MILE, along_cross_track, distance
 from trajlib.schema import COLUMNS, IDENTITY
 from trajlib.sources import procedures
@@ -76,7 +77,7 @@ def simulate_archive(
     truths.to_parquet(archive / "truths.parquet")
     batches = [truths.iloc[start : start + _BATCH] for start in range(0, flights, _BATCH)]
     write = partial(_write_batch, twins=twins, archive=archive.resolve(), seed=seed)
-    client = client or _current_client()
+    client = client or current_client()
     compared = map(write, batches) if client is None else client.gather(client.map(write, batches))
     twice = pd.concat(chain.from_iterable(compared))
     twice.groupby(level=list(twice.index.names)).mean().to_parquet(archive / "ceiling.parquet")
@@ -216,10 +217,3 @@ def _clear(archive: Path) -> None:
         raise ValueError(
             f"{archive} holds {stray.name}, which no simulation wrote; name a new folder"
         )
-
-
-def _current_client() -> distributed.Client | None:
-    try:
-        return distributed.default_client()
-    except ValueError:  # there is none
-        return None

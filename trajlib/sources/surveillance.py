@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-from distributed import Client
 
 from trajlib.archive import replacing, write_flight
+from trajlib.cluster import current_client
 from trajlib.dialect import read_dialect
 from trajlib.schema import COLUMNS, IDENTITY
 from trajlib.sources.physics import add_atmosphere, add_performance
@@ -104,9 +104,8 @@ def _select(flights: pd.DataFrame, origin: str | None, destination: str | None) 
 
 def _map_blocks(function: Callable, flights: pd.DataFrame) -> list:
     blocks = [flights.iloc[at : at + _BLOCK] for at in range(0, len(flights), _BLOCK)]
-    try:
-        client = Client.current()
-    except ValueError:
+    client = current_client()
+    if client is None:
         return [function(block) for block in blocks]
     return client.gather(client.map(function, blocks, pure=False))
 
