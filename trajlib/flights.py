@@ -160,7 +160,8 @@ def _read_one(row: dict, wanted: list[str], opened: dict) -> pd.DataFrame:
 
 
 def _read_row_group(file: pq.ParquetFile, number: int, wanted: list[str]) -> pd.DataFrame:
-    present = [name for name in wanted if name in file.schema_arrow.names]
+    held = set(file.schema_arrow.names)  # derived anew each time it is asked for
+    present = [name for name in wanted if name in held]
     table = file.read_row_group(number, columns=present, use_threads=False)
     numbers = [
         name for name in present if name != "timestamp" and table[name].null_count < len(table)
