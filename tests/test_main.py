@@ -73,7 +73,7 @@ def test_a_simulation_that_was_cut_short_leaves_no_columns_file(tmp_path, monkey
     assert not (archive / "columns.toml").exists()
 
 
-def fail(*_):
+def fail(*_, **__):
     raise KeyboardInterrupt
 
 
