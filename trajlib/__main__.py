@@ -63,17 +63,20 @@ def _plainly(command: Callable) -> Callable:
 @contextmanager
 def _connected(address: str | None = None) -> "Iterator[Client]":
     from trajlib import connect
+    from trajlib.cluster import current_client
 
     # what scheduler and workers note on their own work is not for the terminal
     getLogger("distributed").setLevel(ERROR)
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")
+    found = current_client()
     client = connect(address)
     try:
         yield client
     finally:
-        client.close()
-        if client.cluster is not None:  # a local one, which is ours to end
-            client.cluster.close()
+        if client is not found:  # what this process had before is not ours to end
+            client.close()
+            if client.cluster is not None:
+                client.cluster.close()
 
 
 @main.command()
