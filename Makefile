@@ -12,6 +12,8 @@ RUN    = .venv/bin/python -m
 READY  = .venv/ready-$(subst /,_,$(PYTHON))
 PIP    = pip install --quiet --disable-pip-version-check
 SAMPLE = data/raw/sample
+SCALE  = small
+ROUNDS = 3
 
 # JupyterLab asks elsewhere for news, extensions and a newer self unless told not to
 QUIET_LAB = --LabApp.news_url=None --LabApp.extension_manager=readonly \
@@ -54,3 +56,9 @@ $(READY): requirements.lock pyproject.toml
 # The last file that simulate writes: an archive that was cut short is not taken for one.
 $(SAMPLE)/columns.toml: | $(READY)
 	$(RUN) trajlib simulate $(SAMPLE) --flights 620 --seed 2016
+
+# The tools to compare with, apart from our own environment.
+.venv-bench/ready: benchmarks/requirements.txt
+	$(PYTHON) -m venv --clear .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
