@@ -31,7 +31,7 @@ lab: $(READY) $(SAMPLE)/columns.toml
 	BOKEH_RESOURCES=inline $(RUN) jupyter lab notebooks $(QUIET_LAB)
 
 bench: $(READY) .venv-bench/ready
-	.venv/bin/python benchmarks/run.py --peers .venv-bench/bin/python
+	.venv/bin/python benchmarks/run.py --scale $(SCALE) --rounds $(ROUNDS) --peers .venv-bench/bin/python
 
 check: $(READY)
 	$(RUN) ruff check .
@@ -56,9 +56,3 @@ $(READY): requirements.lock pyproject.toml
 # The last file that simulate writes: an archive that was cut short is not taken for one.
 $(SAMPLE)/columns.toml: | $(READY)
 	$(RUN) trajlib simulate $(SAMPLE) --flights 620 --seed 2016
-
-# The tools to compare with, apart from our own environment.
-.venv-bench/ready: benchmarks/requirements.txt
-	$(PYTHON) -m venv --clear .venv-bench
-	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r $<
-	touch $@
