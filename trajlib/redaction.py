@@ -50,8 +50,8 @@ def machine_rules(root: Path, places: Iterable[Path] = ()) -> Rules:
 def redact(text: str, rules: Rules) -> str:
     """Return a text with everything that the rules name replaced.
 
-    >>> rules = machine_rules(Path("/work/trajlib"), [Path("/srv/flights")])
-    >>> redact("/work/trajlib/trajlib/index.py reads ../../srv/flights/a.csv", rules)
+    >>> rules = machine_rules(Path("/srv/trajlib"), [Path("/mnt/flights")])
+    >>> redact("/srv/trajlib/trajlib/index.py reads ../../mnt/flights/a.csv", rules)
     'trajlib/index.py reads …/flights/a.csv'
     >>> redact("<Client: 'tcp://127.0.0.1:40123' processes=2>", rules)
     "<Client: '…' processes=2>"
