@@ -67,6 +67,7 @@ def test_a_simulation_that_was_cut_short_leaves_no_columns_file(tmp_path, monkey
         (archive / left_by_an_earlier_one).touch()
     truths = pd.DataFrame({"x": [1]}, index=pd.Index(["a.csv"], name="path"))
     truths.to_parquet(archive / "truths.parquet")
+    monkeypatch.setattr(simulation, "current_client", lambda: None)
     monkeypatch.setattr(simulation, "_write_batch", fail)
     with pytest.raises(KeyboardInterrupt):
         simulation.simulate_archive(archive, flights=1, seed=1)
