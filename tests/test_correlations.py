@@ -104,6 +104,15 @@ def test_what_is_constant_has_no_correlation(seed, value):
     assert r.drop(index="altitude", columns="altitude").notna().to_numpy().all()
 
 
+def test_what_is_constant_wherever_the_other_is_known_has_no_correlation_with_it():
+    df = random_samples(5)[["altitude", "temperature"]]
+    df["temperature"] = df["temperature"].where(df.index < 90)
+    df["altitude"] = df["altitude"].where(df.index >= 90, 33_333.3)
+    r = correlate_parts([df])
+    assert np.isnan(r.loc["altitude", "temperature"])
+    assert r.to_numpy().diagonal().tolist() == [1, 1]
+
+
 def test_correlation_is_symmetric_one_on_the_diagonal_and_never_beyond():
     df = random_samples(3).assign(mach=lambda df: -2 * df["duration"] + 1)
     r = correlate_parts([df])
@@ -163,6 +172,15 @@ def test_what_differs_by_day_is_no_function_however_strong_the_correlation(index
     r = correlate(index)
     assert abs(r.loc["temperature", "altitude"]) > 0.98
     assert "temperature" not in flag_columns(r, sample_flights(index))
+
+
+def test_the_course_of_a_single_flight_makes_no_function():
+    at = pd.MultiIndex.from_product([["a", "b", "c"], range(50)], names=["path", "sample"])
+    altitude = 10_000.0 * at.codes[0] + 100 * at.codes[1]  # each flight in its own layer
+    warmth = np.array([3.0, -3.0, 2.0])[at.codes[0]]
+    columns = {"altitude": altitude, "temperature": 288 - 0.002 * altitude + warmth}
+    samples = pd.DataFrame(columns, at)
+    assert flag_columns(samples.corr(), samples).empty
 
 
 def test_samples_are_evenly_spaced_in_every_flight(index):

@@ -217,7 +217,7 @@ def _measure_distances(
     df: pd.DataFrame, positions: Iterable[tuple[float, float]]
 ) -> list[np.ndarray]:
     # Computed every 5 s and linear between: it takes a fifth of the time, and is wrong by less
-    # than 0.15 NM where a flight turns or passes the airport, by nothing elsewhere.
+    # than 0.1 NM where a flight turns or passes the airport, by nothing elsewhere.
     duration = df["duration"].to_numpy()
     at = np.searchsorted(duration, np.arange(duration[0], duration[-1], _STEP))
     at = np.unique(np.append(at, len(df) - 1))
