@@ -118,7 +118,7 @@ def find_fields(header: bytes, dialect: Dialect) -> tuple[int, dict[str, int]]:
     FlightError
         When a required column is missing, or one of the schema's stands there twice.
     """
-    return _find_fields(header, dialect.delimiter, tuple(dialect.name(name) for name in COLUMNS))
+    return _find_fields(header, dialect.delimiter, dialect.header)
 
 
 def split_line(line: bytes, delimiter: str) -> list[str]:
@@ -212,12 +212,13 @@ def _parse_plain(data: np.ndarray, wanted: list[str], dialect: Dialect) -> tuple
 
 def _header(data: np.ndarray) -> bytes:
     head = data[:65536].tobytes()
-    return head[: head.find(b"\n") + 1] or data[:-PADDING].tobytes()
+    text = head if b"\n" in head else data[:-PADDING].tobytes()
+    return b"".join(text.partition(b"\n")[:2])
 
 
 def _parse_any(padded: np.ndarray, wanted: list[str], dialect: Dialect) -> tuple:
     data = padded[:-PADDING].tobytes()
-    _, fields = find_fields(data[: data.find(b"\n") + 1] or data, dialect)
+    _, fields = find_fields(_header(padded), dialect)
     include = [name for name in fields if name in wanted or name in REQUIRED]
     kinds = {"number": pa.float64(), "text": pa.string(), "time": pa.string()}
     types = {dialect.name(name): kinds[COLUMNS[name].kind] for name in include}

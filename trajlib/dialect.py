@@ -4,7 +4,7 @@ import hashlib
 import re
 import tomllib
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from trajlib.schema import COLUMNS, IDENTITY
@@ -70,6 +70,11 @@ class Dialect:
     units: dict[str, tuple[float, float]] = field(default_factory=dict)
     constants: dict[str, str] = field(default_factory=dict)
     path: str = ""
+
+    @cached_property
+    def header(self) -> tuple[str, ...]:
+        """The archive's names of all of the schema's columns, in the schema's order."""
+        return tuple(self.name(column) for column in COLUMNS)
 
     def name(self, column: str) -> str:
         """Return the archive's name of one of the schema's columns."""

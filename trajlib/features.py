@@ -73,8 +73,7 @@ def predictors(flights: pd.DataFrame, knowledge: str = "hindsight") -> pd.DataFr
     ValueError
         When the knowledge is not one of ``KNOWLEDGE``.
     """
-    if knowledge not in KNOWLEDGE:
-        raise ValueError(f"knowledge {knowledge!r}, expected one of {', '.join(KNOWLEDGE)}")
+    check_knowledge((), knowledge)
     known = _know_at_takeoff(flights[flights["problem"].isna()])
     if knowledge == "at_takeoff":
         return known

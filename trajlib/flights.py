@@ -121,8 +121,9 @@ def store_flights(selected: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
     table = pd.concat([rows, place], axis=1)
     with replacing(folder / "flights.parquet") as temporary:
         table.to_parquet(temporary)
+    kept = set(table["part"])
     for part in folder.glob("part-*.parquet"):
-        if part.name not in set(table["part"]):
+        if part.name not in kept:
             part.unlink()
     return table.assign(archive=selected["archive"].to_numpy(), store=str(folder.resolve()))
 
@@ -136,19 +137,21 @@ def read_flights(
     """
     wanted = [name for name in _MEASURED if columns is None or name in columns]
     opened: dict[str, pq.ParquetFile] = {}
+    archives = () if "store" in flights else flights["archive"].unique()
+    dialects = {archive: read_dialect(archive) for archive in archives}
     for row in flights.to_dict("records"):
         try:
-            yield row, _read_one(row, wanted, opened)
+            yield row, _read_one(row, wanted, opened, dialects)
         except FlightError as error:
             yield row, error
 
 
-def _read_one(row: dict, wanted: list[str], opened: dict) -> pd.DataFrame:
+def _read_one(row: dict, wanted: list[str], opened: dict, dialects: dict) -> pd.DataFrame:
     if isinstance(row.get("problem"), str):
         raise FlightError(row["problem"])
     if "store" not in row:
-        dialect = read_dialect(row["archive"])
-        df = read_flight(f"{row['archive']}/{row['path']}", wanted, dialect=dialect)
+        path = f"{row['archive']}/{row['path']}"
+        df = read_flight(path, wanted, dialect=dialects[row["archive"]])
     else:
         name = f"{row['store']}/{row['part']}"
         if name not in opened:
@@ -259,10 +262,10 @@ def _write_part(path: Path, flights: list[pd.DataFrame], places: list[tuple]) ->
     present = {name for flight in flights for name in flight}
     fields = [(name, _store_type(name)) for name in _MEASURED if name in present]
     schema = pa.schema(fields, metadata={"places": json.dumps(places)})
-    encoding = dict.fromkeys(schema.names, "BYTE_STREAM_SPLIT") | {
-        "timestamp": "DELTA_BINARY_PACKED"
+    encoding = {
+        name: "DELTA_BINARY_PACKED" if name == "timestamp" else "BYTE_STREAM_SPLIT"
+        for name in schema.names
     }
-    encoding = {name: encoding[name] for name in schema.names}
     with (
         replacing(path) as temporary,
         pq.ParquetWriter(

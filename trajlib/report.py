@@ -15,6 +15,7 @@ import nbformat
 import pandas as pd
 
 from trajlib.archive import replacing
+from trajlib.dialect import read_dialect
 from trajlib.redaction import Rules
 from trajlib.stages import Stage, list_versions, run_stage, write_json
 
@@ -178,8 +179,7 @@ def _fingerprint(index: pd.DataFrame) -> str:
     digest = hashlib.sha256()
     files = index[["path", "size", "mtime"]]
     digest.update(pd.util.hash_pandas_object(files, index=False).to_numpy().tobytes())
-    told = Path(index["archive"].iloc[0]) / "columns.toml"
-    digest.update(told.read_bytes() if told.exists() else b"")
+    digest.update(read_dialect(index["archive"].iloc[0]).fingerprint().encode())
     return digest.hexdigest()[:12]
 
 

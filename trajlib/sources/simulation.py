@@ -4,7 +4,6 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-import distributed
 import numpy as np
 import pandas as pd
 from openap import aero
@@ -37,7 +36,6 @@ def simulate_archive(
     *,
     flights: int,
     seed: int,
-    client: distributed.Client | None = None,
 ) -> pd.DataFrame:
     """Write an archive of simulated flights, the same for a seed whatever the workers.
 
@@ -49,8 +47,6 @@ def simulate_archive(
         How many, four in five of them from Madrid to Barcelona.
     seed
         Of timetable, weather and causes alike.
-    client
-        Where to run; the current client by default, or this process where there is none.
 
     Returns
     -------
@@ -77,8 +73,11 @@ def simulate_archive(
     truths.to_parquet(archive / "truths.parquet")
     batches = [truths.iloc[start : start + _BATCH] for start in range(0, flights, _BATCH)]
     write = partial(_write_batch, twins=twins, archive=archive.resolve(), seed=seed)
-    client = client or current_client()
-    compared = map(write, batches) if client is None else client.gather(client.map(write, batches))
+    client = current_client()
+    if client is None:
+        compared = map(write, batches)
+    else:  # impure: what is written now may have been removed since the same was written before
+        compared = client.gather(client.map(write, batches, pure=False))
     twice = pd.concat(chain.from_iterable(compared))
     twice.groupby(level=list(twice.index.names)).mean().to_parquet(archive / "ceiling.parquet")
     (archive / "columns.toml").write_text(_DIALECT.format(flights=flights, seed=seed))
