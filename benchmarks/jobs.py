@@ -6,7 +6,6 @@ environment that may not have the others.
 """
 
 import json
-import shutil
 import sys
 import threading
 import time
@@ -56,15 +55,16 @@ def aggregate(df):
 
 
 def on_cluster(flights, columns=None, told=None):
+    from distributed import get_task_stream
+
     from trajlib import connect, map_flights
 
     client = connect()
-    client.run(__import__, "trajlib.flights")
     map_flights(flights.head(64), aggregate, columns=columns)  # compilers and imports warm up
 
     def run():
         start = time.perf_counter()
-        with client.get_task_stream() as stream:
+        with get_task_stream(client) as stream:
             table = map_flights(flights, aggregate, columns=columns)
         wall = time.perf_counter() - start
         busy = sum(
@@ -119,8 +119,7 @@ def trajlib_correlation(archive, work):
     from trajlib import build_index, connect
     from trajlib.correlations import correlate
 
-    client = connect()
-    client.run(__import__, "trajlib.correlations")
+    connect()
     index = build_index(archive, work / "index.parquet")
     correlate(index.head(64))
     return lambda: {"check": float(correlate(index).loc["altitude", "mass"])}
@@ -249,15 +248,14 @@ def main(tool: str, job: str, archive: str, work: str) -> None:
     watch = threading.Thread(target=peak_memory, args=(stop, told))
     watch.start()
     start = time.perf_counter()
-    result = run()
+    try:
+        result = run()
+    finally:
+        stop.set()
     told["seconds"] = time.perf_counter() - start
-    stop.set()
     watch.join()
     print(json.dumps(told | (result if isinstance(result, dict) else {})))
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "clean":
-        shutil.rmtree(sys.argv[2], ignore_errors=True)
-    else:
-        main(*sys.argv[1:])
+    main(*sys.argv[1:])

@@ -111,7 +111,7 @@ REFUSED = {
     "text in a number": (lines_with(3, "2016-01-01T06:15:03Z,40,-3.5,high"), "high"),
     "cut last line": ("\n".join([HEADER, *LINES, "2016-01-01T06:1"]), "Expected 4 columns"),
     "semicolons": ("\n".join([HEADER, *LINES]).replace(",", ";"), "columns missing"),
-    "NUL bytes": (lines_with(3, "2016-01-01T06:15:03Z,40,-3.5,3\0"), ""),
+    "NUL bytes": (lines_with(3, "2016-01-01T06:15:03Z,40,-3.5,3\0"), "invalid value '3"),
 }
 
 
