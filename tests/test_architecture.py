@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "pages": set(),
     "dialect": {"schema"},
     "archive": {"dialect", "geodesy", "parser", "schema"},
-    "index": {"archive"},
+    "index": {"archive", "cluster"},
     "suggestion": {"index"},
     "flights": {"cluster", "index"},
     "sources": {"archive", "cluster"},

@@ -61,6 +61,12 @@ def test_one_row_a_flight_in_the_order_of_the_table(index):
     assert map_flights(index[::-1], summary).index.tolist() == table.index.tolist()[::-1]
 
 
+def test_a_number_a_flight_is_a_column_of_the_functions_name(index):
+    table = map_flights(index, len)
+    assert table.columns.tolist() == ["len"]
+    assert (table["len"] > 1).all()
+
+
 def test_a_bad_file_is_left_out_with_its_reason(index):
     problems = map_flights(index, summary).attrs["problems"]
     assert list(problems) == ["x/4.csv"]

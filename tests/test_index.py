@@ -6,10 +6,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from distributed import Client, LocalCluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trajlib.index import build_index, default_index_path, select_flights
+from trajlib.flights import map_flights, store_flights
+from trajlib.index import build_index, default_index_path, read_problems, select_flights
+
+sys.path.insert(0, str(Path(__file__).parent / "faults"))
+import kill_index
 
 HEADER = "timestamp,latitude,longitude,altitude,callsign,origin,destination"
 
@@ -53,7 +58,7 @@ def test_the_index_of_a_shuffled_archive_is_the_same_index(tmp_path_factory, see
         archive = tmp_path_factory.mktemp("shuffled") / "a"
         for name in order:
             os.utime(write(archive, name, day=ord(name[0]) - 90), (0, 0))
-        tables.append(build_index(archive).drop(columns="archive"))
+        tables.append(build_index(archive).drop(columns=["archive", "problems_file"]))
     pd.testing.assert_frame_equal(*tables)
 
 
@@ -87,7 +92,8 @@ def test_an_index_brought_up_to_date_is_the_index_made_anew(tmp_path):
     write(archive, "a.csv")
     write(archive, "c.csv", text="broken")
     updated = build_index(archive)
-    pd.testing.assert_frame_equal(updated, build_index(archive, tmp_path / "fresh.parquet"))
+    fresh = build_index(archive, tmp_path / "fresh.parquet")
+    pd.testing.assert_frame_equal(*(df.drop(columns="problems_file") for df in (updated, fresh)))
 
 
 def test_a_change_of_the_dialect_makes_the_index_anew(tmp_path):
@@ -125,7 +131,10 @@ def test_a_bad_file_is_set_aside_and_changes_no_other_row(tmp_path, case):
     write(tmp_path / "a", "bad.csv", text=text)
     index = build_index(tmp_path / "a", tmp_path / "other.parquet").set_index("path")
     assert reason in index.loc["bad.csv", "problem"]
-    pd.testing.assert_series_equal(index.loc["good.csv"], alone.set_index("path").loc["good.csv"])
+    rows = (
+        df.set_index("path").drop(columns="problems_file") for df in (index.reset_index(), alone)
+    )
+    pd.testing.assert_series_equal(*(df.loc["good.csv"] for df in rows))
 
 
 def test_links_are_followed_once_and_a_broken_one_is_set_aside(tmp_path):
@@ -192,3 +201,77 @@ def test_the_saved_index_does_not_know_where_it_is(tmp_path):
     write(tmp_path / "a", "one.csv")
     build_index(tmp_path / "a", tmp_path / "index.parquet")
     assert str(tmp_path).encode() not in (tmp_path / "index.parquet").read_bytes()
+
+
+def test_every_file_is_usable_or_has_one_reason_wherever_it_was_seen(tmp_path):
+    archive = tmp_path / "a"
+    for name in ("good.csv", "high.csv"):
+        write(archive, name)
+    write(archive, "empty.csv", text="")
+    text = (archive / "good.csv").read_text()
+    write(archive, "high.csv", text=text.replace("40.5,0.5", "95.0,0.5"))
+    index = build_index(archive)
+    assert read_problems(index)["seen_in"].to_dict() == {"empty.csv": "ends"}
+    sizes = map_flights(index, len)
+    seen = read_problems(build_index(archive))
+    assert seen["seen_in"].to_dict() == {"empty.csv": "ends", "high.csv": "full read"}
+    assert "not on the Earth" in seen.loc["high.csv", "problem"]
+    assert len(sizes) + len(seen) == len(index)
+
+
+def test_a_file_mended_is_sound_again(tmp_path):
+    archive = tmp_path / "a"
+    good = write(archive, "one.csv").read_text()
+    write(archive, "one.csv", text=good.replace("40.5,0.5", "95.0,0.5"))
+    index = build_index(archive)
+    store_flights(select_flights(index, "LEMD", "LEBL"), tmp_path / "store")
+    assert len(read_problems(index)) == 1
+    write(archive, "one.csv", text=good)
+    assert read_problems(build_index(archive)).empty
+
+
+def test_killed_runs_leave_the_old_index_or_the_new_one():
+    assert sum(kill_index.main(3, seed=7).values()) == 3
+
+
+def test_two_runs_at_once_leave_one_whole_index(tmp_path):
+    archive, output = tmp_path / "a", tmp_path / "index.parquet"
+    for at in range(40):
+        write(archive, f"{at}.csv")
+    code = "import sys; from trajlib import build_index; from pathlib import Path\n"
+    code += (
+        "for _ in range(20): Path(sys.argv[2]).unlink(missing_ok=True); build_index(*sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", code, str(archive), str(output)]
+    runs = [subprocess.Popen(command) for _ in range(2)]
+    assert [run.wait(60) for run in runs] == [0, 0]
+    assert pd.read_parquet(output).equals(
+        build_index(archive, tmp_path / "alone.parquet").drop(columns=["archive", "problems_file"])
+    )
+    assert [file.name for file in tmp_path.glob(".*")] == []
+
+
+def test_an_archive_of_44264_files_in_one_folder_has_as_many_rows(tmp_path):
+    archive = tmp_path / "a"
+    first = write(archive, "0.csv")
+    for at in range(1, 44_264):
+        os.link(first, archive / f"{at}.csv")
+    index = build_index(archive)
+    assert len(index) == 44_264
+    assert index["problem"].isna().all()
+    assert index["path"].is_monotonic_increasing
+
+
+def test_a_cluster_elsewhere_reads_the_same_facts_in_batches(tmp_path, monkeypatch):
+    for at in range(25):
+        write(tmp_path / "a", f"{at}.csv")
+    write(tmp_path / "a", "bad.csv", text="")
+    here = build_index(tmp_path / "a", tmp_path / "here.parquet")
+    monkeypatch.setattr("trajlib.index._BATCH", 10)
+    with (
+        LocalCluster(n_workers=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster.scheduler_address),
+    ):
+        there = build_index(tmp_path / "a", tmp_path / "there.parquet")
+    drop = ["problems_file"]
+    pd.testing.assert_frame_equal(here.drop(columns=drop), there.drop(columns=drop))

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from trajlib.archive import FlightError, read_flight, replacing
 from trajlib.cluster import current_client
 from trajlib.dialect import read_dialect
+from trajlib.index import record_problems
 from trajlib.schema import COLUMNS, IDENTITY, NUMERIC
 
 __all__ = ["BLOCK", "map_flights", "read_flights", "reduce_flights", "store_flights"]
@@ -44,7 +45,8 @@ def map_flights(
         Rows of an index (flights are read from their CSVs) or of a store (from Parquet).
     function
         Takes a flight: a DataFrame of ``columns``, numbers as float64, with the flight's identity
-        and ``path`` in its ``attrs``. Returns a mapping (one row) or a DataFrame (several rows).
+        and ``path`` in its ``attrs``. Returns a mapping (one row), a number (a column named after
+        the function) or a DataFrame (several rows).
         Several functions by name share one pass, and their results come by the same names.
     columns
         Names to read; those that a flight lacks are absent. By default all numbers and the time.
@@ -67,9 +69,11 @@ def map_flights(
     functions = function if isinstance(function, Mapping) else {"": function}
     blocks = _run_blocks(flights, functools.partial(_map_block, functions, columns))
     problems = {path: reason for _, wrong in blocks for path, reason in wrong.items()}
+    _record(flights, problems)
     tables = {}
-    for name in functions:
-        tables[name] = _join([result for results, _ in blocks for result in results[name]])
+    for name, each in functions.items():
+        results = [result for by_name, _ in blocks for result in by_name[name]]
+        tables[name] = _join(results, _name(each))
         tables[name].attrs["problems"] = problems
     return tables if isinstance(function, Mapping) else tables[""]
 
@@ -117,15 +121,18 @@ def store_flights(selected: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
     blocks = _run_blocks(selected, functools.partial(_store_block, folder.resolve()))
     place = pd.concat([pd.DataFrame(block, columns=_PLACE) for block in blocks], ignore_index=True)
     place = place.astype({"part": "str", "problem": "str", "rows": "int64"})
-    rows = selected.drop(columns=["problem", "archive"]).reset_index(drop=True)
+    beside = selected[[name for name in ("archive", "problems_file") if name in selected]]
+    rows = selected.drop(columns=["problem", *beside]).reset_index(drop=True)
     table = pd.concat([rows, place], axis=1)
+    _record(selected, dict(zip(table["path"], table["problem"], strict=True)))
     with replacing(folder / "flights.parquet") as temporary:
         table.to_parquet(temporary)
     kept = set(table["part"])
     for part in folder.glob("part-*.parquet"):
         if part.name not in kept:
             part.unlink()
-    return table.assign(archive=selected["archive"].to_numpy(), store=str(folder.resolve()))
+    beside = beside.reset_index(drop=True).assign(store=str(folder.resolve()))
+    return pd.concat([table, beside], axis=1)
 
 
 def read_flights(
@@ -178,6 +185,12 @@ def _read_row_group(file: pq.ParquetFile, number: int, wanted: list[str]) -> pd.
     return df
 
 
+def _record(flights: pd.DataFrame, problems: Mapping[str, str | None]) -> None:
+    if "store" not in flights:  # whose files were read when it was made
+        sound = set(flights.loc[flights["problem"].isna(), "path"]) if "problem" in flights else ()
+        record_problems(flights, {p: why for p, why in problems.items() if why and p in sound})
+
+
 def _run_blocks(flights: pd.DataFrame, function: Callable) -> list:
     blocks = [flights.iloc[at : at + BLOCK] for at in range(0, len(flights), BLOCK)]
     client = current_client()
@@ -221,15 +234,20 @@ def _call(function: Callable, flight: pd.DataFrame) -> Any:
     try:
         return function(flight)
     except Exception as error:
-        name = getattr(function, "__name__", type(function).__name__)
-        raise RuntimeError(f"{name} failed on {flight.attrs['path']}: {error!r}") from error
+        told = f"{_name(function)} failed on {flight.attrs['path']}: {error!r}"
+        raise RuntimeError(told) from error
 
 
-def _join(results: list[tuple[str, Any]]) -> pd.DataFrame:
+def _name(function: Callable) -> str:
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def _join(results: list[tuple[str, Any]], name: str) -> pd.DataFrame:
     paths = pd.Index([path for path, _ in results], name="path")
-    if not results or not isinstance(results[0][1], pd.DataFrame):
-        return pd.DataFrame([dict(result) for _, result in results], index=paths)
-    return pd.concat([result for _, result in results], keys=paths, names=["path"])
+    rows = [{name: row} if np.isscalar(row) else row for _, row in results]
+    if not rows or not isinstance(rows[0], pd.DataFrame):
+        return pd.DataFrame([dict(row) for row in rows], index=paths)
+    return pd.concat(rows, keys=paths, names=["path"])
 
 
 def _store_block(folder: Path, block: pd.DataFrame) -> list[tuple]:

@@ -3,7 +3,7 @@
 import difflib
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +20,17 @@ from trajlib.archive import (
     replacing,
     split_line,
 )
+from trajlib.cluster import current_client
 from trajlib.dialect import Dialect, read_dialect
 from trajlib.schema import IDENTITY, REQUIRED
 
-__all__ = ["build_index", "select_flights"]
+__all__ = ["build_index", "read_problems", "record_problems", "select_flights"]
 
 _FILE = {"path": "str", "size": "int64", "mtime": "int64"}
 _POSITIONS = ("latitude_first", "longitude_first", "latitude_last", "longitude_last")
 _FACTS = (*IDENTITY, "start", "end", *_POSITIONS, "problem")
 _HEAD, _TAIL = 4096, 1024  # bytes that hold a header and a line, and a last line
+_BATCH = 500  # files a task: one takes milliseconds on shared storage, as a task itself does
 
 
 def build_index(archive: str | Path, output: str | Path | None = None) -> pd.DataFrame:
@@ -48,7 +50,8 @@ def build_index(archive: str | Path, output: str | Path | None = None) -> pd.Dat
         One row a file, in the order of ``path``, which is relative to the archive: ``size``
         [bytes], ``mtime`` [ns], the identity of the flight, ``start`` and ``end`` (UTC), first
         and last position [deg], ``problem`` (the reason that the file is set aside, or null)
-        and ``archive``, the folder as an absolute path, which is never saved.
+        and, never saved, the absolute paths of the folder (``archive``) and of the table of
+        what full reads show (``problems_file``, see `read_problems`).
 
     Raises
     ------
@@ -64,7 +67,54 @@ def build_index(archive: str | Path, output: str | Path | None = None) -> pd.Dat
         _write_index(index, output, dialect)
     else:
         index = old
-    return index.assign(archive=str(archive.resolve()))
+    problems = output.with_name(f"{output.name.removesuffix('.index.parquet')}.problems.parquet")
+    return index.assign(archive=str(archive.resolve()), problems_file=str(problems.resolve()))
+
+
+def read_problems(index: pd.DataFrame) -> pd.DataFrame:
+    """Return what is wrong with the files of an index, as far as any run has read them.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``path``, one row a file: ``problem``, the reason it is set aside, and
+        ``seen_in``, its ``ends`` (the index's own look) or a ``full read``. A file that has
+        changed since its full read is sound until it is read again.
+    """
+    ends = index.loc[index["problem"].notna(), ["path", "problem"]].assign(seen_in="ends")
+    known = _read_recorded(index).merge(index[[*_FILE]], on=[*_FILE])
+    known = known.loc[~known["path"].isin(ends["path"]), ["path", "problem"]]
+    both = pd.concat([ends, known.assign(seen_in="full read")])
+    return both.sort_values("path").set_index("path")
+
+
+def record_problems(flights: pd.DataFrame, problems: Mapping[str, str]) -> None:
+    """Add what a full read has shown to the table beside the index; the index stays as it is.
+
+    Parameters
+    ----------
+    flights
+        Rows of an index, or some of its columns: ``path``, ``size``, ``mtime``, ``archive`` and
+        ``problems_file``.
+    problems
+        Reason by ``path``, of files whose ends gave none.
+    """
+    if not problems or "problems_file" not in flights:
+        return
+    rows = flights.loc[flights["path"].isin(list(problems)), [*_FILE]]
+    rows = rows.assign(problem=rows["path"].map(problems))
+    old = _read_recorded(flights)
+    table = pd.concat([old, rows]).drop_duplicates("path", keep="last")
+    table = table.sort_values("path", ignore_index=True)
+    if not table.equals(old):
+        dialect = read_dialect(flights["archive"].iloc[0])
+        _write_index(table, Path(flights["problems_file"].iloc[0]), dialect)
+
+
+def _read_recorded(flights: pd.DataFrame) -> pd.DataFrame:
+    dialect = read_dialect(flights["archive"].iloc[0])
+    table = _read_index(Path(flights["problems_file"].iloc[0]), dialect)
+    return pd.DataFrame(columns=[*_FILE, "problem"]).astype(_FILE) if table is None else table
 
 
 def default_index_path(archive: str | Path) -> Path:
@@ -189,9 +239,11 @@ def _end_lines(head: bytes, tail: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def _read_index(path: Path, dialect: Dialect) -> pd.DataFrame | None:
-    if not path.exists():
+    try:
+        with path.open("rb") as file:  # opened once: another run may put a new one in its place
+            table = pq.read_table(file)
+    except FileNotFoundError:
         return None
-    table = pq.read_table(path)
     told = (table.schema.metadata or {}).get(b"dialect")
     return table.to_pandas() if told == dialect.fingerprint().encode() else None
 
@@ -217,9 +269,7 @@ def _update(
 
 
 def _read_facts(archive: Path, files: pd.DataFrame, dialect: Dialect) -> pd.DataFrame:
-    root = str(archive)
-    listed = zip(files["path"], files["size"], strict=True)
-    rows = [read_ends(f"{root}/{path}", size, dialect) for path, size in listed]
+    rows = _read_all_ends(str(archive.resolve()), files, dialect)
     facts = pd.DataFrame(rows, columns=_FACTS, dtype="str")
     for name in ("start", "end"):
         facts[name] = parse_times(facts[name], dialect)
@@ -229,6 +279,21 @@ def _read_facts(archive: Path, files: pd.DataFrame, dialect: Dialect) -> pd.Data
         told = pd.DataFrame([dialect.identity(path) for path in files["path"]], dtype="str")
         facts = facts.assign(**{name: told[name].fillna(facts[name]) for name in told})
     return facts.assign(problem=_first_problem(facts))
+
+
+def _read_all_ends(root: str, files: pd.DataFrame, dialect: Dialect) -> list[tuple]:
+    # A local disk answers faster than tasks are sent; storage that workers elsewhere share waits.
+    client = current_client()
+    if client is None or client.cluster is not None or len(files) <= _BATCH:
+        return _read_batch(root, files, dialect)
+    batches = [files.iloc[at : at + _BATCH] for at in range(0, len(files), _BATCH)]
+    futures = [client.submit(_read_batch, root, b, dialect, pure=False) for b in batches]
+    return [row for batch in client.gather(futures) for row in batch]
+
+
+def _read_batch(root: str, files: pd.DataFrame, dialect: Dialect) -> list[tuple]:
+    listed = zip(files["path"], files["size"], strict=True)
+    return [read_ends(f"{root}/{path}", size, dialect) for path, size in listed]
 
 
 def _to_degrees(texts: pd.Series, dialect: Dialect) -> pd.Series:
