@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 from tempfile import gettempdir
 
+import dask
 import psutil
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster
@@ -13,6 +14,12 @@ from distributed.system import MEMORY_LIMIT
 __all__ = ["connect", "current_client"]
 
 _LOOPBACK = "127.0.0.1"
+# Dask has workers give freed memory back at once, and each flight would take it anew, page by
+# page, which costs as much as parsing it. They keep up to 64 MiB instead.
+_KEEP_MEMORY = {
+    f"distributed.nanny.pre-spawn-environ.MALLOC_{name}": size
+    for name, size in {"TRIM_THRESHOLD_": 64 << 20, "MMAP_THRESHOLD_": 32 << 20}.items()
+}
 
 
 def connect(address: str | None = None, *, workers: int = CPU_COUNT) -> Client:
@@ -56,14 +63,15 @@ def current_client() -> Client | None:
 
 def _local_cluster(workers: int) -> LocalCluster:
     memory = min(MEMORY_LIMIT, psutil.virtual_memory().available)
-    return LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,  # flights are read and forests grown in Python as much as in C
-        memory_limit=int(0.8 * memory / workers),
-        host=_LOOPBACK,
-        dashboard_address=f"{_LOOPBACK}:{_free_port(8787)}",
-        local_directory=_spill_folder(),
-    )
+    with dask.config.set(_KEEP_MEMORY):
+        return LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,  # flights are read and forests grown in Python as much as in C
+            memory_limit=int(0.8 * memory / workers),
+            host=_LOOPBACK,
+            dashboard_address=f"{_LOOPBACK}:{_free_port(8787)}",
+            local_directory=_spill_folder(),
+        )
 
 
 def _free_port(wanted: int) -> int:

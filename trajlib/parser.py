@@ -28,6 +28,9 @@ _PAIRS, _FOURS = np.uint64(0x00FF00FF00FF00FF), np.uint64(0x0000FFFF0000FFFF)
 _EIGHTS = np.uint64(0xFFFFFFFF)
 _COMMAS, _CONTROLS, _QUOTES = _ONES * _COMMA, _ONES * np.uint8(0x20), _ONES * _QUOTE
 
+_compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+_inlined = numba.njit(inline="always", error_model="numpy")  # half as fast when called
+
 
 @intrinsic
 def _load(typing, data, at):
@@ -44,6 +47,17 @@ def _load(typing, data, at):
 
 
 @intrinsic
+def _byte(typing, data, at):
+    """Return the byte at a place that is known not to be negative, which indexing would ask."""
+
+    def generate(context, builder, signature, arguments):
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        return builder.load(builder.gep(array.data, [arguments[1]]))
+
+    return types.uint8(data, at), generate
+
+
+@intrinsic
 def _leading(typing, mask):
     """Return the number of bytes before the first one of which the mask has the high bit."""
 
@@ -54,16 +68,13 @@ def _leading(typing, mask):
     return types.int64(mask), generate
 
 
-@numba.njit(cache=True, nogil=True)
 def count_lines(data, start, end):
     """Return the number of line breaks in ``data[start:end]``, and of a last line without one."""
-    count = 0
-    for at in range(start, end):
-        count += data[at] == _NEWLINE
-    return count + (end > start and data[end - 1] != _NEWLINE)
+    lines = np.count_nonzero(data[start:end] == _NEWLINE)
+    return lines + (end > start and data[end - 1] != _NEWLINE)
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def parse_fields(data, start, end, slots, values, times):  # noqa: C901 (one loop, compiled)
     """Read the lines of ``data[start:end]`` into arrays; return their number, -1 if not read.
 
@@ -92,19 +103,19 @@ def parse_fields(data, start, end, slots, values, times):  # noqa: C901 (one loo
                 at = _skip(data, at)
             else:
                 at, times[count] = _time(data, at, end)
-            if at < 0 or (field < fields - 1 and data[at] != _COMMA):
+            if at < 0 or (field < fields - 1 and _byte(data, at) != _COMMA):
                 return -1
             at += field < fields - 1
-        if data[at] == _RETURN:
+        if _byte(data, at) == _RETURN:
             at += 1
-        if at < end and data[at] != _NEWLINE:
+        if at < end and _byte(data, at) != _NEWLINE:
             return -1
         at += 1
         count += 1
     return count
 
 
-@numba.njit(cache=True, nogil=True)
+@_inlined
 def _ends(word):
     """Return a mask of the bytes that are a comma, a quote or a control character."""
     comma, quote = word ^ _COMMAS, word ^ _QUOTES
@@ -113,7 +124,7 @@ def _ends(word):
     return (comma | quote | ((word - _CONTROLS) & ~word)) & _HIGHS
 
 
-@numba.njit(cache=True, nogil=True)
+@_inlined
 def _skip(data, at):
     """Return where the field from ``at`` ends, at a comma or a control; -1 at a quote."""
     found = _ends(_load(data, at))
@@ -121,10 +132,10 @@ def _skip(data, at):
         at += 8
         found = _ends(_load(data, at))
     at += _leading(found)
-    return -1 if data[at] == _QUOTE else at
+    return -1 if _byte(data, at) == _QUOTE else at
 
 
-@numba.njit(cache=True, nogil=True)
+@_inlined
 def _digits(data, at):
     """Return the number that up to eight digits from ``at`` are, and how many they are."""
     word = _load(data, at) ^ _ZEROS
@@ -137,31 +148,31 @@ def _digits(data, at):
     return (word * np.uint64(10_000) + (word >> np.uint64(32))) & _EIGHTS, count
 
 
-@numba.njit(cache=True, nogil=True)
+@_inlined
 def _more_digits(data, at):
     """Return the number that all digits from ``at`` are, and how many; 99 where they are many."""
     number, count = _digits(data, at)
-    if count == 8:
-        rest, more = _digits(data, at + 8)
-        if more == 8:
-            return number, 99
-        number, count = number * _TENS[more] + rest, 8 + more
-    return number, count
+    if count < 8:
+        return number, count
+    rest, more = _digits(data, at + 8)
+    if more == 8:
+        return number, 99
+    return number * _TENS[more] + rest, 8 + more
 
 
-@numba.njit(cache=True, nogil=True)
+@_inlined
 def _number(data, at):
-    negative = data[at] == _MINUS
+    negative = _byte(data, at) == _MINUS
     at += negative
     mantissa, digits = _more_digits(data, at)
     if digits == 0:
-        empty = not negative and (data[at] == _COMMA or data[at] < 32)
+        empty = not negative and (_byte(data, at) == _COMMA or _byte(data, at) < 32)
         return (at, _NAN) if empty else (-1, _NAN)
     if digits > 15:
         return -1, _NAN
     at += digits
     value = float(mantissa)
-    if data[at] == _POINT:
+    if _byte(data, at) == _POINT:
         fraction, decimals = _more_digits(data, at + 1)
         if decimals == 0 or digits + decimals > 15:
             return -1, _NAN
@@ -171,18 +182,27 @@ def _number(data, at):
     return at, -value if negative else value
 
 
-@numba.njit(cache=True, nogil=True)
+@_inlined
 def _two(data, at):
-    tens, ones = np.int64(data[at]) - 48, np.int64(data[at + 1]) - 48
+    tens, ones = np.int64(_byte(data, at)) - 48, np.int64(_byte(data, at + 1)) - 48
     return tens * 10 + ones if 0 <= tens <= 9 and 0 <= ones <= 9 else -1
 
 
-@numba.njit(cache=True, nogil=True)
+@_inlined
 def _time(data, at, end):
     # 2016-01-01T06:15:00Z, the T possibly a space; the days from Hinnant's civil calendar
-    if at + 20 > end or data[at + 19] != 90 or data[at + 4] != 45 or data[at + 7] != 45:
+    if (
+        at + 20 > end
+        or _byte(data, at + 19) != 90
+        or _byte(data, at + 4) != 45
+        or _byte(data, at + 7) != 45
+    ):
         return -1, 0
-    if data[at + 13] != 58 or data[at + 16] != 58 or (data[at + 10] != 84 and data[at + 10] != 32):
+    if (
+        _byte(data, at + 13) != 58
+        or _byte(data, at + 16) != 58
+        or (_byte(data, at + 10) != 84 and _byte(data, at + 10) != 32)
+    ):
         return -1, 0
     century, year2 = _two(data, at), _two(data, at + 2)
     month, day = _two(data, at + 5), _two(data, at + 8)
