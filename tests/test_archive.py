@@ -110,6 +110,10 @@ REFUSED = {
     "latitude of 95": (lines_with(3, "2016-01-01T06:15:03Z,95,-3.5,300"), "not on the Earth"),
     "text in a number": (lines_with(3, "2016-01-01T06:15:03Z,40,-3.5,high"), "high"),
     "cut last line": ("\n".join([HEADER, *LINES, "2016-01-01T06:1"]), "Expected 4 columns"),
+    "a line break in a header half quoted": (
+        "\n".join([HEADER + ',\rmach"', *LINES]),
+        "new-line character",
+    ),
     "semicolons": ("\n".join([HEADER, *LINES]).replace(",", ";"), "columns missing"),
     "NUL bytes": (lines_with(3, "2016-01-01T06:15:03Z,40,-3.5,3\0"), "invalid value '3"),
 }

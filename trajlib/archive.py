@@ -6,6 +6,7 @@ import os
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from csv import Error as CSVError
 from csv import reader
 from functools import cache
 from pathlib import Path
@@ -122,12 +123,23 @@ def find_fields(header: bytes, dialect: Dialect) -> tuple[int, dict[str, int]]:
 
 
 def split_line(line: bytes, delimiter: str) -> list[str]:
-    """Return the fields of one line; bytes that are not UTF-8 are taken for Latin-1."""
+    """Return the fields of one line; bytes that are not UTF-8 are taken for Latin-1.
+
+    Raises
+    ------
+    FlightError
+        When the line is quoted as no CSV is.
+    """
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError:
         text = line.decode("latin-1")
-    return next(reader([text], delimiter=delimiter), []) if '"' in text else text.split(delimiter)
+    if '"' not in text:
+        return text.split(delimiter)
+    try:
+        return next(reader([text], delimiter=delimiter), [])
+    except CSVError as error:
+        raise FlightError(reason(error)) from error
 
 
 def parse_times(texts: pd.Series, dialect: Dialect) -> pd.Series:
