@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "sources": {"archive", "cluster"},
     "progress": {"geodesy", "schema"},
     "normalization": {"flights", "progress"},
+    "phases": {"geodesy"},
     "correlations": {"flights"},
     "features": {"flights", "normalization"},
     "models": {"features"},

@@ -14,8 +14,9 @@ from trajlib.index import build_index
 from trajlib.normalization import (
     FRACTIONS,
     bootstrap_dispersion,
-    compare_with_time,
+    compare_dispersion,
     dispersion,
+    judge_dispersion,
     mean_trajectory,
     normalize_flights,
     resample_flight,
@@ -255,10 +256,31 @@ def test_what_is_not_gained_by_construction_is_weighed_as_one():
     columns = ["horizontal", "cross", "altitude", "time"]
     values = {"time": [[8.0, 2, 1000, 100]] * 3, "route": [[2.0, 1, 1000, 200]] * 3}
     frames = {by: pd.DataFrame(v, columns=columns).rename_axis("draw") for by, v in values.items()}
-    intervals = compare_with_time(pd.concat(frames, names=["by"]))
+    intervals = compare_dispersion(pd.concat(frames, names=["by"]))
     assert intervals.index.tolist() == [("route", 0.025), ("route", 0.5), ("route", 0.975)]
     assert intervals["horizontal"].tolist() == [0.25] * 3
     assert intervals["rest"].to_numpy() == pytest.approx(1)  # half, the same and twice
+
+
+def test_what_is_surely_less_holds_unless_something_is_surely_more():
+    def rows(horizontal, rest):
+        middle = {"horizontal": np.mean(horizontal), "rest": np.mean(rest)}
+        ends = [
+            dict(zip(("horizontal", "rest"), pair, strict=True))
+            for pair in zip(horizontal, rest, strict=True)
+        ]
+        return pd.DataFrame([ends[0], middle, ends[1]], [0.025, 0.5, 0.975])
+
+    cases = {
+        "less": rows((0.5, 0.7), (0.9, 1.1)),
+        "moved": rows((0.5, 0.7), (1.1, 1.2)),
+        "more": rows((1.1, 1.7), (0.5, 0.6)),
+        "unsure": rows((0.5, 1.7), (0.5, 0.6)),
+    }
+    verdicts = judge_dispersion(pd.concat(cases, names=["by", "quantile"]))
+    assert verdicts["less"] == "holds"
+    assert (verdicts[["moved", "more"]] == "does not hold").all()
+    assert verdicts["unsure"] == "cannot be said"
 
 
 def test_figures_have_a_line_for_each_progress(behind):

@@ -10,6 +10,7 @@ from pyproj import Geod
 from trajlib.geodesy import distance, find_airport
 from trajlib.progress import (
     PROGRESS,
+    align_to,
     distance_to_go,
     measure_hidden_time,
     measure_reversals,
@@ -150,3 +151,28 @@ def test_variables_that_only_grow_come_first_and_rounding_is_no_return():
     assert table["reverse"].to_dict() == {"duration": 0, "distance_to_go": 0.5, "altitude": 1}
     assert table.loc["altitude", ["median", "largest"]].tolist() == [400, 500]
     assert table["unit"].tolist() == ["s", "NM", "ft"]
+
+
+def test_a_flight_aligned_to_itself_comes_along_with_its_distance():
+    df = fly_to(0, 120)
+    assert measure(df, align_to(df)) == pytest.approx(
+        df["distance"] / df["distance"].max(), abs=0.01
+    )
+
+
+def test_a_detour_is_matched_to_the_place_that_it_leaves_and_comes_back_to():
+    reference, detour = fly_to(0, 120), fly_to(0, 60, 45, 120)
+    aligned = measure(detour, align_to(reference))
+    assert aligned[600] == pytest.approx(0.5, abs=0.07)  # while it turns back it stands still
+    assert aligned[900] == pytest.approx(0.5, abs=0.07)
+    later = detour["distance"] > 100
+    assert aligned[later] == pytest.approx((detour["distance"][later] - 30) / 120, abs=0.02)
+
+
+@given(wandering_flights())
+def test_an_alignment_never_falls_and_goes_from_end_to_end(df):
+    if df["distance"].iloc[-1] == 0:
+        return
+    aligned = measure(df, align_to(fly_to(0, 120)))
+    assert (np.diff(aligned) >= 0).all()
+    assert aligned[[0, -1]] == pytest.approx([0, 1])

@@ -21,9 +21,10 @@ from trajlib.schema import COLUMNS, IDENTITY
 __all__ = [
     "VARIABLES",
     "bootstrap_dispersion",
-    "compare_with_time",
+    "compare_dispersion",
     "deviations",
     "dispersion",
+    "judge_dispersion",
     "mean_trajectory",
     "normalize_flights",
     "resample_flight",
@@ -216,13 +217,15 @@ def bootstrap_dispersion(
     return pd.DataFrame(means).rename_axis("draw")
 
 
-def compare_with_time(drawn: pd.DataFrame) -> pd.DataFrame:
-    """Return the 95 % intervals of mean dispersions relative to those normalised by time.
+def compare_dispersion(drawn: pd.DataFrame, reference: str = "time") -> pd.DataFrame:
+    """Return the 95 % intervals of mean dispersions relative to those of one progress.
 
     Parameters
     ----------
     drawn
-        Of several kinds of progress, ``time`` among them, as `bootstrap_dispersion` returns it.
+        Of several kinds of progress, as `bootstrap_dispersion` returns it.
+    reference
+        One of them, to which the others are compared.
 
     Returns
     -------
@@ -231,10 +234,28 @@ def compare_with_time(drawn: pd.DataFrame) -> pd.DataFrame:
         ``drawn``, and ``rest``, the geometric mean of the ratios of what no progress gains by
         its construction: across the track, altitude and time.
     """
-    ratios = drawn.div(drawn.xs("time", level="by"), level="draw")
+    ratios = drawn.div(drawn.xs(reference, level="by"), level="draw")
     ratios["rest"] = np.exp(np.log(ratios[["cross", "altitude", "time"]]).mean(axis=1))
     intervals = ratios.groupby("by", sort=False).quantile([0.025, 0.5, 0.975])
-    return intervals.drop("time").rename_axis(["by", "quantile"])
+    return intervals.drop(reference).rename_axis(["by", "quantile"])
+
+
+def judge_dispersion(intervals: pd.DataFrame) -> pd.Series:
+    """Return whether flights disperse less, for each progress that was compared.
+
+    It ``holds`` if the horizontal dispersion is surely less, and the rest, which is not gained by
+    construction, not surely more; ``does not hold`` if either is surely more; else ``cannot be
+    said``. Surely means that the interval leaves out no change.
+
+    Parameters
+    ----------
+    intervals
+        As `compare_dispersion` returns them.
+    """
+    low, high = (intervals.xs(q, level="quantile") for q in (0.025, 0.975))
+    worse = (low["horizontal"] > 1) | (low["rest"] > 1)
+    verdicts = pd.Series("cannot be said", low.index).mask(high["horizontal"] < 1, "holds")
+    return verdicts.mask(worse, "does not hold")
 
 
 def deviations(ds: xr.Dataset) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
+from dtaidistance import dtw_ndim
 
 from trajlib.geodesy import distance, find_airport
 from trajlib.schema import COLUMNS, NUMERIC
@@ -17,6 +18,7 @@ __all__ = [
     "PROGRESS",
     "PROGRESS_COLUMNS",
     "Progress",
+    "align_to",
     "distance_progress",
     "distance_to_go",
     "measure_hidden_time",
@@ -31,6 +33,7 @@ __all__ = [
 FRACTIONS = np.linspace(0, 1, 101)
 PROGRESS_COLUMNS = frozenset({"latitude", "longitude", "duration", "distance"})
 _LATE = 0.95
+_ALIGNED = 301  # places on the reference, and at most as many of the flight: about 1 NM apart
 _STEP = 5.0  # s, between the samples at which distances to the airports are computed
 _DERIVED = {  # unit and decimals of what measure_reversals adds, in its order
     "distance_from_origin": ("NM", 3),
@@ -93,6 +96,40 @@ def distance_to_go(df: pd.DataFrame, origin: str, destination: str) -> np.ndarra
     """
     (to_go,) = _measure_distances(df, _find_positions(destination))
     return -np.fmin.accumulate(to_go)
+
+
+def align_to(reference: pd.DataFrame) -> Progress:
+    """Return the progress along a reference to which flights are aligned elastically.
+
+    Each place of a flight is matched to places of the reference in their order, with the least
+    sum of squared distances (dynamic time warping); first is matched to first, last to last.
+    Of the libraries that do it dtaidistance was taken for its speed in C, and because it brings
+    nothing else along: tslearn needs statsmodels, fdasrsf a compiler, aeon older packages.
+
+    Parameters
+    ----------
+    reference
+        ``latitude``, ``longitude`` [deg] along the way, such as flights' median trajectory.
+
+    >>> line = pd.DataFrame({"latitude": 0.0, "longitude": [0.0, 1.0, 2.0, 4.0]})
+    >>> flight = line.assign(distance=line["longitude"], latitude=[0.1, 0.1, 0.2, 0.1])
+    >>> align_to(line)(flight, "", "").round(2).tolist()
+    [0.0, 0.25, 0.5, 1.0]
+    """
+    scale = 60 * np.array([1.0, np.cos(np.radians(reference["latitude"].mean()))])  # NM/deg
+    line = reference[["latitude", "longitude"]].dropna().to_numpy() * scale
+    run = np.append(0, np.hypot(*np.diff(line, axis=0).T).cumsum())
+    line = _space_evenly(line, run)[1]
+
+    def elastic(df: pd.DataFrame, origin: str, destination: str) -> np.ndarray:
+        flown = df["distance"].to_numpy()
+        seen, places = _space_evenly(df[["latitude", "longitude"]].to_numpy() * scale, flown)
+        pairs = np.array(dtw_ndim.warping_path(places, line, use_c=True))
+        matched = np.bincount(pairs[:, 0], pairs[:, 1]) / np.bincount(pairs[:, 0])
+        matched[[0, -1]] = 0, _ALIGNED - 1  # the mean of several, elsewhere
+        return np.interp(flown, seen, matched / (_ALIGNED - 1))
+
+    return elastic
 
 
 PROGRESS: dict[str, Progress] = {
@@ -207,6 +244,12 @@ def _share(values: np.ndarray) -> np.ndarray:
 def _share_between(df: pd.DataFrame, ends: Iterable[tuple[float, float]]) -> np.ndarray:
     d_o, d_d = _measure_distances(df, ends)
     return np.fmax.accumulate(d_o / (d_o + d_d))
+
+
+def _space_evenly(line: np.ndarray, run: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return places at equal steps of what was run along a line, and how much was run there."""
+    at = np.linspace(run[0], run[-1], _ALIGNED)
+    return at, np.column_stack([np.interp(at, run, side) for side in line.T])
 
 
 def _find_positions(*codes: str) -> list[tuple[float, float]]:

@@ -1,0 +1,195 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trajlib.features import KNOWLEDGE
+from trajlib.geodesy import distance, find_airport
+from trajlib.phases import FEATURES, LONG_GAP, measure_features, measure_laps
+
+BARCELONA = find_airport("LEBL")
+PROFILE = {0: 300, 1200: 34_300, 3000: 34_300, 3600: 14_300, 3900: 14_300, 4500: 1_300}  # s: ft
+
+
+def fly(turns, *, speed=360.0, profile=PROFILE, wind=None):
+    """A flight that ends at Barcelona, at one speed [kt], turning by steps [deg/s], one a second.
+
+    On a plane of 1/60° of latitude a mile, true to within half a percent.
+    """
+    track = (np.cumsum(turns) + 90.0) % 360
+    step = speed / 3600 * np.exp(1j * np.radians(90 - track))
+    place = np.cumsum(step) - np.sum(step)
+    seconds = np.arange(float(len(track)))
+    lat = BARCELONA.latitude + place.imag / 60
+    df = pd.DataFrame({"duration": seconds, "latitude": lat})
+    df["longitude"] = BARCELONA.longitude + place.real / 60 / np.cos(np.radians(lat))
+    df["altitude"] = np.interp(seconds, list(profile), list(profile.values()))
+    df = df.assign(distance=seconds * speed / 3600, groundspeed=speed, track=track)
+    df.attrs = {"destination": "LEBL"}
+    return df if wind is None else df.assign(wind_u=wind[0], wind_v=wind[1])
+
+
+def racetrack(laps, *, side=1):
+    """Turns of a hold: straight in, laps of four minutes to one side, straight out."""
+    lap = [np.full(60, 3.0 * side), np.zeros(60)] * 2
+    return np.concatenate([np.zeros(900), *lap * laps, np.zeros(900)])
+
+
+STRAIGHT = np.zeros(4501)
+
+
+def test_tops_and_phases_are_where_the_profile_bends():
+    measured = measure_features(fly(STRAIGHT))
+    assert measured["top_of_climb_time"] == pytest.approx(1200, abs=10)
+    assert measured["top_of_climb_distance"] == pytest.approx(120, abs=1)
+    assert measured["top_of_descent_time"] == pytest.approx(3000, abs=10)
+    assert measured["top_of_descent_distance"] == pytest.approx(150, abs=1)
+    assert measured["cruise_time"] == pytest.approx(1800, abs=20)
+    assert measured["descent_time"] == pytest.approx(1500, abs=10)
+
+
+def test_a_step_climb_is_cruise_and_a_level_stretch_of_the_descent_is_not():
+    steps = {0: 300, 1200: 34_300, 2000: 34_300, 2100: 36_300, 3000: 36_300, 4000: 1_300}
+    measured = measure_features(fly(STRAIGHT[:4001], profile=steps))
+    assert measured["top_of_climb_time"] == pytest.approx(1200, abs=10)
+    assert measured["cruise_time"] == pytest.approx(1800, abs=20)
+    assert measured["level_segments"] == 0
+    measured = measure_features(fly(STRAIGHT))
+    assert (measured["level_segments"], measured["level_time"]) == (1, pytest.approx(300, abs=20))
+
+
+def test_energy_grows_as_the_flight_climbs_and_as_it_gains_speed():
+    df = fly(STRAIGHT)
+    assert measure_features(df)["energy_rate_climb"] == pytest.approx(34_000 / 20, rel=0.01)
+    assert measure_features(df)["energy_rate_descent"] == pytest.approx(-33_000 / 25, rel=0.01)
+    faster = df.assign(groundspeed=np.interp(df["duration"], [0, 1200], [160, 460]))
+    gained = (460**2 - 160**2) * (1852 / 3600) ** 2 / (2 * 9.80665) / 0.3048  # ft
+    rate = measure_features(faster)["energy_rate_climb"]
+    assert rate == pytest.approx((34_000 + gained) / 20, rel=0.01)
+    still = faster.assign(true_airspeed=300.0)  # what the wind adds is not energy
+    assert measure_features(still)["energy_rate_climb"] == pytest.approx(34_000 / 20, rel=0.01)
+
+
+@pytest.mark.parametrize("side", [-1, 1], ids=["left", "right"])
+@pytest.mark.parametrize("laps", [0, 1, 3])
+def test_a_hold_is_its_laps(laps, side):
+    measured = measure_features(fly(racetrack(laps, side=side), speed=240.0))
+    assert measured["holding_laps"] == laps
+    assert measured["holding_time"] == pytest.approx(240 * laps, abs=20 * max(laps, 1))
+
+
+def test_laps_follow_one_another():
+    laps = measure_laps(fly(racetrack(2), speed=240.0))
+    assert laps["start"].iloc[1] == laps["end"].iloc[0]
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        [np.zeros(900), np.full(60, 3.0), np.zeros(300), np.full(60, 3.0), np.zeros(300)],
+        [np.zeros(300), np.full(60, 3.0), np.zeros(300), np.full(60, -3.0), np.zeros(300)],
+        [np.zeros(60), np.full(1200, 0.3), np.zeros(60)],
+    ],
+    ids=["downwind and final", "there and back again", "a circle of twenty minutes"],
+)
+def test_what_turns_without_coming_back_soon_is_no_hold(turns):
+    assert measure_laps(fly(np.concatenate(turns))).empty
+
+
+def approach(*heights):
+    """A flight whose last 20 minutes pass heights [ft above Barcelona], five minutes each."""
+    times = range(3300, 3300 + 300 * len(heights), 300)
+    last = {time: BARCELONA.elevation + height for time, height in zip(times, heights, strict=True)}
+    df = fly(STRAIGHT[: max(times)], profile={0: 300, 1200: 30_000, 3000: 10_000, **last})
+    near = df["duration"] > 3100  # as if it circled there
+    return df.assign(
+        latitude=df["latitude"].where(~near, BARCELONA.latitude),
+        longitude=df["longitude"].where(~near, BARCELONA.longitude + 0.05),
+    )
+
+
+@pytest.mark.parametrize(
+    ("heights", "count"),
+    [
+        ([4000, 1000, 0], 0),
+        ([4000, 500, 3500, 0], 1),
+        ([3000, 500, 3500, 500, 3500, 0], 2),
+        ([6000, 4000, 6000, 0], 0),  # not low enough to have been an approach
+        ([2000, 2600, 2000, 0], 0),  # not climbed enough
+    ],
+)
+def test_a_go_around_comes_low_climbs_away_and_comes_again(heights, count):
+    assert measure_features(approach(*heights))["go_arounds"] == count
+
+
+def test_excess_distance_is_what_turning_adds_to_the_geodesic():
+    straight, holding = (measure_features(fly(racetrack(n), speed=240.0)) for n in (0, 3))
+    assert straight["excess_distance"] == pytest.approx(0, abs=0.5)
+    added = holding["excess_distance"] - straight["excess_distance"]
+    assert added == pytest.approx(3 * 240 * 240 / 3600, rel=0.02)
+    df = fly(racetrack(0))
+    ends = df[["latitude", "longitude"]].to_numpy()[[0, -1]].ravel()
+    df = df.assign(distance=df["distance"] / df["distance"].max() * (distance(*ends) + 7))
+    assert measure_features(df)["excess_distance"] == pytest.approx(7, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("wind", "along"), [((30, 0), 30), ((-30, 0), -30), ((0, 30), 0)], ids=["tail", "head", "cross"]
+)
+def test_wind_along_the_track_comes_from_behind(wind, along):
+    assert measure_features(fly(STRAIGHT, wind=wind))["along_wind"] == pytest.approx(along)
+
+
+def test_no_wind_is_made_of_none():
+    assert np.isnan(measure_features(fly(STRAIGHT))["along_wind"])
+
+
+def hide(df, start, end):
+    """The flight as a source tells it that saw nothing between two moments [s]."""
+    seconds = df["duration"].to_numpy()
+    gap = np.where((seconds > start) & (seconds < end), LONG_GAP + 1, 0.0)
+    return df.assign(gap=gap)
+
+
+@pytest.mark.parametrize("as_told", [True, False], ids=["gap column", "missing rows"])
+def test_nothing_is_computed_across_a_long_gap(as_told):
+    df = fly(STRAIGHT)
+    hidden = hide(df, 900, 1500)  # the top of climb
+    if not as_told:
+        hidden = df[hidden["gap"] == 0]
+        hidden.attrs = df.attrs
+    measured = pd.Series(measure_features(hidden))
+    missing = set(measured.index[measured.isna()])
+    assert {"top_of_climb_time", "cruise_time", "energy_rate_climb", "excess_distance"} <= missing
+    assert measured["descent_time"] == pytest.approx(1500, abs=10)  # what was seen is known
+
+
+def test_a_hold_and_a_go_around_that_nobody_saw_are_not_counted():
+    holding = fly(racetrack(1), speed=240.0)
+    assert measure_features(hide(holding, 950, 1100))["holding_laps"] == 0
+    again = approach(4000, 500, 3500, 0)
+    assert measure_features(hide(again, 3600, 3900))["go_arounds"] == 0
+
+
+@given(st.integers(2, 2999))
+def test_what_is_known_in_flight_only_grows_with_the_flight(moment):
+    holding = fly(racetrack(3), speed=240.0)
+    cut = holding[:moment]
+    cut.attrs = holding.attrs
+    early, late = measure_features(cut), measure_features(holding)
+    for name in ("holding_laps", "holding_time", "go_arounds"):
+        assert FEATURES.loc[name, "knowledge"] == "in_flight"
+        assert early[name] <= late[name]
+
+
+def test_the_table_tells_of_every_feature_what_it_is_and_when_it_is_known():
+    assert list(measure_features(fly(STRAIGHT))) == list(FEATURES.index)
+    assert set(FEATURES["knowledge"]) <= {*KNOWLEDGE, "in_flight"}
+    assert (FEATURES["meaning"] != "").all()
+
+
+def test_a_flight_of_which_nothing_was_seen_has_no_features():
+    df = hide(fly(STRAIGHT), -1, 9999)
+    measured = pd.Series(measure_features(df))
+    assert measured[["top_of_climb_time", "excess_distance", "along_wind"]].isna().all()
