@@ -1,25 +1,47 @@
 """Connect to a Dask cluster: yours, or a local one that only this machine can reach."""
 
+import asyncio
 import os
+import re
 import socket
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import TimeoutError as NotYet
+from importlib.metadata import requires
 from pathlib import Path
 from tempfile import gettempdir
+from typing import Any
+from urllib.parse import urlsplit
 
 import dask
 import psutil
 from dask.system import CPU_COUNT
-from distributed import Client, LocalCluster
+from distributed import Client, Future, LocalCluster
+from distributed.client import FutureCancelledError
+from distributed.scheduler import KilledWorker
 from distributed.system import MEMORY_LIMIT
 
-__all__ = ["connect", "current_client"]
+__all__ = ["connect", "current_client", "gather"]
 
 _LOOPBACK = "127.0.0.1"
+_DASHBOARD = 8787
 # Dask has workers give freed memory back at once, and each flight would take it anew, page by
 # page, which costs as much as parsing it. They keep up to 64 MiB instead.
 _KEEP_MEMORY = {
     f"distributed.nanny.pre-spawn-environ.MALLOC_{name}": size
     for name, size in {"TRIM_THRESHOLD_": 64 << 20, "MMAP_THRESHOLD_": 32 << 20}.items()
 }
+_PATIENCE = 30  # s that a cluster may be without any worker, or its scheduler silent
+_SAME = (
+    "install requirements.lock and this trajlib on every machine of the cluster (docs/cluster.md)"
+)
+_RESUME = "start the cluster again, then the command, which goes on from what is whole"
+_MEMORY = (
+    "it most likely needs more memory than a worker has; give each more, by fewer workers on a "
+    "machine or a higher --memory-limit, or take its file out of the archive"
+)
 
 
 def connect(address: str | None = None, *, workers: int = CPU_COUNT) -> Client:
@@ -28,9 +50,10 @@ def connect(address: str | None = None, *, workers: int = CPU_COUNT) -> Client:
     Parameters
     ----------
     address
-        Of a scheduler, as ``tls://scheduler:8786``. By default the one in the environment
-        variable ``DASK_SCHEDULER_ADDRESS``; without it, a client that this process already
-        has; without that, a new local cluster on loopback, its dashboard included.
+        Of a scheduler, as ``tls://scheduler:8786``; certificates are those that Dask's
+        configuration names. By default the one in the environment variable
+        ``DASK_SCHEDULER_ADDRESS``; without it, a client that this process already has; without
+        that, a new local cluster on loopback, its dashboard included.
     workers
         Processes of a local cluster, each of one thread.
 
@@ -38,14 +61,23 @@ def connect(address: str | None = None, *, workers: int = CPU_COUNT) -> Client:
     ------
     OSError
         When no scheduler answers at the address.
+    ValueError
+        When the address is neither TLS nor loopback, or the workers' packages differ from ours.
     """
     address = address or os.environ.get("DASK_SCHEDULER_ADDRESS")
-    if address is None:
-        return current_client() or Client(_local_cluster(workers), set_as_default=True)
     current = current_client()
+    if address is None:
+        return current or Client(_local_cluster(workers), set_as_default=True)
     if current is not None and current.scheduler.address == address:
         return current
-    return Client(address, timeout="30s", set_as_default=True)
+    _refuse_plain(address)
+    client = _open(address)
+    try:
+        _compare_packages(client)
+    except BaseException:
+        client.close()
+        raise
+    return client
 
 
 def current_client() -> Client | None:
@@ -61,25 +93,192 @@ def current_client() -> Client | None:
     return client if client.status == "running" else None
 
 
+def gather(client: Client, futures: Sequence[Future]) -> list[Any]:
+    """Return the results of futures in order, and wait for no cluster that is gone.
+
+    Raises
+    ------
+    ConnectionError
+        When the scheduler, or every worker, has been lost for half a minute.
+    MemoryError
+        When workers are lost on one task again and again, as they are when it needs more memory
+        than one has.
+    """
+    coroutine = client.gather(list(futures), asynchronous=True)
+    results = asyncio.run_coroutine_threadsafe(coroutine, client.loop.asyncio_loop)
+    watch = _watch_workers(client)
+    try:
+        while True:
+            try:
+                return results.result(timeout=1)
+            except NotYet:
+                watch()
+    except FutureCancelledError as error:
+        raise ConnectionError(f"the scheduler is lost: {_RESUME}") from error
+    except KilledWorker as error:
+        raise MemoryError(
+            f"workers were lost on one task, one after the other: {_MEMORY}"
+        ) from error
+    finally:
+        results.cancel()
+
+
+def _watch_workers(client: Client) -> Callable[[], None]:
+    # a cluster that has not had a worker yet may still be waiting in a queue for its first
+    seen, last = False, time.monotonic()
+
+    def watch() -> None:
+        nonlocal seen, last
+        if client.status == "running" and client.scheduler_info(n_workers=1)["n_workers"]:
+            seen, last = True, time.monotonic()
+        elif (seen or client.status != "running") and time.monotonic() - last > _PATIENCE:
+            what = "every worker" if client.status == "running" else "the scheduler"
+            raise ConnectionError(f"{what} is lost for {_PATIENCE} s: {_RESUME}")
+
+    return watch
+
+
+def _refuse_plain(address: str) -> None:
+    if "://" not in address:
+        address = f"tcp://{address}"
+    parts = urlsplit(address)
+    if parts.scheme in ("tls", "wss", "inproc") or _is_loopback(parts.hostname or ""):
+        return
+    raise ValueError(
+        f"{address} is neither TLS nor loopback: flights, and pickles that whoever is in between "
+        "could change, would cross the network in the clear; start the cluster with certificates "
+        "and give tls://HOST:PORT (docs/cluster.md)"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        found = socket.getaddrinfo(host, None)
+    except OSError:
+        return False
+    return all(place[4][0].startswith("127.") or place[4][0] == "::1" for place in found)
+
+
+def _open(address: str) -> Client:
+    hint = f"no scheduler that takes our certificate answers at {address}"
+    try:
+        return Client(address, timeout=f"{_PATIENCE}s", set_as_default=True)
+    except TypeError as error:  # distributed's, where it knows of no certificate at all
+        raise ValueError(
+            f"{hint}: no certificate is configured; set DASK_DISTRIBUTED__COMM__TLS__CA_FILE, "
+            "DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT and ..._KEY (docs/cluster.md)"
+        ) from error
+    except OSError as error:
+        cause = error.__cause__ or error
+        raise OSError(f"{hint}: {cause}") from error
+
+
+def _compare_packages(client: Client) -> None:
+    """Refuse workers of other versions, or of another trajlib, before work is sent to them."""
+    declared = [line for line in requires("trajlib") if "extra" not in line]
+    names = ["trajlib", *(re.match(r"[\w-]+", line)[0] for line in declared)]
+    told = client.get_versions(packages=names)
+    ours, theirs = _versions(told["client"]), {w: _versions(v) for w, v in told["workers"].items()}
+    if all(each == ours for each in theirs.values()):  # or code in a pickle could not be read
+        ours["trajlib's code"] = code = _code_digest()()
+        digests = client.run(_code_digest(), on_error="return")
+        theirs = {worker: ours | {"trajlib's code": digests.get(worker, code)} for worker in theirs}
+    wrong = Counter(
+        f"{name} {each[name] or 'missing'} instead of {ours[name]}"
+        for each in theirs.values()
+        for name in ours
+        if each[name] != ours[name]
+    )
+    if wrong:
+        lines = [f"  {what} on {n} of {len(theirs)} workers" for what, n in wrong.items()]
+        raise ValueError("\n".join([f"the workers' environment differs: {_SAME}", *lines]))
+
+
+def _versions(told: dict) -> dict[str, str | None]:
+    # the client's optional packages and those of a worker are listed by the same call
+    packages = dict(told["packages"])
+    packages["python"] = ".".join(packages["python"].split(".")[:2])
+    return packages
+
+
+def _code_digest() -> Callable[[], str]:
+    def digest() -> str:  # inside, as it must reach a worker whose trajlib does not hold it
+        import hashlib
+        from importlib.util import find_spec
+        from pathlib import Path
+
+        folder = Path(find_spec("trajlib").origin).parent
+        code = b"".join(path.read_bytes() for path in sorted(folder.rglob("*.py")))
+        return hashlib.sha256(code).hexdigest()[:12]
+
+    return digest
+
+
 def _local_cluster(workers: int) -> LocalCluster:
-    memory = min(MEMORY_LIMIT, psutil.virtual_memory().available)
-    with dask.config.set(_KEEP_MEMORY):
+    spill = {} if (disk := _spill_folder()) else {"distributed.worker.memory.spill": False}
+    with dask.config.set(_KEEP_MEMORY | spill), warnings.catch_warnings():
+        # the dashboard of another command's cluster has the port: ours takes another
+        warnings.filterwarnings("ignore", message="Port .* is already in use")
         return LocalCluster(
             n_workers=workers,
             threads_per_worker=1,  # flights are read and forests grown in Python as much as in C
-            memory_limit=int(0.8 * memory / workers),
+            memory_limit=int(0.8 * _available_memory() / workers),
             host=_LOOPBACK,
-            dashboard_address=f"{_LOOPBACK}:{_free_port(8787)}",
-            local_directory=_spill_folder(),
+            dashboard_address=f"{_LOOPBACK}:{_DASHBOARD}",
+            worker_dashboard_address=f"{_LOOPBACK}:0",  # by default on every address there is
+            local_directory=disk,
         )
 
 
-def _free_port(wanted: int) -> int:
-    with socket.socket() as probe:
-        return 0 if probe.connect_ex((_LOOPBACK, wanted)) == 0 else wanted
+def _available_memory(root: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return the bytes that are free for us: of the machine, of our cgroup, and of our limits."""
+    return min(MEMORY_LIMIT, psutil.virtual_memory().available, *_cgroup_rooms(root))
 
 
-def _spill_folder() -> str:
+def _cgroup_rooms(root: Path) -> Iterator[int]:
+    ours = [line.rpartition(":")[2].strip("/") for line in _read(Path("/proc/self/cgroup"))]
+    for group in {"", *ours}:
+        for folder, used, limit in (
+            (root / group, "memory.current", "memory.max"),
+            (root / "memory" / group, "memory.usage_in_bytes", "memory.limit_in_bytes"),
+        ):
+            told = [*_read(folder / used), *_read(folder / limit)]
+            if len(told) == 2 and told[1].isdigit():
+                cache = sum(
+                    int(line.split()[1])
+                    for line in _read(folder / "memory.stat")
+                    if line.startswith("inactive_file ")  # given back as soon as it is asked for
+                )
+                yield max(0, int(told[1]) - int(told[0]) + cache)
+
+
+def _read(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
+
+
+def _spill_folder() -> str | None:
+    """Return a folder of ours alone on a disk, or None where all that could be is memory."""
+    wanted = dask.config.get("temporary-directory", None)
     # /tmp is kept in memory on many systems, /var/tmp is on disk by convention
-    disk = Path("/var/tmp")
-    return str(disk if os.access(disk, os.W_OK) else gettempdir())
+    for place in (wanted, "/var/tmp", gettempdir(), Path.home()):
+        if place and os.access(place, os.W_OK) and not _is_memory(Path(place)):
+            folder = Path(place) / f".trajlib-{os.getuid()}"  # flights are spilled to it
+            folder.mkdir(mode=0o700, exist_ok=True)
+            if folder.stat().st_uid == os.getuid() and not folder.is_symlink():
+                folder.chmod(0o700)
+                return str(folder)
+    return None
+
+
+def _is_memory(place: Path) -> bool:
+    mounts = {Path(part.mountpoint): part.fstype for part in psutil.disk_partitions(all=True)}
+    resolved = place.resolve()
+    nearest = next(
+        folder
+        for folder in (resolved, *resolved.parents)
+        if folder in mounts or folder.parent == folder
+    )
+    return mounts.get(nearest) in ("tmpfs", "ramfs")

@@ -1,0 +1,150 @@
+"""A Dask cluster of processes of their own, with certificates made for it, and separate hosts."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+__all__ = ["Machines", "hosts", "make_certificates", "start_cluster", "wait_until"]
+
+_TLS = "DASK_DISTRIBUTED__COMM__TLS__"
+
+
+def make_certificates(folder: Path) -> dict[str, str]:
+    """Make an authority and one certificate of its; return the environment that names them."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    _openssl(
+        folder, "req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=ca"
+    )
+    _openssl(
+        folder, "req", *curve[:-2], "-keyout", "key.pem", "-out", "asked.pem", "-subj", "/CN=x"
+    )
+    signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2"]
+    _openssl(folder, "x509", "-req", "-in", "asked.pem", *signed, "-out", "cert.pem")
+    paths = {
+        f"{_TLS}CA_FILE": folder / "ca.pem",
+        "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": True,
+    }
+    for role in ("SCHEDULER", "WORKER", "CLIENT"):
+        paths |= {
+            f"{_TLS}{role}__CERT": folder / "cert.pem",
+            f"{_TLS}{role}__KEY": folder / "key.pem",
+        }
+    return {name: str(path) for name, path in paths.items()}
+
+
+def _openssl(folder: Path, *words: str) -> None:
+    subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+
+
+class Machines:
+    """The processes of one cluster: an address, a scheduler, and workers that come and go."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], *, tls: bool, log: str = "log"):
+        self.folder, self.tls = folder, tls
+        self.environment = {**os.environ, **environment, "PYTHONWARNINGS": "ignore"}
+        self.log = (folder / log).open("w")
+        self.scheduler, self.workers, self.address = None, [], ""
+
+    def start_scheduler(self, *, host: str = "127.0.0.1", within: Sequence[str] = ()) -> None:
+        told = self.folder / "scheduler.json"
+        words = ["scheduler", "--host", host, "--port", "0", "--no-dashboard"]
+        words += ["--scheduler-file", told, *(["--protocol", "tls"] if self.tls else [])]
+        self.scheduler = self._start(within, words)
+        wait_until(lambda: told.exists() and told.read_text().endswith("}"))
+        self.address = json.loads(told.read_text())["address"]
+
+    def start_worker(
+        self, *words: str, host: str = "127.0.0.1", within: Sequence[str] = (), environment=None
+    ) -> subprocess.Popen:
+        words = [
+            "worker",
+            self.address,
+            "--nthreads",
+            "1",
+            "--no-dashboard",
+            "--host",
+            host,
+            *words,
+        ]
+        words += ["--local-directory", self.folder]
+        self.workers.append(self._start(within, words, environment))
+        return self.workers[-1]
+
+    def _start(self, within: Sequence[str], words: Sequence, environment=None) -> subprocess.Popen:
+        command = [*within, sys.executable, "-m", "dask", *map(str, words)]
+        quiet = {
+            "stdout": self.log,
+            "stderr": self.log,
+            "start_new_session": True,
+            "cwd": self.folder,
+        }
+        return subprocess.Popen(command, env=self.environment | (environment or {}), **quiet)
+
+    def kill(self, process: subprocess.Popen) -> None:
+        """Kill a process with those that it started, as a power cut would."""
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def end(self) -> None:
+        for process in (*self.workers, self.scheduler):
+            if process is not None:
+                self.kill(process)
+        self.log.close()
+
+
+@contextmanager
+def start_cluster(
+    folder: Path, environment: dict[str, str], *, workers: int = 2, tls: bool = False
+) -> Iterator[Machines]:
+    """Give a scheduler and workers on loopback; they end with the block."""
+    folder.mkdir(parents=True, exist_ok=True)
+    machines = Machines(folder, environment, tls=tls)
+    try:
+        machines.start_scheduler()
+        for _ in range(workers):
+            machines.start_worker()
+        yield machines
+    finally:
+        machines.end()
+
+
+@contextmanager
+def hosts(*names: str) -> Iterator[dict[str, tuple[str, list[str]]]]:
+    """Give network namespaces joined by veth: name to address, and the words to run within."""
+    with ExitStack() as stack:
+        found = {}
+        _ip(f"link add br-{names[0]} type bridge")
+        stack.callback(_ip, f"link del br-{names[0]}")
+        _ip(f"link set br-{names[0]} up")
+        for at, name in enumerate(names, start=1):
+            _ip(f"netns add {name}")
+            stack.callback(_ip, f"netns del {name}")
+            _ip(f"link add v{at}-{name} type veth peer name eth0 netns {name}")
+            _ip(f"link set v{at}-{name} master br-{names[0]} up")
+            for words in (
+                f"addr add 10.203.0.{at}/24 dev eth0",
+                "link set eth0 up",
+                "link set lo up",
+            ):
+                _ip(f"-n {name} {words}")
+            found[name] = (f"10.203.0.{at}", ["ip", "netns", "exec", name])
+        yield found
+
+
+def _ip(words: str) -> None:
+    subprocess.run(["ip", *words.split()], check=True, capture_output=True)
+
+
+def wait_until(true, *, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.05)

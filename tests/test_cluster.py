@@ -1,0 +1,251 @@
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import dask
+import psutil
+import pytest
+from distributed import Client
+from machines import hosts, make_certificates, start_cluster, wait_until
+
+from trajlib import cluster as ours
+from trajlib.cluster import connect, gather
+
+ROOT = Path(__file__).parent.parent
+needs_openssl = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not here")
+needs_root = pytest.mark.skipif(
+    not hasattr(os, "getuid") or os.getuid() != 0 or not shutil.which("ip"),
+    reason="network namespaces need root and ip",
+)
+# what a user's script is, run where the test wants it: index, store, and one function of a flight
+SCRIPT = """
+import hashlib, sys
+from pathlib import Path
+from trajlib import build_index, connect, map_flights, select_flights, store_flights
+def highest(flight):
+    return {"highest": flight["altitude"].max(), "samples": len(flight)}
+if __name__ == "__main__":
+    archive, folder, address = sys.argv[1:]
+    client = connect(None if address == "local" else address, workers=2)
+    rows = select_flights(build_index(archive, f"{folder}/index.parquet"), "LEMD", "LEBL")
+    store = store_flights(rows, f"{folder}/store")
+    map_flights(store, highest).to_parquet(f"{folder}/highest.parquet")
+    map_flights(rows, highest).to_parquet(f"{folder}/from_csv.parquet")
+    client.close()
+"""
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    return make_certificates(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory, keys):
+    """A scheduler and two workers, processes of their own that speak TLS."""
+    with start_cluster(tmp_path_factory.mktemp("machines"), keys, tls=True) as machines:
+        yield machines
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, tiny_archive):
+    """What the script writes on a local cluster, by the file's name."""
+    return run_script(tmp_path_factory.mktemp("local"), tiny_archive, "local")
+
+
+def run_script(folder, archive, address, *, environment=None, within=()):
+    (folder / "script.py").write_text(SCRIPT)
+    command = [*within, sys.executable, folder / "script.py", archive, folder, address]
+    told = subprocess.run(
+        [str(word) for word in command],
+        env=os.environ | (environment or {}),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert told.returncode == 0, told.stderr
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*.parquet"))}
+
+
+@needs_openssl
+def test_a_cluster_of_processes_with_tls_writes_the_same_bytes_as_a_local_one(
+    machines, keys, undisturbed, tiny_archive, tmp_path
+):
+    found = run_script(tmp_path, tiny_archive, machines.address, environment=keys)
+    assert machines.address.startswith("tls://")
+    assert len(found) >= 5
+    assert found == undisturbed
+
+
+@needs_openssl
+def test_a_client_without_a_certificate_is_refused_and_told_what_to_set(machines):
+    with pytest.raises(
+        ValueError, match=r"no certificate is configured; set DASK_DISTRIBUTED__COMM"
+    ):
+        connect(machines.address)
+
+
+@needs_openssl
+def test_a_client_with_a_certificate_of_another_authority_is_refused(
+    machines, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(ours, "_PATIENCE", 2)
+    with (
+        configured(make_certificates(tmp_path / "other")),
+        pytest.raises(OSError, match="our certificate"),
+    ):
+        connect(machines.address)
+
+
+@needs_openssl
+@needs_root
+def test_separate_hosts_write_the_same_bytes(keys, undisturbed, tiny_archive, tmp_path):
+    from machines import Machines
+
+    name = f"t{os.getpid()}"
+    with hosts(f"{name}a", f"{name}b") as (found):
+        (here, within), (there, beyond) = found.values()
+        machines = Machines(tmp_path, keys, tls=True)
+        try:
+            machines.start_scheduler(host=here, within=within)
+            machines.start_worker(host=here, within=within)
+            machines.start_worker(host=there, within=beyond)
+            folder = tmp_path / "results"
+            folder.mkdir()
+            assert here in machines.address
+            told = run_script(
+                folder, tiny_archive, machines.address, environment=keys, within=within
+            )
+        finally:
+            machines.end()
+    assert told == undisturbed
+
+
+def configured(environment):
+    keys = (name.removeprefix("DASK_").replace("__", ".").lower() for name in environment)
+    return dask.config.set(dict(zip(keys, environment.values(), strict=True)))
+
+
+@pytest.mark.parametrize("address", ["tcp://10.0.0.7:8786", "10.0.0.7:8786", "ws://10.0.0.7:80"])
+def test_an_address_in_the_clear_beyond_loopback_is_refused(address):
+    with pytest.raises(ValueError, match="neither TLS nor loopback"):
+        connect(address)
+
+
+def test_no_scheduler_at_an_address_is_said_with_the_address(monkeypatch):
+    monkeypatch.setattr(ours, "_PATIENCE", 1)
+    with pytest.raises(OSError, match=r"answers at tcp://127\.0\.0\.1:9"):
+        connect("tcp://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    ("lacking", "told"),
+    [
+        ("version", r"pyproj 0\.1 instead of .* on 1 of 2 workers"),
+        ("package", r"pyproj missing instead of .* on 1 of 2 workers"),
+        ("code", r"trajlib's code \w+ instead of \w+ on 1 of 2 workers"),
+    ],
+)
+def test_a_worker_of_another_environment_is_found_when_connecting(lacking, told, tmp_path):
+    with start_cluster(tmp_path / "cluster", {}, workers=1) as machines:
+        shim = tmp_path / "shim"
+        shim.mkdir()
+        if lacking == "code":
+            shutil.copytree(ROOT / "trajlib", shim / "trajlib")
+            (shim / "trajlib/schema.py").open("a").write("# changed")
+        else:
+            patch = (
+                "raise metadata.PackageNotFoundError" if lacking == "package" else "return '0.1'"
+            )
+            (shim / "sitecustomize.py").write_text(
+                "from importlib import metadata\nreal = metadata.version\ndef version(name):\n"
+                f"    if name == 'pyproj':\n        {patch}\n    return real(name)\n"
+                "metadata.version = version\n"
+            )
+        machines.start_worker(environment={"PYTHONPATH": str(shim)})
+        wait_for_workers(machines, 2)
+        with pytest.raises(ValueError, match=told):
+            connect(machines.address)
+
+
+def wait_for_workers(machines, count):
+    with Client(machines.address, set_as_default=False) as client:
+        client.wait_for_workers(count, timeout=60)
+
+
+def test_all_workers_lost_or_the_scheduler_is_said_and_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(ours, "_PATIENCE", 3)
+    with start_cluster(tmp_path, {}, workers=1) as machines:
+        wait_for_workers(machines, 1)
+        client = connect(machines.address)
+        try:
+            futures = [client.submit(time.sleep, 600, pure=False)]
+            wait_until(lambda: any(client.processing().values()))
+            (worker,) = machines.workers
+            with pytest.raises(ConnectionError, match="every worker is lost"):
+                gather_after(client, futures, lambda: machines.kill(worker))
+            with pytest.raises(ConnectionError, match="the scheduler is lost"):
+                gather_after(client, futures, lambda: machines.kill(machines.scheduler))
+        finally:
+            client.close(timeout=1)
+
+
+def gather_after(client, futures, harm):
+    threading.Timer(1.5, harm).start()
+    return gather(client, futures)
+
+
+def test_the_local_cluster_and_its_dashboard_listen_on_loopback_alone(client):
+    ours = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    open_to = {c.laddr.ip for p in ours for c in p.net_connections("inet") if c.status == "LISTEN"}
+    assert "127.0.0.1" in open_to
+    assert open_to <= {"127.0.0.1", "::1"}
+    assert client.dashboard_link.startswith("http://127.0.0.1:")
+
+
+def test_two_commands_at_once_each_have_a_dashboard_and_say_nothing(client):
+    code = "from trajlib import connect; c = connect(workers=1); print(c.dashboard_link)"
+    code = f"if __name__ == '__main__':\n    {code.replace('; ', chr(10) + '    ')}"
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "already in use" not in told.stderr
+    assert told.stdout.startswith("http://127.0.0.1:")
+    assert told.stdout.strip() != client.dashboard_link
+
+
+@pytest.mark.parametrize(
+    ("used", "limit"),
+    [
+        ("memory.current", "memory.max"),
+        ("memory/memory.usage_in_bytes", "memory/memory.limit_in_bytes"),
+    ],
+)
+def test_a_local_cluster_takes_no_more_memory_than_its_cgroup_has_left(tmp_path, used, limit):
+    (tmp_path / used).parent.mkdir(exist_ok=True)
+    (tmp_path / used).write_text("700000000\n")
+    (tmp_path / limit).write_text("900000000\n")
+    (tmp_path / used).with_name("memory.stat").write_text("cache 1\ninactive_file 100000000\n")
+    assert ours._available_memory(tmp_path) == 300_000_000
+    (tmp_path / limit).write_text("max\n")
+    assert ours._available_memory(tmp_path) > 300_000_000
+
+
+def test_workers_spill_to_a_disk_in_a_folder_of_ours_alone(client, monkeypatch):
+    folder = Path(ours._spill_folder())
+    assert not ours._is_memory(folder)
+    assert folder.stat().st_mode & 0o077 == 0
+    spilled = client.run(lambda dask_worker: dask_worker.local_directory)
+    assert all(Path(place).is_relative_to(folder) for place in spilled.values())
+    monkeypatch.setattr(ours, "_is_memory", lambda place: True)
+    assert ours._spill_folder() is None
+
+
+def test_the_memory_backed_folder_of_a_machine_is_known_as_such():
+    if Path("/dev/shm").exists():
+        assert ours._is_memory(Path("/dev/shm"))
