@@ -114,7 +114,8 @@ def gather(client: Client, futures: Sequence[Future]) -> list[Any]:
             except NotYet:
                 watch()
     except FutureCancelledError as error:
-        raise ConnectionError(f"the scheduler is lost: {_RESUME}") from error
+        what = "the scheduler" if "scheduler" in error.reason else "what a lost worker held"
+        raise ConnectionError(f"{what} is lost: {_RESUME}") from error
     except KilledWorker as error:
         raise MemoryError(
             f"workers were lost on one task, one after the other: {_MEMORY}"

@@ -17,7 +17,7 @@ from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from trajlib.cluster import current_client
+from trajlib.cluster import current_client, gather
 from trajlib.features import check_knowledge
 
 __all__ = ["MODELS", "build_model", "encoded_predictors", "map_splits", "predict_held_out"]
@@ -154,10 +154,15 @@ def map_splits(
     if client is None:
         results = [_run(function, tables, task) for task in tasks]
     else:
-        [tables] = client.scatter([tables], broadcast=True, hash=False)
-        futures = [client.submit(_run, function, tables, task, pure=False) for task in tasks]
-        results = client.gather(futures)
+        # a task gives them, and gives them again where a worker that held them is lost
+        held = client.submit(_hold, tables, pure=False)
+        futures = [client.submit(_run, function, held, task, pure=False) for task in tasks]
+        results = gather(client, futures)
     return [(fraction, result) for (fraction, _), result in zip(tasks, results, strict=True)]
+
+
+def _hold(tables: tuple) -> tuple:
+    return tables
 
 
 def _run(function: Callable, tables: tuple, task: tuple[float, int]) -> Any:

@@ -141,13 +141,15 @@ def run_stage(stage: Stage, folder: Path, *, key: str, processed: Path, rules: R
     """
     result, picture = folder / f"{stage.name}.json", folder / f"{stage.name}.png"
     summary, figure = (processed / f"{stage.topic}.summary.{kind}" for kind in ("json", "png"))
-    for old in (result, picture, summary, figure):
+    for old in (summary, figure):
         old.unlink(missing_ok=True)
     started = perf_counter()
     nb, failure = _execute(stage, processed, rules)
     found = {"key": key, "seconds": round(perf_counter() - started, 1), "failure": failure}
     with replacing(folder / f"{stage.name}.ipynb") as temporary:
         nbformat.write(nb, temporary)
+        for old in (result, picture):  # which stand until there is something in their place
+            old.unlink(missing_ok=True)
     if summary.exists() and not failure:
         found |= json.loads(summary.read_text("utf-8"))
     if figure.exists() and not failure:

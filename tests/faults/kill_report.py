@@ -1,0 +1,122 @@
+"""Kill a report at random instants: ``python tests/faults/kill_report.py [TIMES]``.
+
+After each kill the same command must complete, run none of the stages again that were whole when
+it was killed, and find the numbers that an undisturbed report finds.
+"""
+
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+PARAMETERS = "archive: str = ''  # folder\norigin: str = ''  # airport\n"
+PARAMETERS += "destination: str = ''  # airport\ndata: str = ''  # folder"
+STAGES = {
+    "01_sweep": [
+        "import json\nfrom pathlib import Path\nfrom trajlib import build_index, connect, "
+        "map_flights, select_flights, store_flights",
+        "client = connect()\nindex = build_index(archive, Path(data) / 'interim' / "
+        "f'{Path(archive).name}.index.parquet')\nrows = select_flights(index, origin, destination)"
+        "\nstore = store_flights(rows, f'{data}/interim/{origin}-{destination}')\n"
+        "samples = map_flights(store, len)",
+    ],
+    "02_wait": ["import json, time\nfrom pathlib import Path\ntime.sleep(1)\nsamples = [1]"],
+}
+SAVE = (
+    "told = {'headline': 'Done.', 'numbers': {'n': str(len(samples))}, 'claims': []}\n"
+    "where = Path(data) / 'processed' / f'{origin}-{destination}' / 'NAME.summary.json'\n"
+    "where.write_text(json.dumps(told))"
+)
+
+
+def write_stages(folder: Path) -> None:
+    """Write two stages that are soon done."""
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    folder.mkdir(parents=True)
+    for name, cells in STAGES.items():
+        cells = [*cells, SAVE.replace("NAME", name.partition("_")[2])]
+        nb = new_notebook(metadata={"kernelspec": kernel})
+        nb.cells = [new_markdown_cell(f"# {name}"), new_code_cell(PARAMETERS)]
+        nb.cells[1].metadata["tags"] = ["parameters"]
+        nb.cells += [new_code_cell(cell) for cell in cells]
+        nbformat.write(nb, folder / f"{name}.ipynb")
+
+
+def start_report(root: Path, archive: Path, *words: str, **options) -> subprocess.Popen:
+    """Start the command in a folder of its own."""
+    command = [sys.executable, "-m", "trajlib", "report", "--archive", str(archive), *words]
+    command += ["--origin", "LEMD", "--destination", "LEBL"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=root, env=environment, **pipes, **options)
+
+
+def whole_stages(root: Path) -> set[str]:
+    """Return the stages whose result stands."""
+    found = set()
+    for path in (root / "reports/LEMD-LEBL").glob("0*.json"):
+        if json.loads(path.read_text())["failure"] is None:
+            found.add(path.stem)
+    return found
+
+
+def numbers_of(root: Path) -> dict:
+    """Return what the report found, by stage; the pages of all must be there."""
+    report = json.loads((root / "reports/LEMD-LEBL/report.json").read_text())
+    assert report["whole"]
+    for name in ("index", *STAGES):
+        assert (root / f"reports/LEMD-LEBL/{name}.html").read_text().rstrip().endswith("</html>")
+    return {stage["name"]: stage["numbers"] for stage in report["stages"]}
+
+
+def finish(report: subprocess.Popen) -> str:
+    """Return what a report that must succeed said."""
+    said, wrong = report.communicate(timeout=180)
+    assert report.returncode == 0, wrong
+    return said
+
+
+def kill_once(root: Path, archive: Path, wait: float) -> int:
+    """Kill a report, then run it again; return how many stages were whole and kept."""
+    write_stages(root / "notebooks")
+    report = start_report(root, archive)
+    time.sleep(wait)
+    report.kill()
+    report.communicate()
+    whole = whole_stages(root)
+    said = finish(start_report(root, archive))
+    kept = set(re.findall(r"(\w+) .*unchanged since it ran", said))
+    assert kept == whole, f"whole were {whole}, kept were {kept}"
+    return len(kept)
+
+
+def main(times: int, archive: Path | None = None, seed: int = 1) -> dict[str, int]:
+    """Return how many stages were kept, how often; an AssertionError where one was not sound."""
+    instants, counts = random.Random(seed), {"kept 0": 0, "kept 1": 0, "kept 2": 0}
+    with tempfile.TemporaryDirectory() as folder:
+        if archive is None:
+            archive = Path(folder) / "raw" / "tiny"
+            command = [sys.executable, "-m", "trajlib", "simulate", archive, "--flights", "60"]
+            subprocess.run([*command, "--seed", "1"], check=True)
+        first = Path(folder) / "undisturbed"
+        write_stages(first / "notebooks")
+        started = time.perf_counter()
+        finish(start_report(first, archive))
+        seconds, expected = time.perf_counter() - started, numbers_of(first)
+        for at in range(times):
+            root = Path(folder) / f"killed-{at}"
+            counts[f"kept {kill_once(root, archive, instants.uniform(0, seconds))}"] += 1
+            assert numbers_of(root) == expected
+    return counts
+
+
+if __name__ == "__main__":
+    print(main(int(sys.argv[1]) if len(sys.argv) > 1 else 30))

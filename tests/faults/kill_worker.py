@@ -1,0 +1,108 @@
+"""Kill a worker at random instants: ``python tests/faults/kill_worker.py [TIMES]``.
+
+``kill -9`` during a sweep over the flights' CSVs, and during training. Whatever was lost, the
+table must be the undisturbed one, byte for byte.
+"""
+
+import io
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from trajlib import build_index, connect, features, flights, map_flights, select_flights
+from trajlib.models import build_model, predict_held_out
+from trajlib.scores import local_days, split_by_day
+from trajlib.sources.simulation import simulate_archive
+
+
+def describe(flight: pd.DataFrame) -> dict:
+    """A function of one flight that takes its time."""
+    time.sleep(0.02)
+    return flight[["latitude", "longitude", "altitude"]].agg(["mean", "max"]).unstack().to_dict()
+
+
+def make_jobs(archive: Path, folder: Path) -> dict[str, Callable[[], pd.DataFrame]]:
+    """Return a sweep and a training of the flights of an archive, each giving a table."""
+    flights.BLOCK = 3  # as many tasks as a large archive would make
+    rows = select_flights(build_index(archive, folder / "index.parquet"), "LEMD", "LEBL")
+    store = flights.store_flights(rows, folder / "store")
+    known, flown = features.predictors(store), features.targets(store)
+    flown = flown[flown.index.get_level_values("fraction").isin([0.1 * at for at in range(10)])]
+    splits = split_by_day(local_days(store)[known.index], 3, seed=1)
+    forest = build_model(trees=20)
+    train = {"knowledge": "hindsight", "splits": splits}
+    return {
+        "sweep": lambda: map_flights(rows, describe),
+        "training": lambda: predict_held_out(forest, known, flown, **train),
+    }
+
+
+def to_bytes(table: pd.DataFrame) -> bytes:
+    """Return a table as Parquet, without what it notes on times."""
+    table = table.copy()
+    table.attrs, file = {}, io.BytesIO()
+    table.to_parquet(file)
+    return file.getvalue()
+
+
+def revive(client) -> None:
+    """Have two workers again: a nanny whose worker is killed at its very start gives up."""
+    try:
+        client.wait_for_workers(2, timeout=15)
+    except TimeoutError:
+        client.cluster.scale(1)
+        client.cluster.scale(2)
+        client.wait_for_workers(2, timeout=30)
+
+
+def kill_once(client, job: Callable, wait: float, choice: random.Random) -> tuple[bytes, bool]:
+    """Return a job's table, and whether a worker was lost before it was there."""
+    revive(client)
+    victim = choice.choice(sorted(client.run(os.getpid).values()))
+    done = threading.Event()
+    during = []
+    timer = threading.Timer(
+        wait, lambda: (during.append(not done.is_set()), os.kill(victim, signal.SIGKILL))
+    )
+    timer.start()
+    table = job()
+    done.set()
+    timer.join()
+    lost = time.monotonic() + 10  # the scheduler notices
+    while victim in client.run(os.getpid, on_error="ignore").values() and time.monotonic() < lost:
+        time.sleep(0.1)
+    return to_bytes(table), during[0]
+
+
+def main(times: int, seed: int = 1) -> dict[str, dict[str, int]]:
+    """Return the counts by job; an AssertionError where a table was another."""
+    choice, counts = random.Random(seed), {}
+    with tempfile.TemporaryDirectory() as folder, connect(workers=2) as client:
+        archive = Path(folder) / "tiny"
+        simulate_archive(archive, flights=60, seed=1)
+        for name, job in make_jobs(archive, Path(folder)).items():
+            job()  # once, so that imports and compilers are warm
+            started = time.perf_counter()
+            undisturbed = to_bytes(job())
+            seconds = time.perf_counter() - started
+            counts[name] = {"kills": 0, "of them while it ran": 0, "equal tables": 0}
+            for _ in range(times):
+                table, during = kill_once(client, job, choice.uniform(0, 1.2 * seconds), choice)
+                assert table == undisturbed, f"the table of {name} is another"
+                counts[name]["kills"] += 1
+                counts[name]["of them while it ran"] += during
+                counts[name]["equal tables"] += 1
+        client.cluster.close()
+    return counts
+
+
+if __name__ == "__main__":
+    print(main(int(sys.argv[1]) if len(sys.argv) > 1 else 30))
