@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from csv import Error as CSVError
 from csv import reader
+from errno import ENOSPC
 from functools import cache
 from pathlib import Path
+from socket import gethostname
 from tempfile import mkstemp
 
 import numpy as np
@@ -25,6 +27,7 @@ from trajlib.schema import COLUMNS, IDENTITY, NUMERIC, REQUIRED
 
 __all__ = [
     "FlightError",
+    "check_visible",
     "find_fields",
     "parse_times",
     "read_flight",
@@ -106,9 +109,21 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno == ENOSPC:
+            told = f"the disk is full: {path.name} could not be written, and is as it was"
+            raise OSError(ENOSPC, told, str(path.parent)) from error
         raise
+
+
+def check_visible(folder: str | Path) -> None:
+    """Raise FileNotFoundError where a worker does not see a folder that its client works on."""
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(
+            f"{folder} is not visible on the worker on {gethostname()}: archive and results must "
+            "be on a file system that all machines of the cluster share, under the same path"
+        )
 
 
 def find_fields(header: bytes, dialect: Dialect) -> tuple[int, dict[str, int]]:

@@ -16,9 +16,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from distributed import Client
+from distributed.scheduler import KilledWorker
 
-from trajlib.archive import FlightError, read_flight, replacing
-from trajlib.cluster import current_client
+from trajlib.archive import FlightError, check_visible, read_flight, replacing
+from trajlib.cluster import current_client, gather
 from trajlib.dialect import read_dialect
 from trajlib.index import record_problems
 from trajlib.schema import COLUMNS, IDENTITY, NUMERIC
@@ -145,6 +147,8 @@ def read_flights(
     wanted = [name for name in _MEASURED if columns is None or name in columns]
     opened: dict[str, pq.ParquetFile] = {}
     archives = () if "store" in flights else flights["archive"].unique()
+    for place in archives if len(archives) else flights["store"].unique():
+        check_visible(place)
     dialects = {archive: read_dialect(archive) for archive in archives}
     for row in flights.to_dict("records"):
         try:
@@ -200,7 +204,22 @@ def _run_blocks(flights: pd.DataFrame, function: Callable) -> list:
     size = max(1, min(8, len(blocks) // (_TASKS_PER_WORKER * workers)))
     batches = [blocks[at : at + size] for at in range(0, len(blocks), size)]
     futures = client.map(functools.partial(_run_batch, function), batches, pure=False)
-    return [result for batch in client.gather(futures) for result in batch]
+    try:
+        return [result for batch in gather(client, futures) for result in batch]
+    except MemoryError as error:
+        lost = [i for i, f in enumerate(futures) if isinstance(f.exception(0), KilledWorker)]
+        raise MemoryError(_find_largest(client, function, batches[lost[0]], error)) from error
+
+
+def _find_largest(client: Client, function: Callable, batch: list, error: MemoryError) -> str:
+    # one flight at a time, until workers are lost again
+    for block in batch:
+        for at in range(len(block)):
+            try:
+                gather(client, [client.submit(function, block.iloc[at : at + 1], pure=False)])
+            except MemoryError as again:
+                return f"{block['path'].iloc[at]}: {again}"
+    return f"{batch[0]['path'].iloc[0]} to {batch[-1]['path'].iloc[-1]}: {error}"
 
 
 def _run_batch(function: Callable, blocks: list[pd.DataFrame]) -> list:
@@ -251,6 +270,7 @@ def _join(results: list[tuple[str, Any]], name: str) -> pd.DataFrame:
 
 
 def _store_block(folder: Path, block: pd.DataFrame) -> list[tuple]:
+    check_visible(folder)
     name = _part_name(block)
     if (folder / name).exists():
         return _read_places(folder / name)

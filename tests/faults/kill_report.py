@@ -115,6 +115,7 @@ def main(times: int, archive: Path | None = None, seed: int = 1) -> dict[str, in
             root = Path(folder) / f"killed-{at}"
             counts[f"kept {kill_once(root, archive, instants.uniform(0, seconds))}"] += 1
             assert numbers_of(root) == expected
+            print(at + 1, counts, flush=True)
     return counts
 
 
