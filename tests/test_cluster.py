@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -249,3 +250,26 @@ def test_workers_spill_to_a_disk_in_a_folder_of_ours_alone(client, monkeypatch):
 def test_the_memory_backed_folder_of_a_machine_is_known_as_such():
     if Path("/dev/shm").exists():
         assert ours._is_memory(Path("/dev/shm"))
+
+
+def test_the_job_script_for_slurm_asks_for_what_the_recipe_says_over_tls(keys):
+    jobqueue = pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed")
+    from distributed.security import Security
+
+    with configured(keys):
+        asked = {"cores": 1, "processes": 1, "memory": "4GiB", "walltime": "04:00:00"}
+        security = Security(require_encryption=True)
+        with jobqueue.SLURMCluster(
+            **asked,
+            protocol="tls://",
+            security=security,
+            local_directory="/var/tmp/dask",
+            worker_extra_args=["--no-dashboard"],
+            scheduler_options={"host": "127.0.0.1", "dashboard": False},
+        ) as cluster:
+            script = cluster.job_script()
+    for part in ("#SBATCH --cpus-per-task=1", "#SBATCH --mem=4G", "#SBATCH -t 04:00:00"):
+        assert part in script
+    assert re.search(r"dask.* tls://127\.0\.0\.1:\d+ .*--nthreads 1", script)
+    assert "--local-directory /var/tmp/dask" in script
+    assert "tcp://" not in script
