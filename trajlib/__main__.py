@@ -54,7 +54,7 @@ def _plainly(command: Callable) -> Callable:
     def wrapper(*args: object, **options: object) -> object:
         try:
             return command(*args, **options)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, MemoryError) as error:
             raise click.ClickException(str(error)) from error
 
     return wrapper

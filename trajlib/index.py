@@ -20,7 +20,7 @@ from trajlib.archive import (
     replacing,
     split_line,
 )
-from trajlib.cluster import current_client
+from trajlib.cluster import current_client, gather
 from trajlib.dialect import Dialect, read_dialect
 from trajlib.schema import IDENTITY, REQUIRED
 
@@ -288,7 +288,7 @@ def _read_all_ends(root: str, files: pd.DataFrame, dialect: Dialect) -> list[tup
         return _read_batch(root, files, dialect)
     batches = [files.iloc[at : at + _BATCH] for at in range(0, len(files), _BATCH)]
     futures = [client.submit(_read_batch, root, b, dialect, pure=False) for b in batches]
-    return [row for batch in client.gather(futures) for row in batch]
+    return [row for batch in gather(client, futures) for row in batch]
 
 
 def _read_batch(root: str, files: pd.DataFrame, dialect: Dialect) -> list[tuple]:

@@ -9,7 +9,7 @@ import pandas as pd
 from openap import aero
 
 from trajlib.archive import write_flight
-from trajlib.cluster import current_client
+from trajlib.cluster import current_client, gather
 from trajlib.geodesy import NAUTICAL_MILE, along_cross_track, distance
 from trajlib.schema import COLUMNS, IDENTITY
 from trajlib.sources import procedures
@@ -77,7 +77,7 @@ def simulate_archive(
     if client is None:
         compared = map(write, batches)
     else:  # impure: what is written now may have been removed since the same was written before
-        compared = client.gather(client.map(write, batches, pure=False))
+        compared = gather(client, client.map(write, batches, pure=False))
     twice = pd.concat(chain.from_iterable(compared))
     twice.groupby(level=list(twice.index.names)).mean().to_parquet(archive / "ceiling.parquet")
     (archive / "columns.toml").write_text(_DIALECT.format(flights=flights, seed=seed))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from trajlib.archive import replacing, write_flight
-from trajlib.cluster import current_client
+from trajlib.cluster import current_client, gather
 from trajlib.dialect import read_dialect
 from trajlib.schema import COLUMNS, IDENTITY
 from trajlib.sources.physics import add_atmosphere, add_performance
@@ -107,7 +107,7 @@ def _map_blocks(function: Callable, flights: pd.DataFrame) -> list:
     client = current_client()
     if client is None:
         return [function(block) for block in blocks]
-    return client.gather(client.map(function, blocks, pure=False))
+    return gather(client, client.map(function, blocks, pure=False))
 
 
 def _import_block(
