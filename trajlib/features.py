@@ -8,6 +8,8 @@ import pandas as pd
 from trajlib.dialect import read_dialect
 from trajlib.flights import map_flights
 from trajlib.geodesy import find_airport
+from trajlib.history import HISTORY, recall_flights
+from trajlib.in_flight import STATE, measure_points, state_after
 from trajlib.normalization import normalize_flights
 from trajlib.schema import NUMERIC
 
@@ -25,8 +27,13 @@ __all__ = [
     "targets",
 ]
 
-KNOWLEDGE = ("at_takeoff", "hindsight")  # in the order of time: each knows what those before knew
-AT_TAKEOFF = ("operator", "aircraft_type", "weekday", "hour", "month")
+# in the order of time: each may know what those before knew
+KNOWLEDGE = (
+    *("at_takeoff", "in_flight_5", "in_flight_10", "in_flight_20", "in_flight_30"),
+    "hindsight",
+)
+_PLAN = ("operator", "aircraft_type", "weekday", "hour", "month")
+AT_TAKEOFF = (*_PLAN, *HISTORY)
 TARGETS = ("latitude", "longitude", "duration", "distance", "altitude")
 FRACTIONS = np.arange(5, 100, 5) / 100
 
@@ -43,6 +50,11 @@ _SOME_STATISTICS = {
     "heading": (),
     "gap": (),
 }
+_STATES = {
+    f"{name}_at_{knowledge.removeprefix('in_flight_')}": knowledge
+    for knowledge in KNOWLEDGE[1:-1]
+    for name in STATE
+}
 _AGGREGATES = tuple(
     f"{column}_{statistic}"
     for column in NUMERIC
@@ -58,15 +70,18 @@ def predictors(flights: pd.DataFrame, knowledge: str = "hindsight") -> pd.DataFr
     flights
         Rows of one city pair, of the index or of the store.
     knowledge
-        ``at_takeoff``: operator, aircraft type, and the local weekday, hour [h] and month of
-        the first sample. ``hindsight``: these, and the aggregates of the whole flight.
+        ``at_takeoff``: operator, aircraft type, the local weekday, hour [h] and month of the
+        first sample, and what flights before it tell (`trajlib.history`). ``in_flight_m``:
+        these, and the state after m minutes, of points measured until then
+        (`trajlib.in_flight`), named ``<state>_at_<m>``. ``hindsight``, the talk's: operator,
+        type and date, and the aggregates of the whole flight.
 
     Returns
     -------
     DataFrame
         One row a flight, indexed by ``path``; categories as text, not yet encoded, because an
-        encoding is fitted on training days. Columns that the archive marks as modelled give no
-        predictor: they are functions of the others.
+        encoding is fitted on training days. Missing history is missing. Columns that the
+        archive marks as modelled give no predictor: they are functions of the others.
 
     Raises
     ------
@@ -74,24 +89,43 @@ def predictors(flights: pd.DataFrame, knowledge: str = "hindsight") -> pd.DataFr
         When the knowledge is not one of ``KNOWLEDGE``.
     """
     check_knowledge((), knowledge)
-    known = _know_at_takeoff(flights[flights["problem"].isna()])
+    flights = flights[flights["problem"].isna()]
+    planned = _know_plan(flights)
+    if knowledge == "hindsight":
+        modelled = read_dialect(flights["archive"].iloc[0]).modelled
+        columns = [n for n in NUMERIC if f"{n}_max" in _AGGREGATES and n not in modelled]
+        aggregates = map_flights(flights, aggregate_flight, columns=columns)
+        return planned.join(aggregates, how="inner")
+    points = measure_points(flights)
+    kept = flights[~flights["path"].isin(list(points.attrs["problems"]))]
+    known = planned.join(recall_flights(kept, points), how="inner")
     if knowledge == "at_takeoff":
         return known
-    modelled = read_dialect(flights["archive"].iloc[0]).modelled
-    columns = [name for name in NUMERIC if f"{name}_max" in _AGGREGATES and name not in modelled]
-    return known.join(map_flights(flights, aggregate_flight, columns=columns), how="inner")
+    minutes = knowledge.removeprefix("in_flight_")
+    return known.join(state_after(points, float(minutes)).add_suffix(f"_at_{minutes}"))
 
 
-def targets(flights: pd.DataFrame, fractions: Sequence[float] = FRACTIONS) -> pd.DataFrame:
-    """Return where each flight is at fractions of its total duration.
+def targets(
+    flights: pd.DataFrame, fractions: Sequence[float] = FRACTIONS, *, by: str = "time"
+) -> pd.DataFrame:
+    """Return where each flight is at fractions of its progress.
+
+    Parameters
+    ----------
+    by
+        A progress of `trajlib.progress`: ``time``, ``route`` or ``distance``; or ``clock``,
+        whose fractions are minutes since the first sample.
 
     Returns
     -------
     DataFrame
         Indexed by ``path`` and ``fraction``: latitude, longitude [deg], duration [s],
-        distance [NM] and altitude [ft].
+        distance [NM] and altitude [ft]; missing where a flight does not reach the fraction.
     """
-    trajectories = normalize_flights(flights, fractions=np.asarray(fractions), columns=TARGETS)
+    progress = _clock if by == "clock" else by
+    trajectories = normalize_flights(
+        flights, by=progress, fractions=np.asarray(fractions), columns=TARGETS
+    )
     table = trajectories[list(TARGETS)].to_dataframe(dim_order=["path", "fraction"])
     return table[list(TARGETS)]
 
@@ -118,11 +152,13 @@ def aggregate_flight(df: pd.DataFrame) -> dict[str, float]:
 def known_when(predictor: str) -> str:
     """Return the knowledge that a predictor belongs to.
 
-    >>> known_when("operator"), known_when("mass_min")
-    ('at_takeoff', 'hindsight')
+    >>> known_when("operator"), known_when("altitude_at_10"), known_when("mass_min")
+    ('at_takeoff', 'in_flight_10', 'hindsight')
     """
     if predictor in AT_TAKEOFF:
         return "at_takeoff"
+    if predictor in _STATES:
+        return _STATES[predictor]
     if predictor in _AGGREGATES:
         return "hindsight"
     raise ValueError(f"nothing says when the predictor {predictor!r} is known")
@@ -167,7 +203,11 @@ def local_start(flights: pd.DataFrame) -> pd.Series:
     return pd.concat(local).reindex(start.index).rename("start")
 
 
-def _know_at_takeoff(flights: pd.DataFrame) -> pd.DataFrame:
+def _clock(df: pd.DataFrame, origin: str, destination: str) -> np.ndarray:
+    return df["duration"].to_numpy() / 60
+
+
+def _know_plan(flights: pd.DataFrame) -> pd.DataFrame:
     local = local_start(flights).dt
     identity = flights.set_index("path")[["operator", "aircraft_type"]]
     return identity.assign(

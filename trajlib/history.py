@@ -1,0 +1,162 @@
+"""What flights before this one tell: recent traffic, and the flight number's own history.
+
+A passage of another flight is known when the first point beyond it was measured, its landing
+when its last point was; what is not known by the moment asked counts for nothing.
+"""
+
+import numpy as np
+import pandas as pd
+
+__all__ = ["HISTORY", "find_passages", "recall_flights"]
+
+PLACES = (0.05, 0.2, 0.5, 0.8, 0.95)  # route progress at which passages are compared
+WINDOWS = (2.0, 12.0)  # h before the moment
+_PASSED = ("cross", "altitude", "duration", "groundspeed")
+_FLOWN = tuple(f"{name}_{round(100 * place)}" for place in PLACES for name in _PASSED)
+_LANDED = (*_FLOWN, "arrival")
+HISTORY = (
+    *(f"recent_{name}_{hours:.0f}h" for name in _LANDED for hours in WINDOWS),
+    *(f"recent_{name}_last" for name in _LANDED),
+    *(f"callsign_{name}_{kind}" for name in _LANDED for kind in ("last", "mean")),
+    *(f"recent_{name}_{axis}" for name in ("departure", "landing") for axis in ("east", "north")),
+)
+
+
+def find_passages(points: pd.DataFrame) -> pd.DataFrame:
+    """Return when and how each flight passed places of its route, by ``path`` and ``place``.
+
+    Returns
+    -------
+    DataFrame
+        ``known``, the time of the first point beyond; ``cross`` [NM], ``altitude`` [ft],
+        ``duration`` [s] and ``groundspeed`` [kt], linear between the points at either side.
+        Places that a flight did not reach, or had reached before its first point, are absent.
+    """
+    previous = points.groupby(level="path", sort=False).shift(1)
+    parts = {}
+    for place in PLACES:
+        here = (previous["progress"] < place) & (points["progress"] >= place)
+        after, before = points[here].droplevel("point"), previous[here].droplevel("point")
+        share = (place - before["progress"]) / (after["progress"] - before["progress"])
+        values = {name: before[name] + share * (after[name] - before[name]) for name in _PASSED}
+        parts[place] = pd.DataFrame({"known": after["timestamp"], **values})
+    return pd.concat(parts, names=["place"]).swaplevel().sort_index()
+
+
+def recall_flights(
+    flights: pd.DataFrame, points: pd.DataFrame, *, minutes: float = 0.0
+) -> pd.DataFrame:
+    """Return what flights of the same city pair tell some minutes after each one's first sample.
+
+    Parameters
+    ----------
+    flights
+        Rows of one city pair, with ``path``, ``callsign`` and ``start``.
+    points
+        Of the same flights, as `trajlib.in_flight.measure_points` returns them.
+
+    Returns
+    -------
+    DataFrame
+        The columns ``HISTORY``, by path: means of what passed in the last hours, the last to
+        pass, the last and the mean flight of the same callsign that had landed, and the courses
+        flown at either end by those of the last two hours (runways in use). Missing where there
+        was none.
+    """
+    rows = flights.set_index("path")
+    moments = (rows["start"] + pd.Timedelta(minutes=minutes)).dt.as_unit("ns")
+    passages = find_passages(points)
+    landed = points.groupby(level="path", sort=False).tail(1).droplevel("point")
+    known, values = _tell(passages, landed)
+    told = {}
+    for name in _LANDED:
+        told |= _recent(f"recent_{name}", known[name], values[name], moments)
+    for name, axis, time, value in _courses(points):
+        told[f"recent_{name}_{axis}"] = _mean_since(time, value, moments, WINDOWS[0])
+    table = pd.DataFrame(told, rows.index)
+    return table.join(_same_callsign(rows, moments, landed, values))[list(HISTORY)]
+
+
+def _tell(passages: pd.DataFrame, landed: pd.DataFrame) -> tuple[dict, pd.DataFrame]:
+    known = {"arrival": landed["timestamp"]}
+    values = {"arrival": landed["duration"]}
+    for place in PLACES:
+        here = passages[passages.index.get_level_values("place") == place].droplevel("place")
+        for name in _PASSED:
+            key = f"{name}_{round(100 * place)}"
+            known[key], values[key] = here["known"], here[name]
+    return known, pd.DataFrame(values).reindex(landed.index)
+
+
+def _recent(name: str, known: pd.Series, values: pd.Series, moments: pd.Series) -> dict:
+    told = {
+        f"{name}_{hours:.0f}h": _mean_since(known, values.loc[known.index], moments, hours)
+        for hours in WINDOWS
+    }
+    ordered = known.sort_values(kind="stable")
+    at = np.searchsorted(_nanoseconds(ordered), _nanoseconds(moments), side="right") - 1
+    last = np.append(values.loc[ordered.index].to_numpy(), np.nan)  # -1 finds nothing
+    told[f"{name}_last"] = last[at]
+    return told
+
+
+def _mean_since(
+    known: pd.Series, values: pd.Series, moments: pd.Series, hours: float
+) -> np.ndarray:
+    """Return the mean of the values that became known in the hours before each moment."""
+    values = values.dropna()  # a sum over what is missing would lose all that follows
+    known = known.loc[values.index]
+    order = np.argsort(_nanoseconds(known), kind="stable")
+    times = _nanoseconds(known)[order]
+    sums = np.append(0.0, np.cumsum(values.to_numpy()[order]))
+    until = _nanoseconds(moments)
+    low, high = (
+        np.searchsorted(times, edge, side="right")
+        for edge in (until - np.int64(hours * 3600e9), until)
+    )
+    count = high - low
+    return np.divide(
+        sums[high] - sums[low], count, out=np.full(len(count), np.nan), where=count > 0
+    )
+
+
+def _courses(points: pd.DataFrame) -> list[tuple[str, str, pd.Series, pd.Series]]:
+    by_path = points.groupby(level="path", sort=False)
+    told = []
+    for name, part in (("departure", by_path.head(2)), ("landing", by_path.tail(2))):
+        ends = part.groupby(level="path", sort=False)
+        move = ends[["along", "cross"]].last() - ends[["along", "cross"]].first()
+        length = np.hypot(move["along"], move["cross"])
+        move = move[length > 0].div(length[length > 0], axis=0)
+        time = ends["timestamp"].last().loc[move.index]
+        told += [(name, "north", time, move["along"]), (name, "east", time, move["cross"])]
+    return told
+
+
+def _same_callsign(
+    rows: pd.DataFrame, moments: pd.Series, landed: pd.DataFrame, values: pd.DataFrame
+) -> pd.DataFrame:
+    before = (
+        values.assign(
+            callsign=rows["callsign"].reindex(values.index),
+            known=landed["timestamp"].dt.as_unit("ns"),
+        )
+        .dropna(subset=["callsign"])
+        .sort_values("known", kind="stable")
+    )
+    grouped = before.groupby("callsign", sort=False)[list(_LANDED)]
+    counts = before[list(_LANDED)].notna().groupby(before["callsign"]).cumsum()
+    means = grouped.cumsum().where(counts > 0) / counts
+    table = (
+        before[["callsign", "known"]]
+        .join(before[list(_LANDED)].add_prefix("callsign_").add_suffix("_last"))
+        .join(means.add_prefix("callsign_").add_suffix("_mean"))
+    )
+    asked = pd.DataFrame({"callsign": rows["callsign"], "moment": moments}).dropna()
+    asked = asked.reset_index().sort_values("moment", kind="stable")
+    found = pd.merge_asof(asked, table, left_on="moment", right_on="known", by="callsign")
+    return found.set_index("path").drop(columns=["callsign", "moment", "known"])
+
+
+def _nanoseconds(times: pd.Series) -> np.ndarray:
+    return times.dt.as_unit("ns").astype("int64").to_numpy()
