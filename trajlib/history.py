@@ -1,7 +1,8 @@
 """What flights before this one tell: recent traffic, and the flight number's own history.
 
-A passage of another flight is known when the first point beyond it was measured, its landing
-when its last point was; what is not known by the moment asked counts for nothing.
+A passage of another flight is known when the first point beyond it was measured; its landing
+when no point followed the last for as long as a usable flight may go without one, for that a
+point is the last cannot be seen in it. What is not known by the moment counts for nothing.
 """
 
 import numpy as np
@@ -11,6 +12,7 @@ __all__ = ["HISTORY", "find_passages", "recall_flights"]
 
 PLACES = (0.05, 0.2, 0.5, 0.8, 0.95)  # route progress at which passages are compared
 WINDOWS = (2.0, 12.0)  # h before the moment
+_SILENCE = pd.Timedelta(420, "s")  # after the last point, until a flight is taken to have landed
 _PASSED = ("cross", "altitude", "duration", "groundspeed")
 _FLOWN = tuple(f"{name}_{round(100 * place)}" for place in PLACES for name in _PASSED)
 _LANDED = (*_FLOWN, "arrival")
@@ -67,6 +69,7 @@ def recall_flights(
     moments = (rows["start"] + pd.Timedelta(minutes=minutes)).dt.as_unit("ns")
     passages = find_passages(points)
     landed = points.groupby(level="path", sort=False).tail(1).droplevel("point")
+    landed = landed.assign(timestamp=landed["timestamp"] + _SILENCE)
     known, values = _tell(passages, landed)
     told = {}
     for name in _LANDED:
@@ -123,12 +126,13 @@ def _mean_since(
 def _courses(points: pd.DataFrame) -> list[tuple[str, str, pd.Series, pd.Series]]:
     by_path = points.groupby(level="path", sort=False)
     told = []
-    for name, part in (("departure", by_path.head(2)), ("landing", by_path.tail(2))):
+    parts = {"departure": (by_path.head(2), 0 * _SILENCE), "landing": (by_path.tail(2), _SILENCE)}
+    for name, (part, silence) in parts.items():
         ends = part.groupby(level="path", sort=False)
         move = ends[["along", "cross"]].last() - ends[["along", "cross"]].first()
         length = np.hypot(move["along"], move["cross"])
         move = move[length > 0].div(length[length > 0], axis=0)
-        time = ends["timestamp"].last().loc[move.index]
+        time = ends["timestamp"].last().loc[move.index] + silence
         told += [(name, "north", time, move["along"]), (name, "east", time, move["cross"])]
     return told
 

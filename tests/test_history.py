@@ -1,0 +1,95 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trajlib.history import HISTORY, find_passages, recall_flights
+from trajlib.in_flight import locate_points
+
+START = pd.Timestamp("2019-10-01T15:00", tz="UTC")
+
+
+def fly(flights, seed=0):
+    """Points of some flights SFO → LAX, a minute apart."""
+    tables = {}
+    for number, row in enumerate(flights.itertuples()):
+        rng = np.random.default_rng([seed, number])
+        share = np.linspace(0, 1, int(rng.integers(45, 60)))
+        side = rng.normal(0, 0.2) * np.sin(np.pi * share)
+        tables[row.path] = pd.DataFrame(
+            {
+                "timestamp": row.start + pd.to_timedelta(60 * np.arange(len(share)), "s"),
+                "duration": 60.0 * np.arange(len(share)),
+                "latitude": 37.6 - 3.6 * share + side,
+                "longitude": -122.3 + 3.9 * share + side,
+                "altitude": (30_000 + 4000 * rng.random()) * np.sin(np.pi * share),
+                "groundspeed": rng.uniform(400, 500),
+            }
+        ).rename_axis("point")
+    return pd.concat(tables, names=["path"])
+
+
+def schedule(minutes, callsigns=None):
+    paths = [f"{number}.csv" for number in range(len(minutes))]
+    start = START + pd.to_timedelta(np.array(minutes), "min")
+    flights = pd.DataFrame({"path": paths, "origin": "SFO", "destination": "LAX", "start": start})
+    return flights.assign(callsign=callsigns or [f"UAL{n % 2}" for n in range(len(minutes))])
+
+
+def recall(flights, points):
+    return recall_flights(flights, locate_points(points, flights))
+
+
+@settings(max_examples=10)
+@given(st.lists(st.integers(0, 300), min_size=3, max_size=4), st.integers(0, 10**6))
+def test_nothing_that_others_do_after_the_moment_moves_what_is_told(minutes, seed):
+    flights = schedule(minutes)
+    points = fly(flights, seed)
+    before = recall(flights, points)
+    for path, moment in flights.set_index("path")["start"].items():
+        later = (points["timestamp"] > moment).to_numpy()
+        rng = np.random.default_rng(seed)
+        changed = points.copy()
+        names = ["latitude", "longitude", "altitude", "groundspeed"]
+        changed.loc[later, names] += rng.normal(0, 1, (later.sum(), 4))
+        gone = later & (rng.random(len(points)) < 0.3) & (points["duration"] > 0).to_numpy()
+        after = recall(flights, changed[~gone])
+        pd.testing.assert_series_equal(after.loc[path], before.loc[path], check_exact=True)
+
+
+def test_what_is_told_is_the_mean_of_those_that_passed():
+    flights = schedule([0, 5, 120])
+    points = locate_points(fly(flights), flights)
+    passed = find_passages(points)
+    told = recall_flights(flights, points).loc["2.csv"]
+    altitude = passed["altitude"].xs(0.5, level="place")
+    assert told["recent_altitude_50_12h"] == pytest.approx(altitude[["0.csv", "1.csv"]].mean())
+    assert told["recent_altitude_50_last"] == pytest.approx(altitude["1.csv"])
+    assert told["callsign_altitude_50_last"] == pytest.approx(altitude["0.csv"])
+
+
+def test_missing_history_is_missing_and_not_zero():
+    flights = schedule([0])
+    told = recall(flights, fly(flights))
+    assert list(told) == list(HISTORY)
+    assert told.isna().all(axis=None)
+
+
+def test_a_flight_under_way_tells_what_it_has_passed_and_nothing_of_its_landing():
+    flights = schedule([0, 20])
+    told = recall(flights, fly(flights)).loc["1.csv"]
+    assert told[["recent_altitude_5_2h", "recent_altitude_20_2h"]].notna().all()
+    assert (
+        told[["recent_altitude_80_2h", "recent_arrival_2h", "callsign_arrival_last"]].isna().all()
+    )
+
+
+def test_what_one_flight_lacks_is_lost_for_that_flight_alone():
+    flights = schedule([0, 5, 120])
+    points = fly(flights)
+    points.loc["0.csv", "groundspeed"] = np.nan
+    told = recall(flights, points).loc["2.csv"]
+    assert told["recent_groundspeed_50_12h"] == pytest.approx(
+        points.loc["1.csv", "groundspeed"].iloc[0]
+    )

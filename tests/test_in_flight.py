@@ -1,0 +1,107 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from trajlib.archive import write_flight
+from trajlib.features import KNOWLEDGE, predictors
+from trajlib.in_flight import STATE, keep_measured, locate_points, state_after
+from trajlib.index import build_index
+from trajlib.sources.points import interpolate_points
+
+SOME = settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+IDENTITY = {"origin": "SFO", "destination": "LAX", "operator": "UAL", "callsign": "UAL1"}
+
+
+def radar_points(seed, count=45, start="2019-10-01T15:00"):
+    """A flight SFO → LAX about once a minute, on an uneven course."""
+    rng = np.random.default_rng(seed)
+    seconds = np.append(0, np.cumsum(rng.integers(31, 110, count - 1)))
+    share = seconds / seconds[-1]
+    noise = rng.normal(0, 0.05, (2, count)).cumsum(axis=1) * share * (1 - share)
+    return pd.DataFrame(
+        {
+            "timestamp": pd.Timestamp(start, tz="UTC") + pd.to_timedelta(seconds, "s"),
+            "latitude": 37.6 - 3.6 * share + noise[0],
+            "longitude": -122.3 + 3.9 * share + noise[1],
+            "altitude": (34_000 * np.sin(np.pi * share)).round(-2),
+            "groundspeed": 250 + 200 * np.sin(np.pi * share),
+        }
+    )
+
+
+def change_after(points, minutes, seed):
+    """Move every point after a moment, take some away, and end the flight elsewhere."""
+    rng = np.random.default_rng(seed)
+    since = (points["timestamp"] - points["timestamp"].iloc[0]).dt.total_seconds()
+    later = (since > 60 * minutes) & (rng.random(len(points)) < 0.8)
+    before = points[since <= 60 * minutes]
+    after = points[later].copy()
+    after[["latitude", "longitude"]] += rng.normal(0, 1, (len(after), 2))
+    after["altitude"] += rng.integers(-5000, 5000, len(after))
+    after["groundspeed"] *= rng.uniform(0.5, 1.5, len(after))
+    return pd.concat([before, after], ignore_index=True)
+
+
+def import_points(points, path):
+    write_flight(interpolate_points(points).assign(**IDENTITY), path)
+
+
+@SOME
+@given(st.sampled_from([5, 10, 20]), st.integers(0, 10**6))
+def test_nothing_measured_after_the_moment_moves_a_predictor(tmp_path, minutes, seed):
+    tables = []
+    for points in (radar_points(seed), change_after(radar_points(seed), minutes, seed + 1)):
+        import_points(radar_points(1, start="2019-10-01T10:00"), tmp_path / "before.csv")
+        import_points(points, tmp_path / "flight.csv")
+        known = predictors(build_index(tmp_path), f"in_flight_{minutes}")
+        tables.append(known.loc[["flight.csv"]])
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+    assert tables[0].notna().to_numpy().mean() > 0.5
+
+
+def state_of(points, minutes):
+    flights = pd.DataFrame({"path": ["a"], "origin": "SFO", "destination": "LAX"})
+    measured = keep_measured(interpolate_points(points))
+    return state_after(locate_points(pd.concat({"a": measured}, names=["path"]), flights), minutes)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 10**6))
+def test_the_state_is_that_of_the_last_point_measured(seed):
+    points = radar_points(seed)
+    since = (points["timestamp"] - points["timestamp"].iloc[0]).dt.total_seconds()
+    last = points[since <= 600].iloc[-1]
+    state = state_of(points, 10).loc["a"]
+    assert list(state.index) == list(STATE)
+    assert state["altitude"] == pytest.approx(last["altitude"])
+    assert state["groundspeed"] == pytest.approx(last["groundspeed"])
+    assert state["age"] == 600 - since[since <= 600].iloc[-1]
+
+
+def test_what_was_interpolated_is_not_measured():
+    df = interpolate_points(radar_points(3))
+    kept = keep_measured(df)
+    assert len(kept) == 45
+    assert set(kept["duration"]) == set(df.loc[df["gap"] == 0, "duration"])
+
+
+def test_an_archive_that_marks_nothing_was_measured_at_every_sample():
+    df = interpolate_points(radar_points(3)).drop(columns="gap")
+    assert keep_measured(df)["duration"].diff().dropna().eq(30).all()
+
+
+def test_rates_are_missing_where_a_flight_has_one_point_so_far():
+    state = state_of(radar_points(3), 0.1).loc["a"]
+    assert state[["climb", "drift", "track_off", "acceleration"]].isna().all()
+    assert state["age"] == 6
+
+
+def test_each_moment_has_predictors_of_its_own_name(tmp_path):
+    import_points(radar_points(1), tmp_path / "flight.csv")
+    index = build_index(tmp_path)
+    for knowledge in KNOWLEDGE[1:-1]:
+        suffix = "_at_" + knowledge.removeprefix("in_flight_")
+        names = [name for name in predictors(index, knowledge) if "_at_" in name]
+        assert names == [f"{name}{suffix}" for name in STATE]
