@@ -46,6 +46,9 @@ def main() -> None:
     parser.add_argument("--scale", choices=SCALES, default="small")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--job", action="append", choices=JOBS)
+    parser.add_argument(
+        "--tool", action="append", help="only these, such as polars; all by default"
+    )
     parser.add_argument("--peers", type=Path, help="python of the peers' environment")
     parser.add_argument("--data", type=Path, default=HERE / "data")
     options = parser.parse_args()
@@ -53,17 +56,19 @@ def main() -> None:
     jobs = FULL if options.scale == "full" else JOBS
     tables = []
     for job in options.job or jobs:
-        tools = [tool for tool in jobs[job] if _is_there(tool, options.peers)]
+        tools = [tool for tool in jobs[job] if _is_there(tool, options)]
         results = _time_job(tools, archive, options)
         tables.append(_table(job, results))
         print(tables[-1], flush=True)
     _write(options, tables)
 
 
-def _is_there(tool: str, peers: Path | None) -> bool:
-    if tool.split()[0] in OURS:
+def _is_there(tool: str, options: argparse.Namespace) -> bool:
+    name = tool.split()[0]
+    if name in OURS:
         return True
-    return peers is not None and ("pyspark" not in tool or shutil.which("java") is not None)
+    wanted = options.peers is not None and (not options.tool or name in options.tool)
+    return wanted and (name != "pyspark" or shutil.which("java") is not None)
 
 
 def _time_job(
@@ -122,8 +127,12 @@ def _write(options: argparse.Namespace, tables: list[str]) -> None:
         f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, "
         f"Python {platform.python_version()}:\n"
     )
-    command = f"`make bench SCALE={options.scale} ROUNDS={options.rounds}`"
-    body = "\n".join([start, f"## {options.scale}", "", f"{command}: {told}", *tables, end])
+    only = [
+        f"--{name} '{value}'" for name in ("job", "tool") for value in getattr(options, name) or ()
+    ]
+    command = f"python benchmarks/run.py --scale {options.scale} --rounds {options.rounds}"
+    command = " ".join([command, *only, "--peers .venv-bench/bin/python"])
+    body = "\n".join([start, f"## {options.scale}", "", f"`{command}`: {told}", *tables, end])
     text = readme.read_text() if readme.exists() else f"{start}{end}\n"
     if start not in text:
         text += f"\n{start}{end}\n"

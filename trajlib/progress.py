@@ -104,7 +104,7 @@ def align_to(reference: pd.DataFrame) -> Progress:
     Each place of a flight is matched to places of the reference in their order, with the least
     sum of squared distances (dynamic time warping); first is matched to first, last to last.
     Of the libraries that do it dtaidistance was taken for its speed in C, and because it brings
-    nothing else along: tslearn needs statsmodels, fdasrsf a compiler, aeon older packages.
+    nothing else along: tslearn needs statsmodels, fdasrsf Cython, aeon older numpy and numba.
 
     Parameters
     ----------
