@@ -8,7 +8,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pyproj import Geod
 
-__all__ = ["NAUTICAL_MILE", "Airport", "along_cross_track", "distance", "find_airport", "track"]
+__all__ = [
+    "NAUTICAL_MILE",
+    "Airport",
+    "along_cross_track",
+    "distance",
+    "find_airport",
+    "offset",
+    "track",
+]
 
 NAUTICAL_MILE = 1852.0  # m, by definition
 _GEOD = Geod(ellps="WGS84")
@@ -70,6 +78,22 @@ def track(lat: ArrayLike, lon: ArrayLike, lat2: ArrayLike, lon2: ArrayLike) -> n
     90.0
     """
     return _inverse(lat, lon, lat2, lon2)[0] % 360
+
+
+def offset(
+    lat: ArrayLike, lon: ArrayLike, course: ArrayLike, along: ArrayLike, cross: ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return positions [deg] at offsets [NM] along and to the right of a course [deg].
+
+    >>> lat, lon = offset(0.0, 0.0, 90.0, 60.108, 0.0)
+    >>> abs(float(lat.round(3))), float(lon.round(3))
+    (0.0, 1.0)
+    """
+    values = np.broadcast_arrays(*(np.asarray(v, float) for v in (lat, lon, course, along, cross)))
+    lat, lon, course, along, cross = values
+    azimuth = course + np.degrees(np.arctan2(cross, along))
+    lon2, lat2, _ = _GEOD.fwd(lon, lat, azimuth, np.hypot(along, cross) * NAUTICAL_MILE)
+    return np.asarray(lat2), np.asarray(lon2)
 
 
 def along_cross_track(

@@ -1,6 +1,7 @@
-"""The talk's two forests, and the training of each fraction on the cluster.
+"""Models behind one interface, and the training of each fraction, or of all, on the cluster.
 
-Every fraction of a trajectory has a model of its own, trained independently of the others.
+The talk trains a model for every fraction of a trajectory, independently of the others. A joint
+model takes all targets at all fractions as one row: its trees are grown once, not once a fraction.
 """
 
 import functools
@@ -10,19 +11,43 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from lightgbm import LGBMRegressor
 from sklearn.base import BaseEstimator, clone
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
-from sklearn.ensemble import RandomForestRegressor
+from sklearn.ensemble import (
+    ExtraTreesRegressor,
+    HistGradientBoostingRegressor,
+    RandomForestRegressor,
+)
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import Ridge
 from sklearn.multioutput import MultiOutputRegressor
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from trajlib.cluster import current_client, gather
 from trajlib.features import check_knowledge
 
-__all__ = ["MODELS", "build_model", "encoded_predictors", "map_splits", "predict_held_out"]
+__all__ = [
+    "MODELS",
+    "build_model",
+    "encoded_predictors",
+    "map_splits",
+    "predict_held_out",
+    "stack_targets",
+    "widen_targets",
+]
 
-MODELS = ("forest", "forest per target")
+MODELS = (
+    "forest",
+    "forest per target",
+    "extra trees",
+    "boosting",
+    "lightgbm",
+    "ridge",
+    "neighbours",
+)
 
 
 def build_model(
@@ -36,36 +61,60 @@ def build_model(
     """Return an untrained model that takes predictors as they are, categories as text.
 
     Targets are brought to mean 0 and spread 1 of the training flights: a forest of several
-    targets splits by the sum of their squared errors, and feet would outweigh degrees.
+    targets splits by the sum of their squared errors, and feet would outweigh degrees. A number
+    that is missing, and a category that was never seen, are taken by every model.
 
     Parameters
     ----------
     name
         ``forest``: one forest for all targets. ``forest per target``: one for each, about as
-        many times the work.
-    trees, max_features, min_samples_leaf
-        As of scikit-learn's ``RandomForestRegressor``.
+        many times the work. ``extra trees``: as a forest, at random thresholds. ``boosting`` and
+        ``lightgbm``: histogram gradient boosting of the absolute error, a model for each target;
+        scikit-learn's is the slower. ``ridge``: linear. ``neighbours``: the mean of those alike.
+    trees
+        Of a forest, or boosting's rounds.
+    max_features, min_samples_leaf
+        As of scikit-learn's ``RandomForestRegressor``; the latter also the least flights in a
+        leaf of boosting, times four, and the neighbours, times three.
 
     >>> build_model("forest", trees=10)[-1].regressor.n_estimators
     10
     """
     if name not in MODELS:
         raise ValueError(f"model {name!r}, expected one of {', '.join(MODELS)}")
-    forest = RandomForestRegressor(
-        trees,
-        max_features=max_features,
-        min_samples_leaf=min_samples_leaf,
-        random_state=seed,
-        n_jobs=1,
-    )
-    regressor = forest if name == "forest" else MultiOutputRegressor(forest)
-    encoder = make_column_transformer(
+    grown = {"max_features": max_features, "min_samples_leaf": min_samples_leaf}
+    several = {"n_estimators": trees, "random_state": seed, "n_jobs": 1}
+    few, rate = 4 * min_samples_leaf, 0.05
+    regressor = {
+        "forest": RandomForestRegressor(**several, **grown),
+        "forest per target": MultiOutputRegressor(RandomForestRegressor(**several, **grown)),
+        "extra trees": ExtraTreesRegressor(**several, **grown),
+        "boosting": MultiOutputRegressor(
+            HistGradientBoostingRegressor(
+                loss="absolute_error", max_iter=trees, learning_rate=rate,
+                max_features=max_features, min_samples_leaf=few, random_state=seed,
+            )
+        ),
+        "lightgbm": MultiOutputRegressor(
+            LGBMRegressor(
+                **several, objective="l1", learning_rate=rate, colsample_bytree=max_features,
+                min_child_samples=few, deterministic=True, verbose=-1,
+            )
+        ),
+        "ridge": Ridge(alpha=10.0),
+        "neighbours": KNeighborsRegressor(3 * min_samples_leaf),
+    }[name]  # fmt: skip
+    scaled = name in ("ridge", "neighbours")
+    steps = [SimpleImputer(keep_empty_features=True), StandardScaler()] if scaled else []
+    target = TransformedTargetRegressor(regressor, transformer=StandardScaler())
+    return make_pipeline(_encoder(), *steps, target)
+
+
+def _encoder() -> BaseEstimator:
+    return make_column_transformer(
         (OneHotEncoder(handle_unknown="ignore", sparse_output=False), text_columns),
         remainder="passthrough",
         verbose_feature_names_out=False,
-    )
-    return make_pipeline(
-        encoder, TransformedTargetRegressor(regressor, transformer=StandardScaler())
     )
 
 
@@ -90,6 +139,7 @@ def predict_held_out(
     splits: Sequence[tuple[pd.Index, pd.Index]],
     *,
     knowledge: str,
+    joint: bool = False,
 ) -> pd.DataFrame:
     """Train a model for every split and fraction, and return what it predicts for those held out.
 
@@ -106,6 +156,8 @@ def predict_held_out(
         Paths of the flights to train on and of those held out.
     knowledge
         What the predictors may know.
+    joint
+        One model a split for all fractions, of the flights that reach all of them.
 
     Returns
     -------
@@ -119,11 +171,32 @@ def predict_held_out(
         When a predictor is outside the knowledge.
     """
     check_knowledge(predictors, knowledge)
-    results = map_splits(functools.partial(_train_and_predict, model), predictors, targets, splits)
-    tables = [pd.concat({fraction: table}, names=["fraction"]) for fraction, (table, _) in results]
-    predictions = pd.concat(tables).swaplevel().sort_index()
+    work = functools.partial(_train_and_predict, model)
+    results = map_splits(work, predictors, targets, splits, joint=joint)
+    if joint:
+        tables = [stack_targets(table) for _, (table, _) in results]
+    else:
+        tables = [
+            pd.concat({fraction: table}, names=["fraction"]).swaplevel()
+            for fraction, (table, _) in results
+        ]
+    predictions = pd.concat(tables).sort_index()
     predictions.attrs["seconds"] = sum(seconds for _, (_, seconds) in results)
     return predictions
+
+
+def widen_targets(targets: pd.DataFrame) -> pd.DataFrame:
+    """Return targets as one row a flight, columns of target and fraction: what a joint model takes.
+
+    Flights that do not reach every fraction are left out.
+    """
+    return targets.unstack("fraction").dropna()  # noqa: PD010, as it stands
+
+
+def stack_targets(wide: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a joint model as targets are, by path and fraction."""
+    tall = wide.stack("fraction", future_stack=True)  # noqa: PD013, as melt would lose the order
+    return tall[list(wide.columns.unique(0))]
 
 
 def map_splits(
@@ -131,7 +204,9 @@ def map_splits(
     predictors: pd.DataFrame,
     targets: pd.DataFrame,
     splits: Sequence[tuple[pd.Index, pd.Index]],
-) -> list[tuple[float, Any]]:
+    *,
+    joint: bool = False,
+) -> list[tuple[float | None, Any]]:
     """Run a function for every fraction and split, one task each, on the current Dask client.
 
     The tables go to the workers once; without a client all runs in this process.
@@ -140,14 +215,16 @@ def map_splits(
     ----------
     function
         Takes predictors and targets of the training flights, then of those held out, at one
-        fraction; rows are flights.
+        fraction; rows are flights. Training flights have all targets.
+    joint
+        All fractions as one, named None, as `widen_targets` returns them.
 
     Returns
     -------
     list
         Pairs of the fraction and what the function returned, by fraction, then by split.
     """
-    fractions = targets.index.unique("fraction")
+    fractions = [None] if joint else targets.index.unique("fraction")
     tasks = [(fraction, split) for fraction in fractions for split in range(len(splits))]
     tables = (predictors, targets, splits)
     client = current_client()
@@ -165,14 +242,15 @@ def _hold(tables: tuple) -> tuple:
     return tables
 
 
-def _run(function: Callable, tables: tuple, task: tuple[float, int]) -> Any:
+def _run(function: Callable, tables: tuple, task: tuple[float | None, int]) -> Any:
     predictors, targets, splits = tables
     fraction, split = task
-    here = targets.xs(fraction, level="fraction")
+    here = widen_targets(targets) if fraction is None else targets.xs(fraction, level="fraction")
     known = here.index.intersection(predictors.index, sort=False)
     train, held_out = (known[known.isin(paths)] for paths in splits[split])
+    whole = here.loc[train].dropna()
     return function(
-        predictors.loc[train], here.loc[train], predictors.loc[held_out], here.loc[held_out]
+        predictors.loc[whole.index], whole, predictors.loc[held_out], here.loc[held_out]
     )
 
 
