@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "scores": {"features"},
     "importance": {"models", "scores"},
     "routes": {"models"},
-    "prediction": {"models", "intervals"},
+    "prediction": {"models", "intervals", "scores"},
     "plots": {"schema", "geodesy"},
     "stages": {"archive", "redaction"},
     "report": {"stages", "pages"},

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from distributed import Client
 
+    from trajlib.prediction import SavedModel
     from trajlib.stages import Stage
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -216,6 +217,90 @@ def report(
         failed = next(stage for stage in made["stages"] if stage["failure"])
         raise click.ClickException(f"{failed['failure']}\nsee {folder / failed['name']}.html")
     click.echo("\n".join([f"\n{folder / 'index.html'}", *list_main_numbers(made)]))
+
+
+@main.command()
+@click.option("--origin", required=True, help="Airport of departure, as in the archive (LEMD).")
+@click.option("--destination", required=True, help="Airport of arrival, as in the archive (LEBL).")
+@click.option("--csv", type=_folder(exists=True, dir_okay=False), help="A flight's raw samples.")
+@click.option("--minutes", type=float, help="Cut the CSV so long after its first sample.")
+@click.option("--callsign", help="Operator's code and flight number (IBE1234).")
+@click.option("--operator", help="By default the letters that the callsign begins with.")
+@click.option("--type", "aircraft_type", help="ICAO type designator (A320).")
+@click.option("--time", help="Of take-off, ISO 8601; UTC unless it tells its zone.")
+@click.option("--model", type=_folder(), help="Folder of the model, instead of the pair's.")
+@click.option("--data", type=_folder(), default="data", show_default=True, help="For tables.")
+@click.option("--output", type=_folder(), default="predictions", show_default=True, help="For it.")
+@_plainly
+def predict(
+    origin: str,
+    destination: str,
+    csv: Path | None,
+    minutes: float | None,
+    time: str | None,
+    model: Path | None,
+    data: Path,
+    output: Path,
+    **identity: str | None,
+) -> None:
+    """Predict the trajectory of one flight, described here or by a CSV.
+
+    Of a CSV only what was known at take-off is used, or with --minutes what was known so long
+    after, if there is a model of that knowledge; what was flown is drawn beside the prediction.
+    The model is the one that the stage 07_prediction saved. OUTPUT receives a table (.csv),
+    GeoJSON (.geojson) and a map (.png), in which the uncertainty is drawn.
+    """
+    import pandas as pd
+
+    from trajlib import prediction
+
+    if (csv is None) == (time is None):
+        raise click.UsageError("give either --csv or --time")
+    if minutes and csv is None:
+        raise click.UsageError("--minutes cuts a --csv")
+    knowledge = f"in_flight_{minutes:g}" if minutes else "at_takeoff"
+    place = model or data / "processed" / f"{origin}-{destination}" / "prediction" / knowledge
+    if not (place / "card.json").exists():
+        raise ValueError(f"no model in {place}, expected the one that 07_prediction saves there")
+    saved = prediction.load_model(place)
+    given = {name: value for name, value in identity.items() if value}
+    if csv is None:
+        start = pd.Timestamp(time)
+        start = start if start.tzinfo else start.tz_localize("UTC")
+    else:
+        known, told = prediction.read_start(csv, minutes)
+        start, given = known["timestamp"].iloc[0], told | given
+    flight = prediction.describe_flight((origin, destination), start, csv=csv, **given)
+    flown = None if csv is None else prediction.read_flown(csv, saved)
+    _write_prediction(saved, flight, flown, output / (csv.stem if csv else flight["path"].item()))
+
+
+def _write_prediction(
+    saved: "SavedModel", flight: "pd.DataFrame", flown: "pd.DataFrame | None", path: Path
+) -> None:
+    import json
+
+    from trajlib import features, prediction
+    from trajlib.plots.prediction import plot_trajectory
+
+    pair = flight["origin"].item(), flight["destination"].item()
+    predictors = features.predictors(flight, saved.card["knowledge"])
+    table = prediction.predict_trajectory(saved, predictors)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.join(flown.add_suffix("_flown") if flown is not None else []).round(5).to_csv(
+        path.with_suffix(".csv")
+    )
+    geojson = prediction.to_geojson(table, flown)
+    path.with_suffix(".geojson").write_text(json.dumps(geojson), "utf-8")
+    plot_trajectory(table, geojson, flown=flown, airports=pair).savefig(path.with_suffix(".png"))
+    for line in prediction.describe_unknown(saved, predictors, "-".join(pair)):
+        click.echo(line)
+    end = table.iloc[-1]
+    click.echo(
+        f"{path}.csv, .geojson, .png: known {saved.card['knowledge']}; at {table.index[-1]:.0%} of "
+        f"{saved.card['by']} after {end['duration'] / 60:.1f} min, {saved.card['level']:.0%} "
+        f"between {end['duration_low'] / 60:.1f} and {end['duration_high'] / 60:.1f} min"
+    )
 
 
 def _match_stages(

@@ -19,6 +19,7 @@ __all__ = [
     "calibrate_intervals",
     "courses",
     "find_regions",
+    "hold_whole",
     "score_intervals",
     "signed_errors",
     "split_days",
@@ -162,6 +163,12 @@ def score_intervals(
     means = [table.groupby(level="fraction").mean().T.stack() for table in tables.values()]  # noqa: PD013
     scores = pd.concat(means, axis=1, keys=list(tables))
     return scores.rename_axis(["target", "fraction"])
+
+
+def hold_whole(errors: pd.DataFrame, band: pd.DataFrame) -> float:
+    """Return the share of flights inside a band at all fractions and in all columns of errors."""
+    inside = _scaled(errors, band) <= 1 + 1e-9  # the band's edge is one of its flights
+    return float(inside.groupby(level="path").all().all(axis=1).mean())
 
 
 def find_regions(trajectory: pd.DataFrame, end: str = "") -> list[np.ndarray]:

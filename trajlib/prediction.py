@@ -20,29 +20,37 @@ from sklearn import __version__ as sklearn_version
 from sklearn.pipeline import Pipeline
 
 from trajlib.archive import read_flight, replacing
+from trajlib.dialect import read_dialect
 from trajlib.features import TARGETS, check_knowledge
 from trajlib.intervals import (
     calibrate_band,
     calibrate_intervals,
     courses,
     find_regions,
+    hold_whole,
+    score_intervals,
     signed_errors,
     split_days,
     widen_to_band,
 )
-from trajlib.models import stack_targets, text_columns, widen_targets
+from trajlib.models import predict_held_out, stack_targets, text_columns, widen_targets
+from trajlib.normalization import resample_flight
+from trajlib.progress import PROGRESS
+from trajlib.scores import predict_baseline
 
 __all__ = [
     "SavedModel",
     "describe_flight",
     "describe_unknown",
+    "fingerprint_flights",
     "load_model",
-    "name_model",
     "predict_trajectory",
+    "read_flown",
     "read_start",
     "save_model",
     "to_geojson",
     "train_model",
+    "try_intervals",
 ]
 
 TRUSTED = [  # all that is in a saved model beyond what skops trusts by itself
@@ -116,6 +124,49 @@ def train_model(
         "versions": {"scikit-learn": sklearn_version, "skops": skops.__version__},
     }
     return SavedModel(trained, card)
+
+
+def try_intervals(
+    model: Pipeline,
+    predictors: pd.DataFrame,
+    targets: pd.DataFrame,
+    days: pd.Series,
+    *,
+    knowledge: str,
+    level: float = 0.9,
+    seed: int | None = 0,
+) -> tuple[pd.DataFrame, float]:
+    """Return what intervals and band are worth on days that neither trained nor calibrated them.
+
+    Parameters
+    ----------
+    seed
+        Of the days trained on, calibrated on and asked about; None takes them in order of time.
+
+    Returns
+    -------
+    tuple
+        `score_intervals` by ``interval``: ``conformal``, and ``naive``, the quantiles of the
+        training flights around their median; and the share of flights that the band holds whole.
+    """
+    train, calibrate, asked = split_days(days[predictors.index], seed=seed)
+    split = [(train, calibrate.append(asked))]
+    predicted = predict_held_out(model, predictors, targets, split, knowledge=knowledge, joint=True)
+    median = predict_baseline(targets, [(train, train.append(asked))], "median")
+    own, naive = (signed_errors(table, targets).dropna() for table in (predicted, median))
+    of, base = (table.index.get_level_values("path") for table in (own, naive))
+    halves = split_days(days[calibrate], (0.5, 0.5), seed=seed)
+    first, second = (own[of.isin(half)] for half in halves)
+    errors = own[of.isin(asked)]
+    half = calibrate_intervals(first, level)
+    band = widen_to_band(half, calibrate_band(second[BAND], half, level))
+    intervals = calibrate_intervals(own[of.isin(calibrate)], level)
+    simple = calibrate_intervals(naive[base.isin(train)], level)
+    scores = {
+        "conformal": score_intervals(errors, intervals, level),
+        "naive": score_intervals(naive[base.isin(asked)], simple, level),
+    }
+    return pd.concat(scores, names=["interval"]), hold_whole(errors[BAND], band)
 
 
 def save_model(saved: SavedModel, folder: str | Path) -> None:
@@ -235,8 +286,9 @@ def describe_flight(
     callsign: str | None = None,
     operator: str | None = None,
     aircraft_type: str | None = None,
+    csv: str | Path | None = None,
 ) -> pd.DataFrame:
-    """Return a flight that has no file yet as a row of an index.
+    """Return a flight, with or without a file, as a row of an index.
 
     The operator is by default the letters that the callsign begins with.
 
@@ -248,6 +300,7 @@ def describe_flight(
         operator = callsign[:3] if callsign[:3].isalpha() else callsign[:2]
     row = {
         "path": callsign or "flight",
+        "archive": None,
         "origin": pair[0],
         "destination": pair[1],
         "callsign": callsign,
@@ -256,20 +309,45 @@ def describe_flight(
         "start": start.tz_convert("UTC"),
         "problem": None,
     }
+    if csv is not None:
+        archive = find_archive(csv)
+        row |= {"path": str(Path(csv).absolute().relative_to(archive)), "archive": str(archive)}
     return pd.DataFrame([row])
 
 
 def read_start(path: str | Path, minutes: float | None = None) -> tuple[pd.DataFrame, dict]:
-    """Return the raw samples of a CSV's first minutes, and the identity that the file tells.
+    """Return the raw samples of a CSV's first minutes, and the identity that they tell.
 
-    Nothing after the cut is in either; without minutes nothing after the first sample.
+    Nothing after the cut is in either; without minutes nothing after the first sample. The
+    ``columns.toml`` of the nearest folder above the file says how it is to be read.
     """
-    df = read_flight(path)
+    df = _read(path)
     since = (df["timestamp"] - df["timestamp"].iloc[0]).dt.total_seconds()
     known = df[since <= 60 * (minutes or 0)]
     names = [name for name in ("callsign", "operator", "aircraft_type") if name in df]
     identity = {name: known[name].iloc[0] for name in names if pd.notna(known[name].iloc[0])}
     return known, identity
+
+
+def read_flown(path: str | Path, saved: SavedModel) -> pd.DataFrame:
+    """Return the trajectory that a CSV tells, at the fractions of a saved model."""
+    df = _read(path).select_dtypes("number")
+    progress = PROGRESS[saved.card["by"]](df, *saved.card["pair"].split("-"))
+    names = [name for name in TARGETS if name in df]
+    return resample_flight(df[names], progress, saved.card["schema"]["fractions"])
+
+
+def find_archive(path: str | Path) -> Path:
+    """Return the nearest folder above a CSV that has a ``columns.toml``, else the CSV's own."""
+    above = Path(path).absolute().parents
+    return next((folder for folder in above if (folder / "columns.toml").exists()), above[0])
+
+
+def _read(path: str | Path) -> pd.DataFrame:
+    told = [
+        folder for folder in Path(path).absolute().parents if (folder / "columns.toml").exists()
+    ]
+    return read_flight(path, dialect=read_dialect(told[0] if told else Path(path).parent))
 
 
 def to_geojson(trajectory: pd.DataFrame, flown: pd.DataFrame | None = None) -> dict:
@@ -300,7 +378,7 @@ def to_geojson(trajectory: pd.DataFrame, flown: pd.DataFrame | None = None) -> d
     return {"type": "FeatureCollection", "features": features}
 
 
-def name_model(flights: pd.DataFrame) -> str:
+def fingerprint_flights(flights: pd.DataFrame) -> str:
     """Return a digest of the paths and sizes of the files that a model was trained on."""
     files = flights[["path", "size"]].sort_values("path").to_json(orient="values")
     return hashlib.sha256(files.encode()).hexdigest()

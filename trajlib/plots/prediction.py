@@ -1,0 +1,139 @@
+"""Figures of a predicted trajectory and its uncertainty, and of families of trajectories."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+
+from trajlib.geodesy import find_airport
+from trajlib.plots.maps import bounds_around, draw_map
+from trajlib.plots.style import COLORS, GREY, INK, WIDTH, series_styles, styled
+from trajlib.schema import label
+
+__all__ = ["plot_coverage", "plot_families", "plot_trajectory"]
+
+
+@styled
+def plot_trajectory(
+    trajectory: pd.DataFrame,
+    geojson: Mapping,
+    *,
+    flown: pd.DataFrame | None = None,
+    airports: Sequence[str] = (),
+) -> Figure:
+    """Draw a predicted trajectory from above, its altitude and its time, with their uncertainty.
+
+    Parameters
+    ----------
+    trajectory, geojson
+        As of `trajlib.prediction`.
+    flown
+        Targets by fraction, where known.
+    airports
+        Codes to mark.
+    """
+    figure, axs = plt.subplot_mosaic(
+        [["map", "altitude"], ["map", "duration"]], figsize=(WIDTH, 5.0), width_ratios=[1.25, 1]
+    )
+    regions = {f["properties"]["name"]: f["geometry"]["coordinates"] for f in geojson["features"]}
+    polygons = {n: [np.array(r[0]) for r in regions[n]] for n in ("band", "interval")}
+    ends = [find_airport(code) for code in airports]
+    points = np.concatenate([*polygons["band"], *[[(e.longitude, e.latitude)] for e in ends]])
+    draw_map(axs["map"], bounds_around(points))
+    for shapes, look in zip(polygons.values(), (GREY, COLORS[5]), strict=True):
+        axs["map"].add_collection(
+            PolyCollection(shapes, facecolor=look, edgecolor="none", alpha=0.5)
+        )
+    _draw_lines(axs["map"], trajectory, flown, "longitude", "latitude")
+    for code, end in zip(airports, ends, strict=True):
+        axs["map"].plot(end.longitude, end.latitude, "o", color="white", mec=INK, ms=5)
+        axs["map"].annotate(code, (end.longitude, end.latitude), xytext=(5, 5),
+                            textcoords="offset points", fontsize=8)  # fmt: skip
+    for name in ("altitude", "duration"):
+        _draw_side(axs[name], trajectory, flown, name)
+    axs["duration"].set_xlabel("fraction of the progress")
+    handles, names = axs["altitude"].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper left", ncols=len(names))
+    return figure
+
+
+@styled
+def plot_coverage(scores: pd.DataFrame, level: float) -> Figure:
+    """Draw the coverage of intervals at each fraction, a panel for each target.
+
+    Rows of (split, target, fraction) with a column ``coverage``; the level is the line to be on.
+    """
+    targets = scores.index.unique("target")
+    rows = -(-len(targets) // 4)
+    figure, axs = plt.subplots(
+        rows, 4, sharey=True, figsize=(WIDTH, 0.6 + 1.9 * rows), squeeze=False
+    )
+    for ax in axs.flat[len(targets) :]:
+        ax.remove()
+    for ax, target in zip(axs.flat, targets, strict=False):
+        table = scores["coverage"].xs(target, level="target")
+        for name, style in series_styles(scores.index.unique("split")).items():
+            ax.plot(table.xs(name, level="split"), label=name, **style)
+        ax.axhline(level, color=GREY, linewidth=0.8)
+        ax.set(title=target, ylim=(max(0.0, 2 * level - 1.2), 1.0))
+    figure.supxlabel("fraction of the progress", fontsize=9)
+    figure.supylabel("coverage", fontsize=9)
+    handles, names = axs.flat[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper left", ncols=len(names))
+    return figure
+
+
+@styled
+def plot_families(targets: pd.DataFrame, families: pd.Series, *, most: int = 200) -> Figure:
+    """Draw trajectories in the colour of their family, from above and from the side.
+
+    Parameters
+    ----------
+    targets
+        By path and fraction.
+    families
+        By path; -1 is none, drawn in grey and first.
+    most
+        Flights drawn of each family, those that come first.
+    """
+    figure, (above, side) = plt.subplots(1, 2, figsize=(WIDTH, 4.4), width_ratios=[1.2, 1])
+    points = targets.loc[list(families.index), ["longitude", "latitude"]].to_numpy()
+    draw_map(above, bounds_around(points[np.isfinite(points).all(axis=1)]))
+    names = sorted(families.unique())
+    looks = series_styles([name for name in names if name >= 0]) | {-1: {"color": GREY}}
+    for name in names:
+        paths = families.index[families == name]
+        text = f"family {name + 1}" if name >= 0 else "no family"
+        for at, path in enumerate(paths[:most]):
+            line, mark = targets.loc[path], f"{text} ({len(paths)})" if at == 0 else None
+            look = {"color": looks[name]["color"], "lw": 0.6, "alpha": 0.35}
+            above.plot(line["longitude"], line["latitude"], label=mark, **look)
+            side.plot(line.index, line["altitude"], **look)
+    side.set(xlabel="fraction of the progress", ylabel=label("altitude"))
+    shown = figure.legend(loc="outside upper left", ncols=4)
+    for handle in shown.legend_handles:
+        handle.set(alpha=1, linewidth=2)
+    return figure
+
+
+def _draw_side(ax: Axes, trajectory: pd.DataFrame, flown: pd.DataFrame | None, name: str) -> None:
+    for end, color, text in (("_band", GREY, "whole flight"), ("", COLORS[5], "each fraction")):
+        low, high = (trajectory[f"{name}{end}_{side}"] for side in ("low", "high"))
+        ax.fill_between(
+            trajectory.index, low, high, color=color, alpha=0.5, label=f"holds {text}", lw=0
+        )
+    _draw_lines(ax, trajectory.reset_index(), flown, "fraction", name)
+    ax.set_ylabel(label(name))
+
+
+def _draw_lines(
+    ax: Axes, trajectory: pd.DataFrame, flown: pd.DataFrame | None, x: str, y: str
+) -> None:
+    ax.plot(trajectory[x], trajectory[y], color=COLORS[0], label="predicted")
+    if flown is not None:
+        line = flown.reset_index()
+        ax.plot(line[x], line[y], color=COLORS[1], linestyle="--", label="flown")
