@@ -16,6 +16,8 @@ from trajlib.schema import label
 
 __all__ = ["plot_coverage", "plot_families", "plot_trajectory"]
 
+_BAND, _INTERVAL = "#cdd3d9", "#a9c9e6"  # opaque: regions overlap
+
 
 @styled
 def plot_trajectory(
@@ -44,10 +46,8 @@ def plot_trajectory(
     ends = [find_airport(code) for code in airports]
     points = np.concatenate([*polygons["band"], *[[(e.longitude, e.latitude)] for e in ends]])
     draw_map(axs["map"], bounds_around(points))
-    for shapes, look in zip(polygons.values(), (GREY, COLORS[5]), strict=True):
-        axs["map"].add_collection(
-            PolyCollection(shapes, facecolor=look, edgecolor="none", alpha=0.5)
-        )
+    for shapes, look in zip(polygons.values(), (_BAND, _INTERVAL), strict=True):
+        axs["map"].add_collection(PolyCollection(shapes, facecolor=look, edgecolor="none"))
     _draw_lines(axs["map"], trajectory, flown, "longitude", "latitude")
     for code, end in zip(airports, ends, strict=True):
         axs["map"].plot(end.longitude, end.latitude, "o", color="white", mec=INK, ms=5)
@@ -121,11 +121,9 @@ def plot_families(targets: pd.DataFrame, families: pd.Series, *, most: int = 200
 
 
 def _draw_side(ax: Axes, trajectory: pd.DataFrame, flown: pd.DataFrame | None, name: str) -> None:
-    for end, color, text in (("_band", GREY, "whole flight"), ("", COLORS[5], "each fraction")):
+    for end, color, text in (("_band", _BAND, "whole flight"), ("", _INTERVAL, "each fraction")):
         low, high = (trajectory[f"{name}{end}_{side}"] for side in ("low", "high"))
-        ax.fill_between(
-            trajectory.index, low, high, color=color, alpha=0.5, label=f"holds {text}", lw=0
-        )
+        ax.fill_between(trajectory.index, low, high, color=color, label=f"holds {text}", lw=0)
     _draw_lines(ax, trajectory.reset_index(), flown, "fraction", name)
     ax.set_ylabel(label(name))
 
