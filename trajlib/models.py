@@ -31,6 +31,7 @@ from trajlib.features import check_knowledge
 
 __all__ = [
     "MODELS",
+    "build_encoder",
     "build_model",
     "encoded_predictors",
     "map_splits",
@@ -107,10 +108,11 @@ def build_model(
     scaled = name in ("ridge", "neighbours")
     steps = [SimpleImputer(keep_empty_features=True), StandardScaler()] if scaled else []
     target = TransformedTargetRegressor(regressor, transformer=StandardScaler())
-    return make_pipeline(_encoder(), *steps, target)
+    return make_pipeline(build_encoder(), *steps, target)
 
 
-def _encoder() -> BaseEstimator:
+def build_encoder() -> BaseEstimator:
+    """Return what makes one-hot columns of categories; one that it never saw is none of them."""
     return make_column_transformer(
         (OneHotEncoder(handle_unknown="ignore", sparse_output=False), text_columns),
         remainder="passthrough",

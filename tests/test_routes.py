@@ -1,0 +1,82 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from trajlib.models import build_model
+from trajlib.routes import NOISE, find_families, predict_by_family
+
+FRACTIONS = [0.2, 0.5, 0.8]
+PATHS = pd.Index([f"{number:03}" for number in range(300)], name="path")
+
+
+@pytest.fixture(scope="module")
+def tables():
+    rng = np.random.default_rng(0)
+    north = rng.random(len(PATHS)) < 0.4
+    side = np.where(north, 1.0, -1.0)
+    side[:6] = [9, -9, 6, -6, 12, -12]  # ways of their own
+    own = np.where(north, "IBE", "VLG")
+    predictors = pd.DataFrame({"operator": own, "hour": rng.uniform(0, 24, len(PATHS))}, PATHS)
+    rows = pd.MultiIndex.from_product([PATHS, FRACTIONS], names=["path", "fraction"])
+    latitude = 40 + np.repeat(side, 3) + rng.normal(size=len(rows)) * 0.1
+    longitude = np.tile(FRACTIONS, len(PATHS)) + rng.normal(size=len(rows)) * 0.01
+    targets = pd.DataFrame({"latitude": latitude, "longitude": longitude, "altitude": 1e4}, rows)
+    return predictors, targets, pd.Series(north, PATHS)
+
+
+def test_two_ways_are_two_families_and_strays_are_noise(tables):
+    _, targets, north = tables
+    families = find_families(targets, share=0.1)
+    assert set(families) == {0, 1, NOISE}
+    assert (families[:6] == NOISE).all()
+    kept = families[6:][families[6:] != NOISE]
+    assert len(kept) > 250
+    assert (kept == north[kept.index].astype(int)).all()  # the larger family is number 0
+
+
+def test_families_do_not_depend_on_the_order_or_unit(tables):
+    _, targets, _ = tables
+    families = find_families(targets, share=0.1)
+    scaled = find_families(targets.assign(latitude=targets["latitude"] * 60), share=0.1)
+    pd.testing.assert_series_equal(families, scaled)
+
+
+def test_a_mixture_predicts_the_way_of_the_operator(tables):
+    predictors, targets, north = tables
+    split = PATHS[60:], PATHS[6:60]
+    model = build_model(trees=10)
+    predicted, chances, families = predict_by_family(
+        model, predictors, targets, split, knowledge="at_takeoff", share=0.1
+    )
+    assert predicted.index.unique("path").tolist() == list(split[1])
+    assert predicted.columns.equals(targets.columns)
+    np.testing.assert_allclose(chances.sum(axis=1), 1)
+    assert families.index.tolist() == list(split[0])
+    off = predicted["latitude"].groupby("path").mean() - 40 - np.where(north[6:60], 1, -1)
+    assert off.abs().max() < 0.2
+
+
+def test_nothing_of_a_held_out_flight_makes_a_family(tables):
+    predictors, targets, _ = tables
+    split = PATHS[60:], PATHS[:60]
+    changed = targets.copy()
+    changed.loc[list(split[1]), "latitude"] = 80.0
+    first, second = (
+        predict_by_family(
+            build_model(trees=5), predictors, table, split, knowledge="at_takeoff", share=0.1
+        )
+        for table in (targets, changed)
+    )
+    pd.testing.assert_frame_equal(first[0], second[0])
+
+
+def test_a_predictor_outside_the_knowledge_is_refused(tables):
+    predictors, targets, _ = tables
+    with pytest.raises(ValueError, match="not known at_takeoff"):
+        predict_by_family(
+            build_model(),
+            predictors.assign(duration_max=1.0),
+            targets,
+            (PATHS[60:], PATHS[:60]),
+            knowledge="at_takeoff",
+        )

@@ -1,0 +1,113 @@
+"""Families of trajectories, and a prediction for each, mixed by how likely it is.
+
+Flights between two airports fly a few ways. Where trajectories lie dense is a family (HDBSCAN:
+Campello, Moulavi and Sander 2013); what lies apart from all is noise, and a family of its own here,
+so that every flight has one.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, clone
+from sklearn.cluster import HDBSCAN
+from sklearn.decomposition import PCA
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from trajlib.features import check_knowledge
+from trajlib.models import build_encoder, stack_targets, widen_targets
+
+__all__ = ["NOISE", "find_families", "predict_by_family"]
+
+NOISE = -1
+_FEWEST = 40  # flights of a family that a model of its own is trained on; fewer have their mean
+
+
+def find_families(
+    targets: pd.DataFrame,
+    *,
+    columns: Sequence[str] = ("latitude", "longitude"),
+    share: float = 0.02,
+    components: int = 3,
+) -> pd.Series:
+    """Return the family of each flight, by path: 0 for the largest, -1 for noise.
+
+    Parameters
+    ----------
+    targets
+        Aligned trajectories, by path and fraction, preferably of route progress; flights that do
+        not reach every fraction are left out.
+    columns
+        What flights of a family have alike; each fraction of each counts the same.
+    share
+        Of all flights, that a family has at least.
+    components
+        Principal components in which density is measured.
+    """
+    wide = widen_targets(targets[list(columns)])
+    pressed = make_pipeline(StandardScaler(), PCA(min(components, *wide.shape), random_state=0))
+    size = max(5, round(share * len(wide)))
+    found = HDBSCAN(size, min_samples=5, copy=True).fit_predict(pressed.fit_transform(wide))
+    families = pd.Series(found, wide.index, name="family")
+    order = families[families != NOISE].value_counts().index
+    return families.map({name: at for at, name in enumerate(order)} | {NOISE: NOISE})
+
+
+def predict_by_family(
+    model: Pipeline,
+    predictors: pd.DataFrame,
+    targets: pd.DataFrame,
+    split: tuple[pd.Index, pd.Index],
+    *,
+    knowledge: str,
+    seed: int = 0,
+    **options: object,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
+    """Return predictions for held-out flights, mixed over families found on training flights.
+
+    Parameters
+    ----------
+    model
+        Untrained, for each family a joint one.
+    predictors, targets, knowledge
+        As of `trajlib.models.predict_held_out`.
+    split
+        Paths to train on, and those held out, of which nothing makes a family.
+    options
+        Of `find_families`.
+
+    Returns
+    -------
+    tuple
+        Predictions by path and fraction, probabilities of the families (columns) of each held-out
+        flight, and the families of the training flights.
+
+    Raises
+    ------
+    ValueError
+        When a predictor is outside the knowledge.
+    """
+    check_knowledge(predictors, knowledge)
+    wide = widen_targets(targets)
+    train, held_out = (wide.index.intersection(paths) for paths in split)
+    families = find_families(targets.loc[list(train)], **options)[train]
+    forest = RandomForestClassifier(200, min_samples_leaf=20, random_state=seed, n_jobs=1)
+    classifier = make_pipeline(build_encoder(), forest).fit(predictors.loc[train], families)
+    asked = predictors.loc[held_out]
+    chances = pd.DataFrame(classifier.predict_proba(asked), held_out, classifier.classes_)
+    mixed = np.zeros((len(held_out), wide.shape[1]))
+    for family in chances:
+        own = families.index[families == family]
+        predicted = _predict_family(model, predictors.loc[own], wide.loc[own], asked)
+        mixed += chances[[family]].to_numpy() * predicted
+    return stack_targets(pd.DataFrame(mixed, held_out, wide.columns)), chances, families
+
+
+def _predict_family(
+    model: BaseEstimator, predictors: pd.DataFrame, wide: pd.DataFrame, asked: pd.DataFrame
+) -> np.ndarray:
+    if len(wide) < _FEWEST:
+        return np.tile(wide.mean().to_numpy(), (len(asked), 1))
+    return clone(model).fit(predictors, wide).predict(asked)
