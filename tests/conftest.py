@@ -9,6 +9,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 settings.register_profile("trajlib", deadline=None)  # compilers and imports warm up
 settings.load_profile("trajlib")
+os.environ["OMP_NUM_THREADS"] = (
+    "1"  # as in a worker: threads of two tests would wait for each other
+)
 os.environ.pop("DASK_SCHEDULER_ADDRESS", None)  # a cluster of the user's is not for tests
 
 

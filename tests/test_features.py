@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from trajlib.archive import write_flight
 from trajlib.features import (
-    AT_TAKEOFF,
     FRACTIONS,
     KNOWLEDGE,
+    PLANNED,
     TARGETS,
     aggregate_flight,
     check_knowledge,
@@ -124,8 +124,8 @@ def test_every_predictor_says_when_it_is_known(archive):
     index = build_index(archive)
     for knowledge in KNOWLEDGE:
         check_knowledge(predictors(index, knowledge), knowledge)
-    assert {known_when(name) for name in predictors(index)} == {"at_takeoff", "hindsight"}
-    assert {known_when(name) for name in AT_TAKEOFF} == {"at_takeoff"}
+    assert {known_when(name) for name in predictors(index)} == {"planned", "hindsight"}
+    assert {known_when(name) for name in PLANNED} == {"planned"}
 
 
 def test_a_predictor_that_is_not_known_yet_is_refused(archive):
@@ -142,7 +142,7 @@ def test_a_predictor_of_which_nobody_says_when_it_is_known_is_refused(name):
 def test_an_unknown_knowledge_is_refused_with_those_there_are(archive):
     for refuse in (lambda: predictors(build_index(archive), "later"),
                    lambda: check_knowledge([], "later")):  # fmt: skip
-        with pytest.raises(ValueError, match="'later', expected one of at_takeoff, in_flight_5"):
+        with pytest.raises(ValueError, match="'later', expected one of planned, at_takeoff"):
             refuse()
 
 

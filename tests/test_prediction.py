@@ -49,7 +49,7 @@ def tables():
 @pytest.fixture(scope="module", params=["forest", "lightgbm"])
 def saved(request, tables):
     model = build_model(request.param, trees=20)
-    return train_model(model, *tables, knowledge="at_takeoff", pair="LEMD-LEBL", by="time")
+    return train_model(model, *tables, knowledge="planned", pair="LEMD-LEBL", by="time")
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def describe(**identity):
 
 
 def ask(**identity):
-    return features.predictors(describe(**identity), "at_takeoff")
+    return features.predictors(describe(**identity), "planned")
 
 
 def test_a_model_comes_back_as_it_was_saved(saved, folder):
@@ -130,8 +130,8 @@ def test_predictors_other_than_those_trained_with_are_refused(saved):
 def test_a_predictor_outside_the_knowledge_is_refused(tables):
     predictors, targets, days = tables
     late = predictors.assign(duration_max=1.0)
-    with pytest.raises(ValueError, match="not known at_takeoff: duration_max"):
-        train_model(build_model(), late, targets, days, knowledge="at_takeoff")
+    with pytest.raises(ValueError, match="not known planned: duration_max"):
+        train_model(build_model(), late, targets, days, knowledge="planned")
 
 
 def test_what_is_unknown_is_said(saved):

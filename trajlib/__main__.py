@@ -258,7 +258,7 @@ def predict(
         raise click.UsageError("give either --csv or --time")
     if minutes and csv is None:
         raise click.UsageError("--minutes cuts a --csv")
-    knowledge = f"in_flight_{minutes:g}" if minutes else "at_takeoff"
+    knowledge = f"in_flight_{minutes:g}" if minutes else "planned"
     place = model or data / "processed" / f"{origin}-{destination}" / "prediction" / knowledge
     if not (place / "card.json").exists():
         raise ValueError(f"no model in {place}, expected the one that 07_prediction saves there")

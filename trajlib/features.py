@@ -14,9 +14,9 @@ from trajlib.normalization import normalize_flights
 from trajlib.schema import NUMERIC
 
 __all__ = [
-    "AT_TAKEOFF",
     "FRACTIONS",
     "KNOWLEDGE",
+    "PLANNED",
     "TARGETS",
     "aggregate_flight",
     "check_knowledge",
@@ -29,11 +29,10 @@ __all__ = [
 
 # in the order of time: each may know what those before knew
 KNOWLEDGE = (
-    *("at_takeoff", "in_flight_5", "in_flight_10", "in_flight_20", "in_flight_30"),
+    *("planned", "at_takeoff", "in_flight_5", "in_flight_10", "in_flight_20", "in_flight_30"),
     "hindsight",
 )
-_PLAN = ("operator", "aircraft_type", "weekday", "hour", "month")
-AT_TAKEOFF = (*_PLAN, *HISTORY)
+PLANNED = ("operator", "aircraft_type", "weekday", "hour", "month")
 TARGETS = ("latitude", "longitude", "duration", "distance", "altitude")
 FRACTIONS = np.arange(5, 100, 5) / 100
 
@@ -52,7 +51,7 @@ _SOME_STATISTICS = {
 }
 _STATES = {
     f"{name}_at_{knowledge.removeprefix('in_flight_')}": knowledge
-    for knowledge in KNOWLEDGE[1:-1]
+    for knowledge in KNOWLEDGE[2:-1]
     for name in STATE
 }
 _AGGREGATES = tuple(
@@ -70,11 +69,12 @@ def predictors(flights: pd.DataFrame, knowledge: str = "hindsight") -> pd.DataFr
     flights
         Rows of one city pair, of the index or of the store.
     knowledge
-        ``at_takeoff``: operator, aircraft type, the local weekday, hour [h] and month of the
-        first sample, and what flights before it tell (`trajlib.history`). ``in_flight_m``:
+        ``planned``: operator, aircraft type, and the local weekday, hour [h] and month of the
+        first sample. ``at_takeoff``: these, and what flights before it tell
+        (`trajlib.history`). ``in_flight_m``:
         these, and the state after m minutes, of points measured until then
-        (`trajlib.in_flight`), named ``<state>_at_<m>``. ``hindsight``, the talk's: operator,
-        type and date, and the aggregates of the whole flight.
+        (`trajlib.in_flight`), named ``<state>_at_<m>``. ``hindsight``, the talk's: what
+        is planned, and the aggregates of the whole flight.
 
     Returns
     -------
@@ -91,6 +91,8 @@ def predictors(flights: pd.DataFrame, knowledge: str = "hindsight") -> pd.DataFr
     check_knowledge((), knowledge)
     flights = flights[flights["problem"].isna()]
     planned = _know_plan(flights)
+    if knowledge == "planned":
+        return planned
     if knowledge == "hindsight":
         modelled = read_dialect(flights["archive"].iloc[0]).modelled
         columns = [n for n in NUMERIC if f"{n}_max" in _AGGREGATES and n not in modelled]
@@ -153,9 +155,11 @@ def known_when(predictor: str) -> str:
     """Return the knowledge that a predictor belongs to.
 
     >>> known_when("operator"), known_when("altitude_at_10"), known_when("mass_min")
-    ('at_takeoff', 'in_flight_10', 'hindsight')
+    ('planned', 'in_flight_10', 'hindsight')
     """
-    if predictor in AT_TAKEOFF:
+    if predictor in PLANNED:
+        return "planned"
+    if predictor in HISTORY:
         return "at_takeoff"
     if predictor in _STATES:
         return _STATES[predictor]
