@@ -178,7 +178,7 @@ def save_model(saved: SavedModel, folder: str | Path) -> None:
     with replacing(folder / "model.skops") as temporary:
         temporary.write_bytes(blob)
     with replacing(folder / "card.json") as temporary:
-        temporary.write_text(json.dumps(card, indent=1), "utf-8")
+        temporary.write_text(_write_card(card), "utf-8")
 
 
 def load_model(folder: str | Path) -> SavedModel:
@@ -193,8 +193,9 @@ def load_model(folder: str | Path) -> SavedModel:
         When a file is not there.
     """
     folder = Path(folder)
-    card = json.loads((folder / "card.json").read_text("utf-8"))
-    if card.pop("card_sha256", None) != _digest(card):
+    text = (folder / "card.json").read_text("utf-8")
+    card = json.loads(text)
+    if _write_card(card) != text or card.pop("card_sha256", None) != _digest(card):
         raise ValueError(f"{folder.name}/card.json was changed since it was saved")
     if card["schema"]["version"] != _SCHEMA or card["schema"]["targets"] != list(TARGETS):
         raise ValueError(f"{folder.name} was saved with another schema; train it again")
@@ -425,6 +426,10 @@ def _describe_days(days: pd.Series) -> dict:
 def _to_lists(intervals: pd.DataFrame) -> dict:
     names = intervals.columns.unique(0)
     return {n: {s: intervals[n, s].tolist() for s in ("low", "high")} for n in names}
+
+
+def _write_card(card: Mapping) -> str:
+    return json.dumps(card, indent=1)
 
 
 def _digest(card: Mapping) -> str:
