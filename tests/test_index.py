@@ -203,7 +203,8 @@ def test_the_saved_index_does_not_know_where_it_is(tmp_path):
     assert str(tmp_path).encode() not in (tmp_path / "index.parquet").read_bytes()
 
 
-def test_every_file_is_usable_or_has_one_reason_wherever_it_was_seen(tmp_path):
+@pytest.mark.parametrize("run", ["map", "store"])
+def test_every_file_is_usable_or_has_one_reason_wherever_it_was_seen(tmp_path, run):
     archive = tmp_path / "a"
     for name in ("good.csv", "high.csv"):
         write(archive, name)
@@ -212,7 +213,12 @@ def test_every_file_is_usable_or_has_one_reason_wherever_it_was_seen(tmp_path):
     write(archive, "high.csv", text=text.replace("40.5,0.5", "95.0,0.5"))
     index = build_index(archive)
     assert read_problems(index)["seen_in"].to_dict() == {"empty.csv": "ends"}
-    sizes = map_flights(index, len)
+    if run == "store":
+        sizes = store_flights(select_flights(index, "LEMD", "LEBL"), tmp_path / "s")[
+            "part"
+        ].dropna()
+    else:
+        sizes = map_flights(index, len)
     seen = read_problems(build_index(archive))
     assert seen["seen_in"].to_dict() == {"empty.csv": "ends", "high.csv": "full read"}
     assert "not on the Earth" in seen.loc["high.csv", "problem"]

@@ -126,7 +126,7 @@ def store_flights(selected: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
     beside = selected[[name for name in ("archive", "problems_file") if name in selected]]
     rows = selected.drop(columns=["problem", *beside]).reset_index(drop=True)
     table = pd.concat([rows, place], axis=1)
-    _record(selected, dict(zip(table["path"], table["problem"], strict=True)))
+    _record(selected, table.dropna(subset="problem").set_index("path")["problem"].to_dict())
     with replacing(folder / "flights.parquet") as temporary:
         table.to_parquet(temporary)
     kept = set(table["part"])
@@ -189,10 +189,10 @@ def _read_row_group(file: pq.ParquetFile, number: int, wanted: list[str]) -> pd.
     return df
 
 
-def _record(flights: pd.DataFrame, problems: Mapping[str, str | None]) -> None:
+def _record(flights: pd.DataFrame, problems: Mapping[str, str]) -> None:
     if "store" not in flights:  # whose files were read when it was made
         sound = set(flights.loc[flights["problem"].isna(), "path"]) if "problem" in flights else ()
-        record_problems(flights, {p: why for p, why in problems.items() if why and p in sound})
+        record_problems(flights, {p: why for p, why in problems.items() if p in sound})
 
 
 def _run_blocks(flights: pd.DataFrame, function: Callable) -> list:

@@ -46,8 +46,8 @@ def plot_scores(
 
 
 @styled
-def plot_errors(errors: pd.DataFrame) -> Figure:
-    """Draw the mean absolute error over the fractions, a line for each model.
+def plot_errors(errors: pd.DataFrame, *, of: str = "the total duration") -> Figure:
+    """Draw the mean absolute error over the fractions of a progress, a line for each model.
 
     Rows of (model, fraction), columns as of :func:`trajlib.scores.measure_errors`.
     """
@@ -55,7 +55,7 @@ def plot_errors(errors: pd.DataFrame) -> Figure:
     for ax, name in zip(axs, errors, strict=False):
         _draw_models(ax, errors[name], [])
         ax.set(title=_ERRORS[name], ylim=(0, None))
-    _finish(figure, axs[0])
+    _finish(figure, axs[0], of)
     return figure
 
 
@@ -100,7 +100,7 @@ def _floor(scores: pd.DataFrame) -> float:
     return float(np.clip(np.floor(scores.min(axis=None) * 10) / 10, -0.5, -0.1))
 
 
-def _finish(figure: Figure, ax: Axes) -> None:
-    figure.supxlabel("fraction of the total duration", fontsize=9)
+def _finish(figure: Figure, ax: Axes, of: str = "the total duration") -> None:
+    figure.supxlabel(f"fraction of {of}", fontsize=9)
     handles, names = ax.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper left", ncols=len(names))
