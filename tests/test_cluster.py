@@ -202,7 +202,8 @@ def gather_after(client, futures, harm):
 
 
 def test_the_local_cluster_and_its_dashboard_listen_on_loopback_alone(client):
-    ours = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    workers = client.run(os.getpid).values()  # of this cluster, not of another test
+    ours = [psutil.Process(), *map(psutil.Process, workers)]
     open_to = {c.laddr.ip for p in ours for c in p.net_connections("inet") if c.status == "LISTEN"}
     assert "127.0.0.1" in open_to
     assert open_to <= {"127.0.0.1", "::1"}
