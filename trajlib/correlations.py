@@ -89,20 +89,43 @@ def measure_moments(df: pd.DataFrame) -> Moments:
     held = [name for name in NUMERIC if name in df]
     values = df[held].to_numpy(float)
     known = np.isfinite(values)
+    parts = _measure_whole(values) if known.all() else _measure_pairs(values, known)
+    at = [NUMERIC.index(name) for name in held]
+    return Moments(*(_spread_out(part, at) for part in parts))
+
+
+def _measure_whole(values: np.ndarray) -> tuple[np.ndarray, ...]:
+    # nothing is missing: a column's count, mean and square are the same beside every other
+    shape = (values.shape[1],) * 2
+    shift = values[0].copy()  # one of the column's own values: what is constant becomes zero
+    values = values - shift
+    mean = values.mean(axis=0)
+    values -= mean
+    with _BLAS.limit(limits=1, user_api="blas"):  # more threads would add in another order
+        product = values.T @ values
+    square = np.broadcast_to(product.diagonal()[:, None], shape)
+    return (
+        np.full(shape, float(len(values))),
+        np.broadcast_to((mean + shift)[:, None], shape),
+        square,
+        product,
+    )
+
+
+def _measure_pairs(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, ...]:
     # a column is shifted by one of its own values: what is constant becomes exactly zero
-    shift = values[known.argmax(axis=0), range(len(held))]
+    shift = values[known.argmax(axis=0), range(values.shape[1])]
     values = np.where(known, values - shift, 0)
     mean = values.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     values = np.where(known, values - mean, 0)
     known = known.astype(float)
-    with _BLAS.limit(limits=1, user_api="blas"):  # more threads would add in another order
+    with _BLAS.limit(limits=1, user_api="blas"):
         count, total = known.T @ known, values.T @ known
         square, product = (values**2).T @ known, values.T @ values
     offset = total / np.maximum(count, 1)
     square, product = square - total * offset, product - total * offset.T
     mean = np.where(count > 0, offset + (mean + np.where(np.isfinite(shift), shift, 0))[:, None], 0)
-    at = [NUMERIC.index(name) for name in held]
-    return Moments(*(_spread_out(part, at) for part in (count, mean, square, product)))
+    return count, mean, square, product
 
 
 def merge_moments(left: Moments, right: Moments) -> Moments:
