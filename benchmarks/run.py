@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -49,6 +50,7 @@ def main() -> None:
     parser.add_argument(
         "--tool", action="append", help="only these, such as polars; all by default"
     )
+    parser.add_argument("--patience", type=int, default=600, help="a tool is given up after [s]")
     parser.add_argument("--peers", type=Path, help="python of the peers' environment")
     parser.add_argument("--data", type=Path, default=HERE / "data")
     options = parser.parse_args()
@@ -81,11 +83,24 @@ def _time_job(
             python = sys.executable if tool.split()[0] in OURS else str(options.peers)
             work = options.data / f"work-{options.scale}"
             command = [python, str(HERE / "jobs.py"), *tool.split(), str(archive), str(work)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            lines = done.stdout.strip().splitlines()
-            failed = {"failed": (done.stderr.strip().splitlines() or ["?"])[-1][:80]}
-            results[tool].append(json.loads(lines[-1]) if done.returncode == 0 else failed)
+            results[tool].append(_run(command, options.patience))
     return results
+
+
+def _run(command: list[str], patience: int) -> dict:
+    # in a session of its own, so that what it started can be ended with it
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        out, problem = process.communicate(timeout=patience)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return {"failed": f"did not end in {patience} s"}
+    if process.returncode:
+        return {"failed": (problem.strip().splitlines() or ["?"])[-1][:80]}
+    return json.loads(out.strip().splitlines()[-1])
 
 
 def _table(job: str, results: dict[str, list[dict]]) -> str:

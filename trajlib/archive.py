@@ -199,7 +199,8 @@ def _read_bytes(path: Path) -> np.ndarray:
         size = os.fstat(file.fileno()).st_size
         if size > _LARGEST:
             raise FlightError(f"larger than {_LARGEST >> 20} MiB, which no flight is")
-        data = np.zeros(size + PADDING, np.uint8)
+        data = np.empty(size + PADDING, np.uint8)
+        data[size:] = 0
         if file.readinto(memoryview(data)[:size]) != size:
             raise FlightError("the file shrank while it was read")
     return data

@@ -28,7 +28,7 @@ from trajlib.schema import COLUMNS, IDENTITY, NUMERIC
 __all__ = ["BLOCK", "map_flights", "read_flights", "reduce_flights", "store_flights"]
 
 BLOCK = 32  # flights
-_TASKS_PER_WORKER = 8  # so that workers finish together
+_TASKS_PER_WORKER = 16  # so that workers finish together
 _MEASURED = ("timestamp", *NUMERIC)
 _PLACE = ("part", "row_group", "rows", "problem")
 

@@ -19,14 +19,15 @@ __all__ = ["PADDING", "SKIP", "TIME", "count_lines", "parse_fields"]
 PADDING = 8  # bytes that must follow the last one of a file, since eight are read together
 SKIP, TIME = -1, -2
 _POWERS = 10.0 ** np.arange(16)
-_TENS = 10 ** np.arange(9, dtype=np.uint64)
+_TENS_8 = np.uint64(10**8)
 _NAN = np.nan
-_COMMA, _NEWLINE, _RETURN, _QUOTE, _MINUS, _POINT = (np.uint8(ord(char)) for char in ',\n\r"-.')
+_COMMA, _NEWLINE, _RETURN, _QUOTE, _MINUS = (np.uint8(ord(char)) for char in ',\n\r"-')
 _ONES, _HIGHS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
 _ZEROS, _TO_HIGH = np.uint64(0x3030303030303030), np.uint64(0x7676767676767676)
 _PAIRS, _FOURS = np.uint64(0x00FF00FF00FF00FF), np.uint64(0x0000FFFF0000FFFF)
 _EIGHTS = np.uint64(0xFFFFFFFF)
 _COMMAS, _CONTROLS, _QUOTES = _ONES * _COMMA, _ONES * np.uint8(0x20), _ONES * _QUOTE
+_MINUSES, _POINTS = _ONES * _MINUS, _ONES * np.uint8(ord(".") ^ ord("0"))
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 _inlined = numba.njit(inline="always", error_model="numpy")  # half as fast when called
@@ -136,50 +137,71 @@ def _skip(data, at):
 
 
 @_inlined
-def _digits(data, at):
-    """Return the number that up to eight digits from ``at`` are, and how many they are."""
-    word = _load(data, at) ^ _ZEROS
-    count = _leading(((word + _TO_HIGH) | word) & _HIGHS)
-    if count == 0:
-        return np.uint64(0), 0
-    word <<= np.uint64(64 - 8 * count)
-    word = (word * np.uint64(10) + (word >> np.uint64(8))) & _PAIRS
-    word = (word * np.uint64(100) + (word >> np.uint64(16))) & _FOURS
-    return (word * np.uint64(10_000) + (word >> np.uint64(32))) & _EIGHTS, count
+def _eight(digits):
+    """Return the number that eight digits are, as bytes of 0 to 9, the first one lowest."""
+    digits = (digits * np.uint64(10) + (digits >> np.uint64(8))) & _PAIRS
+    digits = (digits * np.uint64(100) + (digits >> np.uint64(16))) & _FOURS
+    return (digits * np.uint64(10_000) + (digits >> np.uint64(32))) & _EIGHTS
 
 
 @_inlined
-def _more_digits(data, at):
-    """Return the number that all digits from ``at`` are, and how many; 99 where they are many."""
-    number, count = _digits(data, at)
-    if count < 8:
-        return number, count
-    rest, more = _digits(data, at + 8)
-    if more == 8:
-        return number, 99
-    return number * _TENS[more] + rest, 8 + more
+def _align(data, at, length):
+    """Return up to sixteen characters, less "0", as the end of two words filled up with zeros."""
+    first = _load(data, at) ^ _ZEROS
+    if length <= 8:
+        return np.uint64(0), first << np.uint64(64 - 8 * length)
+    by = np.uint64(8 * (16 - length))
+    last = (_load(data, at + 8) ^ _ZEROS) << by
+    return first << by, last | ((first >> np.uint64(1)) >> (np.uint64(63) - by))
+
+
+@_inlined
+def _close(word, point):
+    """Return a word without its byte ``point``, those before it moved up into the gap."""
+    by = np.uint64(8 * point)
+    above = (np.uint64(0xFFFFFFFFFFFFFF00)) << by
+    below = (np.uint64(1) << by) - np.uint64(1)
+    return (word & above) | ((word & below) << np.uint64(8))
+
+
+@_inlined
+def _zero(word):
+    """Return a mask of the bytes that are zero, exact for the first one of them."""
+    return (word - _ONES) & ~word & _HIGHS
 
 
 @_inlined
 def _number(data, at):
+    # where the number ends is found first, apart from what it is: the next one need not wait
+    word, end = _load(data, at), at
+    found = (word - _MINUSES) & ~word & _HIGHS  # what comes before the minus ends a number
+    while found == 0:
+        end += 8
+        word = _load(data, end)
+        found = (word - _MINUSES) & ~word & _HIGHS
+    end += _leading(found)
     negative = _byte(data, at) == _MINUS
-    at += negative
-    mantissa, digits = _more_digits(data, at)
-    if digits == 0:
-        empty = not negative and (_byte(data, at) == _COMMA or _byte(data, at) < 32)
-        return (at, _NAN) if empty else (-1, _NAN)
-    if digits > 15:
-        return -1, _NAN
-    at += digits
-    value = float(mantissa)
-    if _byte(data, at) == _POINT:
-        fraction, decimals = _more_digits(data, at + 1)
-        if decimals == 0 or digits + decimals > 15:
+    length = end - at - negative
+    if length == 0 or length > 16:
+        return (-1 if negative or length else end), _NAN
+    first, last = _align(data, at + negative, length)
+    in_first, in_last, decimals = _zero(first ^ _POINTS), _zero(last ^ _POINTS), 0
+    if in_first != 0:
+        decimals = 15 - _leading(in_first)
+        first = _close(first, 15 - decimals)
+    elif in_last != 0:
+        decimals = 7 - _leading(in_last)
+        last = _close(last, 7 - decimals) | (first >> np.uint64(56))
+        first <<= np.uint64(8)
+        if decimals == 0:
             return -1, _NAN
-        scale = _POWERS[decimals]
-        value = (value * scale + float(fraction)) / scale  # whole numbers below 2**53: exact
-        at += 1 + decimals
-    return at, -value if negative else value
+    if ((first + _TO_HIGH) | first | (last + _TO_HIGH) | last) & _HIGHS != 0:
+        return -1, _NAN
+    if (length == decimals + 1 and decimals > 0) or length - (decimals > 0) > 15:
+        return -1, _NAN
+    mantissa = _eight(first) * _TENS_8 + _eight(last)
+    value = float(mantissa) / _POWERS[decimals]
+    return end, -value if negative else value
 
 
 @_inlined
