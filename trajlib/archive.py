@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 _LARGEST = 256 << 20  # bytes; a day at 1 s with 40 columns has 40 MB
+_LONGEST = 200  # characters of a reason
 _DEFAULT = Dialect()
 
 
@@ -187,8 +188,13 @@ def read_gzip(path: Path) -> bytes:
 
 
 def reason(error: Exception) -> str:
-    """Return what an error says in one line, without the path that the system adds."""
-    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+    """Return what an error says in one line, without the path that the system adds.
+
+    What it quotes of a file may be a megabyte, and is cut.
+    """
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    line = text.splitlines()[0]
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
 def _read_bytes(path: Path) -> np.ndarray:

@@ -174,9 +174,10 @@ def _walk(folder: str, prefix: str, seen: set) -> Iterator[tuple[str, int, int]]
         if not is_folder and not entry.name.endswith((".csv", ".csv.gz")):
             continue
         try:
+            entry.name.encode()  # or no table can hold it
             status = entry.stat()
-        except OSError:
-            yield prefix + entry.name, -1, 0
+        except (OSError, UnicodeEncodeError):
+            yield prefix + entry.name.encode(errors="backslashreplace").decode(), -1, 0
             continue
         if is_folder:
             key = (status.st_dev, status.st_ino)
@@ -211,7 +212,7 @@ def read_ends(path: str, size: int, dialect: Dialect) -> tuple:
 
 def _read_head_tail(path: str, size: int) -> tuple[bytes, bytes]:
     if size < 0:
-        raise FlightError("a broken link, or a folder that may not be opened")
+        raise FlightError("a broken link, a folder that may not be opened, or a name not in UTF-8")
     if path.endswith(".gz"):
         data = read_gzip(Path(path))
         return data[:_HEAD], data[-_TAIL:]
@@ -230,10 +231,10 @@ def _end_lines(head: bytes, tail: bytes) -> tuple[bytes, bytes, bytes]:
         raise FlightError("the file holds NUL bytes")
     header, _, rest = head.partition(b"\n")
     first, _, rest = rest.partition(b"\n")
-    if not first.strip():
-        raise FlightError("0 samples, expected 2 or more")
-    if not rest.strip():
-        raise FlightError("1 samples, expected 2 or more")
+    if not first.strip() or not rest.strip():
+        if len(head) == _HEAD:
+            raise FlightError(f"the header and the first line are longer than {_HEAD} bytes")
+        raise FlightError(f"{int(bool(first.strip()))} samples, expected 2 or more")
     last = tail.rstrip(b"\r\n").rpartition(b"\n")[2]
     return header, first.rstrip(b"\r"), last.rstrip(b"\r")
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from html import unescape
+from html import escape, unescape
 
 from jinja2 import Environment, PackageLoader
 from latex2mathml.converter import convert
@@ -135,11 +135,21 @@ class _Renderer(IPythonRenderer):
         link = f'<a class="anchor" href="#{anchor}" aria-label="Link to this section">#</a>'
         return f'<h{level} id="{anchor}">{text}{link}</h{level}>\n'
 
+    def image(self, text: str, url: str, title: str | None = None) -> str:
+        return super().image(text, url, title) if url.startswith("data:image/") else text
+
     def inline_math(self, body: str) -> str:
-        return convert(body)
+        return _show_formula(body, "inline")
 
     def block_math(self, body: str) -> str:
-        return convert(body, display="block")
+        return _show_formula(body, "block")
+
+
+def _show_formula(body: str, display: str) -> str:
+    try:
+        return convert(body, display=display)
+    except Exception:  # of many kinds; dollars in a text of the archive are no formula
+        return f"<code>{escape(body)}</code>"
 
 
 def _join_code(cells: list[dict]) -> list[dict]:

@@ -138,7 +138,7 @@ def _draw_density(ax: Axes, lines: list[np.ndarray]) -> None:
 
 
 def _name(path: str) -> str:
-    return path.rsplit("/", 1)[-1].split(".")[0]
+    return path.rsplit("/", 1)[-1].split(".")[0].replace("$", r"\$")  # no formula
 
 
 def _name_flights(ax: Axes) -> None:

@@ -192,7 +192,9 @@ def _count_pairs(index: pd.DataFrame, named: int) -> pd.DataFrame:
     ends = ends.where(ends.isin(kept), "other")
     order = kept if kept is busiest else [*kept, "other"]
     counts = pd.crosstab(ends["origin"], ends["destination"])
-    return counts.reindex(index=order, columns=order, fill_value=0)
+    counts = counts.reindex(index=order, columns=order, fill_value=0)
+    names = {code: code.replace("$", r"\$") for code in order}  # a name is no formula
+    return counts.rename(index=names, columns=names)
 
 
 def _count_routes(index: pd.DataFrame) -> pd.DataFrame:

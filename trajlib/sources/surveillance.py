@@ -4,6 +4,7 @@ import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -23,6 +24,7 @@ _MEASURED = (
 )
 _MODELLED = "mass fuel_flow fuel thrust drag temperature pressure density"
 _WRITTEN = (*IDENTITY, *_MEASURED.split(), *_MODELLED.split())
+_PLACE = ("origin", "destination", "flight_id")
 _TEXTS = (*IDENTITY, "date", "path", "problem")
 _NOISE = {"path": "str", "altitude": float, "cruise": bool, "span": float, "miss": float}
 _DIALECT = f"""\
@@ -117,7 +119,9 @@ def _import_block(
     points_of = read_points(source, flights)
     told, noise = [], []
     for flight in flights.drop(columns="file", errors="ignore").to_dict("records"):
-        path = f"{flight['origin']}-{flight['destination']}/{flight['flight_id']}.csv"
+        # a source may name an airport ../.., and must write nowhere but into the archive
+        origin, destination, number = (quote(str(flight[name]), safe="?") for name in _PLACE)
+        path = f"{origin}-{destination}/{number}.csv"
         told.append({**flight, "path": path, "points": 0})
         if isinstance(flight["problem"], str):
             continue
