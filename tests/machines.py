@@ -10,7 +10,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["Machines", "hosts", "make_certificates", "start_cluster", "wait_until"]
+__all__ = ["ALONE", "Machines", "hosts", "make_certificates", "start_cluster", "wait_until"]
+
+# words to run a command within a network that has loopback alone
+ALONE = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
 
 _TLS = "DASK_DISTRIBUTED__COMM__TLS__"
 

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 import subprocess
 import sys
 from itertools import pairwise
@@ -7,7 +8,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from machines import ALONE
 from papermill import inspect_notebook
+
+from trajlib import build_index
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -19,6 +23,10 @@ SHARED = {
 }
 PARAMETER = re.compile(r"\w+: (str|int|float|bool|list(\[\w+\])?) = .+  # \w.*")
 MACHINE = r"/(?:tmp|home|root|usr|var|opt|work|mnt)/|127\.0\.0\.1|localhost|(?:tcp|tls)://"
+SINGLE = (
+    r"read_flights\(|plot_(routes|profiles|families|prediction|trajectory|normalized)\(|explore_"
+)
+SENT = "Network.requestWillBeSent"
 UGLY = r"Warning\b|Traceback|at 0x[0-9a-f]+|&lt;Axes|\d%\|"
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -85,6 +93,13 @@ def test_every_figure_is_followed_by_what_it_shows(path):
 
 
 @each_notebook
+def test_what_is_tagged_to_be_shared_draws_no_single_flight(path):
+    tagged = [c for c in cells_of(path, "code") if "aggregate" in c.metadata.get("tags", [])]
+    assert len(tagged) > 5
+    assert not [cell.source for cell in tagged if re.search(SINGLE, cell.source)]
+
+
+@each_notebook
 def test_a_notebook_ends_with_its_summary(path):
     *_, last = cells_of(path, "code")
     assert re.search(rf'save_summary\([^)]*"{path.stem.partition("_")[2]}"', last.source)
@@ -105,15 +120,22 @@ def last_line(cell):
 
 
 @pytest.fixture(scope="module")
-def made(tiny_archive, tmp_path_factory):
+def alone():
+    """Words that run a command where there is no network but loopback, or none."""
+    here = all(map(shutil.which, ("unshare", "ip")))
+    can = here and not subprocess.run([*ALONE, "true"], check=False, capture_output=True).returncode
+    return ALONE if can else []
+
+
+@pytest.fixture(scope="module")
+def made(tiny_archive, tmp_path_factory, alone):
     """Make the tiny archive's report; return the finished command and the report's folder."""
     place = tmp_path_factory.mktemp("made")
     command = f"-m trajlib report --archive {tiny_archive} --origin LEMD --destination LEBL"
     command += f" --data {place}/data --output {place}/reports"
     command += " -p trees 10 -p draws 50"  # enough for every line to run, and for a minute
-    told = subprocess.run(
-        [sys.executable, *command.split()], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    words = [*alone, sys.executable, *command.split(), "--aggregate-only"]
+    told = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     return told, place / "reports" / "LEMD-LEBL"
 
 
@@ -135,7 +157,71 @@ def test_the_report_of_the_tiny_archive_is_whole(made, report):
     assert [stage["name"] for stage in report["stages"]] == ran
     assert all(stage["headline"] for stage in report["stages"])
     assert f"{folder}/index.html" in told.stdout
-    assert len(told.stdout.split("index.html\n")[1].splitlines()) == 5
+    assert len(told.stdout.split("index.html\n")[-1].splitlines()) == 5
+
+
+def test_the_report_is_made_where_there_is_no_network_but_loopback(made, alone):
+    if not alone:
+        pytest.skip("a network of loopback alone needs root, unshare and ip")
+    code = "import socket; print(*(name for _, name in socket.if_nameindex()))"
+    told = subprocess.run([*alone, sys.executable, "-c", code], capture_output=True, check=True)
+    assert told.stdout == b"lo\n"
+    assert made[0].returncode == 0, made[0].stderr
+
+
+@pytest.fixture(scope="module")
+def shared(made):
+    return made[1].with_name(f"{made[1].name}-aggregate")
+
+
+def test_what_is_shared_holds_no_callsign_registration_file_or_position(made, shared, tiny_archive):
+    index = build_index(tiny_archive).dropna(subset="callsign")
+    names = {Path(path).stem for path in index["path"]}
+    names |= {*index["callsign"], *index["registration"].dropna()}
+    assert len(names) > 100
+    for folder, told in ((made[1], True), (shared, False)):
+        text = "\n".join(drop_images(path) for path in folder.glob("*.*") if path.suffix != ".png")
+        south, north = index[["latitude_first", "latitude_last"]].stack().agg(["min", "max"])
+        numbers = map(float, re.findall(r"(?<![\d.])\d\d\.\d{4,}", text))
+        assert any(name in text for name in names) == told
+        assert any(south <= number <= north for number in numbers) == told
+
+
+def test_what_is_shared_still_answers(shared, report):
+    told = json.loads((shared / "report.json").read_text("utf-8"))
+    for ours, theirs in zip(report["stages"], told["stages"], strict=True):
+        assert theirs["headline"] == ours["headline"]
+        assert ours["headline"] in (shared / "index.html").read_text("utf-8").replace("&#39;", "'")
+        page = (shared / f"{ours['name']}.html").read_text("utf-8")
+        assert '<figure><img src="data:image/png' in page
+        assert "Left out here: it may tell of single flights." in page
+
+
+def test_what_is_shared_has_no_script(shared):
+    for page in shared.glob("*.html"):
+        assert "<script" not in page.read_text("utf-8"), page.name
+
+
+def test_no_page_asks_for_anything_but_its_own_file(made, shared, tmp_path):
+    pytest.importorskip("websocket", reason="websocket-client, which drives Chromium, is missing")
+    from chromium import CHROMIUM, Page
+
+    if not CHROMIUM:
+        pytest.skip("Chromium is not installed")
+    outside = tmp_path / "outside.html"
+    outside.write_text("<img src='http://192.0.2.1/x.png'>")
+    with Page(outside) as page:
+        for path in (outside, *made[1].glob("*.html"), *shared.glob("*.html")):
+            page.events.clear()
+            page.call("Page.navigate", url=path.as_uri())
+            page.wait("document.readyState == 'complete' && location.pathname.endswith('.html')")
+            page.run("new Promise(done => setTimeout(done, 300))")  # for what scripts ask for
+            asked = [e["params"]["request"]["url"] for e in page.events if e.get("method") == SENT]
+            asked = [url for url in asked if not url.startswith(("data:", "blob:"))]
+            if path == outside:
+                assert "http://192.0.2.1/x.png" in asked  # what is asked for is seen
+            else:
+                assert set(asked) == {path.as_uri()}, path.name
 
 
 def test_the_front_page_holds_every_claim_of_the_talk(report):
@@ -174,6 +260,11 @@ def test_pages_are_light(pages):
 
 def around(pattern, text):
     return [text[max(0, m.start() - 80) : m.end() + 80] for m in re.finditer(pattern, text)]
+
+
+def drop_images(path):
+    text = path.read_text("utf-8")
+    return re.sub(r';base64,[^"]*|"image/png": "[^"]*"', "", text)
 
 
 def drop_scripts(text):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from trajlib.redaction import machine_rules, redact, redact_notebook
+from trajlib.redaction import keep_aggregates, machine_rules, redact, redact_notebook
 
 ROOT = Path("/srv/someone/project")
 RULES = machine_rules(ROOT, [Path("/mnt/big disk/sfo"), ROOT / "data/raw/sample"])
@@ -77,3 +77,23 @@ def test_a_link_to_a_hidden_dashboard_is_no_link():
     clean = redact_notebook(new_notebook(cells=[cell]), RULES)
     shown = clean.cells[0].outputs[0].data["text/html"]
     assert shown == "<a href='x'>a</a><a target=\"_blank\">b</a>"
+
+
+@pytest.mark.parametrize(
+    ("tags", "output", "kept"),
+    [
+        (["aggregate"], new_output("stream", text="45 flights in IBE12345"), True),
+        ([], new_output("stream", text="45 flights"), False),
+        (["aggregate"], new_output("stream", text="most is IBE1234's"), False),
+        (["aggregate"], new_output("display_data", data={"text/html": "<td>EC-MAB</td>"}), False),
+        (["aggregate"], new_output("display_data", data={"text/plain": "a/x_IBE1234.csv"}), False),
+        (["aggregate"], new_output("error", ename="E", evalue="e", traceback=["e"]), False),
+    ],
+)
+def test_an_output_is_shared_where_its_cell_is_tagged_and_it_names_no_flight(tags, output, kept):
+    cell = new_code_cell("f()", outputs=[output], metadata={"tags": tags})
+    names = {"IBE1234", "EC-MAB", "x_IBE1234"}
+    shared = keep_aggregates(new_notebook(cells=[cell]), names).cells[0]
+    assert (shared.outputs == [output]) == kept
+    assert ("aggregate" in shared.metadata.tags) == kept
+    assert cell.outputs == [output]

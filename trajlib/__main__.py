@@ -165,6 +165,7 @@ def index(archive: Path, output: Path | None, suggest: bool) -> None:
     help="Set a parameter of the notebooks; repeatable.",
 )
 @click.option("--fresh", is_flag=True, help="Run stages again though nothing they need changed.")
+@click.option("--aggregate-only", is_flag=True, help="Also write one to share, without any flight.")
 @_plainly
 def report(
     archive: Path,
@@ -177,6 +178,7 @@ def report(
     names: tuple[str, ...],
     given: tuple[tuple[str, str], ...],
     fresh: bool,
+    aggregate_only: bool,
 ) -> None:
     """Run the notebooks on one city pair and make its report.
 
@@ -187,10 +189,14 @@ def report(
 
     A notebook that fails ends the run: its copy and its page show the error, the report says
     that it is not whole, and the exit status is 1.
+
+    With --aggregate-only there is a second one, OUTPUT/ORIGIN-DESTINATION-aggregate, to be shown
+    to others: outputs stay only where the notebook's cell is tagged "aggregate" and names no
+    callsign, registration or file.
     """
     from trajlib import build_index, select_flights, store_flights
     from trajlib.redaction import machine_rules
-    from trajlib.report import list_main_numbers, make_report
+    from trajlib.report import list_flight_names, list_main_numbers, make_report, share_report
 
     notebooks, folder = notebooks.resolve(), output / f"{origin}-{destination}"
     shared = {"archive": archive, "data": data}
@@ -216,7 +222,12 @@ def report(
     if not made["whole"]:
         failed = next(stage for stage in made["stages"] if stage["failure"])
         raise click.ClickException(f"{failed['failure']}\nsee {folder / failed['name']}.html")
-    click.echo("\n".join([f"\n{folder / 'index.html'}", *list_main_numbers(made)]))
+    click.echo()
+    if aggregate_only:
+        shared = folder.with_name(f"{folder.name}-aggregate")
+        share_report(made, folder, shared, names=list_flight_names(table))
+        click.echo(shared / "index.html")
+    click.echo("\n".join([f"{folder / 'index.html'}", *list_main_numbers(made)]))
 
 
 @main.command()

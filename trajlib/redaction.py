@@ -4,13 +4,14 @@ import getpass
 import os
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from copy import deepcopy
 from pathlib import Path
 
 from nbformat import NotebookNode
+from nbformat.v4 import new_output
 
-__all__ = ["machine_rules", "redact", "redact_notebook"]
+__all__ = ["keep_aggregates", "machine_rules", "names_flight", "redact", "redact_notebook"]
 
 Rules = list[tuple[re.Pattern, str]]
 
@@ -22,6 +23,8 @@ _ADDRESSES = (
     r"\blocalhost:\d+",
 )
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_WORDS = (r"\w+", r"[\w-]+", r"[^\s<>&\"',;()]+")  # as a callsign, a registration, a file's name is
+_LEFT_OUT = "*Left out here: it may tell of single flights.*"
 _SCRIPTS = ("application/javascript", "application/vnd.bokehjs_exec.v0+json")
 
 
@@ -76,6 +79,37 @@ def redact_notebook(nb: NotebookNode, rules: Rules) -> NotebookNode:
         if cell.cell_type == "code":
             cell.outputs = [_redact_output(output, rules) for output in cell.outputs]
     return nb
+
+
+def keep_aggregates(nb: NotebookNode, names: Set[str]) -> NotebookNode:
+    """Return a copy of an executed notebook that tells nothing of single flights.
+
+    An output stays where its cell is tagged ``aggregate``, by which whoever wrote it says that
+    it shows many flights as one, unless it is an error or names a flight. A note stands for the
+    outputs of every other cell: what nobody vouches for is left out.
+    """
+    nb = deepcopy(nb)
+    for cell in nb.cells:
+        if cell.get("outputs"):
+            wrong = [o for o in cell.outputs if o.output_type == "error" or _names(o, names)]
+            if wrong or "aggregate" not in _tags(cell):
+                cell.outputs = [new_output("display_data", data={"text/markdown": _LEFT_OUT})]
+                cell.metadata = {"tags": [tag for tag in _tags(cell) if tag != "aggregate"]}
+    return nb
+
+
+def names_flight(text: str, names: Set[str]) -> bool:
+    """Return whether one of the names of flights stands in a text as a word of its own.
+
+    >>> names_flight("flown by EC-MAB.", {"EC-MAB"}), names_flight("XEC-MABX", {"EC-MAB"})
+    (True, False)
+    """
+    return any(word in names for words in _WORDS for word in re.findall(words, text))
+
+
+def _names(output: NotebookNode, names: Set[str]) -> bool:
+    data = output.get("data", {"text": output.get("text", "")})
+    return any(names_flight(str(v), names) for k, v in data.items() if k != "image/png")
 
 
 def _redact_output(output: NotebookNode, rules: Rules) -> NotebookNode:

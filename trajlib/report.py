@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,10 +16,17 @@ import pandas as pd
 
 from trajlib.archive import replacing
 from trajlib.dialect import read_dialect
-from trajlib.redaction import Rules
+from trajlib.redaction import Rules, keep_aggregates, names_flight
 from trajlib.stages import Stage, list_versions, run_stage, write_json
 
-__all__ = ["describe_data", "list_main_numbers", "make_report", "save_summary"]
+__all__ = [
+    "describe_data",
+    "list_flight_names",
+    "list_main_numbers",
+    "make_report",
+    "save_summary",
+    "share_report",
+]
 
 VERDICTS = ("holds", "does not hold", "cannot be said")
 
@@ -157,6 +164,51 @@ def make_report(
     return report
 
 
+def share_report(report: Mapping[str, Any], folder: Path, target: Path, *, names: Set[str]) -> dict:
+    """Write a report once more without anything of single flights, to be shown to others.
+
+    Of each executed notebook the outputs stay that its author tagged ``aggregate`` and that name
+    no flight; a stage's sentence, numbers and figure stay where that is so of its summary.
+
+    Parameters
+    ----------
+    report
+        As `make_report` returned it.
+    folder
+        Where it is, with its executed notebooks.
+    target
+        Another folder; what an earlier run left there of a report is removed.
+    names
+        Of flights, as `list_flight_names` tells them.
+
+    Returns
+    -------
+    dict
+        The content of the other ``report.json``.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    for old in target.glob("[0-9][0-9]_*.*"):
+        old.unlink()
+    stages = [_share_stage(stage, folder, target, names) for stage in report["stages"]]
+    data = {**report["data"], "shown": "aggregates alone, nothing of single flights"}
+    shared = {**report, "data": data, "stages": stages}
+    _write_pages(shared, target)
+    return shared
+
+
+def list_flight_names(index: pd.DataFrame) -> frozenset[str]:
+    """Return what flights of an index are known by: callsigns, registrations, files' names.
+
+    >>> rows = {"path": ["a/b/20160101T0615_IBE1234.csv.gz"], "callsign": ["IBE1234"]}
+    >>> sorted(list_flight_names(pd.DataFrame(rows)))
+    ['20160101T0615_IBE1234', 'IBE1234']
+    """
+    files = index["path"].str.rpartition("/")[2].str.replace(r"\.csv(\.gz)?$", "", regex=True)
+    told = [index[name].dropna() for name in ("callsign", "registration") if name in index]
+    names = set(pd.concat([files, *told]))
+    return frozenset(n for n in names if len(n) > 2 and not n.isdecimal())  # 17 is any number
+
+
 def list_main_numbers(report: Mapping[str, Any]) -> list[str]:
     """Return the five lines that sum a report up: its data, and four stages that bear a claim.
 
@@ -213,6 +265,24 @@ def _describe_stage(stage: Stage, folder: Path, key: str) -> dict:
     else:
         status = "not run"
     return {"name": stage.name, "title": stage.title(), "status": status, **found}
+
+
+def _share_stage(stage: dict, folder: Path, target: Path, names: Set[str]) -> dict:
+    if stage["status"] == "not run":
+        return stage
+    nb = keep_aggregates(nbformat.read(folder / f"{stage['name']}.ipynb", 4), names)
+    with replacing(target / f"{stage['name']}.ipynb") as temporary:
+        nbformat.write(nb, temporary)
+    vouched = any("save_summary(" in c.source and "aggregate" in c.metadata.tags for c in nb.cells)
+    told = json.dumps([stage[part] for part in ("headline", "numbers", "claims")])
+    if stage["failure"] or not vouched or names_flight(told, names):
+        failure = stage["failure"] and f"{stage['name']} did not run to its end"
+        return stage | {"headline": "", "numbers": {}, "claims": [], "failure": failure}
+    picture = f"{stage['name']}.png"
+    if (folder / picture).exists():
+        with replacing(target / picture) as temporary:
+            temporary.write_bytes((folder / picture).read_bytes())
+    return stage
 
 
 def _write_pages(report: dict, folder: Path) -> None:
