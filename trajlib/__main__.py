@@ -197,10 +197,13 @@ def report(
     from trajlib import build_index, select_flights, store_flights
     from trajlib.redaction import machine_rules
     from trajlib.report import list_flight_names, list_main_numbers, make_report, share_report
+    from trajlib.storage import is_remote, resolve
 
     notebooks, folder = notebooks.resolve(), output / f"{origin}-{destination}"
     shared = {"archive": archive, "data": data}
     common = {name: os.path.relpath(path.absolute(), notebooks) for name, path in shared.items()}
+    if is_remote(archive):
+        common["archive"] = resolve(archive)
     common |= {"origin": origin, "destination": destination}
     stages, wanted = _match_stages(notebooks, names, common, dict(given))
     table = build_index(archive, data / "interim" / f"{archive.absolute().name}.index.parquet")

@@ -24,6 +24,7 @@ from trajlib.dialect import Dialect
 from trajlib.geodesy import distance
 from trajlib.parser import PADDING, SKIP, TIME, count_lines, parse_fields
 from trajlib.schema import COLUMNS, IDENTITY, NUMERIC, REQUIRED
+from trajlib.storage import is_folder, is_remote, open_file, refuse_outage, uploading
 
 __all__ = [
     "FlightError",
@@ -74,11 +75,12 @@ def read_flight(
     """
     wanted = [name for name in COLUMNS if columns is None or name in columns]
     try:
-        data = _read_bytes(Path(path))
+        data = _read_bytes(path)
         texts = [name for name in wanted if name in IDENTITY]
         parsed = None if texts else _parse_plain(data, wanted, dialect)
         values, times, identity = parsed or _parse_any(data, wanted, dialect)
     except (OSError, EOFError, ValueError, zlib.error, pa.ArrowException) as error:
+        refuse_outage(error, path)
         raise FlightError(reason(error)) from error
     _check(values, times)
     return _frame(wanted, values, times, identity)
@@ -102,6 +104,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
     The file is readable by its owner alone. After an error it is removed.
     """
+    if is_remote(path):
+        with uploading(path) as temporary:
+            yield temporary
+        return
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -120,10 +126,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 def check_visible(folder: str | Path) -> None:
     """Raise FileNotFoundError where a worker does not see a folder that its client works on."""
-    if not Path(folder).is_dir():
+    if not is_folder(folder):
         raise FileNotFoundError(
             f"{folder} is not visible on the worker on {gethostname()}: archive and results must "
-            "be on a file system that all machines of the cluster share, under the same path"
+            "be on a file system that all machines of the cluster share, under the same path, or "
+            "in an object store that all reach"
         )
 
 
@@ -172,7 +179,7 @@ def parse_times(texts: pd.Series, dialect: Dialect) -> pd.Series:
     return times.dt.tz_convert("UTC").astype("datetime64[ms, UTC]")
 
 
-def read_gzip(path: Path) -> bytes:
+def read_gzip(path: str | Path) -> bytes:
     """Return what a gzip file holds, refusing more than a flight can be.
 
     Raises
@@ -180,7 +187,7 @@ def read_gzip(path: Path) -> bytes:
     FlightError
         When it unpacks to more than 256 MiB.
     """
-    with gzip.open(path) as file:
+    with open_file(path) as packed, gzip.open(packed) as file:
         data = file.read(_LARGEST + 1)
     if len(data) > _LARGEST:
         raise FlightError(f"larger than {_LARGEST >> 20} MiB, which no flight is")
@@ -197,12 +204,13 @@ def reason(error: Exception) -> str:
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
-def _read_bytes(path: Path) -> np.ndarray:
+def _read_bytes(path: str | Path) -> np.ndarray:
     """Return a file's bytes, and the padding that the parser asks for."""
-    if path.suffix == ".gz":
+    if str(path).endswith(".gz"):
         return np.frombuffer(read_gzip(path) + bytes(PADDING), np.uint8)
-    with path.open("rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
+    remote = is_remote(path)
+    with open_file(path) if remote else Path(path).open("rb", buffering=0) as file:
+        size = file.size() if remote else os.fstat(file.fileno()).st_size
         if size > _LARGEST:
             raise FlightError(f"larger than {_LARGEST >> 20} MiB, which no flight is")
         data = np.empty(size + PADDING, np.uint8)

@@ -23,7 +23,7 @@ from distributed.client import FutureCancelledError
 from distributed.scheduler import KilledWorker
 from distributed.system import MEMORY_LIMIT
 
-__all__ = ["connect", "current_client", "gather"]
+__all__ = ["connect", "current_client", "gather", "is_loopback"]
 
 _LOOPBACK = "127.0.0.1"
 _DASHBOARD = 8787
@@ -143,7 +143,7 @@ def _refuse_plain(address: str) -> None:
     if "://" not in address:
         address = f"tcp://{address}"
     parts = urlsplit(address)
-    if parts.scheme in ("tls", "wss", "inproc") or _is_loopback(parts.hostname or ""):
+    if parts.scheme in ("tls", "wss", "inproc") or is_loopback(parts.hostname or ""):
         return
     raise ValueError(
         f"{address} is neither TLS nor loopback: flights, and pickles that whoever is in between "
@@ -152,7 +152,12 @@ def _refuse_plain(address: str) -> None:
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether a host's name is this machine's for itself alone.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("192.0.2.1")
+    (True, False)
+    """
     try:
         found = socket.getaddrinfo(host, None)
     except OSError:

@@ -8,6 +8,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from trajlib.schema import COLUMNS, IDENTITY
+from trajlib.storage import exists, open_file
 
 __all__ = ["Dialect", "read_dialect"]
 
@@ -104,11 +105,12 @@ def read_dialect(archive: str | Path) -> Dialect:
     ValueError
         When the file is not TOML, or names a column, unit or key that does not exist.
     """
-    path = Path(archive) / "columns.toml"
-    if not path.exists():
+    path = f"{archive}/columns.toml"
+    if not exists(path):
         return Dialect()
     try:
-        return parse_dialect(path.read_text(encoding="utf-8"))
+        with open_file(path) as file:
+            return parse_dialect(file.read().decode("utf-8"))
     except ValueError as error:
         raise ValueError(f"columns.toml of the archive {Path(archive).name}: {error}") from error
 

@@ -8,6 +8,8 @@ depend on how many workers there were, nor on which of them was lost.
 import functools
 import hashlib
 import json
+import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,15 @@ from trajlib.cluster import current_client, gather
 from trajlib.dialect import read_dialect
 from trajlib.index import record_problems
 from trajlib.schema import COLUMNS, IDENTITY, NUMERIC
+from trajlib.storage import (
+    exists,
+    is_remote,
+    list_objects,
+    make_folder,
+    open_file,
+    remove,
+    resolve,
+)
 
 __all__ = ["BLOCK", "map_flights", "read_flights", "reduce_flights", "store_flights"]
 
@@ -118,23 +129,27 @@ def store_flights(selected: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
         ``store`` (the folder, never saved). ``problem`` is set where the file was set aside on
         its full reading; such a row has no part.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    blocks = _run_blocks(selected, functools.partial(_store_block, folder.resolve()))
+    folder = resolve(folder)
+    make_folder(folder)
+    blocks = _run_blocks(selected, functools.partial(_store_block, folder))
     place = pd.concat([pd.DataFrame(block, columns=_PLACE) for block in blocks], ignore_index=True)
     place = place.astype({"part": "str", "problem": "str", "rows": "int64"})
     beside = selected[[name for name in ("archive", "problems_file") if name in selected]]
     rows = selected.drop(columns=["problem", *beside]).reset_index(drop=True)
     table = pd.concat([rows, place], axis=1)
     _record(selected, table.dropna(subset="problem").set_index("path")["problem"].to_dict())
-    with replacing(folder / "flights.parquet") as temporary:
+    with replacing(f"{folder}/flights.parquet") as temporary:
         table.to_parquet(temporary)
-    kept = set(table["part"])
-    for part in folder.glob("part-*.parquet"):
-        if part.name not in kept:
-            part.unlink()
-    beside = beside.reset_index(drop=True).assign(store=str(folder.resolve()))
+    _remove_parts(folder, set(table["part"]))
+    beside = beside.reset_index(drop=True).assign(store=folder)
     return pd.concat([table, beside], axis=1)
+
+
+def _remove_parts(folder: str, kept: set[str]) -> None:
+    listed = list_objects(folder) if is_remote(folder) else os.scandir(folder)
+    for name in [each[0] if is_remote(folder) else each.name for each in listed]:
+        if re.fullmatch(r"part-\w+\.parquet", name) and name not in kept:
+            remove(f"{folder}/{name}")
 
 
 def read_flights(
@@ -167,7 +182,9 @@ def _read_one(row: dict, wanted: list[str], opened: dict, dialects: dict) -> pd.
         name = f"{row['store']}/{row['part']}"
         if name not in opened:
             opened.clear()  # one part is open at a time
-            opened[name] = pq.ParquetFile(name)
+            remote = is_remote(name)
+            file = open_file(name) if remote else name
+            opened[name] = pq.ParquetFile(file, pre_buffer=remote)
         df = _read_row_group(opened[name], int(row["row_group"]), wanted)
     df.attrs = {name: row.get(name) for name in ("path", *IDENTITY)}
     return df
@@ -269,11 +286,11 @@ def _join(results: list[tuple[str, Any]], name: str) -> pd.DataFrame:
     return pd.concat(rows, keys=paths, names=["path"])
 
 
-def _store_block(folder: Path, block: pd.DataFrame) -> list[tuple]:
+def _store_block(folder: str, block: pd.DataFrame) -> list[tuple]:
     check_visible(folder)
     name = _part_name(block)
-    if (folder / name).exists():
-        return _read_places(folder / name)
+    if exists(f"{folder}/{name}"):
+        return _read_places(f"{folder}/{name}")
     flights = [flight for _, flight in read_flights(block)]
     whole = [flight for flight in flights if not isinstance(flight, FlightError)]
     numbers = iter(range(len(whole)))
@@ -282,7 +299,7 @@ def _store_block(folder: Path, block: pd.DataFrame) -> list[tuple]:
         else (name, next(numbers), len(flight), None)
         for flight in flights
     ]  # fmt: skip
-    _write_part(folder / name, whole, places)
+    _write_part(f"{folder}/{name}", whole, places)
     return places
 
 
@@ -292,11 +309,12 @@ def _part_name(block: pd.DataFrame) -> str:
     return f"part-{hashlib.sha256(told.encode()).hexdigest()[:16]}.parquet"
 
 
-def _read_places(part: Path) -> list[tuple]:
-    return [tuple(place) for place in json.loads(pq.read_schema(part).metadata[b"places"])]
+def _read_places(part: str) -> list[tuple]:
+    with open_file(part) as file:
+        return [tuple(place) for place in json.loads(pq.read_schema(file).metadata[b"places"])]
 
 
-def _write_part(path: Path, flights: list[pd.DataFrame], places: list[tuple]) -> None:
+def _write_part(path: str, flights: list[pd.DataFrame], places: list[tuple]) -> None:
     present = {name for flight in flights for name in flight}
     fields = [(name, _store_type(name)) for name in _MEASURED if name in present]
     schema = pa.schema(fields, metadata={"places": json.dumps(places)})

@@ -4,6 +4,8 @@ import difflib
 import os
 import zlib
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +25,22 @@ from trajlib.archive import (
 from trajlib.cluster import current_client, gather
 from trajlib.dialect import Dialect, read_dialect
 from trajlib.schema import IDENTITY, REQUIRED
+from trajlib.storage import (
+    is_folder,
+    is_remote,
+    list_objects,
+    open_file,
+    refuse_outage,
+    resolve,
+)
 
 __all__ = ["build_index", "read_problems", "record_problems", "select_flights"]
 
 _FILE = {"path": "str", "size": "int64", "mtime": "int64"}
 _POSITIONS = ("latitude_first", "longitude_first", "latitude_last", "longitude_last")
 _FACTS = (*IDENTITY, "start", "end", *_POSITIONS, "problem")
+_ENDINGS = (".csv", ".csv.gz")
+_STREAMS = 32  # objects read at once, as each takes tens of milliseconds to answer
 _HEAD, _TAIL = 4096, 1024  # bytes that hold a header and a line, and a last line
 _BATCH = 500  # files a task: one takes milliseconds on shared storage, as a task itself does
 
@@ -58,8 +70,7 @@ def build_index(archive: str | Path, output: str | Path | None = None) -> pd.Dat
     FileNotFoundError
         When the archive is not a folder, or holds no CSV.
     """
-    archive = Path(archive)
-    output = Path(output) if output else default_index_path(archive)
+    output = str(output or default_index_path(archive))
     files, dialect = list_files(archive), read_dialect(archive)
     old = _read_index(output, dialect)
     if old is None or not files.equals(old[list(_FILE)]):
@@ -67,8 +78,8 @@ def build_index(archive: str | Path, output: str | Path | None = None) -> pd.Dat
         _write_index(index, output, dialect)
     else:
         index = old
-    problems = output.with_name(f"{output.name.removesuffix('.index.parquet')}.problems.parquet")
-    return index.assign(archive=str(archive.resolve()), problems_file=str(problems.resolve()))
+    problems = f"{output.removesuffix('.index.parquet')}.problems.parquet"
+    return index.assign(archive=resolve(archive), problems_file=resolve(problems))
 
 
 def read_problems(index: pd.DataFrame) -> pd.DataFrame:
@@ -108,21 +119,25 @@ def record_problems(flights: pd.DataFrame, problems: Mapping[str, str]) -> None:
     table = table.sort_values("path", ignore_index=True)
     if not table.equals(old):
         dialect = read_dialect(flights["archive"].iloc[0])
-        _write_index(table, Path(flights["problems_file"].iloc[0]), dialect)
+        _write_index(table, flights["problems_file"].iloc[0], dialect)
 
 
 def _read_recorded(flights: pd.DataFrame) -> pd.DataFrame:
     dialect = read_dialect(flights["archive"].iloc[0])
-    table = _read_index(Path(flights["problems_file"].iloc[0]), dialect)
+    table = _read_index(flights["problems_file"].iloc[0], dialect)
     return pd.DataFrame(columns=[*_FILE, "problem"]).astype(_FILE) if table is None else table
 
 
-def default_index_path(archive: str | Path) -> Path:
+def default_index_path(archive: str | Path) -> str | Path:
     """Return where the index of an archive is kept unless another place is asked for.
 
     >>> default_index_path("data/raw/sample").as_posix()
     'data/interim/sample.index.parquet'
+    >>> default_index_path("s3://flights/2016")
+    's3://flights/2016.index.parquet'
     """
+    if is_remote(archive):
+        return f"{resolve(archive)}.index.parquet"
     archive = Path(archive)
     raw = archive.parent
     folder = raw.parent / "interim" if raw.name == "raw" else raw
@@ -152,11 +167,13 @@ def list_files(archive: str | Path) -> pd.DataFrame:
 
     Links are followed, each folder once; what cannot be reached is listed with size -1.
     """
-    archive = Path(archive)
-    if not archive.is_dir():
+    if not is_folder(archive):
         raise FileNotFoundError(f"no archive at {archive}: expected a folder of flight CSVs")
-    status = archive.stat()
-    rows = sorted(_walk(str(archive), "", {(status.st_dev, status.st_ino)}))
+    if is_remote(archive):
+        rows = sorted(row for row in list_objects(archive) if row[0].endswith(_ENDINGS))
+    else:
+        status = Path(archive).stat()
+        rows = sorted(_walk(str(archive), "", {(status.st_dev, status.st_ino)}))
     if not rows:
         raise FileNotFoundError(f"the archive {archive} is empty: no .csv or .csv.gz in it")
     return pd.DataFrame(rows, columns=list(_FILE)).astype(_FILE)
@@ -170,8 +187,8 @@ def _walk(folder: str, prefix: str, seen: set) -> Iterator[tuple[str, int, int]]
         return
     folders = []
     for entry in entries:
-        is_folder = entry.is_dir()
-        if not is_folder and not entry.name.endswith((".csv", ".csv.gz")):
+        is_below = entry.is_dir()
+        if not is_below and not entry.name.endswith(_ENDINGS):
             continue
         try:
             entry.name.encode()  # or no table can hold it
@@ -179,7 +196,7 @@ def _walk(folder: str, prefix: str, seen: set) -> Iterator[tuple[str, int, int]]
         except (OSError, UnicodeEncodeError):
             yield prefix + entry.name.encode(errors="backslashreplace").decode(), -1, 0
             continue
-        if is_folder:
+        if is_below:
             key = (status.st_dev, status.st_ino)
             folders.append((entry.is_symlink(), entry.name, entry.path, key))
         else:
@@ -204,6 +221,7 @@ def read_ends(path: str, size: int, dialect: Dialect) -> tuple:
             which = "first" if len(first) != count else "last"
             raise FlightError(f"the {which} line is cut, or has more fields than the header")
     except (OSError, EOFError, FlightError, zlib.error) as error:
+        refuse_outage(error, path)
         return (None,) * (len(_FACTS) - 1) + (reason(error),)
     time, lat, lon = (fields[name] for name in REQUIRED[:3])
     texts = [first[fields[name]] or None if name in fields else None for name in IDENTITY]
@@ -214,8 +232,12 @@ def _read_head_tail(path: str, size: int) -> tuple[bytes, bytes]:
     if size < 0:
         raise FlightError("a broken link, a folder that may not be opened, or a name not in UTF-8")
     if path.endswith(".gz"):
-        data = read_gzip(Path(path))
+        data = read_gzip(path)
         return data[:_HEAD], data[-_TAIL:]
+    if path.startswith("s3://"):
+        with open_file(path) as file:
+            head = file.read_at(min(size, _HEAD), 0)
+            return head, head if size <= _HEAD else file.read_at(_TAIL, size - _TAIL)
     with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (a Path costs as much as the read)
         head = file.read(_HEAD)
         if size <= _HEAD:
@@ -239,9 +261,9 @@ def _end_lines(head: bytes, tail: bytes) -> tuple[bytes, bytes, bytes]:
     return header, first.rstrip(b"\r"), last.rstrip(b"\r")
 
 
-def _read_index(path: Path, dialect: Dialect) -> pd.DataFrame | None:
+def _read_index(path: str, dialect: Dialect) -> pd.DataFrame | None:
     try:
-        with path.open("rb") as file:  # opened once: another run may put a new one in its place
+        with open_file(path) as file:  # opened once: another run may put a new one in its place
             table = pq.read_table(file)
     except FileNotFoundError:
         return None
@@ -249,7 +271,7 @@ def _read_index(path: Path, dialect: Dialect) -> pd.DataFrame | None:
     return table.to_pandas() if told == dialect.fingerprint().encode() else None
 
 
-def _write_index(index: pd.DataFrame, path: Path, dialect: Dialect) -> None:
+def _write_index(index: pd.DataFrame, path: str, dialect: Dialect) -> None:
     table = pa.Table.from_pandas(index, preserve_index=False)
     metadata = {**(table.schema.metadata or {}), b"dialect": dialect.fingerprint()}
     with replacing(path) as temporary:
@@ -257,7 +279,7 @@ def _write_index(index: pd.DataFrame, path: Path, dialect: Dialect) -> None:
 
 
 def _update(
-    archive: Path, files: pd.DataFrame, old: pd.DataFrame | None, dialect: Dialect
+    archive: str | Path, files: pd.DataFrame, old: pd.DataFrame | None, dialect: Dialect
 ) -> pd.DataFrame:
     if old is None:
         return pd.concat([files, _read_facts(archive, files, dialect)], axis=1)
@@ -269,8 +291,8 @@ def _update(
     return pd.concat([kept, new]).sort_values("path", ignore_index=True) if len(kept) else new
 
 
-def _read_facts(archive: Path, files: pd.DataFrame, dialect: Dialect) -> pd.DataFrame:
-    rows = _read_all_ends(str(archive.resolve()), files, dialect)
+def _read_facts(archive: str | Path, files: pd.DataFrame, dialect: Dialect) -> pd.DataFrame:
+    rows = _read_all_ends(resolve(archive), files, dialect)
     facts = pd.DataFrame(rows, columns=_FACTS, dtype="str")
     for name in ("start", "end"):
         facts[name] = parse_times(facts[name], dialect)
@@ -293,8 +315,12 @@ def _read_all_ends(root: str, files: pd.DataFrame, dialect: Dialect) -> list[tup
 
 
 def _read_batch(root: str, files: pd.DataFrame, dialect: Dialect) -> list[tuple]:
-    listed = zip(files["path"], files["size"], strict=True)
-    return [read_ends(f"{root}/{path}", size, dialect) for path, size in listed]
+    paths = [f"{root}/{path}" for path in files["path"]]
+    asked = paths, files["size"], repeat(dialect)
+    if not is_remote(root):
+        return list(map(read_ends, *asked))
+    with ThreadPoolExecutor(_STREAMS) as streams:
+        return list(streams.map(read_ends, *asked))
 
 
 def _to_degrees(texts: pd.Series, dialect: Dialect) -> pd.Series:

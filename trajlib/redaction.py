@@ -17,7 +17,7 @@ Rules = list[tuple[re.Pattern, str]]
 
 _HIDDEN = "…"
 _ADDRESSES = (
-    r"\b(?:tcp|tls|ucx|inproc|wss?)://[^\s\"'<>,)\]]+",
+    r"\b(?:tcp|tls|ucx|inproc|wss?|s3)://[^\s\"'<>,)\]]+",
     r"\bhttps?://(?:localhost|\d{1,3}(?:\.\d{1,3}){3}|\[[\da-f:]+\])[^\s\"'<>,)\]]*",
     r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?(?![\w.])",
     r"\blocalhost:\d+",

@@ -1,0 +1,146 @@
+"""An object store of one's own: moto's server on loopback stands for it."""
+
+import os
+import shutil
+from pathlib import Path
+
+import dask.dataframe as dd
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from trajlib import build_index, map_flights, select_flights, storage, store_flights
+from trajlib.__main__ import main
+from trajlib.archive import read_flight
+from trajlib.flights import read_flights
+
+ROOT = Path(__file__).parent.parent
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "key",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_REGION": "us-east-1",
+}
+
+
+@pytest.fixture(scope="module")
+def few(tiny_archive, tmp_path_factory):
+    """Ten flights of the tiny archive, one of them packed, and the damaged file."""
+    folder = tmp_path_factory.mktemp("few") / "few"
+    files = sorted((tiny_archive / "LEMD-LEBL").glob("*.csv"))[:10]
+    for file in [*files, tiny_archive / "damaged.csv", tiny_archive / "columns.toml"]:
+        target = folder / file.relative_to(tiny_archive)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server():
+    moto = pytest.importorskip("moto.server", reason="moto, which stands for a store, is missing")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (ENVIRONMENT | {"AWS_ENDPOINT_URL": f"http://{host}:{port}"}).items():
+            patch.setenv(name, value)
+        yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def bucket(server, few):
+    """The same files as objects."""
+    import boto3
+
+    s3 = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"], region_name="us-east-1")
+    s3.create_bucket(Bucket="flights")
+    for file in few.rglob("*.*"):
+        s3.upload_file(str(file), "flights", f"archive/few/{file.relative_to(few)}")
+    return "s3://flights/archive/few"
+
+
+@pytest.fixture
+def on_workers(server, client):
+    """The client, whose workers know of the store."""
+    names = [*ENVIRONMENT, "AWS_ENDPOINT_URL"]
+    client.run(os.environ.update, {name: os.environ[name] for name in names})
+    return client
+
+
+def highest(flight):
+    return {"highest": flight["altitude"].max(), "samples": len(flight)}
+
+
+@pytest.mark.parametrize("form", [str, Path])
+def test_the_index_of_a_bucket_is_that_of_the_folder(bucket, few, tmp_path, form):
+    here = build_index(few, tmp_path / "index.parquet")
+    there = build_index(form(bucket))
+    assert set(there["archive"]) == {bucket}
+    assert storage.exists("s3://flights/archive/few.index.parquet")
+    places = ["archive", "problems_file", "mtime"]
+    pd.testing.assert_frame_equal(there.drop(columns=places), here.drop(columns=places))
+    pd.testing.assert_frame_equal(build_index(form(bucket)), there)
+
+
+def test_a_store_in_a_bucket_gives_the_same_flights(bucket, few, tmp_path, on_workers):
+    here = select_flights(build_index(few, tmp_path / "index.parquet"), "LEMD", "LEBL")
+    there = select_flights(build_index(bucket, tmp_path / "there.parquet"), "LEMD", "LEBL")
+    storage.make_folder("s3://flights/interim/store")
+    with storage.uploading("s3://flights/interim/store/part-0.parquet") as temporary:
+        temporary.write_text("an old part")
+    stores = (
+        store_flights(here, tmp_path / "store"),
+        store_flights(there, "s3://flights/interim/store"),
+    )
+    found = [map_flights(table, highest) for table in (here, there, *stores)]
+    assert len(found[0]) == 10
+    for each in found[1:]:
+        pd.testing.assert_frame_equal(each, found[0], check_exact=False, rtol=1e-6)
+    kept = {name for name, _, _ in storage.list_objects("s3://flights/interim/store")}
+    assert kept - {""} == {"flights.parquet", stores[1]["part"].iloc[0]}
+    again = store_flights(there, "s3://flights/interim/store")
+    pd.testing.assert_frame_equal(again, stores[1])
+
+
+def test_dasks_reader_of_tables_reads_a_bucket_too(bucket, few, server):
+    path = sorted(few.rglob("*_*.csv"))[0].relative_to(few)
+    table = dd.read_csv([f"{bucket}/{path}"], blocksize="100kB").compute(scheduler="sync")
+    here = pd.read_csv(few / path)
+    pd.testing.assert_frame_equal(table.reset_index(drop=True), here, check_dtype=False)
+
+
+def test_the_report_takes_a_bucket_by_its_address(bucket, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notebooks").mkdir()
+    words = ["--origin", "LEMD", "--destination", "LEBL", "--archive", bucket]
+    shutil.copyfile(ROOT / "notebooks/01_index.ipynb", "notebooks/01_index.ipynb")
+    told = CliRunner().invoke(main, ["report", *words])
+    assert "LEMD → LEBL: 10 flights of 11 files" in told.output
+    assert "10 usable flights LEMD → LEBL, expected 20 or more" in told.output
+
+
+def test_a_bucket_that_is_not_there_is_no_archive(server):
+    with pytest.raises(FileNotFoundError, match="no archive at s3://flights/none"):
+        build_index("s3://flights/none")
+
+
+def test_no_flight_is_to_blame_for_a_store_that_does_not_answer(bucket, tmp_path, monkeypatch):
+    rows = select_flights(build_index(bucket, tmp_path / "index.parquet"), "LEMD", "LEBL")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(OSError, match="bucket 'flights'"):
+        next(read_flights(rows))
+    with pytest.raises(OSError, match="bucket 'flights'"):
+        read_flight(f"{bucket}/{rows['path'][0]}")
+    with pytest.raises(OSError, match=r"127\.0\.0\.1"):
+        build_index(bucket, tmp_path / "other.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["index.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "told"),
+    [("", "set AWS_ENDPOINT_URL"), ("http://192.0.2.1:9000", "neither https nor loopback")],
+)
+def test_a_store_that_is_not_named_or_in_the_clear_is_refused(monkeypatch, endpoint, told):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    with pytest.raises(ValueError, match=told):
+        build_index("s3://flights/archive/few")
