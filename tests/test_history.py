@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from trajlib.history import HISTORY, find_passages, recall_flights
 from trajlib.in_flight import locate_points
+from trajlib.wind import WIND
 
 START = pd.Timestamp("2019-10-01T15:00", tz="UTC")
 
@@ -37,25 +38,44 @@ def schedule(minutes, callsigns=None):
     return flights.assign(callsign=callsigns or [f"UAL{n % 2}" for n in range(len(minutes))])
 
 
-def recall(flights, points):
-    return recall_flights(flights, locate_points(points, flights))
+def recall(flights, points, around=None):
+    return recall_flights(flights, locate_points(points, flights), around)
+
+
+def fly_elsewhere(flights, seed=0):
+    points = fly(flights.assign(path=[f"other {path}" for path in flights["path"]]), seed)
+    return points.assign(origin="SFO", destination="JFK")
+
+
+def change_after(points, moment, seed):
+    """Move all points after a moment and take some away, but no flight's first."""
+    later = (points["timestamp"] > moment).to_numpy()
+    rng = np.random.default_rng(seed)
+    changed = points.copy()
+    names = ["latitude", "longitude", "altitude", "groundspeed"]
+    changed.loc[later, names] += rng.normal(0, 1, (later.sum(), 4)) * [1, 1, 3000, 50]
+    return changed[~(later & (rng.random(len(points)) < 0.3) & (points["duration"] > 0))]
 
 
 @settings(max_examples=10)
 @given(st.lists(st.integers(0, 300), min_size=3, max_size=4), st.integers(0, 10**6))
 def test_nothing_that_others_do_after_the_moment_moves_what_is_told(minutes, seed):
     flights = schedule(minutes)
-    points = fly(flights, seed)
-    before = recall(flights, points)
+    points, around = fly(flights, seed), fly_elsewhere(flights, seed + 1)
+    before = recall(flights, points, around)
     for path, moment in flights.set_index("path")["start"].items():
-        later = (points["timestamp"] > moment).to_numpy()
-        rng = np.random.default_rng(seed)
-        changed = points.copy()
-        names = ["latitude", "longitude", "altitude", "groundspeed"]
-        changed.loc[later, names] += rng.normal(0, 1, (later.sum(), 4))
-        gone = later & (rng.random(len(points)) < 0.3) & (points["duration"] > 0).to_numpy()
-        after = recall(flights, changed[~gone])
+        changed = (change_after(table, moment, seed) for table in (points, around))
+        after = recall(flights, *changed)
         pd.testing.assert_series_equal(after.loc[path], before.loc[path], check_exact=True)
+
+
+def test_flights_of_other_pairs_tell_of_the_runway_and_the_wind_and_of_no_passage():
+    flights, elsewhere = schedule([100]), schedule([0, 10, 20])
+    assert recall(flights, fly(flights)).isna().all(axis=None)
+    told = recall(flights, fly(flights), fly_elsewhere(elsewhere)).loc["0.csv"]
+    of_all = ["recent_departure_east", "recent_departure_north", *WIND]
+    assert told[of_all].notna().all()
+    assert told.drop(of_all).isna().all()
 
 
 def test_what_is_told_is_the_mean_of_those_that_passed():

@@ -113,6 +113,16 @@ def test_an_import_tells_what_it_kept_and_why_not(source, tmp_path):
     assert (tmp_path / "sfo" / "LICENSE.txt").exists()
 
 
+def test_points_alone_are_the_measured_seconds_of_the_whole_archive(source, tmp_path):
+    import_flights(source, tmp_path / "whole", destination="LAX")
+    import_flights(source, tmp_path / "points", destination="LAX", measured_only=True)
+    whole, points = (
+        read_flight(tmp_path / name / "SFO-LAX/11.csv") for name in ("whole", "points")
+    )
+    measured = whole[whole["gap"] == 0].reset_index(drop=True)[list(points)]
+    pd.testing.assert_frame_equal(points, measured)
+
+
 def test_the_archive_indexes_whole_and_invents_nothing(source, tmp_path):
     import_flights(source, tmp_path / "sfo")
     index = build_index(tmp_path / "sfo")

@@ -103,19 +103,28 @@ def simulate(archive: Path, flights: int, seed: int) -> None:
 @click.argument("archive", type=_folder())
 @click.option("--origin", help="Only flights from this airport, by the source's codes (SFO).")
 @click.option("--destination", help="Only flights to this airport, by the source's codes (LAX).")
+@click.option("--measured-only", is_flag=True, help="The points alone, for traffic and wind.")
 @_plainly
-def import_(source: Path, archive: Path, origin: str | None, destination: str | None) -> None:
+def import_(
+    source: Path, archive: Path, origin: str | None, destination: str | None, measured_only: bool
+) -> None:
     """Import real flights from the folder SOURCE into the folder ARCHIVE.
 
     SOURCE is a clone of one of the SFO Museum's repositories sfomuseum-data-flights-YYYY-MM, or
     a folder with flights.parquet and points.parquet. Points are checked, thinned and interpolated
-    to one row a second, never extrapolated. A flight that cannot be used is listed with its
-    reason in ARCHIVE/set_aside.parquet.
+    to one row a second, never extrapolated; with --measured-only no second is added. A flight
+    that cannot be used is listed with its reason in ARCHIVE/set_aside.parquet.
     """
     from trajlib.sources.surveillance import import_flights
 
     with _connected():
-        told = import_flights(source, archive, origin=origin, destination=destination)
+        told = import_flights(
+            source,
+            archive,
+            origin=origin,
+            destination=destination,
+            measured_only=measured_only,
+        )
     kept = told["problem"].isna().sum()
     click.echo(f"{archive}: {kept:,} flights, {len(told) - kept:,} set aside")
 

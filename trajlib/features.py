@@ -9,7 +9,7 @@ from trajlib.dialect import read_dialect
 from trajlib.flights import map_flights
 from trajlib.geodesy import find_airport
 from trajlib.history import HISTORY, recall_flights
-from trajlib.in_flight import STATE, measure_points, state_after
+from trajlib.in_flight import STATE, measure_points, measure_traffic, share_airport, state_after
 from trajlib.normalization import normalize_flights
 from trajlib.schema import NUMERIC
 
@@ -61,7 +61,9 @@ _AGGREGATES = tuple(
 )
 
 
-def predictors(flights: pd.DataFrame, knowledge: str = "hindsight") -> pd.DataFrame:
+def predictors(
+    flights: pd.DataFrame, knowledge: str = "hindsight", *, traffic: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Return the predictors of each flight that are known at a moment.
 
     Parameters
@@ -75,6 +77,9 @@ def predictors(flights: pd.DataFrame, knowledge: str = "hindsight") -> pd.DataFr
         these, and the state after m minutes, of points measured until then
         (`trajlib.in_flight`), named ``<state>_at_<m>``. ``hindsight``, the talk's: what
         is planned, and the aggregates of the whole flight.
+    traffic
+        Rows of an index, of any pairs: those before a flight that share an airport with it tell
+        of its runways and of the wind. By default the flights alone tell of each other.
 
     Returns
     -------
@@ -100,7 +105,9 @@ def predictors(flights: pd.DataFrame, knowledge: str = "hindsight") -> pd.DataFr
         return planned.join(aggregates, how="inner")
     points = measure_points(flights)
     kept = flights[~flights["path"].isin(list(points.attrs["problems"]))]
-    known = planned.join(recall_flights(kept, points), how="inner")
+    others = None if traffic is None else share_airport(flights, traffic)
+    around = None if others is None or others.empty else measure_traffic(others)
+    known = planned.join(recall_flights(kept, points, around), how="inner")
     if knowledge == "at_takeoff":
         return known
     minutes = knowledge.removeprefix("in_flight_")

@@ -8,6 +8,9 @@ point is the last cannot be seen in it. What is not known by the moment counts f
 import numpy as np
 import pandas as pd
 
+from trajlib.geodesy import track
+from trajlib.wind import WIND, estimate_wind, measure_velocities
+
 __all__ = ["HISTORY", "find_passages", "recall_flights"]
 
 PLACES = (0.05, 0.2, 0.5, 0.8, 0.95)  # route progress at which passages are compared
@@ -21,6 +24,7 @@ HISTORY = (
     *(f"recent_{name}_last" for name in _LANDED),
     *(f"callsign_{name}_{kind}" for name in _LANDED for kind in ("last", "mean")),
     *(f"recent_{name}_{axis}" for name in ("departure", "landing") for axis in ("east", "north")),
+    *WIND,
 )
 
 
@@ -46,27 +50,30 @@ def find_passages(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def recall_flights(
-    flights: pd.DataFrame, points: pd.DataFrame, *, minutes: float = 0.0
+    flights: pd.DataFrame, points: pd.DataFrame, around: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Return what flights of the same city pair tell some minutes after each one's first sample.
+    """Return what flights before it tell at each one's first sample.
 
     Parameters
     ----------
     flights
-        Rows of one city pair, with ``path``, ``callsign`` and ``start``.
+        Rows of one city pair, with ``path``, ``callsign``, ``start`` and the airports.
     points
         Of the same flights, as `trajlib.in_flight.measure_points` returns them.
+    around
+        Of flights of other pairs, as `trajlib.in_flight.measure_traffic` returns them: they tell
+        of the runways of a shared airport, and of the wind.
 
     Returns
     -------
     DataFrame
         The columns ``HISTORY``, by path: means of what passed in the last hours, the last to
-        pass, the last and the mean flight of the same callsign that had landed, and the courses
-        flown at either end by those of the last two hours (runways in use). Missing where there
-        was none.
+        pass, the last and the mean flight of the same callsign that had landed, the courses
+        flown at either end by those of the last two hours (runways in use), and the wind that
+        they felt (`trajlib.wind`). Missing where there was none.
     """
     rows = flights.set_index("path")
-    moments = (rows["start"] + pd.Timedelta(minutes=minutes)).dt.as_unit("ns")
+    moments = rows["start"].dt.as_unit("ns")
     passages = find_passages(points)
     landed = points.groupby(level="path", sort=False).tail(1).droplevel("point")
     landed = landed.assign(timestamp=landed["timestamp"] + _SILENCE)
@@ -74,8 +81,12 @@ def recall_flights(
     told = {}
     for name in _LANDED:
         told |= _recent(f"recent_{name}", known[name], values[name], moments)
-    for name, axis, time, value in _courses(points):
-        told[f"recent_{name}_{axis}"] = _mean_since(time, value, moments, WINDOWS[0])
+    pair = {side: flights[side].iloc[0] for side in ("origin", "destination")}
+    everyone = points.assign(**pair)
+    everyone = everyone if around is None else pd.concat([everyone, around], join="inner")
+    for name, time, value in _courses(everyone, **pair):
+        told[f"recent_{name}"] = _mean_since(time, value, moments, WINDOWS[0])
+    told |= estimate_wind(measure_velocities(everyone, **pair), moments, hours=WINDOWS[0])
     table = pd.DataFrame(told, rows.index)
     return table.join(_same_callsign(rows, moments, landed, values))[list(HISTORY)]
 
@@ -123,17 +134,24 @@ def _mean_since(
     )
 
 
-def _courses(points: pd.DataFrame) -> list[tuple[str, str, pd.Series, pd.Series]]:
-    by_path = points.groupby(level="path", sort=False)
+def _courses(
+    points: pd.DataFrame, origin: str, destination: str
+) -> list[tuple[str, pd.Series, pd.Series]]:
     told = []
-    parts = {"departure": (by_path.head(2), 0 * _SILENCE), "landing": (by_path.tail(2), _SILENCE)}
-    for name, (part, silence) in parts.items():
-        ends = part.groupby(level="path", sort=False)
-        move = ends[["along", "cross"]].last() - ends[["along", "cross"]].first()
-        length = np.hypot(move["along"], move["cross"])
-        move = move[length > 0].div(length[length > 0], axis=0)
-        time = ends["timestamp"].last().loc[move.index] + silence
-        told += [(name, "north", time, move["along"]), (name, "east", time, move["cross"])]
+    for name, part, silence in (
+        ("departure", points[points["origin"] == origin], 0 * _SILENCE),
+        ("landing", points[points["destination"] == destination], _SILENCE),
+    ):
+        by_path = part.groupby(level="path", sort=False)
+        ends = by_path.head(2) if name == "departure" else by_path.tail(2)
+        ends = ends.groupby(level="path", sort=False)
+        first, last = ends.first(), ends.last()
+        moved = (first["timestamp"] < last["timestamp"]).to_numpy()
+        first, last = first[moved], last[moved]
+        sides = (table[side] for table in (first, last) for side in ("latitude", "longitude"))
+        angle = pd.Series(np.radians(track(*sides)), last.index)
+        time = last["timestamp"] + silence
+        told += [(f"{name}_east", time, np.sin(angle)), (f"{name}_north", time, np.cos(angle))]
     return told
 
 

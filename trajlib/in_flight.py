@@ -11,7 +11,15 @@ import pandas as pd
 from trajlib.flights import map_flights
 from trajlib.geodesy import along_cross_track, distance, find_airport, track
 
-__all__ = ["STATE", "keep_measured", "locate_points", "measure_points", "state_after"]
+__all__ = [
+    "STATE",
+    "keep_measured",
+    "locate_points",
+    "measure_points",
+    "measure_traffic",
+    "share_airport",
+    "state_after",
+]
 
 SPACING = 30.0  # s at least between points; of a sampled history fewer say as much
 _READ = ("timestamp", "duration", "gap", "latitude", "longitude", "altitude", "groundspeed")
@@ -34,6 +42,21 @@ def measure_points(flights: pd.DataFrame) -> pd.DataFrame:
     """
     points = map_flights(flights, keep_measured, columns=_READ)
     return locate_points(points, flights)
+
+
+def measure_traffic(flights: pd.DataFrame) -> pd.DataFrame:
+    """Return the measured points of flights of any pair, with their ``origin``, ``destination``."""
+    points = map_flights(flights, keep_measured, columns=_READ)
+    rows = flights.set_index("path").loc[points.index.get_level_values("path")]
+    return points.assign(**{side: rows[side].to_numpy() for side in ("origin", "destination")})
+
+
+def share_airport(flights: pd.DataFrame, traffic: pd.DataFrame) -> pd.DataFrame:
+    """Return the usable rows of other flights that share an airport with flights of one pair."""
+    airports = flights[["origin", "destination"]].iloc[0].to_list()
+    shared = traffic["origin"].isin(airports) | traffic["destination"].isin(airports)
+    usable = traffic["problem"].isna() & ~traffic["path"].isin(flights["path"])
+    return traffic[shared & usable]
 
 
 def keep_measured(df: pd.DataFrame) -> pd.DataFrame:

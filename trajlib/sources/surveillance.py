@@ -41,6 +41,7 @@ def import_flights(
     *,
     origin: str | None = None,
     destination: str | None = None,
+    measured_only: bool = False,
 ) -> pd.DataFrame:
     """Write an archive of the flights of a source, on the cluster if there is one.
 
@@ -56,6 +57,9 @@ def import_flights(
         Folder to write to. Flights that it already holds are replaced or stay.
     origin, destination
         Codes as in the source (IATA); all flights by default.
+    measured_only
+        Write the points and no second between them: a sixtieth of the room, enough for what
+        flights tell of traffic and wind, too little for trajectories.
 
     Returns
     -------
@@ -74,7 +78,7 @@ def import_flights(
     if read_dialect(archive).simulated:
         raise ValueError(f"the flights of {archive} are simulated: real ones need another folder")
     flights = _select(read_flights(source), origin, destination)
-    results = _map_blocks(functools.partial(_import_block, source, archive), flights)
+    results = _map_blocks(functools.partial(_import_block, source, archive, measured_only), flights)
     told = pd.DataFrame([row for rows, _ in results for row in rows])
     told = _set_repeats_aside(told.astype(dict.fromkeys(_TEXTS, "str")))
     noise = [part for _, parts in results for part in parts]
@@ -113,7 +117,7 @@ def _map_blocks(function: Callable, flights: pd.DataFrame) -> list:
 
 
 def _import_block(
-    source: Path, archive: Path, flights: pd.DataFrame
+    source: Path, archive: Path, measured_only: bool, flights: pd.DataFrame
 ) -> tuple[list[dict], list[pd.DataFrame]]:
     """Import some flights; return them with path, points and problem, and the noise of each."""
     points_of = read_points(source, flights)
@@ -132,14 +136,15 @@ def _import_block(
         except ValueError as error:  # a FlightError, or an airport that no table knows
             told[-1]["problem"] = str(error)
             continue
-        _write(points, flight, archive / path)
+        _write(points, flight, archive / path, measured_only)
         noise.append(leave_one_out(points).assign(path=path)[list(_NOISE)])
     return told, noise
 
 
-def _write(points: pd.DataFrame, flight: dict, path: Path) -> None:
-    df = add_atmosphere(interpolate_points(points))
-    if isinstance(flight["aircraft_type"], str):
+def _write(points: pd.DataFrame, flight: dict, path: Path, measured_only: bool) -> None:
+    df = interpolate_points(points)
+    df = df[df["gap"] == 0] if measured_only else add_atmosphere(df)
+    if not measured_only and isinstance(flight["aircraft_type"], str):
         df = add_performance(df, flight["aircraft_type"])
     df = df.assign(**{name: flight[name] for name in IDENTITY})
     columns = [name for name in COLUMNS if name in _WRITTEN]

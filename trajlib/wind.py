@@ -1,0 +1,105 @@
+"""The wind that flights felt: a ground speed is highest on the track that the wind blows along.
+
+A ground velocity is an air velocity plus the wind, so those of aircraft of like airspeed lie on a
+circle around the wind: |g|² = 2 g · w + c, with c = V² - |w|², is linear in w and c (Kåsa 1976).
+"""
+
+import numpy as np
+import pandas as pd
+
+from trajlib.geodesy import along_cross_track, distance, find_airport, track
+
+__all__ = ["WIND", "estimate_wind", "measure_velocities"]
+
+WIND = ("wind_u", "wind_v", "wind_residual")
+_CRUISE = 24_000.0  # ft, and above: jets that fly at about the same airspeed
+_SPEED = 450.0  # kt, theirs: what is assumed where tracks are too alike to tell it from the wind
+_STEPS = 2  # points back, for the track: a fifth of the positions are rounded to a mile
+_CORRIDOR = 150.0  # NM from the route, within which it is the route's wind
+_ASSUMED = 1.0  # samples that calm at this speed counts for
+_FEWEST = 20  # samples
+
+
+def measure_velocities(points: pd.DataFrame, origin: str, destination: str) -> pd.DataFrame:
+    """Return the ground velocities in cruise of flights of any pair, near the route of one.
+
+    Parameters
+    ----------
+    points
+        By ``path`` and ``point``: ``timestamp``, ``latitude``, ``longitude`` [deg], ``altitude``
+        [ft] and ``groundspeed`` [kt].
+
+    Returns
+    -------
+    DataFrame
+        ``known``, the time of the point that it was measured at; ``speed`` [kt]; and ``track``
+        [deg], from the point two before.
+    """
+    before = points.groupby(level="path", sort=False).shift(_STEPS)
+    level = (before["altitude"] >= _CRUISE) & (points["altitude"] >= _CRUISE)
+    start, end = find_airport(origin), find_airport(destination)
+    course = track(*start[2:4], *end[2:4])
+    here = points[level & points["groundspeed"].notna()]
+    along, cross = along_cross_track(here["latitude"], here["longitude"], *start[2:4], course)
+    length = distance(*start[2:4], *end[2:4])
+    near = (np.abs(cross) <= _CORRIDOR) & (np.abs(along - length / 2) <= length / 2 + _CORRIDOR)
+    here, before = here[near], before.loc[here.index[near]]
+    flown = track(before["latitude"], before["longitude"], here["latitude"], here["longitude"])
+    return pd.DataFrame(
+        {"known": here["timestamp"], "speed": here["groundspeed"], "track": flown}
+    ).reset_index(drop=True)
+
+
+def estimate_wind(
+    velocities: pd.DataFrame, moments: pd.Series, *, hours: float = 2.0
+) -> pd.DataFrame:
+    """Return the wind that fits best what was flown in the hours before each moment.
+
+    Least squares over ground speed and track. Where tracks are alike, the airspeed is taken to
+    be a jet's, and the wind across them to be calm.
+
+    Parameters
+    ----------
+    velocities
+        As of `measure_velocities`.
+    moments
+        By path.
+
+    Returns
+    -------
+    DataFrame
+        ``wind_u`` (towards east), ``wind_v`` (towards north) and ``wind_residual`` [kt], the root
+        mean square of what it leaves of the speeds; missing where fewer than 20 samples were
+        measured.
+
+    >>> track = np.arange(0.0, 360)  # 450 kt through air that moves at 50 kt towards east
+    >>> east, north = 450 * np.sin(np.radians(track)) + 50, 450 * np.cos(np.radians(track))
+    >>> flown = {"speed": np.hypot(east, north), "track": np.degrees(np.arctan2(east, north))}
+    >>> moment = pd.Series(pd.Timestamp("2020-01-01T12:00", tz="UTC"), ["a"])
+    >>> felt = pd.DataFrame({"known": moment["a"] - pd.Timedelta("1h"), **flown})
+    >>> estimate_wind(felt, moment).round().abs().loc["a"].tolist()
+    [50.0, 0.0, 0.0]
+    """
+    velocities = velocities.sort_values("known", kind="stable")
+    speed, angle = velocities["speed"] / _SPEED, np.radians(velocities["track"])
+    parts = [2 * speed * np.sin(angle), 2 * speed * np.cos(angle), 0 * speed + 1, speed**2]
+    rows = np.column_stack(parts)
+    products = np.concatenate([np.zeros((1, 4, 4)), rows[:, :, None] * rows[:, None, :]])
+    known, until = (_nanoseconds(times) for times in (velocities["known"], moments))
+    since = until - np.int64(hours * 3600e9)
+    high, low = (np.searchsorted(known, edge, side="right") for edge in (until, since))
+    sums = products.cumsum(axis=0)
+    sums = sums[high] - sums[low]
+    square, right = sums[:, :3, :3], sums[:, :3, 3]
+    calm = _ASSUMED * np.eye(3)
+    fit = np.linalg.solve(square + calm, (right + calm[2])[:, :, None])[:, :, 0]
+    left = sums[:, 3, 3] - 2 * (fit * right).sum(1) + np.einsum("ni,nij,nj->n", fit, square, fit)
+    count = high - low
+    residual = np.sqrt(np.maximum(left, 0) / np.maximum(count, 1)) / 2  # of |g|², twice that of |g|
+    table = _SPEED * np.column_stack([fit[:, :2], residual])
+    table[count < _FEWEST] = np.nan
+    return pd.DataFrame(table, moments.index, WIND)
+
+
+def _nanoseconds(times: pd.Series) -> np.ndarray:
+    return times.dt.as_unit("ns").astype("int64").to_numpy()
