@@ -42,9 +42,10 @@ def test_a_degenerate_target_is_named_where_it_is_one():
 
 
 def test_errors_carry_their_units():
-    figure = plot_errors(table(["horizontal", "altitude", "time", "distance"]))
+    figure = plot_errors(table(["horizontal", "along", "cross", "altitude", "time", "distance"]))
     assert titles(figure) == [
-        "horizontal error [NM]", "altitude error [ft]", "time error [s]", "distance error [NM]",
+        "horizontal error [NM]", "along-track error [NM]", "cross-track error [NM]",
+        "altitude error [ft]", "time error [s]", "distance error [NM]",
     ]  # fmt: skip
 
 

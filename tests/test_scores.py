@@ -6,14 +6,21 @@ from hypothesis import strategies as st
 from sklearn.metrics import r2_score
 
 from trajlib.features import TARGETS
+from trajlib.geodesy import offset
 from trajlib.scores import (
+    compare_models,
+    find_repeats,
     interval_by_day,
     local_days,
     measure_errors,
+    measure_tails,
     predict_baseline,
+    score_groups,
     score_targets,
     skill,
+    split_at_random,
     split_by_day,
+    split_forward,
     squared_errors,
 )
 
@@ -134,7 +141,9 @@ def test_errors_are_in_miles_feet_and_seconds():
         distance=flown["distance"] - 3,
     )
     row = measure_errors(off, flown).iloc[0]
-    assert row.tolist() == pytest.approx([60.108, 500, 20, 3], abs=0.001)
+    assert row[["horizontal", "altitude", "time", "distance"]].tolist() == pytest.approx(
+        [60.108, 500, 20, 3], abs=0.001
+    )
 
 
 def test_squared_errors_belong_to_the_flights_predicted():
@@ -161,3 +170,140 @@ def test_flights_of_a_day_are_drawn_together():
     np.testing.assert_allclose(interval_by_day(*twice, days), once)
     alone = interval_by_day(errors, baseline, pd.Series(range(60), index=days.index))
     assert not np.allclose(alone, once)
+
+
+@given(st.integers(2, 5), st.integers(8, 30))
+def test_forward_in_time_nothing_is_trained_on_that_is_not_before(folds, days):
+    of_flight = days_of(random_targets(), days)
+    splits = split_forward(of_flight, folds)
+    assert len(splits) == folds
+    for train, held_out in splits:
+        assert of_flight[train].max() < of_flight[held_out].min()
+    held_out = np.concatenate([held_out for _, held_out in splits])
+    assert len(held_out) == len(set(held_out))
+    assert of_flight.drop(held_out).max() < of_flight[held_out].min()  # the first part alone
+
+
+def test_too_few_days_to_go_forward_are_refused():
+    with pytest.raises(ValueError, match="4 local days are too few for 4 folds"):
+        split_forward(days_of(random_targets(), 4), 4)
+
+
+def records(*rows):
+    table = pd.DataFrame(rows, columns=["path", "callsign", "start", "end"])
+    times = {name: pd.to_datetime("2019-10-01T" + table[name] + "Z") for name in ("start", "end")}
+    return table.assign(**times)
+
+
+def test_records_of_one_callsign_that_overlap_are_one_event():
+    flights = records(
+        ("a", "UAL1", "10:00", "11:00"),
+        ("b", "UAL1", "10:02", "10:58"),
+        ("c", "UAL1", "18:00", "19:00"),
+        ("d", "DAL1", "10:00", "11:00"),
+        ("e", None, "10:00", "11:00"),
+        ("f", None, "10:00", "11:00"),
+    )
+    events = find_repeats(flights)
+    assert events.index.tolist() == list("abcdef")
+    assert events["a"] == events["b"]
+    assert events.nunique() == 5
+
+
+@given(st.lists(st.integers(0, 25), min_size=40, max_size=60), st.integers(0, 9))
+def test_no_repeat_of_a_flight_is_on_both_sides_even_at_random(numbers, seed):
+    events = pd.Series(numbers, [f"{at:02}.csv" for at in range(len(numbers))])
+    if events.nunique() < 4:
+        return
+    for train, held_out in split_at_random(events, 4, seed=seed):
+        assert set(events[train]).isdisjoint(events[held_out])
+        assert len(train) + len(held_out) == len(events)
+
+
+def straight(course, fractions=(0.2, 0.4, 0.6)):
+    rows = pd.MultiIndex.from_product([["a.csv"], fractions], names=["path", "fraction"])
+    lat, lon = offset(40.0, -3.0, course, 300 * rows.get_level_values("fraction").to_numpy(), 0.0)
+    table = pd.DataFrame({"latitude": lat, "longitude": lon}, rows)
+    return table.assign(duration=0.0, distance=0.0, altitude=0.0)
+
+
+@given(st.floats(0, 360), st.floats(-20, 20), st.floats(-20, 20))
+def test_an_error_falls_into_its_parts_along_and_across_the_course_flown(course, ahead, aside):
+    flown = straight(course)
+    lat, lon = offset(flown["latitude"], flown["longitude"], course, ahead, aside)
+    errors = measure_errors(flown.assign(latitude=lat, longitude=lon), flown)
+    # over 120 NM a great circle turns by a degree or two
+    np.testing.assert_allclose(errors["along"], abs(ahead), atol=0.8)
+    np.testing.assert_allclose(errors["cross"], abs(aside), atol=0.8)
+    parts = np.hypot(errors["along"], errors["cross"])
+    np.testing.assert_allclose(parts, errors["horizontal"], atol=1e-6)
+
+
+def test_where_no_course_is_told_there_is_neither_along_nor_across():
+    flown = straight(90.0, [1.0])
+    errors = measure_errors(flown + 0.1, flown)
+    assert errors[["along", "cross"]].isna().all(axis=None)
+    told = measure_errors(flown + 0.1, flown, course=pd.Series(90.0, flown.index))
+    assert told[["along", "cross"]].notna().all(axis=None)
+
+
+def test_skill_counts_what_both_know_alone():
+    errors = pd.DataFrame({"time": [1.0, np.nan, 3.0]})
+    baseline = pd.DataFrame({"time": [2.0, 99.0, np.nan]})
+    assert skill(errors, baseline)["time"] == 0.5
+
+
+def compared(seed=1):
+    targets, predictions = random_targets(), random_targets(seed=seed)
+    days = days_of(targets)
+    simple = {n: predict_baseline(targets, split_by_day(days), n) for n in ("mean", "median")}
+    near = {"perfect": targets, "mean again": simple["mean"], "chance": predictions}
+    near, simple = (
+        {name: measure_errors(table, targets) for name, table in tables.items()}
+        for tables in (near, simple)
+    )
+    return near, simple, days
+
+
+def test_a_model_is_judged_against_the_best_baseline():
+    models, simple, days = compared()
+    table = compare_models(models, simple, days)
+    for error in ("horizontal", "altitude", "time"):
+        best = min(simple, key=lambda name: simple[name][error].sum())
+        assert table.loc[("perfect", error), "best"] == best
+    assert (table.loc["perfect", "verdict"] == "beats it").all()
+    assert (table.loc["chance", "verdict"][["horizontal", "altitude", "time"]] == "worse").all()
+    np.testing.assert_allclose(table.loc["mean again", ["skill", "low", "high"]], 0, atol=1e-12)
+    assert not (table.loc["mean again", "verdict"] == "beats it").any()
+
+
+def test_skill_is_shown_in_the_norm_of_squares_too():
+    models, simple, days = compared()
+    table = compare_models(models, simple, days)
+    own, base = (table["altitude"] ** 2 for table in (models["chance"], simple["mean"]))
+    expected = 1 - own.sum() / base.sum()
+    assert table.loc[("chance", "altitude"), "squared"] == pytest.approx(expected)
+
+
+def test_groups_have_their_own_skill_and_rows_without_a_group_count_in_none():
+    models, simple, days = compared()
+    paths = days.index
+    groups = pd.Series(np.where(np.arange(60) < 20, "N", "S"), paths).iloc[:40]
+    table = score_groups(models["chance"], simple["mean"], groups, days)
+    for name, flights in {"N": paths[:20], "S": paths[20:40]}.items():
+        part = [errors.loc[flights] for errors in (models["chance"], simple["mean"])]
+        pd.testing.assert_series_equal(table.loc[name, "skill"], skill(*part), check_names=False)
+        assert (table.loc[name, "flights"] == 20).all()
+    half = pd.Series("half", models["chance"].index).iloc[::2]
+    assert (score_groups(models["chance"], simple["mean"], half, days)["flights"] == 60).all()
+
+
+def test_tails_name_the_worst_day():
+    models, _, days = compared()
+    errors = models["chance"]
+    worst = days[days == 7].index
+    errors.loc[worst, "time"] += 1e4
+    table = measure_tails(errors, days)
+    assert table.loc["time", "day"] == 7
+    assert table.loc["time", "worst day"] == pytest.approx(errors.loc[worst, "time"].mean())
+    assert table.loc["altitude", "p95"] == pytest.approx(np.quantile(errors["altitude"], 0.95))

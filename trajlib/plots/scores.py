@@ -15,6 +15,8 @@ __all__ = ["plot_errors", "plot_prediction", "plot_scores"]
 
 _ERRORS = {
     "horizontal": "horizontal error [NM]",
+    "along": "along-track error [NM]",
+    "cross": "cross-track error [NM]",
     "altitude": "altitude error [ft]",
     "time": "time error [s]",
     "distance": "distance error [NM]",

@@ -1,0 +1,146 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from trajlib import baselines
+from trajlib.geodesy import along_cross_track, distance, find_airport, offset, track
+from trajlib.scores import predict_baseline, split_by_day
+
+START, END = find_airport("SFO"), find_airport("LAX")
+WAY = (START.latitude, START.longitude, END.latitude, END.longitude)
+LENGTH, COURSE = float(distance(*WAY)), float(track(*WAY))
+SPEED = 420.0  # kt
+
+
+def great_circle_flights(flights=48, by="route", late=None):
+    """Flights along the great circle at 420 kt, each later by its own delay [s] from the start."""
+    late = np.zeros(flights) if late is None else late
+    steps = np.arange(1, 20) / 20 if by == "route" else np.arange(1.0, 36)
+    paths = [f"{number:03}.csv" for number in range(flights)]
+    rows = pd.MultiIndex.from_product([paths, steps], names=["path", "fraction"])
+    fraction, delay = rows.get_level_values("fraction").to_numpy(), np.repeat(late, len(steps))
+    gone = fraction * LENGTH if by == "route" else (60 * fraction - delay) * SPEED / 3600
+    lat, lon = offset(*WAY[:2], COURSE, gone, 0.0)
+    table = pd.DataFrame({"latitude": lat, "longitude": lon}, rows)
+    table["duration"] = gone / SPEED * 3600 + delay
+    return table.assign(distance=gone, altitude=30_000.0)
+
+
+def state_of(late, minutes=10.0, age=20.0):
+    """What `state_after` would say of them."""
+    gone = (60 * minutes - age - late) * SPEED / 3600
+    index = pd.Index([f"{number:03}.csv" for number in range(len(late))], name="path")
+    state = {"along": gone, "cross": 0.0, "to_go": LENGTH - gone, "progress": gone / LENGTH}
+    state |= {"groundspeed": SPEED, "track_off": 0.0, "climb": 0.0, "altitude": 30_000.0}
+    return pd.DataFrame(state | {"age": age, "distance": gone}, index)
+
+
+@pytest.fixture
+def late():
+    return np.random.default_rng(0).uniform(0, 120, 48)
+
+
+@pytest.fixture
+def splits():
+    paths = great_circle_flights().index.unique("path")
+    return split_by_day(pd.Series(np.arange(len(paths)) % 8, paths), 4)
+
+
+def off(predicted, flown):
+    places = [table[name] for table in (predicted, flown) for name in ("latitude", "longitude")]
+    return distance(*places)
+
+
+def test_the_great_circle_is_between_the_airports_and_at_the_mean_profile(splits):
+    flown = great_circle_flights()
+    aside = flown.assign(latitude=flown["latitude"] + 0.2)
+    found = baselines.follow_great_circle(aside, splits, "SFO", "LAX")
+    _, cross = along_cross_track(found["latitude"], found["longitude"], *WAY[:2], COURSE)
+    assert np.abs(cross).max() < 1e-6
+    mean = predict_baseline(aside, splits)
+    pd.testing.assert_frame_equal(found[["altitude", "duration"]], mean[["altitude", "duration"]])
+    assert off(baselines.follow_great_circle(flown, splits, "SFO", "LAX"), flown).max() < 0.1
+
+
+def test_a_group_of_enough_training_flights_speaks_for_itself(splits):
+    flown = great_circle_flights()
+    paths = flown.index.unique("path")
+    high = pd.Series(np.arange(48) % 2 == 0, paths)
+    flown["altitude"] = np.where(high[flown.index.get_level_values("path")], 36_000.0, 24_000.0)
+    found = baselines.average_by(flown, splits, high.map({True: "A320", False: "B738"}))
+    pd.testing.assert_series_equal(found["altitude"], flown["altitude"])
+    rare = pd.Series("A320", paths)
+    rare.iloc[:3] = ["XXXX", "XXXX", None]
+    odd = baselines.average_by(flown, splits, rare).loc[paths[:3]]
+    pd.testing.assert_frame_equal(odd, predict_baseline(flown, splits, "median").loc[paths[:3]])
+
+
+def test_a_group_knows_training_flights_alone(splits):
+    flown = great_circle_flights()
+    group = pd.Series("A320", flown.index.unique("path"))
+    before = baselines.average_by(flown, splits[:1], group)
+    flown.loc[splits[0][1]] += 1e6
+    pd.testing.assert_frame_equal(baselines.average_by(flown, splits[:1], group), before)
+
+
+def test_the_same_number_flies_as_it_last_did_when_that_had_landed():
+    flown = great_circle_flights(4)
+    flown["altitude"] = np.repeat([1.0, 2, 3, 4], 19)
+    start = pd.to_datetime(["2019-10-01T10:00", "2019-10-01T10:30", "2019-10-01T12:00"] * 2)[:4]
+    flights = pd.DataFrame({"path": flown.index.unique("path"), "start": start.tz_localize("UTC")})
+    flights["end"] = flights["start"] + pd.Timedelta("1h")
+    flights["callsign"] = ["UAL1", "UAL1", "UAL1", None]
+    otherwise = flown.assign(altitude=0.0)
+    found = baselines.repeat_callsign(flown, flights, otherwise)
+    # the second began while the first flew; the third may know both; the last has no number
+    assert found["altitude"].groupby(level="path").first().tolist() == [0, 0, 2, 0]
+    assert found.index.equals(otherwise.index)
+
+
+@pytest.mark.parametrize("by", ["clock", "route"])
+def test_dead_reckoning_is_right_of_a_flight_that_goes_on_as_it_does(by, late, splits):
+    flown = great_circle_flights(by=by, late=late)
+    median = predict_baseline(flown, splits, "median")
+    reckon = baselines.reckon_ahead if by == "clock" else baselines.reckon_home
+    found = reckon(state_of(late), 10.0, median, "SFO", "LAX")
+    assert off(found, flown).max() < 2  # a great circle's course changes
+    np.testing.assert_allclose(found["duration"], flown["duration"], atol=1)
+    np.testing.assert_allclose(found["altitude"], flown["altitude"])
+
+
+def test_a_flight_climbs_on_but_not_above_all_others(late, splits):
+    flown = great_circle_flights(by="clock", late=late)
+    state = state_of(late).assign(altitude=10_000.0, climb=2_000.0)
+    median = predict_baseline(flown, splits, "median")
+    heights = baselines.reckon_ahead(state, 10.0, median, "SFO", "LAX")["altitude"].loc["000.csv"]
+    np.testing.assert_allclose(heights[11.0], 10_000 + 2_000 * (60 + 20) / 60)
+    assert heights[35.0] == 30_000
+
+
+def test_a_flight_without_a_state_is_reckoned_as_otherwise(late, splits):
+    flown = great_circle_flights(by="clock", late=late)
+    median = predict_baseline(flown, splits, "median")
+    state = state_of(late)
+    state.loc["000.csv", "groundspeed"] = np.nan
+    for table in (state, state.drop("000.csv")):
+        found = baselines.reckon_ahead(table, 10.0, median, "SFO", "LAX")
+        pd.testing.assert_frame_equal(found.loc[["000.csv"]], median.loc[["000.csv"]])
+        assert not found.loc["001.csv"].equals(median.loc["001.csv"])
+
+
+@pytest.mark.parametrize("by", ["clock", "route"])
+def test_the_median_shifted_by_the_delay_is_right_of_flights_that_differ_in_it_alone(
+    by, late, splits
+):
+    routes = great_circle_flights(late=late)
+    flown = great_circle_flights(by=by, late=late)
+    delay = baselines.measure_delay(routes, splits, state_of(late), 10.0)
+    median = pd.concat([pd.Series(np.median(late[[int(p[:3]) for p in train]]), held_out)
+                        for train, held_out in splits])  # fmt: skip
+    expected = late - median.sort_index().to_numpy()
+    np.testing.assert_allclose(delay.sort_index(), expected, atol=0.1)
+    found = baselines.shift_median(flown, splits, delay, by=by)
+    minute = found.index.get_level_values("fraction")
+    inside = (by == "route") | ((minute > 3) & (minute < 33))  # beyond, there is no median
+    assert off(found, flown)[inside].max() < 0.1
+    np.testing.assert_allclose(found["duration"], flown["duration"], atol=0.1)

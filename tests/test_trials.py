@@ -1,0 +1,95 @@
+import numpy as np
+import pandas as pd
+import pytest
+from test_baselines import great_circle_flights, state_of
+
+from trajlib.history import HISTORY
+from trajlib.in_flight import STATE
+from trajlib.scores import split_by_day
+from trajlib.trials import ask_unflown, known_after, tell_skills, try_knowledge
+
+BASELINES = ["mean", "median", "great circle", "operator and type", "same flight number"]
+
+
+@pytest.fixture(scope="module")
+def late():
+    return np.random.default_rng(0).uniform(0, 200, 48)
+
+
+def tables(late):
+    targets = great_circle_flights(late=late)
+    paths = targets.index.unique("path")
+    flights = pd.DataFrame({"path": paths, "origin": "SFO", "destination": "LAX"})
+    flights["start"] = pd.date_range("2019-10-01", periods=48, freq="6h", tz="UTC")
+    flights["end"] = flights["start"] + pd.Timedelta("1h")
+    flights["callsign"] = [f"UAL{number % 5}" for number in range(48)]
+    known = pd.DataFrame({"operator": "UAL", "aircraft_type": "A320"}, paths)
+    return targets, flights, known, pd.Series(np.arange(48) % 8, paths)
+
+
+def run(late, knowledge):
+    targets, flights, known, days = tables(late)
+    if knowledge.startswith("in_flight"):
+        minutes = known_after(knowledge)
+        state = state_of(late, minutes).reindex(columns=list(STATE))
+        known = known.join(state.add_suffix(f"_at_{minutes:.0f}"))
+    given = {"knowledge": knowledge, "by": "route", "routes": targets, "flights": flights}
+    splits = split_by_day(days)
+    trial = try_knowledge(known, targets, [0.2, 0.45, 0.6], splits, models=["ridge"], **given)
+    return trial, days
+
+
+def test_what_was_flown_by_then_is_neither_asked_nor_scored(late):
+    targets = great_circle_flights(late=late)
+    asked = ask_unflown(targets, [0.1, 0.45, 0.6], 20)
+    flown = (targets["duration"] <= 1200).loc[asked.index]
+    assert asked[flown].isna().all(axis=None)
+    assert asked[~flown].notna().all(axis=None)
+    assert flown.any()
+    assert 0.1 not in asked.index.unique("fraction")  # which nearly all had passed
+    assert len(ask_unflown(targets, [0.1, 0.45, 0.6])) == 3 * 48
+
+
+def test_nothing_that_was_flown_has_an_error(late):
+    trial, _ = run(late, "in_flight_20")
+    targets = great_circle_flights(late=late)
+    for table in (*trial.models.values(), *trial.baselines.values()):
+        flown = (targets["duration"] <= 1200).loc[table.index]
+        assert table[flown].isna().all(axis=None)
+
+
+def test_models_and_baselines_are_asked_about_the_same_rows(late):
+    trial, _ = run(late, "in_flight_10")
+    assert list(trial.baselines) == [*BASELINES, "dead reckoning", "median, shifted"]
+    shapes = [t.notna().sum().tolist() for t in (*trial.models.values(), *trial.baselines.values())]
+    assert len(set(map(tuple, shapes))) == 1
+
+
+def test_in_flight_the_state_is_worth_something_and_at_take_off_there_is_none(late):
+    trial, days = run(late, "in_flight_10")
+    skills = trial.compare(days)["skill"].xs("time", level="error")
+    assert skills["ridge"] > 0.5
+    trial, days = run(late, "at_takeoff")
+    assert list(trial.baselines) == BASELINES
+    assert trial.compare(days)["skill"].xs("time", level="error")["ridge"] < 0.2
+
+
+def test_a_model_that_does_not_beat_the_best_baseline_says_so(late):
+    trial, days = run(late, "in_flight_10")
+    row = trial.compare(days).loc[("ridge", "time")]
+    assert row["best"] in ("dead reckoning", "median, shifted")  # which are exact here
+    assert row["verdict"] == "worse"
+    told = tell_skills(trial.compare(days))
+    assert list(told) == ["horizontal", "altitude", "time"]
+    assert told.loc["ridge", "time"].endswith(" *")
+    assert (
+        f"{row['skill']:.2f} ({row['low']:.2f} to {row['high']:.2f})" in told.loc["ridge", "time"]
+    )
+
+
+def test_a_predictor_not_known_yet_is_refused(late):
+    targets, flights, known, days = tables(late)
+    known[HISTORY[0]] = 1.0
+    given = {"knowledge": "planned", "by": "route", "routes": targets, "flights": flights}
+    with pytest.raises(ValueError, match="not known planned"):
+        try_knowledge(known, targets, [0.2], split_by_day(days), models=["ridge"], **given)

@@ -1,0 +1,188 @@
+"""Trials: models and baselines with the same knowledge, asked about the same held-out flights.
+
+A question is where flights are at fractions of their route, at minutes since the first sample, or
+at their end; what a flight had flown at the moment of knowledge is not asked.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from trajlib import baselines
+from trajlib.in_flight import STATE
+from trajlib.models import build_model, predict_held_out
+from trajlib.scores import (
+    Split,
+    compare_models,
+    flown_courses,
+    measure_errors,
+    predict_baseline,
+)
+
+__all__ = ["Trial", "ask_unflown", "known_after", "tell_skills", "try_baselines", "try_knowledge"]
+
+_ASKED = ["latitude", "longitude", "duration", "altitude"]
+_SHARE = 0.5  # of the flights, that a fraction must still lie ahead of to be asked
+
+
+class Trial(NamedTuple):
+    """Errors of models and of baselines by name, of the same rows, and the models' training [s]."""
+
+    models: dict[str, pd.DataFrame]
+    baselines: dict[str, pd.DataFrame]
+    seconds: dict[str, float]
+
+    def compare(self, days: pd.Series) -> pd.DataFrame:
+        """Return what `trajlib.scores.compare_models` says of them."""
+        return compare_models(self.models, self.baselines, days)
+
+
+def known_after(knowledge: str) -> float:
+    """Return the minutes after the first sample at which something is known; 0 if not in flight.
+
+    >>> known_after("in_flight_10"), known_after("at_takeoff")
+    (10.0, 0.0)
+    """
+    return float(knowledge.rpartition("_")[2]) if knowledge.startswith("in_flight") else 0.0
+
+
+def ask_unflown(
+    targets: pd.DataFrame, fractions: Iterable[float], minutes: float = 0.0
+) -> pd.DataFrame:
+    """Return the targets at some fractions, missing where a flight was there within the minutes.
+
+    Fractions that half the flights or more had passed by then are left out, for those that had
+    not are the late ones alone.
+
+    >>> rows = pd.MultiIndex.from_product([["a.csv"], [0.1, 0.5]], names=["path", "fraction"])
+    >>> ask_unflown(pd.DataFrame({"duration": [200.0, 900.0]}, rows), [0.1, 0.5], 5)
+                    duration
+    path  fraction
+    a.csv 0.5          900.0
+    """
+    at = targets.index.get_level_values("fraction")
+    asked = targets[np.isin(np.round(at, 6), np.round(list(fractions), 6))]
+    ahead = asked["duration"] > 60 * minutes
+    reached = asked["duration"].notna().groupby(level="fraction").sum()
+    share = ahead.groupby(level="fraction").sum() / reached
+    kept = asked.index.get_level_values("fraction").isin(share.index[share > _SHARE])
+    return asked.where(ahead)[kept]
+
+
+def try_knowledge(
+    known: pd.DataFrame,
+    targets: pd.DataFrame,
+    fractions: Sequence[float],
+    splits: Sequence[Split],
+    *,
+    knowledge: str,
+    by: str,
+    routes: pd.DataFrame,
+    flights: pd.DataFrame,
+    models: Sequence[str],
+    trees: int = 100,
+    seed: int = 0,
+) -> Trial:
+    """Train models for each fraction, and return their errors and those of the baselines.
+
+    Parameters
+    ----------
+    known
+        Predictors, as of `trajlib.features.predictors` for the ``knowledge``.
+    targets
+        As of `trajlib.features.targets`, ``by`` ``route``, ``clock`` or ``time``, at many
+        fractions, from which courses and delays are told.
+    fractions
+        Those asked, as far as they are not yet flown.
+    splits
+        Paths to train on and paths held out.
+    routes
+        Targets by ``route``, at many fractions.
+    flights
+        Rows of the pair, for callsigns and times.
+    models, trees, seed
+        As of `trajlib.models.build_model`.
+    """
+    targets = targets.loc[targets.index.get_level_values("path").isin(known.index), _ASKED]
+    asked = ask_unflown(targets, fractions, known_after(knowledge))
+    course = flown_courses(targets)
+    predicted = {
+        name: predict_held_out(
+            build_model(name, trees=trees, seed=seed), known, asked, splits, knowledge=knowledge
+        )
+        for name in models
+    }
+    simple = try_baselines(
+        known, targets, asked, splits, knowledge=knowledge, by=by, routes=routes, flights=flights
+    )
+    errors = [
+        {name: measure_errors(table, asked, course=course) for name, table in tables.items()}
+        for tables in (predicted, simple)
+    ]
+    return Trial(*errors, {name: table.attrs["seconds"] for name, table in predicted.items()})
+
+
+def try_baselines(
+    known: pd.DataFrame,
+    targets: pd.DataFrame,
+    asked: pd.DataFrame,
+    splits: Sequence[Split],
+    *,
+    knowledge: str,
+    by: str,
+    routes: pd.DataFrame,
+    flights: pd.DataFrame,
+) -> dict[str, pd.DataFrame]:
+    """Return what each baseline predicts for the rows asked of held-out flights, by its name.
+
+    Parameters are those of `try_knowledge`; ``asked`` as of `ask_unflown`.
+    """
+    pair = flights[["origin", "destination"]].iloc[0].tolist()
+    median = predict_baseline(asked, splits, "median")
+    kind = known["operator"].astype("str") + " " + known["aircraft_type"].astype("str")
+    found = {
+        "mean": predict_baseline(asked, splits),
+        "median": median,
+        "great circle": baselines.follow_great_circle(asked, splits, *pair),
+        "operator and type": baselines.average_by(asked, splits, kind),
+        "same flight number": baselines.repeat_callsign(targets, flights, median),
+    }
+    minutes = known_after(knowledge)
+    if minutes:
+        state = known[[f"{name}_at_{minutes:.0f}" for name in STATE]].set_axis(list(STATE), axis=1)
+        reckon = baselines.reckon_ahead if by == "clock" else baselines.reckon_home
+        found["dead reckoning"] = reckon(state, minutes, median, *pair)
+        delay = baselines.measure_delay(routes, splits, state, minutes)
+        shifted = targets if by == "clock" else asked
+        late = baselines.shift_median(shifted, splits, delay, by=by)
+        found["median, shifted"] = late.reindex(median.index)
+    return found
+
+
+def tell_skills(
+    table: pd.DataFrame, errors: Sequence[str] = ("horizontal", "altitude", "time")
+) -> pd.DataFrame:
+    """Return skills with their intervals as text, a column an error, to be read side by side.
+
+    Parameters
+    ----------
+    table
+        As `trajlib.scores.compare_models` returns it, whatever levels stand before ``error``.
+
+    Returns
+    -------
+    DataFrame
+        As ``0.26 (0.22 to 0.30)``; with `` *`` where the model does not beat the best baseline.
+    """
+    mark = np.where(table["verdict"] == "beats it", "", " *")
+    told = [
+        f"{skill:.2f} ({low:.2f} to {high:.2f}){star}"
+        for skill, low, high, star in zip(
+            table["skill"], table["low"], table["high"], mark, strict=True
+        )
+    ]
+    wide = pd.Series(told, table.index).unstack("error").reindex(columns=list(errors))  # noqa: PD010
+    rows = table.index.droplevel("error").unique()
+    return wide.reindex(rows).fillna("")
