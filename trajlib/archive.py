@@ -325,7 +325,7 @@ def _frame(wanted: list[str], values: dict, times: np.ndarray, identity: dict) -
     block = np.array([values[name] for name in numbers]).reshape(len(numbers), len(times))
     df = pd.DataFrame(block.T, columns=numbers, copy=False)
     if "timestamp" in wanted:
-        df.insert(0, "timestamp", pd.to_datetime(times, unit="ms", utc=True).as_unit("ms"))
+        df.insert(0, "timestamp", pd.DatetimeIndex(times.view("M8[ms]"), tz="UTC"))
     for at, (name, texts) in enumerate(identity.items()):
         df.insert(at, name, texts)
     return df

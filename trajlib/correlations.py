@@ -87,7 +87,7 @@ def correlation_of(moments: Moments) -> pd.DataFrame:
 def measure_moments(df: pd.DataFrame) -> Moments:
     """Return the moments of one flight; columns that it lacks count no sample."""
     held = [name for name in NUMERIC if name in df]
-    values = df[held].to_numpy(float)
+    values = (df if held == [*df] else df[held]).to_numpy(float)  # a choice of columns is a copy
     known = np.isfinite(values)
     parts = _measure_whole(values) if known.all() else _measure_pairs(values, known)
     at = [NUMERIC.index(name) for name in held]

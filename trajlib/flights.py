@@ -39,7 +39,7 @@ from trajlib.storage import (
 __all__ = ["BLOCK", "map_flights", "read_flights", "reduce_flights", "store_flights"]
 
 BLOCK = 32  # flights
-_TASKS_PER_WORKER = 16  # so that workers finish together
+_TASKS_PER_WORKER = 12  # so that workers finish together
 _MEASURED = ("timestamp", *NUMERIC)
 _PLACE = ("part", "row_group", "rows", "problem")
 
