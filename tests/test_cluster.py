@@ -1,6 +1,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -208,6 +209,25 @@ def test_the_local_cluster_and_its_dashboard_listen_on_loopback_alone(client):
     assert "127.0.0.1" in open_to
     assert open_to <= {"127.0.0.1", "::1"}
     assert client.dashboard_link.startswith("http://127.0.0.1:")
+
+
+def test_a_worker_lost_at_its_very_start_is_replaced():
+    def started():
+        return [p for p in psutil.Process().children(recursive=True) if p.pid not in known]
+
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}),
+        ours._local_cluster(1) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        known = {p.pid for p in psutil.Process().children(recursive=True)}
+        (victim,) = client.run(os.getpid).values()
+        os.kill(victim, signal.SIGKILL)
+        wait_until(started)
+        started()[0].kill()  # before it is a worker
+        wait_until(lambda: not client.scheduler_info()["workers"])
+        client.wait_for_workers(1, timeout=60)
+        assert victim not in client.run(os.getpid).values()
 
 
 def test_two_commands_at_once_each_have_a_dashboard_and_say_nothing(client):

@@ -1,15 +1,23 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import dask
+import numpy as np
 import pytest
+from distributed import Client, LocalCluster
 
 sys.path.insert(0, str(Path(__file__).parent / "faults"))
 import kill_report
 
+from trajlib import build_index, flights, map_flights, store_flights
 from trajlib.archive import check_visible, replacing
 from trajlib.flights import read_flights
+from trajlib.redaction import machine_rules
+from trajlib.report import make_report
+from trajlib.stages import find_stages
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="mounting a small disk needs root")
 
@@ -37,6 +45,67 @@ def test_a_full_disk_is_said_and_leaves_the_old_file_as_it_was(small_disk):
     assert [path.name for path in small_disk.iterdir()] == ["table"]
 
 
+def fill(disk):
+    """Leave no more than a page of a disk; return the file that takes the rest."""
+    filler = disk / "filler"
+    with pytest.raises(OSError, match="No space left"), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    return filler
+
+
+def contents(folder):
+    return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != "filler"}
+
+
+def write_flights(archive, names):
+    lines = "\n".join(f"2016-01-01T06:0{m}:00Z,40,{m},0,LEMD,LEBL" for m in range(9))
+    archive.mkdir(exist_ok=True)
+    for name in names:
+        text = f"timestamp,latitude,longitude,altitude,origin,destination\n{lines}\n"
+        (archive / f"{name}.csv").write_text(text)
+    return archive
+
+
+@needs_root
+def test_a_full_disk_ends_index_and_store_and_leaves_what_they_had_made(small_disk, tmp_path):
+    archive, index = write_flights(tmp_path / "a", "ab"), small_disk / "index.parquet"
+    store = store_flights(build_index(archive, index), small_disk / "store")
+    before, filler = contents(small_disk), fill(small_disk)
+    write_flights(archive, "abc")
+    with pytest.raises(OSError, match=r"the disk is full: index\.parquet could not be written"):
+        build_index(archive, index)
+    with pytest.raises(OSError, match=r"the disk is full: (part-\w+|flights)\.parquet could not"):
+        store_flights(build_index(archive, tmp_path / "other"), small_disk / "store")
+    assert contents(small_disk) == before
+    assert len(map_flights(store, len)) == 2
+    filler.unlink()
+    store = store_flights(build_index(archive, index), small_disk / "store")
+    assert len(map_flights(store, len)) == 3
+
+
+@needs_root
+def test_a_full_disk_ends_a_report_and_leaves_the_old_one(small_disk, tmp_path, write_notebook):
+    def make():
+        stages = find_stages(tmp_path / "notebooks")
+        places = {"processed": small_disk / "processed", "rules": machine_rules(tmp_path)}
+        facts = {"pair": "LEMD → LEBL", "parameters": {}, "data": {"fingerprint": "1"}}
+        facts["archive"] = {"title": "", "source": "", "simulated": True}
+        quiet = {"scheduler": "", "tell": lambda said: None}
+        reports = small_disk / "reports"
+        return make_report(stages, ["01_a"], reports, facts=facts, **places, **quiet)["whole"]
+
+    write_notebook("notebooks/01_a.ipynb", "1 + 1")
+    assert make()
+    before, filler = contents(small_disk), fill(small_disk)
+    write_notebook("notebooks/01_a.ipynb", "2 + 2")
+    with pytest.raises(OSError, match=r"the disk is full: 01_a\.ipynb could not be written"):
+        make()
+    assert contents(small_disk) == before
+    filler.unlink()
+    assert make()
+
+
 def test_a_folder_that_a_worker_does_not_see_is_no_fault_of_its_flights(tmp_path):
     import pandas as pd
 
@@ -44,6 +113,29 @@ def test_a_folder_that_a_worker_does_not_see_is_no_fault_of_its_flights(tmp_path
     with pytest.raises(FileNotFoundError, match="elsewhere is not visible on the worker"):
         next(read_flights(rows))
     check_visible(tmp_path)
+
+
+def hoard(flight):
+    if flight.attrs["path"] == "20.csv":
+        held = np.ones(1 << 28)  # 2 GiB
+        time.sleep(60)
+        return len(held)
+    return len(flight)
+
+
+def test_a_flight_that_no_worker_has_memory_for_is_named_with_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.setattr(flights, "BLOCK", 4)
+    archive = write_flights(tmp_path / "a", [f"{at:02}" for at in range(40)])
+    rows = build_index(archive, tmp_path / "index.parquet")
+    quiet = {"distributed.scheduler.allowed-failures": 0, "logging.distributed": "critical"}
+    limits = {"n_workers": 2, "threads_per_worker": 1, "memory_limit": "1GiB"}
+    with (
+        dask.config.set(quiet),
+        LocalCluster(**limits, host="127.0.0.1", dashboard_address=None) as cluster,
+        Client(cluster),
+        pytest.raises(MemoryError, match=r"^20\.csv: .* a higher --memory-limit, or take its file"),
+    ):
+        map_flights(rows, hoard)
 
 
 def test_a_report_that_was_killed_is_completed_by_the_next(tiny_archive):

@@ -36,6 +36,7 @@ __all__ = [
     "reason",
     "replacing",
     "split_line",
+    "tell_full_disk",
     "write_flight",
 ]
 
@@ -118,10 +119,15 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno == ENOSPC:
-            told = f"the disk is full: {path.name} could not be written, and is as it was"
-            raise OSError(ENOSPC, told, str(path.parent)) from error
+        tell_full_disk(error, path)
         raise
+
+
+def tell_full_disk(error: BaseException, path: Path) -> None:
+    """Raise OSError that names the file where an error says that its disk is full."""
+    if isinstance(error, OSError) and error.errno == ENOSPC:
+        told = f"the disk is full: {path.name} could not be written, and is as it was"
+        raise OSError(ENOSPC, told, str(path.parent)) from error
 
 
 def check_visible(folder: str | Path) -> None:

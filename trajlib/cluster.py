@@ -225,7 +225,7 @@ def _local_cluster(workers: int) -> LocalCluster:
     with dask.config.set(_KEEP_MEMORY | spill), warnings.catch_warnings():
         # the dashboard of another command's cluster has the port: ours takes another
         warnings.filterwarnings("ignore", message="Port .* is already in use")
-        return LocalCluster(
+        cluster = LocalCluster(
             n_workers=workers,
             threads_per_worker=1,  # flights are read and forests grown in Python as much as in C
             memory_limit=int(0.8 * _available_memory() / workers),
@@ -234,6 +234,8 @@ def _local_cluster(workers: int) -> LocalCluster:
             worker_dashboard_address=f"{_LOOPBACK}:0",  # by default on every address there is
             local_directory=disk,
         )
+    cluster.adapt(minimum=workers, maximum=workers)  # a worker lost at its start is replaced too
+    return cluster
 
 
 def _available_memory(root: Path = Path("/sys/fs/cgroup")) -> int:

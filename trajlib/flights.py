@@ -19,7 +19,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from distributed import Client
-from distributed.scheduler import KilledWorker
 
 from trajlib.archive import FlightError, check_visible, read_flight, replacing
 from trajlib.cluster import current_client, gather
@@ -224,19 +223,20 @@ def _run_blocks(flights: pd.DataFrame, function: Callable) -> list:
     try:
         return [result for batch in gather(client, futures) for result in batch]
     except MemoryError as error:
-        lost = [i for i, f in enumerate(futures) if isinstance(f.exception(0), KilledWorker)]
-        raise MemoryError(_find_largest(client, function, batches[lost[0]], error)) from error
+        lost = [batches[at] for at, future in enumerate(futures) if future.status == "error"]
+        client.cancel(futures)
+        rows = pd.concat([block for batch in lost for block in batch])
+        raise MemoryError(_find_largest(client, function, rows, error)) from error
 
 
-def _find_largest(client: Client, function: Callable, batch: list, error: MemoryError) -> str:
-    # one flight at a time, until workers are lost again
-    for block in batch:
-        for at in range(len(block)):
-            try:
-                gather(client, [client.submit(function, block.iloc[at : at + 1], pure=False)])
-            except MemoryError as again:
-                return f"{block['path'].iloc[at]}: {again}"
-    return f"{batch[0]['path'].iloc[0]} to {batch[-1]['path'].iloc[-1]}: {error}"
+def _find_largest(client: Client, function: Callable, rows: pd.DataFrame, error: Exception) -> str:
+    # one flight at a time, until workers are lost again; what ran beside it was lost with it
+    for at in range(len(rows)):
+        try:
+            gather(client, [client.submit(function, rows.iloc[at : at + 1], pure=False)])
+        except MemoryError as again:
+            return f"{rows['path'].iloc[at]}: {again}"
+    return f"one of {len(rows)} files from {rows['path'].iloc[0]} on, beside others: {error}"
 
 
 def _run_batch(function: Callable, blocks: list[pd.DataFrame]) -> list:

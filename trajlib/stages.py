@@ -14,7 +14,7 @@ from time import perf_counter
 import nbformat
 from nbformat import NotebookNode
 
-from trajlib.archive import replacing
+from trajlib.archive import replacing, tell_full_disk
 from trajlib.redaction import Rules, redact, redact_notebook
 
 __all__ = ["Stage", "find_stages", "list_versions", "match_parameters", "run_stage", "write_json"]
@@ -209,9 +209,12 @@ def _execute(stage: Stage, folder: Path, rules: Rules) -> tuple[NotebookNode, st
         failure = f"{error.ename}: {error.evalue}"
     except RuntimeError:  # nbclient's, when the process of the notebook is gone
         failure = "its process ended, as it does when memory runs out"
-    finally:
-        executed = nbformat.read(draft, 4)
-        draft.unlink()
+    except OSError as error:  # papermill's, when it cannot save the copy
+        draft.unlink(missing_ok=True)
+        tell_full_disk(error, folder / f"{stage.name}.ipynb")
+        raise
+    executed = nbformat.read(draft, 4)
+    draft.unlink()
     told = failure and redact(f"{stage.name} stopped {_place(executed)}: {failure}", rules)
     return redact_notebook(executed, rules), told
 

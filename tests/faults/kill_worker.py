@@ -54,13 +54,8 @@ def to_bytes(table: pd.DataFrame) -> bytes:
 
 
 def revive(client) -> None:
-    """Have two workers again: a nanny whose worker is killed at its very start gives up."""
-    try:
-        client.wait_for_workers(2, timeout=15)
-    except TimeoutError:
-        client.cluster.scale(1)
-        client.cluster.scale(2)
-        client.wait_for_workers(2, timeout=30)
+    """Have two workers again."""
+    client.wait_for_workers(2, timeout=120)
 
 
 def kill_once(client, job: Callable, wait: float, choice: random.Random) -> tuple[bytes, bool]:
