@@ -19,6 +19,7 @@ from bokeh.models import (
     GridPlot,
     IndexFilter,
     Plot,
+    SaveTool,
     Select,
     Slider,
     TableColumn,
@@ -64,9 +65,9 @@ def explore_flights(
         ``latitude``, ``longitude`` [deg], ``altitude`` [ft], ``duration`` [s] and, where it is
         known, ``groundspeed`` [kt] over (path, fraction), of which 21 fractions are shown.
     flights
-        Callsign, operator, aircraft_type, registration, start (UTC), weekday and family of
-        each flight, as far as they are known, by ``path``. By default what the coordinates of
-        ``trajectories`` know.
+        Callsign, operator, aircraft_type, registration, start (UTC) and family of each flight,
+        as far as they are known, by ``path``; families are numbers from 0, and -1 where a flight
+        is of none. By default what the coordinates of ``trajectories`` know.
     airports
         ICAO or IATA codes to mark, the origin first: its time zone tells the weekday.
 
@@ -107,7 +108,11 @@ def _arrange(map_plot: Plot, profiles: list[Plot]) -> GridPlot:
         plots = [[map_plot, column(*profiles)]]
     else:
         plots = [[map_plot], [row(*profiles)]]
-    return gridplot(plots, toolbar_location="right", toolbar_options={"logo": None})
+    grid = gridplot(plots, toolbar_location="right", toolbar_options={"logo": None})
+    for tool in grid.toolbar.tools:
+        if isinstance(tool, SaveTool):
+            tool.filename = "flights"  # a browser that is asked for a name stops until it is told
+    return grid
 
 
 def _choose_fractions(trajectories: xr.Dataset) -> xr.Dataset:
@@ -132,8 +137,14 @@ def _describe_flights(
         start = pd.to_datetime(known["start"], utc=True)
         weekday = start.dt.tz_convert(timezone).dt.day_name()
         known = known.assign(weekday=weekday, start=start.dt.strftime("%Y-%m-%d %H:%M"))
+    if "family" in known:
+        known = known.assign(family=known["family"].map(_name_family, na_action="ignore"))
     texts = known[[name for name in _IDENTITY if name in known]].astype(object).fillna("")
     return texts.astype(str).replace("", "unknown").assign(path=paths)
+
+
+def _name_family(number: float) -> str:
+    return f"family {number + 1:.0f}" if number >= 0 else "no family"
 
 
 def _list_lines(trajectories: xr.Dataset) -> dict[str, list]:
@@ -154,7 +165,6 @@ def _per_cent(trajectories: xr.Dataset) -> list[float]:
 
 def _build_widgets(identity: pd.DataFrame, trajectories: xr.Dataset) -> dict:
     filters = {name: _build_filter(identity[name]) for name in _FILTERS if name in identity}
-    last = trajectories.sizes["fraction"] - 1
     last = trajectories.sizes["fraction"] - 1
     return {
         "filters": filters,
