@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "correlations": {"flights"},
     "in_flight": {"flights", "geodesy"},
     "history": set(),
-    "features": {"history", "in_flight", "normalization"},
+    "features": {"history", "in_flight", "normalization", "phases"},
     "models": {"features"},
     "intervals": {"geodesy"},
     "scores": {"features"},

@@ -11,6 +11,7 @@ from trajlib.geodesy import find_airport
 from trajlib.history import HISTORY, recall_flights
 from trajlib.in_flight import STATE, measure_points, state_after
 from trajlib.normalization import normalize_flights
+from trajlib.phases import FEATURES, measure_features
 from trajlib.schema import NUMERIC
 
 __all__ = [
@@ -61,7 +62,9 @@ _AGGREGATES = tuple(
 )
 
 
-def predictors(flights: pd.DataFrame, knowledge: str = "hindsight") -> pd.DataFrame:
+def predictors(
+    flights: pd.DataFrame, knowledge: str = "hindsight", *, features: bool = False
+) -> pd.DataFrame:
     """Return the predictors of each flight that are known at a moment.
 
     Parameters
@@ -75,6 +78,8 @@ def predictors(flights: pd.DataFrame, knowledge: str = "hindsight") -> pd.DataFr
         these, and the state after m minutes, of points measured until then
         (`trajlib.in_flight`), named ``<state>_at_<m>``. ``hindsight``, the talk's: what
         is planned, and the aggregates of the whole flight.
+    features
+        With ``hindsight``, also the features of the whole flight (`trajlib.phases`).
 
     Returns
     -------
@@ -95,9 +100,13 @@ def predictors(flights: pd.DataFrame, knowledge: str = "hindsight") -> pd.DataFr
         return planned
     if knowledge == "hindsight":
         modelled = read_dialect(flights["archive"].iloc[0]).modelled
-        columns = [n for n in NUMERIC if f"{n}_max" in _AGGREGATES and n not in modelled]
-        aggregates = map_flights(flights, aggregate_flight, columns=columns)
-        return planned.join(aggregates, how="inner")
+        columns = [n for n in NUMERIC if features or f"{n}_max" in _AGGREGATES]
+        measured = map_flights(
+            flights,
+            {"aggregates": aggregate_flight} | ({"features": measure_features} if features else {}),
+            columns=[name for name in columns if name not in modelled],
+        )
+        return planned.join(list(measured.values()), how="inner")
     points = measure_points(flights)
     kept = flights[~flights["path"].isin(list(points.attrs["problems"]))]
     known = planned.join(recall_flights(kept, points), how="inner")
@@ -163,7 +172,7 @@ def known_when(predictor: str) -> str:
         return "at_takeoff"
     if predictor in _STATES:
         return _STATES[predictor]
-    if predictor in _AGGREGATES:
+    if predictor in _AGGREGATES or predictor in FEATURES.index:  # of the whole flight
         return "hindsight"
     raise ValueError(f"nothing says when the predictor {predictor!r} is known")
 
