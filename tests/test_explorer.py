@@ -233,6 +233,15 @@ def test_the_density_follows_the_zoom(fresh):
     fresh.wait(f"model('density of map').data.x[0] === {start}")
 
 
+def test_filters_and_slider_are_in_view_on_a_narrow_screen(fresh):
+    narrow = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    fresh.call("Emulation.setDeviceMetricsOverride", **narrow)
+    right = "[...all('select'), all('.noUi-base')[0]].map((e) => e.getBoundingClientRect().right)"
+    fresh.wait(f"innerWidth === 400 && Math.max(...{right}) <= 400")
+    fresh.call("Emulation.clearDeviceMetricsOverride")
+    fresh.wait("innerWidth > 400")
+
+
 def test_text_of_an_archive_stays_text(fresh):
     _choose(fresh, "operator", HOSTILE)
     fresh.wait("text('counted').startsWith('1 of 200')")

@@ -41,6 +41,8 @@ _FILTERS = ("operator", "aircraft_type", "weekday", "family")
 _STEPS = 21
 _TITLES = {"aircraft_type": "type", "start": "start (UTC)", "path": "file"}
 _WIDTHS = {"start": 120, "path": 260}  # px, of the table's columns
+# On a narrow screen what is read and set comes below one another; the plots can be scrolled.
+_FLOWING = {"styles": {"flex-wrap": "wrap", "width": "min(880px, 90vw)"}}
 _HELP = (
     "Click a line for the flights that pass there, or draw a box over the dots: map, profiles and "
     "table show the same selection. Shift adds to it, Esc clears it. Darker is more flights; "
@@ -94,9 +96,9 @@ def explore_flights(
     widgets = _build_widgets(identity, trajectories)
     _link(sources, view, [map_panel, *profiles], widgets, trajectories)
     return column(
-        Div(text=_HELP, width=880),
-        row(*widgets["filters"].values(), widgets["slider"]),
-        row(widgets["counted"], widgets["spread"]),
+        Div(text=_HELP, **_FLOWING),
+        row(*widgets["filters"].values(), widgets["slider"], **_FLOWING),
+        row(widgets["counted"], widgets["spread"], **_FLOWING),
         _arrange(map_panel[0], [profile[0] for profile in profiles]),
         _build_table(sources["flights"], view, identity),
     )
@@ -179,8 +181,8 @@ def _build_widgets(identity: pd.DataFrame, trajectories: xr.Dataset) -> dict:
             width=280,
             margin=(5, 5, 5, 15),
         ),
-        "counted": Div(name="counted", width=300),
-        "spread": Div(name="spread", width=560),
+        "counted": Div(name="counted", width=270),
+        "spread": Div(name="spread"),
     }
 
 
@@ -189,7 +191,7 @@ def _build_filter(values: pd.Series) -> Select:
     counts = values.value_counts()
     options = [("", "all"), *((value, f"{value} ({count:,})") for value, count in counts.items())]
     title = _TITLES.get(values.name, values.name)
-    return Select(name=values.name, title=title, value="", options=options, width=140)
+    return Select(name=values.name, title=title, value="", options=options, width=125)
 
 
 def _build_table(source: ColumnDataSource, view: CDSView, identity: pd.DataFrame) -> DataTable:
