@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "in_flight": {"flights", "geodesy"},
     "wind": {"geodesy"},
     "history": {"wind"},
-    "features": {"history", "in_flight", "normalization"},
+    "features": {"history", "in_flight", "normalization", "phases"},
     "models": {"features"},
     "intervals": {"geodesy"},
     "scores": {"features", "intervals"},

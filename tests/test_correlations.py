@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from trajlib import flights as flights_module
 from trajlib.archive import write_flight
 from trajlib.correlations import (
+    choose_predictors,
     cluster_columns,
     correlate,
+    correlate_without,
     correlation_of,
     flag_columns,
     measure_moments,
@@ -155,6 +157,15 @@ def test_correlations_do_not_depend_on_workers_and_hardly_on_blocks(index, monke
     assert np.nanmax(np.abs(correlate(index) - on_workers)) < 1e-13
 
 
+def test_what_is_held_out_has_no_part_in_the_correlation_of_the_others(index):
+    parts = [index["path"][:2], index["path"][2:5], index["path"][5:]]
+    for part, r in zip(parts, correlate_without(index, parts), strict=True):
+        others = correlate(index[~index["path"].isin(part)])
+        assert r.attrs["samples"] == others.attrs["samples"]
+        assert np.nanmax(np.abs(r - others)) < 1e-13
+        assert np.nanmax(np.abs(r - correlate(index))) > 1e-6
+
+
 def test_columns_that_say_nothing_of_redundancy_are_flagged_with_the_reason(index):
     r = correlate(index)
     flags = flag_columns(r, sample_flights(index), modelled={"temperature"})
@@ -222,6 +233,21 @@ def test_the_best_of_a_group_is_kept_and_of_equals_the_first():
     assert table.loc["pressure", "mean_r"] == pytest.approx(0.97)
     r = pd.DataFrame([[1, 0.95, 0.95], [0.95, 1, 0.96], [0.95, 0.96, 1]], names, names)
     assert redundant_groups(r).query("keep").index.tolist() == ["altitude"]
+
+
+def test_what_is_discarded_is_what_another_stands_for():
+    names = ["altitude", "pressure", "mach", "gap"]
+    r = pd.DataFrame(np.eye(4), names, names)
+    r.loc["altitude", "pressure"] = r.loc["pressure", "altitude"] = -0.99
+    high, fast = np.random.default_rng(0).normal(size=(2, 30))
+    aggregates = pd.DataFrame({"operator": "IBE", "altitude_max": high, "altitude_mean": high**3})
+    aggregates = aggregates.assign(pressure_min=fast, mach_max=-fast, gap_mean=high, hour=fast)
+    chosen = choose_predictors(aggregates, r, pd.Series({"gap": "about the radar"}))
+    assert chosen == {
+        "all": [name for name in aggregates if name != "gap_mean"],
+        "kept variables": ["operator", "altitude_max", "altitude_mean", "mach_max", "hour"],
+        "kept aggregates": ["operator", "altitude_max", "pressure_min", "hour"],
+    }
 
 
 def test_columns_that_are_never_there_together_are_not_grouped():

@@ -1,6 +1,7 @@
 """The explorer as its reader meets it: opened from disk, without a network."""
 
 import re
+import time
 
 import numpy as np
 import pandas as pd
@@ -47,6 +48,7 @@ def _identity(count: int) -> pd.DataFrame:
             "operator": ["VLG" if number % 4 else "IBE" for number in numbers[:-1]] + [HOSTILE],
             "aircraft_type": [None, *["A320"] * (count - 1)],
             "start": pd.Timestamp("2016-01-01 23:30", tz="UTC") + pd.to_timedelta(numbers, "h"),
+            "family": [*numbers[:-1] % 3 - 1.0, np.nan],
         }
     )
 
@@ -102,7 +104,7 @@ null
 @pytest.fixture
 def fresh(page):
     """The page with nothing selected and every flight shown."""
-    for name in ("operator", "aircraft_type", "weekday"):
+    for name in ("operator", "aircraft_type", "weekday", "family"):
         _choose(page, name, "all")
     page.run("model('flights').selected.indices = []")
     page.wait("text('counted') === '200 of 200 flights shown, 0 selected'")
@@ -167,6 +169,13 @@ def test_two_filters_leave_what_passes_both(fresh):
     assert set(fresh.run("column(4)")) == {"Saturday"}
 
 
+@pytest.mark.parametrize(("family", "count"), [("no family", 67), ("family 1", 66), ("unknown", 1)])
+def test_a_family_is_chosen_and_so_is_what_is_of_none(fresh, family, count):
+    _choose(fresh, "family", family)
+    fresh.wait(f"text('counted').startsWith('{count} of 200')")
+    assert set(fresh.run("column(5)")) == {family}
+
+
 def test_the_slider_moves_the_cloud_and_measures_its_dispersion(fresh):
     before = fresh.run("text('spread')")
     start = fresh.run("middle(all('.noUi-handle')[0])")
@@ -183,6 +192,38 @@ def test_the_slider_moves_the_cloud_and_measures_its_dispersion(fresh):
     assert fresh.run("model('cloud').data.progress[0]") == share
 
 
+def test_the_ellipse_holds_two_standard_deviations_around_the_mean_of_those_shown(fresh):
+    _choose(fresh, "operator", "IBE")
+    fresh.run("model('progress').value = 12")
+    fresh.wait("model('now').data.progress[0] === 60")
+    shown = _trajectories(200).sel(path=_identity(200).query("operator == 'IBE'")["path"].tolist())
+    for name in ("longitude", "latitude"):
+        values = shown[name].sel(fraction=0.6, method="nearest").to_numpy()
+        ellipse = np.array(fresh.run(f"[...model('ellipse').data.{name}]"))
+        assert fresh.run(f"model('now').data.{name}[0]") == pytest.approx(values.mean(), abs=0.001)
+        assert np.ptp(ellipse) / 2 == pytest.approx(2 * values.std(), abs=0.002)
+
+
+def test_reset_shows_what_was_shown_at_first(fresh):
+    start = "model('map').x_range.start"
+    before = fresh.run(start)
+    x, y = fresh.run("place('map', -0.7, 40.9)")
+    fresh.mouse("Wheel", x, y, deltaX=0, deltaY=-300)
+    fresh.wait(f"{start} > {before}")
+    fresh.click(*fresh.run("middle(all('.bk-tool-icon-reset')[0])"))
+    fresh.wait(f"{start} === {before}")
+
+
+def test_save_gives_a_picture_without_a_network(fresh, tmp_path):
+    fresh.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    fresh.click(*fresh.run("middle(all('.bk-tool-icon-save')[0])"))
+    end = time.monotonic() + 30
+    while not (saved := list(tmp_path.glob("*.png"))):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert saved[0].read_bytes().startswith(b"\x89PNG")
+
+
 def test_the_density_follows_the_zoom(fresh):
     start = "model('map').x_range.start"
     before = fresh.run(start)
@@ -190,6 +231,15 @@ def test_the_density_follows_the_zoom(fresh):
     fresh.mouse("Wheel", x, y, deltaX=0, deltaY=-300)
     fresh.wait(f"{start} > {before}")
     fresh.wait(f"model('density of map').data.x[0] === {start}")
+
+
+def test_filters_and_slider_are_in_view_on_a_narrow_screen(fresh):
+    narrow = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    fresh.call("Emulation.setDeviceMetricsOverride", **narrow)
+    right = "[...all('select'), all('.noUi-base')[0]].map((e) => e.getBoundingClientRect().right)"
+    fresh.wait(f"innerWidth === 400 && Math.max(...{right}) <= 400")
+    fresh.call("Emulation.clearDeviceMetricsOverride")
+    fresh.wait("innerWidth > 400")
 
 
 def test_text_of_an_archive_stays_text(fresh):

@@ -19,6 +19,7 @@ from trajlib.features import (
     targets,
 )
 from trajlib.index import build_index
+from trajlib.phases import FEATURES
 
 STARTS = ("2016-01-01T23:30", "2016-02-05T06:15", "2016-02-06T12:45")
 
@@ -128,12 +129,21 @@ def test_every_predictor_says_when_it_is_known(archive):
     assert {known_when(name) for name in PLANNED} == {"planned"}
 
 
+def test_features_of_the_whole_flight_are_asked_for_and_known_in_hindsight(archive):
+    index = build_index(archive)
+    table = predictors(index, features=True)
+    assert set(table) - set(predictors(index)) == set(FEATURES.index)
+    assert {known_when(name) for name in FEATURES.index} == {"hindsight"}
+    assert table["cruise_time"].notna().all()
+    assert table["holding_laps"].tolist() == [0, 0, 0]
+
+
 def test_a_predictor_that_is_not_known_yet_is_refused(archive):
     with pytest.raises(ValueError, match=r"not known at_takeoff: duration_max \(hindsight\)"):
         check_knowledge(predictors(build_index(archive)), "at_takeoff")
 
 
-@pytest.mark.parametrize("name", ["latitude_mean", "duration_min", "holding_time", "track_mean"])
+@pytest.mark.parametrize("name", ["latitude_mean", "duration_min", "luck", "track_mean"])
 def test_a_predictor_of_which_nobody_says_when_it_is_known_is_refused(name):
     with pytest.raises(ValueError, match=name):
         check_knowledge([name], "hindsight")

@@ -6,7 +6,8 @@ that nothing is lost to rounding however many samples there are and however far 
 from zero.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -20,8 +21,10 @@ from trajlib.schema import COLUMNS, NUMERIC
 
 __all__ = [
     "Moments",
+    "choose_predictors",
     "cluster_columns",
     "correlate",
+    "correlate_without",
     "flag_columns",
     "measure_moments",
     "merge_moments",
@@ -68,6 +71,30 @@ def correlate(flights: pd.DataFrame) -> pd.DataFrame:
     """
     moments = reduce_flights(flights, measure_moments, merge_moments, columns=NUMERIC)
     return correlation_of(moments)
+
+
+def correlate_without(
+    flights: pd.DataFrame, parts: Sequence[Collection[str]]
+) -> list[pd.DataFrame]:
+    """Return for each part the correlation over the flights of all others, as `correlate` does.
+
+    Each flight is read once, however many parts there are.
+
+    Parameters
+    ----------
+    flights
+        Rows of an index or of a store.
+    parts
+        Paths of flights, each in one part: those that a split holds out.
+    """
+    moments = [
+        reduce_flights(
+            flights[flights["path"].isin(part)], measure_moments, merge_moments, columns=NUMERIC
+        )
+        for part in parts
+    ]
+    others = (moments[:at] + moments[at + 1 :] for at in range(len(parts)))
+    return [correlation_of(reduce(merge_moments, rest)) for rest in others]
 
 
 def correlation_of(moments: Moments) -> pd.DataFrame:
@@ -211,6 +238,43 @@ def redundant_groups(correlation: pd.DataFrame, threshold: float = 0.9) -> pd.Da
     table["keep"] = table.index.isin(candidates.drop_duplicates("group").index)
     table = table.sort_values(["size", "group"], ascending=[False, True], kind="stable")
     return table.assign(group=pd.factorize(table["group"])[0] + 1)
+
+
+def choose_predictors(
+    aggregates: pd.DataFrame, correlation: pd.DataFrame, flags: pd.Series, threshold: float = 0.9
+) -> dict[str, list[str]]:
+    """Return the predictors that are left when correlated ones are discarded, in three ways.
+
+    Parameters
+    ----------
+    aggregates
+        One row a flight. Numbers named ``<column>_<statistic>`` are a column's; what is no
+        column's, such as the operator, is in every set.
+    correlation, flags
+        Of the same flights, as `correlate` and `flag_columns` return them.
+    threshold
+        As of `redundant_groups`.
+
+    Returns
+    -------
+    dict
+        ``all``: of every column that is not flagged. ``kept variables``: of the columns that are
+        kept of correlated ones. ``kept aggregates``: those that are kept of aggregates whose
+        ranks over the flights are correlated (Spearman).
+    """
+    of = aggregates.columns.str.replace(r"_(max|min|mean|std)$", "", regex=True)
+    free = correlation.drop(index=flags.index, columns=flags.index)
+    kept = redundant_groups(free, threshold)["keep"]
+    left = aggregates.loc[:, of.isin(free.columns)]
+    ranks = left.loc[:, left.std() > 0].corr("spearman")
+    ranked = redundant_groups(ranks, threshold)["keep"]
+    chosen = {
+        "all": of.isin(free.columns),
+        "kept variables": of.isin(kept.index[kept]),
+        "kept aggregates": aggregates.columns.isin(ranked.index[ranked]),
+    }
+    known = ~of.isin(correlation.columns)
+    return {name: list(aggregates.columns[known | mask]) for name, mask in chosen.items()}
 
 
 def cluster_columns(correlation: pd.DataFrame) -> np.ndarray:

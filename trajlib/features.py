@@ -11,6 +11,7 @@ from trajlib.geodesy import find_airport
 from trajlib.history import HISTORY, recall_flights
 from trajlib.in_flight import STATE, measure_points, measure_traffic, share_airport, state_after
 from trajlib.normalization import normalize_flights
+from trajlib.phases import FEATURES, measure_features
 from trajlib.schema import NUMERIC
 
 __all__ = [
@@ -62,7 +63,11 @@ _AGGREGATES = tuple(
 
 
 def predictors(
-    flights: pd.DataFrame, knowledge: str = "hindsight", *, traffic: pd.DataFrame | None = None
+    flights: pd.DataFrame,
+    knowledge: str = "hindsight",
+    *,
+    traffic: pd.DataFrame | None = None,
+    features: bool = False,
 ) -> pd.DataFrame:
     """Return the predictors of each flight that are known at a moment.
 
@@ -80,6 +85,8 @@ def predictors(
     traffic
         Rows of an index, of any pairs: those before a flight that share an airport with it tell
         of its runways and of the wind. By default the flights alone tell of each other.
+    features
+        With ``hindsight``, also the features of the whole flight (`trajlib.phases`).
 
     Returns
     -------
@@ -100,9 +107,13 @@ def predictors(
         return planned
     if knowledge == "hindsight":
         modelled = read_dialect(flights["archive"].iloc[0]).modelled
-        columns = [n for n in NUMERIC if f"{n}_max" in _AGGREGATES and n not in modelled]
-        aggregates = map_flights(flights, aggregate_flight, columns=columns)
-        return planned.join(aggregates, how="inner")
+        columns = [n for n in NUMERIC if features or f"{n}_max" in _AGGREGATES]
+        measured = map_flights(
+            flights,
+            {"aggregates": aggregate_flight} | ({"features": measure_features} if features else {}),
+            columns=[name for name in columns if name not in modelled],
+        )
+        return planned.join(list(measured.values()), how="inner")
     points = measure_points(flights)
     kept = flights[~flights["path"].isin(list(points.attrs["problems"]))]
     others = None if traffic is None else share_airport(flights, traffic)
@@ -170,7 +181,7 @@ def known_when(predictor: str) -> str:
         return "at_takeoff"
     if predictor in _STATES:
         return _STATES[predictor]
-    if predictor in _AGGREGATES:
+    if predictor in _AGGREGATES or predictor in FEATURES.index:  # of the whole flight
         return "hindsight"
     raise ValueError(f"nothing says when the predictor {predictor!r} is known")
 

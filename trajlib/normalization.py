@@ -210,7 +210,7 @@ def bootstrap_dispersion(
         return pd.concat(parts, names=["by"])
     codes, names = pd.factorize(np.asarray(days))
     share = np.full(len(names), 1 / len(names))
-    weights = np.random.default_rng(seed).multinomial(len(names), share, draws)
+    weights = np.random.default_rng(seed).multinomial(len(names), share, draws).astype(float)
     drawn = {name: _draw_spread(v, codes, weights) for name, v in deviations(ds).items()}
     drawn["horizontal"] = np.hypot(drawn["along"], drawn["cross"])
     means = {name: pd.DataFrame(values).mean(axis=1) for name, values in drawn.items()}

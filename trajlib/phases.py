@@ -9,7 +9,7 @@ import pandas as pd
 
 from trajlib.geodesy import distance, find_airport
 
-__all__ = ["FEATURES", "LONG_GAP", "measure_features", "measure_laps"]
+__all__ = ["FEATURES", "LONG_GAP", "measure_features"]
 
 LONG_GAP = 150.0  # s to the nearest point: for five minutes between two points nothing was seen
 
@@ -37,6 +37,10 @@ FEATURES = pd.DataFrame(
     columns=["feature", "unit", "knowledge", "meaning"],
 ).set_index("feature")
 
+Samples = dict[str, np.ndarray]  # of one flight, by column: a DataFrame would take most of the time
+
+_LOOKED_AT = ("duration", "distance", "latitude", "longitude", "altitude", "groundspeed", "track")
+_LOOKED_AT += ("true_airspeed", "wind_u", "wind_v", "gap")
 _STEP = 10.0  # s between the samples that are looked at
 _LEVEL, _SHORTEST = 300.0, 60.0  # ft/min below which a flight is level, and s for it to count
 _CRUISE = 0.9  # of the highest altitude, from which a level segment is cruise
@@ -70,122 +74,122 @@ def measure_features(df: pd.DataFrame) -> dict[str, float]:
     >>> measured["top_of_climb_time"], measured["cruise_time"], measured["holding_laps"]
     (1200.0, 1200.0, 0)
     """
-    df = _thin(df)
-    laps = measure_laps(df)
+    seen = _thin(df)
+    laps = _find_laps(seen)
     return {
-        **_measure_phases(df),
+        **_measure_phases(seen),
         "holding_laps": len(laps),
-        "holding_time": float((laps["end"] - laps["start"]).sum()),
-        "go_arounds": _count_go_arounds(df),
-        "excess_distance": _measure_excess(df),
-        "along_wind": _measure_wind(df),
+        "holding_time": float(sum(end - start for start, end in laps)),
+        "go_arounds": _count_go_arounds(seen, df.attrs["destination"]),
+        "excess_distance": _measure_excess(seen),
+        "along_wind": _measure_wind(seen),
     }
 
 
-def measure_laps(df: pd.DataFrame) -> pd.DataFrame:
-    """Return ``start`` and ``end`` [s] of each lap, one a row.
-
-    A lap turns through a whole circle and comes back to within 1.5 NM of where it began, on the
-    same course, in 1 to 10 minutes: the circuit of a missed approach takes longer. The next begins
-    where it ended.
-
-    Parameters
-    ----------
-    df
-        Samples of a flight; a change in ``piece``, where it has it, is a long gap.
-    """
-    if len(df) < 2 or "track" not in df:
-        return pd.DataFrame({"start": [], "end": []}, dtype=float)
-    time, turned = df["duration"].to_numpy(), _unwrap(df["track"].to_numpy())
-    piece = df["piece"].to_numpy() if "piece" in df else np.zeros(len(df))
-    lat = df["latitude"].to_numpy()
-    x, y = df["longitude"].to_numpy() * np.cos(np.radians(lat)) * 60, lat * 60
-    laps, at = [], 0
-    while at < len(df) and np.ptp(turned[at:]) > 315:
-        first, last = np.searchsorted(time, [time[at] + _LAP[0], time[at] + _LAP[1]])
-        off = np.hypot(x[first:last] - x[at], y[first:last] - y[at])
-        turn = np.abs(turned[first:last] - turned[at])
-        lap = (abs(turn - 360) < 45) & (off < _BACK) & (piece[first:last] == piece[at])
-        back = first + int(np.where(lap, off, np.inf).argmin()) if lap.any() else at
-        if back > at:
-            laps.append((time[at], time[back]))
-        at = max(back, at + 1)
-    return pd.DataFrame(laps, columns=["start", "end"], dtype=float)
-
-
-def _thin(df: pd.DataFrame) -> pd.DataFrame:
+def _thin(df: pd.DataFrame) -> Samples:
     """Return a sample every ten seconds that was seen, and the ``piece`` between gaps it is of."""
-    time = df["duration"].to_numpy()
-    unseen = df[["altitude", "latitude", "longitude"]].isna().any(axis=1).to_numpy()
-    if "gap" in df:
-        unseen = unseen | (df["gap"].to_numpy() > LONG_GAP)
+    flight = {name: df[name].to_numpy(float) for name in _LOOKED_AT if name in df}
+    time = flight["duration"]
+    unseen = np.isnan([flight[name] for name in ("altitude", "latitude", "longitude")]).any(axis=0)
+    if "gap" in flight:
+        unseen |= flight["gap"] > LONG_GAP
     at = np.searchsorted(time, np.arange(time[0], time[-1], _STEP))
     at = np.unique(np.append(at, len(df) - 1))
     at = at[~unseen[at]]
     broken = np.diff(np.cumsum(unseen)[at]) > 0
     broken |= np.diff(time[at]) > 2 * LONG_GAP
-    attrs, thin = df.attrs, df.iloc[at].reset_index(drop=True)
-    thin = thin.assign(piece=np.concatenate([[0], np.cumsum(broken)])[: len(at)])
-    thin.attrs = attrs
-    return thin
+    piece = np.concatenate([[0], np.cumsum(broken)])[: len(at)]
+    return {name: values[at] for name, values in flight.items()} | {"piece": piece}
 
 
-def _measure_phases(df: pd.DataFrame) -> dict[str, float]:
+def _find_laps(seen: Samples) -> list[tuple[float, float]]:
+    """Return start and end [s] of each lap; the next begins where one ended, or later.
+
+    A lap turns through a whole circle and comes back to within 1.5 NM of where it began, on the
+    same course, in 1 to 10 minutes: the circuit of a missed approach takes longer.
+    """
+    time, piece, lat = seen["duration"], seen["piece"], seen["latitude"]
+    if len(time) < 2 or "track" not in seen:
+        return []
+    turned = _unwrap(seen["track"])
+    x, y = seen["longitude"] * np.cos(np.radians(lat)) * 60, lat * 60
+    laps, at = [], 0
+    for begin in np.flatnonzero(_turns_from(turned) > 315):
+        if begin < at:
+            continue
+        first, last = np.searchsorted(time, time[begin] + np.array(_LAP))
+        off = np.hypot(x[first:last] - x[begin], y[first:last] - y[begin])
+        turn = np.abs(turned[first:last] - turned[begin])
+        lap = (abs(turn - 360) < 45) & (off < _BACK) & (piece[first:last] == piece[begin])
+        if lap.any():
+            at = first + int(np.where(lap, off, np.inf).argmin())
+            laps.append((time[begin], time[at]))
+    return laps
+
+
+def _turns_from(turned: np.ndarray) -> np.ndarray:
+    """Return the largest turn [deg] from each sample to one after it."""
+    most, least = (of.accumulate(turned[::-1])[::-1] for of in (np.maximum, np.minimum))
+    return np.maximum(most - turned, turned - least)
+
+
+def _measure_phases(seen: Samples) -> dict[str, float]:
     names = list(FEATURES.index[:10])
-    if len(df) < 2:
+    time, altitude = seen["duration"], seen["altitude"]
+    if len(time) < 2:
         return dict.fromkeys(names, np.nan)
-    runs = _find_level(df)
-    high = runs[runs["altitude"] >= _CRUISE * df["altitude"].max()]
-    top = int(df["altitude"].to_numpy().argmax())
-    start, end = (high["start"].min(), high["end"].max()) if len(high) else (top, top)
-    time, flown, energy = df["duration"], df["distance"], _energy(df)
-    last = len(df) - 1
-    others = runs[(runs["end"] <= start) | (runs["start"] >= end)]
-    level = (time[others["end"]].to_numpy() - time[others["start"]].to_numpy()).sum()
-    climb, descent = _between(df, 0, start, time), _between(df, end, last, time)
+    begins, ends = _find_level(seen)
+    high = altitude[begins] >= _CRUISE * altitude.max()
+    top = int(altitude.argmax())
+    start, end = (begins[high][0], ends[high][-1]) if high.any() else (top, top)
+    flown, energy, last = seen["distance"], _energy(seen), len(time) - 1
+    others = (ends <= start) | (begins >= end)
+    level = (time[ends] - time[begins])[others].sum()
+    climb, descent = _between(seen, 0, start, time), _between(seen, end, last, time)
     values = [
-        climb, _between(df, 0, start, flown),
-        _between(df, 0, end, time), _between(df, end, last, flown),
-        _between(df, start, end, time), descent, float(len(others)), float(level),
-        60 * _between(df, 0, start, energy) / (climb or np.nan),
-        60 * _between(df, end, last, energy) / (descent or np.nan),
+        climb, _between(seen, 0, start, flown),
+        _between(seen, 0, end, time), _between(seen, end, last, flown),
+        _between(seen, start, end, time), descent, others.sum(), level,
+        60 * _between(seen, 0, start, energy) / (climb or np.nan),
+        60 * _between(seen, end, last, energy) / (descent or np.nan),
     ]  # fmt: skip
     return dict(zip(names, map(float, values), strict=True))
 
 
-def _between(df: pd.DataFrame, start: int, end: int, values: pd.Series) -> float:
+def _between(seen: Samples, start: int, end: int, values: np.ndarray) -> float:
     """Return what values grow by from one sample to another; missing across a long gap.
 
     A phase is not known to begin or to end beside a gap either, where the flight was unseen.
     """
-    piece = df["piece"].to_numpy()[[max(start - 1, 0), min(end + 1, len(df) - 1)]]
+    piece = seen["piece"][[max(start - 1, 0), min(end + 1, len(values) - 1)]]
     return values[end] - values[start] if piece[0] == piece[1] else np.nan
 
 
-def _find_level(df: pd.DataFrame) -> pd.DataFrame:
-    """Return ``start`` and ``end`` sample and ``altitude`` [ft] of each level segment."""
-    time, altitude = df["duration"].to_numpy(), df["altitude"].to_numpy()
-    level = np.abs(np.diff(altitude)) * 60 < _LEVEL * np.diff(time)
-    level &= np.diff(df["piece"].to_numpy()) == 0
+def _find_level(seen: Samples) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first and the last sample of each level segment, in their order."""
+    time = seen["duration"]
+    level = np.abs(np.diff(seen["altitude"])) * 60 < _LEVEL * np.diff(time)
+    level &= np.diff(seen["piece"]) == 0
     edges = np.diff(np.concatenate([[0], level.astype(int), [0]]))
-    runs = pd.DataFrame({"start": np.flatnonzero(edges == 1), "end": np.flatnonzero(edges == -1)})
-    runs = runs[time[runs["end"]] - time[runs["start"]] >= _SHORTEST]
-    return runs.assign(altitude=altitude[runs["end"]])
+    begins, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    lasting = time[ends] - time[begins] >= _SHORTEST
+    return begins[lasting], ends[lasting]
 
 
-def _energy(df: pd.DataFrame) -> pd.Series:
+def _energy(seen: Samples) -> np.ndarray:
     """Return the height [ft] that the flight's energy would lift it to."""
-    known = [name for name in ("true_airspeed", "groundspeed") if name in df]
+    known = [name for name in ("true_airspeed", "groundspeed") if name in seen]
     if not known:
-        return pd.Series(np.nan, df.index)
-    return df["altitude"] + df[known[0]] ** 2 / (2 * _GRAVITY)
+        return np.full(len(seen["altitude"]), np.nan)
+    return seen["altitude"] + seen[known[0]] ** 2 / (2 * _GRAVITY)
 
 
-def _count_go_arounds(df: pd.DataFrame) -> int:
-    airport = find_airport(df.attrs["destination"])
-    off = distance(df["latitude"], df["longitude"], airport.latitude, airport.longitude)
+def _count_go_arounds(seen: Samples, destination: str) -> int:
+    airport = find_airport(destination)
+    near = distance(seen["latitude"], seen["longitude"], airport.latitude, airport.longitude)
+    near = near < _NEAR
     count, piece, lowest, highest = 0, None, np.inf, None
-    for height, now in df.loc[off < _NEAR, ["altitude", "piece"]].to_numpy():
+    for height, now in zip(seen["altitude"][near], seen["piece"][near], strict=True):
         if now != piece:  # what it did in between was not seen
             piece, lowest, highest = now, np.inf, None
         if highest is None:
@@ -199,21 +203,24 @@ def _count_go_arounds(df: pd.DataFrame) -> int:
     return count
 
 
-def _measure_excess(df: pd.DataFrame) -> float:
-    if len(df) < 2 or df["piece"].iloc[-1] > 0:
+def _measure_excess(seen: Samples) -> float:
+    if len(seen["piece"]) < 2 or seen["piece"][-1] > 0:
         return np.nan
-    first, last = df.iloc[0], df.iloc[-1]
-    ends = (end[name] for end in (first, last) for name in ("latitude", "longitude"))
-    return float(last["distance"] - first["distance"] - distance(*ends))
+    ends = (seen[name][at] for at in (0, -1) for name in ("latitude", "longitude"))
+    return float(seen["distance"][-1] - seen["distance"][0] - distance(*ends))
 
 
-def _measure_wind(df: pd.DataFrame) -> float:
-    if not {"wind_u", "wind_v", "track"} <= set(df):
+def _measure_wind(seen: Samples) -> float:
+    if not {"wind_u", "wind_v", "track"} <= set(seen):
         return np.nan
-    course = np.radians(df["track"])
-    return float((df["wind_u"] * np.sin(course) + df["wind_v"] * np.cos(course)).mean())
+    course = np.radians(seen["track"])
+    along = seen["wind_u"] * np.sin(course) + seen["wind_v"] * np.cos(course)
+    known = along[np.isfinite(along)]
+    return float(known.mean()) if len(known) else np.nan
 
 
 def _unwrap(track: np.ndarray) -> np.ndarray:
     """Return courses [deg] that go on beyond north; a missing one is that before it."""
-    return np.unwrap(pd.Series(track).ffill().bfill().to_numpy(), period=360)
+    if np.isnan(track).any():
+        track = pd.Series(track).ffill().bfill().to_numpy()
+    return np.unwrap(track, period=360)

@@ -19,6 +19,7 @@ from bokeh.models import (
     GridPlot,
     IndexFilter,
     Plot,
+    SaveTool,
     Select,
     Slider,
     TableColumn,
@@ -40,6 +41,8 @@ _FILTERS = ("operator", "aircraft_type", "weekday", "family")
 _STEPS = 21
 _TITLES = {"aircraft_type": "type", "start": "start (UTC)", "path": "file"}
 _WIDTHS = {"start": 120, "path": 260}  # px, of the table's columns
+# On a narrow screen what is read and set comes below one another; the plots can be scrolled.
+_FLOWING = {"styles": {"flex-wrap": "wrap", "width": "min(880px, 90vw)"}}
 _HELP = (
     "Click a line for the flights that pass there, or draw a box over the dots: map, profiles and "
     "table show the same selection. Shift adds to it, Esc clears it. Darker is more flights; "
@@ -64,9 +67,9 @@ def explore_flights(
         ``latitude``, ``longitude`` [deg], ``altitude`` [ft], ``duration`` [s] and, where it is
         known, ``groundspeed`` [kt] over (path, fraction), of which 21 fractions are shown.
     flights
-        Callsign, operator, aircraft_type, registration, start (UTC), weekday and family of
-        each flight, as far as they are known, by ``path``. By default what the coordinates of
-        ``trajectories`` know.
+        Callsign, operator, aircraft_type, registration, start (UTC) and family of each flight,
+        as far as they are known, by ``path``; families are numbers from 0, and -1 where a flight
+        is of none. By default what the coordinates of ``trajectories`` know.
     airports
         ICAO or IATA codes to mark, the origin first: its time zone tells the weekday.
 
@@ -93,9 +96,9 @@ def explore_flights(
     widgets = _build_widgets(identity, trajectories)
     _link(sources, view, [map_panel, *profiles], widgets, trajectories)
     return column(
-        Div(text=_HELP, width=880),
-        row(*widgets["filters"].values(), widgets["slider"]),
-        row(widgets["counted"], widgets["spread"]),
+        Div(text=_HELP, **_FLOWING),
+        row(*widgets["filters"].values(), widgets["slider"], **_FLOWING),
+        row(widgets["counted"], widgets["spread"], **_FLOWING),
         _arrange(map_panel[0], [profile[0] for profile in profiles]),
         _build_table(sources["flights"], view, identity),
     )
@@ -107,7 +110,11 @@ def _arrange(map_plot: Plot, profiles: list[Plot]) -> GridPlot:
         plots = [[map_plot, column(*profiles)]]
     else:
         plots = [[map_plot], [row(*profiles)]]
-    return gridplot(plots, toolbar_location="right", toolbar_options={"logo": None})
+    grid = gridplot(plots, toolbar_location="right", toolbar_options={"logo": None})
+    for tool in grid.toolbar.tools:
+        if isinstance(tool, SaveTool):
+            tool.filename = "flights"  # a browser that is asked for a name stops until it is told
+    return grid
 
 
 def _choose_fractions(trajectories: xr.Dataset) -> xr.Dataset:
@@ -132,8 +139,14 @@ def _describe_flights(
         start = pd.to_datetime(known["start"], utc=True)
         weekday = start.dt.tz_convert(timezone).dt.day_name()
         known = known.assign(weekday=weekday, start=start.dt.strftime("%Y-%m-%d %H:%M"))
+    if "family" in known:
+        known = known.assign(family=known["family"].map(_name_family, na_action="ignore"))
     texts = known[[name for name in _IDENTITY if name in known]].astype(object).fillna("")
     return texts.astype(str).replace("", "unknown").assign(path=paths)
+
+
+def _name_family(number: float) -> str:
+    return f"family {number + 1:.0f}" if number >= 0 else "no family"
 
 
 def _list_lines(trajectories: xr.Dataset) -> dict[str, list]:
@@ -155,7 +168,6 @@ def _per_cent(trajectories: xr.Dataset) -> list[float]:
 def _build_widgets(identity: pd.DataFrame, trajectories: xr.Dataset) -> dict:
     filters = {name: _build_filter(identity[name]) for name in _FILTERS if name in identity}
     last = trajectories.sizes["fraction"] - 1
-    last = trajectories.sizes["fraction"] - 1
     return {
         "filters": filters,
         "slider": Slider(
@@ -169,8 +181,8 @@ def _build_widgets(identity: pd.DataFrame, trajectories: xr.Dataset) -> dict:
             width=280,
             margin=(5, 5, 5, 15),
         ),
-        "counted": Div(name="counted", width=300),
-        "spread": Div(name="spread", width=560),
+        "counted": Div(name="counted", width=270),
+        "spread": Div(name="spread"),
     }
 
 
@@ -179,7 +191,7 @@ def _build_filter(values: pd.Series) -> Select:
     counts = values.value_counts()
     options = [("", "all"), *((value, f"{value} ({count:,})") for value, count in counts.items())]
     title = _TITLES.get(values.name, values.name)
-    return Select(name=values.name, title=title, value="", options=options, width=140)
+    return Select(name=values.name, title=title, value="", options=options, width=125)
 
 
 def _build_table(source: ColumnDataSource, view: CDSView, identity: pd.DataFrame) -> DataTable:
