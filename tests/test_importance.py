@@ -3,10 +3,19 @@ import pandas as pd
 import pytest
 from distributed import Client, LocalCluster
 
-from trajlib.importance import measure_importance, rank_predictors
+from trajlib.importance import (
+    group_predictors,
+    interval_importance,
+    measure_importance,
+    measure_shap,
+    rank_predictors,
+    rank_splits,
+    weigh_predictors,
+)
 from trajlib.models import build_model
 
 PATHS = pd.Index([f"{number:03}.csv" for number in range(120)], name="path")
+DAYS = pd.Series(np.repeat(np.arange(24), 5), PATHS)
 SPLITS = [(PATHS[30:], PATHS[:30]), (PATHS[:90], PATHS[90:])]
 
 
@@ -31,9 +40,13 @@ def tables():
     return predictors, pd.DataFrame({n: v.to_numpy() for n, v in values.items()}, rows)
 
 
-def measure(tables, splits=SPLITS, **options):
+def weigh(tables, splits=SPLITS, **options):
     model = build_model(trees=12)
-    return measure_importance(model, *tables, splits, knowledge="hindsight", **options)
+    return weigh_predictors(model, *tables, splits, DAYS, knowledge="hindsight", **options)
+
+
+def measure(tables, splits=SPLITS, **options):
+    return measure_importance(weigh(tables, splits, **options))
 
 
 def test_a_row_for_each_fraction_and_predictor_and_categories_are_one(tables):
@@ -104,7 +117,7 @@ def test_tables_are_left_as_they_were(tables):
 
 def test_a_predictor_outside_the_knowledge_is_refused(tables):
     with pytest.raises(ValueError, match="not known at_takeoff"):
-        measure_importance(build_model(), *tables, SPLITS, knowledge="at_takeoff")
+        weigh_predictors(build_model(), *tables, SPLITS, DAYS, knowledge="at_takeoff")
 
 
 def test_ranks_count_from_one_by_falling_worth():
@@ -114,3 +127,61 @@ def test_ranks_count_from_one_by_falling_worth():
     assert ranking.index.tolist() == ["a", "b", "c"]
     assert ranking["impurity_rank"].tolist() == [3, 1, 2]
     assert ranking["permutation_rank"].tolist() == [1, 2, 3]
+
+
+def test_one_split_looked_at_is_that_split_weighed(tables):
+    alone = measure(tables, SPLITS[1:])
+    pd.testing.assert_frame_equal(measure_importance(weigh(tables), 1), alone)
+
+
+def test_a_rank_that_holds_is_the_same_on_every_split(tables):
+    ranks = rank_splits(weigh(tables))
+    assert ranks.columns.tolist() == [0, 1]
+    assert ranks.loc["duration_max"].tolist() == [1, 1]
+    assert sorted(ranks[0])[:2] == [1, 2]
+
+
+def test_the_interval_lies_around_the_importance_and_has_days_as_its_units(tables):
+    weights = weigh(tables)
+    worth = measure_importance(weights)["permutation"].groupby("predictor", sort=False).mean()
+    bounds = interval_importance(weights)
+    assert bounds.index.tolist() == worth.index.tolist()
+    assert (bounds["low"] <= worth).all()
+    assert (worth <= bounds["high"]).all()
+    assert bounds.loc["duration_max", "low"] > 0.5
+    days = pd.Series(0, PATHS)  # one day drawn again and again says nothing of others
+    one = weigh_predictors(build_model(trees=12), *tables, SPLITS, days, knowledge="hindsight")
+    once = interval_importance(one)
+    np.testing.assert_allclose(once["low"], worth, atol=1e-9)
+    np.testing.assert_allclose(once["high"], worth, atol=1e-9)
+
+
+def explain(tables, **options):
+    model = build_model("lightgbm", trees=60, min_samples_leaf=2)
+    return measure_shap(model, *tables, SPLITS, knowledge="hindsight", **options)
+
+
+def test_shap_finds_the_decisive_predictor_and_nothing_in_a_constant(tables):
+    shap = explain(tables)
+    assert shap.index.unique("fraction").tolist() == [0.25, 0.75]
+    mean = shap.groupby(level="predictor").mean()
+    assert mean.idxmax() == "duration_max"
+    assert mean["mass_min"] == 0
+    assert mean["operator"] > mean["fuel_max"]
+
+
+def test_shap_of_a_group_is_of_the_sum_of_its_members(tables):
+    alone = explain(tables).groupby("predictor").mean()
+    two = explain(tables, groups={"two": ["duration_max", "operator"]}).mean()
+    assert alone["duration_max"] < two < alone["duration_max"] + alone["operator"]
+
+
+def test_every_predictor_is_in_one_group_and_alike_ones_in_the_same(tables):
+    predictors, _ = tables
+    twin = predictors["duration_max"] ** 3
+    groups = group_predictors(predictors.assign(distance_max=twin, fuel_min=np.nan))
+    members = [name for group in groups.values() for name in group]
+    assert sorted(members) == sorted([*predictors, "distance_max", "fuel_min"])
+    assert ["duration_max", "distance_max"] in groups.values()
+    assert groups["mass_min"] == ["mass_min"]
+    assert groups["operator"] == ["operator"]

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from trajlib.__main__ import main
 
-COMMANDS = ("simulate", "import", "index", "report")
+COMMANDS = ("simulate", "import", "index", "report", "predict")
 
 
 @pytest.fixture

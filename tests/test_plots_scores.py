@@ -4,7 +4,9 @@ import pytest
 
 from trajlib.features import FRACTIONS, TARGETS
 from trajlib.plots.importance import plot_importance, plot_ranking
+from trajlib.plots.prediction import plot_coverage, plot_trajectory
 from trajlib.plots.scores import plot_errors, plot_prediction, plot_scores
+from trajlib.prediction import to_geojson
 
 MODELS = ["whole flight", "at take-off"]
 
@@ -55,13 +57,14 @@ def test_a_flight_is_drawn_from_above_and_from_the_side():
     assert side.get_ylabel() == "altitude $H_p$ [ft]"
 
 
-@pytest.mark.parametrize(("measure", "first"), [("impurity", "11"), ("permutation", "0")])
-def test_the_heat_map_has_the_ten_that_are_worth_most_from_the_top(importance, measure, first):
-    labels = [
-        label.get_text() for label in plot_importance(importance, measure).axes[0].get_yticklabels()
-    ]
+@pytest.mark.parametrize("measures", [["impurity", "permutation"], ["permutation", "shap"]])
+def test_a_heat_map_a_measure_has_the_ten_that_are_worth_most_from_the_top(importance, measures):
+    table = importance.assign(shap=importance["impurity"])[measures]
+    maps = [ax for ax in plot_importance(table).axes if ax.get_label() != "<colorbar>"]
+    assert len(maps) == 2
+    labels = [label.get_text() for label in maps[0].get_yticklabels()]
     assert len(labels) == 10
-    assert labels[0] == f"predictor_{first}"
+    assert labels[0] == "predictor_0"
 
 
 def test_the_ranking_has_both_measures(importance):
@@ -69,3 +72,32 @@ def test_the_ranking_has_both_measures(importance):
     assert [len(left.patches), len(right.patches)] == [10, 10]
     assert left.get_yticklabels()[0].get_text() == "predictor_11"
     assert right.get_yticklabels()[0].get_text() == "predictor_0"
+
+
+@pytest.fixture
+def predicted():
+    at = pd.Index(FRACTIONS, name="fraction")
+    line = pd.DataFrame({"latitude": 40.5 + at, "longitude": -3.5 + 5 * at, "course": 70.0}, at)
+    line = line.assign(altitude=3e4, duration=3600 * at)
+    for name in ("along", "cross", "altitude", "duration"):
+        centre = line.get(name, 0.0)
+        for end, width in {"": 5.0, "_band": 9.0}.items():
+            line[f"{name}{end}_low"] = centre - width
+            line[f"{name}{end}_high"] = centre + width
+    return line
+
+
+@pytest.mark.parametrize(("first", "lines"), [(0, 2), (4, 3)])
+def test_of_a_flight_under_way_what_it_flew_before_is_drawn_apart(predicted, first, lines):
+    ahead = predicted.iloc[first:]
+    figure = plot_trajectory(ahead, to_geojson(ahead), flown=predicted, airports=["LEMD", "LEBL"])
+    altitude = next(ax for ax in figure.axes if ax.get_ylabel() == "altitude $H_p$ [ft]")
+    assert len(altitude.lines) == lines
+    assert sum(len(line.get_xdata()) for line in altitude.lines[1:]) == len(predicted)
+
+
+def test_coverage_has_a_panel_a_target_and_a_line_a_knowledge():
+    scores = pd.concat({name: table(["coverage"], ["along", "cross"], "target") for name in MODELS},
+                       names=["knowledge"])  # fmt: skip
+    axes = plot_coverage(scores, 0.9, by="knowledge").axes
+    assert [len(ax.lines) for ax in axes] == [3, 3]  # and the level

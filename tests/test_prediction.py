@@ -5,17 +5,17 @@ import pandas as pd
 import pytest
 
 from trajlib import features
+from trajlib.inquiry import describe_flight
 from trajlib.models import build_model
 from trajlib.prediction import (
     BAND,
-    describe_flight,
-    describe_unknown,
+    keep_ahead,
     load_model,
     predict_trajectory,
-    read_start,
     save_model,
     to_geojson,
     train_model,
+    try_intervals,
 )
 
 FRACTIONS = [0.1, 0.5, 0.9]
@@ -134,20 +134,12 @@ def test_a_predictor_outside_the_knowledge_is_refused(tables):
         train_model(build_model(), late, targets, days, knowledge="planned")
 
 
-def test_what_is_unknown_is_said(saved):
-    (pair, operator, kind) = describe_unknown(
-        saved, ask(callsign="RYR12").assign(month="Mar", weekday="Tue"), "LEMD-LEPA"
-    )
-    assert "LEMD-LEBL only" in pair
-    assert "operator RYR" in operator
-    assert "IBE, VLG" in operator
-    assert "aircraft type is unknown" in kind
-    known = ask(callsign="IBE1", aircraft_type="A320").assign(weekday="Tue")
-    assert describe_unknown(saved, known, "LEMD-LEBL") == []
-
-
 def test_an_unknown_flight_is_predicted_all_the_same(saved):
-    assert predict_trajectory(saved, ask(callsign="RYR12", aircraft_type="A388")).notna().all(None)
+    assert (
+        predict_trajectory(saved, ask(callsign="RYR12", aircraft_type="A388"))
+        .notna()
+        .all(axis=None)
+    )
 
 
 def test_geojson_is_valid_and_holds_line_and_regions(saved):
@@ -160,12 +152,62 @@ def test_geojson_is_valid_and_holds_line_and_regions(saved):
             assert ring[0] == ring[-1]
 
 
-def test_nothing_after_the_cut_is_read(tiny_archive, tmp_path):
-    path = next(tiny_archive.rglob("*-*/*.csv"))
-    whole, _ = read_start(path, 10)
-    lines = path.read_text("utf-8").splitlines()
-    (tmp_path / "cut.csv").write_text("\n".join(lines[: len(whole) + 1]), "utf-8")
-    cut, _ = read_start(tmp_path / "cut.csv", 10)
-    pd.testing.assert_frame_equal(whole, cut)
-    assert (whole["timestamp"] - whole["timestamp"].iloc[0]).max() <= pd.Timedelta(minutes=10)
-    assert len(read_start(path)[0]) == 1
+@pytest.fixture(scope="module")
+def under_way(tables):
+    """Half of the flights have passed the first fraction after 10 minutes, all the state."""
+    predictors, targets, days = tables
+    state = pd.DataFrame({"progress_at_10": np.where(np.arange(200) % 2, 0.12, 0.08)}, PATHS)
+    return predictors.join(state), targets, days
+
+
+def test_what_is_flown_is_neither_calibrated_nor_scored(under_way):
+    predictors, targets, days = under_way
+    spoilt = targets.copy()
+    flown = spoilt.index.difference(keep_ahead(targets, predictors).index)
+    assert len(flown) == 100
+    model, told = build_model("neighbours"), {"knowledge": "in_flight_10"}
+    tables, whole = try_intervals(model, *under_way, seeds={"blocked": 0}, **told)
+    spoilt.loc[flown, "altitude"] += 1e6
+    # nothing but what it trained on can tell: the nearest neighbours' mean at the first fraction
+    ahead = spoilt[spoilt.index.get_level_values("fraction") > 0.1]
+    again, _ = try_intervals(model, predictors, ahead, days, seeds={"blocked": 0}, **told)
+    by = tables.index.get_level_values("fraction") > 0.1
+    pd.testing.assert_frame_equal(tables[by].drop(index=["along", "cross"], level="target"),
+                                  again.drop(index=["along", "cross"], level="target"))  # fmt: skip
+    assert 0 < whole["blocked"] <= 1
+
+
+def test_a_flight_under_way_is_told_what_it_has_ahead(under_way):
+    predictors, *others = under_way
+    saved = train_model(build_model(trees=5), predictors, *others, knowledge="in_flight_10")
+    early, late = (predict_trajectory(saved, predictors.iloc[[at]]) for at in (0, 1))
+    assert early.index.tolist() == FRACTIONS
+    assert late.index.tolist() == FRACTIONS[1:]
+    with pytest.raises(ValueError, match="has passed 90%"):
+        predict_trajectory(saved, predictors.iloc[[0]].assign(progress_at_10=0.95))
+
+
+def test_a_fraction_that_most_have_passed_is_no_part_of_a_model_under_way(under_way):
+    predictors, *others = under_way
+    most = predictors.assign(progress_at_10=np.where(np.arange(200) % 3, 0.12, 0.08))
+    saved = train_model(build_model(trees=5), most, *others, knowledge="in_flight_10")
+    assert saved.card["schema"]["fractions"] == FRACTIONS[1:]
+
+
+def test_intervals_are_tried_on_days_that_made_none_of_them(tables):
+    predictors, targets, days = tables
+    seeds = {"blocked": 0, "forward": None}
+    worth, whole = try_intervals(build_model(trees=5), *tables, knowledge="planned", seeds=seeds)
+    assert worth.index.unique("split").tolist() == list(seeds)
+    assert worth.index.unique("interval").tolist() == ["conformal", "naive"]
+    assert whole.index.tolist() == list(seeds)
+    spoilt = targets.copy()  # of the last fifth of the days: what comes last is only asked about
+    last = days.index[days > np.sort(days.unique())[39]]
+    spoilt.loc[list(last), "altitude"] += 5e4
+    given = {"knowledge": "planned", "seeds": {"forward": None}}
+    told, _ = try_intervals(build_model(trees=5), predictors, spoilt, days, **given)
+    widths = [t["width"].xs("forward", level="split").xs("altitude", level="target")
+              for t in (worth, told)]  # fmt: skip
+    pd.testing.assert_series_equal(*widths)
+    altitude = told.xs("altitude", level="target")
+    assert (altitude["coverage"] == 0).all()

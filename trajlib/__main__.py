@@ -268,55 +268,73 @@ def predict(
 ) -> None:
     """Predict the trajectory of one flight, described here or by a CSV.
 
-    Of a CSV only what was known at take-off is used, or with --minutes what was known so long
-    after, if there is a model of that knowledge; what was flown is drawn beside the prediction.
-    The model is the one that the stage 07_prediction saved. OUTPUT receives a table (.csv),
-    GeoJSON (.geojson) and a map (.png), in which the uncertainty is drawn.
+    Where the flights of the pair are there (DATA/interim/ORIGIN-DESTINATION, from a report), the
+    flights before this one tell of traffic and of its flight number; else it goes by what is
+    planned. Of a CSV what was known at take-off is used, and with --minutes the samples so long
+    after the first, no later one; what was flown is drawn beside the prediction. The models are
+    those that the stage 07_prediction saved. OUTPUT receives a table (.csv), GeoJSON (.geojson)
+    and a map (.png), in which the uncertainty is drawn.
     """
     import pandas as pd
 
-    from trajlib import prediction
+    from trajlib import inquiry, prediction
 
     if (csv is None) == (time is None):
         raise click.UsageError("give either --csv or --time")
     if minutes and csv is None:
         raise click.UsageError("--minutes cuts a --csv")
-    knowledge = f"in_flight_{minutes:g}" if minutes else "planned"
-    place = model or data / "processed" / f"{origin}-{destination}" / "prediction" / knowledge
-    if not (place / "card.json").exists():
-        raise ValueError(f"no model in {place}, expected the one that 07_prediction saves there")
-    saved = prediction.load_model(place)
+    pair = f"{origin}-{destination}"
+    past = inquiry.open_store(data / "interim" / pair)
+    known = f"in_flight_{minutes:g}" if minutes else "planned" if past is None else "at_takeoff"
+    saved = prediction.load_model(model or _find_model(data / "processed" / pair, known))
     given = {name: value for name, value in identity.items() if value}
+    samples = flown = None
     if csv is None:
         start = pd.Timestamp(time)
         start = start if start.tzinfo else start.tz_localize("UTC")
     else:
-        known, told = prediction.read_start(csv, minutes)
-        start, given = known["timestamp"].iloc[0], told | given
-    flight = prediction.describe_flight((origin, destination), start, csv=csv, **given)
-    flown = None if csv is None else prediction.read_flown(csv, saved)
-    _write_prediction(saved, flight, flown, output / (csv.stem if csv else flight["path"].item()))
+        samples, told = inquiry.read_start(csv, minutes)
+        start, given = samples["timestamp"].iloc[0], told | given
+        flown = inquiry.read_flown(csv, saved)
+    flight = inquiry.describe_flight((origin, destination), start, csv=csv, **given)
+    known = saved.card["knowledge"]
+    predictors = inquiry.know_flight(flight, known, past=past, samples=samples)
+    path = output / (csv.stem if csv else flight["path"].item())
+    _write_prediction(saved, predictors, flown, (origin, destination), path)
+
+
+def _find_model(processed: Path, knowledge: str) -> Path:
+    folder = processed / "prediction"
+    there = sorted(card.parent.name for card in folder.glob("*/card.json"))
+    if knowledge not in there:
+        raise ValueError(
+            f"no model {knowledge} in {folder} (there are {', '.join(there) or 'none'}), expected "
+            "one that 07_prediction saves; its parameter minutes says for which moments in flight"
+        )
+    return folder / knowledge
 
 
 def _write_prediction(
-    saved: "SavedModel", flight: "pd.DataFrame", flown: "pd.DataFrame | None", path: Path
+    saved: "SavedModel",
+    predictors: "pd.DataFrame",
+    flown: "pd.DataFrame | None",
+    pair: tuple[str, str],
+    path: Path,
 ) -> None:
     import json
 
-    from trajlib import features, prediction
+    from trajlib import inquiry, prediction
     from trajlib.plots.prediction import plot_trajectory
 
-    pair = flight["origin"].item(), flight["destination"].item()
-    predictors = features.predictors(flight, saved.card["knowledge"])
     table = prediction.predict_trajectory(saved, predictors)
     path.parent.mkdir(parents=True, exist_ok=True)
     table.join(flown.add_suffix("_flown") if flown is not None else []).round(5).to_csv(
-        path.with_suffix(".csv")
+        f"{path}.csv"
     )
     geojson = prediction.to_geojson(table, flown)
-    path.with_suffix(".geojson").write_text(json.dumps(geojson), "utf-8")
-    plot_trajectory(table, geojson, flown=flown, airports=pair).savefig(path.with_suffix(".png"))
-    for line in prediction.describe_unknown(saved, predictors, "-".join(pair)):
+    Path(f"{path}.geojson").write_text(json.dumps(geojson), "utf-8")
+    plot_trajectory(table, geojson, flown=flown, airports=pair).savefig(f"{path}.png")
+    for line in inquiry.describe_unknown(saved, predictors, "-".join(pair)):
         click.echo(line)
     end = table.iloc[-1]
     click.echo(

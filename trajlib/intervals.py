@@ -94,7 +94,7 @@ def calibrate_intervals(errors: pd.DataFrame, level: float = 0.9) -> pd.DataFram
     Parameters
     ----------
     errors
-        Of calibration flights, as of `signed_errors`.
+        Of calibration flights, as of `signed_errors`; not each needs every fraction.
     level
         Share of future flights that an interval shall hold. Each side leaves out half the rest,
         by the rank ⌈(n + 1) (1 + level) / 2⌉, so that n flights promise no less than it.
@@ -104,12 +104,9 @@ def calibrate_intervals(errors: pd.DataFrame, level: float = 0.9) -> pd.DataFram
     DataFrame
         A row for each fraction, columns of (target, ``low`` or ``high``).
     """
-    flights = errors.groupby(level="fraction").size().min()
-    rank = min(np.ceil((flights + 1) * (1 + level) / 2) / flights, 1.0)
-    by_fraction = errors.groupby(level="fraction")
     sides = {
-        "low": -(-errors).groupby(level="fraction").quantile(rank, interpolation="higher"),
-        "high": by_fraction.quantile(rank, interpolation="higher"),
+        "low": -_outermost(-errors, (1 + level) / 2),
+        "high": _outermost(errors, (1 + level) / 2),
     }
     return pd.concat(sides, axis=1).swaplevel(axis=1).sort_index(axis=1)
 
@@ -194,6 +191,14 @@ def find_regions(trajectory: pd.DataFrame, end: str = "") -> list[np.ndarray]:
     points = np.array([np.column_stack([lon, lat]) for lat, lon in boxes]).swapaxes(0, 1)
     both = [np.concatenate(pair) for pair in pairwise(points)]
     return [pair[ConvexHull(pair).vertices] for pair in both]
+
+
+def _outermost(errors: pd.DataFrame, share: float) -> pd.DataFrame:
+    def find(values: pd.Series) -> float:
+        rank = min(int(np.ceil((len(values) + 1) * share)), len(values))
+        return np.partition(values.to_numpy(), rank - 1)[rank - 1]
+
+    return errors.groupby(level="fraction").agg(find)
 
 
 def _scaled(errors: pd.DataFrame, intervals: pd.DataFrame) -> pd.DataFrame:

@@ -5,6 +5,7 @@ would run what it reads; and ``card.json``, which says what it was trained on, w
 given, how good it is and how wide its intervals are.
 """
 
+import functools
 import hashlib
 import io
 import json
@@ -17,10 +18,10 @@ import numpy as np
 import pandas as pd
 import skops.io
 from sklearn import __version__ as sklearn_version
+from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from trajlib.archive import read_flight, replacing
-from trajlib.dialect import read_dialect
+from trajlib.archive import replacing
 from trajlib.features import TARGETS, check_knowledge
 from trajlib.intervals import (
     calibrate_band,
@@ -33,20 +34,15 @@ from trajlib.intervals import (
     split_days,
     widen_to_band,
 )
-from trajlib.models import predict_held_out, stack_targets, text_columns, widen_targets
-from trajlib.normalization import resample_flight
-from trajlib.progress import PROGRESS
+from trajlib.models import map_splits, stack_targets, text_columns, widen_targets
 from trajlib.scores import predict_baseline
 
 __all__ = [
     "SavedModel",
-    "describe_flight",
-    "describe_unknown",
     "fingerprint_flights",
+    "keep_ahead",
     "load_model",
     "predict_trajectory",
-    "read_flown",
-    "read_start",
     "save_model",
     "to_geojson",
     "train_model",
@@ -89,10 +85,11 @@ def train_model(
     model
         Untrained, as of `trajlib.models.build_model`.
     predictors, targets
-        As of `trajlib.features`; flights that do not reach every fraction are left out.
+        As of `trajlib.features`; flights that do not reach every fraction are left out. A model
+        of flights under way has the fractions that one flight in two has still ahead.
     days
-        The local day of each flight, by path. Three in five are trained on, one in five widens
-        the intervals to a band, one in five calibrates both; ``seed`` says which.
+        The local day of each flight, by path. Three in four are trained on, the others make the
+        intervals and widen them to a band; ``seed`` says which.
     facts
         What the card shall tell besides: ``pair``, ``by``, ``scores``, ``flights``.
 
@@ -102,25 +99,26 @@ def train_model(
         When a predictor is outside the knowledge, or there are too few days.
     """
     check_knowledge(predictors, knowledge)
+    targets = _often_ahead(targets, predictors)
     wide = widen_targets(targets)
     wide = wide.loc[wide.index.intersection(predictors.index, sort=False)]
-    parts = split_days(days[wide.index], seed=seed)
-    trained = model.fit(predictors.loc[parts[0]], wide.loc[parts[0]])
-    errors = [_errors_of(trained, predictors.loc[part], wide.loc[part]) for part in parts[1:]]
-    intervals = calibrate_intervals(pd.concat(errors), level)
-    half = calibrate_intervals(errors[0], level)
-    factor = calibrate_band(errors[1][BAND], half, level)
-    names = ("trained on", "calibrated on", "and the band on")
-    told = zip(names, parts, strict=True)
+    train, held_out = split_days(days[wide.index], (0.75, 0.25), seed=seed)
+    trained, predicted = _fit(
+        model, predictors.loc[train], wide.loc[train], predictors.loc[held_out]
+    )
+    errors = _errors_ahead(predicted, targets, predictors)
+    intervals, band = _calibrate(errors, days, level, seed)
+    parts = {"trained on": train, "calibrated on": held_out}
     card = {
         "schema": _schema(predictors, targets),
         "knowledge": knowledge,
         "level": level,
         **facts,
-        "split": {name: _describe_days(days[part]) for name, part in told} | {"seed": seed},
-        "known": _known(predictors.loc[parts[0]]),
+        "split": {name: _describe_days(days[part]) for name, part in parts.items()}
+        | {"seed": seed},
+        "known": _known(predictors.loc[train]),
         "intervals": _to_lists(intervals),
-        "band": _to_lists(widen_to_band(half, factor)[BAND]),
+        "band": _to_lists(band),
         "versions": {"scikit-learn": sklearn_version, "skops": skops.__version__},
     }
     return SavedModel(trained, card)
@@ -133,40 +131,57 @@ def try_intervals(
     days: pd.Series,
     *,
     knowledge: str,
+    seeds: Mapping[str, int | None],
     level: float = 0.9,
-    seed: int | None = 0,
-) -> tuple[pd.DataFrame, float]:
+) -> tuple[pd.DataFrame, pd.Series]:
     """Return what intervals and band are worth on days that neither trained nor calibrated them.
+
+    Three days in five train, one in five calibrates, of one in five it is asked; nothing that a
+    flight had flown already at the moment of knowledge.
 
     Parameters
     ----------
-    seed
-        Of the days trained on, calibrated on and asked about; None takes them in order of time.
+    seeds
+        By a name, of the days' order; None takes them in order of time.
 
     Returns
     -------
     tuple
-        `score_intervals` by ``interval``: ``conformal``, and ``naive``, the quantiles of the
-        training flights around their median; and the share of flights that the band holds whole.
+        `score_intervals` by ``split`` (the names) and ``interval``: ``conformal``, and ``naive``,
+        the quantiles of all earlier flights around their median; and the share of flights that
+        the band holds whole, by name.
     """
-    train, calibrate, asked = split_days(days[predictors.index], seed=seed)
-    split = [(train, calibrate.append(asked))]
-    predicted = predict_held_out(model, predictors, targets, split, knowledge=knowledge, joint=True)
-    median = predict_baseline(targets, [(train, train.append(asked))], "median")
-    own, naive = (signed_errors(table, targets).dropna() for table in (predicted, median))
-    of, base = (table.index.get_level_values("path") for table in (own, naive))
-    halves = split_days(days[calibrate], (0.5, 0.5), seed=seed)
-    first, second = (own[of.isin(half)] for half in halves)
-    errors = own[of.isin(asked)]
-    half = calibrate_intervals(first, level)
-    band = widen_to_band(half, calibrate_band(second[BAND], half, level))
-    intervals = calibrate_intervals(own[of.isin(calibrate)], level)
-    simple = calibrate_intervals(naive[base.isin(train)], level)
-    scores = {
-        "conformal": score_intervals(errors, intervals, level),
-        "naive": score_intervals(naive[base.isin(asked)], simple, level),
-    }
-    return pd.concat(scores, names=["interval"]), hold_whole(errors[BAND], band)
+    check_knowledge(predictors, knowledge)
+    targets = _often_ahead(targets, predictors)
+    paths = widen_targets(targets).index.intersection(predictors.index, sort=False)
+    parts = {name: split_days(days[paths], seed=seed) for name, seed in seeds.items()}
+    splits = [(train, rest.append(asked)) for train, rest, asked in parts.values()]
+    work = functools.partial(_predict, model)
+    results = map_splits(work, predictors, targets, splits, joint=True)
+    scores, whole = {}, {}
+    for (name, part), (_, predicted) in zip(parts.items(), results, strict=True):
+        own = _errors_ahead(predicted, targets, predictors)
+        calibrated = _of(own, part[1])
+        intervals, band = _calibrate(calibrated, days, level, seeds[name])
+        errors = _of(own, part[2])
+        whole[name] = hold_whole(errors[BAND], band)
+        simple, others = _try_naive(targets, predictors, part, level)
+        for kind, asked in {"conformal": (errors, intervals), "naive": (others, simple)}.items():
+            scores[name, kind] = score_intervals(*asked, level)
+    return pd.concat(scores, names=["split", "interval"]), pd.Series(whole)
+
+
+def keep_ahead(table: pd.DataFrame, predictors: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows, by path and fraction of route progress, that flights have still ahead.
+
+    What a flight has flown at the moment of knowledge is known, and no prediction of it counts.
+    Without a predictor ``progress_at_<m>`` nothing is flown yet, and all rows are returned.
+    """
+    reached = predictors.filter(regex=r"^progress_at_\d+$").max(axis=1)
+    if reached.isna().all():
+        return table
+    path, fraction = (table.index.get_level_values(name) for name in ("path", "fraction"))
+    return table[fraction.to_numpy() > reached.reindex(path).fillna(0.0).to_numpy()]
 
 
 def save_model(saved: SavedModel, folder: str | Path) -> None:
@@ -229,11 +244,13 @@ def predict_trajectory(saved: SavedModel, predictors: pd.DataFrame) -> pd.DataFr
         Indexed by ``fraction``: the targets, ``<target>_low`` and ``<target>_high``, the position
         also as ``along`` and ``cross`` [NM] from the predicted one, and ``<name>_band_low`` and
         ``_band_high``, which hold the whole trajectory in all of ``BAND``. ``course`` [deg].
+        Of a flight under way, the fractions that it has still ahead.
 
     Raises
     ------
     ValueError
-        When the columns or their kinds are others than those trained with.
+        When the columns or their kinds are others than those trained with, or the flight has
+        passed every fraction.
     """
     schema = saved.card["schema"]
     given = _kinds(predictors, schema["predictors"])
@@ -252,103 +269,10 @@ def predict_trajectory(saved: SavedModel, predictors: pd.DataFrame) -> pd.DataFr
                 table[f"{name}{end}_{side}"] = centre + np.array(offsets)
     least = [name for name in table if name.startswith(("duration", "distance"))]
     table[least] = table[least].clip(lower=0)
-    return table
-
-
-def describe_unknown(saved: SavedModel, predictors: pd.DataFrame, pair: str) -> list[str]:
-    """Return, in sentences, what of a flight the model never saw and what it then does."""
-    told = []
-    if pair != saved.card["pair"]:
-        told.append(
-            f"The model knows {saved.card['pair']} only: for {pair} it predicts the trajectory "
-            f"that the flight would have there, which says nothing of {pair}."
-        )
-    for name, value in predictors.iloc[0].items():
-        known = saved.card["known"].get(name)
-        if known is None or value in known:
-            continue
-        word = name.replace("_", " ")
-        said = f"The {word} {value} was" if isinstance(value, str) else f"The {word} is unknown, as"
-        if not isinstance(value, str):
-            told.append(f"{said} nothing tells it: the model goes by the other predictors.")
-            continue
-        told.append(
-            f"{said} in no flight trained on (there are {', '.join(sorted(known))}): the model "
-            "takes it for none of these, goes by the other predictors, and its intervals may "
-            "be too narrow."
-        )
-    return told
-
-
-def describe_flight(
-    pair: tuple[str, str],
-    start: pd.Timestamp,
-    *,
-    callsign: str | None = None,
-    operator: str | None = None,
-    aircraft_type: str | None = None,
-    csv: str | Path | None = None,
-) -> pd.DataFrame:
-    """Return a flight, with or without a file, as a row of an index.
-
-    The operator is by default the letters that the callsign begins with.
-
-    >>> start = pd.Timestamp("2016-03-01 08:00", tz="UTC")
-    >>> describe_flight(("LEMD", "LEBL"), start, callsign="IBE1234")["operator"].item()
-    'IBE'
-    """
-    if operator is None and callsign:
-        operator = callsign[:3] if callsign[:3].isalpha() else callsign[:2]
-    row = {
-        "path": callsign or "flight",
-        "archive": None,
-        "origin": pair[0],
-        "destination": pair[1],
-        "callsign": callsign,
-        "operator": operator,
-        "aircraft_type": aircraft_type,
-        "start": start.tz_convert("UTC"),
-        "problem": None,
-    }
-    if csv is not None:
-        archive = find_archive(csv)
-        row |= {"path": str(Path(csv).absolute().relative_to(archive)), "archive": str(archive)}
-    return pd.DataFrame([row])
-
-
-def read_start(path: str | Path, minutes: float | None = None) -> tuple[pd.DataFrame, dict]:
-    """Return the raw samples of a CSV's first minutes, and the identity that they tell.
-
-    Nothing after the cut is in either; without minutes nothing after the first sample. The
-    ``columns.toml`` of the nearest folder above the file says how it is to be read.
-    """
-    df = _read(path)
-    since = (df["timestamp"] - df["timestamp"].iloc[0]).dt.total_seconds()
-    known = df[since <= 60 * (minutes or 0)]
-    names = [name for name in ("callsign", "operator", "aircraft_type") if name in df]
-    identity = {name: known[name].iloc[0] for name in names if pd.notna(known[name].iloc[0])}
-    return known, identity
-
-
-def read_flown(path: str | Path, saved: SavedModel) -> pd.DataFrame:
-    """Return the trajectory that a CSV tells, at the fractions of a saved model."""
-    df = _read(path).select_dtypes("number")
-    progress = PROGRESS[saved.card["by"]](df, *saved.card["pair"].split("-"))
-    names = [name for name in TARGETS if name in df]
-    return resample_flight(df[names], progress, saved.card["schema"]["fractions"])
-
-
-def find_archive(path: str | Path) -> Path:
-    """Return the nearest folder above a CSV that has a ``columns.toml``, else the CSV's own."""
-    above = Path(path).absolute().parents
-    return next((folder for folder in above if (folder / "columns.toml").exists()), above[0])
-
-
-def _read(path: str | Path) -> pd.DataFrame:
-    told = [
-        folder for folder in Path(path).absolute().parents if (folder / "columns.toml").exists()
-    ]
-    return read_flight(path, dialect=read_dialect(told[0] if told else Path(path).parent))
+    ahead = keep_ahead(stacked, predictors).index.get_level_values("fraction")
+    if ahead.empty:
+        raise ValueError(f"the flight has passed {table.index[-1]:.0%}: nothing is left to predict")
+    return table.loc[ahead]
 
 
 def to_geojson(trajectory: pd.DataFrame, flown: pd.DataFrame | None = None) -> dict:
@@ -385,9 +309,59 @@ def fingerprint_flights(flights: pd.DataFrame) -> str:
     return hashlib.sha256(files.encode()).hexdigest()
 
 
-def _errors_of(model: Pipeline, predictors: pd.DataFrame, wide: pd.DataFrame) -> pd.DataFrame:
-    predicted = pd.DataFrame(model.predict(predictors), wide.index, wide.columns)
-    return signed_errors(stack_targets(predicted), stack_targets(wide))
+def _often_ahead(targets: pd.DataFrame, predictors: pd.DataFrame) -> pd.DataFrame:
+    # at fractions that most flights have passed too few are left to learn and to calibrate from
+    targets = targets[targets.index.get_level_values("path").isin(predictors.index)]
+    left = keep_ahead(targets, predictors).groupby(level="fraction").size()
+    often = left.index[left >= targets.groupby(level="fraction").size()[left.index] / 2]
+    return targets[targets.index.get_level_values("fraction").isin(often)]
+
+
+def _fit(
+    model: Pipeline, predictors: pd.DataFrame, wide: pd.DataFrame, asked: pd.DataFrame
+) -> tuple[Pipeline, pd.DataFrame]:
+    trained = clone(model).fit(predictors, wide)
+    return trained, stack_targets(pd.DataFrame(trained.predict(asked), asked.index, wide.columns))
+
+
+def _predict(
+    model: Pipeline,
+    predictors: pd.DataFrame,
+    wide: pd.DataFrame,
+    asked: pd.DataFrame,
+    _: pd.DataFrame,
+) -> pd.DataFrame:
+    return _fit(model, predictors, wide, asked)[1]
+
+
+def _errors_ahead(
+    predicted: pd.DataFrame, targets: pd.DataFrame, predictors: pd.DataFrame
+) -> pd.DataFrame:
+    return keep_ahead(signed_errors(predicted, targets).dropna(), predictors)
+
+
+def _calibrate(
+    errors: pd.DataFrame, days: pd.Series, level: float, seed: int | None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    # the band grows intervals of one half of the days until they hold flights of the other
+    paths = errors.index.unique("path")
+    first, second = (_of(errors, half) for half in split_days(days[paths], (0.5, 0.5), seed=seed))
+    narrow = calibrate_intervals(first, level)
+    factor = calibrate_band(second[BAND], narrow, level)
+    return calibrate_intervals(errors, level), widen_to_band(narrow, factor)[BAND]
+
+
+def _try_naive(
+    targets: pd.DataFrame, predictors: pd.DataFrame, parts: Sequence[pd.Index], level: float
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    earlier, asked = parts[0].append(parts[1]), parts[2]
+    median = predict_baseline(targets, [(earlier, earlier.append(asked))], "median")
+    errors = _errors_ahead(median, targets, predictors)
+    return calibrate_intervals(_of(errors, earlier), level), _of(errors, asked)
+
+
+def _of(errors: pd.DataFrame, paths: pd.Index) -> pd.DataFrame:
+    return errors[errors.index.get_level_values("path").isin(paths)]
 
 
 def _schema(predictors: pd.DataFrame, targets: pd.DataFrame) -> dict:

@@ -11,33 +11,45 @@ from trajlib.plots.style import COLORS, GREY, SEQUENTIAL, WIDTH, styled
 
 __all__ = ["plot_importance", "plot_ranking"]
 
-_UNITS = {"impurity": "impurity importance, share of 1", "permutation": "skill lost when permuted"}
+_UNITS = {
+    "impurity": "impurity importance, share of 1",
+    "permutation": "skill lost when permuted",
+    "shap": "mean contribution, spreads",
+}
 
 
 @styled
-def plot_importance(importance: pd.DataFrame, measure: str, *, top: int = 10) -> Figure:
-    """Draw the predictors that are worth most, by fraction, as a heat map.
+def plot_importance(
+    importance: pd.DataFrame, *, of: str = "route progress", top: int = 10
+) -> Figure:
+    """Draw the predictors that are worth most, by fraction, as a heat map for each measure.
 
     Parameters
     ----------
     importance
-        As `trajlib.importance.measure_importance` returns it.
-    measure
-        ``impurity`` or ``permutation``.
+        As `trajlib.importance.measure_importance` returns it, and SHAP's where there is any.
+    of
+        What the fractions are of.
     top
-        Predictors shown: those of the largest mean over fractions, the largest on top.
+        Predictors shown: those of the largest mean permutation importance, the largest on top.
     """
-    table = importance.pivot_table(measure, "predictor", "fraction")
-    order = table.mean(axis=1).sort_values(ascending=False, kind="stable").index[:top]
-    figure, ax = plt.subplots(figsize=(WIDTH, 1.2 + 0.28 * len(order)))
-    sns.heatmap(
-        table.loc[order].clip(lower=0), ax=ax, cmap=SEQUENTIAL, vmin=0, linewidths=0.5,
-        cbar_kws={"label": _UNITS[measure]},
-    )  # fmt: skip
-    names = [f"{fraction:.0%}" for fraction in table]
-    ax.set_xticks([at + 0.5 for at in range(len(names))], names, rotation=0)
-    ax.tick_params(axis="y", rotation=0)
-    ax.set(xlabel="fraction of the total duration", ylabel="")
+    measures = [name for name in _UNITS if name in importance]
+    mean = importance["permutation"].groupby("predictor").mean()
+    order = mean.sort_values(ascending=False, kind="stable").index[:top]
+    figure, axs = plt.subplots(
+        1, len(measures), figsize=(WIDTH, 1.4 + 0.26 * len(order)), sharey=True, squeeze=False
+    )
+    for ax, measure in zip(axs.flat, measures, strict=True):
+        table = importance[measure].unstack("fraction").loc[order]  # noqa: PD010
+        sns.heatmap(
+            table.clip(lower=0), ax=ax, cmap=SEQUENTIAL, vmin=0, linewidths=0.5,
+            cbar_kws={"label": _UNITS[measure], "location": "top", "aspect": 12, "pad": 0.02},
+        )  # fmt: skip
+        names = [f"{100 * fraction:.0f}" for fraction in table]
+        ax.set_xticks([at + 0.5 for at in range(len(names))], names, rotation=0)
+        ax.tick_params(axis="y", rotation=0, left=False)
+        ax.set(xlabel="", ylabel="")
+    figure.supxlabel(f"% of {of}", fontsize=9)
     return figure
 
 
@@ -53,7 +65,7 @@ def plot_ranking(ranking: pd.DataFrame, *, marked: Sequence[str] = (), top: int 
         Predictors that stand out in colour.
     """
     figure, axs = plt.subplots(1, 2, figsize=(WIDTH, 0.9 + 0.25 * top))
-    for ax, measure in zip(axs, _UNITS, strict=True):
+    for ax, measure in zip(axs, ("impurity", "permutation"), strict=True):
         best = ranking[measure].sort_values(ascending=False, kind="stable").head(top)
         colors = [COLORS[1] if name in marked else COLORS[0] for name in best.index]
         ax.barh(best.index, best, color=colors)

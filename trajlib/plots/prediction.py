@@ -62,10 +62,10 @@ def plot_trajectory(
 
 
 @styled
-def plot_coverage(scores: pd.DataFrame, level: float) -> Figure:
+def plot_coverage(scores: pd.DataFrame, level: float, *, by: str = "split") -> Figure:
     """Draw the coverage of intervals at each fraction, a panel for each target.
 
-    Rows of (split, target, fraction) with a column ``coverage``; the level is the line to be on.
+    Rows of (``by``, target, fraction) with a column ``coverage``; the level is the line to be on.
     """
     targets = scores.index.unique("target")
     rows = -(-len(targets) // 4)
@@ -76,8 +76,8 @@ def plot_coverage(scores: pd.DataFrame, level: float) -> Figure:
         ax.remove()
     for ax, target in zip(axs.flat, targets, strict=False):
         table = scores["coverage"].xs(target, level="target")
-        for name, style in series_styles(scores.index.unique("split")).items():
-            ax.plot(table.xs(name, level="split"), label=name, **style)
+        for name, style in series_styles(scores.index.unique(by)).items():
+            ax.plot(table.xs(name, level=by), label=name, **style)
         ax.axhline(level, color=GREY, linewidth=0.8)
         ax.set(title=target, ylim=(max(0.0, 2 * level - 1.2), 1.0))
     figure.supxlabel("fraction of the progress", fontsize=9)
@@ -124,14 +124,19 @@ def _draw_side(ax: Axes, trajectory: pd.DataFrame, flown: pd.DataFrame | None, n
     for end, color, text in (("_band", _BAND, "whole flight"), ("", _INTERVAL, "each fraction")):
         low, high = (trajectory[f"{name}{end}_{side}"] for side in ("low", "high"))
         ax.fill_between(trajectory.index, low, high, color=color, label=f"holds {text}", lw=0)
-    _draw_lines(ax, trajectory.reset_index(), flown, "fraction", name)
+    _draw_lines(ax, trajectory, flown, "fraction", name)
     ax.set_ylabel(label(name))
 
 
 def _draw_lines(
     ax: Axes, trajectory: pd.DataFrame, flown: pd.DataFrame | None, x: str, y: str
 ) -> None:
-    ax.plot(trajectory[x], trajectory[y], color=COLORS[0], label="predicted")
-    if flown is not None:
-        line = flown.reset_index()
-        ax.plot(line[x], line[y], color=COLORS[1], linestyle="--", label="flown")
+    line = trajectory.reset_index()
+    ax.plot(line[x], line[y], color=COLORS[0], label="predicted")
+    if flown is None:
+        return
+    known = flown[flown.index < trajectory.index[0]].reset_index()
+    if len(known):  # of a flight under way
+        ax.plot(known[x], known[y], color=INK, label="flown before")
+    later = flown[flown.index >= trajectory.index[0]].reset_index()
+    ax.plot(later[x], later[y], color=COLORS[1], linestyle="--", label="flown")

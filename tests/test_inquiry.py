@@ -1,0 +1,180 @@
+import json
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from trajlib import build_index, features, select_flights, store_flights
+from trajlib.__main__ import main
+from trajlib.inquiry import (
+    describe_flight,
+    describe_unknown,
+    know_flight,
+    open_store,
+    read_start,
+)
+from trajlib.models import build_model
+from trajlib.prediction import save_model, train_model
+from trajlib.scores import local_days
+
+PAIR = "LEMD", "LEBL"
+ASKED = ("planned", "at_takeoff", "in_flight_10")
+
+
+@pytest.fixture(scope="module")
+def data(tiny_archive, tmp_path_factory):
+    """Store the pair's flights and save a model of each knowledge, as a report does."""
+    data = tmp_path_factory.mktemp("asked") / "data"
+    selected = select_flights(build_index(tiny_archive, data / "index.parquet"), *PAIR)
+    store = store_flights(selected, data / "interim" / "LEMD-LEBL")
+    flown = features.targets(store, features.FRACTIONS, by="route")
+    days = local_days(store)
+    for knowledge in ASKED:
+        saved = train_model(
+            build_model(trees=5), features.predictors(store, knowledge), flown, days,
+            knowledge=knowledge, pair="LEMD-LEBL", by="route",
+        )  # fmt: skip
+        save_model(saved, data / "processed" / "LEMD-LEBL" / "prediction" / knowledge)
+    return data
+
+
+@pytest.fixture(scope="module")
+def store(data):
+    return open_store(data / "interim" / "LEMD-LEBL")
+
+
+@pytest.fixture(scope="module")
+def csv(store, tiny_archive):
+    """A flight that a third of the others come after."""
+    sound = store[store["problem"].isna()].sort_values("start")
+    return tiny_archive / sound["path"].iloc[2 * len(sound) // 3]
+
+
+@pytest.fixture
+def predict(data, tmp_path):
+    def predict(*words):
+        told = ["predict", "--data", data, "--output", tmp_path, "--origin", "LEMD"]
+        words = [*told, "--destination", "LEBL", *words]
+        result = CliRunner().invoke(main, [str(word) for word in words])
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        return result.exit_code, result.output
+
+    return predict
+
+
+def ask(csv, minutes=None):
+    samples, told = read_start(csv, minutes)
+    return describe_flight(PAIR, samples["timestamp"].iloc[0], csv=csv, **told), samples
+
+
+@pytest.mark.parametrize("knowledge", ASKED)
+def test_one_flight_is_known_as_it_was_when_a_model_was_trained(store, csv, knowledge):
+    flight, samples = ask(csv, 10)
+    known = know_flight(flight, knowledge, past=store, samples=samples)
+    trained = features.predictors(store, knowledge).loc[known.index]
+    assert known.notna().mean(axis=None) > 0.6
+    pd.testing.assert_frame_equal(known, trained, check_dtype=False)
+
+
+def test_a_described_flight_knows_what_one_with_a_file_does(store, csv):
+    flight, _ = ask(csv)
+    row = flight.iloc[0]
+    names = ["callsign", "operator", "aircraft_type"]
+    described = describe_flight(PAIR, row["start"], **{name: row[name] for name in names})
+    known = know_flight(described, "at_takeoff", past=store[store["path"] != row["path"]])
+    beside = know_flight(flight, "at_takeoff", past=store)
+    pd.testing.assert_frame_equal(known.reset_index(drop=True), beside.reset_index(drop=True))
+
+
+def test_without_an_archive_history_is_missing_and_said_to_be(data, csv):
+    flight, samples = ask(csv, 10)
+    known = know_flight(flight, "in_flight_10", samples=samples)
+    assert known.filter(regex="^(recent|callsign)_").isna().all(axis=None)
+    assert known.filter(regex="_at_10$").notna().all(axis=None)
+    card = json.loads(next(data.rglob("in_flight_10/card.json")).read_text("utf-8"))
+    told = describe_unknown(type("Saved", (), {"card": card}), known, "LEMD-LEBL")
+    assert [line for line in told if "No archive tells" in line] == told[-2:]
+
+
+def test_samples_after_the_moment_change_nothing(predict, csv, tiny_archive, tmp_path):
+    lines = csv.read_text("utf-8").splitlines()
+    samples, _ = read_start(csv, 10)
+    later = [line.replace("0", "9").replace("1", "2") for line in lines[len(samples) + 1 :]]
+    stamps = [line.split(",")[0] for line in lines[len(samples) + 1 :]]
+    later = [",".join([s, *line.split(",")[1:]]) for s, line in zip(stamps, later, strict=True)]
+    (tmp_path / "columns.toml").write_bytes((tiny_archive / "columns.toml").read_bytes())
+    tables = []
+    for name, text in {"whole": lines, "spoilt": lines[: len(samples) + 1] + later[:1]}.items():
+        (tmp_path / f"{name}.csv.txt").write_text("\n".join(text), "utf-8")
+        (tmp_path / f"{name}.csv.txt").rename(tmp_path / f"{name}-flown.csv")
+        status, said = predict("--csv", tmp_path / f"{name}-flown.csv", "--minutes", 10)
+        assert status == 0, said
+        tables.append(pd.read_csv(tmp_path / f"{name}-flown.csv").filter(regex="(?<!_flown)$"))
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_nothing_after_the_cut_is_read(csv, tmp_path):
+    whole, _ = read_start(csv, 10)
+    lines = csv.read_text("utf-8").splitlines()
+    (tmp_path / "cut.csv").write_text("\n".join(lines[: len(whole) + 1]), "utf-8")
+    cut, _ = read_start(tmp_path / "cut.csv", 10)
+    pd.testing.assert_frame_equal(whole, cut)
+    assert (whole["timestamp"] - whole["timestamp"].iloc[0]).max() <= pd.Timedelta(minutes=10)
+    assert len(read_start(csv)[0]) == 1
+
+
+def test_a_csv_cut_or_not_and_a_description_are_answered_by_what_is_known(predict, csv, tmp_path):
+    asked = {
+        "at_takeoff": ("--csv", csv),
+        "in_flight_10": ("--csv", csv, "--minutes", 10),
+    }
+    for knowledge, words in asked.items():
+        status, said = predict(*words)
+        assert status == 0, said
+        assert f"known {knowledge}; at 95% of route" in said
+        table = pd.read_csv(tmp_path / f"{csv.stem}.csv", index_col="fraction")
+        assert (
+            table[["altitude_low", "altitude", "altitude_high", "altitude_flown"]].notna().all(None)
+        )
+        told = json.loads((tmp_path / f"{csv.stem}.geojson").read_text("utf-8"))
+        names = [feature["properties"]["name"] for feature in told["features"]]
+        assert names == ["predicted", "interval", "band", "flown"]
+        assert (tmp_path / f"{csv.stem}.png").stat().st_size > 10_000
+    status, said = predict("--time", "2016-03-01T08:00", "--callsign", "IBE1", "--type", "A320")
+    assert status == 0, said
+    assert "known at_takeoff" in said
+
+
+def test_where_no_flights_are_a_described_one_goes_by_what_is_planned(predict, data):
+    (data / "interim").rename(data / "away")
+    try:
+        status, said = predict("--time", "2016-03-01T08:00", "--operator", "XXX")
+    finally:
+        (data / "away").rename(data / "interim")
+    assert status == 0, said
+    assert "known planned" in said
+    assert "operator XXX was in no flight trained on" in said
+    assert "aircraft type is not told" in said
+
+
+def test_a_moment_without_a_model_is_refused_with_those_that_there_are(predict, csv):
+    status, said = predict("--csv", csv, "--minutes", 7)
+    assert status == 1
+    assert "no model in_flight_7" in said
+    assert "at_takeoff, in_flight_10, planned" in said
+
+
+def test_what_is_unknown_is_said(data):
+    card = json.loads(next(data.rglob("planned/card.json")).read_text("utf-8"))
+    saved = type("Saved", (), {"card": card})
+    start = pd.Timestamp("2016-03-01 08:00", tz="UTC")
+    flight = describe_flight(PAIR, start, callsign="RYR12")
+    months = {"month": card["known"]["month"][0], "weekday": card["known"]["weekday"][0]}
+    known = features.predictors(flight, "planned").assign(**months)
+    pair, operator, kind = describe_unknown(saved, known, "LEMD-LEPA")
+    assert "LEMD-LEBL only" in pair
+    assert "says nothing of LEMD-LEPA" in pair
+    assert "operator RYR was in no flight trained on" in operator
+    assert "aircraft type is not told" in kind
+    usual = {name: values[0] for name, values in card["known"].items()}
+    assert describe_unknown(saved, known.assign(**usual), "LEMD-LEBL") == []

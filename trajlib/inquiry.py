@@ -1,0 +1,203 @@
+"""One flight as a question: described, or by a CSV cut at a moment, with what earlier ones tell."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from trajlib import features
+from trajlib.archive import read_flight
+from trajlib.dialect import read_dialect
+from trajlib.history import HISTORY, recall_flights
+from trajlib.in_flight import keep_measured, locate_points, measure_points, state_after
+from trajlib.normalization import resample_flight
+from trajlib.prediction import SavedModel
+from trajlib.progress import PROGRESS
+
+__all__ = [
+    "describe_flight",
+    "describe_unknown",
+    "know_flight",
+    "open_store",
+    "read_flown",
+    "read_start",
+]
+
+_OLD = 180.0  # s; points come about once a minute
+_RECENT = 500  # flights before one, among which are all that what is recent can come from
+
+
+def describe_flight(
+    pair: tuple[str, str],
+    start: pd.Timestamp,
+    *,
+    callsign: str | None = None,
+    operator: str | None = None,
+    aircraft_type: str | None = None,
+    csv: str | Path | None = None,
+) -> pd.DataFrame:
+    """Return a flight, with or without a file, as a row of an index.
+
+    The operator is by default the letters that the callsign begins with.
+
+    >>> start = pd.Timestamp("2016-03-01 08:00", tz="UTC")
+    >>> describe_flight(("LEMD", "LEBL"), start, callsign="IBE1234")["operator"].item()
+    'IBE'
+    """
+    if operator is None and callsign:
+        operator = callsign[:3] if callsign[:3].isalpha() else callsign[:2]
+    row = {
+        "path": callsign or "flight",
+        "archive": None,
+        "origin": pair[0],
+        "destination": pair[1],
+        "callsign": callsign,
+        "operator": operator,
+        "aircraft_type": aircraft_type,
+        "start": start.tz_convert("UTC"),
+        "problem": None,
+    }
+    if csv is not None:
+        archive = find_archive(csv)
+        row |= {"path": str(Path(csv).absolute().relative_to(archive)), "archive": str(archive)}
+    return pd.DataFrame([row])
+
+
+def read_start(path: str | Path, minutes: float | None = None) -> tuple[pd.DataFrame, dict]:
+    """Return the raw samples of a CSV's first minutes, and the identity that they tell.
+
+    Nothing after the cut is in either; without minutes nothing after the first sample. The
+    ``columns.toml`` of the nearest folder above the file says how it is to be read.
+    """
+    df = _read(path)
+    since = (df["timestamp"] - df["timestamp"].iloc[0]).dt.total_seconds()
+    known = df[since <= 60 * (minutes or 0)]
+    names = [name for name in ("callsign", "operator", "aircraft_type") if name in df]
+    identity = {name: known[name].iloc[0] for name in names if pd.notna(known[name].iloc[0])}
+    return known, identity
+
+
+def read_flown(path: str | Path, saved: SavedModel) -> pd.DataFrame:
+    """Return the trajectory that a CSV tells, at the fractions of a saved model."""
+    df = _read(path).select_dtypes("number")
+    progress = PROGRESS[saved.card["by"]](df, *saved.card["pair"].split("-"))
+    names = [name for name in features.TARGETS if name in df]
+    return resample_flight(df[names], progress, saved.card["schema"]["fractions"])
+
+
+def know_flight(
+    flight: pd.DataFrame,
+    knowledge: str,
+    *,
+    past: pd.DataFrame | None = None,
+    samples: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Return the predictors of one flight, as `trajlib.features.predictors` does of many.
+
+    Parameters
+    ----------
+    flight
+        As of `describe_flight`.
+    knowledge
+        ``planned``, ``at_takeoff`` or ``in_flight_m``.
+    past
+        Flights of the city pair, rows of its store. Those that began later, and this flight
+        itself, are left aside. Without any, what earlier flights tell is missing.
+    samples
+        Of the flight, as of `read_start`; what is later than the moment is not looked at.
+
+    Raises
+    ------
+    ValueError
+        When a flight in flight has no samples.
+    """
+    known = features.predictors(flight, "planned")
+    if knowledge == "planned":
+        return known
+    known = known.join(_recall(flight, past))
+    if knowledge == "at_takeoff":
+        return known
+    if samples is None:
+        raise ValueError(f"what is known {knowledge} is in samples of the flight: there are none")
+    minutes = knowledge.removeprefix("in_flight_")
+    so_far = samples[samples["duration"] <= 60 * float(minutes)]
+    points = pd.concat({flight["path"].item(): keep_measured(so_far)}, names=["path"])
+    state = state_after(locate_points(points, flight), float(minutes))
+    return known.join(state.add_suffix(f"_at_{minutes}"))
+
+
+def open_store(folder: str | Path) -> pd.DataFrame | None:
+    """Return the flights of a store that was written before, None where there is none."""
+    table = Path(folder) / "flights.parquet"
+    return (
+        pd.read_parquet(table).assign(store=str(table.parent.resolve())) if table.exists() else None
+    )
+
+
+def describe_unknown(saved: SavedModel, predictors: pd.DataFrame, pair: str) -> list[str]:
+    """Return, in sentences, what of a flight the model never saw and what it then does."""
+    return [*_unknown_pair(saved, pair), *_unknown_words(saved, predictors), *_missing(predictors)]
+
+
+def find_archive(path: str | Path) -> Path:
+    """Return the nearest folder above a CSV that has a ``columns.toml``, else the CSV's own."""
+    above = Path(path).absolute().parents
+    return next((folder for folder in above if (folder / "columns.toml").exists()), above[0])
+
+
+def _unknown_pair(saved: SavedModel, pair: str) -> Iterator[str]:
+    known = saved.card["pair"]
+    if pair != known:
+        yield (
+            f"The model knows {known} only: it predicts what the flight would do there, which "
+            f"says nothing of {pair}."
+        )
+
+
+def _unknown_words(saved: SavedModel, predictors: pd.DataFrame) -> Iterator[str]:
+    row = predictors.iloc[0]
+    for name, known in saved.card["known"].items():
+        word, value = name.replace("_", " "), row[name]
+        if not isinstance(value, str):
+            yield f"The {word} is not told: the model goes by the other predictors."
+        elif value not in known:
+            yield (
+                f"The {word} {value} was in no flight trained on (there are "
+                f"{', '.join(sorted(known))}): the model takes it for none of these, goes by the "
+                "other predictors, and its intervals may be too narrow."
+            )
+
+
+def _missing(predictors: pd.DataFrame) -> Iterator[str]:
+    told = {
+        "recent_": "what flights before this one did on the way",
+        "callsign_": "what this flight number did before",
+    }
+    for prefix, what in told.items():
+        own = predictors[[name for name in predictors if name.startswith(prefix)]]
+        if own.size and own.isna().all(axis=None):
+            yield f"No archive tells {what}: the model goes by the other predictors."
+    for name, age in predictors.filter(regex=r"^age_at_\d+$").iloc[0].items():
+        if not age <= _OLD:
+            yield (
+                f"At {name.removeprefix('age_at_')} min the last point measured is "
+                + (f"{age:.0f} s old: what it did since is not known." if age > 0 else "missing.")
+            )
+
+
+def _read(path: str | Path) -> pd.DataFrame:
+    return read_flight(path, dialect=read_dialect(find_archive(path)))
+
+
+def _recall(flight: pd.DataFrame, past: pd.DataFrame | None) -> pd.DataFrame:
+    row = flight.iloc[0]
+    if past is not None:
+        past = past[past["problem"].isna() & (past["start"] < row["start"])]
+        past = past[past["path"] != row["path"]].sort_values("start", kind="stable")
+        same = past["callsign"] == row["callsign"]
+        past = past[same | (past["start"].rank(ascending=False, method="first") <= _RECENT)]
+    if past is None or past.empty:
+        return pd.DataFrame(float("nan"), [row["path"]], list(HISTORY))
+    points = measure_points(past)
+    both = pd.concat([past, flight.astype({"start": past["start"].dtype})], ignore_index=True)
+    return recall_flights(both, points).loc[[row["path"]]]
