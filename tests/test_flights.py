@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from distributed import Client, LocalCluster
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from trajlib import flights as flights_module
 from trajlib.archive import write_flight
@@ -65,6 +67,20 @@ def test_a_number_a_flight_is_a_column_of_the_functions_name(index):
     table = map_flights(index, len)
     assert table.columns.tolist() == ["len"]
     assert (table["len"] > 1).all()
+
+
+values = st.one_of(st.integers(-9, 9), st.floats(), st.booleans(), st.none(), st.text(max_size=2))
+rows_of_flights = st.lists(st.dictionaries(st.sampled_from("abc"), values), max_size=9)
+
+
+@given(rows_of_flights, st.integers(1, 4))
+@example([{"a": 1}, {"a": 0.5, "b": 2}, {"b": None}, {"a": "x"}], 1)
+def test_rows_packed_by_block_make_the_table_that_all_rows_make(rows, size):
+    results = [(str(at), row) for at, row in enumerate(rows)]
+    blocks = [results[at : at + size] for at in range(0, len(results), size)]
+    joined = flights_module._join([flights_module._pack(block) for block in blocks], "f")
+    paths = pd.Index([path for path, _ in results], name="path")
+    pd.testing.assert_frame_equal(joined, pd.DataFrame(rows, index=paths))
 
 
 def test_a_bad_file_is_left_out_with_its_reason(index):
