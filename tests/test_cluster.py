@@ -11,6 +11,7 @@ from pathlib import Path
 import dask
 import psutil
 import pytest
+import yaml
 from distributed import Client
 from machines import hosts, make_certificates, start_cluster, wait_until
 
@@ -294,3 +295,74 @@ def test_the_job_script_for_slurm_asks_for_what_the_recipe_says_over_tls(keys):
     assert re.search(r"dask.* tls://127\.0\.0\.1:\d+ .*--nthreads 1", script)
     assert "--local-directory /var/tmp/dask" in script
     assert "tcp://" not in script
+
+
+@pytest.fixture(scope="module")
+def manifests():
+    """What docs/cluster.md gives to Kubernetes, by kind and name."""
+    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/cluster.md").read_text(), re.DOTALL)
+    return {f"{m['kind']} {m['metadata']['name']}": m for m in yaml.safe_load_all(text)}
+
+
+@pytest.fixture(scope="module")
+def pods(manifests):
+    return {
+        n: m["spec"]["template"] for n, m in manifests.items() if "template" in m.get("spec", {})
+    }
+
+
+def test_the_manifests_for_kubernetes_fit_together(manifests, pods):
+    assert sorted(pods) == ["Deployment scheduler", "Deployment workers", "Job report"]
+    for name, pod in pods.items():
+        (container,) = pod["spec"]["containers"]
+        mounted = {each["name"] for each in container["volumeMounts"]}
+        assert mounted == {each["name"] for each in pod["spec"]["volumes"]}
+        (source,) = container["envFrom"]
+        assert f"ConfigMap {source['configMapRef']['name']}" in manifests
+        chosen = manifests[name]["spec"].get("selector", {"matchLabels": {}})["matchLabels"]
+        assert chosen.items() <= pod["metadata"]["labels"].items()
+        assert pod["metadata"]["labels"]["app"] == "dask"
+        assert not {"hostNetwork", "hostPath"} & {*pod["spec"]}
+    service = manifests["Service scheduler"]["spec"]
+    assert "type" not in service  # of the cluster alone
+    assert service["selector"] == {"role": "scheduler"}
+    policy = manifests["NetworkPolicy dask-alone"]["spec"]
+    (allowed,) = policy["ingress"]
+    assert allowed == {"from": [{"podSelector": policy["podSelector"]}]}
+
+
+@needs_openssl
+def test_the_manifests_name_the_certificates_as_dask_wants_them(manifests, pods, keys):
+    told = manifests["ConfigMap dask-keys"]["data"]
+    assert {n: Path(v).name.lower() for n, v in told.items()} == {
+        n: Path(v).name.lower() for n, v in keys.items()
+    }
+    for pod in pods.values():
+        mounts = pod["spec"]["containers"][0]["volumeMounts"]
+        assert {"name": "keys", "mountPath": "/keys", "readOnly": True} in mounts
+
+
+def test_the_manifests_run_commands_that_there_are(manifests, pods):
+    from distributed.cli import dask_scheduler, dask_worker
+
+    from trajlib.__main__ import report
+
+    commands = {
+        "Deployment scheduler": (dask_scheduler.main, 2),
+        "Deployment workers": (dask_worker.main, 2),
+        "Job report": (report, 4),
+    }
+    port = manifests["Service scheduler"]["spec"]["ports"][0]["port"]
+    for name, (command, begin) in commands.items():
+        words = pods[name]["spec"]["containers"][0]["command"]
+        context = command.make_context(name, list(words[begin:]), resilient_parsing=False)
+        assert words[0] in ("dask", "python")
+        scheduler = context.params.get("scheduler")
+        assert scheduler in (None, f"tls://scheduler:{port}")
+    assert "tls" in pods["Deployment scheduler"]["spec"]["containers"][0]["command"]
+
+
+def test_the_manifests_are_what_kubernetes_takes(manifests):
+    validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is missing")
+    for manifest in manifests.values():
+        validate.validate(manifest, "1.29", strict=True)

@@ -210,3 +210,17 @@ def test_what_is_no_source_and_a_pair_without_flights_are_told(source, tmp_path)
         import_flights(tmp_path, tmp_path / "sfo")
     with pytest.raises(ValueError, match=r"SFO → JFK.*SFO → LAX \(5\)"):
         import_flights(source, tmp_path / "sfo", origin="SFO", destination="JFK")
+
+
+def test_an_import_touches_nothing_outside_its_archive_whatever_airports_are_called(
+    source, tmp_path
+):
+    flights = pd.read_parquet(source / "flights.parquet")
+    flights.loc[flights["flight_id"] == 15, "origin"] = "../other/SFO"
+    flights.to_parquet(source / "flights.parquet")
+    bystander = tmp_path / "other" / "SFO-LAX" / "15.csv"
+    bystander.parent.mkdir(parents=True)
+    bystander.write_text("not ours")
+    told = import_flights(source, tmp_path / "archive").set_index("flight_id")
+    assert told.loc[15, "path"] == "..%2Fother%2FSFO-LAX/15.csv"
+    assert bystander.read_text() == "not ours"

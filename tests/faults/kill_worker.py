@@ -1,4 +1,4 @@
-"""Kill a worker at random instants: ``python tests/faults/kill_worker.py [TIMES]``.
+"""Kill a worker at random instants: ``python tests/faults/kill_worker.py [TIMES [JOB]]``.
 
 ``kill -9`` during a sweep over the flights' CSVs, and during training. Whatever was lost, the
 table must be the undisturbed one, byte for byte.
@@ -53,15 +53,19 @@ def to_bytes(table: pd.DataFrame) -> bytes:
     return file.getvalue()
 
 
-def revive(client) -> None:
-    """Have two workers again."""
-    client.wait_for_workers(2, timeout=120)
+def revive(client, lost: int) -> list[int]:
+    """Return the processes of two workers, once there are two again without the lost one."""
+    end = time.monotonic() + 180
+    while True:
+        found = sorted(client.run(os.getpid, on_error="ignore").values())
+        if len(found) == 2 and lost not in found:
+            return found
+        assert time.monotonic() < end, "a lost worker was not replaced"
+        time.sleep(0.2)
 
 
-def kill_once(client, job: Callable, wait: float, choice: random.Random) -> tuple[bytes, bool]:
+def kill_once(client, job: Callable, wait: float, victim: int) -> tuple[bytes, bool]:
     """Return a job's table, and whether a worker was lost before it was there."""
-    revive(client)
-    victim = choice.choice(sorted(client.run(os.getpid).values()))
     done = threading.Event()
     during = []
     timer = threading.Timer(
@@ -71,26 +75,25 @@ def kill_once(client, job: Callable, wait: float, choice: random.Random) -> tupl
     table = job()
     done.set()
     timer.join()
-    lost = time.monotonic() + 10  # the scheduler notices
-    while victim in client.run(os.getpid, on_error="ignore").values() and time.monotonic() < lost:
-        time.sleep(0.1)
     return to_bytes(table), during[0]
 
 
-def main(times: int, seed: int = 1) -> dict[str, dict[str, int]]:
-    """Return the counts by job; an AssertionError where a table was another."""
-    choice, counts = random.Random(seed), {}
+def main(times: int, only: str = "", seed: int = 1) -> dict[str, dict[str, int]]:
+    """Return the counts by job, or of one; an AssertionError where a table was another."""
+    choice, counts, victim = random.Random(seed), {}, 0
     with tempfile.TemporaryDirectory() as folder, connect(workers=2) as client:
         archive = Path(folder) / "tiny"
         simulate_archive(archive, flights=60, seed=1)
-        for name, job in make_jobs(archive, Path(folder)).items():
+        jobs = make_jobs(archive, Path(folder))
+        for name, job in ((n, j) for n, j in jobs.items() if only in ("", n)):
             job()  # once, so that imports and compilers are warm
             started = time.perf_counter()
             undisturbed = to_bytes(job())
             seconds = time.perf_counter() - started
             counts[name] = {"kills": 0, "of them while it ran": 0, "equal tables": 0}
             for _ in range(times):
-                table, during = kill_once(client, job, choice.uniform(0, 1.2 * seconds), choice)
+                victim = choice.choice(revive(client, victim))
+                table, during = kill_once(client, job, choice.uniform(0, 1.2 * seconds), victim)
                 assert table == undisturbed, f"the table of {name} is another"
                 counts[name]["kills"] += 1
                 counts[name]["of them while it ran"] += during
@@ -101,4 +104,4 @@ def main(times: int, seed: int = 1) -> dict[str, dict[str, int]]:
 
 
 if __name__ == "__main__":
-    print(main(int(sys.argv[1]) if len(sys.argv) > 1 else 30))
+    print(main(int(sys.argv[1]) if len(sys.argv) > 1 else 30, *sys.argv[2:3]))
