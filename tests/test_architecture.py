@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "importance": {"models", "scores"},
     "routes": {"models"},
     "prediction": {"models", "intervals", "scores"},
+    "scaling": {"flights", "models"},
     "plots": {"schema", "geodesy"},
     "stages": {"archive", "redaction"},
     "report": {"stages", "pages"},

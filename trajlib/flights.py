@@ -25,7 +25,14 @@ from trajlib.dialect import read_dialect
 from trajlib.index import record_problems
 from trajlib.schema import COLUMNS, IDENTITY, NUMERIC
 
-__all__ = ["BLOCK", "map_flights", "read_flights", "reduce_flights", "store_flights"]
+__all__ = [
+    "BLOCK",
+    "count_tasks",
+    "map_flights",
+    "read_flights",
+    "reduce_flights",
+    "store_flights",
+]
 
 BLOCK = 32  # flights
 _TASKS_PER_WORKER = 16  # so that workers finish together
@@ -137,6 +144,16 @@ def store_flights(selected: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
     return pd.concat([table, beside], axis=1)
 
 
+def count_tasks(flights: int, workers: int) -> int:
+    """Return how many tasks a sweep over so many flights is cut into.
+
+    >>> count_tasks(1_000_000, 2), count_tasks(620, 2)
+    (3907, 20)
+    """
+    blocks = -(-flights // BLOCK)
+    return -(-blocks // _count_blocks(blocks, workers))
+
+
 def read_flights(
     flights: pd.DataFrame, *, columns: Sequence[str] | None = None
 ) -> Iterator[tuple[dict, pd.DataFrame | FlightError]]:
@@ -201,7 +218,7 @@ def _run_blocks(flights: pd.DataFrame, function: Callable) -> list:
     if client is None:
         return [function(block) for block in blocks]
     workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-    size = max(1, min(8, len(blocks) // (_TASKS_PER_WORKER * workers)))
+    size = _count_blocks(len(blocks), workers)
     batches = [blocks[at : at + size] for at in range(0, len(blocks), size)]
     futures = client.map(functools.partial(_run_batch, function), batches, pure=False)
     try:
@@ -209,6 +226,10 @@ def _run_blocks(flights: pd.DataFrame, function: Callable) -> list:
     except MemoryError as error:
         lost = [i for i, f in enumerate(futures) if isinstance(f.exception(0), KilledWorker)]
         raise MemoryError(_find_largest(client, function, batches[lost[0]], error)) from error
+
+
+def _count_blocks(blocks: int, workers: int) -> int:
+    return max(1, min(8, blocks // (_TASKS_PER_WORKER * workers)))
 
 
 def _find_largest(client: Client, function: Callable, batch: list, error: MemoryError) -> str:
