@@ -42,6 +42,7 @@ MAY_IMPORT = {
     "routes": {"models"},
     "prediction": {"models", "intervals", "scores"},
     "inquiry": {"prediction"},
+    "scaling": {"flights", "models"},
     "plots": {"schema", "geodesy"},
     "stages": {"archive", "redaction"},
     "report": {"stages", "pages"},

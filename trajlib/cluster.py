@@ -23,7 +23,7 @@ from distributed.client import FutureCancelledError
 from distributed.scheduler import KilledWorker
 from distributed.system import MEMORY_LIMIT
 
-__all__ = ["connect", "current_client", "gather", "is_loopback"]
+__all__ = ["connect", "current_client", "gather", "is_loopback", "local_cluster"]
 
 _LOOPBACK = "127.0.0.1"
 _DASHBOARD = 8787
@@ -67,7 +67,7 @@ def connect(address: str | None = None, *, workers: int = CPU_COUNT) -> Client:
     address = address or os.environ.get("DASK_SCHEDULER_ADDRESS")
     current = current_client()
     if address is None:
-        return current or Client(_local_cluster(workers), set_as_default=True)
+        return current or Client(local_cluster(workers), set_as_default=True)
     if current is not None and current.scheduler.address == address:
         return current
     _refuse_plain(address)
@@ -220,7 +220,8 @@ def _code_digest() -> Callable[[], str]:
     return digest
 
 
-def _local_cluster(workers: int) -> LocalCluster:
+def local_cluster(workers: int) -> LocalCluster:
+    """Return a cluster of so many processes of one thread, which listens on loopback only."""
     spill = {} if (disk := _spill_folder()) else {"distributed.worker.memory.spill": False}
     with dask.config.set(_KEEP_MEMORY | spill), warnings.catch_warnings():
         # the dashboard of another command's cluster has the port: ours takes another

@@ -35,7 +35,14 @@ from trajlib.storage import (
     resolve,
 )
 
-__all__ = ["BLOCK", "map_flights", "read_flights", "reduce_flights", "store_flights"]
+__all__ = [
+    "BLOCK",
+    "count_tasks",
+    "map_flights",
+    "read_flights",
+    "reduce_flights",
+    "store_flights",
+]
 
 BLOCK = 32  # flights
 _TASKS_PER_WORKER = 12  # so that workers finish together
@@ -150,6 +157,16 @@ def _remove_parts(folder: str, kept: set[str]) -> None:
             remove(f"{folder}/{name}")
 
 
+def count_tasks(flights: int, workers: int) -> int:
+    """Return how many tasks a sweep over so many flights is cut into.
+
+    >>> count_tasks(1_000_000, 2), count_tasks(620, 2)
+    (3907, 20)
+    """
+    blocks = -(-flights // BLOCK)
+    return -(-blocks // _count_blocks(blocks, workers))
+
+
 def read_flights(
     flights: pd.DataFrame, *, columns: Sequence[str] | None = None
 ) -> Iterator[tuple[dict, pd.DataFrame | FlightError]]:
@@ -216,7 +233,7 @@ def _run_blocks(flights: pd.DataFrame, function: Callable) -> list:
     if client is None:
         return [function(block) for block in blocks]
     workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-    size = max(1, min(8, len(blocks) // (_TASKS_PER_WORKER * workers)))
+    size = _count_blocks(len(blocks), workers)
     batches = [blocks[at : at + size] for at in range(0, len(blocks), size)]
     futures = client.map(functools.partial(_run_batch, function), batches, pure=False)
     try:
@@ -226,6 +243,10 @@ def _run_blocks(flights: pd.DataFrame, function: Callable) -> list:
         client.cancel(futures)
         rows = pd.concat([block for batch in lost for block in batch])
         raise MemoryError(_find_largest(client, function, rows, error)) from error
+
+
+def _count_blocks(blocks: int, workers: int) -> int:
+    return max(1, min(8, blocks // (_TASKS_PER_WORKER * workers)))
 
 
 def _find_largest(client: Client, function: Callable, rows: pd.DataFrame, error: Exception) -> str:
