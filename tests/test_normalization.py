@@ -16,6 +16,7 @@ from trajlib.normalization import (
     bootstrap_dispersion,
     compare_dispersion,
     dispersion,
+    interval_dispersion,
     judge_dispersion,
     mean_trajectory,
     normalize_flights,
@@ -243,6 +244,18 @@ def test_flights_that_share_a_days_offset_make_the_dispersion_less_certain():
     assert uncertain.std() / uncertain.mean() > 2 * certain.std() / certain.mean()
 
 
+def test_the_interval_at_a_fraction_holds_its_dispersion_and_narrows_with_more_days():
+    few, many = (wandering(count, seed=1) for count in (100, 1600))
+    widths = []
+    for ds in (few, many):
+        spread = dispersion(ds).drop(columns="flights")
+        ends = interval_dispersion(ds, range(ds.sizes["path"]), draws=200)
+        low, high = (ends.loc[q, list(spread)] for q in (0.025, 0.975))
+        assert ((low < spread) & (spread < high)).to_numpy().all()
+        widths.append((high - low).to_numpy().mean())
+    assert widths[0] / widths[1] == pytest.approx(4, rel=0.2)
+
+
 def test_all_kinds_of_progress_are_drawn_with_the_same_days(beside):
     ds = normalize_flights(beside, BY)
     drawn = bootstrap_dispersion(ds, ["a", "b"], draws=50)
@@ -285,8 +298,10 @@ def test_what_is_surely_less_holds_unless_something_is_surely_more():
 
 def test_figures_have_a_line_for_each_progress(behind):
     ds = normalize_flights(behind, BY)
-    figure = plot_dispersion(dispersion(ds), noise=0.1)
+    ends = interval_dispersion(ds, ["a", "b"], draws=10)
+    figure = plot_dispersion(dispersion(ds), interval=ends, noise=0.1)
     assert [len(ax.lines) for ax in figure.axes] == [3] * 6
+    assert [len(ax.collections) for ax in figure.axes] == [3] * 6
     assert len(plot_dispersion(dispersion(ds.sel(by="time", drop=True))).axes[0].lines) == 1
     titles = [ax.get_title(loc="left") for ax in plot_normalized(ds, mean_trajectory(ds)).axes]
     assert titles == BY

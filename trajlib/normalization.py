@@ -24,6 +24,7 @@ __all__ = [
     "compare_dispersion",
     "deviations",
     "dispersion",
+    "interval_dispersion",
     "judge_dispersion",
     "mean_trajectory",
     "normalize_flights",
@@ -208,13 +209,41 @@ def bootstrap_dispersion(
             for name in ds.indexes["by"]
         }
         return pd.concat(parts, names=["by"])
-    codes, names = pd.factorize(np.asarray(days))
-    share = np.full(len(names), 1 / len(names))
-    weights = np.random.default_rng(seed).multinomial(len(names), share, draws).astype(float)
-    drawn = {name: _draw_spread(v, codes, weights) for name, v in deviations(ds).items()}
-    drawn["horizontal"] = np.hypot(drawn["along"], drawn["cross"])
+    drawn = _draw_dispersion(ds, days, draws, seed)
     means = {name: pd.DataFrame(values).mean(axis=1) for name, values in drawn.items()}
     return pd.DataFrame(means).rename_axis("draw")
+
+
+def interval_dispersion(
+    ds: xr.Dataset, days: Sequence, *, draws: int = 500, seed: int = 0
+) -> pd.DataFrame:
+    """Return the 95 % intervals of `dispersion` at each fraction, days drawn with replacement.
+
+    Parameters
+    ----------
+    ds, days, draws, seed
+        As of `bootstrap_dispersion`.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``quantile`` (0.025 and 0.975) and ``fraction``, and ``by`` before them where
+        the trajectories have it; columns and units of `dispersion` but ``flights``.
+    """
+    if "by" in ds.dims:
+        options = {"draws": draws, "seed": seed}
+        parts = {by: interval_dispersion(ds.sel(by=by), days, **options) for by in ds.indexes["by"]}
+        return pd.concat(parts, names=["by"])
+    drawn = _draw_dispersion(ds, days, draws, seed)
+    fractions = ds.indexes["fraction"]
+    ends = {
+        q: pd.DataFrame(
+            {name: pd.DataFrame(values).quantile(q).to_numpy() for name, values in drawn.items()},
+            fractions,
+        )
+        for q in (0.025, 0.975)
+    }
+    return pd.concat(ends, names=["quantile"])
 
 
 def compare_dispersion(drawn: pd.DataFrame, reference: str = "time") -> pd.DataFrame:
@@ -267,6 +296,18 @@ def deviations(ds: xr.Dataset) -> dict[str, np.ndarray]:
     names = {"altitude": "altitude", "duration": "time", "groundspeed": "groundspeed"}
     others = {names[name]: (ds[name] - mean[name]).to_numpy() for name in names if name in ds}
     return {"along": along, "cross": cross} | others
+
+
+def _draw_dispersion(
+    ds: xr.Dataset, days: Sequence, draws: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Return the dispersion over (draw, fraction), by its name."""
+    codes, names = pd.factorize(np.asarray(days))
+    share = np.full(len(names), 1 / len(names))
+    weights = np.random.default_rng(seed).multinomial(len(names), share, draws).astype(float)
+    drawn = {name: _draw_spread(v, codes, weights) for name, v in deviations(ds).items()}
+    along, cross = drawn.pop("along"), drawn.pop("cross")
+    return {"along": along, "cross": cross, "horizontal": np.hypot(along, cross)} | drawn
 
 
 def _draw_spread(values: np.ndarray, days: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -23,7 +23,11 @@ _TITLES = {
 
 @styled
 def plot_dispersion(
-    dispersion: pd.DataFrame, *, axis: str = "fraction of progress", noise: float | None = None
+    dispersion: pd.DataFrame,
+    *,
+    interval: pd.DataFrame | None = None,
+    axis: str = "fraction of progress",
+    noise: float | None = None,
 ) -> Figure:
     """Draw the dispersion at each fraction, a line for each progress.
 
@@ -32,6 +36,8 @@ def plot_dispersion(
     dispersion
         Rows of (by, fraction), or of fractions alone, as
         :func:`trajlib.normalization.dispersion` returns them.
+    interval
+        Its ends, as :func:`trajlib.normalization.interval_dispersion` returns them.
     axis
         What the fractions are.
     noise
@@ -40,7 +46,7 @@ def plot_dispersion(
     held = [name for name in _TITLES if name in dispersion]
     figure, axs = plt.subplots(-(-len(held) // 3), 3, sharex=True, figsize=(WIDTH, 5.2))
     for ax, name in zip(axs.flat, held, strict=False):
-        _draw_lines(ax, dispersion[name])
+        _draw_lines(ax, dispersion[name], None if interval is None else interval[name])
         ax.set(title=_TITLES[name], ylim=(0, None))
         ax.xaxis.set_major_formatter(lambda x, _: f"{abs(x):g}")  # what is to go is negative
     for ax in axs.flat[len(held) :]:
@@ -91,9 +97,13 @@ def plot_normalized(
     return figure
 
 
-def _draw_lines(ax: plt.Axes, values: pd.Series) -> None:
+def _draw_lines(ax: plt.Axes, values: pd.Series, ends: pd.Series | None) -> None:
     if values.index.nlevels == 1:
-        ax.plot(values)
-        return
+        values = pd.concat({"": values}, names=["by"])
+        ends = None if ends is None else pd.concat({"": ends}, names=["by"])
     for by, style in series_styles(values.index.unique("by")).items():
-        ax.plot(values[by], label=by, **style)
+        line = values.xs(by, level="by")
+        ax.plot(line, label=by, **style)
+        if ends is not None:
+            low, high = (ends.xs((by, q), level=("by", "quantile")) for q in (0.025, 0.975))
+            ax.fill_between(line.index, low, high, color=style["color"], alpha=0.2, linewidth=0)
