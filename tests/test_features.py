@@ -16,6 +16,7 @@ from trajlib.features import (
     known_when,
     local_start,
     predictors,
+    predictors_by,
     targets,
 )
 from trajlib.index import build_index
@@ -126,6 +127,15 @@ def test_every_predictor_says_when_it_is_known(archive):
         check_knowledge(predictors(index, knowledge), knowledge)
     assert {known_when(name) for name in predictors(index)} == {"planned", "hindsight"}
     assert {known_when(name) for name in PLANNED} == {"planned"}
+
+
+def test_several_moments_at_once_have_the_predictors_of_each(archive):
+    index = build_index(archive)
+    wanted = ["hindsight", "in_flight_10", "planned", "in_flight_5"]
+    tables = predictors_by(index, wanted)
+    assert list(tables) == wanted
+    for knowledge, table in tables.items():
+        pd.testing.assert_frame_equal(table, predictors(index, knowledge))
 
 
 def test_a_predictor_that_is_not_known_yet_is_refused(archive):
