@@ -16,6 +16,7 @@ from trajlib.features import (
     known_when,
     local_start,
     predictors,
+    predictors_by,
     targets,
 )
 from trajlib.index import build_index
@@ -136,6 +137,15 @@ def test_features_of_the_whole_flight_are_asked_for_and_known_in_hindsight(archi
     assert {known_when(name) for name in FEATURES.index} == {"hindsight"}
     assert table["cruise_time"].notna().all()
     assert table["holding_laps"].tolist() == [0, 0, 0]
+
+
+def test_several_moments_at_once_have_the_predictors_of_each(archive):
+    index = build_index(archive)
+    wanted = ["hindsight", "in_flight_10", "planned", "in_flight_5"]
+    tables = predictors_by(index, wanted)
+    assert list(tables) == wanted
+    for knowledge, table in tables.items():
+        pd.testing.assert_frame_equal(table, predictors(index, knowledge))
 
 
 def test_a_predictor_that_is_not_known_yet_is_refused(archive):

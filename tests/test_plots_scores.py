@@ -5,7 +5,7 @@ import pytest
 from trajlib.features import FRACTIONS, TARGETS
 from trajlib.plots.importance import plot_importance, plot_ranking
 from trajlib.plots.prediction import plot_coverage, plot_trajectory
-from trajlib.plots.scores import plot_errors, plot_prediction, plot_scores
+from trajlib.plots.scores import plot_errors, plot_prediction, plot_scores, plot_skills
 from trajlib.prediction import to_geojson
 
 MODELS = ["whole flight", "at take-off"]
@@ -49,6 +49,15 @@ def test_errors_carry_their_units():
         "horizontal error [NM]", "along-track error [NM]", "cross-track error [NM]",
         "altitude error [ft]", "time error [s]", "distance error [NM]",
     ]  # fmt: skip
+
+
+def test_skills_stand_with_their_intervals_side_by_side_for_each_knowledge():
+    levels = {"knowledge": ["planned", "in_flight_5"], "model": MODELS, "error": ["altitude"]}
+    rows = pd.MultiIndex.from_product(levels.values(), names=list(levels))
+    skills = pd.DataFrame({"skill": [0.1, 0.2, 0.3, 0.4], "low": 0.05, "high": 0.5}, rows)
+    (ax,) = plot_skills(skills, ["altitude"]).axes
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["planned", "in flight 5"]
+    assert [bar.lines[0].get_ydata().tolist() for bar in ax.containers] == [[0.1, 0.3], [0.2, 0.4]]
 
 
 def test_a_flight_is_drawn_from_above_and_from_the_side():

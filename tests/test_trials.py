@@ -6,7 +6,15 @@ from test_baselines import great_circle_flights, state_of
 from trajlib.history import HISTORY
 from trajlib.in_flight import STATE
 from trajlib.scores import split_by_day
-from trajlib.trials import ask_unflown, known_after, tell_skills, try_knowledge
+from trajlib.trials import (
+    ask_unflown,
+    known_after,
+    name_directions,
+    name_phases,
+    tell_skills,
+    try_descent,
+    try_knowledge,
+)
 
 BASELINES = ["mean", "median", "great circle", "operator and type", "same flight number"]
 
@@ -93,3 +101,32 @@ def test_a_predictor_not_known_yet_is_refused(late):
     given = {"knowledge": "planned", "by": "route", "routes": targets, "flights": flights}
     with pytest.raises(ValueError, match="not known planned"):
         try_knowledge(known, targets, [0.2], split_by_day(days), models=["ridge"], **given)
+
+
+def test_a_flight_that_had_begun_to_descend_is_not_asked_when_it_would(late):
+    _, _, known, days = tables(late)
+    tops = pd.DataFrame({"top_of_descent_time": 500.0 + late, "top_of_descent_distance": 80.0},
+                        known.index)  # fmt: skip
+    state = state_of(late).reindex(columns=list(STATE)).add_suffix("_at_10")
+    given = {"knowledge": "in_flight_10", "models": ["ridge"]}
+    trial = try_descent(known.join(state), tops, split_by_day(days), **given)
+    errors = trial.models["ridge"]["top_of_descent_time"].droplevel("fraction")
+    assert errors.notna().equals((tops["top_of_descent_time"] > 600).rename(errors.name))
+    assert trial.compare(days).loc[("ridge", "top_of_descent_time"), "skill"] > 0.5
+
+
+def test_a_phase_lies_between_the_tops():
+    targets = great_circle_flights(1)  # 2,513 s at 420 kt
+    tops = pd.DataFrame({"top_of_climb_time": 900.0, "top_of_descent_time": 1500.0}, ["000.csv"])
+    phases = name_phases(targets, tops).loc["000.csv"]
+    assert phases[[0.2, 0.5, 0.8]].tolist() == ["climb", "cruise", "descent"]
+    assert name_phases(targets, tops.assign(top_of_climb_time=np.nan)).isna().all()
+
+
+def test_the_direction_is_that_of_the_last_course():
+    targets = great_circle_flights(1)
+    ways = {"N": (0, 1), "E": (1, 0.2), "S": (0.2, -1), "W": (-1, 0)}
+    for name, (east, north) in ways.items():
+        moved = np.linspace(0, 1, len(targets))
+        way = targets.assign(longitude=-122 + east * moved, latitude=34 + north * moved)
+        assert name_directions(way)["000.csv"] == name

@@ -1,5 +1,6 @@
 """What a model is given and what it is asked: predictors by when they are known, and targets."""
 
+import functools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -25,6 +26,7 @@ __all__ = [
     "known_when",
     "local_start",
     "predictors",
+    "predictors_by",
     "targets",
 ]
 
@@ -123,6 +125,29 @@ def predictors(
         return known
     minutes = knowledge.removeprefix("in_flight_")
     return known.join(state_after(points, float(minutes)).add_suffix(f"_at_{minutes}"))
+
+
+def predictors_by(
+    flights: pd.DataFrame, knowledge: Sequence[str], **options: object
+) -> dict[str, pd.DataFrame]:
+    """Return the predictors of several moments by their name, of flights that all of them know.
+
+    As `predictors` returns each; what flights before tell, and the measured points, are read once
+    for all moments in flight.
+    """
+    early = [name for name in knowledge if not name.startswith("in_flight")]
+    tables = {name: predictors(flights, name, **options) for name in early}
+    if len(early) < len(knowledge):
+        takeoff = tables.get("at_takeoff")
+        takeoff = predictors(flights, "at_takeoff", **options) if takeoff is None else takeoff
+        points = measure_points(flights[flights["problem"].isna()])
+        for name in (name for name in knowledge if name not in early):
+            check_knowledge((), name)
+            minutes = name.removeprefix("in_flight_")
+            state = state_after(points, float(minutes)).add_suffix(f"_at_{minutes}")
+            tables[name] = takeoff.join(state)
+    paths = functools.reduce(pd.Index.intersection, (t.index for t in tables.values()))
+    return {name: tables[name].loc[paths] for name in knowledge}
 
 
 def targets(

@@ -4,7 +4,7 @@ Predictions have the form of the targets: a row for each ``path`` and ``fraction
 each target. Whatever is measured here is measured on flights of days held out from training.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ __all__ = [
     "find_repeats",
     "flown_courses",
     "interval_by_day",
+    "lay_beside",
     "local_days",
     "measure_errors",
     "measure_tails",
@@ -302,7 +303,7 @@ def compare_models(
         squared = skill(own**2, baselines["mean"][own.columns] ** 2)
         tables[name] = pd.concat(parts, axis=1).assign(squared=squared, best=best)
     result = pd.concat(tables, names=["model", "error"])
-    sure = [result["best_low"] > 0, result["best_high"] < 0]
+    sure = [result["best_low"] > 1e-6, result["best_high"] < -1e-6]  # more than rounding
     return result.assign(verdict=np.select(sure, ["beats it", "worse"], "no better"))
 
 
@@ -334,6 +335,12 @@ def score_groups(
         table.insert(0, "flights", path[names == name].nunique())
         tables[name] = table
     return pd.concat(tables, names=["group", "error"])
+
+
+def lay_beside(table: pd.DataFrame, errors: Sequence[str]) -> pd.DataFrame:
+    """Return a table of scores with the errors wanted side by side, in that order."""
+    wide = table.unstack("error").swaplevel(axis=1)  # noqa: PD010, several columns
+    return wide[[(error, column) for error in errors for column in table]]
 
 
 def measure_tails(errors: pd.DataFrame, days: pd.Series) -> pd.DataFrame:

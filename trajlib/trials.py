@@ -21,7 +21,17 @@ from trajlib.scores import (
     predict_baseline,
 )
 
-__all__ = ["Trial", "ask_unflown", "known_after", "tell_skills", "try_baselines", "try_knowledge"]
+__all__ = [
+    "Trial",
+    "ask_unflown",
+    "known_after",
+    "name_directions",
+    "name_phases",
+    "tell_skills",
+    "try_baselines",
+    "try_descent",
+    "try_knowledge",
+]
 
 _ASKED = ["latitude", "longitude", "duration", "altitude"]
 _SHARE = 0.5  # of the flights, that a fraction must still lie ahead of to be asked
@@ -108,17 +118,44 @@ def try_knowledge(
     targets = targets.loc[targets.index.get_level_values("path").isin(known.index), _ASKED]
     asked = ask_unflown(targets, fractions, known_after(knowledge))
     course = flown_courses(targets)
-    predicted = {
-        name: predict_held_out(
-            build_model(name, trees=trees, seed=seed), known, asked, splits, knowledge=knowledge
-        )
-        for name in models
-    }
+    predicted = _train(known, asked, splits, knowledge, models, trees=trees, seed=seed)
     simple = try_baselines(
         known, targets, asked, splits, knowledge=knowledge, by=by, routes=routes, flights=flights
     )
     errors = [
         {name: measure_errors(table, asked, course=course) for name, table in tables.items()}
+        for tables in (predicted, simple)
+    ]
+    return Trial(*errors, {name: table.attrs["seconds"] for name, table in predicted.items()})
+
+
+def try_descent(
+    known: pd.DataFrame,
+    tops: pd.DataFrame,
+    splits: Sequence[Split],
+    *,
+    knowledge: str,
+    models: Sequence[str],
+    trees: int = 100,
+    seed: int = 0,
+) -> Trial:
+    """Train models for when and where flights leave their cruise, and return their errors.
+
+    Parameters
+    ----------
+    tops
+        ``top_of_descent_time`` [s] and ``top_of_descent_distance`` [NM] still to be flown from
+        there, by path, as of `trajlib.phases.measure_features`; flights that had begun to descend
+        at the moment of knowledge are not asked.
+    """
+    names = ["top_of_descent_time", "top_of_descent_distance"]
+    asked = tops.loc[tops.index.isin(known.index), names]
+    asked = asked.where(asked["top_of_descent_time"] > 60 * known_after(knowledge))
+    asked = pd.concat({1.0: asked}, names=["fraction"]).swaplevel().sort_index()
+    predicted = _train(known, asked, splits, knowledge, models, trees=trees, seed=seed)
+    simple = {name: predict_baseline(asked, splits, name) for name in ("mean", "median")}
+    errors = [
+        {name: (table - asked.loc[table.index]).abs() for name, table in tables.items()}
         for tables in (predicted, simple)
     ]
     return Trial(*errors, {name: table.attrs["seconds"] for name, table in predicted.items()})
@@ -186,3 +223,51 @@ def tell_skills(
     wide = pd.Series(told, table.index).unstack("error").reindex(columns=list(errors))  # noqa: PD010
     rows = table.index.droplevel("error").unique()
     return wide.reindex(rows).fillna("")
+
+
+def name_phases(targets: pd.DataFrame, tops: pd.DataFrame) -> pd.Series:
+    """Return the phase that each flight is in at each fraction: climb, cruise or descent.
+
+    Parameters
+    ----------
+    tops
+        ``top_of_climb_time`` and ``top_of_descent_time`` [s] by path; flights that lack one have
+        no phase.
+    """
+    top = tops.reindex(targets.index.get_level_values("path"))
+    climb, descent = (top[f"top_of_{name}_time"].to_numpy() for name in ("climb", "descent"))
+    time = targets["duration"].to_numpy()
+    phase = np.select([time < climb, time < descent], ["climb", "cruise"], "descent")
+    known = np.isfinite(climb + descent + time)
+    return pd.Series(phase, targets.index, name="phase").where(known)
+
+
+def name_directions(targets: pd.DataFrame) -> pd.Series:
+    """Return the quarter of the compass that each flight heads for at its last fraction, by path.
+
+    At the end of a flight it is the direction in which its runway is used.
+
+    Parameters
+    ----------
+    targets
+        At two fractions or more, the last of them the end.
+    """
+    course = flown_courses(targets).groupby(level="path").last()
+    quarter = (course / 90).round() % 4
+    return quarter.map(dict(enumerate("NESW"))).rename("direction")
+
+
+def _train(
+    known: pd.DataFrame,
+    asked: pd.DataFrame,
+    splits: Sequence[Split],
+    knowledge: str,
+    models: Sequence[str],
+    **options: int,
+) -> dict[str, pd.DataFrame]:
+    return {
+        name: predict_held_out(
+            build_model(name, **options), known, asked, splits, knowledge=knowledge
+        )
+        for name in models
+    }

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from trajlib.plots.style import GREY, INK, WIDTH, series_styles, styled
 from trajlib.schema import label
 
-__all__ = ["plot_errors", "plot_prediction", "plot_scores"]
+__all__ = ["plot_errors", "plot_prediction", "plot_scores", "plot_skills"]
 
 _ERRORS = {
     "horizontal": "horizontal error [NM]",
@@ -58,6 +58,35 @@ def plot_errors(errors: pd.DataFrame, *, of: str = "the total duration") -> Figu
         _draw_models(ax, errors[name], [])
         ax.set(title=_ERRORS[name], ylim=(0, None))
     _finish(figure, axs[0], of)
+    return figure
+
+
+@styled
+def plot_skills(
+    table: pd.DataFrame, errors: Sequence[str] = ("horizontal", "altitude", "time")
+) -> Figure:
+    """Draw the skill of each model and its interval, from one knowledge to the next.
+
+    Rows of (knowledge, model, error), columns ``skill``, ``low`` and ``high``.
+    """
+    figure, axs = _panels(len(errors))
+    models = table.index.unique("model")
+    knowledge = table.index.unique("knowledge")
+    for ax, error in zip(axs, errors, strict=True):
+        here = table.xs(error, level="error")
+        for at, (model, style) in enumerate(series_styles(models, markers=True).items()):
+            line = here.xs(model, level="model").reindex(knowledge)
+            place = np.arange(len(line)) + 0.6 * (at / max(1, len(models) - 1) - 0.5)
+            sides = [line["skill"] - line["low"], line["high"] - line["skill"]]
+            ax.errorbar(place, line["skill"], sides, label=model, **style | {"linestyle": ""})
+        ax.axhline(0, color=GREY, linewidth=0.8)
+        ax.set_xticks(range(len(knowledge)), [name.replace("_", " ") for name in knowledge])
+        ax.tick_params(axis="x", rotation=60)
+        floor = max(-0.5, min(-0.1, here["low"].min()))
+        ax.set(title=_ERRORS[error].partition(" error")[0], ylim=(floor, 1.02))
+    figure.supylabel("skill against the mean trajectory", fontsize=9)
+    handles, names = axs[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper left", ncols=len(names))
     return figure
 
 
