@@ -1,6 +1,6 @@
 # make report    environment, sample archive, every notebook run headlessly, the report's path
 # make test      environment, the test suite
-# make lab       JupyterLab on notebooks/
+# make lab       JupyterLab on notebooks/, at a page that says where to begin
 # make bench     the comparison with other tools, in an environment of their own
 # make check     lint and format, changing nothing
 # make clean     away with what was computed; the raw archives and the environment stay
@@ -18,6 +18,7 @@ ROUNDS = 3
 # JupyterLab asks elsewhere for news, extensions and a newer self unless told not to
 QUIET_LAB = --LabApp.news_url=None --LabApp.extension_manager=readonly \
 	--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
+START = --LabApp.default_url='/lab/tree/README.md?factory=Markdown%20Preview'
 
 .PHONY: report test lab bench check clean
 
@@ -28,7 +29,7 @@ test: $(READY)
 	$(RUN) pytest
 
 lab: $(READY) $(SAMPLE)/columns.toml
-	BOKEH_RESOURCES=inline $(RUN) jupyter lab notebooks $(QUIET_LAB)
+	BOKEH_RESOURCES=inline $(RUN) jupyter lab notebooks $(QUIET_LAB) $(START)
 
 bench: $(READY) .venv-bench/ready
 	.venv/bin/python benchmarks/run.py --scale $(SCALE) --rounds $(ROUNDS) --peers .venv-bench/bin/python

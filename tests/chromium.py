@@ -22,14 +22,17 @@ _OPTIONS = [
     "--disable-dev-shm-usage",
     "--remote-debugging-port=0",
     "--remote-allow-origins=*",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 
 
 class Page:
-    """A file opened in Chromium; what it asks for, logs and throws is kept in ``events``."""
+    """A file opened in Chromium, or a page of this machine's, given by its address.
 
-    def __init__(self, path: Path, *, width: int = 940, height: int = 1000):
+    What it asks for, logs and throws is kept in ``events``. A file is opened offline.
+    """
+
+    def __init__(self, place: Path | str, *, width: int = 940, height: int = 1000):
         self.events, self._calls = [], 0
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         command = [CHROMIUM, *_OPTIONS]
@@ -39,9 +42,11 @@ class Page:
         self._socket = websocket.create_connection(self._find_target(), timeout=60)
         for domain in ("Page", "Network", "Runtime"):
             self.call(f"{domain}.enable")
-        off = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
-        self.call("Network.emulateNetworkConditions", **off)
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        if isinstance(place, Path):
+            off = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+            self.call("Network.emulateNetworkConditions", **off)
+            place = place.resolve().as_uri()
+        self.call("Page.navigate", url=place)
 
     def __enter__(self):
         return self
@@ -76,6 +81,13 @@ class Page:
             assert time.monotonic() < end, f"not within {seconds} s: {script}"
             time.sleep(0.05)
         return value
+
+    def show(self, *, width: int, scheme: str) -> None:
+        """Set the width in pixels that a page has, and whether it is to be light or dark."""
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
+        wanted = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.call("Emulation.setEmulatedMedia", features=wanted)
 
     def mouse(self, kind: str, x: float, y: float, **more) -> None:
         self.call("Input.dispatchMouseEvent", type=f"mouse{kind}", x=x, y=y, **more)

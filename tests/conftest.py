@@ -1,10 +1,15 @@
 """What the tests share: the tiny archive, a cluster, and notebooks made for a test."""
 
 import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import nbformat
 import pytest
 from hypothesis import settings
+from machines import ALONE
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 settings.register_profile("trajlib", deadline=None)  # compilers and imports warm up
@@ -34,6 +39,27 @@ def client():
     with connect(workers=2) as client:
         yield client
         client.cluster.close()
+
+
+@pytest.fixture(scope="session")
+def alone():
+    """Words that run a command where there is no network but loopback, or none."""
+    here = all(map(shutil.which, ("unshare", "ip")))
+    can = here and not subprocess.run([*ALONE, "true"], check=False, capture_output=True).returncode
+    return ALONE if can else []
+
+
+@pytest.fixture(scope="session")
+def made(tiny_archive, tmp_path_factory, alone):
+    """Make the tiny archive's report; return the finished command and the report's folder."""
+    place = tmp_path_factory.mktemp("made")
+    command = f"-m trajlib report --archive {tiny_archive} --origin LEMD --destination LEBL"
+    command += f" --data {place}/data --output {place}/reports"
+    command += " -p trees 10 -p draws 50"  # enough for every line to run, and for a minute
+    words = [*alone, sys.executable, *command.split(), "--aggregate-only"]
+    root = Path(__file__).parent.parent
+    told = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
+    return told, place / "reports" / "LEMD-LEBL"
 
 
 @pytest.fixture

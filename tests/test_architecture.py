@@ -17,6 +17,8 @@ MAY_IMPORT = {
     "parser": set(),
     "redaction": set(),
     "pages": set(),
+    "comparison": set(),
+    "terminal": set(),
     "storage": {"cluster"},
     "dialect": {"schema", "storage"},
     "archive": {"dialect", "geodesy", "parser", "schema", "storage"},

@@ -13,6 +13,7 @@ IMPORTED_AS = {"scikit-learn": "sklearn"}
 PART_OF = {"llvmlite": "numba"}
 NOT_IMPORTED = {  # used without an import of ours
     "jupyterlab": "the lab itself",
+    "dask-labextension": "by the lab",
     "ipywidgets": "by distributed, for its progress bar",
 }
 

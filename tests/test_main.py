@@ -1,13 +1,19 @@
+import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pandas as pd
+import psutil
 import pytest
 from click.testing import CliRunner
 
 from trajlib.__main__ import main
 
-COMMANDS = ("simulate", "import", "index", "report", "predict")
+COMMANDS = ("simulate", "import", "index", "report", "compare", "predict")
 
 
 @pytest.fixture
@@ -48,8 +54,10 @@ def test_help_is_everywhere(run, words):
 
 def test_help_names_every_command_and_the_exit_statuses(run):
     _, said = run("--help")
-    for part in (*COMMANDS, "Exit status: 0", "1 when", "2 when"):
+    for part in (*COMMANDS, "Exit status: 0", "1 when", "2 when", "130 when"):
         assert part in said
+    listed = said.split("Commands:")[1]
+    assert "..." not in listed  # each says what it does in less than a line
 
 
 def test_the_module_and_the_script_are_the_same_command():
@@ -82,6 +90,14 @@ def test_an_index_is_made_beside_and_summed_up(run, archive, tmp_path):
     status, said = run("index", archive)
     assert (status, said.strip()) == (0, f"{archive}: 3 files, 1 city pairs, 0 set aside")
     assert (tmp_path / "data/interim/few.index.parquet").exists()
+
+
+def test_an_index_is_told_as_json_to_a_script(run, archive):
+    status, said = run("index", archive, "--json")
+    assert status == 0
+    told = json.loads(said)
+    assert (told["files"], told["set_aside"]) == (3, 0)
+    assert told["pairs"] == [{"origin": "LEMD", "destination": "LEBL", "files": 3}]
 
 
 def test_a_dialect_is_suggested_and_nothing_written(run, archive, tmp_path):
@@ -124,3 +140,46 @@ def test_what_was_not_understood_ends_with_2_before_anything_runs(
         assert status == 2
         assert text in said
     assert not (tmp_path / "reports").exists()
+
+
+STARTED = "from pathlib import Path\nPath('started').touch()"
+BUSY = "from time import sleep\nfrom trajlib import connect\nclient = connect()\n"
+BUSY += "futures = client.map(sleep, [600, 601])"
+
+
+def test_ctrl_c_stops_all_that_a_report_started_and_leaves_no_half(
+    archive, tmp_path, write_notebook
+):
+    for number in range(20):
+        shutil.copy(archive / "a.csv", archive / f"{number}.csv")
+    write_notebook("notebooks/01_a.ipynb", BUSY, STARTED, "client.gather(futures)")
+    command = [sys.executable, "-m", "trajlib", *report(archive)]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored behind an &
+    )
+    wait_for(tmp_path / "notebooks/started", process)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) >= 3  # two workers and the notebook's kernel
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    said, wrong = process.communicate(timeout=120)
+    assert process.returncode == 130, wrong
+    assert psutil.wait_procs(children, timeout=30)[1] == []
+    assert wrong.strip() == "stopped; the same command goes on from what is whole"
+    assert "01_a" in said
+    assert not list((tmp_path / "reports").rglob("*.*"))
+    assert not list((tmp_path / "data").rglob(".*.ipynb"))
+
+
+def wait_for(path, process):
+    end = time.monotonic() + 300
+    while not path.exists() and process.poll() is None:
+        if time.monotonic() > end:
+            os.killpg(process.pid, signal.SIGKILL)
+        time.sleep(0.1)
+    assert path.exists(), process.communicate()

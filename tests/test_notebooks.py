@@ -1,6 +1,5 @@
 import json
 import re
-import shutil
 import subprocess
 import sys
 from itertools import pairwise
@@ -8,7 +7,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from machines import ALONE
 from papermill import inspect_notebook
 
 from trajlib import build_index
@@ -27,7 +25,9 @@ SINGLE = (
     r"read_flights\(|plot_(routes|profiles|families|prediction|trajectory|normalized)\(|explore_"
 )
 SENT = "Network.requestWillBeSent"
-UGLY = r"Warning\b|Traceback|at 0x[0-9a-f]+|&lt;Axes|\d%\|"
+UGLY = (
+    r"Warning\b|Traceback|KeyboardInterrupt|at 0x[0-9a-f]+|&lt;(?:Axes|Figure|[\w.]+ object)|\d%\|"
+)
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -117,26 +117,6 @@ def test_a_notebook_is_the_same_file_however_often_it_is_written(path):
 def last_line(cell):
     tree = re.split(r"\n(?=\S)", cell.source)
     return tree[-1]
-
-
-@pytest.fixture(scope="module")
-def alone():
-    """Words that run a command where there is no network but loopback, or none."""
-    here = all(map(shutil.which, ("unshare", "ip")))
-    can = here and not subprocess.run([*ALONE, "true"], check=False, capture_output=True).returncode
-    return ALONE if can else []
-
-
-@pytest.fixture(scope="module")
-def made(tiny_archive, tmp_path_factory, alone):
-    """Make the tiny archive's report; return the finished command and the report's folder."""
-    place = tmp_path_factory.mktemp("made")
-    command = f"-m trajlib report --archive {tiny_archive} --origin LEMD --destination LEBL"
-    command += f" --data {place}/data --output {place}/reports"
-    command += " -p trees 10 -p draws 50"  # enough for every line to run, and for a minute
-    words = [*alone, sys.executable, *command.split(), "--aggregate-only"]
-    told = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-    return told, place / "reports" / "LEMD-LEBL"
 
 
 @pytest.fixture(scope="module")
@@ -244,6 +224,14 @@ def test_nothing_made_names_the_machine(made, tiny_archive):
 def test_no_page_shows_a_warning_a_progress_bar_or_an_objects_address(pages):
     for name, page in pages.items():
         assert not around(UGLY, drop_scripts(page)), name
+        assert '<pre class="text"' not in page, name  # what Python prints of an object
+
+
+def test_no_table_shows_a_number_of_ten_digits_or_a_missing_one(pages):
+    for name, page in pages.items():
+        for value in re.findall(r"<td[^>]*>([^<]*)</td>", drop_scripts(page)):
+            assert value not in ("NaN", "None", "NaT", "<NA>"), name
+            assert not re.fullmatch(r"-?\d*\.\d{7,}", value), (name, value)
 
 
 def test_every_link_leads_somewhere(pages):

@@ -1,5 +1,6 @@
 import json
 import os
+from contextlib import nullcontext
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,7 +29,12 @@ def make(tmp_path, write_notebook):
     """Make the report of the notebooks in ``tmp_path``; return it and the names of what ran."""
 
     def make(*, fresh=False, wanted=None, data="1"):
-        said = []
+        seen = []
+
+        def watch(name, expected, stands):
+            seen.append((name, expected, stands))
+            return nullcontext()
+
         stages = find_stages(tmp_path / "notebooks")
         report = make_report(
             stages,
@@ -39,10 +45,10 @@ def make(tmp_path, write_notebook):
             scheduler="tcp://127.0.0.1:12345",
             rules=machine_rules(tmp_path),
             fresh=fresh,
-            tell=said.append,
+            watch=watch,
         )
-        pairs = zip(said[::2], said[1::2], strict=True)
-        return report, [name.strip() for name, time in pairs if "unchanged" not in time]
+        make.expected = {name: seconds for name, seconds, _ in seen}
+        return report, [name for name, _, stands in seen if not stands]
 
     write_notebook("notebooks/01_a.ipynb", "1 + 1")
     write_notebook("notebooks/02_b.ipynb", SAVE)
@@ -78,6 +84,13 @@ def test_only_what_changed_runs_again(make, write_notebook):
     assert report["whole"]
     assert make(data="2")[1] == ["01_a", "02_b"]
     assert make(data="2", fresh=True)[1] == ["01_a", "02_b"]
+
+
+def test_a_stage_is_expected_to_take_what_it_took_the_last_time(make):
+    report, _ = make()
+    assert make.expected == {"01_a": None, "02_b": None}
+    make(fresh=True)
+    assert make.expected == {stage["name"]: stage["seconds"] for stage in report["stages"]}
 
 
 def test_one_stage_alone_leaves_the_others_as_they_stand(make, write_notebook):

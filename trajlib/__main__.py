@@ -26,25 +26,41 @@ _FEWEST = 20  # flights; with fewer, days held out hold next to nothing
 _folder = partial(click.Path, path_type=Path)
 
 
-@click.group(context_settings=_CONTEXT)
+class _InOrder(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)  # that of their use, not of the alphabet
+
+
+@click.group(cls=_InOrder, context_settings=_CONTEXT)
 @click.version_option(package_name="trajlib")
 def main() -> None:
     """Predict aircraft trajectories from an archive of flights.
 
     An archive is a folder of CSVs, one flight a file, in any sub-folders. Simulate one or import
-    real flights, then make the report of a city pair:
+    real flights, make the report of a city pair, then ask for one flight, or compare two reports:
 
     \b
         python -m trajlib simulate data/raw/sample --flights 620 --seed 2016
         python -m trajlib report --archive data/raw/sample --origin LEMD --destination LEBL
+        python -m trajlib predict --origin LEMD --destination LEBL --time 2016-03-05T07:00
+        python -m trajlib compare reports/LEMD-LEBL reports/SFO-LAX
 
     Nothing leaves the machine: a local cluster listens on loopback only, and pages open from
-    disk without a network.
+    disk without a network. Ctrl-C stops what a command started; given again, it keeps what is
+    whole.
 
     \b
+    Files:       data/raw/NAME              an archive, never changed
+                 data/interim/NAME.*        its index, and stores of city pairs
+                 data/processed/PAIR/       tables and models of the notebooks
+                 reports/PAIR/index.html    the report, beside the executed notebooks
+    Environment: DASK_SCHEDULER_ADDRESS     a Dask scheduler, instead of a local cluster
+    Scripts:     --json, where a command has it, prints one JSON document and nothing else;
+                 what is told on the way, and errors, go to standard error
     Exit status: 0 when all that was asked for is there and whole,
-                 1 when something stopped it (the message says what),
-                 2 when the command was not understood.
+                 1 when something stopped it (the message says what, and what to do),
+                 2 when the command was not understood,
+                 130 when it was stopped by Ctrl-C.
     """  # noqa: D301, as \b is how click is told to leave lines as they are
     os.umask(0o077)  # files that hold flights are for their owner's eyes
 
@@ -57,8 +73,20 @@ def _plainly(command: Callable) -> Callable:
             return command(*args, **options)
         except (OSError, ValueError, MemoryError) as error:
             raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("\nstopped; the same command goes on from what is whole", err=True)
+            raise click.exceptions.Exit(130) from None
 
     return wrapper
+
+
+def _print_json(told: object) -> None:
+    import json
+
+    click.echo(json.dumps(told, ensure_ascii=False, indent=1, default=str))
+
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for a script.")
 
 
 @contextmanager
@@ -86,7 +114,7 @@ def _connected(address: str | None = None) -> "Iterator[Client]":
 @click.option("--seed", default=2016, show_default=True, help="The same seed, the same bytes.")
 @_plainly
 def simulate(archive: Path, flights: int, seed: int) -> None:
-    """Simulate flights of Spanish city pairs into the folder ARCHIVE.
+    """Simulate flights of Spanish city pairs into ARCHIVE.
 
     Aircraft are OpenAP's, in a weather of our own, from January to May 2016, most of them from
     Madrid (LEMD) to Barcelona (LEBL). Simulated flights test the code and are no evidence.
@@ -108,12 +136,13 @@ def simulate(archive: Path, flights: int, seed: int) -> None:
 def import_(
     source: Path, archive: Path, origin: str | None, destination: str | None, measured_only: bool
 ) -> None:
-    """Import real flights from the folder SOURCE into the folder ARCHIVE.
+    """Import real flights from SOURCE into ARCHIVE.
 
-    SOURCE is a clone of one of the SFO Museum's repositories sfomuseum-data-flights-YYYY-MM, or
-    a folder with flights.parquet and points.parquet. Points are checked, thinned and interpolated
-    to one row a second, never extrapolated; with --measured-only no second is added. A flight
-    that cannot be used is listed with its reason in ARCHIVE/set_aside.parquet.
+    Both are folders. SOURCE is a clone of one of the SFO Museum's repositories
+    sfomuseum-data-flights-YYYY-MM, or holds flights.parquet and points.parquet. Points are
+    checked, thinned and interpolated to one row a second, never extrapolated; with
+    --measured-only no second is added. A flight that cannot be used is listed with its reason in
+    ARCHIVE/set_aside.parquet.
     """
     from trajlib.sources.surveillance import import_flights
 
@@ -133,8 +162,9 @@ def import_(
 @click.argument("archive", type=_folder())
 @click.option("--output", type=_folder(), help="Parquet file to keep it in.")
 @click.option("--suggest", is_flag=True, help="Only print a columns.toml that may fit it.")
+@_as_json
 @_plainly
-def index(archive: Path, output: Path | None, suggest: bool) -> None:
+def index(archive: Path, output: Path | None, suggest: bool, as_json: bool) -> None:
     """Index the folder ARCHIVE in one table.
 
     One row a file; only new and changed files are read. By default the table of data/raw/NAME is
@@ -151,9 +181,13 @@ def index(archive: Path, output: Path | None, suggest: bool) -> None:
     from trajlib import build_index
 
     table = build_index(archive, output)
-    pairs = table.groupby(["origin", "destination"]).ngroups
-    aside = table["problem"].notna().sum()
-    click.echo(f"{archive}: {len(table):,} files, {pairs:,} city pairs, {aside:,} set aside")
+    pairs = table.groupby(["origin", "destination"]).size().sort_values(ascending=False)
+    aside = int(table["problem"].notna().sum())
+    if as_json:
+        told = {"archive": archive, "files": len(table), "set_aside": aside}
+        _print_json(told | {"pairs": pairs.rename("files").reset_index().to_dict("records")})
+        return
+    click.echo(f"{archive}: {len(table):,} files, {len(pairs):,} city pairs, {aside:,} set aside")
 
 
 @main.command()
@@ -175,6 +209,7 @@ def index(archive: Path, output: Path | None, suggest: bool) -> None:
 )
 @click.option("--fresh", is_flag=True, help="Run stages again though nothing they need changed.")
 @click.option("--aggregate-only", is_flag=True, help="Also write one to share, without any flight.")
+@_as_json
 @_plainly
 def report(
     archive: Path,
@@ -188,13 +223,15 @@ def report(
     given: tuple[tuple[str, str], ...],
     fresh: bool,
     aggregate_only: bool,
+    as_json: bool,
 ) -> None:
     """Run the notebooks on one city pair and make its report.
 
     The stages are the numbered notebooks; a new one joins by its file's name, and 08_scaling
     runs only when it is asked for by --stage. A stage whose notebook, parameters, code and data
     have not changed since it ran is kept as it is. The report is OUTPUT/ORIGIN-DESTINATION,
-    to be opened at index.html; the executed notebooks are beside it.
+    to be opened at index.html; the executed notebooks are beside it. Each stage is a line with
+    the seconds that it has taken, and those of the last time.
 
     A notebook that fails ends the run: its copy and its page show the error, the report says
     that it is not whole, and the exit status is 1.
@@ -207,6 +244,7 @@ def report(
     from trajlib.redaction import machine_rules
     from trajlib.report import list_flight_names, list_main_numbers, make_report, share_report
     from trajlib.storage import is_remote, resolve
+    from trajlib.terminal import show_stage
 
     notebooks, folder = notebooks.resolve(), output / f"{origin}-{destination}"
     shared = {"archive": archive, "data": data}
@@ -217,7 +255,8 @@ def report(
     stages, wanted = _match_stages(notebooks, names, common, dict(given))
     table = build_index(archive, data / "interim" / f"{archive.absolute().name}.index.parquet")
     selected = select_flights(table, origin, destination)
-    click.echo(f"{origin} → {destination}: {len(selected):,} flights of {len(table):,} files")
+    pair = f"{origin} → {destination}"
+    click.echo(f"{pair}: {len(selected):,} flights of {len(table):,} files", err=as_json)
     with _connected(scheduler) as client:
         store = store_flights(selected, data / "interim" / folder.name)
         made = make_report(
@@ -229,17 +268,64 @@ def report(
             scheduler=client.scheduler.address,
             rules=machine_rules(notebooks.parent, [archive, data, output]),
             fresh=fresh,
-            tell=partial(click.echo, nl=False),
+            watch=partial(
+                show_stage, stream=click.get_text_stream("stderr" if as_json else "stdout")
+            ),
         )
     if not made["whole"]:
         failed = next(stage for stage in made["stages"] if stage["failure"])
-        raise click.ClickException(f"{failed['failure']}\nsee {folder / failed['name']}.html")
-    click.echo()
+        raise click.ClickException(
+            f"{failed['failure']}\nsee {folder / failed['name']}.html; once it is mended, the same "
+            "command goes on from what is whole"
+        )
     if aggregate_only:
         shared = folder.with_name(f"{folder.name}-aggregate")
         share_report(made, folder, shared, names=list_flight_names(table))
-        click.echo(shared / "index.html")
-    click.echo("\n".join([f"{folder / 'index.html'}", *list_main_numbers(made)]))
+        click.echo(f"\n{shared / 'index.html'}", err=as_json)
+    page = folder / "index.html"
+    if as_json:
+        _print_json({"page": page, **made})
+    else:
+        click.echo("\n".join([f"\n{page}", *list_main_numbers(made)]))
+
+
+@main.command()
+@click.argument("before", metavar="REPORT", type=_folder(exists=True))
+@click.argument("after", metavar="REPORT", type=_folder(exists=True))
+@click.option(
+    "--output",
+    type=_folder(dir_okay=False),
+    default="reports/comparison.html",
+    show_default=True,
+    help="Page to write.",
+)
+@_as_json
+@_plainly
+def compare(before: Path, after: Path, output: Path, as_json: bool) -> None:
+    """Compare two reports: what moved.
+
+    Each is given by its folder, the earlier one first. The page OUTPUT says what moved:
+    parameters, the data, the versions of packages, the verdicts of claims, and every number with
+    its change. Of numbers that give an interval in both it says whether these overlap. To keep a
+    report for it, give the next one another --output.
+    """
+    from trajlib.comparison import compare_reports, read_report
+
+    found = compare_reports(read_report(before), read_report(after))
+    if as_json:
+        _print_json(found)
+        return
+    from trajlib.pages import render_comparison
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(render_comparison(found), "utf-8")
+    moved = {part: sum(row["moved"] for row in found[part]) for part in ("parameters", "numbers")}
+    turned = sum(row["verdict_before"] != row["verdict_after"] for row in found["claims"])
+    click.echo(
+        f"{output}: moved are {moved['parameters']} of {len(found['parameters'])} parameters, "
+        f"{moved['numbers']} of {len(found['numbers'])} numbers, "
+        f"{turned} of {len(found['claims'])} verdicts"
+    )
 
 
 @main.command()
@@ -254,6 +340,7 @@ def report(
 @click.option("--model", type=_folder(), help="Folder of the model, instead of the pair's.")
 @click.option("--data", type=_folder(), default="data", show_default=True, help="For tables.")
 @click.option("--output", type=_folder(), default="predictions", show_default=True, help="For it.")
+@_as_json
 @_plainly
 def predict(
     origin: str,
@@ -264,16 +351,18 @@ def predict(
     model: Path | None,
     data: Path,
     output: Path,
+    as_json: bool,
     **identity: str | None,
 ) -> None:
-    """Predict the trajectory of one flight, described here or by a CSV.
+    """Predict the trajectory of one flight.
 
-    Where the flights of the pair are there (DATA/interim/ORIGIN-DESTINATION, from a report), the
-    flights before this one tell of traffic and of its flight number; else it goes by what is
-    planned. Of a CSV what was known at take-off is used, and with --minutes the samples so long
-    after the first, no later one; what was flown is drawn beside the prediction. The models are
-    those that the stage 07_prediction saved. OUTPUT receives a table (.csv), GeoJSON (.geojson)
-    and a map (.png), in which the uncertainty is drawn.
+    The flight is described here, or by a CSV. Where the flights of the pair are there
+    (DATA/interim/ORIGIN-DESTINATION, from a report), the flights before this one tell of traffic
+    and of its flight number; else it goes by what is planned. Of a CSV what was known at take-off
+    is used, and with --minutes the samples so long after the first, no later one; what was flown
+    is drawn beside the prediction. The models are those that the stage 07_prediction saved. OUTPUT
+    receives a table (.csv), GeoJSON (.geojson) and a map (.png), in which the uncertainty is
+    drawn.
     """
     import pandas as pd
 
@@ -300,7 +389,7 @@ def predict(
     known = saved.card["knowledge"]
     predictors = inquiry.know_flight(flight, known, past=past, samples=samples)
     path = output / (csv.stem if csv else flight["path"].item())
-    _write_prediction(saved, predictors, flown, (origin, destination), path)
+    _write_prediction(saved, predictors, flown, (origin, destination), path, as_json=as_json)
 
 
 def _find_model(processed: Path, knowledge: str) -> Path:
@@ -309,7 +398,8 @@ def _find_model(processed: Path, knowledge: str) -> Path:
     if knowledge not in there:
         raise ValueError(
             f"no model {knowledge} in {folder} (there are {', '.join(there) or 'none'}), expected "
-            "one that 07_prediction saves; its parameter minutes says for which moments in flight"
+            "one that 07_prediction saves; its parameter minutes says for which moments "
+            "in flight; python -m trajlib report makes it"
         )
     return folder / knowledge
 
@@ -320,6 +410,8 @@ def _write_prediction(
     flown: "pd.DataFrame | None",
     pair: tuple[str, str],
     path: Path,
+    *,
+    as_json: bool,
 ) -> None:
     import json
 
@@ -334,9 +426,15 @@ def _write_prediction(
     geojson = prediction.to_geojson(table, flown)
     Path(f"{path}.geojson").write_text(json.dumps(geojson), "utf-8")
     plot_trajectory(table, geojson, flown=flown, airports=pair).savefig(f"{path}.png")
-    for line in inquiry.describe_unknown(saved, predictors, "-".join(pair)):
-        click.echo(line)
+    unknown = [*inquiry.describe_unknown(saved, predictors, "-".join(pair))]
     end = table.iloc[-1]
+    if as_json:
+        told = {"files": [f"{path}{kind}" for kind in (".csv", ".geojson", ".png")]}
+        told |= {name: saved.card[name] for name in ("knowledge", "by", "level")}
+        _print_json(told | {"unknown": unknown, "at": table.index[-1], "end": end.to_dict()})
+        return
+    for line in unknown:
+        click.echo(line)
     click.echo(
         f"{path}.csv, .geojson, .png: known {saved.card['knowledge']}; at {table.index[-1]:.0%} of "
         f"{saved.card['by']} after {end['duration'] / 60:.1f} min, {saved.card['level']:.0%} "
@@ -368,7 +466,8 @@ def _gather_facts(index: "pd.DataFrame", store: "pd.DataFrame", parameters: Mapp
     if flights < _FEWEST:
         raise ValueError(
             f"{flights} usable flights {parameters['origin']} → {parameters['destination']}, "
-            f"expected {_FEWEST} or more: days that are held out would hold next to nothing"
+            f"expected {_FEWEST} or more: days that are held out would hold next to nothing; "
+            "python -m trajlib index ARCHIVE --json lists the pairs with more"
         )
     dialect = read_dialect(index["archive"].iloc[0])
     return {

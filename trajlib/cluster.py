@@ -33,6 +33,9 @@ _KEEP_MEMORY = {
     f"distributed.nanny.pre-spawn-environ.MALLOC_{name}": size
     for name, size in {"TRIM_THRESHOLD_": 64 << 20, "MMAP_THRESHOLD_": 32 << 20}.items()
 }
+# Ctrl-C, and the lab's button that interrupts a cell, reach every process of the group. A worker
+# would end in the middle of its task and say so; it is for the client to end it, or to keep it.
+_DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 _PATIENCE = 30  # s that a cluster may be without any worker, or its scheduler silent
 _SAME = (
     "install requirements.lock and this trajlib on every machine of the cluster (docs/cluster.md)"
@@ -234,6 +237,7 @@ def local_cluster(workers: int) -> LocalCluster:
             dashboard_address=f"{_LOOPBACK}:{_DASHBOARD}",
             worker_dashboard_address=f"{_LOOPBACK}:0",  # by default on every address there is
             local_directory=disk,
+            preload=[*dask.config.get("distributed.worker.preload"), _DEAF],
         )
     cluster.adapt(minimum=workers, maximum=workers)  # a worker lost at its start is replaced too
     return cluster

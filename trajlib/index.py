@@ -168,7 +168,10 @@ def list_files(archive: str | Path) -> pd.DataFrame:
     Links are followed, each folder once; what cannot be reached is listed with size -1.
     """
     if not is_folder(archive):
-        raise FileNotFoundError(f"no archive at {archive}: expected a folder of flight CSVs")
+        raise FileNotFoundError(
+            f"no archive at {archive}: expected a folder of flight CSVs, such as "
+            "python -m trajlib simulate or import makes"
+        )
     if is_remote(archive):
         rows = sorted(row for row in list_objects(archive) if row[0].endswith(_ENDINGS))
     else:

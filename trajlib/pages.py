@@ -1,6 +1,7 @@
-"""HTML pages of a report: one of each executed notebook, and the front page."""
+"""HTML pages of a report: of each executed notebook, the front page, and two reports compared."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import escape, unescape
@@ -13,10 +14,11 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-__all__ = ["render_front", "render_notebook"]
+__all__ = ["render_comparison", "render_front", "render_notebook"]
 
 _EXEC = "application/vnd.bokehjs_exec.v0+json"
 _SCRIPT = "application/javascript"
+_FIGURES = 4  # on the front page
 
 
 def render_front(report: dict, pictures: dict[str, str]) -> str:
@@ -24,15 +26,19 @@ def render_front(report: dict, pictures: dict[str, str]) -> str:
 
     ``pictures`` holds the figure of a stage, by its name, as a ``data:`` URL.
     """
-    bearing = [stage for stage in report["stages"] if stage["claims"]]
+    stages = [stage for stage in report["stages"] if stage["status"] == "whole"]
+    claims = [claim | {"stage": stage["name"]} for stage in stages for claim in stage["claims"]]
+    shown = [stage for stage in stages if stage["name"] in pictures]
+    shown.sort(key=lambda stage: not stage["claims"])  # those that bear a claim come first
     return (
         _environment()
         .get_template("index.html.j2")
         .render(
             report=report,
-            headlines=[stage["headline"] for stage in bearing],
-            claims=[claim | {"stage": s["name"]} for s in bearing for claim in s["claims"]],
-            figures=[stage for stage in bearing if stage["name"] in pictures],
+            answers=[s for s in stages if s["headline"] and (s["claims"] or s in shown)],
+            claims=claims,
+            verdicts=_count_verdicts(claims),
+            figures=sorted(shown[:_FIGURES], key=lambda stage: stage["name"]),
             pictures=pictures,
             seconds=sum(stage["seconds"] for stage in report["stages"]),
         )
@@ -61,6 +67,17 @@ def render_notebook(nb: NotebookNode, report: dict, stage: dict) -> str:
             after=shown[here + 1] if here + 1 < len(shown) else None,
         )
     )
+
+
+def render_comparison(found: dict) -> str:
+    """Return the page of what :func:`trajlib.comparison.compare_reports` found."""
+    counts = {part: _count(found[part], "moved") for part in ("parameters", "data", "numbers")}
+    counts["claims"] = sum(r["verdict_before"] != r["verdict_after"] for r in found["claims"])
+    counts["judged"] = sum(row["apart"] is not None for row in found["numbers"])
+    counts["apart"] = _count(found["numbers"], "apart")
+    pairs = dict.fromkeys(each["pair"] for each in found["reports"])
+    template = _environment().get_template("comparison.html.j2")
+    return template.render(report={"pair": ", ".join(pairs)}, found=found, counts=counts)
 
 
 @dataclass
@@ -97,7 +114,7 @@ class _Page:
         if "application/vnd.jupyter.widget-view+json" in data:
             return  # a widget is dead without its kernel
         if "text/html" in data:
-            yield {"kind": "html", "html": data["text/html"], "alt": f"Output: {section}"}
+            yield {"kind": "html", "html": _tidy(data["text/html"]), "alt": f"Output: {section}"}
         elif "text/markdown" in data:
             yield {"kind": "markdown", "html": self.markdown(data["text/markdown"])}
         elif "image/svg+xml" in data:
@@ -152,6 +169,20 @@ def _show_formula(body: str, display: str) -> str:
         return f"<code>{escape(body)}</code>"
 
 
+def _count(rows: list[dict], name: str) -> int:
+    return sum(bool(row[name]) for row in rows)
+
+
+def _count_verdicts(claims: list[dict]) -> str:
+    """Return what became of claims, as in ``2 hold, 1 does not hold``."""
+    counts = Counter(claim["verdict"] for claim in claims)
+    plural = {"holds": "hold", "does not hold": "do not hold"}
+    told = (
+        (n, verdict if n == 1 else plural.get(verdict, verdict)) for verdict, n in counts.items()
+    )
+    return ", ".join(f"{n} {verdict}" for n, verdict in told)
+
+
 def _join_code(cells: list[dict]) -> list[dict]:
     # what prepares something and shows nothing is one fold with what follows
     joined: list[dict] = []
@@ -170,6 +201,11 @@ def _settle(text: str) -> str:
     return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
 
 
+def _tidy(html: str) -> str:
+    # pandas' tables: a heading that is empty is none, and a value that is missing a dash
+    return html.replace("<th></th>", "<td></td>").replace("<td>NaN</td>", "<td>–</td>")
+
+
 def _harmless(script: str) -> str:
     # text of an archive in a figure's data must not end the script it stands in
     return re.sub(r"<(?=/script|script|!--)", r"\\x3c", script, flags=re.IGNORECASE)
@@ -185,5 +221,6 @@ def _environment() -> Environment:
         loader=templates, autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["duration"] = _duration
+    environment.filters["shown"] = lambda value: "–" if value is None else value
     environment.globals["style"] = templates.get_source(environment, "style.css")[0]
     return environment

@@ -5,7 +5,7 @@ import json
 import os
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from subprocess import run
@@ -51,7 +51,8 @@ def save_summary(
     headline
         One sentence that answers the notebook's question with computed numbers.
     numbers
-        Label to value with its unit, both short.
+        Label to value with its unit, both short, the first the one that counts. An interval in
+        parentheses, as in ``0.64 (0.58 to 0.70)``, is read as one when reports are compared.
     claims
         One dict a claim of the talk: ``claim``, ``talk``, ``here`` and ``verdict``, which is
         ``holds``, ``does not hold`` or ``cannot be said``.
@@ -96,6 +97,10 @@ def describe_data(index: pd.DataFrame, store: pd.DataFrame) -> dict[str, str]:
     }
 
 
+def _watch_nothing(name: str, expected: float | None, stands: bool) -> AbstractContextManager:
+    return nullcontext()
+
+
 def make_report(
     stages: Sequence[Stage],
     wanted: Sequence[str],
@@ -106,7 +111,7 @@ def make_report(
     scheduler: str,
     rules: Rules,
     fresh: bool = False,
-    tell: Callable[[str], object] = print,
+    watch: Callable[[str, float | None, bool], AbstractContextManager] = _watch_nothing,
 ) -> dict:
     """Run the wanted stages whose results do not stand yet, and write the pages of all.
 
@@ -131,8 +136,9 @@ def make_report(
         What must not leave the machine.
     fresh
         Run them even where nothing changed.
-    tell
-        Is given what to say while it runs: a stage's name at its start, its time at its end.
+    watch
+        Given a stage's name, the seconds that it took the last time, if there was one, and
+        whether its result stands, returns the context in which it is run.
 
     Returns
     -------
@@ -145,11 +151,10 @@ def make_report(
     with _notebook_environment(scheduler):
         for stage in (stage for stage in stages if stage.name in wanted):
             key, found = keys[stage.name], _read_result(folder, stage.name)
-            tell(f"  {stage.name:<20}")
             stands = not fresh and found.get("key") == key and not found["failure"]
-            if not stands:
-                found = run_stage(stage, folder, key=key, processed=processed, rules=rules)
-            tell(f"{found['seconds']:7.1f} s{', unchanged since it ran' if stands else ''}\n")
+            with watch(stage.name, found.get("seconds"), stands):
+                if not stands:
+                    found = run_stage(stage, folder, key=key, processed=processed, rules=rules)
             if found["failure"]:
                 break
     shown = [_describe_stage(stage, folder, keys[stage.name]) for stage in stages]

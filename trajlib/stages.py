@@ -203,7 +203,10 @@ def _execute(stage: Stage, folder: Path, rules: Rules) -> tuple[NotebookNode, st
             kernel_name="python3",
             cwd=str(stage.notebook.parent),
             progress_bar=False,
-            extra_arguments=["--log-level=ERROR"],
+            # A kernel is interrupted before it ends, and may say so in the terminal. There is
+            # nothing left for it to do: its results are on disk.
+            extra_arguments=["--log-level=CRITICAL"],
+            shutdown_kernel="immediate",
         )
     except papermill.PapermillExecutionError as error:
         failure = f"{error.ename}: {error.evalue}"

@@ -1,0 +1,167 @@
+"""Every command and every example of README, CONTRIBUTING and the first hour, as it is written."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from trajlib.__main__ import main
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/first-hour.md")
+MAKE = ("report", "test", "lab", "bench", "check")
+
+
+def blocks_of(document, language):
+    text = (ROOT / document).read_text("utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def commands_of(document):
+    text = (ROOT / document).read_text("utf-8")
+    lines = re.findall(
+        r"^    ((?:make|git|python -m trajlib|\.venv/bin/\S+) ?.*)$", text, re.MULTILINE
+    )
+    return [line.split(" #")[0].strip() for line in lines]
+
+
+def commands_that(word):
+    return list(dict.fromkeys(c for d in DOCUMENTS for c in commands_of(d) if word in c))
+
+
+@pytest.fixture(scope="module")
+def desk(tiny_archive, made, tmp_path_factory):
+    """A folder in which the documents' commands find what they name, each of it tiny."""
+    desk = tmp_path_factory.mktemp("desk")
+    (desk / "data" / "raw").mkdir(parents=True)
+    for name in ("mine", "sample"):
+        (desk / "data" / "raw" / name).symlink_to(tiny_archive)
+    (desk / "data" / "processed").symlink_to(made[1].parent.parent / "data" / "processed")
+    (desk / "reports").mkdir()
+    for pair in ("LEMD-LEBL", "SFO-LAX"):
+        shutil.copytree(made[1], desk / "reports" / pair)
+    return desk
+
+
+def run_in(place, monkeypatch, command):
+    monkeypatch.chdir(place)
+    told = CliRunner().invoke(main, shlex.split(command)[3:])
+    return told.exit_code, told.output
+
+
+@pytest.mark.parametrize("command", commands_that("trajlib predict") + commands_that("compare"))
+def test_what_asks_a_report_or_its_model_works_as_written(command, desk, monkeypatch):
+    status, said = run_in(desk, monkeypatch, command)
+    assert status == 0, said
+
+
+@pytest.mark.parametrize("command", commands_that("trajlib index"))
+def test_what_reads_an_archive_works_as_written(command, desk, monkeypatch):
+    status, said = run_in(desk, monkeypatch, command)
+    assert status == 0, said
+
+
+@pytest.mark.parametrize("command", commands_that("trajlib report"))
+def test_reports_are_made_as_written(command, desk, tmp_path, monkeypatch, write_notebook):
+    write_notebook("notebooks/09_climb.ipynb", "1 + 1")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "raw").symlink_to(desk / "data" / "raw")
+    if "SFO" in command:  # made of flights that only a network gives
+        command += " --help"
+    status, said = run_in(tmp_path, monkeypatch, command)
+    assert status == 0, said
+
+
+@pytest.mark.parametrize("command", [c for name in MAKE for c in commands_that(f"make {name}")])
+def test_make_knows_what_is_asked_of_it(command):
+    told = subprocess.run(
+        [*shlex.split(command), "-n"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 0, told.stderr
+
+
+def test_what_needs_a_network_is_marked_and_only_that():
+    for document in DOCUMENTS:
+        text = (ROOT / document).read_text("utf-8")
+        for block in re.findall(r"([^\n]+)\n\n((?:    .+\n)+)", text):
+            assert ("git clone" in block[1]) <= ("needs a network" in block[0]), block
+
+
+def test_every_command_is_of_a_kind_that_is_tested():
+    known = ("trajlib predict", "compare", "trajlib index", "trajlib report", "trajlib import")
+    known += ("git clone", "pre-commit install", *(f"make {name}" for name in MAKE))
+    for command in commands_that(""):
+        assert any(word in command for word in known), command
+
+
+def test_the_examples_of_the_readme_run(desk, client, monkeypatch):
+    monkeypatch.chdir(desk)
+    names = {}
+    for block in blocks_of("README.md", "python"):
+        exec(compile(block, "README.md", "exec"), names)
+    assert len(names["top"]) == len(names["store"])
+
+
+CHECKS = {
+    "features": "'mach_median' in features.aggregate_flight(pd.DataFrame({'mach': [0.1, 0.3]}))",
+    "models": "models.build_model('tree')[-1].regressor.min_samples_leaf == 5",
+    "progress": "'origin' in progress.PROGRESS",
+}
+
+
+def test_what_contributing_adds_fits_the_code_and_works(tmp_path):
+    shutil.copytree(ROOT / "trajlib", tmp_path / "trajlib", ignore=shutil.ignore_patterns("__py*"))
+    for number, block in enumerate(blocks_of("CONTRIBUTING.md", "diff")):
+        changed = [line for line in block.splitlines() if re.match(r"[+-](?!\+\+|--)", line)]
+        assert len(changed) <= 10
+        (tmp_path / f"{number}.diff").write_text(block)
+        command = ["git", "apply", "--unsafe-paths", "-C1", f"{number}.diff"]
+        told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert told.returncode == 0, told.stderr
+    code = f"import pandas as pd\nfrom trajlib import {', '.join(CHECKS)}\n"
+    code += "\n".join(f"assert {check}" for check in CHECKS.values())
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
+def test_the_citation_is_of_this_version_and_licence():
+    import trajlib
+
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    told = (ROOT / "pyproject.toml").read_text("utf-8")
+    assert f'version = "{cited["version"]}"' in told
+    assert cited["license"] in (ROOT / "LICENSE").read_text("utf-8")
+    assert cited["title"] == trajlib.__name__
+
+
+def test_the_places_that_are_named_are_there():
+    for document in (*DOCUMENTS, "notebooks/README.md", "CHANGELOG.md", "SECURITY.md"):
+        folder = (ROOT / document).parent
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / document).read_text("utf-8")):
+            assert (folder / link).exists(), f"{document}: {link}"
+
+
+def test_every_stage_is_in_the_tables():
+    for document in ("README.md", "notebooks/README.md"):
+        text = (ROOT / document).read_text("utf-8")
+        for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"):
+            assert path.stem in text, f"{document}: {path.stem}"
+
+
+def test_pre_commit_lints_and_formats_and_leaves_notebooks_as_they_are(tmp_path):
+    told = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))
+    entries = [hook["entry"] for repo in told["repos"] for hook in repo["hooks"]]
+    assert [" ".join(entry.split()[:2]) for entry in entries[:2]] == [
+        ".venv/bin/ruff check",
+        ".venv/bin/ruff format",
+    ]
+    strip = entries[2].removeprefix(".venv/bin/").split()
+    copies = [Path(shutil.copy(path, tmp_path)) for path in (ROOT / "notebooks").glob("*.ipynb")]
+    subprocess.run([sys.executable, "-m", *strip, *copies], check=True)
+    for copy in copies:
+        assert copy.read_bytes() == (ROOT / "notebooks" / copy.name).read_bytes(), copy.name

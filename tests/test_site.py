@@ -1,0 +1,59 @@
+"""The pages of a report as a browser shows them, on paper and to a screen reader too."""
+
+from base64 import b64decode
+from importlib.resources import files
+
+import pytest
+from chromium import CHROMIUM, Page
+
+from trajlib.comparison import compare_reports, read_report
+from trajlib.pages import render_comparison
+
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
+
+NAMES = ["index", "comparison", "00_dask_tour", "01_index", "02_normalization", "03_correlations"]
+NAMES += ["04_models", "05_importance", "06_routes", "07_prediction"]
+AUDIT = """axe.run(document, {resultTypes: ["violations"]}).then(found => found.violations
+    .filter(each => ["serious", "critical"].includes(each.impact))
+    .map(each => [each.id, each.nodes.length, each.nodes[0].html]))"""
+
+
+@pytest.fixture(scope="module")
+def folder(made):
+    report = read_report(made[1])
+    page = made[1].parent / "comparison.html"
+    page.write_text(render_comparison(compare_reports(report, report)), "utf-8")
+    return made[1]
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def page(request, folder):
+    folder = folder.parent if request.param == "comparison" else folder
+    with Page(folder / f"{request.param}.html", width=1280) as page:
+        page.wait("document.readyState == 'complete'")
+        yield page
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(page, scheme):
+    page.show(width=1280, scheme=scheme)
+    page.run(files("axe_core_python").joinpath("axe.min.js").read_text("utf-8") + ";0")
+    assert page.run(AUDIT) == []
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_no_page_is_wider_than_its_window(page, width):
+    page.show(width=width, scheme="light")
+    assert page.run("document.documentElement.scrollWidth") <= width
+
+
+def test_no_script_fails_and_nothing_is_asked_for(page):
+    methods = [event["method"] for event in page.events]
+    assert "Runtime.exceptionThrown" not in methods
+    asked = [e["params"]["request"]["url"] for e in page.events if "WillBeSent" in e["method"]]
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in asked)
+
+
+def test_a_page_can_be_printed(page):
+    printed = b64decode(page.call("Page.printToPDF", printBackground=True)["data"])
+    assert printed.startswith(b"%PDF")
