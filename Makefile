@@ -18,7 +18,8 @@ ROUNDS = 3
 # JupyterLab asks elsewhere for news, extensions and a newer self unless told not to
 QUIET_LAB = --LabApp.news_url=None --LabApp.extension_manager=readonly \
 	--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
-START = --LabApp.default_url='/lab/tree/README.md?factory=Markdown%20Preview'
+# and shows a page where to begin, as read and not as written; the cluster is the notebook's own
+START = --LabApp.default_url=/lab/tree/README.md --LabApp.app_settings_dir=$(CURDIR)/.lab
 
 .PHONY: report test lab bench check clean
 

@@ -39,7 +39,7 @@ class Page:
         command += [f"--user-data-dir={self._profile.name}", f"--window-size={width},{height}"]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self._process = subprocess.Popen([*command, "about:blank"], **quiet)
-        self._socket = websocket.create_connection(self._find_target(), timeout=60)
+        self._socket = websocket.create_connection(self._find_target(), timeout=300)
         for domain in ("Page", "Network", "Runtime"):
             self.call(f"{domain}.enable")
         if isinstance(place, Path):
@@ -74,7 +74,7 @@ class Page:
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 
-    def wait(self, script: str, *, seconds: float = 30):
+    def wait(self, script: str, *, seconds: float = 120):
         """Return the value of an expression as soon as it is true."""
         end = time.monotonic() + seconds
         while not (value := self.run(script)):
@@ -107,7 +107,7 @@ class Page:
 
     def _find_target(self) -> str:
         told = Path(self._profile.name, "DevToolsActivePort")
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while not (told.exists() and told.read_text().count("\n")):
             assert self._process.poll() is None and time.monotonic() < end, "Chromium did not start"
             time.sleep(0.05)

@@ -89,7 +89,7 @@ def outputs_of(lab, kind):
 
 
 def test_the_lab_opens_on_a_page_that_says_where_to_begin(lab):
-    title = lab.wait("document.querySelector('.jp-MarkdownViewer h1')?.textContent", seconds=60)
+    title = lab.wait("document.querySelector('.jp-MarkdownViewer h1')?.textContent", seconds=300)
     assert title.startswith("Where to begin")
     assert lab.wait("document.querySelector('.jp-MarkdownViewer a[href*=\"01_index\"]') != null")
 
