@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "baselines": {"scores"},
     "trials": {"baselines", "models"},
     "importance": {"models", "correlations"},
-    "search": {"models"},
+    "search": {"models", "scores"},
     "routes": {"models"},
     "prediction": {"models", "intervals", "scores"},
     "inquiry": {"prediction"},

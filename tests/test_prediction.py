@@ -211,3 +211,16 @@ def test_intervals_are_tried_on_days_that_made_none_of_them(tables):
     pd.testing.assert_series_equal(*widths)
     altitude = told.xs("altitude", level="target")
     assert (altitude["coverage"] == 0).all()
+
+
+def test_flights_without_a_day_are_left_out(tables):
+    predictors, targets, days = tables
+    some = days.iloc[:160]
+    saved = train_model(build_model(trees=5), predictors, targets, some, knowledge="planned")
+    assert sum(part["flights"] for part in list(saved.card["split"].values())[:2]) == 160
+    seeds = {"forward": None}
+    given = {"knowledge": "planned", "seeds": seeds}
+    worth, _ = try_intervals(build_model(trees=5), predictors, targets, some, **given)
+    few = predictors.loc[some.index], targets.loc[list(some.index)]
+    again, _ = try_intervals(build_model(trees=5), *few, some, **given)
+    pd.testing.assert_frame_equal(worth, again)

@@ -88,8 +88,9 @@ def train_model(
         As of `trajlib.features`; flights that do not reach every fraction are left out. A model
         of flights under way has the fractions that one flight in two has still ahead.
     days
-        The local day of each flight, by path. Three in four are trained on, the others make the
-        intervals and widen them to a band; ``seed`` says which.
+        The local day of each flight, by path; flights without one are left out. Three in four
+        are trained on, the others make the intervals and widen them to a band; ``seed`` says
+        which.
     facts
         What the card shall tell besides: ``pair``, ``by``, ``scores``, ``flights``.
 
@@ -99,6 +100,7 @@ def train_model(
         When a predictor is outside the knowledge, or there are too few days.
     """
     check_knowledge(predictors, knowledge)
+    predictors = predictors[predictors.index.isin(days.index)]
     targets = _often_ahead(targets, predictors)
     wide = widen_targets(targets)
     wide = wide.loc[wide.index.intersection(predictors.index, sort=False)]
@@ -152,6 +154,7 @@ def try_intervals(
         the band holds whole, by name.
     """
     check_knowledge(predictors, knowledge)
+    predictors = predictors[predictors.index.isin(days.index)]
     targets = _often_ahead(targets, predictors)
     paths = widen_targets(targets).index.intersection(predictors.index, sort=False)
     parts = {name: split_days(days[paths], seed=seed) for name, seed in seeds.items()}
