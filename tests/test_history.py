@@ -12,16 +12,17 @@ START = pd.Timestamp("2019-10-01T15:00", tz="UTC")
 
 
 def fly(flights, seed=0):
-    """Points of some flights SFO → LAX, a minute apart."""
+    """Points of some flights SFO → LAX, at no times that two flights share."""
     tables = {}
     for number, row in enumerate(flights.itertuples()):
         rng = np.random.default_rng([seed, number])
         share = np.linspace(0, 1, int(rng.integers(45, 60)))
+        seconds = np.append(0, np.cumsum(rng.integers(40, 80, len(share) - 1)))
         side = rng.normal(0, 0.2) * np.sin(np.pi * share)
         tables[row.path] = pd.DataFrame(
             {
-                "timestamp": row.start + pd.to_timedelta(60 * np.arange(len(share)), "s"),
-                "duration": 60.0 * np.arange(len(share)),
+                "timestamp": row.start + pd.to_timedelta(seconds, "s"),
+                "duration": 1.0 * seconds,
                 "latitude": 37.6 - 3.6 * share + side,
                 "longitude": -122.3 + 3.9 * share + side,
                 "altitude": (30_000 + 4000 * rng.random()) * np.sin(np.pi * share),
@@ -48,13 +49,14 @@ def fly_elsewhere(flights, seed=0):
 
 
 def change_after(points, moment, seed):
-    """Move all points after a moment and take some away, but no flight's first."""
+    """Move all points after a moment and take some away, or all, but no flight's first."""
     later = (points["timestamp"] > moment).to_numpy()
     rng = np.random.default_rng(seed)
     changed = points.copy()
     names = ["latitude", "longitude", "altitude", "groundspeed"]
     changed.loc[later, names] += rng.normal(0, 1, (later.sum(), 4)) * [1, 1, 3000, 50]
-    return changed[~(later & (rng.random(len(points)) < 0.3) & (points["duration"] > 0))]
+    gone = rng.random(len(points)) < rng.choice([0.3, 1.0])
+    return changed[~(later & gone & (points["duration"] > 0))]
 
 
 @settings(max_examples=10)
@@ -81,12 +83,18 @@ def test_flights_of_other_pairs_tell_of_the_runway_and_the_wind_and_of_no_passag
 def test_what_is_told_is_the_mean_of_those_that_passed():
     flights = schedule([0, 5, 120])
     points = locate_points(fly(flights), flights)
-    passed = find_passages(points)
     told = recall_flights(flights, points).loc["2.csv"]
-    altitude = passed["altitude"].xs(0.5, level="place")
-    assert told["recent_altitude_50_12h"] == pytest.approx(altitude[["0.csv", "1.csv"]].mean())
-    assert told["recent_altitude_50_last"] == pytest.approx(altitude["1.csv"])
-    assert told["callsign_altitude_50_last"] == pytest.approx(altitude["0.csv"])
+    altitude = find_passages(points)["altitude"].xs(0.5, level="place")
+    assert told["recent_altitude_50"] == pytest.approx(altitude[["0.csv", "1.csv"]].mean())
+    assert told["callsign_altitude_50"] == pytest.approx(altitude["0.csv"])
+
+
+def test_a_flight_number_keeps_its_mean_where_its_last_flight_tells_nothing():
+    flights = schedule([0, 100, 200], ["UAL1"] * 3)
+    points = locate_points(fly(flights), flights)
+    known = recall_flights(flights, points).loc["1.csv", "callsign_groundspeed_50"]
+    points.loc["1.csv", "groundspeed"] = np.nan
+    assert recall_flights(flights, points).loc["2.csv", "callsign_groundspeed_50"] == known
 
 
 def test_missing_history_is_missing_and_not_zero():
@@ -99,10 +107,8 @@ def test_missing_history_is_missing_and_not_zero():
 def test_a_flight_under_way_tells_what_it_has_passed_and_nothing_of_its_landing():
     flights = schedule([0, 20])
     told = recall(flights, fly(flights)).loc["1.csv"]
-    assert told[["recent_altitude_5_2h", "recent_altitude_20_2h"]].notna().all()
-    assert (
-        told[["recent_altitude_80_2h", "recent_arrival_2h", "callsign_arrival_last"]].isna().all()
-    )
+    assert pd.notna(told["recent_altitude_20"])
+    assert told[["recent_altitude_95", "recent_arrival", "callsign_arrival"]].isna().all()
 
 
 def test_what_one_flight_lacks_is_lost_for_that_flight_alone():
@@ -110,6 +116,6 @@ def test_what_one_flight_lacks_is_lost_for_that_flight_alone():
     points = fly(flights)
     points.loc["0.csv", "groundspeed"] = np.nan
     told = recall(flights, points).loc["2.csv"]
-    assert told["recent_groundspeed_50_12h"] == pytest.approx(
+    assert told["recent_groundspeed_50"] == pytest.approx(
         points.loc["1.csv", "groundspeed"].iloc[0]
     )

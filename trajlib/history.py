@@ -13,16 +13,16 @@ from trajlib.wind import WIND, estimate_wind, measure_velocities
 
 __all__ = ["HISTORY", "find_passages", "recall_flights"]
 
-PLACES = (0.05, 0.2, 0.5, 0.8, 0.95)  # route progress at which passages are compared
-WINDOWS = (2.0, 12.0)  # h before the moment
+PLACES = (0.2, 0.5, 0.95)  # route progress at which passages are compared
+_TRAFFIC = 12.0  # h before the moment: as many of a pair as tell of its day
+_AIR = 2.0  # h before the moment: runways and wind change sooner, and more flights tell of them
 _SILENCE = pd.Timedelta(420, "s")  # after the last point, until a flight is taken to have landed
 _PASSED = ("cross", "altitude", "duration", "groundspeed")
 _FLOWN = tuple(f"{name}_{round(100 * place)}" for place in PLACES for name in _PASSED)
 _LANDED = (*_FLOWN, "arrival")
 HISTORY = (
-    *(f"recent_{name}_{hours:.0f}h" for name in _LANDED for hours in WINDOWS),
-    *(f"recent_{name}_last" for name in _LANDED),
-    *(f"callsign_{name}_{kind}" for name in _LANDED for kind in ("last", "mean")),
+    *(f"recent_{name}" for name in _LANDED),
+    *(f"callsign_{name}" for name in _LANDED),
     *(f"recent_{name}_{axis}" for name in ("departure", "landing") for axis in ("east", "north")),
     *WIND,
 )
@@ -67,10 +67,9 @@ def recall_flights(
     Returns
     -------
     DataFrame
-        The columns ``HISTORY``, by path: means of what passed in the last hours, the last to
-        pass, the last and the mean flight of the same callsign that had landed, the courses
-        flown at either end by those of the last two hours (runways in use), and the wind that
-        they felt (`trajlib.wind`). Missing where there was none.
+        The columns ``HISTORY``, by path: means of what passed in the last 12 hours, and of the
+        flights of the same callsign that had landed; of the last two hours the courses flown at
+        either end (runways in use) and the wind (`trajlib.wind`). Missing where there was none.
     """
     rows = flights.set_index("path")
     moments = rows["start"].dt.as_unit("ns")
@@ -78,15 +77,16 @@ def recall_flights(
     landed = points.groupby(level="path", sort=False).tail(1).droplevel("point")
     landed = landed.assign(timestamp=landed["timestamp"] + _SILENCE)
     known, values = _tell(passages, landed)
-    told = {}
-    for name in _LANDED:
-        told |= _recent(f"recent_{name}", known[name], values[name], moments)
+    told = {
+        f"recent_{name}": _mean_since(known[name], values[name], moments, _TRAFFIC)
+        for name in _LANDED
+    }
     pair = {side: flights[side].iloc[0] for side in ("origin", "destination")}
     everyone = points.assign(**pair)
     everyone = everyone if around is None else pd.concat([everyone, around], join="inner")
     for name, time, value in _courses(everyone, **pair):
-        told[f"recent_{name}"] = _mean_since(time, value, moments, WINDOWS[0])
-    told |= estimate_wind(measure_velocities(everyone, **pair), moments, hours=WINDOWS[0])
+        told[f"recent_{name}"] = _mean_since(time, value, moments, _AIR)
+    told |= estimate_wind(measure_velocities(everyone, **pair), moments, hours=_AIR)
     table = pd.DataFrame(told, rows.index)
     return table.join(_same_callsign(rows, moments, landed, values))[list(HISTORY)]
 
@@ -102,23 +102,13 @@ def _tell(passages: pd.DataFrame, landed: pd.DataFrame) -> tuple[dict, pd.DataFr
     return known, pd.DataFrame(values).reindex(landed.index)
 
 
-def _recent(name: str, known: pd.Series, values: pd.Series, moments: pd.Series) -> dict:
-    told = {
-        f"{name}_{hours:.0f}h": _mean_since(known, values.loc[known.index], moments, hours)
-        for hours in WINDOWS
-    }
-    ordered = known.sort_values(kind="stable")
-    at = np.searchsorted(_nanoseconds(ordered), _nanoseconds(moments), side="right") - 1
-    last = np.append(values.loc[ordered.index].to_numpy(), np.nan)  # -1 finds nothing
-    told[f"{name}_last"] = last[at]
-    return told
-
-
 def _mean_since(
     known: pd.Series, values: pd.Series, moments: pd.Series, hours: float
 ) -> np.ndarray:
     """Return the mean of the values that became known in the hours before each moment."""
-    values = values.dropna()  # a sum over what is missing would lose all that follows
+    values = values.loc[
+        known.index
+    ].dropna()  # a sum over what is missing would lose all that follows
     known = known.loc[values.index]
     order = np.argsort(_nanoseconds(known), kind="stable")
     times = _nanoseconds(known)[order]
@@ -166,14 +156,10 @@ def _same_callsign(
         .dropna(subset=["callsign"])
         .sort_values("known", kind="stable")
     )
-    grouped = before.groupby("callsign", sort=False)[list(_LANDED)]
+    sums = before.groupby("callsign", sort=False)[list(_LANDED)].cumsum()
     counts = before[list(_LANDED)].notna().groupby(before["callsign"]).cumsum()
-    means = grouped.cumsum().where(counts > 0) / counts
-    table = (
-        before[["callsign", "known"]]
-        .join(before[list(_LANDED)].add_prefix("callsign_").add_suffix("_last"))
-        .join(means.add_prefix("callsign_").add_suffix("_mean"))
-    )
+    means = sums.where(counts > 0).groupby(before["callsign"]).ffill() / counts
+    table = before[["callsign", "known"]].join(means.add_prefix("callsign_"))
     asked = pd.DataFrame({"callsign": rows["callsign"], "moment": moments}).dropna()
     asked = asked.reset_index().sort_values("moment", kind="stable")
     found = pd.merge_asof(asked, table, left_on="moment", right_on="known", by="callsign")
