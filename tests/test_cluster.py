@@ -218,7 +218,7 @@ def test_a_worker_lost_at_its_very_start_is_replaced():
 
     with (
         dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}),
-        ours._local_cluster(1) as cluster,
+        ours.local_cluster(1) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         known = {p.pid for p in psutil.Process().children(recursive=True)}
