@@ -64,7 +64,7 @@ def find_address(desk, server):
 
 def open_notebook(lab, name):
     lab.run(f"{RUN}('docmanager:open', {{path: '{name}'}}).then(() => 0)")
-    lab.wait("jupyterapp.shell.currentWidget.context?.sessionContext?.session?.kernel != null")
+    lab.wait("jupyterapp.shell.currentWidget?.context?.sessionContext?.session?.kernel != null")
 
 
 def run_all(lab):
