@@ -42,6 +42,7 @@ class Page:
         self._socket = websocket.create_connection(self._find_target(), timeout=300)
         for domain in ("Page", "Network", "Runtime"):
             self.call(f"{domain}.enable")
+        self.call("Emulation.setFocusEmulationEnabled", enabled=True)
         if isinstance(place, Path):
             off = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
             self.call("Network.emulateNetworkConditions", **off)

@@ -4,6 +4,7 @@ What a command needs is imported when it runs, so that help comes at once.
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial, wraps
@@ -268,9 +269,7 @@ def report(
             scheduler=client.scheduler.address,
             rules=machine_rules(notebooks.parent, [archive, data, output]),
             fresh=fresh,
-            watch=partial(
-                show_stage, stream=click.get_text_stream("stderr" if as_json else "stdout")
-            ),
+            watch=partial(show_stage, stream=sys.stderr if as_json else sys.stdout),
         )
     if not made["whole"]:
         failed = next(stage for stage in made["stages"] if stage["failure"])
