@@ -5,7 +5,7 @@ import pytest
 from trajlib.features import FRACTIONS, TARGETS
 from trajlib.plots.importance import plot_importance, plot_ranking
 from trajlib.plots.prediction import plot_coverage, plot_trajectory
-from trajlib.plots.scores import plot_errors, plot_prediction, plot_scores, plot_skills
+from trajlib.plots.scores import plot_errors, plot_scores, plot_skills
 from trajlib.prediction import to_geojson
 
 MODELS = ["whole flight", "at take-off"]
@@ -58,12 +58,6 @@ def test_skills_stand_with_their_intervals_side_by_side_for_each_knowledge():
     (ax,) = plot_skills(skills, ["altitude"]).axes
     assert [label.get_text() for label in ax.get_xticklabels()] == ["planned", "in flight 5"]
     assert [bar.lines[0].get_ydata().tolist() for bar in ax.containers] == [[0.1, 0.3], [0.2, 0.4]]
-
-
-def test_a_flight_is_drawn_from_above_and_from_the_side():
-    above, side = plot_prediction(table(TARGETS, ["flown", "predicted"], "name")).axes
-    assert [len(above.lines), len(side.lines)] == [2, 2]
-    assert side.get_ylabel() == "altitude $H_p$ [ft]"
 
 
 @pytest.mark.parametrize("measures", [["impurity", "permutation"], ["permutation", "shap"]])

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from trajlib.plots.style import GREY, INK, WIDTH, series_styles, styled
 from trajlib.schema import label
 
-__all__ = ["plot_errors", "plot_prediction", "plot_scores", "plot_skills"]
+__all__ = ["plot_errors", "plot_scores", "plot_skills"]
 
 _ERRORS = {
     "horizontal": "horizontal error [NM]",
@@ -87,24 +87,6 @@ def plot_skills(
     figure.supylabel("skill against the mean trajectory", fontsize=9)
     handles, names = axs[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper left", ncols=len(names))
-    return figure
-
-
-@styled
-def plot_prediction(trajectories: pd.DataFrame) -> Figure:
-    """Draw the trajectories of one flight, flown and predicted, from above and from the side.
-
-    Rows of (name, fraction), columns latitude, longitude, altitude.
-    """
-    names = trajectories.index.unique(0)
-    figure, (above, side) = plt.subplots(1, 2, figsize=(WIDTH, 4.2))
-    for name, style in series_styles(names, markers=True).items():
-        line = trajectories.loc[name]
-        above.plot(line["longitude"], line["latitude"], label=name, **style)
-        side.plot(line.index, line["altitude"], **style)
-    above.set(xlabel=label("longitude"), ylabel=label("latitude"))
-    side.set(xlabel="fraction of the total duration", ylabel=label("altitude"))
-    figure.legend(loc="outside upper left", ncols=len(names))
     return figure
 
 
