@@ -307,3 +307,5 @@ def test_tails_name_the_worst_day():
     assert table.loc["time", "day"] == 7
     assert table.loc["time", "worst day"] == pytest.approx(errors.loc[worst, "time"].mean())
     assert table.loc["altitude", "p95"] == pytest.approx(np.quantile(errors["altitude"], 0.95))
+    alone = pd.Series(range(60), days.index)
+    assert measure_tails(errors, alone)["worst day"].notna().all()

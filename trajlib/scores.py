@@ -346,13 +346,13 @@ def lay_beside(table: pd.DataFrame, errors: Sequence[str]) -> pd.DataFrame:
 def measure_tails(errors: pd.DataFrame, days: pd.Series) -> pd.DataFrame:
     """Return what a mean hides: ``mean``, ``p95``, and the mean of the ``worst day``, by error.
 
-    The worst day is the one of the largest mean error, among days of three flights or more;
-    ``day`` says which.
+    The worst day is the one of the largest mean error, among days of three flights or more where
+    there are such; ``day`` says which.
     """
     day = days.reindex(errors.index.get_level_values("path"))
     means = errors.groupby(day.to_numpy()).mean()
     flights = errors.groupby(day.to_numpy()).apply(lambda part: part.index.unique("path").size)
-    means = means[flights >= 3].dropna(axis=1, how="all")
+    means = means[flights >= min(3, flights.max())].dropna(axis=1, how="all")
     table = pd.DataFrame({"mean": errors.mean(), "p95": errors.quantile(0.95)})
     return table.join(pd.DataFrame({"worst day": means.max(), "day": means.idxmax()}))
 

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 _ASKED = ["latitude", "longitude", "duration", "altitude"]
-_SHARE = 0.5  # of the flights, that a fraction must still lie ahead of to be asked
+_SHARE = 0.5  # of all flights; a fraction that is ahead of no more is not asked
 
 
 class Trial(NamedTuple):
@@ -63,8 +63,8 @@ def ask_unflown(
 ) -> pd.DataFrame:
     """Return the targets at some fractions, missing where a flight was there within the minutes.
 
-    Fractions that half the flights or more had passed by then are left out, for those that had
-    not are the late ones alone.
+    Fractions that do not lie ahead of more than half the flights are left out, as where most have
+    landed: those that are left are the late ones alone.
 
     >>> rows = pd.MultiIndex.from_product([["a.csv"], [0.1, 0.5]], names=["path", "fraction"])
     >>> ask_unflown(pd.DataFrame({"duration": [200.0, 900.0]}, rows), [0.1, 0.5], 5)
@@ -75,8 +75,7 @@ def ask_unflown(
     at = targets.index.get_level_values("fraction")
     asked = targets[np.isin(np.round(at, 6), np.round(list(fractions), 6))]
     ahead = asked["duration"] > 60 * minutes
-    reached = asked["duration"].notna().groupby(level="fraction").sum()
-    share = ahead.groupby(level="fraction").sum() / reached
+    share = ahead.groupby(level="fraction").mean()
     kept = asked.index.get_level_values("fraction").isin(share.index[share > _SHARE])
     return asked.where(ahead)[kept]
 
