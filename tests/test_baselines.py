@@ -88,6 +88,7 @@ def test_the_same_number_flies_as_it_last_did_when_that_had_landed():
     flown["altitude"] = np.repeat([1.0, 2, 3, 4], 19)
     start = pd.to_datetime(["2019-10-01T10:00", "2019-10-01T10:30", "2019-10-01T12:00"] * 2)[:4]
     flights = pd.DataFrame({"path": flown.index.unique("path"), "start": start.tz_localize("UTC")})
+    flights["start"] = flights["start"].dt.as_unit("ms")  # as an index has it
     flights["end"] = flights["start"] + pd.Timedelta("1h")
     flights["callsign"] = ["UAL1", "UAL1", "UAL1", None]
     otherwise = flown.assign(altitude=0.0)

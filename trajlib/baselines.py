@@ -82,9 +82,12 @@ def repeat_callsign(
     """
     known = flights.dropna(subset=["callsign"])[["path", "callsign", "start", "end"]]
     known = known[known["path"].isin(targets.index.unique("path"))]
-    landed = known.assign(landed=known["end"] + _SILENCE)[["path", "callsign", "landed"]]
+    known = known.assign(  # the times of an index may have another resolution than a sum
+        start=known["start"].dt.as_unit("ns"), landed=(known["end"] + _SILENCE).dt.as_unit("ns")
+    )
+    landed = known[["path", "callsign", "landed"]]
     last = pd.merge_asof(
-        known.sort_values("start", kind="stable"),
+        known[["path", "callsign", "start"]].sort_values("start", kind="stable"),
         landed.sort_values("landed", kind="stable"),
         left_on="start", right_on="landed", by="callsign", suffixes=("", "_before"),
     ).set_index("path")["path_before"]  # fmt: skip
