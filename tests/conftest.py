@@ -55,7 +55,8 @@ def made(tiny_archive, tmp_path_factory, alone):
     place = tmp_path_factory.mktemp("made")
     command = f"-m trajlib report --archive {tiny_archive} --origin LEMD --destination LEBL"
     command += f" --data {place}/data --output {place}/reports"
-    command += " -p trees 10 -p draws 50"  # enough for every line to run, and for a minute
+    # enough for every line to run, and for a minute
+    command += " -p trees 5 -p draws 50 -p folds 2 -p steps 2 -p models ['forest','lightgbm']"
     words = [*alone, sys.executable, *command.split(), "--aggregate-only"]
     root = Path(__file__).parent.parent
     told = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import subprocess
 import sys
@@ -175,6 +176,7 @@ def test_watching_a_process_sees_the_memory_that_it_takes():
     assert told["peak"] >= told["kept"] > 0.9 * kept.nbytes
 
 
+@pytest.mark.skipif("TRAJLIB_SCALING" not in os.environ, reason="minutes; TRAJLIB_SCALING=1 asks")
 def test_the_stage_runs_when_asked_for_and_tells_no_address(tiny_archive, tmp_path):
     command = f"-m trajlib report --archive {tiny_archive} --origin LEMD --destination LEBL"
     command += f" --data {tmp_path}/data --output {tmp_path}/reports --stage 08_scaling"

@@ -280,10 +280,10 @@ def _map_block(
 def _pack(results: list[tuple[str, Any]]) -> list[tuple[str, Any]] | pd.DataFrame:
     """Return rows of numbers as a table, an eighth of what they take as objects."""
     rows = [row for _, row in results]
-    numbers = (int, float, np.number)
     if not all(isinstance(row, Mapping) and row for row in rows) or not rows:
         return results
-    if not all(isinstance(value, numbers) for row in rows for value in row.values()):
+    kinds = {type(value) for row in rows for value in row.values()}
+    if not all(issubclass(kind, int | float | np.number) and kind is not bool for kind in kinds):
         return results
     return pd.DataFrame([dict(row) for row in rows], index=[path for path, _ in results])
 

@@ -263,6 +263,8 @@ def _train_and_predict(
     held_out: pd.DataFrame,
     _: pd.DataFrame,
 ) -> tuple[pd.DataFrame, float]:
+    if len(targets) < 2 or not len(held_out):  # nothing to learn from, or nobody asks
+        return pd.DataFrame(np.nan, held_out.index, targets.columns), 0.0
     start = time.thread_time()
     trained = clone(model).fit(predictors, targets)
     seconds = time.thread_time() - start

@@ -364,8 +364,9 @@ def plan_runs(
     moved
         What is sent for a flight, and what comes back [bytes].
 
-    >>> plan_runs([1e12], [10], file_size=1e6, moved=300.0).iloc[0].to_dict()
-    {'size': 1e12, 'workers': 10.0, 'bytes': 1e12, 'files': 1e6, 'tasks': 3907.0, 'moved': 3e8}
+    >>> plan_runs([1e9], [10], file_size=1e6, moved=300.0)[["files", "tasks", "moved"]]
+        files  tasks     moved
+    0  1000.0   32.0  300000.0
     """
     rows = [
         {"size": size, "workers": float(count), "bytes": size, "files": size / file_size}

@@ -212,9 +212,10 @@ def _execute(stage: Stage, folder: Path, rules: Rules) -> tuple[NotebookNode, st
         failure = f"{error.ename}: {error.evalue}"
     except RuntimeError:  # nbclient's, when the process of the notebook is gone
         failure = "its process ended, as it does when memory runs out"
-    except OSError as error:  # papermill's, when it cannot save the copy
+    except BaseException as error:  # papermill's, when it cannot save the copy; or Ctrl-C
         draft.unlink(missing_ok=True)
-        tell_full_disk(error, folder / f"{stage.name}.ipynb")
+        if isinstance(error, OSError):
+            tell_full_disk(error, folder / f"{stage.name}.ipynb")
         raise
     executed = nbformat.read(draft, 4)
     draft.unlink()

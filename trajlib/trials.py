@@ -67,10 +67,8 @@ def ask_unflown(
     landed: those that are left are the late ones alone.
 
     >>> rows = pd.MultiIndex.from_product([["a.csv"], [0.1, 0.5]], names=["path", "fraction"])
-    >>> ask_unflown(pd.DataFrame({"duration": [200.0, 900.0]}, rows), [0.1, 0.5], 5)
-                    duration
-    path  fraction
-    a.csv 0.5          900.0
+    >>> ask_unflown(pd.DataFrame({"duration": [200.0, 900.0]}, rows), [0.1, 0.5], 5).to_dict()
+    {'duration': {('a.csv', 0.5): 900.0}}
     """
     at = targets.index.get_level_values("fraction")
     asked = targets[np.isin(np.round(at, 6), np.round(list(fractions), 6))]

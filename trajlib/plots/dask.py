@@ -66,8 +66,8 @@ def plot_tasks(tasks: pd.DataFrame) -> Figure:
     names = [*dict.fromkeys(kinds[tasks["action"] == "compute"]), "moving data"]
     colors = {name: COLORS[at % len(COLORS)] for at, name in enumerate(names)}
     figure, ax = plt.subplots(figsize=(WIDTH, 1.1 + 0.45 * len(workers)))
-    order = pd.Categorical(kinds, names, ordered=True)
-    for (kind, worker), own in tasks.groupby([order, "worker"], observed=True):
+    ordered = tasks.assign(kind=pd.Categorical(kinds, names, ordered=True))
+    for (kind, worker), own in ordered.groupby(["kind", "worker"], observed=True):
         bars = list(zip(own["start"], own["stop"] - own["start"], strict=True))
         row, height = workers.index(worker), 0.4 if kind == "moving data" else 0.8
         label = kind if kind not in ax.get_legend_handles_labels()[1] else None
