@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from trajlib import build_index, map_flights, select_flights, storage, store_flights
 from trajlib.__main__ import main
 from trajlib.archive import read_flight
+from trajlib.cluster import current_client
 from trajlib.flights import read_flights
 
 ROOT = Path(__file__).parent.parent
@@ -20,6 +21,14 @@ ENVIRONMENT = {
     "AWS_SECRET_ACCESS_KEY": "secret",
     "AWS_REGION": "us-east-1",
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_cluster_of_other_tests():
+    """Let go of a client whose workers were started before they could know the store."""
+    client = current_client()
+    if client is not None:
+        client.close()
 
 
 @pytest.fixture(scope="module")

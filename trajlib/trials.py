@@ -44,6 +44,11 @@ class Trial(NamedTuple):
     baselines: dict[str, pd.DataFrame]
     seconds: dict[str, float]
 
+    @property
+    def asked(self) -> bool:
+        """Whether anything was still ahead of any flight."""
+        return any(table.notna().any(axis=None) for table in self.baselines.values())
+
     def compare(self, days: pd.Series) -> pd.DataFrame:
         """Return what `trajlib.scores.compare_models` says of them."""
         return compare_models(self.models, self.baselines, days)
