@@ -43,6 +43,7 @@ def desk(tiny_archive, made, tmp_path_factory):
     for name in ("mine", "sample"):
         (desk / "data" / "raw" / name).symlink_to(tiny_archive)
     (desk / "data" / "processed").symlink_to(made[1].parent.parent / "data" / "processed")
+    shutil.copy(next((tiny_archive / "LEMD-LEBL").glob("*.csv")), desk / "FLIGHT.csv")
     (desk / "reports").mkdir()
     for pair in ("LEMD-LEBL", "SFO-LAX"):
         shutil.copytree(made[1], desk / "reports" / pair)
