@@ -3,12 +3,12 @@ import pandas as pd
 import pytest
 from test_baselines import great_circle_flights, state_of
 
+from trajlib.features import known_after
 from trajlib.history import HISTORY
 from trajlib.in_flight import STATE
 from trajlib.scores import split_by_day
 from trajlib.trials import (
     ask_unflown,
-    known_after,
     name_directions,
     name_phases,
     tell_skills,

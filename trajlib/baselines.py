@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from trajlib.geodesy import distance, find_airport, offset, track
+from trajlib.history import SILENCE
 from trajlib.scores import Split, predict_baseline
 
 __all__ = [
@@ -20,7 +21,6 @@ __all__ = [
     "shift_median",
 ]
 
-_SILENCE = pd.Timedelta(420, "s")  # after its last point, until a flight is taken to have landed
 _FEWEST = 10  # training flights of a group that speaks for itself
 
 
@@ -83,7 +83,7 @@ def repeat_callsign(
     known = flights.dropna(subset=["callsign"])[["path", "callsign", "start", "end"]]
     known = known[known["path"].isin(targets.index.unique("path"))]
     known = known.assign(  # the times of an index may have another resolution than a sum
-        start=known["start"].dt.as_unit("ns"), landed=(known["end"] + _SILENCE).dt.as_unit("ns")
+        start=known["start"].dt.as_unit("ns"), landed=(known["end"] + SILENCE).dt.as_unit("ns")
     )
     landed = known[["path", "callsign", "landed"]]
     last = pd.merge_asof(

@@ -23,6 +23,8 @@ __all__ = [
     "aggregate_flight",
     "check_knowledge",
     "degenerate_targets",
+    "join_state",
+    "known_after",
     "known_when",
     "local_start",
     "predictors",
@@ -117,37 +119,61 @@ def predictors(
         )
         return planned.join(list(measured.values()), how="inner")
     points = measure_points(flights)
-    kept = flights[~flights["path"].isin(list(points.attrs["problems"]))]
-    others = None if traffic is None else share_airport(flights, traffic)
-    around = None if others is None or others.empty else measure_traffic(others)
-    known = planned.join(recall_flights(kept, points, around), how="inner")
-    if knowledge == "at_takeoff":
-        return known
-    minutes = knowledge.removeprefix("in_flight_")
-    return known.join(state_after(points, float(minutes)).add_suffix(f"_at_{minutes}"))
+    known = _know_takeoff(flights, points, traffic)
+    return known if knowledge == "at_takeoff" else join_state(known, points, knowledge)
 
 
 def predictors_by(
-    flights: pd.DataFrame, knowledge: Sequence[str], **options: object
+    flights: pd.DataFrame,
+    knowledge: Sequence[str],
+    *,
+    traffic: pd.DataFrame | None = None,
+    features: bool = False,
 ) -> dict[str, pd.DataFrame]:
     """Return the predictors of several moments by their name, of flights that all of them know.
 
-    As `predictors` returns each; what flights before tell, and the measured points, are read once
-    for all moments in flight.
+    As `predictors` returns each; the measured points, and what flights before tell, are read once
+    for the moment of take-off and all in flight.
     """
-    early = [name for name in knowledge if not name.startswith("in_flight")]
-    tables = {name: predictors(flights, name, **options) for name in early}
-    if len(early) < len(knowledge):
-        takeoff = tables.get("at_takeoff")
-        takeoff = predictors(flights, "at_takeoff", **options) if takeoff is None else takeoff
-        points = measure_points(flights[flights["problem"].isna()])
-        for name in (name for name in knowledge if name not in early):
-            check_knowledge((), name)
-            minutes = name.removeprefix("in_flight_")
-            state = state_after(points, float(minutes)).add_suffix(f"_at_{minutes}")
-            tables[name] = takeoff.join(state)
+    for name in knowledge:
+        check_knowledge((), name)
+    measured = [name for name in knowledge if name not in ("planned", "hindsight")]
+    rest = [name for name in knowledge if name not in measured]
+    tables = {name: predictors(flights, name, features=features) for name in rest}
+    if measured:
+        flights = flights[flights["problem"].isna()]
+        points = measure_points(flights)
+        takeoff = _know_takeoff(flights, points, traffic)
+        for name in measured:
+            late = name != "at_takeoff"
+            tables[name] = join_state(takeoff, points, name) if late else takeoff
     paths = functools.reduce(pd.Index.intersection, (t.index for t in tables.values()))
     return {name: tables[name].loc[paths] for name in knowledge}
+
+
+def known_after(knowledge: str) -> float:
+    """Return the minutes after the first sample at which something is known; 0 if not in flight.
+
+    >>> known_after("in_flight_10"), known_after("at_takeoff")
+    (10.0, 0.0)
+    """
+    return float(knowledge.rpartition("_")[2]) if knowledge.startswith("in_flight") else 0.0
+
+
+def join_state(known: pd.DataFrame, points: pd.DataFrame, knowledge: str) -> pd.DataFrame:
+    """Return what is known at take-off with the state that flights have at a moment in flight.
+
+    Parameters
+    ----------
+    known
+        Predictors ``at_takeoff``, by path.
+    points
+        Of the same flights, as of `trajlib.in_flight.measure_points`.
+    knowledge
+        The moment, ``in_flight_m``.
+    """
+    minutes = known_after(knowledge)
+    return known.join(state_after(points, minutes).add_suffix(f"_at_{minutes:g}"))
 
 
 def targets(
@@ -252,6 +278,15 @@ def local_start(flights: pd.DataFrame) -> pd.Series:
 
 def _clock(df: pd.DataFrame, origin: str, destination: str) -> np.ndarray:
     return df["duration"].to_numpy() / 60
+
+
+def _know_takeoff(
+    flights: pd.DataFrame, points: pd.DataFrame, traffic: pd.DataFrame | None
+) -> pd.DataFrame:
+    kept = flights[~flights["path"].isin(list(points.attrs["problems"]))]
+    others = None if traffic is None else share_airport(flights, traffic)
+    around = None if others is None or others.empty else measure_traffic(others)
+    return _know_plan(flights).join(recall_flights(kept, points, around), how="inner")
 
 
 def _know_plan(flights: pd.DataFrame) -> pd.DataFrame:

@@ -11,12 +11,12 @@ import pandas as pd
 from trajlib.geodesy import track
 from trajlib.wind import WIND, estimate_wind, measure_velocities
 
-__all__ = ["HISTORY", "find_passages", "recall_flights"]
+__all__ = ["HISTORY", "SILENCE", "find_passages", "recall_flights"]
 
 PLACES = (0.2, 0.5, 0.95)  # route progress at which passages are compared
 _TRAFFIC = 12.0  # h before the moment: as many of a pair as tell of its day
 _AIR = 2.0  # h before the moment: runways and wind change sooner, and more flights tell of them
-_SILENCE = pd.Timedelta(420, "s")  # after the last point, until a flight is taken to have landed
+SILENCE = pd.Timedelta(420, "s")  # after the last point, until a flight is taken to have landed
 _PASSED = ("cross", "altitude", "duration", "groundspeed")
 _FLOWN = tuple(f"{name}_{round(100 * place)}" for place in PLACES for name in _PASSED)
 _LANDED = (*_FLOWN, "arrival")
@@ -75,7 +75,7 @@ def recall_flights(
     moments = rows["start"].dt.as_unit("ns")
     passages = find_passages(points)
     landed = points.groupby(level="path", sort=False).tail(1).droplevel("point")
-    landed = landed.assign(timestamp=landed["timestamp"] + _SILENCE)
+    landed = landed.assign(timestamp=landed["timestamp"] + SILENCE)
     known, values = _tell(passages, landed)
     told = {
         f"recent_{name}": _mean_since(known[name], values[name], moments, _TRAFFIC)
@@ -129,8 +129,8 @@ def _courses(
 ) -> list[tuple[str, pd.Series, pd.Series]]:
     told = []
     for name, part, silence in (
-        ("departure", points[points["origin"] == origin], 0 * _SILENCE),
-        ("landing", points[points["destination"] == destination], _SILENCE),
+        ("departure", points[points["origin"] == origin], 0 * SILENCE),
+        ("landing", points[points["destination"] == destination], SILENCE),
     ):
         by_path = part.groupby(level="path", sort=False)
         ends = by_path.head(2) if name == "departure" else by_path.tail(2)

@@ -9,7 +9,7 @@ from trajlib import features
 from trajlib.archive import read_flight
 from trajlib.dialect import read_dialect
 from trajlib.history import HISTORY, recall_flights
-from trajlib.in_flight import keep_measured, locate_points, measure_points, state_after
+from trajlib.in_flight import keep_measured, locate_points, measure_points
 from trajlib.normalization import resample_flight
 from trajlib.prediction import SavedModel
 from trajlib.progress import PROGRESS
@@ -119,11 +119,9 @@ def know_flight(
         return known
     if samples is None:
         raise ValueError(f"what is known {knowledge} is in samples of the flight: there are none")
-    minutes = knowledge.removeprefix("in_flight_")
-    so_far = samples[samples["duration"] <= 60 * float(minutes)]
+    so_far = samples[samples["duration"] <= 60 * features.known_after(knowledge)]
     points = pd.concat({flight["path"].item(): keep_measured(so_far)}, names=["path"])
-    state = state_after(locate_points(points, flight), float(minutes))
-    return known.join(state.add_suffix(f"_at_{minutes}"))
+    return features.join_state(known, locate_points(points, flight), knowledge)
 
 
 def open_store(folder: str | Path) -> pd.DataFrame | None:

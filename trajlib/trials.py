@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from trajlib import baselines
+from trajlib.features import known_after
 from trajlib.in_flight import STATE
 from trajlib.models import build_model, predict_held_out
 from trajlib.scores import (
@@ -24,7 +25,6 @@ from trajlib.scores import (
 __all__ = [
     "Trial",
     "ask_unflown",
-    "known_after",
     "name_directions",
     "name_phases",
     "tell_skills",
@@ -52,15 +52,6 @@ class Trial(NamedTuple):
     def compare(self, days: pd.Series) -> pd.DataFrame:
         """Return what `trajlib.scores.compare_models` says of them."""
         return compare_models(self.models, self.baselines, days)
-
-
-def known_after(knowledge: str) -> float:
-    """Return the minutes after the first sample at which something is known; 0 if not in flight.
-
-    >>> known_after("in_flight_10"), known_after("at_takeoff")
-    (10.0, 0.0)
-    """
-    return float(knowledge.rpartition("_")[2]) if knowledge.startswith("in_flight") else 0.0
 
 
 def ask_unflown(
