@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from hypothesis import settings
-from machines import ALONE
+from machines import ALONE, wait_until
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 settings.register_profile("trajlib", deadline=None)  # compilers and imports warm up
@@ -20,14 +20,29 @@ os.environ["OMP_NUM_THREADS"] = (
 os.environ.pop("DASK_SCHEDULER_ADDRESS", None)  # a cluster of the user's is not for tests
 
 
+def common(tmp_path_factory, name):
+    """Return a folder that all processes of the suite share, and whether we are its first."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return folder, False
+    return folder, True
+
+
 @pytest.fixture(scope="session")
 def tiny_archive(tmp_path_factory):
     """60 simulated flights, nearly 50 of them LEMD → LEBL, and one file that is damaged."""
     from trajlib.sources.simulation import simulate_archive
 
-    archive = tmp_path_factory.mktemp("data") / "raw" / "tiny"
-    simulate_archive(archive, flights=60, seed=1)
-    (archive / "damaged.csv").write_text("timestamp,latitude\n2016-01-01T")
+    folder, first = common(tmp_path_factory, "data")
+    archive = folder / "raw" / "tiny"
+    damaged = archive / "damaged.csv"
+    if first:
+        simulate_archive(archive, flights=60, seed=1)
+        damaged.write_text("timestamp,latitude\n2016-01-01T")
+    wait_until(damaged.exists)
     return archive
 
 
@@ -49,18 +64,40 @@ def alone():
     return ALONE if can else []
 
 
-@pytest.fixture(scope="session")
-def made(tiny_archive, tmp_path_factory, alone):
-    """Make the tiny archive's report; return the finished command and the report's folder."""
-    place = tmp_path_factory.mktemp("made")
+@pytest.fixture(scope="session", autouse=True)
+def making(request, tmp_path_factory):
+    """Begin the tiny archive's report, where a test needs it, beside the tests that do not."""
+    if not any("made" in test.fixturenames for test in request.session.items):
+        yield None
+        return
+    place, first = common(tmp_path_factory, "made")
+    if not first:
+        yield place
+        return
+    tiny_archive, alone = map(request.getfixturevalue, ("tiny_archive", "alone"))
     command = f"-m trajlib report --archive {tiny_archive} --origin LEMD --destination LEBL"
     command += f" --data {place}/data --output {place}/reports"
     # enough for every line to run, and for a minute
     command += " -p trees 5 -p draws 50 -p folds 2 -p steps 2 -p models ['forest','lightgbm']"
     words = [*alone, sys.executable, *command.split(), "--aggregate-only"]
+    then = f'"$@" >{place}/out 2>{place}/err; echo $? >{place}/part; mv {place}/part {place}/code'
     root = Path(__file__).parent.parent
-    told = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
-    return told, place / "reports" / "LEMD-LEBL"
+    process = subprocess.Popen(["sh", "-c", then, "sh", *words], cwd=root)
+    yield place
+    process.wait()
+
+
+@pytest.fixture(scope="session")
+def made(making):
+    """Return the tiny archive's report: the finished command and the report's folder."""
+    wait_until((making / "code").exists, seconds=900)
+    code, *told = [(making / name).read_text() for name in ("code", "out", "err")]
+    return subprocess.CompletedProcess("report", int(code), *told), making / "reports/LEMD-LEBL"
+
+
+def pytest_collection_modifyitems(items):
+    """Leave to the end what waits for the tiny archive's report."""
+    items.sort(key=lambda test: "made" in getattr(test, "fixturenames", ()))
 
 
 @pytest.fixture

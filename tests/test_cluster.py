@@ -1,3 +1,4 @@
+import gc
 import os
 import re
 import shutil
@@ -103,6 +104,9 @@ def test_a_client_with_a_certificate_of_another_authority_is_refused(
         pytest.raises(OSError, match="our certificate"),
     ):
         connect(machines.address)
+    # one left over, collected while the next one starts, would be waited for without end
+    ours_or_none = {each.status for each in gc.get_objects() if isinstance(each, Client)}
+    assert ours_or_none <= {"running", "closed"}
 
 
 @needs_openssl
@@ -227,8 +231,8 @@ def test_a_worker_lost_at_its_very_start_is_replaced():
         wait_until(started)
         started()[0].kill()  # before it is a worker
         wait_until(lambda: not client.scheduler_info()["workers"])
-        client.wait_for_workers(1, timeout=60)
-        assert victim not in client.run(os.getpid).values()
+        # two that replace it may meet, of which one is let go: ask until one answers
+        wait_until(lambda: set(client.run(os.getpid, on_error="ignore").values()) - {victim})
 
 
 def test_two_commands_at_once_each_have_a_dashboard_and_say_nothing(client):

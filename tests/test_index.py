@@ -3,6 +3,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 import pytest
@@ -149,14 +150,21 @@ def test_links_are_followed_once_and_a_broken_one_is_set_aside(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a user's permissions")
-def test_what_may_not_be_read_is_set_aside(tmp_path):
-    archive = tmp_path / "a"
+def test_what_may_not_be_read_is_set_aside():
+    with TemporaryDirectory() as folder:  # pytest's own are closed to the other user
+        Path(folder).chmod(0o755)
+        told = look_as_another_user(Path(folder) / "a")
+    assert told["open.csv"] == "None"
+    assert told["closed.csv"] == "Permission denied"
+    assert "may not be opened" in told["closed/"]
+
+
+def look_as_another_user(archive):
     for path in ("open.csv", "closed.csv", "closed/one.csv"):
-        write(archive, path)
+        write(archive, path).chmod(0o644)
+    archive.chmod(0o755)  # whatever the umask, which our command sets
     (archive / "closed.csv").chmod(0)
     (archive / "closed").chmod(0)
-    for folder in [tmp_path, *tmp_path.parents[:2]]:
-        folder.chmod(0o755)
     # root reads everything, so another user looks
     code = f"""
 import os
@@ -170,10 +178,7 @@ for path, size in list_files({str(archive)!r})[["path", "size"]].to_numpy():
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     (archive / "closed").chmod(0o700)
-    told = dict(line.split("|") for line in done.stdout.splitlines())
-    assert told["open.csv"] == "None"
-    assert told["closed.csv"] == "Permission denied"
-    assert "may not be opened" in told["closed/"]
+    return dict(line.split("|") for line in done.stdout.splitlines())
 
 
 def test_an_absent_or_empty_archive_is_told(tmp_path):

@@ -152,12 +152,12 @@ def test_a_csv_cut_or_not_and_a_description_are_answered_by_what_is_known(predic
 def test_where_no_flights_are_a_described_one_goes_by_what_is_planned(predict, data):
     (data / "interim").rename(data / "away")
     try:
-        status, said = predict("--time", "2016-03-01T08:00", "--operator", "XXX")
+        status, said = predict("--time", "2016-03-01T08:00", "--operator", "QQQ")
     finally:
         (data / "away").rename(data / "interim")
     assert status == 0, said
     assert "known planned" in said
-    assert "operator XXX was in no flight trained on" in said
+    assert "operator QQQ was in no flight trained on" in said
     assert "aircraft type is not told" in said
 
 
@@ -172,13 +172,13 @@ def test_what_is_unknown_is_said(data):
     card = json.loads(next(data.rglob("planned/card.json")).read_text("utf-8"))
     saved = type("Saved", (), {"card": card})
     start = pd.Timestamp("2016-03-01 08:00", tz="UTC")
-    flight = describe_flight(PAIR, start, callsign="XXX12")
+    flight = describe_flight(PAIR, start, callsign="QQQ12")
     months = {"month": card["known"]["month"][0], "weekday": card["known"]["weekday"][0]}
     known = features.predictors(flight, "planned").assign(**months)
     pair, operator, kind = describe_unknown(saved, known, "LEMD-LEPA")
     assert "LEMD-LEBL only" in pair
     assert "says nothing of LEMD-LEPA" in pair
-    assert "operator XXX was in no flight trained on" in operator
+    assert "operator QQQ was in no flight trained on" in operator
     assert "aircraft type is not told" in kind
     usual = {name: values[0] for name, values in card["known"].items()}
     assert describe_unknown(saved, known.assign(**usual), "LEMD-LEBL") == []

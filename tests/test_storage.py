@@ -3,16 +3,17 @@
 import os
 import shutil
 from pathlib import Path
+from unittest.mock import Mock
 
 import dask.dataframe as dd
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from distributed import Client
 
 from trajlib import build_index, map_flights, select_flights, storage, store_flights
 from trajlib.__main__ import main
 from trajlib.archive import read_flight
-from trajlib.cluster import current_client
 from trajlib.flights import read_flights
 
 ROOT = Path(__file__).parent.parent
@@ -23,12 +24,11 @@ ENVIRONMENT = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_cluster_of_other_tests():
-    """Let go of a client whose workers were started before they could know the store."""
-    client = current_client()
-    if client is not None:
-        client.close()
+@pytest.fixture(autouse=True)
+def in_this_process(request, monkeypatch):
+    """Look past a client of other tests, whose workers do not know of the store."""
+    if "on_workers" not in request.fixturenames:
+        monkeypatch.setattr(Client, "current", Mock(side_effect=ValueError("no client")))
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +72,12 @@ def bucket(server, few):
 def on_workers(server, client):
     """The client, whose workers know of the store."""
     names = [*ENVIRONMENT, "AWS_ENDPOINT_URL"]
-    client.run(os.environ.update, {name: os.environ[name] for name in names})
+    client.run(set_environment, {name: os.environ[name] for name in names})
     return client
+
+
+def set_environment(variables):
+    os.environ.update(variables)  # not passed itself: a copy of it would be changed
 
 
 def highest(flight):

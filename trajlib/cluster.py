@@ -1,6 +1,7 @@
 """Connect to a Dask cluster: yours, or a local one that only this machine can reach."""
 
 import asyncio
+import gc
 import os
 import re
 import socket
@@ -173,13 +174,23 @@ def _open(address: str) -> Client:
     try:
         return Client(address, timeout=f"{_PATIENCE}s", set_as_default=True)
     except TypeError as error:  # distributed's, where it knows of no certificate at all
+        _collect_client(error)
         raise ValueError(
             f"{hint}: no certificate is configured; set DASK_DISTRIBUTED__COMM__TLS__CA_FILE, "
             "DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT and ..._KEY (docs/cluster.md)"
         ) from error
     except OSError as error:
+        _collect_client(error)
         cause = error.__cause__ or error
         raise OSError(f"{hint}: {cause}") from error
+
+
+def _collect_client(error: BaseException | None) -> None:
+    # one that did not start, collected while another starts, would wait for the other's lock
+    while error is not None:
+        error.__traceback__ = None  # whose frames hold it
+        error = error.__cause__ or error.__context__
+    gc.collect()
 
 
 def _compare_packages(client: Client) -> None:

@@ -18,6 +18,7 @@ from machines import start_cluster
 
 ROOT = Path(__file__).parents[2]
 WORKERS = (1, 2, 4)
+SMALL = "-p trees 5 -p draws 50 -p folds 2 -p steps 2 -p models ['forest','lightgbm']"
 TIMING = re.compile(r"time (of|over)")  # labels of numbers that are no results
 
 
@@ -57,7 +58,7 @@ def main(times: int, archive: Path | None = None) -> dict[str, int]:
     """Return how many reports of each number of workers were equal to the first."""
     counts = {f"{workers} workers": 0 for workers in WORKERS}
     with tempfile.TemporaryDirectory() as place:
-        words = () if archive else ("-p", "trees", "10", "-p", "draws", "50")
+        words = () if archive else SMALL.split()
         if archive is None:
             archive = Path(place) / "raw" / "tiny"
             command = [sys.executable, "-m", "trajlib", "simulate", archive, "--flights", "60"]
