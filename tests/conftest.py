@@ -78,7 +78,8 @@ def making(request, tmp_path_factory):
     command = f"-m trajlib report --archive {tiny_archive} --origin LEMD --destination LEBL"
     command += f" --data {place}/data --output {place}/reports"
     # enough for every line to run, and for a minute
-    command += " -p trees 5 -p draws 50 -p folds 2 -p steps 2 -p models ['forest','lightgbm']"
+    command += " -p trees 5 -p draws 50 -p aligned 10 -p folds 2 -p repeats 1 -p steps 2"
+    command += " -p models ['forest','lightgbm']"
     words = [*alone, sys.executable, *command.split(), "--aggregate-only"]
     then = f'"$@" >{place}/out 2>{place}/err; echo $? >{place}/part; mv {place}/part {place}/code'
     root = Path(__file__).parent.parent

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -14,18 +15,35 @@ from chromium import CHROMIUM, Page
 
 ROOT = Path(__file__).parent.parent
 
+# each takes its time: all of them are run where TRAJLIB_LAB=1
+NAMES = [path.stem for path in sorted((ROOT / "notebooks").glob("0[0-7]*.ipynb"))]
+NAMES = NAMES if os.environ.get("TRAJLIB_LAB") else ["01_index"]
+OPEN = """(async () => {
+    const {commands, shell} = window.jupyterapp;
+    const panel = await commands.execute("docmanager:open", {path: "NAME.ipynb"});
+    await panel.context.ready;
+    await panel.sessionContext.ready;
+    shell.activateById(panel.id);
+    window.panel = panel;
+    window.ran = null;
+    commands.execute("notebook:run-all-cells").then(() => { window.ran = "done"; });
+})()"""
+OUTPUTS = """[...window.panel.content.model.cells].filter(cell => cell.type === "code").flatMap(
+    cell => cell.outputs.toJSON().map(told => [told.output_type, Object.keys(told.data || {}),
+        told.ename ? told.ename + ": " + told.evalue : told.name || ""]))"""
+
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
 
 
 @pytest.fixture(scope="module")
 def desk(tiny_archive, tmp_path_factory):
-    """A folder with two notebooks, and the tiny archive where the sample would be."""
+    """A folder with the notebooks, and the tiny archive where the sample would be."""
     desk = tmp_path_factory.mktemp("lab")
     (desk / "data" / "raw").mkdir(parents=True)
     (desk / "data" / "raw" / "sample").symlink_to(tiny_archive)
     (desk / "notebooks").mkdir()
-    for name in ("README.md", "01_index.ipynb"):
-        shutil.copy(ROOT / "notebooks" / name, desk / "notebooks")
+    for path in (ROOT / "notebooks").glob("[0R]*"):
+        shutil.copy(path, desk / "notebooks")
     return desk
 
 
@@ -63,3 +81,41 @@ def test_the_lab_opens_on_a_page_that_says_where_to_begin(lab):
     title = lab.wait("document.querySelector('.jp-MarkdownViewer h1')?.textContent", seconds=300)
     assert title.startswith("Where to begin")
     assert lab.wait("document.querySelector('.jp-MarkdownViewer a[href*=\"01_index\"]') != null")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_is_run_from_its_top_to_its_end_without_an_error(lab, name):
+    lab.run(OPEN.replace("NAME", name))
+    assert lab.wait("window.ran", seconds=600) == "done"
+    told = lab.run(OUTPUTS)
+    assert [text for kind, _, text in told if kind == "error" or text == "stderr"] == []
+    shown = {form for _, forms, _ in told for form in forms}
+    assert "image/png" in shown or name == "00_dask_tour"
+    if name == "02_normalization":
+        assert "application/vnd.bokehjs_exec.v0+json" in shown
+        answers_a_selection(lab)
+    if name == NAMES[0]:
+        shows_the_cluster(lab)
+    lab.run("window.panel.sessionContext.shutdown()")
+
+
+def answers_a_selection(lab):
+    """Choose one flight in the explorer's table: its other parts follow, without the kernel."""
+    lab.run("window.panel.content.scrollToItem(window.panel.content.widgets.length - 1)")
+    named = "Bokeh.documents.map(d => d.get_model_by_name('NAME')).find(m => m)"
+    lab.wait(f"window.Bokeh && {named.replace('NAME', 'flights')} != null")
+    lab.run(f"{named.replace('NAME', 'flights')}.selected.indices = [2]")
+    assert lab.wait(f"{named.replace('NAME', 'counted')}.text.includes('1 selected')")
+    assert lab.run(f"{named.replace('NAME', 'cloud')}.selected.indices") == [2]
+
+
+def shows_the_cluster(lab):
+    """Open the panes of Dask: they find the notebook's own cluster, and its dashboard answers."""
+    found = lab.run("jupyterapp.commands.execute('dask:populate-dashboard-url')")
+    lab.wait("jupyterapp.commands.isEnabled('dask:launch-layout')")
+    lab.run("jupyterapp.commands.execute('dask:launch-layout')")
+    lab.wait("document.querySelectorAll('iframe').length === 3")
+    for pane in lab.run("[...document.querySelectorAll('iframe')].map(frame => frame.src)"):
+        assert pane.startswith(f"{found}individual-")
+        with urllib.request.urlopen(pane, timeout=60) as answer:
+            assert "Bokeh" in answer.read().decode()
