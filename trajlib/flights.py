@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 BLOCK = 32  # flights
-_TASKS_PER_WORKER = 12  # so that workers finish together
+_TASKS_PER_WORKER = 32  # so that workers finish together
 _MEASURED = ("timestamp", *NUMERIC)
 _PLACE = ("part", "row_group", "rows", "problem")
 
