@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import os
 import re
 import socket
@@ -236,6 +237,8 @@ def _code_digest() -> Callable[[], str]:
 
 def local_cluster(workers: int) -> LocalCluster:
     """Return a cluster of so many processes of one thread, which listens on loopback only."""
+    # a shuffle that has ended is no warning, and would be shown among a notebook's results
+    logging.getLogger("distributed.shuffle._scheduler_plugin").setLevel(logging.ERROR)
     spill = {} if (disk := _spill_folder()) else {"distributed.worker.memory.spill": False}
     with dask.config.set(_KEEP_MEMORY | spill), warnings.catch_warnings():
         # the dashboard of another command's cluster has the port: ours takes another
