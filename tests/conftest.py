@@ -5,11 +5,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import nbformat
 import pytest
+from distributed import Client
 from hypothesis import settings
-from machines import ALONE, wait_until
+from machines import ALONE, SMALL, wait_until
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 settings.register_profile("trajlib", deadline=None)  # compilers and imports warm up
@@ -56,6 +58,12 @@ def client():
         client.cluster.close()
 
 
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Look past a client of other tests."""
+    monkeypatch.setattr(Client, "current", Mock(side_effect=ValueError("no client")))
+
+
 @pytest.fixture(scope="session")
 def alone():
     """Words that run a command where there is no network but loopback, or none."""
@@ -77,9 +85,7 @@ def making(request, tmp_path_factory):
     tiny_archive, alone = map(request.getfixturevalue, ("tiny_archive", "alone"))
     command = f"-m trajlib report --archive {tiny_archive} --origin LEMD --destination LEBL"
     command += f" --data {place}/data --output {place}/reports"
-    # enough for every line to run, and for a minute
-    command += " -p trees 5 -p draws 50 -p aligned 10 -p folds 2 -p repeats 1 -p steps 2"
-    command += " -p models ['forest','lightgbm']"
+    command += f" {SMALL} -p models ['forest','lightgbm']"
     words = [*alone, sys.executable, *command.split(), "--aggregate-only"]
     then = f'"$@" >{place}/out 2>{place}/err; echo $? >{place}/part; mv {place}/part {place}/code'
     root = Path(__file__).parent.parent

@@ -10,10 +10,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["ALONE", "Machines", "hosts", "make_certificates", "start_cluster", "wait_until"]
+__all__ = [
+    "ALONE",
+    "SMALL",
+    "Machines",
+    "hosts",
+    "make_certificates",
+    "start_cluster",
+    "wait_until",
+]
 
 # words to run a command within a network that has loopback alone
 ALONE = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+
+# what makes a report small: enough for every line to run
+SMALL = "-p trees 5 -p draws 50 -p aligned 10 -p folds 2 -p repeats 1 -p steps 2"
 
 _TLS = "DASK_DISTRIBUTED__COMM__TLS__"
 

@@ -147,8 +147,8 @@ def test_a_column_that_some_flights_lack_is_absent_there(tmp_path):
     assert has.tolist() == [True, False]
 
 
-def test_a_failing_function_names_the_flight(index):
-    with pytest.raises(RuntimeError, match=r"x/\d\.csv.*no such thing"):
+def test_a_failing_function_names_the_flight(index, in_this_process):
+    with pytest.raises(RuntimeError, match=r"x/0\.csv.*no such thing"):
         map_flights(index, lambda df: df["no such thing"])
 
 

@@ -3,13 +3,11 @@
 import os
 import shutil
 from pathlib import Path
-from unittest.mock import Mock
 
 import dask.dataframe as dd
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from distributed import Client
 
 from trajlib import build_index, map_flights, select_flights, storage, store_flights
 from trajlib.__main__ import main
@@ -25,10 +23,10 @@ ENVIRONMENT = {
 
 
 @pytest.fixture(autouse=True)
-def in_this_process(request, monkeypatch):
-    """Look past a client of other tests, whose workers do not know of the store."""
+def no_cluster_of_other_tests(request):
+    """Their workers do not know of the store."""
     if "on_workers" not in request.fixturenames:
-        monkeypatch.setattr(Client, "current", Mock(side_effect=ValueError("no client")))
+        request.getfixturevalue("in_this_process")
 
 
 @pytest.fixture(scope="module")

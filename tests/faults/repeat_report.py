@@ -14,11 +14,10 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from machines import start_cluster
+from machines import SMALL, start_cluster
 
 ROOT = Path(__file__).parents[2]
 WORKERS = (1, 2, 4)
-SMALL = "-p trees 5 -p draws 50 -p aligned 10 -p folds 2 -p repeats 1 -p steps 2"
 TIMING = re.compile(r"time (of|over)")  # labels of numbers that are no results
 
 
