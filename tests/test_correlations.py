@@ -263,3 +263,14 @@ def test_the_heat_map_has_correlated_columns_side_by_side():
     shown = [text.get_text().split()[0] for text in heat.get_yticklabels()]
     assert abs(shown.index("altitude") - shown.index("pressure")) == 1
     assert tree.get_ylim()[0] > tree.get_ylim()[1]  # first on top, as in the heat map
+
+
+def test_a_heat_map_of_many_columns_tells_in_grey_what_is_negative():
+    names = [f"column {number}" for number in range(30)]
+    sign = np.where(np.arange(30) % 3 == 0, -1, 1)
+    r = pd.DataFrame(0.5 * np.outer(sign, sign) + 0.5 * np.eye(30), names, names)
+    heat = plot_correlations(r, cluster_columns(r)).axes[1]
+    marked = {text.get_position() for text in heat.texts if text.get_text() == "\N{MINUS SIGN}"}
+    shown = [names.index(text.get_text()) for text in heat.get_yticklabels()]
+    negative = np.argwhere(r.to_numpy()[np.ix_(shown, shown)] < 0)
+    assert marked == {(column + 0.5, row + 0.5) for row, column in negative}

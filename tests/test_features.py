@@ -122,6 +122,18 @@ def test_duration_at_a_fraction_is_a_predictor_in_disguise(archive):
     assert degenerate_targets(predictors(index, "at_takeoff")) == []
 
 
+def test_a_public_holiday_is_that_of_the_local_day_where_it_takes_off(archive):
+    index = build_index(archive).iloc[:1]
+    told = {}
+    for origin, start in [
+        ("LEMD", "2016-01-06T09:00"), ("LEMD", "2016-01-07T09:00"),  # Epiphany
+        ("SFO", "2019-11-29T07:00"), ("SFO", "2019-11-29T09:00"),  # Thanksgiving's last hour
+    ]:  # fmt: skip
+        row = index.assign(origin=origin, start=pd.Timestamp(start, tz="UTC"))
+        told[origin, start] = predictors(row, "planned")["holiday"].item()
+    np.testing.assert_array_equal(list(told.values()), [1, 0, 1, 0])
+
+
 def test_every_predictor_says_when_it_is_known(archive):
     index = build_index(archive)
     for knowledge in KNOWLEDGE:

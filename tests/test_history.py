@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trajlib.history import HISTORY, find_passages, recall_flights
+from trajlib.history import HISTORY, find_passages, recall_flights, share_airport
 from trajlib.in_flight import locate_points
 from trajlib.wind import WIND
 
@@ -78,6 +78,16 @@ def test_flights_of_other_pairs_tell_of_the_runway_and_the_wind_and_of_no_passag
     of_all = ["recent_departure_east", "recent_departure_north", *WIND]
     assert told[of_all].notna().all()
     assert told.drop(of_all).isna().all()
+
+
+def test_others_are_those_under_way_just_before_at_an_airport_of_the_pair():
+    flights = schedule([100, 400])
+    others = schedule([0, -90, 60, 101, 280, 401, 90, 90, 90]).assign(destination="JFK")
+    others.loc[6, "origin"] = "SEA"  # between airports of neither
+    others.loc[7, "destination"] = "LAX"  # of the pair itself
+    others["end"] = others["start"] + pd.Timedelta("60min")
+    others["problem"] = pd.Series({8: "is empty"}, others.index)
+    assert share_airport(flights, others)["path"].tolist() == ["0.csv", "2.csv", "4.csv"]
 
 
 def test_what_is_told_is_the_mean_of_those_that_passed():

@@ -67,6 +67,30 @@ def ask(csv, minutes=None):
     return describe_flight(PAIR, samples["timestamp"].iloc[0], csv=csv, **told), samples
 
 
+@pytest.fixture
+def elsewhere(csv, tiny_archive, tmp_path):
+    """Flights from Madrid to Málaga that leave in the hours before the one of the file."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "columns.toml").write_bytes((tiny_archive / "columns.toml").read_bytes())
+    raw = pd.read_csv(csv)
+    times = pd.to_datetime(raw["timestamp"])
+    for minutes in (20, 50, 80):
+        earlier = (times - pd.Timedelta(minutes, "min")).dt.strftime("%Y-%m-%dT%H:%M:%S%z")
+        moved = raw.assign(timestamp=earlier, destination="LEMG")
+        moved.to_csv(folder / f"{minutes}.csv", index=False)
+    return build_index(folder)
+
+
+def test_other_pairs_tell_one_flight_what_they_told_those_trained_on(store, csv, elsewhere):
+    flight, _ = ask(csv)
+    trained = features.predictors(store, "at_takeoff", traffic=elsewhere).loc[flight["path"]]
+    alone = features.predictors(store, "at_takeoff").loc[flight["path"]]
+    assert trained[alone.columns[alone.isna().any()]].notna().any(axis=None)
+    known = know_flight(flight, "at_takeoff", past=store, traffic=elsewhere)
+    pd.testing.assert_frame_equal(known, trained, check_dtype=False)
+
+
 @pytest.mark.parametrize("knowledge", ASKED)
 def test_one_flight_is_known_as_it_was_when_a_model_was_trained(store, csv, knowledge):
     flight, samples = ask(csv, 10)
@@ -95,6 +119,18 @@ def test_without_an_archive_history_is_missing_and_said_to_be(data, csv):
     card = json.loads(next(data.rglob("in_flight_10/card.json")).read_text("utf-8"))
     told = describe_unknown(type("Saved", (), {"card": card}), known, "LEMD-LEBL")
     assert [line for line in told if "No archive tells" in line] == told[-2:]
+
+
+def test_a_model_that_learnt_of_other_pairs_says_when_they_are_not_asked(data, store, csv):
+    flight, _ = ask(csv)
+    known = know_flight(flight, "at_takeoff", past=store)
+    card = json.loads(next(data.rglob("at_takeoff/card.json")).read_text("utf-8"))
+    told = {}
+    for others in (0, 1234):
+        saved = type("Saved", (), {"card": card | {"others": others}})
+        told[others] = describe_unknown(saved, known, "LEMD-LEBL", traffic=False)
+    assert told[1234][:-1] == told[0]
+    assert "1,234 flights of other pairs" in told[1234][-1]
 
 
 def test_samples_after_the_moment_change_nothing(predict, csv, tiny_archive, tmp_path):

@@ -337,6 +337,7 @@ def compare(before: Path, after: Path, output: Path, as_json: bool) -> None:
 @click.option("--type", "aircraft_type", help="ICAO type designator (A320).")
 @click.option("--time", help="Of take-off, ISO 8601; UTC unless it tells its zone.")
 @click.option("--model", type=_folder(), help="Folder of the model, instead of the pair's.")
+@click.option("--archive", type=_folder(), help="Its flights of other pairs tell of wind, runways.")
 @click.option("--data", type=_folder(), default="data", show_default=True, help="For tables.")
 @click.option("--output", type=_folder(), default="predictions", show_default=True, help="For it.")
 @_as_json
@@ -348,6 +349,7 @@ def predict(
     minutes: float | None,
     time: str | None,
     model: Path | None,
+    archive: Path | None,
     data: Path,
     output: Path,
     as_json: bool,
@@ -357,7 +359,8 @@ def predict(
 
     The flight is described here, or by a CSV. Where the flights of the pair are there
     (DATA/interim/ORIGIN-DESTINATION, from a report), the flights before this one tell of traffic
-    and of its flight number; else it goes by what is planned. Of a CSV what was known at take-off
+    and of its flight number, and with --archive those of other pairs of runways and wind, as they
+    do in the report; without them it goes by what is planned. Of a CSV what was known at take-off
     is used, and with --minutes the samples so long after the first, no later one; what was flown
     is drawn beside the prediction. The models are those that the stage 07_prediction saved. OUTPUT
     receives a table (.csv), GeoJSON (.geojson) and a map (.png), in which the uncertainty is
@@ -365,7 +368,7 @@ def predict(
     """
     import pandas as pd
 
-    from trajlib import inquiry, prediction
+    from trajlib import build_index, inquiry, prediction
 
     if (csv is None) == (time is None):
         raise click.UsageError("give either --csv or --time")
@@ -386,9 +389,13 @@ def predict(
         flown = inquiry.read_flown(csv, saved)
     flight = inquiry.describe_flight((origin, destination), start, csv=csv, **given)
     known = saved.card["knowledge"]
-    predictors = inquiry.know_flight(flight, known, past=past, samples=samples)
+    traffic = None if archive is None else build_index(archive)
+    given = {"past": past, "traffic": traffic, "samples": samples}
+    predictors = inquiry.know_flight(flight, known, **given)
     path = output / (csv.stem if csv else flight["path"].item())
-    _write_prediction(saved, predictors, flown, (origin, destination), path, as_json=as_json)
+    unknown = inquiry.describe_unknown(saved, predictors, pair, traffic=traffic is not None)
+    given = {"flown": flown, "airports": (origin, destination), "unknown": unknown}
+    _write_prediction(saved, predictors, path, **given, as_json=as_json)
 
 
 def _find_model(processed: Path, knowledge: str) -> Path:
@@ -406,15 +413,16 @@ def _find_model(processed: Path, knowledge: str) -> Path:
 def _write_prediction(
     saved: "SavedModel",
     predictors: "pd.DataFrame",
-    flown: "pd.DataFrame | None",
-    pair: tuple[str, str],
     path: Path,
     *,
+    flown: "pd.DataFrame | None",
+    airports: tuple[str, str],
+    unknown: list[str],
     as_json: bool,
 ) -> None:
     import json
 
-    from trajlib import inquiry, prediction
+    from trajlib import prediction
     from trajlib.plots.prediction import plot_trajectory
 
     table = prediction.predict_trajectory(saved, predictors)
@@ -424,8 +432,7 @@ def _write_prediction(
     )
     geojson = prediction.to_geojson(table, flown)
     Path(f"{path}.geojson").write_text(json.dumps(geojson), "utf-8")
-    plot_trajectory(table, geojson, flown=flown, airports=pair).savefig(f"{path}.png")
-    unknown = [*inquiry.describe_unknown(saved, predictors, "-".join(pair))]
+    plot_trajectory(table, geojson, flown=flown, airports=airports).savefig(f"{path}.png")
     end = table.iloc[-1]
     if as_json:
         told = {"files": [f"{path}{kind}" for kind in (".csv", ".geojson", ".png")]}

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Iterable, Sequence
 
+import holidays
 import numpy as np
 import pandas as pd
 
@@ -10,7 +11,7 @@ from trajlib.dialect import read_dialect
 from trajlib.flights import map_flights
 from trajlib.geodesy import find_airport
 from trajlib.history import HISTORY, recall_flights
-from trajlib.in_flight import STATE, measure_points, measure_traffic, share_airport, state_after
+from trajlib.in_flight import STATE, measure_points, measure_traffic, state_after
 from trajlib.normalization import normalize_flights
 from trajlib.phases import FEATURES, measure_features
 from trajlib.schema import NUMERIC
@@ -37,7 +38,7 @@ KNOWLEDGE = (
     *("planned", "at_takeoff", "in_flight_5", "in_flight_10", "in_flight_20", "in_flight_30"),
     "hindsight",
 )
-PLANNED = ("operator", "aircraft_type", "weekday", "hour", "month")
+PLANNED = ("operator", "aircraft_type", "weekday", "hour", "month", "holiday")
 TARGETS = ("latitude", "longitude", "duration", "distance", "altitude")
 FRACTIONS = np.arange(5, 100, 5) / 100
 
@@ -80,15 +81,15 @@ def predictors(
     flights
         Rows of one city pair, of the index or of the store.
     knowledge
-        ``planned``: operator, aircraft type, and the local weekday, hour [h] and month of the
-        first sample. ``at_takeoff``: these, and what flights before it tell
-        (`trajlib.history`). ``in_flight_m``:
-        these, and the state after m minutes, of points measured until then
-        (`trajlib.in_flight`), named ``<state>_at_<m>``. ``hindsight``, the talk's: what
+        ``planned``: operator, aircraft type, and of the first sample the local weekday, hour [h]
+        and month, and whether the day is a public holiday where it takes off. ``at_takeoff``:
+        these, and what flights before it tell (`trajlib.history`). ``in_flight_m``: these, and
+        the state after m minutes, of points measured until then (`trajlib.in_flight`), named
+        ``<state>_at_<m>``. ``hindsight``, the talk's: what
         is planned, and the aggregates of the whole flight.
     traffic
-        Rows of an index, of any pairs: those before a flight that share an airport with it tell
-        of its runways and of the wind. By default the flights alone tell of each other.
+        Rows of an index: its flights of other pairs, as far as they share an airport, tell of
+        runways and of the wind. By default the flights alone tell of each other.
     features
         With ``hindsight``, also the features of the whole flight (`trajlib.phases`).
 
@@ -284,8 +285,7 @@ def _know_takeoff(
     flights: pd.DataFrame, points: pd.DataFrame, traffic: pd.DataFrame | None
 ) -> pd.DataFrame:
     kept = flights[~flights["path"].isin(list(points.attrs["problems"]))]
-    others = None if traffic is None else share_airport(flights, traffic)
-    around = None if others is None or others.empty else measure_traffic(others)
+    around = measure_traffic(flights, traffic)
     return _know_plan(flights).join(recall_flights(kept, points, around), how="inner")
 
 
@@ -296,4 +296,13 @@ def _know_plan(flights: pd.DataFrame) -> pd.DataFrame:
         weekday=local.day_name().str[:3],
         hour=local.hour + local.minute / 60,
         month=local.month_name().str[:3],
+        holiday=_on_holiday(local.date, flights.set_index("path")["origin"]),
     )
+
+
+def _on_holiday(dates: pd.Series, origins: pd.Series) -> pd.Series:
+    # 1 or 0; those of the whole country alone
+    countries = origins.map(lambda code: find_airport(code).country)
+    calendars = {country: holidays.country_holidays(country) for country in countries.unique()}
+    known = zip(dates, countries, strict=True)
+    return pd.Series([float(date in calendars[country]) for date, country in known], dates.index)

@@ -23,7 +23,10 @@ _GEOD = Geod(ellps="WGS84")
 
 
 class Airport(NamedTuple):
-    """An airport: code as asked, name, position [deg], elevation [ft] and time zone (IANA)."""
+    """An airport: code as asked, name, position [deg], elevation [ft], time zone (IANA), country.
+
+    The country is its code of two letters (ISO 3166).
+    """
 
     code: str
     name: str
@@ -31,6 +34,7 @@ class Airport(NamedTuple):
     longitude: float
     elevation: float
     timezone: str
+    country: str
 
 
 @cache
@@ -52,7 +56,8 @@ def find_airport(code: str) -> Airport:
         raise ValueError(
             f"no airport has the code {code!r} (expected ICAO or IATA, as LEMD or MAD)"
         )
-    return Airport(code, found["name"], found["lat"], found["lon"], found["elevation"], found["tz"])
+    names = ("name", "lat", "lon", "elevation", "tz", "country")
+    return Airport(code, *(found[name] for name in names))
 
 
 @cache

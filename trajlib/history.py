@@ -11,7 +11,7 @@ import pandas as pd
 from trajlib.geodesy import track
 from trajlib.wind import WIND, estimate_wind, measure_velocities
 
-__all__ = ["HISTORY", "SILENCE", "find_passages", "recall_flights"]
+__all__ = ["HISTORY", "SILENCE", "find_passages", "recall_flights", "share_airport"]
 
 PLACES = (0.2, 0.5, 0.95)  # route progress at which passages are compared
 _TRAFFIC = 12.0  # h before the moment: as many of a pair as tell of its day
@@ -89,6 +89,29 @@ def recall_flights(
     told |= estimate_wind(measure_velocities(everyone, **pair), moments, hours=_AIR)
     table = pd.DataFrame(told, rows.index)
     return table.join(_same_callsign(rows, moments, landed, values))[list(HISTORY)]
+
+
+def share_airport(flights: pd.DataFrame, traffic: pd.DataFrame) -> pd.DataFrame:
+    """Return the flights of other pairs of which any flight of one pair can be told at its start.
+
+    Parameters
+    ----------
+    flights
+        Rows of one city pair: the airports and ``start``.
+    traffic
+        Rows of an index. Those that are usable, share an airport with the pair, and were under
+        way in the two hours before a flight of it, are returned.
+    """
+    pair = flights[["origin", "destination"]].iloc[0].tolist()
+    shared = traffic[["origin", "destination"]].isin(pair)
+    other = (traffic[["origin", "destination"]] != pair).any(axis=1)
+    moments = np.sort(_nanoseconds(flights["start"]))
+    until = traffic["end"] + SILENCE + pd.Timedelta(_AIR, "h")
+    first, last = (
+        np.searchsorted(moments, _nanoseconds(times), side="right")
+        for times in (traffic["start"], until)
+    )
+    return traffic[traffic["problem"].isna() & shared.any(axis=1) & other & (first < last)]
 
 
 def _tell(passages: pd.DataFrame, landed: pd.DataFrame) -> tuple[dict, pd.DataFrame]:

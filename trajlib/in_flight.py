@@ -10,6 +10,7 @@ import pandas as pd
 
 from trajlib.flights import map_flights
 from trajlib.geodesy import along_cross_track, distance, find_airport, track
+from trajlib.history import share_airport
 
 __all__ = [
     "STATE",
@@ -17,7 +18,6 @@ __all__ = [
     "locate_points",
     "measure_points",
     "measure_traffic",
-    "share_airport",
     "state_after",
 ]
 
@@ -44,19 +44,26 @@ def measure_points(flights: pd.DataFrame) -> pd.DataFrame:
     return locate_points(points, flights)
 
 
-def measure_traffic(flights: pd.DataFrame) -> pd.DataFrame:
-    """Return the measured points of flights of any pair, with their ``origin``, ``destination``."""
-    points = map_flights(flights, keep_measured, columns=_READ)
-    rows = flights.set_index("path").loc[points.index.get_level_values("path")]
+def measure_traffic(flights: pd.DataFrame, traffic: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Return the measured points of the flights of other pairs that can tell of those of one.
+
+    Parameters
+    ----------
+    flights, traffic
+        As of `trajlib.history.share_airport`.
+
+    Returns
+    -------
+    DataFrame
+        As `map_flights` returns them, with ``origin`` and ``destination``; None where there are
+        no such flights.
+    """
+    others = traffic if traffic is None else share_airport(flights, traffic)
+    if others is None or others.empty:
+        return None
+    points = map_flights(others, keep_measured, columns=_READ)
+    rows = others.set_index("path").loc[points.index.get_level_values("path")]
     return points.assign(**{side: rows[side].to_numpy() for side in ("origin", "destination")})
-
-
-def share_airport(flights: pd.DataFrame, traffic: pd.DataFrame) -> pd.DataFrame:
-    """Return the usable rows of other flights that share an airport with flights of one pair."""
-    airports = flights[["origin", "destination"]].iloc[0].to_list()
-    shared = traffic["origin"].isin(airports) | traffic["destination"].isin(airports)
-    usable = traffic["problem"].isna() & ~traffic["path"].isin(flights["path"])
-    return traffic[shared & usable]
 
 
 def keep_measured(df: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from trajlib import features
 from trajlib.archive import read_flight
 from trajlib.dialect import read_dialect
 from trajlib.history import HISTORY, recall_flights
-from trajlib.in_flight import keep_measured, locate_points, measure_points
+from trajlib.in_flight import keep_measured, locate_points, measure_points, measure_traffic
 from trajlib.normalization import resample_flight
 from trajlib.prediction import SavedModel
 from trajlib.progress import PROGRESS
@@ -90,6 +90,7 @@ def know_flight(
     knowledge: str,
     *,
     past: pd.DataFrame | None = None,
+    traffic: pd.DataFrame | None = None,
     samples: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Return the predictors of one flight, as `trajlib.features.predictors` does of many.
@@ -103,6 +104,8 @@ def know_flight(
     past
         Flights of the city pair, rows of its store. Those that began later, and this flight
         itself, are left aside. Without any, what earlier flights tell is missing.
+    traffic
+        Rows of an index, whose flights of other pairs tell of the runways and of the wind.
     samples
         Of the flight, as of `read_start`; what is later than the moment is not looked at.
 
@@ -114,7 +117,7 @@ def know_flight(
     known = features.predictors(flight, "planned")
     if knowledge == "planned":
         return known
-    known = known.join(_recall(flight, past))
+    known = known.join(_recall(flight, past, traffic))
     if knowledge == "at_takeoff":
         return known
     if samples is None:
@@ -132,9 +135,19 @@ def open_store(folder: str | Path) -> pd.DataFrame | None:
     )
 
 
-def describe_unknown(saved: SavedModel, predictors: pd.DataFrame, pair: str) -> list[str]:
-    """Return, in sentences, what of a flight the model never saw and what it then does."""
-    return [*_unknown_pair(saved, pair), *_unknown_words(saved, predictors), *_missing(predictors)]
+def describe_unknown(
+    saved: SavedModel, predictors: pd.DataFrame, pair: str, *, traffic: bool = True
+) -> list[str]:
+    """Return, in sentences, what of a flight the model never saw and what it then does.
+
+    Without ``traffic``, flights of other pairs were not asked.
+    """
+    return [
+        *_unknown_pair(saved, pair),
+        *_unknown_words(saved, predictors),
+        *_missing(predictors),
+        *([] if traffic else _unasked(saved)),
+    ]
 
 
 def find_archive(path: str | Path) -> Path:
@@ -183,11 +196,22 @@ def _missing(predictors: pd.DataFrame) -> Iterator[str]:
             )
 
 
+def _unasked(saved: SavedModel) -> Iterator[str]:
+    others = saved.card.get("others", 0)
+    if others and saved.card["knowledge"] != "planned":
+        yield (
+            f"{others:,} flights of other pairs told the model of runways and wind: without the "
+            "archive they are not asked."
+        )
+
+
 def _read(path: str | Path) -> pd.DataFrame:
     return read_flight(path, dialect=read_dialect(find_archive(path)))
 
 
-def _recall(flight: pd.DataFrame, past: pd.DataFrame | None) -> pd.DataFrame:
+def _recall(
+    flight: pd.DataFrame, past: pd.DataFrame | None, traffic: pd.DataFrame | None
+) -> pd.DataFrame:
     row = flight.iloc[0]
     if past is not None:
         past = past[past["problem"].isna() & (past["start"] < row["start"])]
@@ -197,5 +221,6 @@ def _recall(flight: pd.DataFrame, past: pd.DataFrame | None) -> pd.DataFrame:
     if past is None or past.empty:
         return pd.DataFrame(float("nan"), [row["path"]], list(HISTORY))
     points = measure_points(past)
+    around = measure_traffic(flight, traffic)
     both = pd.concat([past, flight.astype({"start": past["start"].dtype})], ignore_index=True)
-    return recall_flights(both, points).loc[[row["path"]]]
+    return recall_flights(both, points, around).loc[[row["path"]]]

@@ -92,7 +92,8 @@ def train_model(
         are trained on, the others make the intervals and widen them to a band; ``seed`` says
         which.
     facts
-        What the card shall tell besides: ``pair``, ``by``, ``scores``, ``flights``.
+        What the card shall tell besides: ``pair``, ``by``, ``scores``, and how many flights of
+        other pairs, ``others``, told of runways and wind.
 
     Raises
     ------

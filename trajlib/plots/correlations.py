@@ -38,10 +38,13 @@ def plot_correlations(
     )
     order = leaves_list(hierarchy)
     _draw_hierarchy(tree, hierarchy, threshold)
+    values = correlation.to_numpy()[np.ix_(order, order)]
+    written = size <= _WRITTEN
+    signs = np.where(values < 0, "\N{MINUS SIGN}", "")  # which in grey a colour does not tell
     names = [label(column).split(" [")[0] for column in correlation.columns[order]]
     sns.heatmap(
-        correlation.to_numpy()[np.ix_(order, order)], ax=heat, cmap=DIVERGING, vmin=-1, vmax=1,
-        xticklabels=names, yticklabels=names, annot=size <= _WRITTEN, fmt=".2f",
+        values, ax=heat, cmap=DIVERGING, vmin=-1, vmax=1, xticklabels=names, yticklabels=names,
+        annot=values if written else signs, fmt=".2f" if written else "",
         annot_kws={"fontsize": 6.5}, linewidths=0.5, cbar_kws={"label": "correlation r"},
     )  # fmt: skip
     heat.tick_params(axis="x", rotation=90)
