@@ -49,12 +49,12 @@ def trajlib_index_again(archive, work):
 def aggregate(df):
     import numpy as np
 
-    values = df.select_dtypes("float64").to_numpy().T
+    values = df.to_numpy().T
     statistics = values.min(1), values.max(1), values.mean(1), values.std(1)
     return dict(enumerate(np.concatenate(statistics).tolist()))
 
 
-def on_cluster(flights, columns=None, told=None):
+def on_cluster(flights, columns, told=None):
     from distributed import get_task_stream
 
     from trajlib import connect, map_flights

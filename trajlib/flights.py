@@ -175,7 +175,7 @@ def read_flights(
     Yields the row as a dict, and the flight or the reason why it cannot be read.
     """
     wanted = [name for name in _MEASURED if columns is None or name in columns]
-    opened: dict[str, pq.ParquetFile] = {}
+    opened: dict[str, tuple[pq.ParquetFile, list[str]]] = {}
     archives = () if "store" in flights else flights["archive"].unique()
     for place in archives if len(archives) else flights["store"].unique():
         check_visible(place)
@@ -199,24 +199,24 @@ def _read_one(row: dict, wanted: list[str], opened: dict, dialects: dict) -> pd.
             opened.clear()  # one part is open at a time
             remote = is_remote(name)
             file = open_file(name) if remote else name
-            opened[name] = pq.ParquetFile(file, pre_buffer=remote)
-        df = _read_row_group(opened[name], int(row["row_group"]), wanted)
+            part = pq.ParquetFile(file, pre_buffer=remote)
+            held = set(part.schema_arrow.names)  # derived anew each time it is asked for
+            opened[name] = part, [column for column in wanted if column in held]
+        df = _read_row_group(*opened[name], int(row["row_group"]))
     df.attrs = {name: row.get(name) for name in ("path", *IDENTITY)}
     return df
 
 
-def _read_row_group(file: pq.ParquetFile, number: int, wanted: list[str]) -> pd.DataFrame:
-    held = set(file.schema_arrow.names)  # derived anew each time it is asked for
-    present = [name for name in wanted if name in held]
-    table = file.read_row_group(number, columns=present, use_threads=False)
+def _read_row_group(file: pq.ParquetFile, columns: list[str], number: int) -> pd.DataFrame:
+    table = file.read_row_group(number, columns=columns, use_threads=False)
     numbers = [
-        name for name in present if name != "timestamp" and table[name].null_count < len(table)
+        name for name in columns if name != "timestamp" and table[name].null_count < len(table)
     ]
     values = np.empty((len(numbers), len(table)))
     for at, name in enumerate(numbers):
         values[at] = table[name].to_numpy()
     df = pd.DataFrame(values.T, columns=numbers, copy=False)
-    if "timestamp" in present:
+    if "timestamp" in columns:
         df.insert(0, "timestamp", table["timestamp"].to_pandas())
     return df
 
