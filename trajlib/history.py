@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from trajlib.geodesy import track
-from trajlib.wind import WIND, estimate_wind, measure_velocities
+from trajlib.wind import WIND, estimate_wind, measure_velocities, to_nanoseconds
 
 __all__ = ["HISTORY", "SILENCE", "find_passages", "recall_flights", "share_airport"]
 
@@ -105,10 +105,10 @@ def share_airport(flights: pd.DataFrame, traffic: pd.DataFrame) -> pd.DataFrame:
     pair = flights[["origin", "destination"]].iloc[0].tolist()
     shared = traffic[["origin", "destination"]].isin(pair)
     other = (traffic[["origin", "destination"]] != pair).any(axis=1)
-    moments = np.sort(_nanoseconds(flights["start"]))
+    moments = np.sort(to_nanoseconds(flights["start"]))
     until = traffic["end"] + SILENCE + pd.Timedelta(_AIR, "h")
     first, last = (
-        np.searchsorted(moments, _nanoseconds(times), side="right")
+        np.searchsorted(moments, to_nanoseconds(times), side="right")
         for times in (traffic["start"], until)
     )
     return traffic[traffic["problem"].isna() & shared.any(axis=1) & other & (first < last)]
@@ -129,14 +129,13 @@ def _mean_since(
     known: pd.Series, values: pd.Series, moments: pd.Series, hours: float
 ) -> np.ndarray:
     """Return the mean of the values that became known in the hours before each moment."""
-    values = values.loc[
-        known.index
-    ].dropna()  # a sum over what is missing would lose all that follows
+    # a sum over what is missing would lose all that follows
+    values = values.loc[known.index].dropna()
     known = known.loc[values.index]
-    order = np.argsort(_nanoseconds(known), kind="stable")
-    times = _nanoseconds(known)[order]
+    order = np.argsort(to_nanoseconds(known), kind="stable")
+    times = to_nanoseconds(known)[order]
     sums = np.append(0.0, np.cumsum(values.to_numpy()[order]))
-    until = _nanoseconds(moments)
+    until = to_nanoseconds(moments)
     low, high = (
         np.searchsorted(times, edge, side="right")
         for edge in (until - np.int64(hours * 3600e9), until)
@@ -187,7 +186,3 @@ def _same_callsign(
     asked = asked.reset_index().sort_values("moment", kind="stable")
     found = pd.merge_asof(asked, table, left_on="moment", right_on="known", by="callsign")
     return found.set_index("path").drop(columns=["callsign", "moment", "known"])
-
-
-def _nanoseconds(times: pd.Series) -> np.ndarray:
-    return times.dt.as_unit("ns").astype("int64").to_numpy()

@@ -9,7 +9,7 @@ import pandas as pd
 
 from trajlib.geodesy import along_cross_track, distance, find_airport, track
 
-__all__ = ["WIND", "estimate_wind", "measure_velocities"]
+__all__ = ["WIND", "estimate_wind", "measure_velocities", "to_nanoseconds"]
 
 WIND = ("wind_u", "wind_v", "wind_residual")
 _CRUISE = 24_000.0  # ft, and above: jets that fly at about the same airspeed
@@ -85,7 +85,7 @@ def estimate_wind(
     parts = [2 * speed * np.sin(angle), 2 * speed * np.cos(angle), 0 * speed + 1, speed**2]
     rows = np.column_stack(parts)
     products = np.concatenate([np.zeros((1, 4, 4)), rows[:, :, None] * rows[:, None, :]])
-    known, until = (_nanoseconds(times) for times in (velocities["known"], moments))
+    known, until = (to_nanoseconds(times) for times in (velocities["known"], moments))
     since = until - np.int64(hours * 3600e9)
     high, low = (np.searchsorted(known, edge, side="right") for edge in (until, since))
     sums = products.cumsum(axis=0)
@@ -101,5 +101,6 @@ def estimate_wind(
     return pd.DataFrame(table, moments.index, WIND)
 
 
-def _nanoseconds(times: pd.Series) -> np.ndarray:
+def to_nanoseconds(times: pd.Series) -> np.ndarray:
+    """Return times as integers since 1970, of one unit whatever theirs is."""
     return times.dt.as_unit("ns").astype("int64").to_numpy()
