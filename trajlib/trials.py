@@ -208,7 +208,7 @@ def tell_skills(
     """
     mark = np.where(table["verdict"] == "beats it", "", " *")
     told = [
-        f"{skill:.2f} ({low:.2f} to {high:.2f}){star}"
+        f"{skill:z.2f} ({low:z.2f} to {high:z.2f}){star}"
         for skill, low, high, star in zip(
             table["skill"], table["low"], table["high"], mark, strict=True
         )
