@@ -33,6 +33,7 @@ def tables():
             "weekday": rng.choice(["Mon", "Tue"], len(PATHS)),
             "hour": rng.uniform(0, 24, len(PATHS)),
             "month": "Mar",
+            "holiday": 0.0,
         },
         PATHS,
     )
