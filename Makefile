@@ -27,7 +27,7 @@ report: $(READY) $(SAMPLE)/columns.toml
 	$(RUN) trajlib report --archive $(SAMPLE) --origin LEMD --destination LEBL
 
 test: $(READY)
-	$(RUN) pytest -n 2 --dist loadfile
+	$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lab: $(READY) $(SAMPLE)/columns.toml
 	BOKEH_RESOURCES=inline $(RUN) jupyter lab notebooks $(QUIET_LAB) $(START)

@@ -103,8 +103,9 @@ def made(making):
 
 
 def pytest_collection_modifyitems(items):
-    """Leave to the end what waits for the tiny archive's report."""
-    items.sort(key=lambda test: "made" in getattr(test, "fixturenames", ()))
+    """Leave to the end the files that wait for the tiny archive's report."""
+    waiting = {test.path for test in items if "made" in getattr(test, "fixturenames", ())}
+    items.sort(key=lambda test: test.path in waiting)
 
 
 @pytest.fixture
