@@ -231,7 +231,9 @@ def peak_memory(stop: threading.Event, told: dict) -> None:
     import psutil
 
     own = psutil.Process()
-    while not stop.wait(0.05):
+    ended = False
+    while not ended:
+        ended = stop.wait(0.05)  # and once more at the end, however short it was
         total = 0
         for process in [own, *own.children(recursive=True)]:
             try:

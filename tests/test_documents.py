@@ -1,4 +1,4 @@
-"""Every command and every example of README, CONTRIBUTING and the first hour, as it is written."""
+"""Commands and examples of README, CONTRIBUTING and the first hour, as they are written."""
 
 import re
 import shlex
@@ -11,7 +11,10 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from trajlib import build_index, select_flights, store_flights
 from trajlib.__main__ import main
+from trajlib.schema import COLUMNS
+from trajlib.stages import find_stages, match_parameters
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/first-hour.md")
@@ -74,6 +77,9 @@ def test_reports_are_made_as_written(command, desk, tmp_path, monkeypatch, write
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "raw").symlink_to(desk / "data" / "raw")
     if "SFO" in command:  # made of flights that only a network gives
+        words = shlex.split(command)
+        given = {words[at + 1]: words[at + 2] for at, word in enumerate(words) if word == "-p"}
+        match_parameters(find_stages(ROOT / "notebooks"), {}, given)
         command += " --help"
     status, said = run_in(tmp_path, monkeypatch, command)
     assert status == 0, said
@@ -109,6 +115,29 @@ def test_the_examples_of_the_readme_run(desk, client, monkeypatch):
     assert len(names["top"]) == len(names["store"])
 
 
+def test_the_first_hour_is_as_it_says(desk, client, tmp_path, monkeypatch):
+    monkeypatch.chdir(desk)
+    (tmp_path / "processed" / "LEMD-LEBL").mkdir(parents=True)
+    index = build_index("data/raw/sample", tmp_path / "index.parquet")
+    store = store_flights(select_flights(index, "LEMD", "LEBL"), tmp_path / "store")
+    names = {"store": store, "data": str(tmp_path), "pair": "LEMD-LEBL"}
+    for block in blocks_of("docs/first-hour.md", "python"):
+        exec(compile(block, "first-hour.md", "exec"), names)
+    assert len(names["climbs"]) == len(store)
+    assert names["middle"] in (tmp_path / "processed/LEMD-LEBL/climb.summary.json").read_text()
+
+
+def test_the_columns_of_the_contract_are_those_of_the_schema():
+    text = (ROOT / "data" / "README.md").read_text("utf-8")
+    rows = [[word.strip() for word in line.split("|")[1:-1]] for line in text.splitlines()]
+    told = {row[0].strip("`"): row for row in rows if row[0].strip("`") in COLUMNS}
+    assert list(told) == list(COLUMNS)
+    for name, (_, symbol, unit, group, decimals, description) in told.items():
+        column = COLUMNS[name]
+        assert (symbol, unit, group) == (column.symbol, column.unit, column.group)
+        assert (int(decimals or 0), description) == (column.decimals, column.description)
+
+
 CHECKS = {
     "features": "'mach_median' in features.aggregate_flight(pd.DataFrame({'mach': [0.1, 0.3]}))",
     "models": "models.build_model('tree')[-1].regressor.min_samples_leaf == 5",
@@ -141,7 +170,9 @@ def test_the_citation_is_of_this_version_and_licence():
 
 
 def test_the_places_that_are_named_are_there():
-    for document in (*DOCUMENTS, "notebooks/README.md", "CHANGELOG.md", "SECURITY.md"):
+    others = ("docs/cluster.md", "docs/faults.md", "data/README.md", "benchmarks/README.md")
+    others += ("notebooks/README.md", "CHANGELOG.md", "SECURITY.md")
+    for document in (*DOCUMENTS, *others):
         folder = (ROOT / document).parent
         for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / document).read_text("utf-8")):
             assert (folder / link).exists(), f"{document}: {link}"

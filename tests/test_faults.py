@@ -11,6 +11,7 @@ from distributed import Client, LocalCluster
 
 sys.path.insert(0, str(Path(__file__).parent / "faults"))
 import kill_report
+from machines import wait_until
 
 from trajlib import build_index, flights, map_flights, store_flights
 from trajlib.archive import check_visible, replacing
@@ -138,5 +139,13 @@ def test_a_flight_that_no_worker_has_memory_for_is_named_with_the_remedy(tmp_pat
         map_flights(rows, hoard)
 
 
-def test_a_report_that_was_killed_is_completed_by_the_next(tiny_archive):
-    assert sum(kill_report.main(1, tiny_archive, seed=3).values()) == 1
+def test_a_report_that_was_killed_is_completed_by_the_next_which_keeps_what_was_whole(
+    tiny_archive, tmp_path
+):
+    def wait():
+        wait_until(lambda: "01_sweep" in kill_report.whole_stages(tmp_path), seconds=120)
+
+    count = len(list((tiny_archive / "LEMD-LEBL").glob("*.csv")))
+    assert kill_report.kill_once(tmp_path, tiny_archive, wait) == 1
+    told = {"01_sweep": {"n": str(count)}, "02_wait": {"n": "1"}}
+    assert kill_report.numbers_of(tmp_path) == told

@@ -18,7 +18,7 @@ PATHS = pd.Index([f"{number:03}.csv" for number in range(80)], name="path")
 SPLITS = [(PATHS[20:], PATHS[:20]), (PATHS[:60], PATHS[60:])]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def tables():
     rng = np.random.default_rng(0)
     predictors = pd.DataFrame(
@@ -45,13 +45,18 @@ def predict(tables, name="forest", splits=SPLITS, *, joint=False, **options):
     return predict_held_out(model, *tables, splits, knowledge="hindsight", joint=joint)
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(params=MODELS, scope="module")
 def name(request):
     return request.param
 
 
-def test_every_model_predicts_every_target_of_what_is_held_out(tables, name):
-    predictions = predict(tables, name)
+@pytest.fixture(scope="module")
+def predicted(tables, name):
+    return predict(tables, name)
+
+
+def test_every_model_predicts_every_target_of_what_is_held_out(tables, predicted):
+    predictions = predicted
     held_out = [path for _, paths in SPLITS for path in paths]
     assert predictions.index.unique("path").tolist() == held_out
     assert predictions.index.unique("fraction").tolist() == FRACTIONS
@@ -60,8 +65,8 @@ def test_every_model_predicts_every_target_of_what_is_held_out(tables, name):
     assert predictions.attrs["seconds"] > 0
 
 
-def test_every_model_learns(tables, name):
-    predictions = predict(tables, name)
+def test_every_model_learns(tables, predicted):
+    predictions = predicted
     flown = tables[1].loc[predictions.index]
     spread = flown - flown.groupby(level="fraction").transform("mean")
     assert (((predictions - flown) ** 2).sum() < 0.7 * (spread**2).sum()).all()
@@ -84,8 +89,7 @@ def test_a_seed_gives_the_same_bytes(tables, name):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_number_of_workers_changes_nothing(tables, name, workers):
-    here = predict(tables, name)
+def test_the_number_of_workers_changes_nothing(tables, name, predicted, workers):
     with (
         LocalCluster(
             n_workers=workers,
@@ -96,7 +100,7 @@ def test_the_number_of_workers_changes_nothing(tables, name, workers):
         Client(cluster),
     ):
         there = predict(tables, name)
-    pd.testing.assert_frame_equal(here, there, check_exact=True)
+    pd.testing.assert_frame_equal(predicted, there, check_exact=True)
 
 
 def test_nothing_of_a_held_out_flight_is_seen_in_training(tables, name):
@@ -148,8 +152,8 @@ def test_defaults_are_those_of_the_study():
     assert (forest.n_estimators, forest.max_features, forest.min_samples_leaf) == (100, 1 / 3, 5)
 
 
-def test_a_joint_model_predicts_what_the_others_do_and_learns(tables, name):
-    joint, apart = predict(tables, name, joint=True), predict(tables, name)
+def test_a_joint_model_predicts_what_the_others_do_and_learns(tables, name, predicted):
+    joint, apart = predict(tables, name, joint=True), predicted
     assert joint.index.equals(apart.index)
     assert joint.columns.equals(apart.columns)
     flown = tables[1].loc[joint.index]

@@ -6,10 +6,10 @@ import pytest
 
 from trajlib import features
 from trajlib.inquiry import describe_flight
+from trajlib.intervals import split_days
 from trajlib.models import build_model
 from trajlib.prediction import (
     BAND,
-    keep_ahead,
     load_model,
     predict_trajectory,
     save_model,
@@ -155,27 +155,34 @@ def test_geojson_is_valid_and_holds_line_and_regions(saved):
 
 @pytest.fixture(scope="module")
 def under_way(tables):
-    """Half of the flights have passed the first fraction after 10 minutes, all the state."""
+    """A third of the flights have passed the first fraction after 10 minutes."""
+    return pass_first(tables, np.arange(200) % 3 == 1)
+
+
+def pass_first(tables, flown):
     predictors, targets, days = tables
-    state = pd.DataFrame({"progress_at_10": np.where(np.arange(200) % 2, 0.12, 0.08)}, PATHS)
-    return predictors.join(state), targets, days
+    targets = targets.copy()
+    targets.loc[(slice(None), 0.1), "duration"] = np.where(flown, 500.0, 700.0)
+    return predictors.assign(progress_at_10=np.where(flown, 0.12, 0.08)), targets, days
 
 
 def test_what_is_flown_is_neither_calibrated_nor_scored(under_way):
     predictors, targets, days = under_way
+    flown = targets.index[targets["duration"] <= 600]
+    assert len(flown) == 67
+    _, *others = split_days(days, seed=0)
+    flown = flown[flown.isin(others[0].append(others[1]), level="path")]
+    assert len(flown) > 15
     spoilt = targets.copy()
-    flown = spoilt.index.difference(keep_ahead(targets, predictors).index)
-    assert len(flown) == 100
-    model, told = build_model("neighbours"), {"knowledge": "in_flight_10"}
-    tables, whole = try_intervals(model, *under_way, seeds={"blocked": 0}, **told)
     spoilt.loc[flown, "altitude"] += 1e6
-    # nothing but what it trained on can tell: the nearest neighbours' mean at the first fraction
-    ahead = spoilt[spoilt.index.get_level_values("fraction") > 0.1]
-    again, _ = try_intervals(model, predictors, ahead, days, seeds={"blocked": 0}, **told)
-    by = tables.index.get_level_values("fraction") > 0.1
-    pd.testing.assert_frame_equal(tables[by].drop(index=["along", "cross"], level="target"),
-                                  again.drop(index=["along", "cross"], level="target"))  # fmt: skip
-    assert 0 < whole["blocked"] <= 1
+    given = {"seeds": {"blocked": 0}, "knowledge": "in_flight_10"}
+    model = build_model("neighbours")
+    (sound, held), (again, held_again) = (
+        try_intervals(model, predictors, table, days, **given) for table in (targets, spoilt)
+    )
+    told = [table.xs("conformal", level="interval") for table in (sound, again)]
+    pd.testing.assert_frame_equal(*told)
+    pd.testing.assert_series_equal(held, held_again)
 
 
 def test_a_flight_under_way_is_told_what_it_has_ahead(under_way):
@@ -188,10 +195,9 @@ def test_a_flight_under_way_is_told_what_it_has_ahead(under_way):
         predict_trajectory(saved, predictors.iloc[[0]].assign(progress_at_10=0.95))
 
 
-def test_a_fraction_that_most_have_passed_is_no_part_of_a_model_under_way(under_way):
-    predictors, *others = under_way
-    most = predictors.assign(progress_at_10=np.where(np.arange(200) % 3, 0.12, 0.08))
-    saved = train_model(build_model(trees=5), most, *others, knowledge="in_flight_10")
+def test_a_fraction_that_most_have_passed_is_no_part_of_a_model_under_way(tables):
+    most = pass_first(tables, np.arange(200) % 3 > 0)
+    saved = train_model(build_model(trees=5), *most, knowledge="in_flight_10")
     assert saved.card["schema"]["fractions"] == FRACTIONS[1:]
 
 

@@ -296,6 +296,11 @@ def test_groups_have_their_own_skill_and_rows_without_a_group_count_in_none():
         assert (table.loc[name, "flights"] == 20).all()
     half = pd.Series("half", models["chance"].index).iloc[::2]
     assert (score_groups(models["chance"], simple["mean"], half, days)["flights"] == 60).all()
+    landed = models["chance"].copy()
+    landed.loc[paths[0], "time"] = np.nan
+    counted = score_groups(landed, simple["mean"], groups, days).loc["N", "flights"]
+    assert counted["time"] == 19
+    assert counted["altitude"] == 20
 
 
 def test_tails_name_the_worst_day():

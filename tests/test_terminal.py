@@ -1,4 +1,5 @@
 import io
+import re
 import time
 
 import pytest
@@ -15,22 +16,22 @@ def test_a_log_gets_one_line_with_both_times():
     log = io.StringIO()
     with show_stage("01_index", 12.0, stream=log):
         pass
-    assert log.getvalue() == "  01_index                0.0 s, 12.0 s the last time\n"
+    assert re.fullmatch(r"  01_index {15,}\d+\.\d s, 12\.0 s the last time\n", log.getvalue())
 
 
 def test_a_first_run_expects_nothing():
     log = io.StringIO()
     with show_stage("01_index", None, stream=log):
         pass
-    assert log.getvalue().endswith("0.0 s\n")
+    assert re.search(r"\d+\.\d s\n$", log.getvalue())
 
 
 def test_a_terminal_sees_the_seconds_go_by_in_the_same_line():
     terminal = Terminal()
     with show_stage("01_index", 12.0, stream=terminal):
         time.sleep(1.2)
-    _, second, end = terminal.getvalue().split("\r")
-    assert second.endswith("1 s of about 12 s")
+    _, second, *_, end = terminal.getvalue().split("\r")
+    assert re.search(r"\d s of about 12 s$", second)
     assert end.count("\n") == 1
     assert len(end) > len(second)  # or what was longer would stay to be seen
 

@@ -3,12 +3,12 @@ import pandas as pd
 import pytest
 from test_baselines import great_circle_flights, state_of
 
-from trajlib.features import known_after
+from trajlib.features import ask_unflown, known_after
+from trajlib.geodesy import find_airport
 from trajlib.history import HISTORY
 from trajlib.in_flight import STATE
 from trajlib.scores import split_by_day
 from trajlib.trials import (
-    ask_unflown,
     name_directions,
     name_phases,
     tell_skills,
@@ -123,10 +123,24 @@ def test_a_phase_lies_between_the_tops():
     assert name_phases(targets, tops.assign(top_of_climb_time=np.nan)).isna().all()
 
 
-def test_the_direction_is_that_of_the_last_course():
+def test_the_descent_is_not_asked_where_half_of_the_flights_had_begun_it(late):
+    _, _, known, days = tables(late)
+    early = np.arange(len(known)) % 2 * 400.0  # beyond 600 s
+    tops = pd.DataFrame({"top_of_descent_time": 500.0 + early, "top_of_descent_distance": 80.0},
+                        known.index)  # fmt: skip
+    state = state_of(late).reindex(columns=list(STATE)).add_suffix("_at_10")
+    given = {"knowledge": "in_flight_10", "models": ["ridge"]}
+    assert not try_descent(known.join(state), tops, split_by_day(days), **given).asked
+
+
+def test_the_direction_is_that_of_the_last_course_where_an_end_is_at_the_airport():
     targets = great_circle_flights(1)
+    lax = find_airport("LAX")
     ways = {"N": (0, 1), "E": (1, 0.2), "S": (0.2, -1), "W": (-1, 0)}
     for name, (east, north) in ways.items():
         moved = np.linspace(0, 1, len(targets))
-        way = targets.assign(longitude=-122 + east * moved, latitude=34 + north * moved)
-        assert name_directions(way)["000.csv"] == name
+        way = targets.assign(
+            longitude=lax.longitude + east * moved, latitude=lax.latitude + north * moved
+        )
+        assert name_directions(way, "LAX")["000.csv"] == name
+        assert name_directions(way[1:], "LAX").isna().all()  # begins too far out to tell

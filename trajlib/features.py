@@ -18,10 +18,12 @@ from trajlib.schema import NUMERIC
 
 __all__ = [
     "FRACTIONS",
+    "HALF",
     "KNOWLEDGE",
     "PLANNED",
     "TARGETS",
     "aggregate_flight",
+    "ask_unflown",
     "check_knowledge",
     "degenerate_targets",
     "join_state",
@@ -41,6 +43,7 @@ KNOWLEDGE = (
 PLANNED = ("operator", "aircraft_type", "weekday", "hour", "month", "holiday")
 TARGETS = ("latitude", "longitude", "duration", "distance", "altitude")
 FRACTIONS = np.arange(5, 100, 5) / 100
+HALF = 0.5  # of the flights; what lies ahead of no more of them is not asked
 
 _STATISTICS = {"max": np.nanmax, "min": np.nanmin, "mean": np.nanmean, "std": np.nanstd}
 # What only grows is its end; the mean position is the mean of the very targets, and would outrank
@@ -159,6 +162,26 @@ def known_after(knowledge: str) -> float:
     (10.0, 0.0)
     """
     return float(knowledge.rpartition("_")[2]) if knowledge.startswith("in_flight") else 0.0
+
+
+def ask_unflown(
+    targets: pd.DataFrame, fractions: Iterable[float], minutes: float = 0.0
+) -> pd.DataFrame:
+    """Return the targets at some fractions, missing where a flight was there within the minutes.
+
+    Fractions that do not lie ahead of more than half the flights are left out, as where most have
+    landed: those that are left are the late ones alone.
+
+    >>> rows = pd.MultiIndex.from_product([["a.csv"], [0.1, 0.5]], names=["path", "fraction"])
+    >>> ask_unflown(pd.DataFrame({"duration": [200.0, 900.0]}, rows), [0.1, 0.5], 5).to_dict()
+    {'duration': {('a.csv', 0.5): 900.0}}
+    """
+    at = targets.index.get_level_values("fraction")
+    asked = targets[np.isin(np.round(at, 6), np.round(list(fractions), 6))]
+    ahead = asked["duration"] > 60 * minutes
+    share = ahead.groupby(level="fraction").mean()
+    kept = asked.index.get_level_values("fraction").isin(share.index[share > HALF])
+    return asked.where(ahead)[kept]
 
 
 def join_state(known: pd.DataFrame, points: pd.DataFrame, knowledge: str) -> pd.DataFrame:

@@ -242,6 +242,8 @@ def _weigh(
     held_out: pd.DataFrame,
     flown: pd.DataFrame,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    flown = flown.dropna()  # or one that is missing would take its whole part of the days away
+    held_out = held_out.loc[flown.index]
     trained = clone(model).fit(predictors, targets)
     encoder, regressor = trained
     encoded, behind = encoder.transform(held_out), np.array(encoded_predictors(trained))

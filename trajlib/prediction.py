@@ -22,7 +22,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from trajlib.archive import replacing
-from trajlib.features import TARGETS, check_knowledge
+from trajlib.features import TARGETS, ask_unflown, check_knowledge, known_after
 from trajlib.intervals import (
     calibrate_band,
     calibrate_intervals,
@@ -40,7 +40,6 @@ from trajlib.scores import predict_baseline
 __all__ = [
     "SavedModel",
     "fingerprint_flights",
-    "keep_ahead",
     "load_model",
     "predict_trajectory",
     "save_model",
@@ -86,7 +85,7 @@ def train_model(
         Untrained, as of `trajlib.models.build_model`.
     predictors, targets
         As of `trajlib.features`; flights that do not reach every fraction are left out. A model
-        of flights under way has the fractions that one flight in two has still ahead.
+        of flights under way has the fractions that more than half of them have still ahead.
     days
         The local day of each flight, by path; flights without one are left out. Three in four
         are trained on, the others make the intervals and widen them to a band; ``seed`` says
@@ -102,14 +101,14 @@ def train_model(
     """
     check_knowledge(predictors, knowledge)
     predictors = predictors[predictors.index.isin(days.index)]
-    targets = _often_ahead(targets, predictors)
+    targets, asked = _often_ahead(targets, predictors, knowledge)
     wide = widen_targets(targets)
     wide = wide.loc[wide.index.intersection(predictors.index, sort=False)]
     train, held_out = split_days(days[wide.index], (0.75, 0.25), seed=seed)
     trained, predicted = _fit(
         model, predictors.loc[train], wide.loc[train], predictors.loc[held_out]
     )
-    errors = _errors_ahead(predicted, targets, predictors)
+    errors = signed_errors(predicted, asked).dropna()
     intervals, band = _calibrate(errors, days, level, seed)
     parts = {"trained on": train, "calibrated on": held_out}
     card = {
@@ -156,7 +155,7 @@ def try_intervals(
     """
     check_knowledge(predictors, knowledge)
     predictors = predictors[predictors.index.isin(days.index)]
-    targets = _often_ahead(targets, predictors)
+    targets, ahead = _often_ahead(targets, predictors, knowledge)
     paths = widen_targets(targets).index.intersection(predictors.index, sort=False)
     parts = {name: split_days(days[paths], seed=seed) for name, seed in seeds.items()}
     splits = [(train, rest.append(asked)) for train, rest, asked in parts.values()]
@@ -164,28 +163,15 @@ def try_intervals(
     results = map_splits(work, predictors, targets, splits, joint=True)
     scores, whole = {}, {}
     for (name, part), (_, predicted) in zip(parts.items(), results, strict=True):
-        own = _errors_ahead(predicted, targets, predictors)
+        own = signed_errors(predicted, ahead).dropna()
         calibrated = _of(own, part[1])
         intervals, band = _calibrate(calibrated, days, level, seeds[name])
         errors = _of(own, part[2])
         whole[name] = hold_whole(errors[BAND], band)
-        simple, others = _try_naive(targets, predictors, part, level)
+        simple, others = _try_naive(targets, ahead, part, level)
         for kind, asked in {"conformal": (errors, intervals), "naive": (others, simple)}.items():
             scores[name, kind] = score_intervals(*asked, level)
     return pd.concat(scores, names=["split", "interval"]), pd.Series(whole)
-
-
-def keep_ahead(table: pd.DataFrame, predictors: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows, by path and fraction of route progress, that flights have still ahead.
-
-    What a flight has flown at the moment of knowledge is known, and no prediction of it counts.
-    Without a predictor ``progress_at_<m>`` nothing is flown yet, and all rows are returned.
-    """
-    reached = predictors.filter(regex=r"^progress_at_\d+$").max(axis=1)
-    if reached.isna().all():
-        return table
-    path, fraction = (table.index.get_level_values(name) for name in ("path", "fraction"))
-    return table[fraction.to_numpy() > reached.reindex(path).fillna(0.0).to_numpy()]
 
 
 def save_model(saved: SavedModel, folder: str | Path) -> None:
@@ -264,6 +250,7 @@ def predict_trajectory(saved: SavedModel, predictors: pd.DataFrame) -> pd.DataFr
     columns = columns.set_names([None, "fraction"])
     wide = pd.DataFrame(saved.model.predict(predictors), predictors.index, columns)
     stacked = stack_targets(wide)
+    reached = predictors.filter(regex=r"^progress_at_\d+$").max(axis=1).fillna(0.0).iloc[0]
     table = stacked.droplevel("path")
     table["course"] = courses(stacked)
     for end, key in (("", "intervals"), ("_band", "band")):
@@ -273,10 +260,9 @@ def predict_trajectory(saved: SavedModel, predictors: pd.DataFrame) -> pd.DataFr
                 table[f"{name}{end}_{side}"] = centre + np.array(offsets)
     least = [name for name in table if name.startswith(("duration", "distance"))]
     table[least] = table[least].clip(lower=0)
-    ahead = keep_ahead(stacked, predictors).index.get_level_values("fraction")
-    if ahead.empty:
+    if reached >= table.index[-1]:
         raise ValueError(f"the flight has passed {table.index[-1]:.0%}: nothing is left to predict")
-    return table.loc[ahead]
+    return table[table.index > reached]
 
 
 def to_geojson(trajectory: pd.DataFrame, flown: pd.DataFrame | None = None) -> dict:
@@ -313,12 +299,14 @@ def fingerprint_flights(flights: pd.DataFrame) -> str:
     return hashlib.sha256(files.encode()).hexdigest()
 
 
-def _often_ahead(targets: pd.DataFrame, predictors: pd.DataFrame) -> pd.DataFrame:
+def _often_ahead(
+    targets: pd.DataFrame, predictors: pd.DataFrame, knowledge: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     # at fractions that most flights have passed too few are left to learn and to calibrate from
     targets = targets[targets.index.get_level_values("path").isin(predictors.index)]
-    left = keep_ahead(targets, predictors).groupby(level="fraction").size()
-    often = left.index[left >= targets.groupby(level="fraction").size()[left.index] / 2]
-    return targets[targets.index.get_level_values("fraction").isin(often)]
+    fractions = targets.index.unique("fraction")
+    asked = ask_unflown(targets, fractions, known_after(knowledge))
+    return targets.loc[asked.index], asked
 
 
 def _fit(
@@ -338,12 +326,6 @@ def _predict(
     return _fit(model, predictors, wide, asked)[1]
 
 
-def _errors_ahead(
-    predicted: pd.DataFrame, targets: pd.DataFrame, predictors: pd.DataFrame
-) -> pd.DataFrame:
-    return keep_ahead(signed_errors(predicted, targets).dropna(), predictors)
-
-
 def _calibrate(
     errors: pd.DataFrame, days: pd.Series, level: float, seed: int | None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -356,11 +338,11 @@ def _calibrate(
 
 
 def _try_naive(
-    targets: pd.DataFrame, predictors: pd.DataFrame, parts: Sequence[pd.Index], level: float
+    targets: pd.DataFrame, ahead: pd.DataFrame, parts: Sequence[pd.Index], level: float
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     earlier, asked = parts[0].append(parts[1]), parts[2]
     median = predict_baseline(targets, [(earlier, earlier.append(asked))], "median")
-    errors = _errors_ahead(median, targets, predictors)
+    errors = signed_errors(median, ahead).dropna()
     return calibrate_intervals(_of(errors, earlier), level), _of(errors, asked)
 
 

@@ -322,7 +322,8 @@ def score_groups(
     Returns
     -------
     DataFrame
-        Indexed by ``group`` and ``error``: ``flights``, ``mean``, ``skill``, ``low``, ``high``.
+        Indexed by ``group`` and ``error``: ``flights`` of which the error is known, ``mean``,
+        ``skill``, ``low``, ``high``.
     """
     path = errors.index.get_level_values("path")
     whole = groups.index.nlevels > 1
@@ -332,7 +333,7 @@ def score_groups(
         own, base = errors[names == name], baseline[names == name]
         table = interval_by_day(own, base, days)
         table.insert(0, "mean", own.mean())
-        table.insert(0, "flights", path[names == name].nunique())
+        table.insert(0, "flights", own.notna().groupby(level="path").any().sum())
         tables[name] = table
     return pd.concat(tables, names=["group", "error"])
 

@@ -4,14 +4,15 @@ A question is where flights are at fractions of their route, at minutes since th
 at their end; what a flight had flown at the moment of knowledge is not asked.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from trajlib import baselines
-from trajlib.features import known_after
+from trajlib.features import HALF, ask_unflown, known_after
+from trajlib.geodesy import distance, find_airport
 from trajlib.in_flight import STATE
 from trajlib.models import build_model, predict_held_out
 from trajlib.scores import (
@@ -24,7 +25,6 @@ from trajlib.scores import (
 
 __all__ = [
     "Trial",
-    "ask_unflown",
     "name_directions",
     "name_phases",
     "tell_skills",
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 _ASKED = ["latitude", "longitude", "duration", "altitude"]
-_SHARE = 0.5  # of all flights; a fraction that is ahead of no more is not asked
+_ON_RUNWAY = 2.0  # NM at most from the airport to a record's end, for a direction to be told
 
 
 class Trial(NamedTuple):
@@ -52,26 +52,6 @@ class Trial(NamedTuple):
     def compare(self, days: pd.Series) -> pd.DataFrame:
         """Return what `trajlib.scores.compare_models` says of them."""
         return compare_models(self.models, self.baselines, days)
-
-
-def ask_unflown(
-    targets: pd.DataFrame, fractions: Iterable[float], minutes: float = 0.0
-) -> pd.DataFrame:
-    """Return the targets at some fractions, missing where a flight was there within the minutes.
-
-    Fractions that do not lie ahead of more than half the flights are left out, as where most have
-    landed: those that are left are the late ones alone.
-
-    >>> rows = pd.MultiIndex.from_product([["a.csv"], [0.1, 0.5]], names=["path", "fraction"])
-    >>> ask_unflown(pd.DataFrame({"duration": [200.0, 900.0]}, rows), [0.1, 0.5], 5).to_dict()
-    {'duration': {('a.csv', 0.5): 900.0}}
-    """
-    at = targets.index.get_level_values("fraction")
-    asked = targets[np.isin(np.round(at, 6), np.round(list(fractions), 6))]
-    ahead = asked["duration"] > 60 * minutes
-    share = ahead.groupby(level="fraction").mean()
-    kept = asked.index.get_level_values("fraction").isin(share.index[share > _SHARE])
-    return asked.where(ahead)[kept]
 
 
 def try_knowledge(
@@ -139,11 +119,12 @@ def try_descent(
     tops
         ``top_of_descent_time`` [s] and ``top_of_descent_distance`` [NM] still to be flown from
         there, by path, as of `trajlib.phases.measure_features`; flights that had begun to descend
-        at the moment of knowledge are not asked.
+        at the moment of knowledge are not asked, and none where half of them had.
     """
     names = ["top_of_descent_time", "top_of_descent_distance"]
     asked = tops.loc[tops.index.isin(known.index), names]
-    asked = asked.where(asked["top_of_descent_time"] > 60 * known_after(knowledge))
+    ahead = asked["top_of_descent_time"] > 60 * known_after(knowledge)
+    asked = asked.where(ahead & (ahead.mean() > HALF))
     asked = pd.concat({1.0: asked}, names=["fraction"]).swaplevel().sort_index()
     predicted = _train(known, asked, splits, knowledge, models, trees=trees, seed=seed)
     simple = {name: predict_baseline(asked, splits, name) for name in ("mean", "median")}
@@ -235,18 +216,23 @@ def name_phases(targets: pd.DataFrame, tops: pd.DataFrame) -> pd.Series:
     return pd.Series(phase, targets.index, name="phase").where(known)
 
 
-def name_directions(targets: pd.DataFrame) -> pd.Series:
-    """Return the quarter of the compass that each flight heads for at its last fraction, by path.
+def name_directions(targets: pd.DataFrame, airport: str) -> pd.Series:
+    """Return the quarter of the compass in which each flight uses its runway, by path.
 
-    At the end of a flight it is the direction in which its runway is used.
+    Missing where the record begins or ends too far from the airport to tell.
 
     Parameters
     ----------
     targets
-        At two fractions or more, the last of them the end.
+        At two fractions or more, the first or the last of them at the airport.
+    airport
+        ICAO or IATA code.
     """
+    place = find_airport(airport)
+    away = distance(targets["latitude"], targets["longitude"], place.latitude, place.longitude)
+    near = pd.Series(away, targets.index).groupby(level="path").min() <= _ON_RUNWAY
     course = flown_courses(targets).groupby(level="path").last()
-    quarter = (course / 90).round() % 4
+    quarter = ((course / 90).round() % 4).where(near)
     return quarter.map(dict(enumerate("NESW"))).rename("direction")
 
 

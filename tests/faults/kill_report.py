@@ -4,6 +4,7 @@ After each kill the same command must complete, run none of the stages again tha
 it was killed, and find the numbers that an undisturbed report finds.
 """
 
+import functools
 import json
 import os
 import random
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -84,11 +86,11 @@ def finish(report: subprocess.Popen) -> str:
     return said
 
 
-def kill_once(root: Path, archive: Path, wait: float) -> int:
-    """Kill a report, then run it again; return how many stages were whole and kept."""
+def kill_once(root: Path, archive: Path, wait: Callable[[], None]) -> int:
+    """Kill a report after a wait, run it again; return how many stages were whole and kept."""
     write_stages(root / "notebooks")
     report = start_report(root, archive)
-    time.sleep(wait)
+    wait()
     report.kill()
     report.communicate()
     whole = whole_stages(root)
@@ -98,14 +100,13 @@ def kill_once(root: Path, archive: Path, wait: float) -> int:
     return len(kept)
 
 
-def main(times: int, archive: Path | None = None, seed: int = 1) -> dict[str, int]:
+def main(times: int) -> dict[str, int]:
     """Return how many stages were kept, how often; an AssertionError where one was not sound."""
-    instants, counts = random.Random(seed), {"kept 0": 0, "kept 1": 0, "kept 2": 0}
+    instants, counts = random.Random(1), {"kept 0": 0, "kept 1": 0, "kept 2": 0}
     with tempfile.TemporaryDirectory() as folder:
-        if archive is None:
-            archive = Path(folder) / "raw" / "tiny"
-            command = [sys.executable, "-m", "trajlib", "simulate", archive, "--flights", "60"]
-            subprocess.run([*command, "--seed", "1"], check=True)
+        archive = Path(folder) / "raw" / "tiny"
+        command = [sys.executable, "-m", "trajlib", "simulate", archive, "--flights", "60"]
+        subprocess.run([*command, "--seed", "1"], check=True)
         first = Path(folder) / "undisturbed"
         write_stages(first / "notebooks")
         started = time.perf_counter()
@@ -113,7 +114,8 @@ def main(times: int, archive: Path | None = None, seed: int = 1) -> dict[str, in
         seconds, expected = time.perf_counter() - started, numbers_of(first)
         for at in range(times):
             root = Path(folder) / f"killed-{at}"
-            counts[f"kept {kill_once(root, archive, instants.uniform(0, seconds))}"] += 1
+            wait = functools.partial(time.sleep, instants.uniform(0, seconds))
+            counts[f"kept {kill_once(root, archive, wait)}"] += 1
             assert numbers_of(root) == expected
             print(at + 1, counts, flush=True)
     return counts
