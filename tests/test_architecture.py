@@ -46,7 +46,8 @@ MAY_IMPORT = {
     "inquiry": {"prediction"},
     "scaling": {"flights", "models"},
     "plots": {"schema", "geodesy"},
-    "stages": {"archive", "redaction"},
+    "summary": {"archive"},
+    "stages": {"summary", "redaction"},
     "report": {"stages", "pages"},
 }
 FACES = {"__init__", "__main__"}  # may import all

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from trajlib.redaction import machine_rules
-from trajlib.report import describe_data, list_main_numbers, make_report, save_summary
+from trajlib.report import describe_data, list_main_numbers, make_report
 from trajlib.stages import find_stages
+from trajlib.summary import save_summary
 
 FACTS = {
     "pair": "LEMD → LEBL",

@@ -16,8 +16,9 @@ from nbformat import NotebookNode
 
 from trajlib.archive import replacing, tell_full_disk
 from trajlib.redaction import Rules, redact, redact_notebook
+from trajlib.summary import write_json
 
-__all__ = ["Stage", "find_stages", "list_versions", "match_parameters", "run_stage", "write_json"]
+__all__ = ["Stage", "find_stages", "list_versions", "match_parameters", "run_stage"]
 
 _ON_REQUEST = ("08_scaling",)  # it measures the machine, not the flights
 _HEADING = re.compile(r"^#+\s+(.+?)\s*$", re.MULTILINE)
@@ -163,13 +164,6 @@ def list_versions() -> dict[str, str]:
     """Return the versions of Python, of this package and of those that it declares."""
     names = [re.match(r"[\w-]+", line)[0] for line in requires("trajlib") if "extra" not in line]
     return {"Python": python_version()} | {name: version(name) for name in ("trajlib", *names)}
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Write a file of JSON that is either whole or not there."""
-    with replacing(path) as temporary:
-        text = json.dumps(content, ensure_ascii=False, indent=1, default=str)
-        temporary.write_text(text, "utf-8")
 
 
 def _declared(stage: Stage) -> dict[str, str]:
