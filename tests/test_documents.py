@@ -129,10 +129,10 @@ def test_the_first_hour_is_as_it_says(desk, client, tmp_path, monkeypatch):
 
 def test_the_columns_of_the_contract_are_those_of_the_schema():
     text = (ROOT / "data" / "README.md").read_text("utf-8")
-    rows = [[word.strip() for word in line.split("|")[1:-1]] for line in text.splitlines()]
-    told = {row[0].strip("`"): row for row in rows if row[0].strip("`") in COLUMNS}
+    lines = re.findall(r"^\| `(\w+)` \|(.*)\|$", text, re.MULTILINE)
+    told = {name: map(str.strip, rest.split("|")) for name, rest in lines if name in COLUMNS}
     assert list(told) == list(COLUMNS)
-    for name, (_, symbol, unit, group, decimals, description) in told.items():
+    for name, (symbol, unit, group, decimals, description) in told.items():
         column = COLUMNS[name]
         assert (symbol, unit, group) == (column.symbol, column.unit, column.group)
         assert (int(decimals or 0), description) == (column.decimals, column.description)
