@@ -123,7 +123,8 @@ def test_ruff_has_nothing_to_say(command):
 
 def names_in(code):
     nodes = list(ast.walk(ast.parse(code)))
-    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    loads = (node for node in nodes if isinstance(getattr(node, "ctx", None), ast.Load))
+    names = {node.id for node in loads if isinstance(node, ast.Name)}
     names |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
     return names | {node.name for node in nodes if isinstance(node, ast.alias)}
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trajlib.archive import FlightError, read_flight, replacing, write_flight
-from trajlib.dialect import parse_dialect
+from trajlib.archive import FlightError, parse_times, read_flight, replacing, write_flight
+from trajlib.dialect import Dialect, parse_dialect
 from trajlib.schema import COLUMNS
 
 HEADER = "timestamp,latitude,longitude,altitude"
@@ -181,6 +181,13 @@ def test_names_units_delimiter_decimals_and_zone_are_the_users(tmp_path):
     assert df["timestamp"].iloc[0] == pd.Timestamp("2016-06-01 10:00", tz="UTC")
     assert df["altitude"].tolist() == pytest.approx([1000, 2000])
     assert df["latitude"].tolist() == [40.5, 40.6]
+
+
+def test_a_time_that_tells_its_zone_is_not_taken_for_a_local_one():
+    texts = ["2016-06-01T12:00:00", "2016-06-01T12:00:00Z", "2016-06-01T12:00:00+01:00", "soon"]
+    hours = parse_times(pd.Series(texts, dtype="str"), Dialect(timezone="Europe/Madrid")).dt.hour
+    assert hours.tolist()[:3] == [10, 12, 11]
+    assert np.isnan(hours[3])
 
 
 def test_unix_times_are_seconds(tmp_path):

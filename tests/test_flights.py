@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from trajlib import flights as flights_module
 from trajlib.archive import write_flight
 from trajlib.flights import map_flights, reduce_flights, store_flights
-from trajlib.index import build_index
+from trajlib.index import build_index, read_problems
 from trajlib.schema import COLUMNS, NUMERIC
 
 
@@ -155,6 +155,7 @@ def test_a_failing_function_names_the_flight(index, in_this_process):
 def test_a_reduction_holds_every_readable_flight(index):
     total = reduce_flights(index, moments, np.add)
     assert total[0] == 8 * 120
+    assert "full read" in read_problems(index)["seen_in"].tolist()  # what was not is recorded
 
 
 def test_results_are_the_same_bytes_on_any_number_of_workers(index, tmp_path):

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -159,6 +160,27 @@ def test_nothing_after_the_cut_is_read(csv, tmp_path):
     pd.testing.assert_frame_equal(whole, cut)
     assert (whole["timestamp"] - whole["timestamp"].iloc[0]).max() <= pd.Timedelta(minutes=10)
     assert len(read_start(csv)[0]) == 1
+
+
+def test_who_flew_is_told_by_the_path_and_by_constants_too(csv, tmp_path):
+    (tmp_path / "columns.toml").write_text(
+        "path = '(?P<callsign>(?P<operator>[A-Z]{3})[0-9]+)'\n[constants]\naircraft_type = 'A320'"
+    )
+    nobody = pd.read_csv(csv).drop(columns=["callsign", "operator", "aircraft_type"])
+    nobody.to_csv(tmp_path / "IBE1234.csv", index=False)
+    told = {"callsign": "IBE1234", "operator": "IBE", "aircraft_type": "A320"}
+    assert read_start(tmp_path / "IBE1234.csv")[1] == told
+
+
+def test_other_flights_that_cannot_be_read_tell_nothing(store, csv, elsewhere):
+    flight, _ = ask(csv)
+    for path in elsewhere["path"]:
+        file = Path(elsewhere["archive"].iloc[0]) / path
+        lines = file.read_text().splitlines()
+        file.write_text("\n".join([*lines[:9], lines[9].replace("40.", "95."), *lines[10:]]))
+    spoilt = build_index(Path(elsewhere["archive"].iloc[0]), file.parent / "again.parquet")
+    with_them = know_flight(flight, "at_takeoff", past=store, traffic=spoilt)
+    pd.testing.assert_frame_equal(with_them, know_flight(flight, "at_takeoff", past=store))
 
 
 def test_a_csv_cut_or_not_and_a_description_are_answered_by_what_is_known(predict, csv, tmp_path):

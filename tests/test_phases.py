@@ -167,6 +167,16 @@ def test_a_hold_and_a_go_around_that_nobody_saw_are_not_counted():
     assert measure_features(hide(again, 3600, 3900))["go_arounds"] == 0
 
 
+@pytest.mark.parametrize("longitude", [0.0, -120.0, 179.0])
+def test_a_lap_that_drifts_a_mile_is_one_at_any_longitude(longitude):
+    holding = fly(racetrack(3), speed=240.0)
+    away = holding["longitude"] - holding["longitude"].iloc[1300]
+    drifting = holding["latitude"] + holding["duration"] / 240 / 60
+    moved = holding.assign(latitude=drifting, longitude=(away + longitude + 180) % 360 - 180)
+    moved.attrs = holding.attrs
+    assert measure_features(moved)["holding_laps"] == 3
+
+
 @given(st.integers(2, 2999))
 def test_what_is_known_in_flight_only_grows_with_the_flight(moment):
     holding = fly(racetrack(3), speed=240.0)

@@ -133,6 +133,15 @@ def test_a_failure_names_notebook_cell_section_and_error(run):
     assert "ZeroDivisionError" in copy
 
 
+def test_a_notebook_that_is_ended_before_its_first_cell_is_a_failure_too(run, monkeypatch):
+    def end(notebook, copy, *_, **__):
+        Path(copy).write_bytes(Path(notebook).read_bytes())
+        raise RuntimeError("Kernel died before replying to kernel_info")
+
+    monkeypatch.setattr("papermill.execute_notebook", end)
+    assert "before its first cell" in run("1 + 1")[0]["failure"]
+
+
 def test_a_notebook_whose_process_is_killed_is_a_failure_too(run):
     found, copy = run("print('so far')", "import os\nos.kill(os.getpid(), 9)")
     assert "in cell [4]" in found["failure"]

@@ -1,3 +1,7 @@
+import gzip
+
+import pytest
+
 from trajlib.archive import read_flight
 from trajlib.dialect import parse_dialect
 from trajlib.suggestion import suggest_dialect
@@ -43,3 +47,18 @@ def test_our_own_form_needs_nothing(tmp_path):
 def test_what_is_missing_is_told(tmp_path):
     write(tmp_path, "1.csv", "time,lat,height_ft\n1,2,3\n4,5,6\n7,8,9\n")
     assert "columns missing: longitude, altitude" in suggest_dialect(tmp_path)
+
+
+def test_a_packed_file_is_looked_into_and_an_empty_one_passed_over(tmp_path):
+    header = "time;latitude;longitude;altitude"
+    lines = [f"2016-01-01T06:15:0{s}Z;40;-3;100" for s in range(9)]
+    write(tmp_path, "1.csv", "")
+    (tmp_path / "2.csv.gz").write_bytes(gzip.compress("\n".join([header, *lines, ""]).encode()))
+    dialect = parse_dialect(suggest_dialect(tmp_path))
+    assert (dialect.names, dialect.delimiter) == ({"timestamp": "time"}, ";")
+
+
+def test_files_without_samples_are_said_to_be(tmp_path):
+    write(tmp_path, "1.csv", "")
+    with pytest.raises(ValueError, match="holds a line of samples"):
+        suggest_dialect(tmp_path)

@@ -254,7 +254,7 @@ def report(
         common["archive"] = resolve(archive)
     common |= {"origin": origin, "destination": destination}
     stages, wanted = _match_stages(notebooks, names, common, dict(given))
-    table = build_index(archive, data / "interim" / f"{archive.absolute().name}.index.parquet")
+    table = build_index(archive, _index_of(archive, data))
     selected = select_flights(table, origin, destination)
     pair = f"{origin} → {destination}"
     click.echo(f"{pair}: {len(selected):,} flights of {len(table):,} files", err=as_json)
@@ -389,13 +389,17 @@ def predict(
         flown = inquiry.read_flown(csv, saved)
     flight = inquiry.describe_flight((origin, destination), start, csv=csv, **given)
     known = saved.card["knowledge"]
-    traffic = None if archive is None else build_index(archive)
+    traffic = None if archive is None else build_index(archive, _index_of(archive, data))
     given = {"past": past, "traffic": traffic, "samples": samples}
     predictors = inquiry.know_flight(flight, known, **given)
-    path = output / (csv.stem if csv else flight["path"].item())
+    name = csv.name.removesuffix(".gz").removesuffix(".csv") if csv else flight["path"].item()
     unknown = inquiry.describe_unknown(saved, predictors, pair, traffic=traffic is not None)
     given = {"flown": flown, "airports": (origin, destination), "unknown": unknown}
-    _write_prediction(saved, predictors, path, **given, as_json=as_json)
+    _write_prediction(saved, predictors, output / name, **given, as_json=as_json)
+
+
+def _index_of(archive: Path, data: Path) -> Path:
+    return data / "interim" / f"{archive.absolute().name}.index.parquet"
 
 
 def _find_model(processed: Path, knowledge: str) -> Path:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from csv import Error as CSVError
 from csv import reader
 from errno import ENOSPC
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from socket import gethostname
 from tempfile import mkstemp
@@ -42,6 +42,7 @@ __all__ = [
 
 _LARGEST = 256 << 20  # bytes; a day at 1 s with 40 columns has 40 MB
 _LONGEST = 200  # characters of a reason
+_ZONE = r"(?:Z|[+-]\d\d:?\d\d)$"  # how a time ends that tells its zone
 _DEFAULT = Dialect()
 
 
@@ -178,10 +179,15 @@ def parse_times(texts: pd.Series, dialect: Dialect) -> pd.Series:
         times = pd.to_datetime(numbers, unit="s", utc=True, errors="coerce")
     else:
         form = {"ISO 8601": "ISO8601"}.get(dialect.time_format, dialect.time_format)
-        utc = dialect.timezone == "UTC"
-        times = pd.to_datetime(texts, format=form, utc=utc, errors="coerce")
-        if not utc and times.dt.tz is None:
-            times = times.dt.tz_localize(dialect.timezone, ambiguous="NaT", nonexistent="NaT")
+        parse = partial(pd.to_datetime, format=form, errors="coerce")
+        if dialect.timezone == "UTC":
+            times = parse(texts, utc=True)
+        else:  # of those that do not tell theirs
+            zoned = texts.str.contains(_ZONE, na=False)
+            local = parse(texts[~zoned]).dt
+            local = local.tz_localize(dialect.timezone, ambiguous="NaT", nonexistent="NaT").dt
+            times = pd.concat([parse(texts[zoned], utc=True), local.tz_convert("UTC")])
+            times = times.reindex(texts.index)
     return times.dt.tz_convert("UTC").astype("datetime64[ms, UTC]")
 
 

@@ -109,7 +109,8 @@ def reduce_flights(
     those of `map_flights`; None where no flight could be read.
     """
     blocks = _run_blocks(flights, functools.partial(_reduce_block, function, merge, columns))
-    partials = [partial for partial in blocks if partial is not None]
+    partials = [partial for partial, _ in blocks if partial is not None]
+    _record(flights, {path: why for _, block in blocks for path, why in block.items()})
     return functools.reduce(merge, partials) if partials else None
 
 
@@ -288,13 +289,17 @@ def _pack(results: list[tuple[str, Any]]) -> list[tuple[str, Any]] | pd.DataFram
     return pd.DataFrame([dict(row) for row in rows], index=[path for path, _ in results])
 
 
-def _reduce_block(function: Callable, merge: Callable, columns, block: pd.DataFrame) -> Any:
-    partial = None
-    for _, flight in read_flights(block, columns=columns):
-        if not isinstance(flight, FlightError):
-            result = _call(function, flight)
-            partial = result if partial is None else merge(partial, result)
-    return partial
+def _reduce_block(
+    function: Callable, merge: Callable, columns, block: pd.DataFrame
+) -> tuple[Any, dict[str, str]]:
+    partial, problems = None, {}
+    for row, flight in read_flights(block, columns=columns):
+        if isinstance(flight, FlightError):
+            problems[row["path"]] = str(flight)
+            continue
+        result = _call(function, flight)
+        partial = result if partial is None else merge(partial, result)
+    return partial, problems
 
 
 def _call(function: Callable, flight: pd.DataFrame) -> Any:

@@ -56,12 +56,14 @@ def measure_traffic(flights: pd.DataFrame, traffic: pd.DataFrame | None) -> pd.D
     -------
     DataFrame
         As `map_flights` returns them, with ``origin`` and ``destination``; None where there are
-        no such flights.
+        no such flights that can be read.
     """
     others = traffic if traffic is None else share_airport(flights, traffic)
     if others is None or others.empty:
         return None
     points = map_flights(others, keep_measured, columns=_READ)
+    if points.empty:  # none of them could be read
+        return None
     rows = others.set_index("path").loc[points.index.get_level_values("path")]
     return points.assign(**{side: rows[side].to_numpy() for side in ("origin", "destination")})
 

@@ -34,7 +34,7 @@ from trajlib.storage import (
     resolve,
 )
 
-__all__ = ["build_index", "read_problems", "record_problems", "select_flights"]
+__all__ = ["build_index", "read_head_tail", "read_problems", "record_problems", "select_flights"]
 
 _FILE = {"path": "str", "size": "int64", "mtime": "int64"}
 _POSITIONS = ("latitude_first", "longitude_first", "latitude_last", "longitude_last")
@@ -217,7 +217,7 @@ def read_ends(path: str, size: int, dialect: Dialect) -> tuple:
     last, and what is wrong with the file.
     """
     try:
-        header, first, last = _end_lines(*_read_head_tail(path, size))
+        header, first, last = _end_lines(*read_head_tail(path, size))
         count, fields = find_fields(header, dialect)
         first, last = split_line(first, dialect.delimiter), split_line(last, dialect.delimiter)
         if len(first) != count or len(last) != count:
@@ -231,7 +231,14 @@ def read_ends(path: str, size: int, dialect: Dialect) -> tuple:
     return (*texts, first[time], last[time], first[lat], first[lon], last[lat], last[lon], None)
 
 
-def _read_head_tail(path: str, size: int) -> tuple[bytes, bytes]:
+def read_head_tail(path: str, size: int) -> tuple[bytes, bytes]:
+    """Return the first and the last bytes of a CSV, unpacked, as many as hold its end lines.
+
+    Raises
+    ------
+    FlightError
+        When the size says that the file cannot be reached, or it unpacks to too much.
+    """
     if size < 0:
         raise FlightError("a broken link, a folder that may not be opened, or a name not in UTF-8")
     if path.endswith(".gz"):

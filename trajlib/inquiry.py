@@ -23,6 +23,7 @@ __all__ = [
     "read_start",
 ]
 
+_NAMES = ("callsign", "operator", "aircraft_type")
 _OLD = 180.0  # s; points come about once a minute
 _RECENT = 500  # flights before one, among which are all that what is recent can come from
 
@@ -72,9 +73,11 @@ def read_start(path: str | Path, minutes: float | None = None) -> tuple[pd.DataF
     df = _read(path)
     since = (df["timestamp"] - df["timestamp"].iloc[0]).dt.total_seconds()
     known = df[since <= 60 * (minutes or 0)]
-    names = [name for name in ("callsign", "operator", "aircraft_type") if name in df]
+    names = [name for name in _NAMES if name in df]
     identity = {name: known[name].iloc[0] for name in names if pd.notna(known[name].iloc[0])}
-    return known, identity
+    archive = find_archive(path)
+    told = read_dialect(archive).identity(Path(path).absolute().relative_to(archive).as_posix())
+    return known, identity | {name: told[name] for name in _NAMES if told.get(name)}
 
 
 def read_flown(path: str | Path, saved: SavedModel) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Plain numbers and times out of a CSV's bytes, several times as fast as a general reader.
+"""Plain numbers and times out of a CSV's bytes, two to three times as fast as a general reader.
 
 It understands what almost every line of an archive is: unquoted fields, decimal numbers of up to
 15 digits, times as ``2016-01-01T06:15:00Z``. Of anything else it says that it does not understand

@@ -112,7 +112,8 @@ def _find_laps(seen: Samples) -> list[tuple[float, float]]:
     if len(time) < 2 or "track" not in seen:
         return []
     turned = _unwrap(seen["track"])
-    x, y = seen["longitude"] * np.cos(np.radians(lat)) * 60, lat * 60
+    lon = np.unwrap(seen["longitude"], period=360)
+    x, y = lon * np.cos(np.radians(lat.mean())) * 60, lat * 60  # one scale, or it shears
     laps, at = [], 0
     for begin in np.flatnonzero(_turns_from(turned) > 315):
         if begin < at:

@@ -459,8 +459,8 @@ def extrapolate(
     Returns
     -------
     DataFrame
-        As ``plan``, with the parts of `price_runs`, ``low`` and ``high``, between which lie 90 %
-        of the draws [s], and ``most``, the part that takes longest.
+        ``workers`` of the plan, the parts of `price_runs`, ``low`` and ``high``, between which
+        lie 90 % of the draws [s], and ``most``, the part that takes longest.
     """
     parts = price_runs(plan, costs, **shared)
     draws = pd.DataFrame([price_runs(plan, draw, **shared)["all"] for _, draw in drawn.iterrows()])

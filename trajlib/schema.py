@@ -6,9 +6,7 @@ Units are those of aviation (ft, kt, NM, ft/min, s) and SI for the rest (K, Pa, 
 
 from dataclasses import dataclass
 
-__all__ = ["COLUMNS", "GROUPS", "IDENTITY", "NUMERIC", "REQUIRED", "Column", "label"]
-
-GROUPS = ("identity", "time", "geometric", "aerodynamic", "atmospheric")
+__all__ = ["COLUMNS", "IDENTITY", "NUMERIC", "REQUIRED", "Column", "label"]
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ __all__ = [
 
 Split = tuple[pd.Index, pd.Index]  # paths of the flights to train on, and of those held out
 
+_DRAWS = 1000  # of days, for an interval
+
 
 def local_days(flights: pd.DataFrame) -> pd.Series:
     """Return the day of each flight's first sample in its origin's time zone, by path."""
@@ -236,11 +238,9 @@ def interval_by_day(
     baseline: pd.DataFrame,
     days: pd.Series,
     *,
-    level: float = 0.95,
-    resamples: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return the skill of each column and its bootstrap interval over held-out days.
+    """Return the skill of each column and its 95 % bootstrap interval over held-out days.
 
     Days are drawn with replacement, all flights of a day together, because they share their
     wind and their runways. The interval is of these models: how they would differ had other
@@ -249,16 +249,19 @@ def interval_by_day(
     Returns
     -------
     DataFrame
-        A row for each column of ``errors``: ``skill``, ``low``, ``high``.
+        A row for each column of ``errors``: ``skill``, ``low``, ``high``; of a single day there
+        is no interval.
     """
     errors, baseline = _known_in_both(errors, baseline)
     day = days.loc[errors.index.get_level_values("path")].to_numpy()
     sums, reference = (table.groupby(day).sum().to_numpy() for table in (errors, baseline))
     rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=resamples)
+    drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=_DRAWS)
     with np.errstate(invalid="ignore", divide="ignore"):  # nothing known, or nothing missed
         skills = 1 - (drawn @ sums) / (drawn @ reference)
-    low, high = np.quantile(skills, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    skills[(drawn @ (reference > 0)) == 0] = np.nan  # a draw of days on which nothing is known
+    bounds = pd.DataFrame(skills, columns=errors.columns).quantile([0.025, 0.975])
+    low, high = np.where((reference > 0).sum(axis=0) > 1, bounds, np.nan)
     return pd.DataFrame({"skill": skill(errors, baseline), "low": low, "high": high})
 
 
@@ -266,8 +269,6 @@ def compare_models(
     errors: Mapping[str, pd.DataFrame],
     baselines: Mapping[str, pd.DataFrame],
     days: pd.Series,
-    *,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Return the skill of each model against each baseline, and whether it beats the best.
 
@@ -296,9 +297,9 @@ def compare_models(
     tables = {}
     for name, table in errors.items():
         own = table[list(best.index)]
-        parts = [interval_by_day(own, baselines["mean"][own.columns], days, seed=seed)]
+        parts = [interval_by_day(own, baselines["mean"][own.columns], days)]
         for kind, base in {"median": baselines["median"], "best": against}.items():
-            found = interval_by_day(own, base[own.columns], days, seed=seed)
+            found = interval_by_day(own, base[own.columns], days)
             parts.append(found.set_axis([f"{kind}_skill", f"{kind}_low", f"{kind}_high"], axis=1))
         squared = skill(own**2, baselines["mean"][own.columns] ** 2)
         tables[name] = pd.concat(parts, axis=1).assign(squared=squared, best=best)

@@ -52,7 +52,8 @@ class Stage:
         imports, and the data, by their fingerprint.
         """
         cells = [cell.source for cell in nbformat.read(self.notebook, 4).cells]
-        code = [path.read_text("utf-8") for path in sorted(Path(__file__).parent.rglob("*.py"))]
+        files = [*Path(__file__).parent.rglob("*.py"), *Path(__file__).parent.rglob("*.js")]
+        code = [path.read_text("utf-8") for path in sorted(files)]
         parts = [cells, self.parameters, code, list_versions(), data]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -220,6 +221,8 @@ def _execute(stage: Stage, folder: Path, rules: Rules) -> tuple[NotebookNode, st
 def _place(nb: NotebookNode) -> str:
     begun = [cell.metadata.get("papermill", {}).get("start_time") for cell in nb.cells]
     code = [i for i, cell in enumerate(nb.cells) if cell.cell_type == "code" and begun[i]]
+    if not code:
+        return "before its first cell"
     above = _headings(nb.cells[: code[-1]])
     return f"in cell [{len(code)}]" + (f", under “{above[-1]}”" if above else "")
 

@@ -9,8 +9,9 @@ import pandas as pd
 from trajlib.archive import FlightError, find_fields
 from trajlib.dialect import parse_dialect
 from trajlib.geodesy import find_airport
-from trajlib.index import list_files
+from trajlib.index import list_files, read_head_tail
 from trajlib.schema import COLUMNS, IDENTITY
+from trajlib.storage import resolve
 
 __all__ = ["suggest_dialect"]
 
@@ -49,15 +50,27 @@ def suggest_dialect(archive: str | Path) -> str:
     FileNotFoundError
         When the archive is not a folder, or holds no CSV.
     """
-    paths = list_files(archive)["path"].head(_FILES)
-    text = (Path(archive) / paths.iloc[0]).open(encoding="utf-8-sig", errors="replace").read(8192)
-    lines = text.splitlines()[:20]
+    files = list_files(archive).head(_FILES)
+    paths = files["path"]
+    lines = _first_lines(archive, files)
     delimiter = csv.Sniffer().sniff(lines[0], ",;\t|").delimiter
     names = [name.strip() for name in next(csv.reader(lines[:1], delimiter=delimiter))]
     sample = pd.DataFrame(list(csv.reader(lines[1:-1], delimiter=delimiter)), dtype="str")
     sample = sample.reindex(columns=range(len(names))).set_axis(names, axis=1)
     proposal = "\n".join([*_manner(delimiter, sample, paths), *_columns(names, sample)]) + "\n"
     return proposal + _missing(lines[0], proposal)
+
+
+def _first_lines(archive: str | Path, files: pd.DataFrame) -> list[str]:
+    for path, size in zip(files["path"], files["size"], strict=True):
+        try:
+            head, _ = read_head_tail(f"{resolve(archive)}/{path}", size)
+        except (OSError, EOFError, FlightError):
+            continue
+        lines = head.decode("utf-8-sig", errors="replace").splitlines()[:20]
+        if len(lines) > 1:
+            return lines
+    raise ValueError(f"none of the first {len(files)} files of {archive} holds a line of samples")
 
 
 def _manner(delimiter: str, sample: pd.DataFrame, paths: pd.Series) -> list[str]:
