@@ -305,7 +305,10 @@ def test_groups_have_their_own_skill_and_rows_without_a_group_count_in_none():
 
 def test_what_is_known_on_few_days_has_an_interval_and_on_one_has_none():
     models, simple, days = compared()
-    for known, there in ((days.drop_duplicates().index[:3], True), (days.index[days == days.iloc[0]], False)):
+    for known, there in (
+        (days.drop_duplicates().index[:3], True),
+        (days.index[days == days.iloc[0]], False),
+    ):
         few = models["chance"].copy()
         few[~few.index.get_level_values("path").isin(known)] = np.nan
         table = interval_by_day(few, simple["mean"], days)

@@ -132,7 +132,6 @@ def predictors_by(
     knowledge: Sequence[str],
     *,
     traffic: pd.DataFrame | None = None,
-    features: bool = False,
 ) -> dict[str, pd.DataFrame]:
     """Return the predictors of several moments by their name, of flights that all of them know.
 
@@ -143,7 +142,7 @@ def predictors_by(
         check_knowledge((), name)
     measured = [name for name in knowledge if name not in ("planned", "hindsight")]
     rest = [name for name in knowledge if name not in measured]
-    tables = {name: predictors(flights, name, features=features) for name in rest}
+    tables = {name: predictors(flights, name) for name in rest}
     if measured:
         flights = flights[flights["problem"].isna()]
         points = measure_points(flights)

@@ -24,6 +24,7 @@ __all__ = [
     "weigh_predictors",
 ]
 
+_DRAWS = 500  # of days, for an interval
 _ROWS = 20_000  # predicted at once: asking each of a hundred trees costs more than a few rows
 
 
@@ -193,10 +194,8 @@ def rank_splits(weights: Weights) -> pd.DataFrame:
     return pd.DataFrame({at: table["permutation_rank"] for at, table in ranked.items()})
 
 
-def interval_importance(
-    weights: Weights, *, level: float = 0.95, resamples: int = 500, seed: int = 0
-) -> pd.DataFrame:
-    """Return the bootstrap interval over held-out days of the permutation importance.
+def interval_importance(weights: Weights, *, seed: int = 0) -> pd.DataFrame:
+    """Return the 95 % bootstrap interval over held-out days of the permutation importance.
 
     Of the mean over fractions: days are drawn with replacement, the same at all fractions.
 
@@ -208,7 +207,7 @@ def interval_importance(
     days = weights.spread.index.unique("day")
     names = weights.rises.index.unique("predictor")
     rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(days), np.full(len(days), 1 / len(days)), size=resamples)
+    drawn = rng.multinomial(len(days), np.full(len(days), 1 / len(days)), size=_DRAWS)
     worth = []
     for fraction in weights.spread.index.unique("fraction"):
         here = [table.xs(fraction, level="fraction") for table in weights[1:]]
@@ -216,9 +215,9 @@ def interval_importance(
         spread = here[1].groupby(level="day").sum()
         lost = drawn @ rises.reindex(days, fill_value=0.0).to_numpy()
         of = drawn @ spread.reindex(days, fill_value=0.0).to_numpy()
-        lost = lost.reshape(resamples, of.shape[1], -1) / of[:, :, None]
+        lost = lost.reshape(_DRAWS, of.shape[1], -1) / of[:, :, None]
         worth.append(pd.DataFrame(lost.mean(axis=1), columns=rises.columns.unique(1)))
-    bounds = (sum(worth) / len(worth)).quantile([(1 - level) / 2, (1 + level) / 2]).T
+    bounds = (sum(worth) / len(worth)).quantile([0.025, 0.975]).T
     return bounds.set_axis(["low", "high"], axis=1).loc[names]
 
 

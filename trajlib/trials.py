@@ -38,11 +38,10 @@ _ON_RUNWAY = 2.0  # NM at most from the airport to a record's end, for a directi
 
 
 class Trial(NamedTuple):
-    """Errors of models and of baselines by name, of the same rows, and the models' training [s]."""
+    """Errors of models and of baselines by name, of the same rows."""
 
     models: dict[str, pd.DataFrame]
     baselines: dict[str, pd.DataFrame]
-    seconds: dict[str, float]
 
     @property
     def asked(self) -> bool:
@@ -99,7 +98,7 @@ def try_knowledge(
         {name: measure_errors(table, asked, course=course) for name, table in tables.items()}
         for tables in (predicted, simple)
     ]
-    return Trial(*errors, {name: table.attrs["seconds"] for name, table in predicted.items()})
+    return Trial(*errors)
 
 
 def try_descent(
@@ -132,7 +131,7 @@ def try_descent(
         {name: (table - asked.loc[table.index]).abs() for name, table in tables.items()}
         for tables in (predicted, simple)
     ]
-    return Trial(*errors, {name: table.attrs["seconds"] for name, table in predicted.items()})
+    return Trial(*errors)
 
 
 def try_baselines(
