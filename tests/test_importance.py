@@ -147,6 +147,7 @@ def test_a_rank_that_holds_is_the_same_on_every_split(tables):
     ranks = rank_splits(weigh(tables))
     assert ranks.columns.tolist() == [0, 1]
     assert ranks.loc["duration_max"].tolist() == [1, 1]
+    assert sorted(ranks[0])[:2] == [1, 2]
 
 
 def test_the_interval_lies_around_the_importance_and_has_days_as_its_units(tables):

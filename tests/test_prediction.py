@@ -183,6 +183,7 @@ def test_what_is_flown_is_neither_calibrated_nor_scored(under_way):
     told = [table.xs("conformal", level="interval") for table in (sound, again)]
     pd.testing.assert_frame_equal(*told)
     pd.testing.assert_series_equal(held, held_again)
+    assert 0 < held["blocked"] <= 1
 
 
 def test_a_flight_under_way_is_told_what_it_has_ahead(under_way):

@@ -87,8 +87,7 @@ def map_flights(
     """
     functions = function if isinstance(function, Mapping) else {"": function}
     blocks = _run_blocks(flights, functools.partial(_map_block, functions, columns))
-    problems = {path: reason for _, wrong in blocks for path, reason in wrong.items()}
-    _record(flights, problems)
+    problems = _record_all(flights, blocks)
     tables = {}
     for name, each in functions.items():
         tables[name] = _join([by_name[name] for by_name, _ in blocks], _name(each))
@@ -110,7 +109,7 @@ def reduce_flights(
     """
     blocks = _run_blocks(flights, functools.partial(_reduce_block, function, merge, columns))
     partials = [partial for partial, _ in blocks if partial is not None]
-    _record(flights, {path: why for _, block in blocks for path, why in block.items()})
+    _record_all(flights, blocks)
     return functools.reduce(merge, partials) if partials else None
 
 
@@ -228,6 +227,12 @@ def _record(flights: pd.DataFrame, problems: Mapping[str, str]) -> None:
         record_problems(flights, {p: why for p, why in problems.items() if p in sound})
 
 
+def _record_all(flights: pd.DataFrame, blocks: list[tuple[Any, dict]]) -> dict[str, str]:
+    problems = {path: reason for _, wrong in blocks for path, reason in wrong.items()}
+    _record(flights, problems)
+    return problems
+
+
 def _run_blocks(flights: pd.DataFrame, function: Callable) -> list:
     blocks = [flights.iloc[at : at + BLOCK] for at in range(0, len(flights), BLOCK)]
     client = current_client()
@@ -268,11 +273,8 @@ def _map_block(
     functions: Mapping[str, Callable], columns, block: pd.DataFrame
 ) -> tuple[dict, dict]:
     results: dict[str, list] = {name: [] for name in functions}
-    problems = {}
-    for row, flight in read_flights(block, columns=columns):
-        if isinstance(flight, FlightError):
-            problems[row["path"]] = str(flight)
-            continue
+    problems: dict[str, str] = {}
+    for row, flight in _read_sound(block, columns, problems):
         for name, function in functions.items():
             results[name].append((row["path"], _call(function, flight)))
     return {name: _pack(rows) for name, rows in results.items()}, problems
@@ -293,13 +295,21 @@ def _reduce_block(
     function: Callable, merge: Callable, columns, block: pd.DataFrame
 ) -> tuple[Any, dict[str, str]]:
     partial, problems = None, {}
-    for row, flight in read_flights(block, columns=columns):
-        if isinstance(flight, FlightError):
-            problems[row["path"]] = str(flight)
-            continue
+    for _, flight in _read_sound(block, columns, problems):
         result = _call(function, flight)
         partial = result if partial is None else merge(partial, result)
     return partial, problems
+
+
+def _read_sound(
+    block: pd.DataFrame, columns, problems: dict[str, str]
+) -> Iterator[tuple[dict, pd.DataFrame]]:
+    """Yield what can be read; why the others cannot goes into ``problems``."""
+    for row, flight in read_flights(block, columns=columns):
+        if isinstance(flight, FlightError):
+            problems[row["path"]] = str(flight)
+        else:
+            yield row, flight
 
 
 def _call(function: Callable, flight: pd.DataFrame) -> Any:
