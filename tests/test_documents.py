@@ -170,7 +170,7 @@ def test_the_citation_is_of_this_version_and_licence():
 
 
 def test_the_places_that_are_named_are_there():
-    others = ("docs/cluster.md", "docs/faults.md", "data/README.md", "benchmarks/README.md")
+    others = ("docs/cluster.md", "data/README.md", "benchmarks/README.md")
     others += ("notebooks/README.md", "CHANGELOG.md", "SECURITY.md")
     for document in (*DOCUMENTS, *others):
         folder = (ROOT / document).parent
