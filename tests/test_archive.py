@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trajlib.archive import FlightError, parse_times, read_flight, replacing, write_flight
-from trajlib.dialect import Dialect, parse_dialect
+from trajlib.dialect import Dialect, parse_dialect, read_dialect
 from trajlib.schema import COLUMNS
 
 HEADER = "timestamp,latitude,longitude,altitude"
@@ -206,11 +206,74 @@ def test_unix_times_are_seconds(tmp_path):
         'columns.height = "x"',
         'columns.altitude = {unit = "furlong"}',
         'constants.mass = "1"',
+        'timezone = "Europe/Madrid"',
+        'units = {altitude = "m"}',
+        'simulated = "false"',
+        'modelled = "mass"',
+        "modelled = [1]",
+        "constants.origin = 5",
+        "columns.mass = 5",
+        "columns.mass = {column = 5}",
+        'columns = "x"',
+        'path = "("',
+        'delimiter = ""',
+        'columns.timestamp = {timezone = "Mars/X"}',
+        'columns.timestamp = {format = "%Q"}',
+        'columns = {track = "x", heading = "x"}',
     ],
 )
-def test_a_dialect_that_cannot_be_meant_is_refused(text):
-    with pytest.raises(ValueError):
-        parse_dialect(text)
+def test_a_dialect_that_cannot_be_meant_is_refused_by_its_file(tmp_path, text):
+    (tmp_path / "columns.toml").write_text(text)
+    with pytest.raises(ValueError, match=r"columns\.toml of the archive"):
+        read_dialect(tmp_path)
+
+
+@pytest.mark.parametrize("digits", [1, 16])  # the second is for pyarrow to read
+def test_a_column_that_stands_for_another_is_not_itself_too(tmp_path, digits):
+    dialect = parse_dialect('columns.track = "heading"\ncolumns.geoaltitude = "height"')
+    height = f"{1.5:.{digits}f}"
+    lines = [f"2016-01-01T06:15:0{s}Z,40,-3,{s},9{s},{height}" for s in range(9)]
+    path = write(tmp_path, "\n".join([f"{HEADER},heading,height", *lines, ""]))
+    df = read_flight(path, dialect=dialect)
+    assert "heading" not in df
+    assert df["track"].tolist() == [90.0 + s for s in range(9)]
+    assert df["altitude"].tolist() == list(range(9))
+    assert df["geoaltitude"].tolist() == [1.5] * 9
+
+
+def test_a_required_column_that_stands_for_another_is_missing(tmp_path):
+    path = write(tmp_path, "\n".join([HEADER, *LINES, ""]))
+    with pytest.raises(FlightError, match="columns missing: altitude"):
+        read_flight(path, dialect=parse_dialect('columns.geoaltitude = "altitude"'))
+
+
+def test_names_in_a_header_may_have_blanks_around_them(tmp_path):
+    head = " timestamp, latitude ,longitude, altitude, operator"
+    lines = [f"{line}.0000000000000000, IBE" for line in LINES]  # too long for our own parser
+    df = read_flight(write(tmp_path, "\n".join([head, *lines, ""])))
+    assert df["altitude"].tolist() == [100.0 * second for second in range(10)]
+    assert set(df["operator"]) == {"IBE"}
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "utc"),
+    [
+        ("%H:%M:%S %d-%m-%Y", "08:00:00 01-07-2016", "06:00"),
+        ("%d-%m-%Y %H:%M:%S %z", "01-07-2016 08:00:00 +0000", "08:00"),
+        ("ISO 8601", "2016-07-01T08:00:00", "06:00"),
+        ("ISO 8601", "2016-07-01T08:00:00+02", "06:00"),
+        ("ISO 8601", "2016-07-01T08:00:00-01:00", "09:00"),
+        ("ISO 8601", "2016-07-01 08:00:00Z", "08:00"),
+    ],
+)
+def test_a_time_is_in_the_zone_of_the_archive_unless_it_tells_its_own(form, text, utc):
+    dialect = Dialect(time_format=form, timezone="Europe/Madrid")
+    assert f"{parse_times(pd.Series([text]), dialect).iloc[0]:%H:%M}" == utc
+
+
+def test_milliseconds_are_not_taken_for_seconds():
+    times = parse_times(pd.Series(["1456819200", "1456819200000"]), Dialect(time_format="unix"))
+    assert times.isna().tolist() == [False, True]
 
 
 PIECES = [*",;\n\r\"'.-+eE0123456789TZ: \0é", HEADER, LINES[0], LINES[1], "NaN", "\n" + LINES[2]]

@@ -102,6 +102,14 @@ def test_the_command_writes_the_page_or_prints_json(tmp_path):
     assert json.loads(told.stdout)["numbers"][0]["after"] == "b"
 
 
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"stages": '])
+def test_a_damaged_report_is_named(tmp_path, text):
+    (tmp_path / "report.json").write_text(text)
+    told = CliRunner().invoke(main, ["compare", str(tmp_path), str(tmp_path)])
+    assert told.exit_code == 1
+    assert "report.json is" in told.output
+
+
 def test_a_folder_without_a_report_is_told_with_what_makes_one(tmp_path):
     told = CliRunner().invoke(main, ["compare", str(tmp_path), str(tmp_path)])
     assert told.exit_code == 1

@@ -13,6 +13,8 @@ from click.testing import CliRunner
 
 from trajlib import build_index, select_flights, store_flights
 from trajlib.__main__ import main
+from trajlib.archive import read_flight
+from trajlib.dialect import parse_dialect
 from trajlib.schema import COLUMNS
 from trajlib.stages import find_stages, match_parameters
 
@@ -176,6 +178,24 @@ def test_the_places_that_are_named_are_there():
         folder = (ROOT / document).parent
         for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / document).read_text("utf-8")):
             assert (folder / link).exists(), f"{document}: {link}"
+
+
+def test_the_worked_examples_of_other_archives_read_what_they_are_for(tmp_path):
+    told = [parse_dialect(text) for text in blocks_of("data/README.md", "toml")]
+    opensky = next(dialect for dialect in told if dialect.names.get("track") == "heading")
+    path = tmp_path / "a.csv"
+    head = "time,icao24,lat,lon,velocity,heading,vertrate,callsign,baroaltitude,geoaltitude"
+    rows = [f"{1451628900 + s},34508a,40.{s},-3.5,100,90,5,IBE1,3048,6096" for s in range(9)]
+    path.write_text("\n".join([head, *rows, ""]))
+    row = read_flight(path, dialect=opensky).iloc[-1]
+    assert row[["altitude", "geoaltitude", "track"]].round(6).tolist() == [10_000, 20_000, 90]
+    assert row["groundspeed"] == pytest.approx(194.384, abs=1e-3)
+    traffic = next(dialect for dialect in told if dialect.names.get("mach") == "Mach")
+    head = "timestamp,latitude,longitude,altitude,TAS,CAS,Mach,heading"
+    rows = [f"2016-01-01 06:15:0{s}+00:00,40.{s},-3.5,30000,450,280,0.78,90" for s in range(9)]
+    path.write_text("\n".join([head, *rows, ""]))
+    row = read_flight(path, dialect=traffic).iloc[-1]
+    assert row[["true_airspeed", "mach", "heading"]].tolist() == [450, 0.78, 90]
 
 
 def test_every_stage_is_in_the_tables():

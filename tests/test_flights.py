@@ -152,6 +152,27 @@ def test_a_failing_function_names_the_flight(index, in_this_process):
         map_flights(index, lambda df: df["no such thing"])
 
 
+def sometimes(df):
+    return df.head(1) if df.attrs["path"] != "x/1.csv" else {"a": 1}
+
+
+@pytest.mark.parametrize("function", [lambda df: None, lambda df: [1], sometimes])
+def test_a_function_that_returns_no_rows_is_refused_by_the_flight(index, in_this_process, function):
+    with pytest.raises(RuntimeError, match=r"returned .* x/[01]\.csv"):
+        map_flights(index, function)
+
+
+def test_a_time_or_a_text_is_a_column(index, in_this_process):
+    table = map_flights(index, {"first": lambda df: df["timestamp"].iloc[0], "b": lambda df: "c"})
+    assert table["first"]["<lambda>"].dt.year.unique().tolist() == [2016]
+    assert set(table["b"]["<lambda>"]) == {"c"}
+
+
+def test_nothing_selected_is_nothing_to_store(index, tmp_path):
+    with pytest.raises(ValueError, match="no flights to store"):
+        store_flights(index.head(0), tmp_path / "store")
+
+
 def test_a_reduction_holds_every_readable_flight(index):
     total = reduce_flights(index, moments, np.add)
     assert total[0] == 8 * 120

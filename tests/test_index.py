@@ -43,6 +43,26 @@ def test_a_file_is_a_row_of_cheap_facts(tmp_path):
     assert pd.isna(row["registration"])
 
 
+def test_what_is_no_identity_is_missing_and_blanks_are_no_part_of_one(tmp_path):
+    for name, pair in {"a": (" LEMD ", "LEBL "), "b": ("NaN", "null")}.items():
+        write(tmp_path / "a", f"{name}.csv", pair=pair)
+    index = build_index(tmp_path / "a")
+    assert index[["origin", "destination"]].iloc[0].tolist() == ["LEMD", "LEBL"]
+    assert index[["origin", "destination"]].iloc[1].isna().all()
+
+
+def test_a_damaged_index_is_named_and_another_table_is_not_written_over(tmp_path):
+    write(tmp_path / "a", "a.csv")
+    output = tmp_path / "x.parquet"
+    output.write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match=r"x\.parquet is damaged: delete it"):
+        build_index(tmp_path / "a", output)
+    pd.DataFrame({"precious": [1]}).to_parquet(output)
+    with pytest.raises(ValueError, match=r"x\.parquet is another table"):
+        build_index(tmp_path / "a", output)
+    assert pd.read_parquet(output)["precious"].item() == 1
+
+
 def test_any_folders_spaces_and_accents_are_found(tmp_path):
     for path in ("one.csv", "a b/ñandú ü.csv", "c/d/e/f.csv"):
         write(tmp_path / "a", path)

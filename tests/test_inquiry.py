@@ -162,6 +162,13 @@ def test_nothing_after_the_cut_is_read(csv, tmp_path):
     assert len(read_start(csv)[0]) == 1
 
 
+@pytest.mark.parametrize("pair", [("LEBL", "LEBL"), ("LEMD", "LEMD")])
+def test_a_flight_of_another_pair_is_refused(csv, pair):
+    with pytest.raises(ValueError, match="was asked for"):
+        read_start(csv, pair=pair)
+    assert len(read_start(csv, pair=PAIR)[0]) == 1
+
+
 def test_who_flew_is_told_by_the_path_and_by_constants_too(csv, tmp_path):
     (tmp_path / "columns.toml").write_text(
         "path = '(?P<callsign>(?P<operator>[A-Z]{3})[0-9]+)'\n[constants]\naircraft_type = 'A320'"
@@ -217,6 +224,17 @@ def test_where_no_flights_are_a_described_one_goes_by_what_is_planned(predict, d
     assert "known planned" in said
     assert "operator QQQ was in no flight trained on" in said
     assert "aircraft type is not told" in said
+
+
+def test_a_time_is_iso_8601_and_files_stay_in_their_folder(predict, tmp_path):
+    for text in ("05/03/2016", "NaT"):
+        status, said = predict("--time", text)
+        assert status == 1
+        assert text in said
+    status, said = predict("--time", "2016-03-05T07:00", "--callsign", "../IBE1")
+    assert status == 0, said
+    assert not list(tmp_path.glob("*.csv"))
+    assert len(list((tmp_path / "predict").glob("*IBE1.csv"))) == 1
 
 
 def test_a_moment_without_a_model_is_refused_with_those_that_there_are(predict, csv):

@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
+from unittest.mock import Mock
 
 import pandas as pd
 import psutil
@@ -115,7 +117,8 @@ def test_what_a_user_can_mend_is_told_in_a_line(run, archive, tmp_path, write_no
         "the archive empty is empty": report("empty"),
         "no usable flight LEMD → LEVC": report(archive, destination="LEVC"),
         "the nearest pairs there are: LEMD → LEBL": report(archive, origin="LEMX"),
-        "3 usable flights LEMD → LEBL, expected 20 or more": report(archive),
+        "3 usable flights LEMD → LEBL, expected 40 or more": report(archive),
+        "3 usable flights LEMD → LEBL, expected 20": (*report(archive), "--stage", "01_a"),
     }
     for text, words in told.items():
         status, said = run(*words)
@@ -128,6 +131,7 @@ def test_what_was_not_understood_ends_with_2_before_anything_runs(
     run, archive, tmp_path, write_notebook
 ):
     write_notebook("notebooks/01_a.ipynb")
+    assert run("index", archive, "--suggest", "--json")[0] == 2
     told = {
         "no stage 'b'; there are 01_a": ("--stage", "b"),
         "no stage has a parameter 'x'": ("-p", "x", "1"),
@@ -142,6 +146,21 @@ def test_what_was_not_understood_ends_with_2_before_anything_runs(
     assert not (tmp_path / "reports").exists()
 
 
+def test_what_stopped_is_told_of_the_stages_asked_for(run, archive, write_notebook, monkeypatch):
+    for number in range(20):
+        shutil.copy(archive / "a.csv", archive / f"{number}.csv")
+    for name in ("01_a", "02_b"):
+        write_notebook(f"notebooks/{name}.ipynb")
+    failed = [{"name": "01_a", "failure": "long ago"}, {"name": "02_b", "failure": "just now"}]
+    made = {"whole": False, "stages": failed}
+    monkeypatch.setattr("trajlib.report.make_report", lambda *_, **__: made)
+    monkeypatch.setattr("trajlib.__main__._connected", lambda _: nullcontext(Mock()))
+    status, said = run(*report(archive), "--stage", "02_b")
+    assert status == 1
+    assert "just now" in said
+    assert "long ago" not in said
+
+
 STARTED = "from pathlib import Path\nPath('started').touch()"
 BUSY = "from time import sleep\nfrom trajlib import connect\nclient = connect()\n"
 BUSY += "futures = client.map(sleep, [600, 601])"
@@ -150,7 +169,7 @@ BUSY += "futures = client.map(sleep, [600, 601])"
 def test_ctrl_c_stops_all_that_a_report_started_and_leaves_no_half(
     archive, tmp_path, write_notebook
 ):
-    for number in range(20):
+    for number in range(40):
         shutil.copy(archive / "a.csv", archive / f"{number}.csv")
     write_notebook("notebooks/01_a.ipynb", BUSY, STARTED, "client.gather(futures)")
     command = [sys.executable, "-m", "trajlib", *report(archive)]

@@ -1,3 +1,4 @@
+import gzip
 import json
 import re
 import subprocess
@@ -6,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import nbformat
+import papermill
 import pytest
 from papermill import inspect_notebook
 
@@ -260,3 +262,24 @@ def without_scripts(path):
         for kind in ("application/javascript", "image/png"):
             output.get("data", {}).pop(kind, None)
     return nbformat.writes(nb)
+
+
+def test_the_tour_reads_an_archive_that_is_written_otherwise(tmp_path):
+    folder = tmp_path / "raw" / "theirs" / "LEMD-LEBL"
+    folder.mkdir(parents=True)
+    (folder.parent / "columns.toml").write_text(
+        "delimiter = ';'\ndecimal = ','\npath = '(?P<origin>\\w+)-(?P<destination>\\w+)/'\n"
+        "[columns]\ntimestamp = {column = 'time', format = '%d/%m/%Y %H:%M:%S'}\n"
+        "altitude = {column = 'height', unit = 'm'}\n"
+    )
+    lines = [f"13/01/2016 06:15:{s:02};40,{s};-3,5;{s},5" for s in range(60)]
+    text = "\n".join(["time;latitude;longitude;height", *lines, ""])
+    for name in "ab":
+        (folder / f"{name}.csv").write_text(text)
+    (folder / "c.csv.gz").write_bytes(gzip.compress(text.encode()))
+    made, source = tmp_path / "made.ipynb", NOTEBOOKS[0]
+    given = {"archive": str(folder.parent), "data": str(tmp_path)}
+    papermill.execute_notebook(source, made, given, cwd=source.parent, progress_bar=False)
+    outputs = [out for cell in cells_of(made, "code") for out in cell.outputs]
+    assert not [out for out in outputs if out.output_type == "stream"]
+    assert any("**120 rows**" in str(out) for out in outputs)

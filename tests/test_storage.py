@@ -127,7 +127,7 @@ def test_the_report_takes_a_bucket_by_its_address(bucket, tmp_path, monkeypatch)
     shutil.copyfile(ROOT / "notebooks/01_index.ipynb", "notebooks/01_index.ipynb")
     told = CliRunner().invoke(main, ["report", *words])
     assert "LEMD → LEBL: 10 flights of 11 files" in told.output
-    assert "10 usable flights LEMD → LEBL, expected 20 or more" in told.output
+    assert "10 usable flights LEMD → LEBL, expected 40 or more" in told.output
 
 
 def test_a_bucket_that_is_not_there_is_no_archive(server):

@@ -44,6 +44,19 @@ def test_our_own_form_needs_nothing(tmp_path):
     assert (dialect.names, dialect.units, dialect.delimiter) == ({}, {}, ",")
 
 
+def test_milliseconds_are_said_to_be_none_of_what_is_understood(tmp_path):
+    lines = [f"14568192{s}0000,40,-3,100" for s in range(9)]
+    write(tmp_path, "1.csv", "\n".join(["time,lat,lon,alt", *lines, ""]))
+    told = suggest_dialect(tmp_path)
+    assert "time counts no seconds" in told
+    assert "columns missing: timestamp" in told
+
+
+def test_a_file_of_one_column_lacks_the_others(tmp_path):
+    write(tmp_path, "1.csv", "altitude\n1\n2\n")
+    assert "columns missing: timestamp" in suggest_dialect(tmp_path)
+
+
 def test_what_is_missing_is_told(tmp_path):
     write(tmp_path, "1.csv", "time,lat,height_ft\n1,2,3\n4,5,6\n7,8,9\n")
     assert "columns missing: longitude, altitude" in suggest_dialect(tmp_path)

@@ -7,10 +7,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial, wraps
 from logging import ERROR, getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import click
 
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from trajlib.stages import Stage
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-_FEWEST = 20  # flights; with fewer, days held out hold next to nothing
+_FEWEST = 40  # flights; with fewer, days held out hold next to nothing
+_FEWEST_NAMED = 20  # for stages that are asked for by name, which may hold nothing out
 
 _folder = partial(click.Path, path_type=Path)
 
@@ -174,6 +177,8 @@ def index(archive: Path, output: Path | None, suggest: bool, as_json: bool) -> N
     Where the names, units or form of the CSVs are not ours, a columns.toml in the folder tells
     what they are: see data/README.md. --suggest reads a few files and proposes one.
     """
+    if suggest and as_json:
+        raise click.UsageError("--suggest prints TOML: give it without --json")
     if suggest:
         from trajlib.suggestion import suggest_dialect
 
@@ -264,7 +269,12 @@ def report(
             stages,
             wanted,
             folder,
-            facts=_gather_facts(table, store, {**common, "archive": archive.name, **dict(given)}),
+            facts=_gather_facts(
+                table,
+                store,
+                {**common, "archive": archive.name, **dict(given)},
+                fewest=_FEWEST_NAMED if names else _FEWEST,
+            ),
             processed=data / "processed" / folder.name,
             scheduler=client.scheduler.address,
             rules=machine_rules(notebooks.parent, [archive, data, output]),
@@ -272,7 +282,7 @@ def report(
             watch=partial(show_stage, stream=sys.stderr if as_json else sys.stdout),
         )
     if not made["whole"]:
-        failed = next(stage for stage in made["stages"] if stage["failure"])
+        failed = next(s for s in made["stages"] if s["name"] in wanted and s["failure"])
         raise click.ClickException(
             f"{failed['failure']}\nsee {folder / failed['name']}.html; once it is mended, the same "
             "command goes on from what is whole"
@@ -381,10 +391,10 @@ def predict(
     given = {name: value for name, value in identity.items() if value}
     samples = flown = None
     if csv is None:
-        start = pd.Timestamp(time)
+        start = pd.Timestamp(datetime.fromisoformat(time))
         start = start if start.tzinfo else start.tz_localize("UTC")
     else:
-        samples, told = inquiry.read_start(csv, minutes)
+        samples, told = inquiry.read_start(csv, minutes, pair=(origin, destination))
         start, given = samples["timestamp"].iloc[0], told | given
         flown = inquiry.read_flown(csv, saved)
     flight = inquiry.describe_flight((origin, destination), start, csv=csv, **given)
@@ -393,6 +403,7 @@ def predict(
     given = {"past": past, "traffic": traffic, "samples": samples}
     predictors = inquiry.know_flight(flight, known, **given)
     name = csv.name.removesuffix(".gz").removesuffix(".csv") if csv else flight["path"].item()
+    name = quote(name, safe=" ")  # a callsign may be ../x, and the files belong into OUTPUT
     unknown = inquiry.describe_unknown(saved, predictors, pair, traffic=traffic is not None)
     given = {"flown": flown, "airports": (origin, destination), "unknown": unknown}
     _write_prediction(saved, predictors, output / name, **given, as_json=as_json)
@@ -468,15 +479,17 @@ def _match_stages(
         raise click.UsageError(str(error)) from error
 
 
-def _gather_facts(index: "pd.DataFrame", store: "pd.DataFrame", parameters: Mapping) -> dict:
+def _gather_facts(
+    index: "pd.DataFrame", store: "pd.DataFrame", parameters: Mapping, *, fewest: int
+) -> dict:
     from trajlib.dialect import read_dialect
     from trajlib.report import describe_data
 
     flights = store["problem"].isna().sum()
-    if flights < _FEWEST:
+    if flights < fewest:
         raise ValueError(
             f"{flights} usable flights {parameters['origin']} → {parameters['destination']}, "
-            f"expected {_FEWEST} or more: days that are held out would hold next to nothing; "
+            f"expected {fewest} or more: days that are held out would hold next to nothing; "
             "python -m trajlib index ARCHIVE --json lists the pairs with more"
         )
     dialect = read_dialect(index["archive"].iloc[0])

@@ -27,6 +27,7 @@ from trajlib.schema import COLUMNS, IDENTITY, NUMERIC, REQUIRED
 from trajlib.storage import is_folder, is_remote, open_file, refuse_outage, uploading
 
 __all__ = [
+    "LATEST",
     "FlightError",
     "check_visible",
     "find_fields",
@@ -42,7 +43,8 @@ __all__ = [
 
 _LARGEST = 256 << 20  # bytes; a day at 1 s with 40 columns has 40 MB
 _LONGEST = 200  # characters of a reason
-_ZONE = r"(?:Z|[+-]\d\d:?\d\d)$"  # how a time ends that tells its zone
+_ZONE = r"[T ]\d\d.*(?:Z|[+-]\d\d(?::?\d\d)?)$"  # how a time of ISO 8601 tells its zone
+LATEST = 4102444800  # s since 1970, the year 2100: what is later is no second
 _DEFAULT = Dialect()
 
 
@@ -176,6 +178,7 @@ def parse_times(texts: pd.Series, dialect: Dialect) -> pd.Series:
     """Return texts as times in UTC, to the millisecond; NaT where one is not a time."""
     if dialect.time_format == "unix":
         numbers = pd.to_numeric(texts, errors="coerce")
+        numbers = numbers.where(numbers.between(0, LATEST))  # or milliseconds would be taken
         times = pd.to_datetime(numbers, unit="s", utc=True, errors="coerce")
     else:
         form = {"ISO 8601": "ISO8601"}.get(dialect.time_format, dialect.time_format)
@@ -183,7 +186,10 @@ def parse_times(texts: pd.Series, dialect: Dialect) -> pd.Series:
         if dialect.timezone == "UTC":
             times = parse(texts, utc=True)
         else:  # of those that do not tell theirs
-            zoned = texts.str.contains(_ZONE, na=False)
+            if form == "ISO8601":
+                zoned = texts.str.contains(_ZONE, na=False)
+            else:
+                zoned = pd.Series("%z" in form.lower(), texts.index)
             local = parse(texts[~zoned]).dt
             local = local.tz_localize(dialect.timezone, ambiguous="NaT", nonexistent="NaT").dt
             times = pd.concat([parse(texts[zoned], utc=True), local.tz_convert("UTC")])
@@ -239,7 +245,7 @@ def _find_fields(header: bytes, delimiter: str, theirs: tuple[str, ...]) -> tupl
     ours = dict(zip(COLUMNS, theirs, strict=True))
     if names == [""]:
         raise FlightError("the file is empty, or has no header")
-    missing = [ours[name] for name in REQUIRED if ours[name] not in names]
+    missing = [ours[name] or name for name in REQUIRED if ours[name] not in names]
     if missing:
         raise FlightError(f"columns missing: {', '.join(missing)}")
     twice = [name for name in theirs if names.count(name) > 1]
@@ -272,28 +278,32 @@ def _header(data: np.ndarray) -> bytes:
 
 def _parse_any(padded: np.ndarray, wanted: list[str], dialect: Dialect) -> tuple:
     data = padded[:-PADDING].tobytes()
-    _, fields = find_fields(_header(padded), dialect)
+    count, fields = find_fields(_header(padded), dialect)
     include = [name for name in fields if name in wanted or name in REQUIRED]
     kinds = {"number": pa.float64(), "text": pa.string(), "time": pa.string()}
-    types = {dialect.name(name): kinds[COLUMNS[name].kind] for name in include}
+    names = [f"field {at}" for at in range(count)]
+    for name in include:
+        names[fields[name]] = name
     table = csv.read_csv(
         io.BytesIO(data),
-        csv.ReadOptions(use_threads=False, encoding=_encoding(data)),
+        csv.ReadOptions(
+            use_threads=False, encoding=_encoding(data), column_names=names, skip_rows=1
+        ),
         csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=b'"' in data),
         csv.ConvertOptions(
-            include_columns=list(types),
-            column_types=types,
+            include_columns=include,
+            column_types={name: kinds[COLUMNS[name].kind] for name in include},
             strings_can_be_null=True,
             decimal_point=dialect.decimal,
         ),
-    ).rename_columns(include)
+    )
     times = parse_times(table["timestamp"].to_pandas(), dialect)
     if times.isna().any():
         raise FlightError(f"timestamp is missing or not a time in {times.isna().sum()} samples")
     numbers = [name for name in include if name in NUMERIC]
     values = np.array([table[name].to_numpy() for name in numbers])
     values[np.isinf(values)] = np.nan  # no quantity of a flight is infinite: it is missing
-    identity = {name: table[name].to_pandas() for name in include if name in IDENTITY}
+    identity = {n: table[n].to_pandas().str.strip() for n in include if n in IDENTITY}
     return _convert(numbers, values, dialect), times.astype("int64").to_numpy(), identity
 
 

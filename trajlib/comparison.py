@@ -8,6 +8,7 @@ from typing import Any
 
 __all__ = ["compare_reports", "read_report"]
 
+_PARTS = {"pair", "archive", "made", "whole", "parameters", "data", "versions", "stages"}
 _NUMBER = r"[-+]?\d[\d,]*\.?\d*"
 _VALUE = re.compile(rf"({_NUMBER})\s*([^\d(]*)(?:\(({_NUMBER})[^\d(]*? to ({_NUMBER})[^\d(]*\))?")
 
@@ -27,7 +28,13 @@ def read_report(place: str | Path) -> dict:
             f"no report.json in {path.parent}, expected the folder of a report, "
             "such as reports/LEMD-LEBL; python -m trajlib report makes one"
         )
-    return json.loads(path.read_text("utf-8"))
+    try:
+        told = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}; make the report again") from error
+    if not isinstance(told, dict) or _PARTS - told.keys():
+        raise ValueError(f"{path} is not what a report says of itself; make the report again")
+    return told
 
 
 def compare_reports(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict:

@@ -4,8 +4,10 @@ import hashlib
 import re
 import tomllib
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from trajlib.schema import COLUMNS, IDENTITY
 from trajlib.storage import exists, open_file
@@ -29,6 +31,19 @@ _UNITS = {
     ("h", "s"): (3600.0, 0.0),
     ("kg/h", "kg/s"): (1 / 3600, 0.0),
 }
+
+_KINDS = {  # what a columns.toml may hold
+    "title": str,
+    "source": str,
+    "simulated": bool,
+    "modelled": list,
+    "delimiter": str,
+    "decimal": str,
+    "path": str,
+    "constants": dict,
+    "columns": dict,
+}
+_WORDS = {str: "a text", bool: "true or false", list: "a list", dict: "a table"}
 
 
 @dataclass(frozen=True)
@@ -73,13 +88,19 @@ class Dialect:
     path: str = ""
 
     @cached_property
-    def header(self) -> tuple[str, ...]:
+    def header(self) -> tuple[str | None, ...]:
         """The archive's names of all of the schema's columns, in the schema's order."""
         return tuple(self.name(column) for column in COLUMNS)
 
-    def name(self, column: str) -> str:
-        """Return the archive's name of one of the schema's columns."""
-        return self.names.get(column, column)
+    def name(self, column: str) -> str | None:
+        """Return the archive's name of a column of the schema, None where it is another's.
+
+        >>> dialect = Dialect(names={"track": "heading"})
+        >>> [dialect.name(column) for column in ("track", "heading", "altitude")]
+        ['heading', None, 'altitude']
+        """
+        taken = column not in self.names and column in self.names.values()
+        return None if taken else self.names.get(column, column)
 
     def identity(self, path: str) -> dict[str, str]:
         r"""Return the identity columns that constants and a file's path tell.
@@ -103,7 +124,8 @@ def read_dialect(archive: str | Path) -> Dialect:
     Raises
     ------
     ValueError
-        When the file is not TOML, or names a column, unit or key that does not exist.
+        When the file is not TOML, names a column, unit, zone or key that does not exist, or has
+        a value of another kind than is expected.
     """
     path = f"{archive}/columns.toml"
     if not exists(path):
@@ -123,28 +145,68 @@ def parse_dialect(text: str) -> Dialect:
     'baroaltitude'
     """
     told = tomllib.loads(text)
+    for name, value in told.items():
+        _check_kind(name, value, _KINDS.get(name))
     columns = {name: _entry(name, entry) for name, entry in told.pop("columns", {}).items()}
+    names = {name: entry["column"] for name, entry in columns.items() if "column" in entry}
+    shared = sorted({their for their in names.values() if [*names.values()].count(their) > 1})
+    if shared:
+        raise ValueError(f"more than one column is said to be {', '.join(shared)}")
+    units = {n: _conversion(n, entry["unit"]) for n, entry in columns.items() if "unit" in entry}
     time = columns.get("timestamp", {})
-    told |= {
-        "names": {name: entry["column"] for name, entry in columns.items() if "column" in entry},
-        "units": {
-            n: _conversion(n, entry["unit"]) for n, entry in columns.items() if "unit" in entry
-        },
-        "time_format": time.get("format", "ISO 8601"),
-        "timezone": time.get("timezone", "UTC"),
-        "modelled": frozenset(_known(name) for name in told.get("modelled", ())),
-    }
-    unknown = sorted(set(told) - set(Dialect.__dataclass_fields__))
-    if unknown:
-        raise ValueError(f"unknown keys: {', '.join(unknown)}")
-    wrong = sorted(
-        {*told.get("constants", {}), *re.compile(told.get("path", "")).groupindex} - {*IDENTITY}
+    _check_identity({*told.get("constants", {}), *_compile(told.get("path", "")).groupindex})
+    return Dialect(
+        **told
+        | {"names": names, "units": units}
+        | {"time_format": _check_format(time.get("format", "ISO 8601"))}
+        | {"timezone": _find_zone(time.get("timezone", "UTC"))}
+        | {"modelled": frozenset(_known(name) for name in told.get("modelled", ()))}
     )
+
+
+def _check_kind(name: str, value: object, kind: type | None) -> None:
+    if kind is None:
+        raise ValueError(f"unknown key: {name}; there are {', '.join(_KINDS)}")
+    if type(value) is not kind:
+        raise ValueError(f"{name} is {value!r}, expected {_WORDS[kind]}")
+    if name in ("delimiter", "decimal") and len(value) != 1:
+        raise ValueError(f"{name} is {value!r}, expected one character")
+    parts = value if kind is list else value.values() if name == "constants" else ()
+    if not all(isinstance(part, str) for part in parts):
+        raise ValueError(f"{name} is {value!r}, expected {_WORDS[kind]} of texts")
+
+
+def _check_identity(names: set[str]) -> None:
+    wrong = sorted(names - {*IDENTITY})
     if wrong:
         raise ValueError(
             f"not identity columns: {', '.join(wrong)}; they are {', '.join(IDENTITY)}"
         )
-    return Dialect(**told)
+
+
+def _compile(path: str) -> re.Pattern:
+    try:
+        return re.compile(path)
+    except re.error as error:
+        raise ValueError(f"path is {path!r}, expected a regular expression: {error}") from error
+
+
+def _check_format(text: str) -> str:
+    if text in ("ISO 8601", "unix"):
+        return text
+    try:
+        datetime.strptime(datetime.now(UTC).strftime(text), text)
+    except ValueError as error:
+        raise ValueError(f"format is {text!r}, expected one of strptime: {error}") from error
+    return text
+
+
+def _find_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"timezone is {name!r}, expected one as Europe/Madrid") from error
+    return name
 
 
 def _known(name: str) -> str:
@@ -153,9 +215,11 @@ def _known(name: str) -> str:
     return name
 
 
-def _entry(name: str, entry: str | dict) -> dict:
+def _entry(name: str, entry: object) -> dict:
     _known(name)
     entry = {"column": entry} if isinstance(entry, str) else entry
+    if not isinstance(entry, dict) or not all(isinstance(text, str) for text in entry.values()):
+        raise ValueError(f"{name} is {entry!r}, expected a name, or a table of texts")
     allowed = {"column", "format", "timezone"} if name == "timestamp" else {"column", "unit"}
     if set(entry) - allowed:
         raise ValueError(f"{name} has unknown keys: {', '.join(sorted(set(entry) - allowed))}")

@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from distributed import Client
+from pandas.api.types import is_scalar
 
 from trajlib.archive import FlightError, check_visible, read_flight, replacing
 from trajlib.cluster import current_client, gather
@@ -47,6 +48,7 @@ __all__ = [
 BLOCK = 32  # flights
 _TASKS_PER_WORKER = 32  # so that workers finish together
 _MEASURED = ("timestamp", *NUMERIC)
+_ROWS = (Mapping, pd.Series, pd.DataFrame)  # what a function of a flight may return
 _PLACE = ("part", "row_group", "rows", "problem")
 
 
@@ -79,7 +81,7 @@ def map_flights(
     Raises
     ------
     RuntimeError
-        When the function fails; the message names the flight and the error.
+        When the function fails, or returns something else; the message names the flight.
 
     >>> import pandas as pd
     >>> map_flights(pd.DataFrame({"path": [], "archive": []}), len).empty
@@ -133,7 +135,14 @@ def store_flights(selected: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
         The selected rows with ``part`` and ``row_group`` (where the flight stands), ``rows`` and
         ``store`` (the folder, never saved). ``problem`` is set where the file was set aside on
         its full reading; such a row has no part.
+
+    Raises
+    ------
+    ValueError
+        When nothing is selected.
     """
+    if selected.empty:
+        raise ValueError(f"no flights to store in {folder}, expected rows of an index")
     folder = resolve(folder)
     make_folder(folder)
     blocks = _run_blocks(selected, functools.partial(_store_block, folder))
@@ -276,7 +285,7 @@ def _map_block(
     problems: dict[str, str] = {}
     for row, flight in _read_sound(block, columns, problems):
         for name, function in functions.items():
-            results[name].append((row["path"], _call(function, flight)))
+            results[name].append((row["path"], _describe(function, flight)))
     return {name: _pack(rows) for name, rows in results.items()}, problems
 
 
@@ -320,6 +329,17 @@ def _call(function: Callable, flight: pd.DataFrame) -> Any:
         raise RuntimeError(told) from error
 
 
+def _describe(function: Callable, flight: pd.DataFrame) -> Any:
+    """Return what a function says of a flight, which must be something that makes rows."""
+    result = _call(function, flight)
+    if result is None or not (is_scalar(result) or isinstance(result, _ROWS)):
+        raise RuntimeError(
+            f"{_name(function)} returned {type(result).__name__} for {flight.attrs['path']}, "
+            "expected a mapping (one row), a number or text, or a DataFrame (several rows)"
+        )
+    return result
+
+
 def _name(function: Callable) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
@@ -330,9 +350,13 @@ def _join(blocks: list[list[tuple[str, Any]] | pd.DataFrame], name: str) -> pd.D
         return pd.concat(blocks).rename_axis("path")
     results = [result for block in blocks for result in _unpack(block)]
     paths = pd.Index([path for path, _ in results], name="path")
-    rows = [{name: row} if np.isscalar(row) else row for _, row in results]
-    if not rows or not isinstance(rows[0], pd.DataFrame):
+    rows = [{name: row} if is_scalar(row) else row for _, row in results]
+    several = [isinstance(row, pd.DataFrame) for row in rows]
+    if not any(several):
         return pd.DataFrame([dict(row) for row in rows], index=paths)
+    if not all(several):
+        other = paths[several.index(not several[0])]
+        raise RuntimeError(f"{name} returned a DataFrame for one of {paths[0]}, {other} alone")
     return pd.concat(rows, keys=paths, names=["path"])
 
 

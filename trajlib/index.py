@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow.csv import ConvertOptions
 
 from trajlib.archive import (
     FlightError,
@@ -41,6 +42,7 @@ _POSITIONS = ("latitude_first", "longitude_first", "latitude_last", "longitude_l
 _FACTS = (*IDENTITY, "start", "end", *_POSITIONS, "problem")
 _ENDINGS = (".csv", ".csv.gz")
 _STREAMS = 32  # objects read at once, as each takes tens of milliseconds to answer
+_NULLS = frozenset(ConvertOptions().null_values)  # what a full read takes for missing
 _HEAD, _TAIL = 4096, 1024  # bytes that hold a header and a line, and a last line
 _BATCH = 500  # files a task: one takes milliseconds on shared storage, as a task itself does
 
@@ -227,7 +229,8 @@ def read_ends(path: str, size: int, dialect: Dialect) -> tuple:
         refuse_outage(error, path)
         return (None,) * (len(_FACTS) - 1) + (reason(error),)
     time, lat, lon = (fields[name] for name in REQUIRED[:3])
-    texts = [first[fields[name]] or None if name in fields else None for name in IDENTITY]
+    texts = (first[fields[name]].strip() if name in fields else "" for name in IDENTITY)
+    texts = [None if text in _NULLS else text for text in texts]
     return (*texts, first[time], last[time], first[lat], first[lon], last[lat], last[lon], None)
 
 
@@ -277,7 +280,11 @@ def _read_index(path: str, dialect: Dialect) -> pd.DataFrame | None:
             table = pq.read_table(file)
     except FileNotFoundError:
         return None
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path} is damaged: delete it, and it is made again") from error
     told = (table.schema.metadata or {}).get(b"dialect")
+    if told is None:
+        raise ValueError(f"{path} is another table than an index: give --output another name")
     return table.to_pandas() if told == dialect.fingerprint().encode() else None
 
 

@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 _NAMES = ("callsign", "operator", "aircraft_type")
+_ENDS = ("origin", "destination")
 _OLD = 180.0  # s; points come about once a minute
 _RECENT = 500  # flights before one, among which are all that what is recent can come from
 
@@ -64,20 +65,31 @@ def describe_flight(
     return pd.DataFrame([row])
 
 
-def read_start(path: str | Path, minutes: float | None = None) -> tuple[pd.DataFrame, dict]:
+def read_start(
+    path: str | Path, minutes: float | None = None, *, pair: tuple[str, str] | None = None
+) -> tuple[pd.DataFrame, dict]:
     """Return the raw samples of a CSV's first minutes, and the identity that they tell.
 
     Nothing after the cut is in either; without minutes nothing after the first sample. The
     ``columns.toml`` of the nearest folder above the file says how it is to be read.
+
+    Raises
+    ------
+    ValueError
+        When the CSV, or its place, tells another pair of airports than the one that is asked for.
     """
     df = _read(path)
     since = (df["timestamp"] - df["timestamp"].iloc[0]).dt.total_seconds()
     known = df[since <= 60 * (minutes or 0)]
-    names = [name for name in _NAMES if name in df]
+    names = [name for name in (*_NAMES, *_ENDS) if name in df]
     identity = {name: known[name].iloc[0] for name in names if pd.notna(known[name].iloc[0])}
     archive = find_archive(path)
     told = read_dialect(archive).identity(Path(path).absolute().relative_to(archive).as_posix())
-    return known, identity | {name: told[name] for name in _NAMES if told.get(name)}
+    identity |= {name: text for name, text in told.items() if text}
+    for name, code in zip(_ENDS, pair or (), strict=False):
+        if identity.get(name, code) != code:
+            raise ValueError(f"{path}: its {name} is {identity[name]}, and {code} was asked for")
+    return known, {name: identity[name] for name in _NAMES if name in identity}
 
 
 def read_flown(path: str | Path, saved: SavedModel) -> pd.DataFrame:

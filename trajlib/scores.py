@@ -122,7 +122,7 @@ def find_repeats(flights: pd.DataFrame) -> pd.Series:
     """
     order = flights.sort_values(["callsign", "start"], kind="stable")
     same = order["callsign"].eq(order["callsign"].shift())
-    latest = order.groupby("callsign")["end"].transform(lambda end: end.cummax().shift())
+    latest = order.groupby("callsign", dropna=False)["end"].transform(lambda e: e.cummax().shift())
     repeats = same & (order["start"] <= latest)
     events = (~repeats).cumsum().set_axis(order["path"])
     return events.reindex(flights["path"]).rename("event")

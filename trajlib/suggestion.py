@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.archive import FlightError, find_fields
+from trajlib.archive import LATEST, FlightError, find_fields
 from trajlib.dialect import parse_dialect
 from trajlib.geodesy import find_airport
 from trajlib.index import list_files, read_head_tail
@@ -53,7 +53,7 @@ def suggest_dialect(archive: str | Path) -> str:
     files = list_files(archive).head(_FILES)
     paths = files["path"]
     lines = _first_lines(archive, files)
-    delimiter = csv.Sniffer().sniff(lines[0], ",;\t|").delimiter
+    delimiter = max(",;\t|", key=lines[0].count)
     names = [name.strip() for name in next(csv.reader(lines[:1], delimiter=delimiter))]
     sample = pd.DataFrame(list(csv.reader(lines[1:-1], delimiter=delimiter)), dtype="str")
     sample = sample.reindex(columns=range(len(names))).set_axis(names, axis=1)
@@ -109,8 +109,11 @@ def _columns(names: list[str], sample: pd.DataFrame) -> list[str]:
 
 def _entry(column: str, name: str, unit: str, values: pd.Series) -> str | None:
     extra = {"unit": unit} if unit else {}
-    if column == "timestamp" and pd.to_numeric(values, errors="coerce").notna().any():
+    numbers = pd.to_numeric(values, errors="coerce") if column == "timestamp" else pd.Series()
+    if numbers.notna().any():
         extra["format"] = "unix"
+    if (numbers > LATEST).any():
+        return f"# {name} counts no seconds since 1970: divide it, as milliseconds by 1,000"
     if name == column and not extra:
         return None
     fields = ", ".join(f'{key} = "{text}"' for key, text in ({"column": name} | extra).items())
