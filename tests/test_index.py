@@ -170,6 +170,13 @@ def test_links_are_followed_once_and_a_broken_one_is_set_aside(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a user's permissions")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    write(tmp_path / "a", "b.csv")
+    os.mkfifo(tmp_path / "a" / "a.csv")
+    index = build_index(tmp_path / "a")
+    assert index["problem"].notna().tolist() == [True, False]
+
+
 def test_what_may_not_be_read_is_set_aside():
     with TemporaryDirectory() as folder:  # pytest's own are closed to the other user
         Path(folder).chmod(0o755)

@@ -42,7 +42,7 @@ _POSITIONS = ("latitude_first", "longitude_first", "latitude_last", "longitude_l
 _FACTS = (*IDENTITY, "start", "end", *_POSITIONS, "problem")
 _ENDINGS = (".csv", ".csv.gz")
 _STREAMS = 32  # objects read at once, as each takes tens of milliseconds to answer
-_NULLS = frozenset(ConvertOptions().null_values)  # what a full read takes for missing
+_NULLS = ConvertOptions().null_values  # what a full read takes for missing
 _HEAD, _TAIL = 4096, 1024  # bytes that hold a header and a line, and a last line
 _BATCH = 500  # files a task: one takes milliseconds on shared storage, as a task itself does
 
@@ -229,8 +229,7 @@ def read_ends(path: str, size: int, dialect: Dialect) -> tuple:
         refuse_outage(error, path)
         return (None,) * (len(_FACTS) - 1) + (reason(error),)
     time, lat, lon = (fields[name] for name in REQUIRED[:3])
-    texts = (first[fields[name]].strip() if name in fields else "" for name in IDENTITY)
-    texts = [None if text in _NULLS else text for text in texts]
+    texts = [first[fields[name]] if name in fields else None for name in IDENTITY]
     return (*texts, first[time], last[time], first[lat], first[lon], last[lat], last[lon], None)
 
 
@@ -251,12 +250,13 @@ def read_head_tail(path: str, size: int) -> tuple[bytes, bytes]:
         with open_file(path) as file:
             head = file.read_at(min(size, _HEAD), 0)
             return head, head if size <= _HEAD else file.read_at(_TAIL, size - _TAIL)
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (a Path costs as much as the read)
-        head = file.read(_HEAD)
-        if size <= _HEAD:
-            return head, head
-        file.seek(size - _TAIL)
-        return head, file.read(_TAIL)
+    # a file object costs as much as the reads; a pipe is not waited for, and cannot be read so
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        head = os.pread(file, _HEAD, 0)
+        return head, head if size <= _HEAD else os.pread(file, _TAIL, size - _TAIL)
+    finally:
+        os.close(file)
 
 
 def _end_lines(head: bytes, tail: bytes) -> tuple[bytes, bytes, bytes]:
@@ -315,6 +315,9 @@ def _read_facts(archive: str | Path, files: pd.DataFrame, dialect: Dialect) -> p
         facts[name] = parse_times(facts[name], dialect)
     for name in _POSITIONS:
         facts[name] = _to_degrees(facts[name], dialect)
+    for name in IDENTITY:
+        facts[name] = facts[name].str.strip()
+        facts[name] = facts[name].mask(facts[name].isin(_NULLS))
     if dialect.constants or dialect.path:
         told = pd.DataFrame([dialect.identity(path) for path in files["path"]], dtype="str")
         facts = facts.assign(**{name: told[name].fillna(facts[name]) for name in told})
