@@ -169,7 +169,6 @@ def test_links_are_followed_once_and_a_broken_one_is_set_aside(tmp_path):
     assert "broken" in index.loc["broken.csv", "problem"]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs a user's permissions")
 def test_a_pipe_is_not_waited_for(tmp_path):
     write(tmp_path / "a", "b.csv")
     os.mkfifo(tmp_path / "a" / "a.csv")
@@ -177,6 +176,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     assert index["problem"].notna().tolist() == [True, False]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs a user's permissions")
 def test_what_may_not_be_read_is_set_aside():
     with TemporaryDirectory() as folder:  # pytest's own are closed to the other user
         Path(folder).chmod(0o755)

@@ -402,8 +402,10 @@ def predict(
     traffic = None if archive is None else build_index(archive, _index_of(archive, data))
     given = {"past": past, "traffic": traffic, "samples": samples}
     predictors = inquiry.know_flight(flight, known, **given)
-    name = csv.name.removesuffix(".gz").removesuffix(".csv") if csv else flight["path"].item()
-    name = quote(name, safe=" ")  # a callsign may be ../x, and the files belong into OUTPUT
+    if csv is None:  # a callsign may be ../x, and the files belong into OUTPUT
+        name = quote(flight["path"].item(), safe=" ")
+    else:
+        name = csv.name.removesuffix(".gz").removesuffix(".csv")
     unknown = inquiry.describe_unknown(saved, predictors, pair, traffic=traffic is not None)
     given = {"flown": flown, "airports": (origin, destination), "unknown": unknown}
     _write_prediction(saved, predictors, output / name, **given, as_json=as_json)

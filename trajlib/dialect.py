@@ -146,7 +146,7 @@ def parse_dialect(text: str) -> Dialect:
     """
     told = tomllib.loads(text)
     for name, value in told.items():
-        _check_kind(name, value, _KINDS.get(name))
+        _check_kind(name, value)
     columns = {name: _entry(name, entry) for name, entry in told.pop("columns", {}).items()}
     names = {name: entry["column"] for name, entry in columns.items() if "column" in entry}
     shared = sorted({their for their in names.values() if [*names.values()].count(their) > 1})
@@ -164,9 +164,10 @@ def parse_dialect(text: str) -> Dialect:
     )
 
 
-def _check_kind(name: str, value: object, kind: type | None) -> None:
-    if kind is None:
+def _check_kind(name: str, value: object) -> None:
+    if name not in _KINDS:
         raise ValueError(f"unknown key: {name}; there are {', '.join(_KINDS)}")
+    kind = _KINDS[name]
     if type(value) is not kind:
         raise ValueError(f"{name} is {value!r}, expected {_WORDS[kind]}")
     if name in ("delimiter", "decimal") and len(value) != 1:

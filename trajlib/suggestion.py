@@ -109,11 +109,12 @@ def _columns(names: list[str], sample: pd.DataFrame) -> list[str]:
 
 def _entry(column: str, name: str, unit: str, values: pd.Series) -> str | None:
     extra = {"unit": unit} if unit else {}
-    numbers = pd.to_numeric(values, errors="coerce") if column == "timestamp" else pd.Series()
-    if numbers.notna().any():
-        extra["format"] = "unix"
-    if (numbers > LATEST).any():
-        return f"# {name} counts no seconds since 1970: divide it, as milliseconds by 1,000"
+    if column == "timestamp":
+        numbers = pd.to_numeric(values, errors="coerce")
+        if (numbers > LATEST).any():
+            return f"# {name} counts no seconds since 1970: divide it, as milliseconds by 1,000"
+        if numbers.notna().any():
+            extra["format"] = "unix"
     if name == column and not extra:
         return None
     fields = ", ".join(f'{key} = "{text}"' for key, text in ({"column": name} | extra).items())
