@@ -30,7 +30,7 @@ test: $(READY)
 	$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lab: $(READY) $(SAMPLE)/columns.toml
-	BOKEH_RESOURCES=inline $(RUN) jupyter lab notebooks $(QUIET_LAB) $(START)
+	umask 077; BOKEH_RESOURCES=inline $(RUN) jupyter lab notebooks $(QUIET_LAB) $(START)
 
 bench: $(READY) .venv-bench/ready
 	.venv/bin/python benchmarks/run.py --scale $(SCALE) --rounds $(ROUNDS) --peers .venv-bench/bin/python

@@ -41,10 +41,22 @@ def test_only_the_columns_asked_for_are_read(tmp_path):
     assert list(read_flight(path, ["altitude", "mass"])) == ["altitude"]
 
 
+@pytest.mark.parametrize("start", ["", "600"])
+def test_a_flights_time_and_way_begin_at_its_first_sample_whatever_the_file_says(tmp_path, start):
+    lines = ["2016-01-01T06:00:00Z,40,0,0,", "2016-01-01T06:01:00Z,41,0,0,99,660"]
+    lines[0] += f",{start}"
+    header = "timestamp,latitude,longitude,altitude,distance,duration"
+    (tmp_path / "a.csv").write_text("\n".join([header, *lines]) + "\n")
+    df = read_flight(tmp_path / "a.csv")
+    assert df["duration"].tolist() == [0, 60]
+    assert df["distance"].tolist() == pytest.approx([0, 60], abs=0.1)
+
+
 def test_a_flight_written_is_the_flight_read(tmp_path):
     rng = np.random.default_rng(1)
     df = pd.DataFrame({"timestamp": pd.date_range("2016-01-01", periods=50, freq="s", tz="UTC")})
-    for name in ("duration", "latitude", "longitude", "altitude", "distance", "mass"):
+    df["duration"] = np.arange(50.0)
+    for name in ("latitude", "longitude", "altitude", "distance", "mass"):
         df[name] = np.sort(rng.uniform(0, 80, 50)).round(COLUMNS[name].decimals)
     df["callsign"], df["operator"] = "IBE1234", 'a "b", c'
     write_flight(df, tmp_path / "flight.csv")

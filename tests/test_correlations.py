@@ -44,11 +44,20 @@ def split(df, cuts):
 
 
 def correlate_parts(parts):
-    return correlation_of(reduce(merge_moments, map(measure_moments, parts)))
+    return correlation_of([*map(measure_moments, parts)])
 
 
 seeds = st.integers(0, 2**32 - 1)
 cuts = st.lists(st.integers(0, 200), max_size=12)
+
+
+def test_parts_that_cannot_be_read_are_left_out_and_none_at_all_is_said():
+    df = random_samples(0)
+    pd.testing.assert_frame_equal(
+        correlation_of([None, measure_moments(df), None]), correlate_parts([df])
+    )
+    with pytest.raises(ValueError, match="no flight could be read"):
+        correlation_of([None])
 
 
 @given(seeds, cuts)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trajlib.history import HISTORY, find_passages, recall_flights, share_airport
-from trajlib.in_flight import locate_points
+from trajlib.in_flight import keep_measured, locate_points
 from trajlib.wind import WIND
 
 START = pd.Timestamp("2019-10-01T15:00", tz="UTC")
@@ -119,6 +119,21 @@ def test_a_flight_under_way_tells_what_it_has_passed_and_nothing_of_its_landing(
     told = recall(flights, fly(flights)).loc["1.csv"]
     assert pd.notna(told["recent_altitude_20"])
     assert told[["recent_altitude_95", "recent_arrival", "callsign_arrival"]].isna().all()
+
+
+def test_a_last_point_that_thinning_took_away_tells_of_no_landing_before_its_time():
+    flights = schedule([0, 0])
+    flights.loc[1, "start"] += pd.Timedelta(3370, "s")  # within 420 s of the last, not of that left
+    points = fly(flights)
+    own = points.loc["0.csv"].iloc[:40]
+    seconds = np.append(np.arange(39) * 2940 / 38, 2965)
+    own = own.assign(duration=seconds, timestamp=START + pd.to_timedelta(seconds, "s"))
+    beyond = own.tail(1).assign(duration=3380.0, timestamp=START + pd.Timedelta(3380, "s"))
+    told = []
+    for samples in (own, pd.concat([own, beyond])):
+        tables = {"0.csv": keep_measured(samples), "1.csv": points.loc["1.csv"]}
+        told.append(recall(flights, pd.concat(tables, names=["path"])).loc["1.csv"])
+    pd.testing.assert_series_equal(*told)
 
 
 def test_what_one_flight_lacks_is_lost_for_that_flight_alone():

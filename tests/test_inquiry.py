@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -179,6 +180,41 @@ def test_who_flew_is_told_by_the_path_and_by_constants_too(csv, tmp_path):
     assert read_start(tmp_path / "IBE1234.csv")[1] == told
 
 
+@pytest.mark.parametrize("form", [str, Path])
+def test_in_an_object_store_who_flew_is_told_by_the_columns_toml_above_too(monkeypatch, form):
+    moto = pytest.importorskip("moto.server", reason="moto, which stands for a store, is missing")
+    import boto3
+
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "key")
+    s3 = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"], region_name="us-east-1")
+    s3.create_bucket(Bucket="flights")
+    rows = "\n2016-01-01T06:00:00Z,40.5,0,100\n2016-01-01T06:01:00Z,40.5,0.1,100\n"
+    for key, text in {
+        "archive/few/columns.toml": "[columns]\nlatitude = 'lat'\n[constants]\noperator = 'IBE'",
+        "archive/few/LEMD-LEBL/a.csv": f"timestamp,lat,longitude,altitude{rows}",
+        "alone.csv": f"timestamp,latitude,longitude,altitude{rows}",
+    }.items():
+        s3.put_object(Bucket="flights", Key=key, Body=text.encode())
+    try:
+        flight, samples = ask(form("s3://flights/archive/few/LEMD-LEBL/a.csv"))
+        alone, _ = ask(form("s3://flights/alone.csv"))
+    finally:
+        server.stop()
+    assert samples["latitude"].tolist() == [40.5]
+    names = ["archive", "path", "operator"]
+    assert flight[names].iloc[0].tolist() == [
+        "s3://flights/archive/few",
+        "LEMD-LEBL/a.csv",
+        "IBE",
+    ]
+    assert alone[["archive", "path"]].iloc[0].tolist() == ["s3://flights", "alone.csv"]
+
+
 def test_other_flights_that_cannot_be_read_tell_nothing(store, csv, elsewhere):
     flight, _ = ask(csv)
     for path in elsewhere["path"]:
@@ -242,6 +278,34 @@ def test_a_moment_without_a_model_is_refused_with_those_that_there_are(predict, 
     assert status == 1
     assert "no model in_flight_7" in said
     assert "at_takeoff, in_flight_10, planned" in said
+
+
+@pytest.mark.parametrize(
+    ("knowledge", "minutes", "needed"),
+    [
+        ("in_flight_10", (5,), "--csv and --minutes 10"),
+        ("in_flight_10", (), "--csv and --minutes 10"),
+        ("at_takeoff", (10,), "no --minutes"),
+    ],
+)
+def test_a_model_of_another_moment_than_the_one_asked_is_refused(
+    predict, data, csv, tmp_path, knowledge, minutes, needed
+):
+    model = data / "processed" / "LEMD-LEBL" / "prediction" / knowledge
+    words = ("--model", model, "--csv", csv)
+    status, said = predict(*words, *(word for each in minutes for word in ("--minutes", each)))
+    assert status == 2
+    assert f"knows {knowledge}: give it {needed}" in said
+    assert not (tmp_path / "predict").exists()
+
+
+def test_of_a_model_that_never_saw_an_operator_it_is_said_that_there_are_none(data):
+    card = json.loads(next(data.rglob("planned/card.json")).read_text("utf-8"))
+    saved = type("Saved", (), {"card": card | {"known": {"operator": []}}})
+    start = pd.Timestamp("2016-03-01 08:00", tz="UTC")
+    known = features.predictors(describe_flight(PAIR, start, callsign="QQQ12"), "planned")
+    (operator,) = describe_unknown(saved, known, "LEMD-LEBL")
+    assert "(there are none)" in operator
 
 
 def test_what_is_unknown_is_said(data):

@@ -51,14 +51,13 @@ def desk(tiny_archive, tmp_path_factory):
 def lab(desk):
     """The page that `make lab` opens, in a lab whose settings and running files are its own."""
     told = subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True)
-    (line,) = re.findall(r"jupyter lab notebooks (.*(?:\\\n.*)*)", told.stdout)
+    (line,) = re.findall(r".*jupyter lab notebooks .*(?:\\\n.*)*", told.stdout)
     places = ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR")
     places += ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
     env = os.environ | {name: str(desk / "jupyter" / name) for name in places}
     options = "--no-browser --allow-root --port=0 --ip=127.0.0.1 --expose-app-in-browser"
-    command = f"exec {sys.executable} -m jupyter lab notebooks {line} {options}"
+    command = line.replace(".venv/bin/python", f"exec {sys.executable}") + f" {options}"
     with (desk / "log").open("w") as log:
-        env |= {"BOKEH_RESOURCES": "inline"}
         server = subprocess.Popen(command, shell=True, cwd=desk, env=env, stderr=log)
     try:
         with Page(find_address(desk, server), width=1280) as page:
@@ -84,7 +83,7 @@ def test_the_lab_opens_on_a_page_that_says_where_to_begin(lab):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_notebook_is_run_from_its_top_to_its_end_without_an_error(lab, name):
+def test_a_notebook_is_run_from_its_top_to_its_end_without_an_error(lab, desk, name):
     lab.run(OPEN.replace("NAME", name))
     assert lab.wait("window.ran", seconds=600) == "done"
     told = lab.run(OUTPUTS)
@@ -96,6 +95,7 @@ def test_a_notebook_is_run_from_its_top_to_its_end_without_an_error(lab, name):
         answers_a_selection(lab)
     if name == NAMES[0]:
         shows_the_cluster(lab)
+        keeps_to_its_owner(desk / "data")
     lab.run("window.panel.sessionContext.shutdown()")
 
 
@@ -119,3 +119,9 @@ def shows_the_cluster(lab):
         assert pane.startswith(f"{found}individual-")
         with urllib.request.urlopen(pane, timeout=60) as answer:
             assert "Bokeh" in answer.read().decode()
+
+
+def keeps_to_its_owner(data):
+    """Nobody else may open what the notebook wrote, nor the folders that it is in."""
+    for folder in (data / "interim", data / "processed"):
+        assert {path.stat().st_mode & 0o077 for path in (folder, *folder.rglob("*"))} == {0}

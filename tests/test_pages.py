@@ -1,5 +1,7 @@
 import re
 
+import numpy as np
+import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -54,6 +56,15 @@ def test_code_is_folded_but_there_and_one_fold_where_nothing_is_shown_between():
     assert "Code [1] to [2]" in page
     assert "first" in page
     assert "second" in page
+
+
+def test_a_table_says_what_is_missing_or_nothing_and_breaks_where_words_end():
+    table = pd.DataFrame({"impurity_rank": [np.nan, -0.0004], "why": ["of " * 20, "it"]})
+    page = render(show(text__html=table.round(3).to_html()))
+    assert "<td>–</td>" in page
+    assert "<td>0.0</td>" in page
+    assert "<th>impurity_<wbr>rank</th>" in page
+    assert '<td class="text">of of' in page
 
 
 def test_a_formula_is_mathml():

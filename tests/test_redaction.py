@@ -1,4 +1,6 @@
 import getpass
+import html
+import json
 import socket
 import sys
 from pathlib import Path
@@ -6,7 +8,7 @@ from pathlib import Path
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from trajlib.redaction import keep_aggregates, machine_rules, redact, redact_notebook
+from trajlib.redaction import keep_aggregates, machine_rules, names_flight, redact, redact_notebook
 
 ROOT = Path("/srv/someone/project")
 RULES = machine_rules(ROOT, [Path("/mnt/big disk/sfo"), ROOT / "data/raw/sample"])
@@ -97,3 +99,15 @@ def test_an_output_is_shared_where_its_cell_is_tagged_and_it_names_no_flight(tag
     assert (shared.outputs == [output]) == kept
     assert ("aggregate" in shared.metadata.tags) == kept
     assert cell.outputs == [output]
+
+
+@pytest.mark.parametrize("name", ["20160101 IBE1234", "IBE 12", "a.b'c", "a.b", 'a<"b">', "ñandú"])
+@pytest.mark.parametrize("escape", [str, html.escape, json.dumps, repr])
+def test_a_flight_is_found_whatever_its_name_holds_and_however_that_is_escaped(name, escape):
+    for text in ("{}", "by {}.", "a/b/{}.csv.gz", "first\n{}\tlast"):
+        assert names_flight(escape(text.format(name)), {name, "IBE1235"})
+
+
+@pytest.mark.parametrize("text", ["IBE 123", "XIBE 12", "IBE, 12", "12 IBE", ""])
+def test_a_name_of_several_words_is_found_whole_or_not_at_all(text):
+    assert not names_flight(text, {"IBE 12"})

@@ -1,14 +1,16 @@
 import json
 import os
+import shutil
 from contextlib import nullcontext
 
 import matplotlib.pyplot as plt
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 
 from trajlib.redaction import machine_rules
-from trajlib.report import describe_data, list_main_numbers, make_report
+from trajlib.report import describe_data, list_main_numbers, make_report, share_report
 from trajlib.stages import find_stages
 from trajlib.summary import save_summary
 
@@ -29,7 +31,7 @@ pathlib.Path('../processed/b.summary.json').write_text(json.dumps(told))"""
 def make(tmp_path, write_notebook):
     """Make the report of the notebooks in ``tmp_path``; return it and the names of what ran."""
 
-    def make(*, fresh=False, wanted=None, data="1"):
+    def make(*, fresh=False, wanted=None, data="1", folder="reports"):
         seen = []
 
         def watch(name, expected, stands):
@@ -40,7 +42,7 @@ def make(tmp_path, write_notebook):
         report = make_report(
             stages,
             wanted or [stage.name for stage in stages],
-            tmp_path / "reports",
+            tmp_path / folder,
             facts=FACTS | {"data": {"fingerprint": data}},
             processed=tmp_path / "processed",
             scheduler="tcp://127.0.0.1:12345",
@@ -85,6 +87,77 @@ def test_only_what_changed_runs_again(make, write_notebook):
     assert report["whole"]
     assert make(data="2")[1] == ["01_a", "02_b"]
     assert make(data="2", fresh=True)[1] == ["01_a", "02_b"]
+
+
+# a model in a folder of its own, as 07_prediction saves them, and no summary
+SAVE_MODEL = """import pathlib
+model = pathlib.Path('../processed/a/model')
+model.parent.mkdir(exist_ok=True)
+model.write_text('whole')"""
+
+
+@pytest.mark.parametrize(
+    ("deleted", "ran"), [("", ["01_a", "02_b"]), ("a", ["01_a"]), ("a/model", ["01_a"])]
+)
+def test_a_stage_whose_results_were_deleted_runs_again(
+    make, write_notebook, tmp_path, deleted, ran
+):
+    write_notebook("notebooks/01_a.ipynb", SAVE_MODEL)
+    make()
+    place = tmp_path / "processed" / deleted
+    place.unlink() if place.is_file() else shutil.rmtree(place)
+    assert make()[1] == ran
+    assert (tmp_path / "processed/a/model").read_text() == "whole"
+    assert make()[1] == []
+
+
+def test_a_stage_whose_results_another_report_overwrote_runs_again(make, write_notebook, tmp_path):
+    write_notebook("notebooks/01_a.ipynb", SAVE_MODEL)
+    make()
+    write_notebook("notebooks/01_a.ipynb", SAVE_MODEL.replace("whole", "other"))
+    assert make(folder="others", wanted=["01_a"])[1] == ["01_a"]
+    write_notebook("notebooks/01_a.ipynb", SAVE_MODEL)
+    assert make()[1] == ["01_a"]
+    assert (tmp_path / "processed/a/model").read_text() == "whole"
+
+
+def test_a_run_that_was_killed_amid_its_results_vouches_for_none(
+    make, write_notebook, tmp_path, monkeypatch
+):
+    def write_half(*_, **__):
+        (tmp_path / "processed/a/model").write_text("ha")
+        raise KeyboardInterrupt
+
+    write_notebook("notebooks/01_a.ipynb", SAVE_MODEL)
+    make()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("papermill.execute_notebook", write_half)
+        make(fresh=True)
+    assert make()[1] == ["01_a"]
+    assert (tmp_path / "processed/a/model").read_text() == "whole"
+
+
+def test_files_of_a_stage_which_may_be_named_after_flights_are_not_told_in_the_report(
+    make, tmp_path
+):
+    make()
+    assert "b.summary.json" in (tmp_path / "reports/02_b.json").read_text()
+    assert "b.summary.json" not in (tmp_path / "reports/report.json").read_text()
+
+
+@pytest.mark.parametrize("name", ["ñandú", "B is", 'says "B"', "a\\b"])
+def test_a_headline_that_names_a_flight_is_not_shared(make, write_notebook, tmp_path, name):
+    cell = f"# save_summary(\nimport json\ntold = dict(headline={f'B is {name}.'!r}, numbers={{}}"
+    cell += ", claims=[])\nopen('../processed/b.summary.json', 'w').write(json.dumps(told))"
+    path = write_notebook("notebooks/02_b.ipynb", f"1\n{cell}")
+    nb = nbformat.read(path, 4)
+    nb.cells[-1].metadata["tags"] = ["aggregate"]
+    nbformat.write(nb, path)
+    report, _ = make()
+    report["data"] = {}
+    for names, shown in ((frozenset({name}), ""), (frozenset({"IBE 12"}), f"B is {name}.")):
+        shared = share_report(report, tmp_path / "reports", tmp_path / "shared", names=names)
+        assert shared["stages"][1]["headline"] == shown
 
 
 def test_a_stage_is_expected_to_take_what_it_took_the_last_time(make):

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from trajlib.models import build_model
-from trajlib.routes import NOISE, find_families, predict_by_family
+from trajlib.routes import NOISE, describe_families, find_families, predict_by_family
 
 FRACTIONS = [0.2, 0.5, 0.8]
 PATHS = pd.Index([f"{number:03}" for number in range(300)], name="path")
@@ -32,6 +32,22 @@ def test_two_ways_are_two_families_and_strays_are_noise(tables):
     kept = families[6:][families[6:] != NOISE]
     assert len(kept) > 250
     assert (kept == north[kept.index].astype(int)).all()  # the larger family is number 0
+
+
+@pytest.mark.parametrize("kind", [object, "str"])
+def test_a_family_is_described_by_what_its_flights_tell(tables, kind):
+    known, targets, _ = tables
+    families = find_families(targets, share=0.1)
+    nobody = pd.Series(None, PATHS, dtype=kind)
+    told = describe_families(known.assign(aircraft_type=nobody), families)
+    assert told.loc[[0, 1], "operator"].tolist() == ["VLG", "IBE"]
+    assert told["flights"].sum() == len(PATHS)
+    assert list(told) == ["flights", "operator", "median hour"]
+    some = known.assign(aircraft_type=nobody.mask(families == 0, "A320"), operator=nobody)
+    told = describe_families(some, families)
+    assert told["aircraft_type"].to_dict() == {NOISE: "not told", 0: "A320", 1: "not told"}
+    some["aircraft_type"] = nobody
+    assert list(describe_families(some, families)) == ["flights", "median hour"]
 
 
 def test_families_do_not_depend_on_the_order_or_unit(tables):

@@ -11,6 +11,7 @@ from trajlib.scores import (
     compare_models,
     find_repeats,
     interval_by_day,
+    lay_beside,
     local_days,
     measure_errors,
     measure_tails,
@@ -302,6 +303,27 @@ def test_groups_have_their_own_skill_and_rows_without_a_group_count_in_none():
     counted = score_groups(landed, simple["mean"], groups, days).loc["N", "flights"]
     assert counted["time"] == 19
     assert counted["altitude"] == 20
+
+
+def test_where_no_row_has_a_group_the_table_is_empty_and_joins_others():
+    models, simple, days = compared()
+    nobody = pd.Series(None, days.index, dtype=object)
+    empty = score_groups(models["chance"], simple["mean"], nobody, days)
+    told = score_groups(models["chance"], simple["mean"], nobody.fillna("N"), days)
+    assert empty.empty
+    assert empty.index.names == told.index.names
+    pd.testing.assert_series_equal(empty.dtypes, told.dtypes)
+    tables = {"operator": empty, "phase": told}
+    assert pd.concat(tables).equals(pd.concat({"phase": told}))
+    wide = lay_beside(pd.concat({"operator": empty}, names=["by"]), ["time", "altitude"])
+    scored = ["mean", "skill", "low", "high"]
+    assert wide.columns.tolist() == [(e, name) for e in ("time", "altitude") for name in scored]
+    assert wide.empty
+    wide = lay_beside(pd.concat({"phase": told}, names=["by"]), ["time", "altitude"])
+    assert wide.index.names == ["by", "group", "flights"]
+    for (_, group, flights), row in wide.iterrows():
+        assert flights == told.loc[group, "flights"].max()
+        assert row["altitude", "mean"] == told.loc[(group, "altitude"), "mean"]
 
 
 def test_what_is_known_on_few_days_has_an_interval_and_on_one_has_none():

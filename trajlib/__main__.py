@@ -235,9 +235,9 @@ def report(
 
     The stages are the numbered notebooks; a new one joins by its file's name, and 08_scaling
     runs only when it is asked for by --stage. A stage whose notebook, parameters, code and data
-    have not changed since it ran is kept as it is. The report is OUTPUT/ORIGIN-DESTINATION,
-    to be opened at index.html; the executed notebooks are beside it. Each stage is a line with
-    the seconds that it has taken, and those of the last time.
+    have not changed since it ran, and whose results are still there, is kept as it is. The report
+    is OUTPUT/ORIGIN-DESTINATION, to be opened at index.html; the executed notebooks are beside
+    it. Each stage is a line with the seconds that it has taken, and those of the last time.
 
     A notebook that fails ends the run: its copy and its page show the error, the report says
     that it is not whole, and the exit status is 1.
@@ -259,11 +259,11 @@ def report(
         common["archive"] = resolve(archive)
     common |= {"origin": origin, "destination": destination}
     stages, wanted = _match_stages(notebooks, names, common, dict(given))
-    table = build_index(archive, _index_of(archive, data))
-    selected = select_flights(table, origin, destination)
-    pair = f"{origin} → {destination}"
-    click.echo(f"{pair}: {len(selected):,} flights of {len(table):,} files", err=as_json)
     with _connected(scheduler) as client:
+        table = build_index(archive, _index_of(archive, data))
+        selected = select_flights(table, origin, destination)
+        pair = f"{origin} → {destination}"
+        click.echo(f"{pair}: {len(selected):,} flights of {len(table):,} files", err=as_json)
         store = store_flights(selected, data / "interim" / folder.name)
         made = make_report(
             stages,
@@ -378,7 +378,7 @@ def predict(
     """
     import pandas as pd
 
-    from trajlib import build_index, inquiry, prediction
+    from trajlib import build_index, features, inquiry, prediction
 
     if (csv is None) == (time is None):
         raise click.UsageError("give either --csv or --time")
@@ -388,6 +388,11 @@ def predict(
     past = inquiry.open_store(data / "interim" / pair)
     known = f"in_flight_{minutes:g}" if minutes else "planned" if past is None else "at_takeoff"
     saved = prediction.load_model(model or _find_model(data / "processed" / pair, known))
+    known = saved.card["knowledge"]
+    moment = features.known_after(known)
+    if moment != (minutes or 0):
+        needed = f"--csv and --minutes {moment:g}" if moment else "no --minutes"
+        raise click.UsageError(f"the model knows {known}: give it {needed}, or another --model")
     given = {name: value for name, value in identity.items() if value}
     samples = flown = None
     if csv is None:
@@ -398,7 +403,6 @@ def predict(
         start, given = samples["timestamp"].iloc[0], told | given
         flown = inquiry.read_flown(csv, saved)
     flight = inquiry.describe_flight((origin, destination), start, csv=csv, **given)
-    known = saved.card["knowledge"]
     traffic = None if archive is None else build_index(archive, _index_of(archive, data))
     given = {"past": past, "traffic": traffic, "samples": samples}
     predictors = inquiry.know_flight(flight, known, **given)

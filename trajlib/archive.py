@@ -63,7 +63,8 @@ def read_flight(
         A ``.csv`` or ``.csv.gz`` with a header line.
     columns
         Names wanted; those that the file lacks, or has no value of, are absent from the result.
-        All by default. ``duration`` [s] and ``distance`` [NM] are computed where they lack.
+        All by default. ``duration`` [s] is always that of the times; ``distance`` [NM] is
+        computed where it, or a value of it, is missing.
     dialect
         The archive's names, units and manner of writing.
 
@@ -81,8 +82,9 @@ def read_flight(
     try:
         data = _read_bytes(path)
         texts = [name for name in wanted if name in IDENTITY]
-        parsed = None if texts else _parse_plain(data, wanted, dialect)
-        values, times, identity = parsed or _parse_any(data, wanted, dialect)
+        told = [name for name in wanted if name != "duration"]
+        parsed = None if texts else _parse_plain(data, told, dialect)
+        values, times, identity = parsed or _parse_any(data, told, dialect)
     except (OSError, EOFError, ValueError, zlib.error, pa.ArrowException) as error:
         refuse_outage(error, path)
         raise FlightError(reason(error)) from error
@@ -339,9 +341,8 @@ def _check(values: dict[str, np.ndarray], times: np.ndarray) -> None:
 
 
 def _frame(wanted: list[str], values: dict, times: np.ndarray, identity: dict) -> pd.DataFrame:
-    if "duration" in wanted and "duration" not in values:
-        values["duration"] = (times - times[0]) / 1000
-    if "distance" in wanted and "distance" not in values:
+    values["duration"] = (times - times[0]) / 1000
+    if "distance" in wanted and np.isnan(values.get("distance", np.nan)).any():
         values["distance"] = _distance_flown(values["latitude"], values["longitude"])
     numbers = [n for n in wanted if n in values and not np.isnan(values[n]).all()]
     block = np.array([values[name] for name in numbers]).reshape(len(numbers), len(times))

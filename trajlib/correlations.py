@@ -68,9 +68,14 @@ def correlate(flights: pd.DataFrame) -> pd.DataFrame:
         Symmetric, in the schema's order, of the columns that some sample has. Missing where no
         sample has both, or one of them does not vary by a tenth of its last decimal.
         ``attrs["samples"]`` is the number of samples of each column.
+
+    Raises
+    ------
+    ValueError
+        When no flight could be read.
     """
     moments = reduce_flights(flights, measure_moments, merge_moments, columns=NUMERIC)
-    return correlation_of(moments)
+    return correlation_of([moments])
 
 
 def correlate_without(
@@ -93,12 +98,18 @@ def correlate_without(
         )
         for part in parts
     ]
-    others = (moments[:at] + moments[at + 1 :] for at in range(len(parts)))
-    return [correlation_of(reduce(merge_moments, rest)) for rest in others]
+    return [correlation_of(moments[:at] + moments[at + 1 :]) for at in range(len(parts))]
 
 
-def correlation_of(moments: Moments) -> pd.DataFrame:
-    """Return the correlations that moments amount to, as `correlate` does."""
+def correlation_of(parts: Sequence[Moments | None]) -> pd.DataFrame:
+    """Return the correlations that moments of parts amount to, as `correlate` does.
+
+    A part of which nothing could be read is None.
+    """
+    known = [part for part in parts if part is not None]
+    if not known:
+        raise ValueError("no flight could be read, so nothing can be correlated")
+    moments = reduce(merge_moments, known)
     least = np.array([0.1 * 10.0 ** -COLUMNS[name].decimals for name in NUMERIC])
     varies = moments.square > moments.count * least[:, None] ** 2
     scale = np.sqrt(np.where(varies & varies.T, moments.square * moments.square.T, np.nan))

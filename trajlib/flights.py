@@ -82,6 +82,10 @@ def map_flights(
     ------
     RuntimeError
         When the function fails, or returns something else; the message names the flight.
+    FileNotFoundError
+        When a worker does not see the archive or the store.
+    ConnectionError, MemoryError
+        When the cluster is lost, or a flight needs more memory than a worker has.
 
     >>> import pandas as pd
     >>> map_flights(pd.DataFrame({"path": [], "archive": []}), len).empty
@@ -140,6 +144,8 @@ def store_flights(selected: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
     ------
     ValueError
         When nothing is selected.
+    OSError
+        When the folder cannot be written to; and the errors of `map_flights` that are a cluster's.
     """
     if selected.empty:
         raise ValueError(f"no flights to store in {folder}, expected rows of an index")

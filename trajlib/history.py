@@ -2,7 +2,9 @@
 
 A passage of another flight is known when the first point beyond it was measured; its landing
 when no point followed the last for as long as a usable flight may go without one, for that a
-point is the last cannot be seen in it. What is not known by the moment counts for nothing.
+point is the last cannot be seen in it; and since points are thinned, the last may have been
+measured up to 30 s after the last that is left. What is not known by the moment counts for
+nothing.
 """
 
 import numpy as np
@@ -16,7 +18,7 @@ __all__ = ["HISTORY", "SILENCE", "find_passages", "recall_flights", "share_airpo
 PLACES = (0.2, 0.5, 0.95)  # route progress at which passages are compared
 _TRAFFIC = 12.0  # h before the moment: as many of a pair as tell of its day
 _AIR = 2.0  # h before the moment: runways and wind change sooner, and more flights tell of them
-SILENCE = pd.Timedelta(420, "s")  # after the last point, until a flight is taken to have landed
+SILENCE = pd.Timedelta(420 + 30, "s")  # after the last point left, until a flight has landed
 _PASSED = ("cross", "altitude", "duration", "groundspeed")
 _FLOWN = tuple(f"{name}_{round(100 * place)}" for place in PLACES for name in _PASSED)
 _LANDED = (*_FLOWN, "arrival")

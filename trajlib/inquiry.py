@@ -13,6 +13,7 @@ from trajlib.in_flight import keep_measured, locate_points, measure_points, meas
 from trajlib.normalization import resample_flight
 from trajlib.prediction import SavedModel
 from trajlib.progress import PROGRESS
+from trajlib.storage import exists, is_remote, resolve
 
 __all__ = [
     "describe_flight",
@@ -61,7 +62,7 @@ def describe_flight(
     }
     if csv is not None:
         archive = find_archive(csv)
-        row |= {"path": str(Path(csv).absolute().relative_to(archive)), "archive": str(archive)}
+        row |= {"path": _find_name(csv, archive), "archive": resolve(archive)}
     return pd.DataFrame([row])
 
 
@@ -84,7 +85,7 @@ def read_start(
     names = [name for name in (*_NAMES, *_ENDS) if name in df]
     identity = {name: known[name].iloc[0] for name in names if pd.notna(known[name].iloc[0])}
     archive = find_archive(path)
-    told = read_dialect(archive).identity(Path(path).absolute().relative_to(archive).as_posix())
+    told = read_dialect(archive).identity(_find_name(path, archive))
     identity |= {name: text for name, text in told.items() if text}
     for name, code in zip(_ENDS, pair or (), strict=False):
         if identity.get(name, code) != code:
@@ -167,8 +168,17 @@ def describe_unknown(
 
 def find_archive(path: str | Path) -> Path:
     """Return the nearest folder above a CSV that has a ``columns.toml``, else the CSV's own."""
-    above = Path(path).absolute().parents
-    return next((folder for folder in above if (folder / "columns.toml").exists()), above[0])
+    above = _place(path).parents
+    above = above[:-2] if is_remote(path) else above  # a bucket is in no folder
+    return next((folder for folder in above if exists(folder / "columns.toml")), above[0])
+
+
+def _find_name(path: str | Path, archive: Path) -> str:
+    return _place(path).relative_to(archive).as_posix()
+
+
+def _place(path: str | Path) -> Path:
+    return Path(path) if is_remote(path) else Path(path).absolute()
 
 
 def _unknown_pair(saved: SavedModel, pair: str) -> Iterator[str]:
@@ -188,9 +198,9 @@ def _unknown_words(saved: SavedModel, predictors: pd.DataFrame) -> Iterator[str]
             yield f"The {word} is not told: the model goes by the other predictors."
         elif value not in known:
             yield (
-                f"The {word} {value} was in no flight trained on (there are "
-                f"{', '.join(sorted(known))}): the model takes it for none of these, goes by the "
-                "other predictors, and its intervals may be too narrow."
+                f"The {word} {value} was in no flight trained on "
+                f"(there are {', '.join(sorted(known)) or 'none'}): the model takes it for none of "
+                "these, goes by the other predictors, and its intervals may be too narrow."
             )
 
 

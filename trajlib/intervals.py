@@ -6,6 +6,7 @@ flights exchangeable with those: days of other seasons are not, so coverage forw
 measured beside that on blocked days.
 """
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -97,7 +98,8 @@ def calibrate_intervals(errors: pd.DataFrame, level: float = 0.9) -> pd.DataFram
         Of calibration flights, as of `signed_errors`; not each needs every fraction.
     level
         Share of future flights that an interval shall hold. Each side leaves out half the rest,
-        by the rank ⌈(n + 1) (1 + level) / 2⌉, so that n flights promise no less than it.
+        by the rank ⌈(n + 1) (1 + level) / 2⌉, so that n flights promise no less than it; too few
+        for that rank, at 0.9 fewer than 19, can promise no more than their largest error does.
 
     Returns
     -------
@@ -127,8 +129,7 @@ def calibrate_band(errors: pd.DataFrame, intervals: pd.DataFrame, level: float =
         ``level`` of the flights stays below.
     """
     worst = _scaled(errors, intervals).groupby(level="path").max().max(axis=1)
-    rank = min(np.ceil((len(worst) + 1) * level) / len(worst), 1.0)
-    return float(worst.quantile(rank, interpolation="higher"))
+    return _ranked(worst, level)
 
 
 def widen_to_band(intervals: pd.DataFrame, factor: float) -> pd.DataFrame:
@@ -194,11 +195,12 @@ def find_regions(trajectory: pd.DataFrame, end: str = "") -> list[np.ndarray]:
 
 
 def _outermost(errors: pd.DataFrame, share: float) -> pd.DataFrame:
-    def find(values: pd.Series) -> float:
-        rank = min(int(np.ceil((len(values) + 1) * share)), len(values))
-        return np.partition(values.to_numpy(), rank - 1)[rank - 1]
+    return errors.groupby(level="fraction").agg(lambda values: _ranked(values, share))
 
-    return errors.groupby(level="fraction").agg(find)
+
+def _ranked(values: pd.Series, share: float) -> float:
+    rank = min(math.ceil((len(values) + 1) * share), len(values))
+    return float(np.partition(values.to_numpy(), rank - 1)[rank - 1])
 
 
 def _scaled(errors: pd.DataFrame, intervals: pd.DataFrame) -> pd.DataFrame:

@@ -202,8 +202,14 @@ def _settle(text: str) -> str:
 
 
 def _tidy(html: str) -> str:
-    # pandas' tables: a heading that is empty is none, and a value that is missing a dash
-    return html.replace("<th></th>", "<td></td>").replace("<td>NaN</td>", "<td>–</td>")
+    # pandas' tables: a heading that is empty is none, a missing value a dash, and nothing has no
+    # sign; long names may break where their words do, and sentences anywhere
+    if 'class="dataframe"' not in html:
+        return html
+    html = html.replace("<th></th>", "<td></td>").replace("<td>NaN</td>", "<td>–</td>")
+    html = re.sub(r"<td>-(0(\.0+)?)</td>", r"<td>\1</td>", html)
+    html = re.sub(r"<td>([^<]{30,})</td>", r'<td class="text">\1</td>', html)
+    return re.sub(r"<th>\w+</th>", lambda found: found[0].replace("_", "_<wbr>"), html)
 
 
 def _harmless(script: str) -> str:

@@ -57,6 +57,7 @@ TRUSTED = [  # all that is in a saved model beyond what skops trusts by itself
 ]
 BAND = ["along", "cross", "altitude", "duration"]
 _SCHEMA = 1  # of the card; changes when a card of another form would be misread
+_LOWEST = -1500.0  # ft; no airport lies so low
 
 
 class SavedModel(NamedTuple):
@@ -198,10 +199,14 @@ def load_model(folder: str | Path) -> SavedModel:
         When a file is not there.
     """
     folder = Path(folder)
-    text = (folder / "card.json").read_text("utf-8")
-    card = json.loads(text)
+    changed = f"{folder.name}/card.json was changed since it was saved"
+    try:
+        text = (folder / "card.json").read_text("utf-8")
+        card = json.loads(text)
+    except ValueError as error:  # no longer text, or no JSON
+        raise ValueError(changed) from error
     if _write_card(card) != text or card.pop("card_sha256", None) != _digest(card):
-        raise ValueError(f"{folder.name}/card.json was changed since it was saved")
+        raise ValueError(changed)
     if card["schema"]["version"] != _SCHEMA or card["schema"]["targets"] != list(TARGETS):
         raise ValueError(f"{folder.name} was saved with another schema; train it again")
     version = card["versions"]["scikit-learn"]
@@ -234,6 +239,7 @@ def predict_trajectory(saved: SavedModel, predictors: pd.DataFrame) -> pd.DataFr
         Indexed by ``fraction``: the targets, ``<target>_low`` and ``<target>_high``, the position
         also as ``along`` and ``cross`` [NM] from the predicted one, and ``<name>_band_low`` and
         ``_band_high``, which hold the whole trajectory in all of ``BAND``. ``course`` [deg].
+        No time and no distance is below 0, no altitude below any airport's.
         Of a flight under way, the fractions that it has still ahead.
 
     Raises
@@ -260,6 +266,8 @@ def predict_trajectory(saved: SavedModel, predictors: pd.DataFrame) -> pd.DataFr
                 table[f"{name}{end}_{side}"] = centre + np.array(offsets)
     least = [name for name in table if name.startswith(("duration", "distance"))]
     table[least] = table[least].clip(lower=0)
+    heights = [name for name in table if name.startswith("altitude")]
+    table[heights] = table[heights].clip(lower=_LOWEST)
     if reached >= table.index[-1]:
         raise ValueError(f"the flight has passed {table.index[-1]:.0%}: nothing is left to predict")
     return table[table.index > reached]

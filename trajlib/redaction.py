@@ -6,6 +6,8 @@ import re
 import socket
 from collections.abc import Iterable, Set
 from copy import deepcopy
+from functools import lru_cache
+from html import unescape
 from pathlib import Path
 
 from nbformat import NotebookNode
@@ -23,7 +25,8 @@ _ADDRESSES = (
     r"\blocalhost:\d+",
 )
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_WORDS = (r"\w+", r"[\w-]+", r"[^\s<>&\"',;()]+")  # as a callsign, a registration, a file's name is
+_PART = re.compile(r"\w+|\W")
+_ESCAPE = re.compile(r"\\(?:u([\da-fA-F]{4})|(.))")  # as in JSON
 _LEFT_OUT = "*Left out here: it may tell of single flights.*"
 _SCRIPTS = ("application/javascript", "application/vnd.bokehjs_exec.v0+json")
 
@@ -99,12 +102,34 @@ def keep_aggregates(nb: NotebookNode, names: Set[str]) -> NotebookNode:
 
 
 def names_flight(text: str, names: Set[str]) -> bool:
-    """Return whether one of the names of flights stands in a text as a word of its own.
+    """Return whether one of the names of flights stands in a text and is no part of a word.
+
+    A name may hold blanks and signs; the text may escape them as HTML and JSON do.
 
     >>> names_flight("flown by EC-MAB.", {"EC-MAB"}), names_flight("XEC-MABX", {"EC-MAB"})
     (True, False)
     """
-    return any(word in names for words in _WORDS for word in re.findall(words, text))
+    lengths = _count_parts(frozenset(names))
+    for form in {text, _unescape(text)}:
+        parts = _PART.findall(form)
+        for length in lengths:
+            runs = zip(*(parts[first:] for first in range(length)), strict=False)
+            if not names.isdisjoint(map("".join, runs)):
+                return True
+    return False
+
+
+@lru_cache(maxsize=1)  # of one archive, asked for each output
+def _count_parts(names: frozenset[str]) -> set[int]:
+    return {len(_PART.findall(name)) for name in names}
+
+
+def _unescape(text: str) -> str:
+    def read(escape: re.Match) -> str:
+        code, sign = escape.groups()
+        return chr(int(code, 16)) if code else " " if sign in "bfnrt" else sign
+
+    return unescape(_ESCAPE.sub(read, text))
 
 
 def _names(output: NotebookNode, names: Set[str]) -> bool:

@@ -17,7 +17,7 @@ import pandas as pd
 from trajlib.archive import replacing
 from trajlib.dialect import read_dialect
 from trajlib.redaction import Rules, keep_aggregates, names_flight
-from trajlib.stages import Stage, list_versions, run_stage
+from trajlib.stages import Stage, list_files, list_versions, run_stage
 from trajlib.summary import write_json
 
 __all__ = [
@@ -84,7 +84,8 @@ def make_report(
         ``pair``, ``archive`` (title, source, simulated), ``data`` (as `describe_data` returns)
         and ``parameters``, to be shown.
     processed
-        Folder in which the notebooks save their summaries.
+        Folder in which the notebooks save their results. What of these was deleted or written
+        anew since, such as by another report of the pair, stands no longer.
     scheduler
         Address of the Dask scheduler, which notebooks find in the environment.
     rules
@@ -106,7 +107,7 @@ def make_report(
     with _notebook_environment(scheduler):
         for stage in (stage for stage in stages if stage.name in wanted):
             key, found = keys[stage.name], _read_result(folder, stage.name)
-            stands = not fresh and found.get("key") == key and not found["failure"]
+            stands = not fresh and _stands(found, key, list_files(processed))
             with watch(stage.name, found.get("seconds"), stands):
                 if not stands:
                     found = run_stage(stage, folder, key=key, processed=processed, rules=rules)
@@ -216,11 +217,15 @@ def _read_result(folder: Path, name: str) -> dict:
     return json.loads(path.read_text("utf-8")) if path.exists() else {}
 
 
+def _stands(found: dict, key: str, files: dict) -> bool:
+    return found.get("key") == key and not found["failure"] and files | found["files"] == files
+
+
 def _describe_stage(stage: Stage, folder: Path, key: str) -> dict:
     found = {"headline": "", "numbers": {}, "claims": [], "failure": None, "seconds": 0}
     told = _read_result(folder, stage.name)
     if told.get("key") == key:
-        found |= told
+        found |= {part: told[part] for part in told if part != "files"}
         status = "failed" if told["failure"] else "whole"
     else:
         status = "not run"
@@ -234,7 +239,8 @@ def _share_stage(stage: dict, folder: Path, target: Path, names: Set[str]) -> di
     with replacing(target / f"{stage['name']}.ipynb") as temporary:
         nbformat.write(nb, temporary)
     vouched = any("save_summary(" in c.source and "aggregate" in c.metadata.tags for c in nb.cells)
-    told = json.dumps([stage[part] for part in ("headline", "numbers", "claims")])
+    parts = [stage[part] for part in ("headline", "numbers", "claims")]
+    told = json.dumps(parts, ensure_ascii=False)
     if stage["failure"] or not vouched or names_flight(told, names):
         failure = stage["failure"] and f"{stage['name']} did not run to its end"
         return stage | {"headline": "", "numbers": {}, "claims": [], "failure": failure}

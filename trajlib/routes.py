@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from trajlib.features import check_knowledge
 from trajlib.models import build_encoder, stack_targets, widen_targets
 
-__all__ = ["NOISE", "find_families", "predict_by_family"]
+__all__ = ["NOISE", "describe_families", "find_families", "predict_by_family"]
 
 NOISE = -1
 _FEWEST = 40  # flights of a family that a model of its own is trained on; fewer have their mean
@@ -53,6 +53,24 @@ def find_families(
     families = pd.Series(found, wide.index, name="family")
     order = families[families != NOISE].value_counts().index
     return families.map({name: at for at, name in enumerate(order)} | {NOISE: NOISE})
+
+
+def describe_families(known: pd.DataFrame, families: pd.Series) -> pd.DataFrame:
+    """Return of each family its flights, and the operator, type and hour that are usual in it.
+
+    Parameters
+    ----------
+    known
+        With ``operator``, ``aircraft_type`` and ``hour``, by path; what no flight tells is absent
+        from the result.
+    families
+        As of `find_families`.
+    """
+    groups = known.groupby(families.reindex(known.index))
+    texts = groups[["operator", "aircraft_type"]]
+    most = texts.agg(lambda values: next(iter(values.mode()), None)).dropna(axis=1, how="all")
+    most.insert(0, "flights", groups.size())
+    return most.fillna("not told").assign(**{"median hour": groups["hour"].median()})
 
 
 def predict_by_family(

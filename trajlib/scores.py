@@ -32,6 +32,7 @@ __all__ = [
     "split_by_day",
     "split_forward",
     "squared_errors",
+    "tell_number",
 ]
 
 Split = tuple[pd.Index, pd.Index]  # paths of the flights to train on, and of those held out
@@ -324,11 +325,14 @@ def score_groups(
     -------
     DataFrame
         Indexed by ``group`` and ``error``: ``flights`` of which the error is known, ``mean``,
-        ``skill``, ``low``, ``high``.
+        ``skill``, ``low``, ``high``. Empty where no row has a group.
     """
     path = errors.index.get_level_values("path")
     whole = groups.index.nlevels > 1
     names = groups.reindex(errors.index if whole else path).to_numpy()
+    rows = pd.MultiIndex.from_product([[], errors.columns], names=["group", "error"])
+    empty = pd.DataFrame(columns=["mean", "skill", "low", "high"], index=rows, dtype=float)
+    empty.insert(0, "flights", 0)
     tables = {}
     for name in pd.unique(pd.Series(names).dropna().sort_values(kind="stable")):
         own, base = errors[names == name], baseline[names == name]
@@ -336,13 +340,29 @@ def score_groups(
         table.insert(0, "mean", own.mean())
         table.insert(0, "flights", own.notna().groupby(level="path").any().sum())
         tables[name] = table
-    return pd.concat(tables, names=["group", "error"])
+    return pd.concat(tables, names=rows.names) if tables else empty
 
 
 def lay_beside(table: pd.DataFrame, errors: Sequence[str]) -> pd.DataFrame:
-    """Return a table of scores with the errors wanted side by side, in that order."""
+    """Return scores of groups with the errors wanted side by side, in that order.
+
+    ``flights`` stands once, as a level of the index: those of which some error is known.
+    """
+    others = [name for name in table.index.names if name != "error"]
+    flights = table["flights"].groupby(level=others).transform("max")
+    table = table.drop(columns="flights").set_index(flights, append=True)
     wide = table.unstack("error").swaplevel(axis=1)  # noqa: PD010, several columns
-    return wide[[(error, column) for error in errors for column in table]]
+    columns = pd.MultiIndex.from_product([errors, table.columns], names=wide.columns.names)
+    return wide.reindex(columns=columns)
+
+
+def tell_number(value: float) -> str:
+    """Return a number with the digits that can be meant: four, or the whole part.
+
+    >>> [tell_number(value) for value in (7494.828, 188.373, 15.776, -0.0573)]
+    ['7,495', '188.4', '15.78', '-0.057']
+    """
+    return f"{value:,.{max(0, 4 - len(f'{abs(value):.0f}'))}f}"
 
 
 def measure_tails(errors: pd.DataFrame, days: pd.Series) -> pd.DataFrame:

@@ -18,7 +18,14 @@ from trajlib.archive import replacing, tell_full_disk
 from trajlib.redaction import Rules, redact, redact_notebook
 from trajlib.summary import write_json
 
-__all__ = ["Stage", "find_stages", "list_versions", "match_parameters", "run_stage"]
+__all__ = [
+    "Stage",
+    "find_stages",
+    "list_files",
+    "list_versions",
+    "match_parameters",
+    "run_stage",
+]
 
 _ON_REQUEST = ("08_scaling",)  # it measures the machine, not the flights
 _HEADING = re.compile(r"^#+\s+(.+?)\s*$", re.MULTILINE)
@@ -119,8 +126,9 @@ def match_parameters(
 def run_stage(stage: Stage, folder: Path, *, key: str, processed: Path, rules: Rules) -> dict:
     """Run one notebook, keep its executed copy in the folder, and return what it found.
 
-    The result is saved beside the copy, as the last of all: where it stands, and holds the
-    stage's key and no failure, the stage needs not be run again.
+    The result is saved beside the copy, as the last of all: where it stands, holds the stage's
+    key and no failure, and the files that it lists are as they were, the stage needs not be run
+    again.
 
     Parameters
     ----------
@@ -131,23 +139,26 @@ def run_stage(stage: Stage, folder: Path, *, key: str, processed: Path, rules: R
     key
         The stage's key.
     processed
-        Folder in which the notebook saves its summary.
+        Folder in which the notebook saves its results.
     rules
         What must not leave the machine.
 
     Returns
     -------
     dict
-        ``key``, ``seconds``, ``failure`` (None, or where and why it stopped), and the summary:
+        ``key``, ``seconds``, ``failure`` (None, or where and why it stopped), ``files``, those
+        that it wrote into ``processed``, as `list_files` tells them, and the summary:
         ``headline``, ``numbers``, ``claims``.
     """
     result, picture = folder / f"{stage.name}.json", folder / f"{stage.name}.png"
     summary, figure = (processed / f"{stage.topic}.summary.{kind}" for kind in ("json", "png"))
     for old in (summary, figure):
         old.unlink(missing_ok=True)
-    started = perf_counter()
+    before, started = list_files(processed), perf_counter()
     nb, failure = _execute(stage, processed, rules)
     found = {"key": key, "seconds": round(perf_counter() - started, 1), "failure": failure}
+    files = list_files(processed)
+    found["files"] = {name: files[name] for name in files if files[name] != before.get(name)}
     with replacing(folder / f"{stage.name}.ipynb") as temporary:
         nbformat.write(nb, temporary)
         for old in (result, picture):  # which stand until there is something in their place
@@ -159,6 +170,16 @@ def run_stage(stage: Stage, folder: Path, *, key: str, processed: Path, rules: R
             temporary.write_bytes(figure.read_bytes())
     write_json(result, found)
     return found
+
+
+def list_files(folder: Path) -> dict[str, list[int]]:
+    """Return size [bytes] and time of change [ns] of each file below a folder, by its path there.
+
+    Hidden files are left out: they are being written.
+    """
+    paths = [path for path in folder.rglob("[!.]*") if path.is_file()]
+    facts = {str(path.relative_to(folder)): path.stat() for path in paths}
+    return {name: [fact.st_size, fact.st_mtime_ns] for name, fact in facts.items()}
 
 
 def list_versions() -> dict[str, str]:

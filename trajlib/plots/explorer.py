@@ -28,6 +28,7 @@ from bokeh.resources import Resources
 
 from trajlib.geodesy import find_airport
 from trajlib.plots.panels import build_sources, draw_map_panel, draw_profile_panel
+from trajlib.plots.style import name_family
 
 __all__ = ["BOKEHJS", "explore_flights"]
 
@@ -140,13 +141,9 @@ def _describe_flights(
         weekday = start.dt.tz_convert(timezone).dt.day_name()
         known = known.assign(weekday=weekday, start=start.dt.strftime("%Y-%m-%d %H:%M"))
     if "family" in known:
-        known = known.assign(family=known["family"].map(_name_family, na_action="ignore"))
+        known = known.assign(family=known["family"].map(name_family, na_action="ignore"))
     texts = known[[name for name in _IDENTITY if name in known]].astype(object).fillna("")
     return texts.astype(str).replace("", "unknown").assign(path=paths)
-
-
-def _name_family(number: float) -> str:
-    return f"family {number + 1:.0f}" if number >= 0 else "no family"
 
 
 def _list_lines(trajectories: xr.Dataset) -> dict[str, list]:

@@ -22,7 +22,14 @@ from trajlib.plots.flights import draw_tracks, split_flights
 from trajlib.plots.style import COLORS, GREY, INK, LAND, PALE, SEA, SEQUENTIAL, WIDTH, styled
 from trajlib.schema import label
 
-__all__ = ["bounds_around", "draw_map", "plot_archive", "plot_pair_matrix", "plot_routes"]
+__all__ = [
+    "bounds_around",
+    "draw_map",
+    "mark_airports",
+    "plot_archive",
+    "plot_pair_matrix",
+    "plot_routes",
+]
 
 _GEOD = Geod(ellps="WGS84")
 _NAME_SIZE = 55, 22  # px, of an airport's code
@@ -62,8 +69,7 @@ def plot_routes(
     if mean is not None:
         ax.plot(mean["longitude"], mean["latitude"], color=COLORS[1], lw=2, label="mean")
         ax.legend(loc="best")
-    for code, (lon, lat) in zip(airports, ends, strict=True):
-        _mark_airport(ax, code, lon, lat)
+    mark_airports(ax, airports)
     return figure
 
 
@@ -178,9 +184,17 @@ def _map_size(bounds: Bounds) -> tuple[float, float]:
     return float(np.clip((height - 0.6) / shape + 1.6, 4.0, WIDTH)), height
 
 
-def _mark_airport(ax: Axes, code: str, lon: float, lat: float) -> None:
+def mark_airports(ax: Axes, codes: Sequence[str]) -> None:
+    """Mark airports of a route on a map; their names stand off the way between them."""
+    places = [find_airport(code) for code in codes]
+    for code, place in zip(codes, places, strict=True):
+        lowest = len(places) > 1 and place.latitude == min(each.latitude for each in places)
+        _mark_airport(ax, code, place.longitude, place.latitude, up=-12 if lowest else 5)
+
+
+def _mark_airport(ax: Axes, code: str, lon: float, lat: float, up: float = 5) -> None:
     ax.plot(lon, lat, "o", color="white", mec=INK, mew=1.2, ms=5, zorder=5)
-    text = ax.annotate(code, (lon, lat), xytext=(5, 5), textcoords="offset points", zorder=6)
+    text = ax.annotate(code, (lon, lat), xytext=(5, up), textcoords="offset points", zorder=6)
     text.set(fontsize=8, path_effects=[withStroke(linewidth=2.5, foreground="white", alpha=0.8)])
 
 

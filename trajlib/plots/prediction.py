@@ -10,8 +10,8 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from trajlib.geodesy import find_airport
-from trajlib.plots.maps import bounds_around, draw_map
-from trajlib.plots.style import COLORS, GREY, INK, WIDTH, series_styles, styled
+from trajlib.plots.maps import bounds_around, draw_map, mark_airports
+from trajlib.plots.style import COLORS, GREY, INK, WIDTH, name_family, series_styles, styled
 from trajlib.schema import label
 
 __all__ = ["plot_coverage", "plot_families", "plot_trajectory"]
@@ -49,10 +49,7 @@ def plot_trajectory(
     for shapes, look in zip(polygons.values(), (_BAND, _INTERVAL), strict=True):
         axs["map"].add_collection(PolyCollection(shapes, facecolor=look, edgecolor="none"))
     _draw_lines(axs["map"], trajectory, flown, "longitude", "latitude")
-    for code, end in zip(airports, ends, strict=True):
-        axs["map"].plot(end.longitude, end.latitude, "o", color="white", mec=INK, ms=5)
-        axs["map"].annotate(code, (end.longitude, end.latitude), xytext=(5, 5),
-                            textcoords="offset points", fontsize=8)  # fmt: skip
+    mark_airports(axs["map"], airports)
     for name in ("altitude", "duration"):
         _draw_side(axs[name], trajectory, flown, name)
     axs["duration"].set_xlabel("fraction of the progress")
@@ -107,11 +104,11 @@ def plot_families(targets: pd.DataFrame, families: pd.Series, *, most: int = 200
     looks = series_styles([name for name in names if name >= 0]) | {-1: {"color": GREY}}
     for name in names:
         paths = families.index[families == name]
-        text = f"family {name + 1}" if name >= 0 else "no family"
+        mark = f"{name_family(name)} ({len(paths)})"
         for at, path in enumerate(paths[:most]):
-            line, mark = targets.loc[path], f"{text} ({len(paths)})" if at == 0 else None
+            line = targets.loc[path]
             look = {"color": looks[name]["color"], "lw": 0.6, "alpha": 0.35}
-            above.plot(line["longitude"], line["latitude"], label=mark, **look)
+            above.plot(line["longitude"], line["latitude"], label=None if at else mark, **look)
             side.plot(line.index, line["altitude"], **look)
     side.set(xlabel="fraction of the progress", ylabel=label("altitude"))
     shown = figure.legend(loc="outside upper left", ncols=4)

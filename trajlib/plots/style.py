@@ -21,6 +21,7 @@ __all__ = [
     "SEQUENTIAL",
     "WIDTH",
     "dress_plot",
+    "name_family",
     "series_styles",
     "styled",
 ]
@@ -108,6 +109,15 @@ def series_styles(names: Iterable[str], *, markers: bool = False) -> dict[str, d
         name: {"color": color, "linestyle": line} | ({"marker": marker} if markers else {})
         for name, color, line, marker in looks
     }
+
+
+def name_family(number: float) -> str:
+    """Return what a family of trajectories is called: 0 is the first, and -1 none.
+
+    >>> name_family(0), name_family(-1)
+    ('family 1', 'no family')
+    """
+    return f"family {number + 1:.0f}" if number >= 0 else "no family"
 
 
 def dress_plot(plot: Plot) -> None:
