@@ -46,9 +46,9 @@ MAY_IMPORT = {
     "inquiry": {"prediction"},
     "scaling": {"flights", "models"},
     "plots": {"schema", "geodesy"},
-    "summary": {"archive"},
+    "summary": {"storage"},
     "stages": {"summary", "redaction"},
-    "report": {"stages", "pages"},
+    "report": {"dialect", "stages", "pages"},
 }
 FACES = {"__init__", "__main__"}  # may import all
 DRAWING = {"matplotlib", "seaborn", "bokeh"}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trajlib.archive import FlightError, parse_times, read_flight, replacing, write_flight
+from trajlib.archive import FlightError, parse_times, read_flight, write_flight
 from trajlib.dialect import Dialect, parse_dialect, read_dialect
 from trajlib.schema import COLUMNS
 
@@ -306,17 +306,3 @@ def test_any_bytes_are_a_valid_flight_or_a_flight_error(tmp_path_factory, data):
     assert df["timestamp"].is_monotonic_increasing
     assert df["latitude"].between(-90, 90).all()
     assert np.isfinite(df["altitude"]).all()
-
-
-def test_a_file_being_replaced_is_the_old_one_until_it_is_whole(tmp_path):
-    path = tmp_path / "table"
-    path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), replacing(path) as temporary:
-        temporary.write_text("half")
-        assert path.read_text() == "old"
-        raise KeyboardInterrupt
-    assert [file.name for file in tmp_path.iterdir()] == ["table"]
-    with replacing(path) as temporary:
-        temporary.write_text("new")
-    assert path.read_text() == "new"
-    assert path.stat().st_mode & 0o077 == 0

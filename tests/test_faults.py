@@ -14,11 +14,11 @@ import kill_report
 from machines import wait_until
 
 from trajlib import build_index, flights, map_flights, store_flights
-from trajlib.archive import check_visible, replacing
 from trajlib.flights import read_flights
 from trajlib.redaction import machine_rules
 from trajlib.report import make_report
 from trajlib.stages import find_stages
+from trajlib.storage import check_visible, replacing
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="mounting a small disk needs root")
 

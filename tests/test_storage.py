@@ -155,3 +155,17 @@ def test_a_store_that_is_not_named_or_in_the_clear_is_refused(monkeypatch, endpo
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     with pytest.raises(ValueError, match=told):
         build_index("s3://flights/archive/few")
+
+
+def test_a_file_being_replaced_is_the_old_one_until_it_is_whole(tmp_path):
+    path = tmp_path / "table"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), storage.replacing(path) as temporary:
+        temporary.write_text("half")
+        assert path.read_text() == "old"
+        raise KeyboardInterrupt
+    assert [file.name for file in tmp_path.iterdir()] == ["table"]
+    with storage.replacing(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+    assert path.stat().st_mode & 0o077 == 0

@@ -4,15 +4,11 @@ import gzip
 import io
 import os
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from csv import Error as CSVError
 from csv import reader
-from errno import ENOSPC
 from functools import cache, partial
 from pathlib import Path
-from socket import gethostname
-from tempfile import mkstemp
 
 import numpy as np
 import pandas as pd
@@ -24,20 +20,17 @@ from trajlib.dialect import Dialect
 from trajlib.geodesy import distance
 from trajlib.parser import PADDING, SKIP, TIME, count_lines, parse_fields
 from trajlib.schema import COLUMNS, IDENTITY, NUMERIC, REQUIRED
-from trajlib.storage import is_folder, is_remote, open_file, refuse_outage, uploading
+from trajlib.storage import is_remote, open_file, refuse_outage
 
 __all__ = [
     "LATEST",
     "FlightError",
-    "check_visible",
     "find_fields",
     "parse_times",
     "read_flight",
     "read_gzip",
     "reason",
-    "replacing",
     "split_line",
-    "tell_full_disk",
     "write_flight",
 ]
 
@@ -102,47 +95,6 @@ def write_flight(df: pd.DataFrame, path: str | Path) -> None:
         csv.write_csv(table, path, csv.WriteOptions(quoting_style="none"))
     except pa.ArrowInvalid:  # a text holds a comma, a quote or a line break
         csv.write_csv(table, path, csv.WriteOptions(quoting_style="needed"))
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path to write to; its file takes the name ``path`` once it is whole.
-
-    The file is readable by its owner alone. After an error it is removed.
-    """
-    if is_remote(path):
-        with uploading(path) as temporary:
-            yield temporary
-        return
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.replace(path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        tell_full_disk(error, path)
-        raise
-
-
-def tell_full_disk(error: BaseException, path: Path) -> None:
-    """Raise OSError that names the file where an error says that its disk is full."""
-    if isinstance(error, OSError) and error.errno == ENOSPC:
-        told = f"the disk is full: {path.name} could not be written, and is as it was"
-        raise OSError(ENOSPC, told, str(path.parent)) from error
-
-
-def check_visible(folder: str | Path) -> None:
-    """Raise FileNotFoundError where a worker does not see a folder that its client works on."""
-    if not is_folder(folder):
-        raise FileNotFoundError(
-            f"{folder} is not visible on the worker on {gethostname()}: archive and results must "
-            "be on a file system that all machines of the cluster share, under the same path, or "
-            "in an object store that all reach"
-        )
 
 
 def find_fields(header: bytes, dialect: Dialect) -> tuple[int, dict[str, int]]:

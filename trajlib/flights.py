@@ -21,18 +21,20 @@ import pyarrow.parquet as pq
 from distributed import Client
 from pandas.api.types import is_scalar
 
-from trajlib.archive import FlightError, check_visible, read_flight, replacing
+from trajlib.archive import FlightError, read_flight
 from trajlib.cluster import current_client, gather
 from trajlib.dialect import read_dialect
 from trajlib.index import record_problems
 from trajlib.schema import COLUMNS, IDENTITY, NUMERIC
 from trajlib.storage import (
+    check_visible,
     exists,
     is_remote,
     list_objects,
     make_folder,
     open_file,
     remove,
+    replacing,
     resolve,
 )
 

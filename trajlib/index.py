@@ -20,7 +20,6 @@ from trajlib.archive import (
     parse_times,
     read_gzip,
     reason,
-    replacing,
     split_line,
 )
 from trajlib.cluster import current_client, gather
@@ -32,6 +31,7 @@ from trajlib.storage import (
     list_objects,
     open_file,
     refuse_outage,
+    replacing,
     resolve,
 )
 

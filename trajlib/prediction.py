@@ -21,7 +21,6 @@ from sklearn import __version__ as sklearn_version
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from trajlib.archive import replacing
 from trajlib.features import TARGETS, ask_unflown, check_knowledge, known_after
 from trajlib.intervals import (
     calibrate_band,
@@ -36,6 +35,7 @@ from trajlib.intervals import (
 )
 from trajlib.models import map_splits, stack_targets, text_columns, widen_targets
 from trajlib.scores import predict_baseline
+from trajlib.storage import replacing
 
 __all__ = [
     "SavedModel",

@@ -14,10 +14,10 @@ from typing import Any
 import nbformat
 import pandas as pd
 
-from trajlib.archive import replacing
 from trajlib.dialect import read_dialect
 from trajlib.redaction import Rules, keep_aggregates, names_flight
 from trajlib.stages import Stage, list_files, list_versions, run_stage
+from trajlib.storage import replacing
 from trajlib.summary import write_json
 
 __all__ = [

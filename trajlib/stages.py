@@ -14,8 +14,8 @@ from time import perf_counter
 import nbformat
 from nbformat import NotebookNode
 
-from trajlib.archive import replacing, tell_full_disk
 from trajlib.redaction import Rules, redact, redact_notebook
+from trajlib.storage import replacing, tell_full_disk
 from trajlib.summary import write_json
 
 __all__ = [

@@ -7,9 +7,11 @@ The store is the one that ``AWS_ENDPOINT_URL`` names, with the keys that the env
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import ENOSPC
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from socket import gethostname
+from tempfile import TemporaryDirectory, mkstemp
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
@@ -20,6 +22,7 @@ from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, S3FileSyste
 from trajlib.cluster import is_loopback
 
 __all__ = [
+    "check_visible",
     "exists",
     "is_folder",
     "is_remote",
@@ -28,7 +31,9 @@ __all__ = [
     "open_file",
     "refuse_outage",
     "remove",
+    "replacing",
     "resolve",
+    "tell_full_disk",
     "uploading",
 ]
 
@@ -75,6 +80,16 @@ def make_folder(place: str | Path) -> None:
         Path(place).mkdir(parents=True, exist_ok=True)
 
 
+def check_visible(folder: str | Path) -> None:
+    """Raise FileNotFoundError where a worker does not see a folder that its client works on."""
+    if not is_folder(folder):
+        raise FileNotFoundError(
+            f"{folder} is not visible on the worker on {gethostname()}: archive and results must "
+            "be on a file system that all machines of the cluster share, under the same path, or "
+            "in an object store that all reach"
+        )
+
+
 def open_file(place: str | Path) -> BinaryIO:
     """Open a file to be read from any byte on."""
     if is_remote(place):
@@ -102,6 +117,37 @@ def refuse_outage(error: Exception, place: str | Path) -> None:
     """Raise an error again that says that an object store failed: no file is to blame for it."""
     if is_remote(place) and isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
         raise error
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path to write to; its file takes the name ``path`` once it is whole.
+
+    The file is readable by its owner alone. After an error it is removed.
+    """
+    if is_remote(path):
+        with uploading(path) as temporary:
+            yield temporary
+        return
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        tell_full_disk(error, path)
+        raise
+
+
+def tell_full_disk(error: BaseException, path: Path) -> None:
+    """Raise OSError that names the file where an error says that its disk is full."""
+    if isinstance(error, OSError) and error.errno == ENOSPC:
+        told = f"the disk is full: {path.name} could not be written, and is as it was"
+        raise OSError(ENOSPC, told, str(path.parent)) from error
 
 
 @contextmanager

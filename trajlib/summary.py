@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trajlib.archive import replacing
+from trajlib.storage import replacing
 
 __all__ = ["VERDICTS", "save_summary", "write_json"]
 

@@ -8,13 +8,14 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from trajlib.archive import replacing, write_flight
+from trajlib.archive import write_flight
 from trajlib.cluster import current_client, gather
 from trajlib.dialect import read_dialect
 from trajlib.schema import COLUMNS, IDENTITY
 from trajlib.sources.physics import add_atmosphere, add_performance
 from trajlib.sources.points import check_points, interpolate_points, leave_one_out, thin_points
 from trajlib.sources.sfomuseum import ATTRIBUTION, read_flights, read_points
+from trajlib.storage import replacing
 
 __all__ = ["import_flights"]
 
