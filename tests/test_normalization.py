@@ -12,7 +12,7 @@ from trajlib.flights import map_flights
 from trajlib.geodesy import distance, find_airport
 from trajlib.index import build_index
 from trajlib.normalization import (
-    FRACTIONS,
+    PERCENTS,
     bootstrap_dispersion,
     compare_dispersion,
     dispersion,
@@ -117,7 +117,7 @@ def test_trajectories_are_labelled_with_their_flights_and_units(beside):
     assert ds["path"].to_numpy().tolist() == ["0.csv", "1.csv"]
     assert ds["operator"].to_numpy().tolist() == ["IBE", "IBE"]
     assert ds["start"].to_numpy()[0] == np.datetime64("2016-01-01T08:00")
-    assert ds.indexes["fraction"].to_numpy() == pytest.approx(FRACTIONS)
+    assert ds.indexes["fraction"].to_numpy() == pytest.approx(PERCENTS)
 
 
 def test_several_kinds_of_progress_are_what_each_is_alone(beside):

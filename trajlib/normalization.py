@@ -15,7 +15,7 @@ import xarray as xr
 
 from trajlib.flights import map_flights
 from trajlib.geodesy import along_cross_track, distance, track
-from trajlib.progress import FRACTIONS, PROGRESS, PROGRESS_COLUMNS, Progress
+from trajlib.progress import PERCENTS, PROGRESS, PROGRESS_COLUMNS, Progress
 from trajlib.schema import COLUMNS, IDENTITY
 
 __all__ = [
@@ -36,7 +36,7 @@ _ANGLES = {"longitude": -180.0, "track": 0.0, "heading": 0.0}  # deg, and the le
 
 
 def resample_flight(
-    df: pd.DataFrame, progress: np.ndarray, fractions: np.ndarray = FRACTIONS
+    df: pd.DataFrame, progress: np.ndarray, fractions: np.ndarray = PERCENTS
 ) -> pd.DataFrame:
     """Return the flight at the moments when it first reaches fractions of its progress.
 
@@ -79,7 +79,7 @@ def resample_flight(
 def normalize_flights(
     flights: pd.DataFrame,
     by: str | Progress | Sequence[str | Progress] = "time",
-    fractions: np.ndarray = FRACTIONS,
+    fractions: np.ndarray = PERCENTS,
     *,
     columns: Sequence[str] = VARIABLES,
 ) -> xr.Dataset:

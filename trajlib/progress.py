@@ -14,7 +14,7 @@ from trajlib.geodesy import distance, find_airport
 from trajlib.schema import COLUMNS, NUMERIC
 
 __all__ = [
-    "FRACTIONS",
+    "PERCENTS",
     "PROGRESS",
     "PROGRESS_COLUMNS",
     "Progress",
@@ -30,7 +30,7 @@ __all__ = [
     "time_progress",
 ]
 
-FRACTIONS = np.linspace(0, 1, 101)
+PERCENTS = np.linspace(0, 1, 101)
 PROGRESS_COLUMNS = frozenset({"latitude", "longitude", "duration", "distance"})
 _LATE = 0.95
 _ALIGNED = 301  # places on the reference, and at most as many of the flight: about 1 NM apart
@@ -146,7 +146,7 @@ def measure_progress(df: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({name: kind(df, *airports) for name, kind in PROGRESS.items()}, share)
 
 
-def measure_hidden_time(df: pd.DataFrame, fractions: np.ndarray = FRACTIONS) -> pd.DataFrame:
+def measure_hidden_time(df: pd.DataFrame, fractions: np.ndarray = PERCENTS) -> pd.DataFrame:
     """Return how much of a flight's time each progress hides.
 
     Returns

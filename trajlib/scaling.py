@@ -31,8 +31,8 @@ from trajlib.models import predict_held_out
 
 __all__ = [
     "TERMS",
+    "average_columns",
     "check_costs",
-    "describe_flight",
     "draw_costs",
     "extrapolate",
     "fit_costs",
@@ -188,7 +188,7 @@ def record_tasks(client: Client, work: Callable[[], object]) -> tuple[float, pd.
     return seconds, tasks.assign(worker=pd.factorize(tasks["worker"], sort=True)[0] + 1)
 
 
-def describe_flight(flight: pd.DataFrame) -> dict[str, float]:
+def average_columns(flight: pd.DataFrame) -> dict[str, float]:
     """Return the mean of each number of a flight: a cheap question, so that reading prevails."""
     return flight.mean(numeric_only=True).to_dict()
 
@@ -201,7 +201,7 @@ def time_sweep(client: Client, rows: pd.DataFrame) -> dict[str, float]:
     rows
         Of an index.
     """
-    seconds, tasks = record_tasks(client, lambda: map_flights(rows, describe_flight))
+    seconds, tasks = record_tasks(client, lambda: map_flights(rows, average_columns))
     computed = tasks[tasks["action"] == "compute"]
     sent = len(pickle.dumps(rows))
     read = {"bytes": rows["size"].sum(), "files": len(rows)}
