@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -122,7 +123,7 @@ def test_the_first_hour_is_as_it_says(desk, client, tmp_path, monkeypatch):
     (tmp_path / "processed" / "LEMD-LEBL").mkdir(parents=True)
     index = build_index("data/raw/sample", tmp_path / "index.parquet")
     store = store_flights(select_flights(index, "LEMD", "LEBL"), tmp_path / "store")
-    names = {"store": store, "data": str(tmp_path), "pair": "LEMD-LEBL"}
+    names = {"pd": pd, "store": store, "data": str(tmp_path), "pair": "LEMD-LEBL"}
     for block in blocks_of("docs/first-hour.md", "python"):
         exec(compile(block, "first-hour.md", "exec"), names)
     assert len(names["climbs"]) == len(store)

@@ -1,4 +1,6 @@
 import os
+import time
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -6,6 +8,7 @@ import pytest
 from distributed import Client, LocalCluster
 from hypothesis import example, given
 from hypothesis import strategies as st
+from machines import wait_until
 
 from trajlib import flights as flights_module
 from trajlib.archive import write_flight
@@ -160,6 +163,27 @@ def sometimes(df):
 def test_a_function_that_returns_no_rows_is_refused_by_the_flight(index, in_this_process, function):
     with pytest.raises(RuntimeError, match=r"returned .* x/[01]\.csv"):
         map_flights(index, function)
+
+
+def test_after_an_error_nothing_runs_on(index, client, tmp_path, monkeypatch):
+    monkeypatch.setattr(flights_module, "BLOCK", 1)
+    many = pd.concat([index.drop(4)] * 5, ignore_index=True)
+
+    def leave_a_mark(df):
+        time.sleep(0.2)
+        (tmp_path / str(time.perf_counter())).touch()
+        raise KeyError("alt")
+
+    with pytest.raises(RuntimeError, match=r"leave_a_mark failed on x/0\.csv: KeyError"):
+        map_flights(many, leave_a_mark)
+    wait_until(lambda: not any(client.processing().values()), seconds=30)
+    assert len(list(tmp_path.iterdir())) < len(many)
+
+
+def test_a_column_that_there_is_not_is_said(index):
+    for run in (map_flights, partial(reduce_flights, merge=max)):
+        with pytest.raises(ValueError, match="no such columns: alt; there are timestamp, duration"):
+            run(index, len, columns=["altitude", "alt"])
 
 
 def test_a_time_or_a_text_is_a_column(index, in_this_process):

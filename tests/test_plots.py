@@ -1,5 +1,8 @@
 """Figures: what they hold, and that drawing them leaves nothing behind."""
 
+import os
+import subprocess
+import sys
 from io import BytesIO
 
 import dask.array as da
@@ -79,6 +82,18 @@ def test_land_is_clipped_to_the_bounds():
 def test_borders_are_those_of_the_countries_shown():
     assert read_borders((-8.0, 39.0, -6.0, 42.0))
     assert not read_borders((-1.0, 39.0, 0.0, 41.0))
+
+
+def test_a_notebook_shows_figures_of_its_own_after_one_of_ours(tmp_path):
+    lines = "import matplotlib.pyplot as plt", "from trajlib.plots.style import styled"
+    code = "\n".join([*lines, "styled(plt.figure)()", "print(plt.isinteractive())"])
+    inline = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    inline |= {"IPYTHONDIR": str(tmp_path)}
+    command = [sys.executable, "-m", "IPython", "-c", code]
+    told = subprocess.run(
+        command, env=os.environ | inline, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.split() == ["True"]
 
 
 @pytest.mark.parametrize("count", [1, 6, 30, 300])

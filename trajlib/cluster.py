@@ -37,7 +37,12 @@ _KEEP_MEMORY = {
 }
 # Ctrl-C, and the lab's button that interrupts a cell, reach every process of the group. A worker
 # would end in the middle of its task and say so; it is for the client to end it, or to keep it.
-_DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+# what a worker does as it starts: Ctrl-C is the client's to hear, and errors are its to tell
+_START = """
+import logging, signal
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+logging.getLogger("distributed.worker").setLevel(logging.CRITICAL)
+"""
 _PATIENCE = 30  # s that a cluster may be without any worker, or its scheduler silent
 _SAME = (
     "install requirements.lock and this trajlib on every machine of the cluster (docs/cluster.md)"
@@ -251,7 +256,7 @@ def local_cluster(workers: int) -> LocalCluster:
             dashboard_address=f"{_LOOPBACK}:{_DASHBOARD}",
             worker_dashboard_address=f"{_LOOPBACK}:0",  # by default on every address there is
             local_directory=disk,
-            preload=[*dask.config.get("distributed.worker.preload"), _DEAF],
+            preload=[*dask.config.get("distributed.worker.preload"), _START],
         )
     cluster.adapt(minimum=workers, maximum=workers)  # a worker lost at its start is replaced too
     return cluster

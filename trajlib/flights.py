@@ -84,6 +84,8 @@ def map_flights(
     ------
     RuntimeError
         When the function fails, or returns something else; the message names the flight.
+    ValueError
+        When a column is none of the schema's numbers, nor the time.
     FileNotFoundError
         When a worker does not see the archive or the store.
     ConnectionError, MemoryError
@@ -93,6 +95,7 @@ def map_flights(
     >>> map_flights(pd.DataFrame({"path": [], "archive": []}), len).empty
     True
     """
+    _check_columns(columns)
     functions = function if isinstance(function, Mapping) else {"": function}
     blocks = _run_blocks(flights, functools.partial(_map_block, functions, columns))
     problems = _record_all(flights, blocks)
@@ -115,6 +118,7 @@ def reduce_flights(
     ``merge(left, right)`` joins two results. Flights, ``function``, ``columns`` and errors are
     those of `map_flights`; None where no flight could be read.
     """
+    _check_columns(columns)
     blocks = _run_blocks(flights, functools.partial(_reduce_block, function, merge, columns))
     partials = [partial for partial, _ in blocks if partial is not None]
     _record_all(flights, blocks)
@@ -191,6 +195,7 @@ def read_flights(
 
     Yields the row as a dict, and the flight or the reason why it cannot be read.
     """
+    _check_columns(columns)
     wanted = [name for name in _MEASURED if columns is None or name in columns]
     opened: dict[str, tuple[pq.ParquetFile, list[str]]] = {}
     archives = () if "store" in flights else flights["archive"].unique()
@@ -202,6 +207,15 @@ def read_flights(
             yield row, _read_one(row, wanted, opened, dialects)
         except FlightError as error:
             yield row, error
+
+
+def _check_columns(columns: Sequence[str] | None) -> None:
+    unknown = [name for name in columns or () if name not in _MEASURED]
+    if unknown:
+        raise ValueError(
+            f"no such columns: {', '.join(unknown)}; there are {', '.join(_MEASURED)} (who flew is "
+            "in a flight's attrs)"
+        )
 
 
 def _read_one(row: dict, wanted: list[str], opened: dict, dialects: dict) -> pd.DataFrame:
@@ -266,6 +280,9 @@ def _run_blocks(flights: pd.DataFrame, function: Callable) -> list:
         client.cancel(futures)
         rows = pd.concat([block for batch in lost for block in batch])
         raise MemoryError(_find_largest(client, function, rows, error)) from error
+    except BaseException:
+        client.cancel(futures)  # or the others would run on for nothing
+        raise
 
 
 def _count_blocks(blocks: int, workers: int) -> int:

@@ -87,6 +87,7 @@ def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
 
     @wraps(function)
     def draw(*args, **kwargs) -> Figure:
+        plt.draw_if_interactive()  # loads the backend, whose settings would end with the context
         with plt.rc_context(_STYLE):
             figure = function(*args, **kwargs)
             figure.draw_without_rendering()  # ticks take the style when they are first drawn
