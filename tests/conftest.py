@@ -14,7 +14,8 @@ from hypothesis import settings
 from machines import ALONE, SMALL, wait_until
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-settings.register_profile("trajlib", deadline=None)  # compilers and imports warm up
+# compilers and imports warm up; half as many cases as by default, for the suite is long enough
+settings.register_profile("trajlib", deadline=None, max_examples=50)
 settings.load_profile("trajlib")
 os.environ["OMP_NUM_THREADS"] = (
     "1"  # as in a worker: threads of two tests would wait for each other
