@@ -59,12 +59,13 @@ def test_code_is_folded_but_there_and_one_fold_where_nothing_is_shown_between():
 
 
 def test_a_table_says_what_is_missing_or_nothing_and_breaks_where_words_end():
-    table = pd.DataFrame({"impurity_rank": [np.nan, -0.0004], "why": ["of " * 20, "it"]})
+    table = pd.DataFrame({"impurity_rank": [np.nan, -0.0004], "why": ["of " * 20, "of it"]})
     page = render(show(text__html=table.round(3).to_html()))
     assert "<td>–</td>" in page
     assert "<td>0.0</td>" in page
     assert "<th>impurity_<wbr>rank</th>" in page
-    assert '<td class="text">of of' in page
+    assert '<td class="long">of of' in page
+    assert '<td class="text">of it' in page
 
 
 def test_a_formula_is_mathml():

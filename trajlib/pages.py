@@ -208,7 +208,8 @@ def _tidy(html: str) -> str:
         return html
     html = html.replace("<th></th>", "<td></td>").replace("<td>NaN</td>", "<td>–</td>")
     html = re.sub(r"<td>-(0(\.0+)?)</td>", r"<td>\1</td>", html)
-    html = re.sub(r"<td>([^<]{30,})</td>", r'<td class="text">\1</td>', html)
+    html = re.sub(r"<td>([A-Za-z][^<]* [^<]{20,})</td>", r'<td class="long">\1</td>', html)
+    html = re.sub(r"<td>([A-Za-z][^<]* [^<]*)</td>", r'<td class="text">\1</td>', html)
     return re.sub(r"<th>\w+</th>", lambda found: found[0].replace("_", "_<wbr>"), html)
 
 

@@ -32,7 +32,6 @@ __all__ = [
     "split_by_day",
     "split_forward",
     "squared_errors",
-    "tell_number",
 ]
 
 Split = tuple[pd.Index, pd.Index]  # paths of the flights to train on, and of those held out
@@ -354,15 +353,6 @@ def lay_beside(table: pd.DataFrame, errors: Sequence[str]) -> pd.DataFrame:
     wide = table.unstack("error").swaplevel(axis=1)  # noqa: PD010, several columns
     columns = pd.MultiIndex.from_product([errors, table.columns], names=wide.columns.names)
     return wide.reindex(columns=columns)
-
-
-def tell_number(value: float) -> str:
-    """Return a number with the digits that can be meant: four, or the whole part.
-
-    >>> [tell_number(value) for value in (7494.828, 188.373, 15.776, -0.0573)]
-    ['7,495', '188.4', '15.78', '-0.057']
-    """
-    return f"{value:,.{max(0, 4 - len(f'{abs(value):.0f}'))}f}"
 
 
 def measure_tails(errors: pd.DataFrame, days: pd.Series) -> pd.DataFrame:

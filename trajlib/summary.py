@@ -10,7 +10,7 @@ from typing import Any
 
 from trajlib.storage import replacing
 
-__all__ = ["VERDICTS", "save_summary", "write_json"]
+__all__ = ["VERDICTS", "save_summary", "tell_number", "write_json"]
 
 VERDICTS = ("holds", "does not hold", "cannot be said")
 
@@ -63,3 +63,12 @@ def write_json(path: Path, content: dict) -> None:
     with replacing(path) as temporary:
         text = json.dumps(content, ensure_ascii=False, indent=1, default=str)
         temporary.write_text(text, "utf-8")
+
+
+def tell_number(value: float) -> str:
+    """Return a number with the digits that can be meant: four, or the whole part.
+
+    >>> [tell_number(value) for value in (7494.828, 188.373, 15.776, -0.0573)]
+    ['7,495', '188.4', '15.78', '-0.057']
+    """
+    return f"{value:,.{max(0, 4 - len(f'{abs(value):.0f}'))}f}"
