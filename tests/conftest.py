@@ -11,11 +11,10 @@ import nbformat
 import pytest
 from distributed import Client
 from hypothesis import settings
-from machines import ALONE, SMALL, wait_until
+from machines import ALONE, SMALL, STORE, wait_until
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-# compilers and imports warm up; half as many cases as by default, for the suite is long enough
-settings.register_profile("trajlib", deadline=None, max_examples=50)
+settings.register_profile("trajlib", deadline=None)  # compilers and imports warm up
 settings.load_profile("trajlib")
 os.environ["OMP_NUM_THREADS"] = (
     "1"  # as in a worker: threads of two tests would wait for each other
@@ -63,6 +62,20 @@ def client():
 def in_this_process(monkeypatch):
     """Look past a client of other tests."""
     monkeypatch.setattr(Client, "current", Mock(side_effect=ValueError("no client")))
+
+
+@pytest.fixture(scope="module")
+def server():
+    """An object store on loopback, which the environment names."""
+    moto = pytest.importorskip("moto.server", reason="moto, which stands for a store, is missing")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (STORE | {"AWS_ENDPOINT_URL": f"http://{host}:{port}"}).items():
+            patch.setenv(name, value)
+        yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from pathlib import Path
 __all__ = [
     "ALONE",
     "SMALL",
+    "STORE",
     "Machines",
     "hosts",
     "make_certificates",
@@ -25,6 +26,13 @@ ALONE = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
 
 # what makes a report small: enough for every line to run
 SMALL = "-p trees 5 -p draws 50 -p aligned 10 -p folds 2 -p repeats 1 -p steps 2"
+
+# what names an object store besides its address, and opens it
+STORE = {
+    "AWS_ACCESS_KEY_ID": "key",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_REGION": "us-east-1",
+}
 
 _TLS = "DASK_DISTRIBUTED__COMM__TLS__"
 

@@ -10,7 +10,7 @@ from trajlib.in_flight import STATE, keep_measured, locate_points, state_after
 from trajlib.index import build_index
 from trajlib.sources.points import interpolate_points
 
-SOME = settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SOME = settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 IDENTITY = {"origin": "SFO", "destination": "LAX", "operator": "UAL", "callsign": "UAL1"}
 
 
@@ -67,7 +67,7 @@ def state_of(points, minutes):
     return state_after(locate_points(pd.concat({"a": measured}, names=["path"]), flights), minutes)
 
 
-@settings(max_examples=10)
+@settings(max_examples=20)
 @given(st.integers(0, 10**6))
 def test_the_state_is_that_of_the_last_point_measured(seed):
     points = radar_points(seed)

@@ -8,6 +8,7 @@ import dask.dataframe as dd
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from machines import STORE
 
 from trajlib import build_index, map_flights, select_flights, storage, store_flights
 from trajlib.__main__ import main
@@ -15,11 +16,6 @@ from trajlib.archive import read_flight
 from trajlib.flights import read_flights
 
 ROOT = Path(__file__).parent.parent
-ENVIRONMENT = {
-    "AWS_ACCESS_KEY_ID": "key",
-    "AWS_SECRET_ACCESS_KEY": "secret",
-    "AWS_REGION": "us-east-1",
-}
 
 
 @pytest.fixture(autouse=True)
@@ -42,19 +38,6 @@ def few(tiny_archive, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def server():
-    moto = pytest.importorskip("moto.server", reason="moto, which stands for a store, is missing")
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (ENVIRONMENT | {"AWS_ENDPOINT_URL": f"http://{host}:{port}"}).items():
-            patch.setenv(name, value)
-        yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
 def bucket(server, few):
     """The same files as objects."""
     import boto3
@@ -69,7 +52,7 @@ def bucket(server, few):
 @pytest.fixture
 def on_workers(server, client):
     """The client, whose workers know of the store."""
-    names = [*ENVIRONMENT, "AWS_ENDPOINT_URL"]
+    names = [*STORE, "AWS_ENDPOINT_URL"]
     client.run(set_environment, {name: os.environ[name] for name in names})
     return client
 
