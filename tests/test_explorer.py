@@ -233,6 +233,20 @@ def test_the_density_follows_the_zoom(fresh):
     fresh.wait(f"model('density of map').data.x[0] === {start}")
 
 
+def test_a_crowd_is_drawn_as_its_density_and_a_few_as_lines(fresh):
+    for count, crowded in ((150, True), (5, False)):
+        fresh.run(f"model('flights').selected.indices = [...Array({count}).keys()]")
+        fresh.wait(f"text('counted').endsWith(' {count} selected')")
+        assert (fresh.run("model('crowd of map').data.dw[0]") > 0) == crowded
+
+
+def test_where_nobody_flies_nothing_is_drawn(fresh):
+    _choose(fresh, "operator", HOSTILE)
+    _choose(fresh, "family", "family 1")
+    fresh.wait("text('counted').startsWith('0 of 200')")
+    assert fresh.run("model('density of map').data.dw[0]") == 0  # for else it would be one colour
+
+
 def test_filters_and_slider_are_in_view_on_a_narrow_screen(fresh):
     narrow = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     fresh.call("Emulation.setDeviceMetricsOverride", **narrow)

@@ -6,31 +6,24 @@ const react = () => {
   const moved = panels.filter(({plot}) => plot === cb_obj || plot === cb_obj.origin)
   if (cb_obj === flights.selected) {
     copy_selection(flights, cloud)
-    widen_selected()
+    panels.forEach(draw_picked)
     count_selected()
   } else if (cb_obj === cloud.selected) {
     copy_selection(cloud, flights)
   } else if (cb_obj === slider) {
     move_cloud()
   } else if (moved.length > 0 && mean.data.progress.length > 0) {
-    moved.forEach(draw_density)
+    moved.forEach(draw_shown)
+    moved.forEach(draw_picked)
   } else {
     filter_flights()
-    panels.forEach(draw_density)
+    panels.forEach(draw_shown)
   }
 }
 
 // Lists that are equal are left alone, for else the two would copy each other for ever.
 const copy_selection = ({selected: {indices}}, {selected}) => {
   if (indices.join() !== selected.indices.join()) selected.indices = indices
-}
-
-// A browser draws lines of one pixel several times as fast as wider ones.
-const widen_selected = () => {
-  const width = flights.selected.indices.length > 100 ? 1 : 2
-  for (const {picked} of panels) {
-    if (picked.line_width.value !== width) picked.line_width = {value: width}
-  }
 }
 
 const count_selected = () => {
@@ -102,19 +95,36 @@ const average = (values) => {
   return known.reduce((sum, value) => sum + value, 0) / known.length
 }
 
-// Draw how many of the flights shown pass each pixel of a panel, as it is panned and zoomed now.
-const draw_density = ({plot, image, x, y}) => {
+const draw_shown = (panel) => draw_density(panel, panel.image, shown.indices)
+
+// Draw what is selected as lines, or as its density where these are many: lines take long to draw.
+const draw_picked = (panel) => {
+  const {picked, crowd, x, y} = panel
+  const {indices} = flights.selected
+  const crowded = indices.length > 100
+  const [xs, ys] = crowded ? ["nothing", "nothing"] : [x, y]
+  if (picked.xs.field !== xs) picked.setv({xs: {field: xs}, ys: {field: ys}})
+  draw_density(panel, crowd, crowded ? indices : [])
+}
+
+// Draw how many flights pass each pixel of a panel, as it is panned and zoomed now.
+const draw_density = ({plot, x, y}, image, flown) => {
   const {x_range, y_range, inner_width: width, inner_height: height} = plot
   const [wide, high] = [x_range.end - x_range.start, y_range.end - y_range.start]
   const counts = new Float32Array(width * height)
-  for (const row of shown.indices) {
-    const columns = flights.data[x][row].map((value) => (value - x_range.start) / wide * width)
-    const rows = flights.data[y][row].map((value) => (value - y_range.start) / high * height)
+  const [columns, rows] = [new Float64Array(fractions.length), new Float64Array(fractions.length)]
+  for (const row of flown) {
+    const [xs, ys] = [flights.data[x][row], flights.data[y][row]]
+    for (let step = 0; step < xs.length; step++) {
+      columns[step] = (xs[step] - x_range.start) / wide * width
+      rows[step] = (ys[step] - y_range.start) / high * height
+    }
     count_line(counts, width, height, columns, rows)
   }
   const NDArray = image.data.image[0].constructor
+  const share = counts.some((count) => count > 0) ? 1 : 0  // for else all would have the last colour
   image.data = {
-    x: [x_range.start], y: [y_range.start], dw: [wide], dh: [high],
+    x: [x_range.start], y: [y_range.start], dw: [share * wide], dh: [share * high],
     image: [new NDArray(counts, [height, width])],
   }
 }
@@ -127,7 +137,7 @@ const count_line = (counts, width, height, columns, rows) => {
     const [dx, dy] = [columns[to] - x || 1e-9, rows[to] - y || 1e-9]
     const enter = Math.max(0, Math.min(-x / dx, (width - x) / dx), Math.min(-y / dy, (height - y) / dy))
     const leave = Math.min(1, Math.max(-x / dx, (width - x) / dx), Math.max(-y / dy, (height - y) / dy))
-    const step = 0.7 / Math.max(Math.abs(dx), Math.abs(dy), 1)  // a whole pixel might skip one
+    const step = 1 / Math.max(Math.abs(dx), Math.abs(dy), 1)
     for (let t = enter; t <= leave; t += step) {
       const [column, row] = [Math.floor(x + t * dx), Math.floor(y + t * dy)]
       const pixel = row * width + column

@@ -33,6 +33,7 @@ _DRAWN = ("progress", "longitude", "latitude", "altitude", "groundspeed", "durat
 _TOLD = ("callsign", "operator", "aircraft_type", "start")
 _TOOLS = "pan,wheel_zoom,box_zoom,reset,save"
 _WIDE, _TALL = 780, 420  # px, of a map above its profiles and of one beside them
+_CROWD = "#dfa0aa", COLORS[1], "#5c1420"  # of few selected flights in a pixel to many
 _PROFILE = 350, 180  # px, without the axes
 
 
@@ -43,6 +44,7 @@ def build_sources(flights: dict[str, list]) -> Sources:
     """
     empty = {name: [] for name in _DRAWN}
     cloud = {name: [0] * len(flights["path"]) for name in _DRAWN}
+    flights = flights | {"nothing": [[]] * len(flights["path"])}
     sources = {"flights": flights, "cloud": cloud, "mean": empty, "now": empty, "ellipse": empty}
     return {name: ColumnDataSource(data, name=name) for name, data in sources.items()}
 
@@ -100,21 +102,18 @@ def draw_profile_panel(
 
 
 def _draw_flights(plot: Plot, sources: Sources, view: CDSView, x: str, y: str) -> dict:
-    """Draw density, selected flights, cloud and mean; return what the script needs for them.
+    """Draw densities, selected flights, cloud and mean; return what the script needs for them.
 
     The lines of flights that are not selected are transparent: the density shows them all in a
-    fraction of the time, and the lines are there to be pointed at.
+    fraction of the time, and the lines are there to be pointed at. A crowd of selected flights
+    is drawn as a density too.
     """
-    pixel = np.ones((1, 1), dtype=np.float32)
-    nowhere = {"x": [0], "y": [0], "dw": [0], "dh": [0], "image": [pixel]}
-    image = ColumnDataSource(nowhere, name=f"density of {plot.name}")
-    palette = sns.color_palette(SEQUENTIAL, 64).as_hex()
-    mapper = LogColorMapper(palette=palette, low=1, low_color="#00000000")
-    plot.image("image", source=image, x="x", y="y", dw="dw", dh="dh", color_mapper=mapper)
-    lines = plot.multi_line(x, y, source=sources["flights"], view=view, line_alpha=0)
-    lines.nonselection_glyph = lines.glyph
-    lines.selection_glyph = lines.glyph.clone(line_alpha=0.8, line_color=COLORS[1])
-    lines.hover_glyph = lines.glyph.clone(line_alpha=1, line_color=INK, line_width=2.5)
+    image = _draw_density(plot, f"density of {plot.name}", sns.color_palette(SEQUENTIAL, 64))
+    crowd = _draw_density(plot, f"crowd of {plot.name}", sns.blend_palette(_CROWD, 64))
+    lines = plot.multi_line(x, y, source=sources["flights"], view=view, line_color=None)
+    lines.nonselection_glyph = lines.glyph.clone(xs="nothing", ys="nothing")
+    lines.selection_glyph = lines.glyph.clone(line_color=COLORS[1], line_width=2)
+    lines.hover_glyph = lines.glyph.clone(line_color=INK, line_width=2.5)
     cloud = plot.scatter(
         x,
         y,
@@ -131,7 +130,18 @@ def _draw_flights(plot: Plot, sources: Sources, view: CDSView, x: str, y: str) -
     plot.line(x, y, source=sources["mean"], line_color=INK, line_width=1.5, line_dash="dashed")
     plot.scatter(x, y, source=sources["now"], marker="cross", size=14, line_color=INK, line_width=2)
     _add_tools(plot, lines, cloud)
-    return {"plot": plot, "image": image, "picked": lines.selection_glyph, "x": x, "y": y}
+    picked = lines.selection_glyph
+    return {"plot": plot, "image": image, "crowd": crowd, "picked": picked, "x": x, "y": y}
+
+
+def _draw_density(plot: Plot, name: str, palette: Sequence) -> ColumnDataSource:
+    """Draw an image of counts, empty until the script fills its source, which is returned."""
+    pixel = np.ones((1, 1), dtype=np.float32)
+    nowhere = {"x": [0], "y": [0], "dw": [0], "dh": [0], "image": [pixel]}
+    image = ColumnDataSource(nowhere, name=name)
+    mapper = LogColorMapper(palette=palette.as_hex(), low=1, low_color="#00000000")
+    plot.image("image", source=image, x="x", y="y", dw="dw", dh="dh", color_mapper=mapper)
+    return image
 
 
 def _add_tools(plot: Plot, lines: GlyphRenderer, cloud: GlyphRenderer) -> None:
