@@ -1,7 +1,7 @@
 """What a model is given and what it is asked: predictors by when they are known, and targets."""
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import holidays
 import numpy as np
@@ -12,7 +12,7 @@ from trajlib.flights import map_flights
 from trajlib.geodesy import find_airport
 from trajlib.history import HISTORY, recall_flights
 from trajlib.in_flight import STATE, measure_points, measure_traffic, state_after
-from trajlib.normalization import normalize_flights
+from trajlib.normalization import resample_flights
 from trajlib.phases import FEATURES, measure_features
 from trajlib.schema import NUMERIC
 
@@ -33,6 +33,7 @@ __all__ = [
     "predictors",
     "predictors_by",
     "targets",
+    "targets_by",
 ]
 
 # in the order of time: each may know what those before knew
@@ -216,12 +217,19 @@ def targets(
         Indexed by ``path`` and ``fraction``: latitude, longitude [deg], duration [s],
         distance [NM] and altitude [ft]; missing where a flight does not reach the fraction.
     """
-    progress = _clock if by == "clock" else by
-    trajectories = normalize_flights(
-        flights, by=progress, fractions=np.asarray(fractions), columns=TARGETS
-    )
-    table = trajectories[list(TARGETS)].to_dataframe(dim_order=["path", "fraction"])
-    return table[list(TARGETS)]
+    return targets_by(flights, {by: (by, fractions)})[by]
+
+
+def targets_by(
+    flights: pd.DataFrame, asked: Mapping[str, tuple[str, Sequence[float]]]
+) -> dict[str, pd.DataFrame]:
+    """Return several targets by names of one's own, from progress and fractions, in one pass.
+
+    As `targets` returns each.
+    """
+    asked = {name: (_clock if by == "clock" else by, at) for name, (by, at) in asked.items()}
+    tables = resample_flights(flights, asked, columns=TARGETS)
+    return {name: table[list(TARGETS)] for name, table in tables.items()}
 
 
 def aggregate_flight(df: pd.DataFrame) -> dict[str, float]:
@@ -233,14 +241,18 @@ def aggregate_flight(df: pd.DataFrame) -> dict[str, float]:
     >>> aggregate_flight(pd.DataFrame({"duration": [0.0, 1.0, 2.0], "mach": [0.1, 0.3, 0.5]}))
     {'duration_max': 2.0, 'mach_max': 0.5, 'mach_min': 0.1, 'mach_mean': 0.3, 'mach_std': 0.163...}
     """
-    aggregates = {}
-    for column in (name for name in NUMERIC if name in df):
-        values = df[column].to_numpy()
-        empty = np.isnan(values).all()
-        for statistic in _SOME_STATISTICS.get(column, _STATISTICS):
-            value = np.nan if empty else _STATISTICS[statistic](values)
-            aggregates[f"{column}_{statistic}"] = float(value)
-    return aggregates
+    names = [name for name in NUMERIC if name in df]
+    values = df[names].to_numpy().T
+    some = ~np.isnan(values).all(axis=1)
+    table = np.full((len(_STATISTICS), len(names)), np.nan)
+    for row, function in zip(table, _STATISTICS.values(), strict=True):
+        row[some] = function(values[some], axis=1)
+    return {
+        f"{column}_{statistic}": float(value)
+        for column, row in zip(names, table.T, strict=True)
+        for statistic, value in zip(_STATISTICS, row, strict=True)
+        if statistic in _SOME_STATISTICS.get(column, _STATISTICS)
+    }
 
 
 def known_when(predictor: str) -> str:

@@ -6,7 +6,7 @@ moves into another: at equal route progress flights can hardly differ along the 
 the more in time. So along, cross, altitude and time stand together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -29,6 +29,7 @@ __all__ = [
     "mean_trajectory",
     "normalize_flights",
     "resample_flight",
+    "resample_flights",
 ]
 
 VARIABLES = ("latitude", "longitude", "altitude", "duration", "distance", "groundspeed")
@@ -109,19 +110,43 @@ def normalize_flights(
         When ``by`` is not the name of a progress.
     """
     several = not (isinstance(by, str) or callable(by))
-    functions = dict(map(_find_progress, by if several else [by]))
-    tables = map_flights(
-        flights,
-        {
-            name: partial(_normalize, progress=function, fractions=fractions, columns=columns)
-            for name, function in functions.items()
-        },
-        columns=sorted({*columns, *PROGRESS_COLUMNS}),
-    )
+    asked = {_name_progress(each): (each, fractions) for each in (by if several else [by])}
+    tables = resample_flights(flights, asked, columns=columns)
     datasets = [_to_dataset(table, flights, columns) for table in tables.values()]
     if not several:
         return datasets[0]
-    return xr.concat(datasets, pd.Index(list(functions), dtype=object, name="by"))
+    return xr.concat(datasets, pd.Index(list(asked), dtype=object, name="by"))
+
+
+def resample_flights(
+    flights: pd.DataFrame,
+    asked: Mapping[str, tuple[str | Progress, np.ndarray]],
+    *,
+    columns: Sequence[str] = VARIABLES,
+) -> dict[str, pd.DataFrame]:
+    """Return many flights at fractions of one progress or several, each read once.
+
+    Parameters
+    ----------
+    flights
+        Rows of an index or of a store.
+    asked
+        By a name of one's own, a progress as `normalize_flights` takes it and its fractions.
+    columns
+        As there.
+
+    Returns
+    -------
+    dict of DataFrame
+        By that name, indexed by ``path`` and ``fraction``, as `resample_flight` returns each.
+    """
+    functions = {
+        name: partial(
+            _normalize, progress=_find_progress(by), fractions=np.asarray(at), columns=columns
+        )
+        for name, (by, at) in asked.items()
+    }
+    return map_flights(flights, functions, columns=sorted({*columns, *PROGRESS_COLUMNS}))
 
 
 def mean_trajectory(ds: xr.Dataset) -> xr.Dataset:
@@ -320,12 +345,16 @@ def _draw_spread(values: np.ndarray, days: np.ndarray, weights: np.ndarray) -> n
     return np.sqrt(np.maximum(square - total * mean, 0) / (count - 1).where(enough)).to_numpy()
 
 
-def _find_progress(by: str | Progress) -> tuple[str, Progress]:
+def _name_progress(by: str | Progress) -> str:
+    return by.__name__ if callable(by) else by
+
+
+def _find_progress(by: str | Progress) -> Progress:
     if callable(by):
-        return by.__name__, by
+        return by
     if by not in PROGRESS:
         raise ValueError(f"no progress {by!r}, expected one of {', '.join(PROGRESS)}")
-    return by, PROGRESS[by]
+    return PROGRESS[by]
 
 
 def _normalize(

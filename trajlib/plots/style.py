@@ -3,12 +3,15 @@
 from collections.abc import Callable, Iterable
 from functools import wraps
 from itertools import cycle
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import seaborn as sns
-from bokeh.models import Plot
 from matplotlib.figure import Figure
+
+if TYPE_CHECKING:  # which most notebooks need not wait for
+    from bokeh.models import Plot
 
 __all__ = [
     "COLORS",
@@ -121,7 +124,7 @@ def name_family(number: float) -> str:
     return f"family {number + 1:.0f}" if number >= 0 else "no family"
 
 
-def dress_plot(plot: Plot) -> None:
+def dress_plot(plot: "Plot") -> None:
     """Give a plot of Bokeh the same look, on the plot itself: a theme belongs to a whole page."""
     plot.update(outline_line_color=None, border_fill_color="white")
     for grid in plot.grid:
