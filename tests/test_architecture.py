@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "intervals": {"geodesy"},
     "scores": {"features", "intervals"},
     "baselines": {"scores"},
-    "trials": {"baselines", "models"},
+    "trials": {"baselines", "models", "summary"},
     "importance": {"models", "correlations"},
     "search": {"models", "scores"},
     "routes": {"models"},

@@ -66,6 +66,7 @@ def test_a_table_says_what_is_missing_or_nothing_and_breaks_where_words_end():
     assert "<th>impurity_<wbr>rank</th>" in page
     assert '<td class="long">of of' in page
     assert '<td class="text">of it' in page
+    assert '<th class="text">why</th>' in page  # over words, which begin on the left
 
 
 def test_a_formula_is_mathml():

@@ -11,7 +11,6 @@ from trajlib.scores import (
     compare_models,
     find_repeats,
     interval_by_day,
-    lay_beside,
     local_days,
     measure_errors,
     measure_tails,
@@ -315,15 +314,6 @@ def test_where_no_row_has_a_group_the_table_is_empty_and_joins_others():
     pd.testing.assert_series_equal(empty.dtypes, told.dtypes)
     tables = {"operator": empty, "phase": told}
     assert pd.concat(tables).equals(pd.concat({"phase": told}))
-    wide = lay_beside(pd.concat({"operator": empty}, names=["by"]), ["time", "altitude"])
-    scored = ["mean", "skill", "low", "high"]
-    assert wide.columns.tolist() == [(e, name) for e in ("time", "altitude") for name in scored]
-    assert wide.empty
-    wide = lay_beside(pd.concat({"phase": told}, names=["by"]), ["time", "altitude"])
-    assert wide.index.names == ["by", "group", "flights"]
-    for (_, group, flights), row in wide.iterrows():
-        assert flights == told.loc[group, "flights"].max()
-        assert row["altitude", "mean"] == told.loc[(group, "altitude"), "mean"]
 
 
 def test_what_is_known_on_few_days_has_an_interval_and_on_one_has_none():

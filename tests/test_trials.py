@@ -11,6 +11,7 @@ from trajlib.scores import split_by_day
 from trajlib.trials import (
     name_directions,
     name_phases,
+    tell_groups,
     tell_skills,
     try_descent,
     try_knowledge,
@@ -93,6 +94,20 @@ def test_a_model_that_does_not_beat_the_best_baseline_says_so(late):
     assert (
         f"{row['skill']:.2f} ({row['low']:.2f} to {row['high']:.2f})" in told.loc["ridge", "time"]
     )
+
+
+def test_groups_are_told_with_half_their_interval_in_the_order_that_they_have():
+    rows = pd.MultiIndex.from_product(
+        [[10, 5], ["altitude", "time"]], names=["minutes ahead, to", "error"]
+    )
+    scored = {"flights": [3, 4, 2, 2], "mean": [1951.55, 61.2, 900.0, np.nan]}
+    scored |= {"skill": [0.25, 0.5, -0.001, np.nan], "low": [0.2, 0.4, np.nan, np.nan]}
+    table = pd.DataFrame(scored | {"high": [0.28, 0.6, np.nan, np.nan]}, rows)
+    told = tell_groups(table, ["time", "altitude"])
+    assert told.index.tolist() == [(10, 4), (5, 2)]
+    assert told["time"].to_numpy().tolist() == [["61.20", "0.50 ± 0.10"], ["", ""]]
+    assert told["altitude"].to_numpy().tolist() == [["1,952", "0.25 ± 0.04"], ["900.0", "0.00"]]
+    assert tell_groups(table.iloc[:0], ["time", "altitude"]).empty
 
 
 def test_a_predictor_not_known_yet_is_refused(late):

@@ -209,8 +209,25 @@ def _tidy(html: str) -> str:
     html = html.replace("<th></th>", "<td></td>").replace("<td>NaN</td>", "<td>–</td>")
     html = re.sub(r"<td>-(0(\.0+)?)</td>", r"<td>\1</td>", html)
     html = re.sub(r"<td>([A-Za-z][^<]* [^<]{20,})</td>", r'<td class="long">\1</td>', html)
-    html = re.sub(r"<td>([A-Za-z][^<]* [^<]*)</td>", r'<td class="text">\1</td>', html)
-    return re.sub(r"<th>\w+</th>", lambda found: found[0].replace("_", "_<wbr>"), html)
+    html = re.sub(r"<td>([A-Za-z][^<]*)</td>", r'<td class="text">\1</td>', html)
+    html = re.sub(r"<th>\w+</th>", lambda found: found[0].replace("_", "_<wbr>"), html)
+    return _align_headings(html)
+
+
+def _align_headings(html: str) -> str:
+    # a heading stands over words as they stand; columns are counted from the right, where the
+    # index is not; headings that span several columns are left as they are
+    head, end, rest = html.partition("</tr>")
+    rows = [re.findall(r"<td(.*?)>", row) for row in rest.partition("</thead>")[2].split("</tr>")]
+    rows = [row for row in rows if row]
+    if "colspan" in head or not rows:
+        return html
+    start, *cells = head.split("<th>")
+    for place in range(1, 1 + min(len(cells), *map(len, rows))):
+        if all(row[-place] for row in rows):
+            cells[-place] = f'<th class="text">{cells[-place]}'
+    cells = [cell if cell.startswith("<th") else f"<th>{cell}" for cell in cells]
+    return "".join([start, *cells, end, rest])
 
 
 def _harmless(script: str) -> str:

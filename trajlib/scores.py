@@ -4,7 +4,7 @@ Predictions have the form of the targets: a row for each ``path`` and ``fraction
 each target. Whatever is measured here is measured on flights of days held out from training.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,6 @@ __all__ = [
     "find_repeats",
     "flown_courses",
     "interval_by_day",
-    "lay_beside",
     "local_days",
     "measure_errors",
     "measure_tails",
@@ -340,19 +339,6 @@ def score_groups(
         table.insert(0, "flights", own.notna().groupby(level="path").any().sum())
         tables[name] = table
     return pd.concat(tables, names=rows.names) if tables else empty
-
-
-def lay_beside(table: pd.DataFrame, errors: Sequence[str]) -> pd.DataFrame:
-    """Return scores of groups with the errors wanted side by side, in that order.
-
-    ``flights`` stands once, as a level of the index: those of which some error is known.
-    """
-    others = [name for name in table.index.names if name != "error"]
-    flights = table["flights"].groupby(level=others).transform("max")
-    table = table.drop(columns="flights").set_index(flights, append=True)
-    wide = table.unstack("error").swaplevel(axis=1)  # noqa: PD010, several columns
-    columns = pd.MultiIndex.from_product([errors, table.columns], names=wide.columns.names)
-    return wide.reindex(columns=columns)
 
 
 def measure_tails(errors: pd.DataFrame, days: pd.Series) -> pd.DataFrame:

@@ -22,11 +22,13 @@ from trajlib.scores import (
     measure_errors,
     predict_baseline,
 )
+from trajlib.summary import tell_number
 
 __all__ = [
     "Trial",
     "name_directions",
     "name_phases",
+    "tell_groups",
     "tell_skills",
     "try_baselines",
     "try_descent",
@@ -196,6 +198,34 @@ def tell_skills(
     wide = pd.Series(told, table.index).unstack("error").reindex(columns=list(errors))  # noqa: PD010
     rows = table.index.droplevel("error").unique()
     return wide.reindex(rows).fillna("")
+
+
+def tell_groups(table: pd.DataFrame, errors: Sequence[str]) -> pd.DataFrame:
+    """Return mean errors and skills of groups as text, the errors wanted side by side.
+
+    Parameters
+    ----------
+    table
+        As `trajlib.scores.score_groups` returns it, whatever levels stand before ``error``.
+
+    Returns
+    -------
+    DataFrame
+        By the groups and ``flights``, those of which some error is known: for each error ``mean``
+        and ``skill``, as ``0.26 ± 0.04``, half its interval; of a single day there is none.
+    """
+    groups = [name for name in table.index.names if name != "error"]
+    half = (table["high"] - table["low"]) / 2
+    told = pd.DataFrame(
+        {
+            "flights": table["flights"].groupby(level=groups).transform("max"),
+            "mean": table["mean"].map(tell_number),
+            "skill": table["skill"].map("{:z.2f}".format) + half.map(" ± {:.2f}".format),
+        }
+    ).replace(r"( ± )?nan.*", "", regex=True)
+    wide = told.set_index("flights", append=True).unstack("error", sort=False)  # noqa: PD010
+    columns = pd.MultiIndex.from_product([errors, ["mean", "skill"]], names=["error", None])
+    return wide.swaplevel(axis=1).reindex(columns=columns).fillna("")
 
 
 def name_phases(targets: pd.DataFrame, tops: pd.DataFrame) -> pd.Series:
