@@ -22,7 +22,7 @@ top_of_descent_time     | s      | hindsight | from the first sample to the top 
 top_of_descent_distance | NM     | hindsight | the distance still to be flown from there
 cruise_time             | s      | hindsight | between the two tops
 descent_time            | s      | hindsight | from the top of descent to the last sample
-level_segments          |        | hindsight | stretches of a minute or more, level, but not cruise
+level_segments          |        | hindsight | level for a minute or more, other than in cruise
 level_time              | s      | hindsight | the time in them
 energy_rate_climb       | ft/min | hindsight | mean rate of h + v²/2g until the top of climb
 energy_rate_descent     | ft/min | hindsight | the same from the top of descent

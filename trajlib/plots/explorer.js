@@ -137,7 +137,7 @@ const count_line = (counts, width, height, columns, rows) => {
     const [dx, dy] = [columns[to] - x || 1e-9, rows[to] - y || 1e-9]
     const enter = Math.max(0, Math.min(-x / dx, (width - x) / dx), Math.min(-y / dy, (height - y) / dy))
     const leave = Math.min(1, Math.max(-x / dx, (width - x) / dx), Math.max(-y / dy, (height - y) / dy))
-    const step = 1 / Math.max(Math.abs(dx), Math.abs(dy), 1)
+    const step = 0.99 / Math.max(Math.abs(dx), Math.abs(dy), 1)  // a whole pixel might skip one
     for (let t = enter; t <= leave; t += step) {
       const [column, row] = [Math.floor(x + t * dx), Math.floor(y + t * dy)]
       const pixel = row * width + column
