@@ -238,6 +238,8 @@ def test_a_crowd_is_drawn_as_its_density_and_a_few_as_lines(fresh):
         fresh.run(f"model('flights').selected.indices = [...Array({count}).keys()]")
         fresh.wait(f"text('counted').endsWith(' {count} selected')")
         assert (fresh.run("model('crowd of map').data.dw[0]") > 0) == crowded
+        drawn = "views('map')[0].model.renderers.map((r) => r.selection_glyph?.xs?.field)"
+        assert ("longitude" in fresh.run(drawn)) != crowded
 
 
 def test_where_nobody_flies_nothing_is_drawn(fresh):

@@ -18,6 +18,7 @@ from trajlib.features import (
     predictors,
     predictors_by,
     targets,
+    targets_by,
 )
 from trajlib.index import build_index
 from trajlib.phases import FEATURES
@@ -111,6 +112,19 @@ def test_targets_are_where_the_flight_is_at_fractions_of_its_duration(archive):
     assert list(table) == list(TARGETS)
     assert table.index.tolist() == FRACTIONS.tolist()
     np.testing.assert_allclose(table["latitude"], 40.5 + 0.8 * FRACTIONS, atol=1e-6)
+
+
+def test_several_targets_in_one_pass_are_those_asked_one_by_one(archive):
+    index = build_index(archive)
+    asked = {"few": ("time", [0.5]), "way": ("route", FRACTIONS), "clock": ("clock", [1, 2])}
+    for name, table in targets_by(index, asked).items():
+        by, fractions = asked[name]
+        pd.testing.assert_frame_equal(table, targets(index, fractions, by=by), check_exact=True)
+
+
+def test_a_flight_of_no_sample_has_no_aggregates():
+    told = aggregate_flight(pd.DataFrame({"mach": []}, dtype=float))
+    assert np.isnan(list(told.values())).all()
 
 
 def test_duration_at_a_fraction_is_a_predictor_in_disguise(archive):

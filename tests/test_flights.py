@@ -12,7 +12,7 @@ from machines import wait_until
 
 from trajlib import flights as flights_module
 from trajlib.archive import write_flight
-from trajlib.flights import map_flights, reduce_flights, store_flights
+from trajlib.flights import map_flights, read_flights, reduce_flights, store_flights
 from trajlib.index import build_index, read_problems
 from trajlib.schema import COLUMNS, NUMERIC
 
@@ -127,6 +127,23 @@ def test_every_selected_file_is_accounted_for_in_the_store(index, tmp_path):
     assert store["path"].tolist() == index["path"].tolist()
     assert store["problem"].notna().sum() == 1
     assert store["rows"].sum() == 8 * 120
+
+
+def test_flights_read_together_are_those_read_alone(index, tmp_path, monkeypatch):
+    monkeypatch.setattr(flights_module, "_READ_AT_ONCE", 250)  # samples, of two flights
+    store = store_flights(index, tmp_path)
+    store.loc[5, "problem"] = "marked by hand"
+    mixed = store.sample(frac=1, random_state=0)
+    together = list(read_flights(pd.concat([store, mixed, mixed.iloc[::-1]])))
+    assert len(together) == 3 * len(store)
+    for row, flight in together:
+        alone = next(read_flights(store[store["path"] == row["path"]]))[1]
+        if isinstance(flight, pd.DataFrame):
+            pd.testing.assert_frame_equal(flight, alone, check_exact=True)
+            assert flight.attrs == alone.attrs
+        else:
+            assert str(flight) == str(alone)
+            assert row["problem"]
 
 
 def test_the_store_is_read_again_only_where_files_changed(archive, index, tmp_path, monkeypatch):

@@ -60,6 +60,7 @@ def test_code_is_folded_but_there_and_one_fold_where_nothing_is_shown_between():
 
 def test_a_table_says_what_is_missing_or_nothing_and_breaks_where_words_end():
     table = pd.DataFrame({"impurity_rank": [np.nan, -0.0004], "why": ["of " * 20, "of it"]})
+    table["who"] = [np.nan, "we"]
     page = render(show(text__html=table.round(3).to_html()))
     assert "<td>–</td>" in page
     assert "<td>0.0</td>" in page
@@ -67,6 +68,7 @@ def test_a_table_says_what_is_missing_or_nothing_and_breaks_where_words_end():
     assert '<td class="long">of of' in page
     assert '<td class="text">of it' in page
     assert '<th class="text">why</th>' in page  # over words, which begin on the left
+    assert '<th class="text">who</th>' in page
 
 
 def test_a_formula_is_mathml():

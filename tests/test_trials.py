@@ -96,7 +96,7 @@ def test_a_model_that_does_not_beat_the_best_baseline_says_so(late):
     )
 
 
-def test_groups_are_told_with_half_their_interval_in_the_order_that_they_have():
+def test_groups_are_told_with_the_reach_of_their_interval_in_the_order_that_they_have():
     rows = pd.MultiIndex.from_product(
         [[10, 5], ["altitude", "time"]], names=["minutes ahead, to", "error"]
     )
@@ -106,7 +106,7 @@ def test_groups_are_told_with_half_their_interval_in_the_order_that_they_have():
     told = tell_groups(table, ["time", "altitude"])
     assert told.index.tolist() == [(10, 4), (5, 2)]
     assert told["time"].to_numpy().tolist() == [["61.20", "0.50 ± 0.10"], ["", ""]]
-    assert told["altitude"].to_numpy().tolist() == [["1,952", "0.25 ± 0.04"], ["900.0", "0.00"]]
+    assert told["altitude"].to_numpy().tolist() == [["1,952", "0.25 ± 0.05"], ["900.0", "0.00"]]
     assert tell_groups(table.iloc[:0], ["time", "altitude"]).empty
 
 

@@ -246,7 +246,8 @@ def aggregate_flight(df: pd.DataFrame) -> dict[str, float]:
     some = ~np.isnan(values).all(axis=1)
     table = np.full((len(_STATISTICS), len(names)), np.nan)
     for row, function in zip(table, _STATISTICS.values(), strict=True):
-        row[some] = function(values[some], axis=1)
+        if some.any():
+            row[some] = function(values[some], axis=1)
     return {
         f"{column}_{statistic}": float(value)
         for column, row in zip(names, table.T, strict=True)

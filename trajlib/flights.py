@@ -234,16 +234,18 @@ def _read_files(
 def _read_stored(
     rows: list[dict], wanted: list[str]
 ) -> Iterator[tuple[dict, pd.DataFrame | FlightError]]:
-    for part, run in groupby(rows, key=lambda row: f"{row['store']}/{row['part']}"):
-        beside = list(run)
-        if isinstance(beside[0].get("problem"), str):  # and none has a part
-            yield from ((row, FlightError(row["problem"])) for row in beside)
+    def place(row: dict) -> tuple[str, bool]:
+        return f"{row['store']}/{row['part']}", isinstance(row.get("problem"), str)
+
+    for (part, wrong), run in groupby(rows, key=place):
+        if wrong:
+            yield from ((row, FlightError(row["problem"])) for row in run)
             continue
         remote = is_remote(part)
         file = pq.ParquetFile(open_file(part) if remote else part, pre_buffer=remote)
         held = set(file.schema_arrow.names)  # derived anew each time it is asked for
         columns = [column for column in wanted if column in held]
-        for few in _cut(beside):
+        for few in _cut(list(run)):
             yield from zip(few, _read_row_groups(file, columns, few), strict=True)
 
 

@@ -206,7 +206,8 @@ def _tidy(html: str) -> str:
     # sign; long names may break where their words do, and sentences anywhere
     if 'class="dataframe"' not in html:
         return html
-    html = html.replace("<th></th>", "<td></td>").replace("<td>NaN</td>", "<td>–</td>")
+    html = html.replace("<th></th>", "<td></td>")
+    html = re.sub(r"<td>nan</td>", "<td>–</td>", html, flags=re.IGNORECASE)
     html = re.sub(r"<td>-(0(\.0+)?)</td>", r"<td>\1</td>", html)
     html = re.sub(r"<td>([A-Za-z][^<]* [^<]{20,})</td>", r'<td class="long">\1</td>', html)
     html = re.sub(r"<td>([A-Za-z][^<]*)</td>", r'<td class="text">\1</td>', html)
@@ -218,13 +219,17 @@ def _align_headings(html: str) -> str:
     # a heading stands over words as they stand; columns are counted from the right, where the
     # index is not; headings that span several columns are left as they are
     head, end, rest = html.partition("</tr>")
-    rows = [re.findall(r"<td(.*?)>", row) for row in rest.partition("</thead>")[2].split("</tr>")]
+    rows = rest.partition("</thead>")[2].split("</tr>")
+    rows = [re.findall(r"<td(.*?)>(.*?)</td>", row, re.DOTALL) for row in rows]
     rows = [row for row in rows if row]
     if "colspan" in head or not rows:
         return html
     start, *cells = head.split("<th>")
     for place in range(1, 1 + min(len(cells), *map(len, rows))):
-        if all(row[-place] for row in rows):
+        told = [
+            kind for kind, text in (row[-place] for row in rows) if text not in ("", "–", "...")
+        ]
+        if told and all(told):
             cells[-place] = f'<th class="text">{cells[-place]}'
     cells = [cell if cell.startswith("<th") else f"<th>{cell}" for cell in cells]
     return "".join([start, *cells, end, rest])

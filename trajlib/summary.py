@@ -68,7 +68,8 @@ def write_json(path: Path, content: dict) -> None:
 def tell_number(value: float) -> str:
     """Return a number with the digits that can be meant: four, or the whole part.
 
-    >>> [tell_number(value) for value in (7494.828, 188.373, 15.776, 9.84, -0.0573)]
-    ['7,495', '188.4', '15.78', '9.840', '-0.057']
+    >>> [tell_number(value) for value in (7494.828, 188.373, 15.776, 9.84, 9.9996, -0.0573)]
+    ['7,495', '188.4', '15.78', '9.840', '10.00', '-0.057']
     """
-    return f"{value:,.{max(0, 4 - len(f'{abs(value) // 1:.0f}'))}f}"
+    whole = len(f"{abs(float(f'{value:.4g}')) // 1:.0f}")
+    return f"{value:z,.{max(0, 4 - whole)}f}"

@@ -212,20 +212,21 @@ def tell_groups(table: pd.DataFrame, errors: Sequence[str]) -> pd.DataFrame:
     -------
     DataFrame
         By the groups and ``flights``, those of which some error is known: for each error ``mean``
-        and ``skill``, as ``0.26 ± 0.04``, half its interval; of a single day there is none.
+        and ``skill``, as ``0.26 ± 0.04``, which reaches to the farther end of its interval; of a
+        single day there is none.
     """
     groups = [name for name in table.index.names if name != "error"]
-    half = (table["high"] - table["low"]) / 2
+    reach = np.maximum(table["skill"] - table["low"], table["high"] - table["skill"])
     told = pd.DataFrame(
         {
             "flights": table["flights"].groupby(level=groups).transform("max"),
             "mean": table["mean"].map(tell_number),
-            "skill": table["skill"].map("{:z.2f}".format) + half.map(" ± {:.2f}".format),
+            "skill": table["skill"].map("{:z.2f}".format) + reach.map(" ± {:.2f}".format),
         }
     ).replace(r"( ± )?nan.*", "", regex=True)
     wide = told.set_index("flights", append=True).unstack("error", sort=False)  # noqa: PD010
     columns = pd.MultiIndex.from_product([errors, ["mean", "skill"]], names=["error", None])
-    return wide.swaplevel(axis=1).reindex(columns=columns).fillna("")
+    return wide.swaplevel(axis=1).fillna("").reindex(columns=columns, fill_value="")
 
 
 def name_phases(targets: pd.DataFrame, tops: pd.DataFrame) -> pd.Series:

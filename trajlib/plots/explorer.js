@@ -104,7 +104,7 @@ const draw_picked = (panel) => {
   const crowded = indices.length > 100
   const [xs, ys] = crowded ? ["nothing", "nothing"] : [x, y]
   if (picked.xs.field !== xs) picked.setv({xs: {field: xs}, ys: {field: ys}})
-  draw_density(panel, crowd, crowded ? indices : [])
+  if (crowded || crowd.data.dw[0] > 0) draw_density(panel, crowd, crowded ? indices : [])
 }
 
 // Draw how many flights pass each pixel of a panel, as it is panned and zoomed now.
@@ -129,7 +129,7 @@ const draw_density = ({plot, x, y}, image, flown) => {
   }
 }
 
-// Count a line in each pixel that it crosses; of each segment only what is in view is followed.
+// Count a line in a pixel of each column or row that it crosses; of each segment only what is in view is followed.
 const count_line = (counts, width, height, columns, rows) => {
   let last = -1
   for (let to = 1; to < columns.length; to++) {
