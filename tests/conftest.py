@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from unittest.mock import Mock
+from urllib.request import Request, urlopen
 
 import nbformat
 import pytest
@@ -71,6 +72,8 @@ def server():
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    # what a store held that stood in this process before is there still
+    urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (STORE | {"AWS_ENDPOINT_URL": f"http://{host}:{port}"}).items():
             patch.setenv(name, value)
