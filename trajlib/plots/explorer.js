@@ -122,14 +122,15 @@ const draw_density = ({plot, x, y}, image, flown) => {
     count_line(counts, width, height, columns, rows)
   }
   const NDArray = image.data.image[0].constructor
-  const share = counts.some((count) => count > 0) ? 1 : 0  // for else all would have the last colour
+  const share = counts.some((count) => count > 0) ? 1 : 0  // or all would have the last colour
   image.data = {
     x: [x_range.start], y: [y_range.start], dw: [share * wide], dh: [share * high],
     image: [new NDArray(counts, [height, width])],
   }
 }
 
-// Count a line in a pixel of each column or row that it crosses; of each segment only what is in view is followed.
+// Count a line in a pixel of each column or row that it crosses; of each segment only what is in
+// view is followed.
 const count_line = (counts, width, height, columns, rows) => {
   let last = -1
   for (let to = 1; to < columns.length; to++) {

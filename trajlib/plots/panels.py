@@ -104,9 +104,9 @@ def draw_profile_panel(
 def _draw_flights(plot: Plot, sources: Sources, view: CDSView, x: str, y: str) -> dict:
     """Draw densities, selected flights, cloud and mean; return what the script needs for them.
 
-    The lines of flights that are not selected are transparent: the density shows them all in a
-    fraction of the time, and the lines are there to be pointed at. A crowd of selected flights
-    is drawn as a density too.
+    The lines of flights that are not selected have no colour: the density shows them all in a
+    fraction of the time, and the lines are there to be pointed at. Beside a selection they are
+    drawn from a column of nothing, as a crowd of selected flights is, whose density is drawn.
     """
     image = _draw_density(plot, f"density of {plot.name}", sns.color_palette(SEQUENTIAL, 64))
     crowd = _draw_density(plot, f"crowd of {plot.name}", sns.blend_palette(_CROWD, 64))
