@@ -61,8 +61,8 @@ def test_a_mixture_predicts_the_way_of_the_operator(tables):
     predictors, targets, north = tables
     split = PATHS[60:], PATHS[6:60]
     model = build_model(trees=10)
-    predicted, chances, families = predict_by_family(
-        model, predictors, targets, split, knowledge="at_takeoff", share=0.1
+    [(predicted, chances, families)] = predict_by_family(
+        model, predictors, targets, [split], knowledge="at_takeoff", share=0.1
     )
     assert predicted.index.unique("path").tolist() == list(split[1])
     assert predicted.columns.equals(targets.columns)
@@ -79,11 +79,11 @@ def test_nothing_of_a_held_out_flight_makes_a_family(tables):
     changed.loc[list(split[1]), "latitude"] = 80.0
     first, second = (
         predict_by_family(
-            build_model(trees=5), predictors, table, split, knowledge="at_takeoff", share=0.1
+            build_model(trees=5), predictors, table, [split], knowledge="at_takeoff", share=0.1
         )
         for table in (targets, changed)
     )
-    pd.testing.assert_frame_equal(first[0], second[0])
+    pd.testing.assert_frame_equal(first[0][0], second[0][0])
 
 
 def test_a_predictor_outside_the_knowledge_is_refused(tables):
@@ -93,6 +93,6 @@ def test_a_predictor_outside_the_knowledge_is_refused(tables):
             build_model(),
             predictors.assign(duration_max=1.0),
             targets,
-            (PATHS[60:], PATHS[:60]),
+            [(PATHS[60:], PATHS[:60])],
             knowledge="at_takeoff",
         )

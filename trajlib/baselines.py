@@ -9,7 +9,7 @@ import pandas as pd
 
 from trajlib.geodesy import distance, find_airport, offset, track
 from trajlib.history import SILENCE
-from trajlib.scores import Split, predict_baseline
+from trajlib.scores import Split, of_flights, predict_baseline
 
 __all__ = [
     "average_by",
@@ -56,10 +56,9 @@ def average_by(
     """
     group = groups.reindex(targets.index.get_level_values("path")).to_numpy()
     fraction = targets.index.get_level_values("fraction")
-    path = targets.index.get_level_values("path")
     parts = []
     for train, held_out in splits:
-        trained, asked = path.isin(train), path.isin(held_out)
+        trained, asked = (of_flights(targets.index, paths) for paths in (train, held_out))
         counts = groups.reindex(train).value_counts()
         told = trained & np.isin(group, counts.index[counts >= _FEWEST])
         own = targets[told].groupby([group[told], fraction[told]]).agg(statistic)
@@ -158,7 +157,7 @@ def measure_delay(
     delays = []
     for train, held_out in splits:
         median = _median(routes, train)["duration"].dropna()
-        now = state[state.index.isin(held_out)]
+        now = state.loc[state.index.intersection(held_out, sort=False)]
         usual = np.interp(now["progress"], median.index, median)
         delays.append(60 * minutes - now["age"] - usual)
     return pd.concat(delays).sort_index().rename("delay")
@@ -185,7 +184,7 @@ def shift_median(
     minute = shifted.index.get_level_values("fraction") - late.to_numpy() / 60
     for train, held_out in splits:
         median = _median(targets, train)
-        here = shifted.index.get_level_values("path").isin(held_out)
+        here = of_flights(shifted.index, held_out)
         for name in median:
             known = median[name].dropna()
             shifted.loc[here, name] = np.interp(minute[here], known.index, known)
@@ -193,8 +192,7 @@ def shift_median(
 
 
 def _median(targets: pd.DataFrame, train: pd.Index) -> pd.DataFrame:
-    own = targets[targets.index.get_level_values("path").isin(train)]
-    return own.groupby(level="fraction").median()
+    return targets[of_flights(targets.index, train)].groupby(level="fraction").median()
 
 
 def _state_at(

@@ -129,7 +129,7 @@ def calibrate_band(errors: pd.DataFrame, intervals: pd.DataFrame, level: float =
         ``level`` of the flights stays below.
     """
     worst = _scaled(errors, intervals).groupby(level="path").max().max(axis=1)
-    return _ranked(worst, level)
+    return float(_ranked(worst.to_numpy(), level))
 
 
 def widen_to_band(intervals: pd.DataFrame, factor: float) -> pd.DataFrame:
@@ -195,12 +195,15 @@ def find_regions(trajectory: pd.DataFrame, end: str = "") -> list[np.ndarray]:
 
 
 def _outermost(errors: pd.DataFrame, share: float) -> pd.DataFrame:
-    return errors.groupby(level="fraction").agg(lambda values: _ranked(values, share))
+    parts = errors.groupby(level="fraction")
+    ranked = {fraction: _ranked(part.to_numpy(), share) for fraction, part in parts}
+    table = pd.DataFrame.from_dict(ranked, orient="index", columns=errors.columns)
+    return table.rename_axis("fraction")
 
 
-def _ranked(values: pd.Series, share: float) -> float:
+def _ranked(values: np.ndarray, share: float) -> np.ndarray:
     rank = min(math.ceil((len(values) + 1) * share), len(values))
-    return float(np.partition(values.to_numpy(), rank - 1)[rank - 1])
+    return np.partition(values, rank - 1, axis=0)[rank - 1]
 
 
 def _scaled(errors: pd.DataFrame, intervals: pd.DataFrame) -> pd.DataFrame:

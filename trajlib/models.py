@@ -31,6 +31,8 @@ from trajlib.features import check_knowledge
 
 __all__ = [
     "MODELS",
+    "begin_held_out",
+    "begin_splits",
     "build_encoder",
     "build_model",
     "encoded_predictors",
@@ -175,19 +177,40 @@ def predict_held_out(
     ValueError
         When a predictor is outside the knowledge.
     """
+    return begin_held_out(model, predictors, targets, splits, knowledge=knowledge, joint=joint)()
+
+
+def begin_held_out(
+    model: BaseEstimator,
+    predictors: pd.DataFrame,
+    targets: pd.DataFrame,
+    splits: Sequence[tuple[pd.Index, pd.Index]],
+    *,
+    knowledge: str,
+    joint: bool = False,
+) -> Callable[[], pd.DataFrame]:
+    """Begin what `predict_held_out` does, and return a function that waits for its result.
+
+    Several begun one after the other keep all workers busy, and leave this process free.
+    """
     check_knowledge(predictors, knowledge)
     work = functools.partial(_train_and_predict, model)
-    results = map_splits(work, predictors, targets, splits, joint=joint)
-    if joint:
-        tables = [stack_targets(table) for _, (table, _) in results]
-    else:
-        tables = [
-            pd.concat({fraction: table}, names=["fraction"]).swaplevel()
-            for fraction, (table, _) in results
-        ]
-    predictions = pd.concat(tables).sort_index()
-    predictions.attrs["seconds"] = sum(seconds for _, (_, seconds) in results)
-    return predictions
+    training = begin_splits(work, predictors, targets, splits, joint=joint)
+
+    def wait() -> pd.DataFrame:
+        results = training()
+        if joint:
+            tables = [stack_targets(table) for _, (table, _) in results]
+        else:
+            tables = [
+                pd.concat({fraction: table}, names=["fraction"]).swaplevel()
+                for fraction, (table, _) in results
+            ]
+        predictions = pd.concat(tables).sort_index()
+        predictions.attrs["seconds"] = sum(seconds for _, (_, seconds) in results)
+        return predictions
+
+    return wait
 
 
 def widen_targets(targets: pd.DataFrame) -> pd.DataFrame:
@@ -229,18 +252,35 @@ def map_splits(
     list
         Pairs of the fraction and what the function returned, by fraction, then by split.
     """
+    return begin_splits(function, predictors, targets, splits, joint=joint)()
+
+
+def begin_splits(
+    function: Callable,
+    predictors: pd.DataFrame,
+    targets: pd.DataFrame,
+    splits: Sequence[tuple[pd.Index, pd.Index]],
+    *,
+    joint: bool = False,
+) -> Callable[[], list[tuple[float | None, Any]]]:
+    """Begin what `map_splits` does, and return a function that waits for its result."""
     fractions = [None] if joint else targets.index.unique("fraction")
     tasks = [(fraction, split) for fraction in fractions for split in range(len(splits))]
     tables = (predictors, targets, splits)
     client = current_client()
-    if client is None:
-        results = [_run(function, tables, task) for task in tasks]
-    else:
+    if client is not None:
         # a task gives them, and gives them again where a worker that held them is lost
         held = client.submit(_hold, tables, pure=False)
         futures = [client.submit(_run, function, held, task, pure=False) for task in tasks]
-        results = gather(client, futures)
-    return [(fraction, result) for (fraction, _), result in zip(tasks, results, strict=True)]
+
+    def wait() -> list[tuple[float | None, Any]]:
+        if client is None:
+            results = [_run(function, tables, task) for task in tasks]
+        else:
+            results = gather(client, futures)
+        return [(fraction, result) for (fraction, _), result in zip(tasks, results, strict=True)]
+
+    return wait
 
 
 def _hold(tables: tuple) -> tuple:
@@ -252,7 +292,7 @@ def _run(function: Callable, tables: tuple, task: tuple[float | None, int]) -> A
     fraction, split = task
     here = widen_targets(targets) if fraction is None else targets.xs(fraction, level="fraction")
     known = here.index.intersection(predictors.index, sort=False)
-    train, held_out = (known[known.isin(paths)] for paths in splits[split])
+    train, held_out = (known.intersection(paths, sort=False) for paths in splits[split])
     whole = here.loc[train].dropna()
     return function(
         predictors.loc[whole.index], whole, predictors.loc[held_out], here.loc[held_out]

@@ -33,8 +33,8 @@ from trajlib.intervals import (
     split_days,
     widen_to_band,
 )
-from trajlib.models import map_splits, stack_targets, text_columns, widen_targets
-from trajlib.scores import predict_baseline
+from trajlib.models import begin_splits, stack_targets, text_columns, widen_targets
+from trajlib.scores import of_flights, predict_baseline
 from trajlib.storage import replacing
 
 __all__ = [
@@ -161,7 +161,9 @@ def try_intervals(
     parts = {name: split_days(days[paths], seed=seed) for name, seed in seeds.items()}
     splits = [(train, rest.append(asked)) for train, rest, asked in parts.values()]
     work = functools.partial(_predict, model)
-    results = map_splits(work, predictors, targets, splits, joint=True)
+    training = begin_splits(work, predictors, targets, splits, joint=True)
+    naive = {name: _try_naive(targets, ahead, part, level) for name, part in parts.items()}
+    results = training()
     scores, whole = {}, {}
     for (name, part), (_, predicted) in zip(parts.items(), results, strict=True):
         own = signed_errors(predicted, ahead).dropna()
@@ -169,7 +171,7 @@ def try_intervals(
         intervals, band = _calibrate(calibrated, days, level, seeds[name])
         errors = _of(own, part[2])
         whole[name] = hold_whole(errors[BAND], band)
-        simple, others = _try_naive(targets, ahead, part, level)
+        simple, others = naive[name]
         for kind, asked in {"conformal": (errors, intervals), "naive": (others, simple)}.items():
             scores[name, kind] = score_intervals(*asked, level)
     return pd.concat(scores, names=["split", "interval"]), pd.Series(whole)
@@ -311,7 +313,7 @@ def _often_ahead(
     targets: pd.DataFrame, predictors: pd.DataFrame, knowledge: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     # at fractions that most flights have passed too few are left to learn and to calibrate from
-    targets = targets[targets.index.get_level_values("path").isin(predictors.index)]
+    targets = targets[of_flights(targets.index, predictors.index)]
     fractions = targets.index.unique("fraction")
     asked = ask_unflown(targets, fractions, known_after(knowledge))
     return targets.loc[asked.index], asked
@@ -355,7 +357,7 @@ def _try_naive(
 
 
 def _of(errors: pd.DataFrame, paths: pd.Index) -> pd.DataFrame:
-    return errors[errors.index.get_level_values("path").isin(paths)]
+    return errors[of_flights(errors.index, paths)]
 
 
 def _schema(predictors: pd.DataFrame, targets: pd.DataFrame) -> dict:

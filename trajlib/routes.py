@@ -5,6 +5,7 @@ Campello, Moulavi and Sander 2013); what lies apart from all is noise, and a fam
 so that every flight has one.
 """
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,7 +18,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from trajlib.features import check_knowledge
-from trajlib.models import build_encoder, stack_targets, widen_targets
+from trajlib.models import build_encoder, map_splits, stack_targets, widen_targets
 
 __all__ = ["NOISE", "describe_families", "find_families", "predict_by_family"]
 
@@ -77,13 +78,15 @@ def predict_by_family(
     model: Pipeline,
     predictors: pd.DataFrame,
     targets: pd.DataFrame,
-    split: tuple[pd.Index, pd.Index],
+    splits: Sequence[tuple[pd.Index, pd.Index]],
     *,
     knowledge: str,
     seed: int = 0,
     **options: object,
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
+) -> list[tuple[pd.DataFrame, pd.DataFrame, pd.Series]]:
     """Return predictions for held-out flights, mixed over families found on training flights.
+
+    Each split is a task of the current Dask client.
 
     Parameters
     ----------
@@ -91,16 +94,16 @@ def predict_by_family(
         Untrained, for each family a joint one.
     predictors, targets, knowledge
         As of `trajlib.models.predict_held_out`.
-    split
+    splits
         Paths to train on, and those held out, of which nothing makes a family.
     options
         Of `find_families`.
 
     Returns
     -------
-    tuple
-        Predictions by path and fraction, probabilities of the families (columns) of each held-out
-        flight, and the families of the training flights.
+    list
+        For each split: predictions by path and fraction, probabilities of the families (columns)
+        of each held-out flight, and the families of the training flights.
 
     Raises
     ------
@@ -108,19 +111,29 @@ def predict_by_family(
         When a predictor is outside the knowledge.
     """
     check_knowledge(predictors, knowledge)
-    wide = widen_targets(targets)
-    train, held_out = (wide.index.intersection(paths) for paths in split)
-    families = find_families(targets.loc[list(train)], **options)[train]
+    mix = functools.partial(_mix_families, model, seed, options)
+    return [found for _, found in map_splits(mix, predictors, targets, splits, joint=True)]
+
+
+def _mix_families(
+    model: Pipeline,
+    seed: int,
+    options: dict,
+    predictors: pd.DataFrame,
+    wide: pd.DataFrame,
+    asked: pd.DataFrame,
+    _: pd.DataFrame,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
+    families = find_families(stack_targets(wide), **options)[wide.index]
     forest = RandomForestClassifier(200, min_samples_leaf=20, random_state=seed, n_jobs=1)
-    classifier = make_pipeline(build_encoder(), forest).fit(predictors.loc[train], families)
-    asked = predictors.loc[held_out]
-    chances = pd.DataFrame(classifier.predict_proba(asked), held_out, classifier.classes_)
-    mixed = np.zeros((len(held_out), wide.shape[1]))
+    classifier = make_pipeline(build_encoder(), forest).fit(predictors, families)
+    chances = pd.DataFrame(classifier.predict_proba(asked), asked.index, classifier.classes_)
+    mixed = np.zeros((len(asked), wide.shape[1]))
     for family in chances:
         own = families.index[families == family]
         predicted = _predict_family(model, predictors.loc[own], wide.loc[own], asked)
         mixed += chances[[family]].to_numpy() * predicted
-    return stack_targets(pd.DataFrame(mixed, held_out, wide.columns)), chances, families
+    return stack_targets(pd.DataFrame(mixed, asked.index, wide.columns)), chances, families
 
 
 def _predict_family(

@@ -4,7 +4,7 @@ A question is where flights are at fractions of their route, at minutes since th
 at their end; what a flight had flown at the moment of knowledge is not asked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +14,13 @@ from trajlib import baselines
 from trajlib.features import HALF, ask_unflown, known_after
 from trajlib.geodesy import distance, find_airport
 from trajlib.in_flight import STATE
-from trajlib.models import build_model, predict_held_out
+from trajlib.models import begin_held_out, build_model
 from trajlib.scores import (
     Split,
     compare_models,
     flown_courses,
     measure_errors,
+    of_flights,
     predict_baseline,
 )
 from trajlib.summary import tell_number
@@ -89,13 +90,14 @@ def try_knowledge(
     models, trees, seed
         As of `trajlib.models.build_model`.
     """
-    targets = targets.loc[targets.index.get_level_values("path").isin(known.index), _ASKED]
+    targets = targets.loc[of_flights(targets.index, known.index), _ASKED]
     asked = ask_unflown(targets, fractions, known_after(knowledge))
     course = flown_courses(targets)
-    predicted = _train(known, asked, splits, knowledge, models, trees=trees, seed=seed)
-    simple = try_baselines(
+    training = _begin(known, asked, splits, knowledge, models, trees=trees, seed=seed)
+    simple = try_baselines(  # in this process, while the workers train
         known, targets, asked, splits, knowledge=knowledge, by=by, routes=routes, flights=flights
     )
+    predicted = {name: wait() for name, wait in training.items()}
     errors = [
         {name: measure_errors(table, asked, course=course) for name, table in tables.items()}
         for tables in (predicted, simple)
@@ -127,7 +129,8 @@ def try_descent(
     ahead = asked["top_of_descent_time"] > 60 * known_after(knowledge)
     asked = asked.where(ahead & (ahead.mean() > HALF))
     asked = pd.concat({1.0: asked}, names=["fraction"]).swaplevel().sort_index()
-    predicted = _train(known, asked, splits, knowledge, models, trees=trees, seed=seed)
+    training = _begin(known, asked, splits, knowledge, models, trees=trees, seed=seed)
+    predicted = {name: wait() for name, wait in training.items()}
     simple = {name: predict_baseline(asked, splits, name) for name in ("mean", "median")}
     errors = [
         {name: (table - asked.loc[table.index]).abs() for name, table in tables.items()}
@@ -266,16 +269,16 @@ def name_directions(targets: pd.DataFrame, airport: str) -> pd.Series:
     return quarter.map(dict(enumerate("NESW"))).rename("direction")
 
 
-def _train(
+def _begin(
     known: pd.DataFrame,
     asked: pd.DataFrame,
     splits: Sequence[Split],
     knowledge: str,
     models: Sequence[str],
     **options: int,
-) -> dict[str, pd.DataFrame]:
+) -> dict[str, Callable[[], pd.DataFrame]]:
     return {
-        name: predict_held_out(
+        name: begin_held_out(
             build_model(name, **options), known, asked, splits, knowledge=knowledge
         )
         for name in models

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from trajlib.plots.style import COLORS, GREY, SEQUENTIAL, WIDTH, styled
@@ -41,14 +40,19 @@ def plot_importance(
     )
     for ax, measure in zip(axs.flat, measures, strict=True):
         table = importance[measure].unstack("fraction").loc[order]  # noqa: PD010
-        sns.heatmap(
-            table.clip(lower=0), ax=ax, cmap=SEQUENTIAL, vmin=0, linewidths=0.5,
-            cbar_kws={"label": _UNITS[measure], "location": "top", "aspect": 12, "pad": 0.02},
-        )  # fmt: skip
+        mesh = ax.pcolormesh(
+            table.clip(lower=0), cmap=SEQUENTIAL, vmin=0, edgecolors="white", linewidth=0.5
+        )
+        bar = figure.colorbar(mesh, ax=ax, location="top", aspect=12, pad=0.02)
+        bar.set_label(_UNITS[measure])
+        bar.outline.set_visible(False)
         names = [f"{100 * fraction:.0f}" for fraction in table]
-        ax.set_xticks([at + 0.5 for at in range(len(names))], names, rotation=0)
-        ax.tick_params(axis="y", rotation=0, left=False)
-        ax.set(xlabel="", ylabel="")
+        ax.set_xticks([at + 0.5 for at in range(len(names))], names)
+        ax.set_yticks([at + 0.5 for at in range(len(order))], order)
+        ax.set_ylim(len(order), 0)  # the largest on top
+        ax.tick_params(axis="y", left=False)
+        ax.grid(visible=False)
+        ax.spines[:].set_visible(False)
     figure.supxlabel(f"% of {of}", fontsize=9)
     return figure
 
