@@ -87,8 +87,11 @@ def read_flight(
 
 def write_flight(df: pd.DataFrame, path: str | Path) -> None:
     """Write one flight as CSV, numbers rounded to the schema's decimals, times as ISO 8601 UTC."""
-    rounded = df.round({name: COLUMNS[name].decimals for name in df if name in NUMERIC})
-    table = pa.Table.from_pandas(rounded, preserve_index=False)
+    columns = {
+        name: df[name].to_numpy().round(COLUMNS[name].decimals) if name in NUMERIC else df[name]
+        for name in df
+    }
+    table = pa.table({name: pa.array(column, from_pandas=True) for name, column in columns.items()})
     times = pc.strftime(table["timestamp"].cast(pa.timestamp("s", "UTC")), "%Y-%m-%dT%H:%M:%SZ")
     table = table.set_column(table.schema.get_field_index("timestamp"), "timestamp", times)
     try:

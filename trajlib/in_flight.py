@@ -77,16 +77,17 @@ def keep_measured(df: pd.DataFrame) -> pd.DataFrame:
     >>> keep_measured(df)["duration"].tolist()
     [0.0, 40.0, 75.0]
     """
-    measured = df[df["gap"] == 0] if "gap" in df else df
-    kept, last = [], -np.inf
-    for at, second in enumerate(measured["duration"].to_numpy()):
-        if second >= last + SPACING:
-            kept.append(at)
-            last = second
-    points = measured.iloc[kept].drop(columns="gap", errors="ignore")
-    if "groundspeed" not in points:  # an archive need not have it
-        points = points.assign(groundspeed=np.nan)
-    return points.reset_index(drop=True).rename_axis("point")
+    measured = np.flatnonzero(df["gap"].to_numpy() == 0) if "gap" in df else np.arange(len(df))
+    seconds = df["duration"].to_numpy()[measured]
+    kept, at = [], 0
+    while at < len(seconds):
+        kept.append(measured[at])
+        at = np.searchsorted(seconds, seconds[at] + SPACING)
+    kept = np.array(kept, int)
+    columns = {name: df[name].array[kept] for name in df if name != "gap"}
+    if "groundspeed" not in columns:  # an archive need not have it
+        columns["groundspeed"] = np.full(len(kept), np.nan)
+    return pd.DataFrame(columns, pd.RangeIndex(len(kept), name="point"))
 
 
 def locate_points(points: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame:

@@ -95,10 +95,10 @@ def read_start(
 
 def read_flown(path: str | Path, saved: SavedModel) -> pd.DataFrame:
     """Return the trajectory that a CSV tells, at the fractions of a saved model."""
-    df = _read(path).select_dtypes("number")
+    df = _read(path)
     progress = PROGRESS[saved.card["by"]](df, *saved.card["pair"].split("-"))
-    names = [name for name in features.TARGETS if name in df]
-    return resample_flight(df[names], progress, saved.card["schema"]["fractions"])
+    fractions = saved.card["schema"]["fractions"]
+    return resample_flight(df, progress, fractions, columns=features.TARGETS)
 
 
 def know_flight(

@@ -37,18 +37,25 @@ _ANGLES = {"longitude": -180.0, "track": 0.0, "heading": 0.0}  # deg, and the le
 
 
 def resample_flight(
-    df: pd.DataFrame, progress: np.ndarray, fractions: np.ndarray = PERCENTS
+    df: pd.DataFrame,
+    progress: np.ndarray,
+    fractions: np.ndarray = PERCENTS,
+    *,
+    columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Return the flight at the moments when it first reaches fractions of its progress.
 
     Parameters
     ----------
     df
-        Samples of a flight, numbers only.
+        Samples of a flight.
     progress
         At each sample, never falling.
     fractions
         Rising values of the progress.
+    columns
+        Those wanted, of numbers; those that the flight does not have are absent from the result.
+        By default all.
 
     Returns
     -------
@@ -67,14 +74,17 @@ def resample_flight(
     step = progress[after] - progress[after - 1]
     weight = np.zeros((len(fractions), 1))
     np.divide(fractions - progress[after - 1], step, out=weight[:, 0], where=reached & (step > 0))
-    values, angles = df.to_numpy(float), [name in _ANGLES for name in df]
-    change = values[after] - values[after - 1]
+    names = list(df) if columns is None else [name for name in columns if name in df]
+    angles = [name in _ANGLES for name in names]
+    values = [df[name].to_numpy(float) for name in names]  # of which few are looked at
+    before = np.column_stack([column[after - 1] for column in values])
+    change = np.column_stack([column[after] for column in values]) - before
     change[:, angles] = (change[:, angles] + 180) % 360 - 180
-    result = values[after - 1] + weight * change
-    least = np.array([_ANGLES[name] for name in df if name in _ANGLES])
+    result = before + weight * change
+    least = np.array([_ANGLES[name] for name in names if name in _ANGLES])
     result[:, angles] = (result[:, angles] - least) % 360 + least
     result[~reached] = np.nan
-    return pd.DataFrame(result, pd.Index(fractions, name="fraction"), df.columns)
+    return pd.DataFrame(result, pd.Index(fractions, name="fraction"), names)
 
 
 def normalize_flights(
@@ -361,7 +371,7 @@ def _normalize(
     df: pd.DataFrame, progress: Progress, fractions: np.ndarray, columns: Sequence[str]
 ) -> pd.DataFrame:
     reached = progress(df, df.attrs["origin"], df.attrs["destination"])
-    return resample_flight(df[[name for name in columns if name in df]], reached, fractions)
+    return resample_flight(df, reached, fractions, columns=columns)
 
 
 def _to_dataset(table: pd.DataFrame, flights: pd.DataFrame, columns: Sequence[str]) -> xr.Dataset:
