@@ -90,14 +90,14 @@ def add_airspeeds(df: pd.DataFrame) -> pd.DataFrame:
        mach  calibrated_airspeed
     0  0.78               264.64
     """
-    speed = df["true_airspeed"] * aero.kts
-    sound = np.sqrt(aero.gamma * aero.R * df["temperature"])
+    speed, altitude = (df[name].to_numpy(float) for name in ("true_airspeed", "altitude"))
+    speed = speed * aero.kts
+    sound = np.sqrt(aero.gamma * aero.R * df["temperature"].to_numpy(float))
     mach = speed / sound
-    calibrated = aero.mach2cas(mach, df["altitude"] * aero.ft) / aero.kts
     return df.assign(
         mach=mach,
-        calibrated_airspeed=calibrated,
-        dynamic_pressure=df["density"] * speed**2 / 2,
+        calibrated_airspeed=aero.mach2cas(mach, altitude * aero.ft) / aero.kts,
+        dynamic_pressure=df["density"].to_numpy(float) * speed**2 / 2,
         speed_of_sound=sound / aero.kts,
     )
 
@@ -145,11 +145,9 @@ def add_performance(
         forces = _forces(models, motion, mass)
         fuel = _integrate(forces["fuel_flow"], motion["seconds"])
         mass = mass_initial - fuel
-    df = df.assign(**{name: forces[name] for name in ("thrust", "drag", "fuel_flow")})
-    df = df.assign(fuel=fuel, mass=mass)
     if "true_airspeed" not in df:
-        return df
-    return df.assign(**{name: forces[name] for name in forces if name not in df})
+        forces = {name: forces[name] for name in ("thrust", "drag", "fuel_flow")}
+    return df.assign(**forces, fuel=fuel, mass=mass)
 
 
 def _motion(df: pd.DataFrame, models: Models) -> dict[str, np.ndarray]:

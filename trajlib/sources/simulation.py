@@ -140,9 +140,10 @@ def _kinematics(truth: dict, path: procedures.Path, plan: pd.DataFrame) -> pd.Da
 
 def _airspeed(df: pd.DataFrame) -> pd.DataFrame:
     """Add airspeed, heading and roll, by the triangle of winds and a coordinated turn."""
-    course = np.radians(df["track"])
-    east = df["groundspeed"] * np.sin(course) - df["wind_u"]
-    north = df["groundspeed"] * np.cos(course) - df["wind_v"]
+    course = np.radians(df["track"].to_numpy())
+    speed = df["groundspeed"].to_numpy()
+    east = speed * np.sin(course) - df["wind_u"].to_numpy()
+    north = speed * np.cos(course) - df["wind_v"].to_numpy()
     climb = np.gradient(df["geoaltitude"]) * aero.ft / aero.kts
     heading = np.unwrap(np.arctan2(east, north))
     airspeed = np.sqrt(east**2 + north**2 + climb**2)
@@ -153,7 +154,7 @@ def _airspeed(df: pd.DataFrame) -> pd.DataFrame:
         heading=np.degrees(heading) % 360,
         turn_rate=np.degrees(turn_rate),
         roll=np.degrees(roll),
-        flight_path_angle=np.degrees(np.arctan2(climb, df["groundspeed"])),
+        flight_path_angle=np.degrees(np.arctan2(climb, speed)),
     )
 
 
