@@ -64,6 +64,19 @@ def test_a_flight_written_is_the_flight_read(tmp_path):
     pd.testing.assert_frame_equal(read[list(df)], df, check_dtype=False)
 
 
+def test_numbers_of_any_kind_are_rounded_and_what_is_missing_is_blank(tmp_path):
+    times = pd.date_range("2016-01-01", periods=2, freq="s", tz="UTC")
+    df = pd.DataFrame({"timestamp": times, "latitude": [40.12345678, 41], "longitude": [1, 2]})
+    fuel = pd.array([1.23456, None], dtype="Float64")
+    df = df.assign(altitude=[1.26, np.nan], mass=None, fuel=fuel, callsign=["IBE1", None])
+    write_flight(df, tmp_path / "flight.csv")
+    lines = (tmp_path / "flight.csv").read_text().splitlines()[1:]
+    assert lines == [
+        "2016-01-01T00:00:00Z,40.123457,1,1.3,,1.2,IBE1",
+        "2016-01-01T00:00:01Z,41,2,,,,",
+    ]
+
+
 def test_a_compressed_flight_is_the_same_flight(tmp_path):
     text = "\n".join([HEADER, *LINES, ""]).encode()
     plain = read_flight(write(tmp_path, text))

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import dask
+import pandas as pd
 import psutil
 import pytest
 import yaml
@@ -18,6 +19,7 @@ from machines import hosts, make_certificates, start_cluster, wait_until
 
 from trajlib import cluster as ours
 from trajlib.cluster import connect, gather
+from trajlib.models import begin_splits
 
 ROOT = Path(__file__).parent.parent
 needs_openssl = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not here")
@@ -193,9 +195,15 @@ def test_all_workers_lost_or_the_scheduler_is_said_and_not_waited_for(tmp_path, 
         try:
             futures = [client.submit(time.sleep, 600, pure=False)]
             wait_until(lambda: any(client.processing().values()))
+            rows = pd.MultiIndex.from_tuples([("a", 0.5)], names=["path", "fraction"])
+            table = pd.DataFrame({"hour": 1.0}, rows)
+            paths = rows.unique("path")
+            begun = begin_splits(len, table.droplevel("fraction"), table, [(paths, paths)])
             (worker,) = machines.workers
             with pytest.raises(ConnectionError, match="every worker is lost"):
                 gather_after(client, futures, lambda: machines.kill(worker))
+            with pytest.raises(ConnectionError, match="every worker is lost"):
+                begun()  # which saw the worker when it began
             with pytest.raises(ConnectionError, match="the scheduler is lost"):
                 gather_after(client, futures, lambda: machines.kill(machines.scheduler))
         finally:

@@ -1,13 +1,19 @@
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
 from distributed import Client, LocalCluster
+from machines import wait_until
 
 from trajlib.features import TARGETS
 from trajlib.models import (
     MODELS,
+    begin_held_out,
+    begin_splits,
     build_model,
     encoded_predictors,
+    map_splits,
     predict_held_out,
     stack_targets,
     widen_targets,
@@ -63,6 +69,38 @@ def test_every_model_predicts_every_target_of_what_is_held_out(tables, predicted
     assert predictions.columns.equals(tables[1].columns)
     assert predictions.notna().all(axis=None)
     assert predictions.attrs["seconds"] > 0
+
+
+@pytest.fixture
+def two_workers():
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": False}
+    with LocalCluster(**options, dashboard_address=None) as cluster, Client(cluster) as client:
+        yield client
+
+
+def test_what_begins_together_is_what_each_would_be_alone(tables, two_workers):
+    given = {"knowledge": "hindsight"}
+    alone = {joint: predict(tables, joint=joint) for joint in (False, True)}
+    model = build_model("forest", trees=8)
+    begun = {joint: begin_held_out(model, *tables, SPLITS, **given, joint=joint) for joint in alone}
+    for joint, wait in begun.items():
+        pd.testing.assert_frame_equal(wait(), alone[joint])
+    wait_until(lambda: not list_tasks(two_workers))  # whoever keeps the functions
+
+
+def test_what_began_is_given_up_where_something_else_fails(tables, two_workers):
+    kept = begin_splits(lambda *_: time.sleep(0.5), *tables, SPLITS)
+    with pytest.raises(ZeroDivisionError):
+        map_splits(lambda *_: 1 / 0, *tables, SPLITS)
+    wait_until(lambda: set(list_tasks(two_workers)) <= {"erred", "released"})
+    del kept  # not before
+
+
+def list_tasks(client):
+    def states(dask_scheduler):
+        return [task.state for task in dask_scheduler.tasks.values()]
+
+    return client.run_on_scheduler(states)
 
 
 def test_every_model_learns(tables, predicted):

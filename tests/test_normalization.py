@@ -100,6 +100,14 @@ def test_a_fraction_is_where_it_is_first_reached_and_a_return_is_passed_over():
     assert at.to_numpy() == pytest.approx([0.5, 1, 3, 3.5, 4], abs=1e-6)
 
 
+def test_a_column_that_a_flight_does_not_have_is_absent():
+    df = pd.DataFrame({"altitude": [0.0, 10.0], "callsign": ["IBE1", "IBE1"]})
+    given = df, np.array([0.0, 1.0]), [0.5]
+    told = resample_flight(*given, columns=["mass", "altitude"])
+    assert told.to_dict("list") == {"altitude": [5.0]}
+    assert resample_flight(*given, columns=["mass"]).shape == (1, 0)
+
+
 def test_angles_go_the_shorter_way_around():
     df = pd.DataFrame(
         {"longitude": [179.0, -179.5], "track": [350.0, 20.0], "altitude": [350.0, 20]}

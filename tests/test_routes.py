@@ -68,6 +68,12 @@ def test_a_mixture_predicts_the_way_of_the_operator(tables):
     assert predicted.columns.equals(targets.columns)
     np.testing.assert_allclose(chances.sum(axis=1), 1)
     assert families.index.tolist() == list(split[0])
+    other = PATHS[:200], PATHS[200:]
+    found = predict_by_family(
+        model, predictors, targets, [other, split], knowledge="at_takeoff", share=0.1
+    )
+    assert [len(table.index.unique("path")) for table, _, _ in found] == [100, 54]
+    pd.testing.assert_frame_equal(found[1][0], predicted)
     off = predicted["latitude"].groupby("path").mean() - 40 - np.where(north[6:60], 1, -1)
     assert off.abs().max() < 0.5  # the mean of both families is 1 off
 

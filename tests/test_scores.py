@@ -12,6 +12,7 @@ from trajlib.scores import (
     find_repeats,
     interval_by_day,
     local_days,
+    match_flights,
     measure_errors,
     measure_tails,
     predict_baseline,
@@ -340,3 +341,12 @@ def test_tails_name_the_worst_day():
     assert table.loc["altitude", "p95"] == pytest.approx(np.quantile(errors["altitude"], 0.95))
     alone = pd.Series(range(60), days.index)
     assert measure_tails(errors, alone)["worst day"].notna().all()
+
+
+@given(st.lists(st.sampled_from("abcdef"), max_size=8))
+def test_rows_are_matched_to_flights_as_isin_does(names):
+    rows = pd.MultiIndex.from_product([list("adbe"), [0.1, 0.9]], names=["path", "fraction"])[::-1]
+    paths = pd.Index(names, dtype="str", name="path")
+    for some in (rows, rows[3:], rows.swaplevel()):
+        expected = some.get_level_values("path").isin(paths)
+        assert match_flights(some, paths).tolist() == expected.tolist()

@@ -87,11 +87,11 @@ def read_flight(
 
 def write_flight(df: pd.DataFrame, path: str | Path) -> None:
     """Write one flight as CSV, numbers rounded to the schema's decimals, times as ISO 8601 UTC."""
-    columns = {
-        name: df[name].to_numpy().round(COLUMNS[name].decimals) if name in NUMERIC else df[name]
-        for name in df
-    }
-    table = pa.table({name: pa.array(column, from_pandas=True) for name, column in columns.items()})
+    floats = [name for name in df if name in NUMERIC and df[name].dtype == float]
+    rest = {name: COLUMNS[name].decimals for name in df if name in NUMERIC and name not in floats}
+    rounded = {name: df[name].to_numpy().round(COLUMNS[name].decimals) for name in floats}
+    rounded = {**df.drop(columns=floats).round(rest), **rounded}
+    table = pa.Table.from_pandas(pd.DataFrame({n: rounded[n] for n in df}), preserve_index=False)
     times = pc.strftime(table["timestamp"].cast(pa.timestamp("s", "UTC")), "%Y-%m-%dT%H:%M:%SZ")
     table = table.set_column(table.schema.get_field_index("timestamp"), "timestamp", times)
     try:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from trajlib.geodesy import distance, find_airport, offset, track
 from trajlib.history import SILENCE
-from trajlib.scores import Split, of_flights, predict_baseline
+from trajlib.scores import Split, match_flights, predict_baseline
 
 __all__ = [
     "average_by",
@@ -58,7 +58,7 @@ def average_by(
     fraction = targets.index.get_level_values("fraction")
     parts = []
     for train, held_out in splits:
-        trained, asked = (of_flights(targets.index, paths) for paths in (train, held_out))
+        trained, asked = (match_flights(targets.index, paths) for paths in (train, held_out))
         counts = groups.reindex(train).value_counts()
         told = trained & np.isin(group, counts.index[counts >= _FEWEST])
         own = targets[told].groupby([group[told], fraction[told]]).agg(statistic)
@@ -184,7 +184,7 @@ def shift_median(
     minute = shifted.index.get_level_values("fraction") - late.to_numpy() / 60
     for train, held_out in splits:
         median = _median(targets, train)
-        here = of_flights(shifted.index, held_out)
+        here = match_flights(shifted.index, held_out)
         for name in median:
             known = median[name].dropna()
             shifted.loc[here, name] = np.interp(minute[here], known.index, known)
@@ -192,7 +192,7 @@ def shift_median(
 
 
 def _median(targets: pd.DataFrame, train: pd.Index) -> pd.DataFrame:
-    return targets[of_flights(targets.index, train)].groupby(level="fraction").median()
+    return targets[match_flights(targets.index, train)].groupby(level="fraction").median()
 
 
 def _state_at(

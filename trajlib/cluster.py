@@ -25,7 +25,14 @@ from distributed.client import FutureCancelledError
 from distributed.scheduler import KilledWorker
 from distributed.system import MEMORY_LIMIT
 
-__all__ = ["connect", "current_client", "gather", "is_loopback", "local_cluster"]
+__all__ = [
+    "connect",
+    "current_client",
+    "gather",
+    "is_loopback",
+    "local_cluster",
+    "watch_workers",
+]
 
 _LOOPBACK = "127.0.0.1"
 _DASHBOARD = 8787
@@ -103,8 +110,15 @@ def current_client() -> Client | None:
     return client if client.status == "running" else None
 
 
-def gather(client: Client, futures: Sequence[Future]) -> list[Any]:
+def gather(
+    client: Client, futures: Sequence[Future], watch: Callable[[], None] | None = None
+) -> list[Any]:
     """Return the results of futures in order, and wait for no cluster that is gone.
+
+    Parameters
+    ----------
+    watch
+        As of `watch_workers`, where the work began long before it is waited for.
 
     Raises
     ------
@@ -116,7 +130,7 @@ def gather(client: Client, futures: Sequence[Future]) -> list[Any]:
     """
     coroutine = client.gather(list(futures), asynchronous=True)
     results = asyncio.run_coroutine_threadsafe(coroutine, client.loop.asyncio_loop)
-    watch = _watch_workers(client)
+    watch = watch or watch_workers(client)
     try:
         while True:
             try:
@@ -134,8 +148,11 @@ def gather(client: Client, futures: Sequence[Future]) -> list[Any]:
         results.cancel()
 
 
-def _watch_workers(client: Client) -> Callable[[], None]:
-    # a cluster that has not had a worker yet may still be waiting in a queue for its first
+def watch_workers(client: Client) -> Callable[[], None]:
+    """Return a function that raises ConnectionError once the cluster is gone for half a minute.
+
+    A cluster that has not had a worker yet may still be waiting in a queue for its first.
+    """
     seen, last = False, time.monotonic()
 
     def watch() -> None:

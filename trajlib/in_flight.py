@@ -71,7 +71,8 @@ def measure_traffic(flights: pd.DataFrame, traffic: pd.DataFrame | None) -> pd.D
 def keep_measured(df: pd.DataFrame) -> pd.DataFrame:
     """Return the measured samples of a flight, 30 s or more apart.
 
-    Whether a sample stays depends on those before it alone.
+    Their duration rises, as `trajlib.archive.read_flight` sees to. Whether a sample stays depends
+    on those before it alone.
 
     >>> df = pd.DataFrame({"duration": [0.0, 1, 40, 50, 75], "gap": [0.0, 1, 0, 0, 0]})
     >>> keep_measured(df)["duration"].tolist()

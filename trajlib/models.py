@@ -8,6 +8,7 @@ import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,7 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from trajlib.cluster import current_client, gather
+from trajlib.cluster import current_client, gather, watch_workers
 from trajlib.features import check_knowledge
 
 __all__ = [
@@ -51,6 +52,8 @@ MODELS = (
     "ridge",
     "neighbours",
 )
+
+_BEGUN: WeakSet[Callable] = WeakSet()  # what waits for work that was begun on a cluster
 
 
 def build_model(
@@ -189,9 +192,11 @@ def begin_held_out(
     knowledge: str,
     joint: bool = False,
 ) -> Callable[[], pd.DataFrame]:
-    """Begin what `predict_held_out` does, and return a function that waits for its result.
+    """Begin what `predict_held_out` does, and return a function that waits for its result, once.
 
-    Several begun one after the other keep all workers busy, and leave this process free.
+    On a cluster several that were begun keep all workers busy, while this process does something
+    else. Where one cannot be waited for to its end, all that was begun is given up. Without a
+    cluster the work is done by waiting.
     """
     check_knowledge(predictors, knowledge)
     work = functools.partial(_train_and_predict, model)
@@ -263,7 +268,7 @@ def begin_splits(
     *,
     joint: bool = False,
 ) -> Callable[[], list[tuple[float | None, Any]]]:
-    """Begin what `map_splits` does, and return a function that waits for its result."""
+    """Begin what `map_splits` does, as `begin_held_out` begins training."""
     fractions = [None] if joint else targets.index.unique("fraction")
     tasks = [(fraction, split) for fraction in fractions for split in range(len(splits))]
     tables = (predictors, targets, splits)
@@ -272,14 +277,25 @@ def begin_splits(
         # a task gives them, and gives them again where a worker that held them is lost
         held = client.submit(_hold, tables, pure=False)
         futures = [client.submit(_run, function, held, task, pure=False) for task in tasks]
+        watch = watch_workers(client)
+        watch()  # sees the workers that there are now
 
     def wait() -> list[tuple[float | None, Any]]:
         if client is None:
             results = [_run(function, tables, task) for task in tasks]
         else:
-            results = gather(client, futures)
+            try:
+                results = gather(client, futures, watch)
+            except BaseException:  # Ctrl-C, too, is meant for all that was begun
+                for other in list(_BEGUN):
+                    other.give_up()
+                raise
+            futures.clear()  # or the workers would keep them as long as this function is kept
         return [(fraction, result) for (fraction, _), result in zip(tasks, results, strict=True)]
 
+    if client is not None:
+        wait.give_up = futures.clear
+        _BEGUN.add(wait)
     return wait
 
 

@@ -76,9 +76,11 @@ def resample_flight(
     np.divide(fractions - progress[after - 1], step, out=weight[:, 0], where=reached & (step > 0))
     names = list(df) if columns is None else [name for name in columns if name in df]
     angles = [name in _ANGLES for name in names]
-    values = [df[name].to_numpy(float) for name in names]  # of which few are looked at
-    before = np.column_stack([column[after - 1] for column in values])
-    change = np.column_stack([column[after] for column in values]) - before
+    before, change = np.empty((2, len(fractions), len(names)))
+    for at, name in enumerate(names):
+        values = df[name].to_numpy(float)
+        before[:, at] = values[after - 1]
+        change[:, at] = values[after] - values[after - 1]
     change[:, angles] = (change[:, angles] + 180) % 360 - 180
     result = before + weight * change
     least = np.array([_ANGLES[name] for name in names if name in _ANGLES])

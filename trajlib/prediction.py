@@ -34,7 +34,7 @@ from trajlib.intervals import (
     widen_to_band,
 )
 from trajlib.models import begin_splits, stack_targets, text_columns, widen_targets
-from trajlib.scores import of_flights, predict_baseline
+from trajlib.scores import match_flights, predict_baseline
 from trajlib.storage import replacing
 
 __all__ = [
@@ -313,7 +313,7 @@ def _often_ahead(
     targets: pd.DataFrame, predictors: pd.DataFrame, knowledge: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     # at fractions that most flights have passed too few are left to learn and to calibrate from
-    targets = targets[of_flights(targets.index, predictors.index)]
+    targets = targets[match_flights(targets.index, predictors.index)]
     fractions = targets.index.unique("fraction")
     asked = ask_unflown(targets, fractions, known_after(knowledge))
     return targets.loc[asked.index], asked
@@ -357,7 +357,7 @@ def _try_naive(
 
 
 def _of(errors: pd.DataFrame, paths: pd.Index) -> pd.DataFrame:
-    return errors[of_flights(errors.index, paths)]
+    return errors[match_flights(errors.index, paths)]
 
 
 def _schema(predictors: pd.DataFrame, targets: pd.DataFrame) -> dict:

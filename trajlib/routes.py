@@ -93,7 +93,8 @@ def predict_by_family(
     model
         Untrained, for each family a joint one.
     predictors, targets, knowledge
-        As of `trajlib.models.predict_held_out`.
+        As of `trajlib.models.predict_held_out`; flights of which there are no predictors are left
+        out.
     splits
         Paths to train on, and those held out, of which nothing makes a family.
     options

@@ -21,9 +21,9 @@ __all__ = [
     "flown_courses",
     "interval_by_day",
     "local_days",
+    "match_flights",
     "measure_errors",
     "measure_tails",
-    "of_flights",
     "predict_baseline",
     "score_groups",
     "score_targets",
@@ -128,11 +128,11 @@ def find_repeats(flights: pd.DataFrame) -> pd.Series:
     return events.reindex(flights["path"]).rename("event")
 
 
-def of_flights(rows: pd.MultiIndex, paths: pd.Index) -> np.ndarray:
-    """Return whether each row is of one of some flights, as ``isin`` does in twenty times as long.
+def match_flights(rows: pd.MultiIndex, paths: pd.Index) -> np.ndarray:
+    """Return whether each row is of one of some flights; ``isin`` compares their names row by row.
 
     >>> rows = pd.MultiIndex.from_product([["a", "b"], [0.1, 0.9]], names=["path", "fraction"])
-    >>> of_flights(rows, pd.Index(["b", "c"])).tolist()
+    >>> match_flights(rows, pd.Index(["b", "c"])).tolist()
     [False, False, True, True]
     """
     level = rows.names.index("path")
@@ -151,9 +151,9 @@ def predict_baseline(
     """
     predictions = []
     for train, held_out in splits:
-        own = targets[of_flights(targets.index, train)]
+        own = targets[match_flights(targets.index, train)]
         mean = own.groupby(level="fraction").agg(statistic)
-        rows = targets.index[of_flights(targets.index, held_out)]
+        rows = targets.index[match_flights(targets.index, held_out)]
         values = mean.loc[rows.get_level_values("fraction")]
         predictions.append(values.set_axis(rows))
     return pd.concat(predictions).sort_index()

@@ -19,8 +19,8 @@ from trajlib.scores import (
     Split,
     compare_models,
     flown_courses,
+    match_flights,
     measure_errors,
-    of_flights,
     predict_baseline,
 )
 from trajlib.summary import tell_number
@@ -90,10 +90,10 @@ def try_knowledge(
     models, trees, seed
         As of `trajlib.models.build_model`.
     """
-    targets = targets.loc[of_flights(targets.index, known.index), _ASKED]
+    targets = targets.loc[match_flights(targets.index, known.index), _ASKED]
     asked = ask_unflown(targets, fractions, known_after(knowledge))
     course = flown_courses(targets)
-    training = _begin(known, asked, splits, knowledge, models, trees=trees, seed=seed)
+    training = _begin_training(known, asked, splits, knowledge, models, trees=trees, seed=seed)
     simple = try_baselines(  # in this process, while the workers train
         known, targets, asked, splits, knowledge=knowledge, by=by, routes=routes, flights=flights
     )
@@ -129,7 +129,7 @@ def try_descent(
     ahead = asked["top_of_descent_time"] > 60 * known_after(knowledge)
     asked = asked.where(ahead & (ahead.mean() > HALF))
     asked = pd.concat({1.0: asked}, names=["fraction"]).swaplevel().sort_index()
-    training = _begin(known, asked, splits, knowledge, models, trees=trees, seed=seed)
+    training = _begin_training(known, asked, splits, knowledge, models, trees=trees, seed=seed)
     predicted = {name: wait() for name, wait in training.items()}
     simple = {name: predict_baseline(asked, splits, name) for name in ("mean", "median")}
     errors = [
@@ -269,7 +269,7 @@ def name_directions(targets: pd.DataFrame, airport: str) -> pd.Series:
     return quarter.map(dict(enumerate("NESW"))).rename("direction")
 
 
-def _begin(
+def _begin_training(
     known: pd.DataFrame,
     asked: pd.DataFrame,
     splits: Sequence[Split],

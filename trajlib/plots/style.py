@@ -94,7 +94,6 @@ def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
         with plt.rc_context(_STYLE):
             figure = function(*args, **kwargs)
             figure.draw_without_rendering()  # ticks take the style when they are first drawn
-        figure.set_layout_engine("none")  # laid out once: again, at each drawing, is a third of it
         plt.close(figure)
         return figure
 

@@ -145,9 +145,10 @@ def add_performance(
         forces = _forces(models, motion, mass)
         fuel = _integrate(forces["fuel_flow"], motion["seconds"])
         mass = mass_initial - fuel
-    if "true_airspeed" not in df:
-        forces = {name: forces[name] for name in ("thrust", "drag", "fuel_flow")}
-    return df.assign(**forces, fuel=fuel, mass=mass)
+    ours = ("thrust", "drag", "fuel_flow")
+    kept = set(forces) & set(df) if "true_airspeed" in df else set(forces)
+    told = {name: forces[name] for name in forces if name in ours or name not in kept}
+    return df.assign(**told, fuel=fuel, mass=mass)
 
 
 def _motion(df: pd.DataFrame, models: Models) -> dict[str, np.ndarray]:
