@@ -7,7 +7,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pyarrow import csv
 
-from trajlib.parser import PADDING, SKIP, TIME, parse_fields
+from trajlib import build_index
+from trajlib.flights import read_flights
+from trajlib.parser import PADDING, SKIP, TIME, compile_parser, parse_fields
 
 digits = st.text("0123456789", min_size=1, max_size=9)
 plain = st.builds(
@@ -115,3 +117,13 @@ def test_an_empty_field_is_missing():
     assert count == 2
     assert np.isnan(values[0, 0])
     assert np.isnan(values[1, 1])
+
+
+def test_what_the_installation_compiles_is_what_files_are_parsed_by(tmp_path):
+    compile_parser()
+    lines = "\n".join(f"2016-01-01T06:0{m}:00Z,40,{m},0,LEMD,LEBL" for m in range(3))
+    header = "timestamp,latitude,longitude,altitude,origin,destination"
+    (tmp_path / "a.csv").write_text(f"{header}\n{lines}\n")
+    rows = build_index(tmp_path, tmp_path / "index.parquet")
+    assert [len(flight) for _, flight in read_flights(rows)] == [3]
+    assert len(parse_fields.signatures) == 1
