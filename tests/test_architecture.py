@@ -1,5 +1,6 @@
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "trajlib"
-NOTEBOOKS = PACKAGE.parent / "notebooks"
+NOTEBOOKS, MAKEFILE = PACKAGE.parent / "notebooks", PACKAGE.parent / "Makefile"
 
 # What a module may import of ours, and with it what those may import: down this table, never up.
 MAY_IMPORT = {
@@ -102,10 +103,10 @@ def test_nothing_is_called_utils_or_config():
     assert not {module_of(path) for path in FILES} & {"utils", "config", "helpers", "common"}
 
 
-def test_every_public_name_is_used_by_a_notebook_or_by_the_package():
+def test_every_public_name_is_used_by_a_notebook_the_package_or_the_installation():
     codes = [path.read_text("utf-8") for path in FILES if path.stem != "__init__"]
     codes += [cell for path in NOTEBOOKS.glob("*.ipynb") for cell in code_of(path)]
-    used = set().union(*map(names_in, codes))
+    used = set().union(*map(names_in, codes), re.findall(r"\w+", MAKEFILE.read_text("utf-8")))
     public = {f"{path.stem}.{name}" for path in FILES for name in public_names(path)}
     assert {name for name in public if name.split(".")[1] not in used} == set()
 
