@@ -273,29 +273,26 @@ def begin_splits(
     tasks = [(fraction, split) for fraction in fractions for split in range(len(splits))]
     tables = (predictors, targets, splits)
     client = current_client()
-    if client is not None:
-        # a task gives them, and gives them again where a worker that held them is lost
-        held = client.submit(_hold, tables, pure=False)
-        futures = [client.submit(_run, function, held, task, pure=False) for task in tasks]
-        watch = watch_workers(client)
-        watch()  # sees the workers that there are now
+    if client is None:
+        return lambda: [(task[0], _run(function, tables, task)) for task in tasks]
+    # a task gives them, and gives them again where a worker that held them is lost
+    held = client.submit(_hold, tables, pure=False)
+    futures = [client.submit(_run, function, held, task, pure=False) for task in tasks]
+    watch = watch_workers(client)
+    watch()  # sees the workers that there are now
 
     def wait() -> list[tuple[float | None, Any]]:
-        if client is None:
-            results = [_run(function, tables, task) for task in tasks]
-        else:
-            try:
-                results = gather(client, futures, watch)
-            except BaseException:  # Ctrl-C, too, is meant for all that was begun
-                for other in list(_BEGUN):
-                    other.give_up()
-                raise
-            futures.clear()  # or the workers would keep them as long as this function is kept
+        try:
+            results = gather(client, futures, watch)
+        except BaseException:  # Ctrl-C, too, is meant for all that was begun
+            for other in list(_BEGUN):
+                other.give_up()
+            raise
+        futures.clear()  # or the workers would keep them as long as this function is kept
         return [(fraction, result) for (fraction, _), result in zip(tasks, results, strict=True)]
 
-    if client is not None:
-        wait.give_up = futures.clear
-        _BEGUN.add(wait)
+    wait.give_up = futures.clear
+    _BEGUN.add(wait)
     return wait
 
 

@@ -130,8 +130,8 @@ def try_descent(
     asked = asked.where(ahead & (ahead.mean() > HALF))
     asked = pd.concat({1.0: asked}, names=["fraction"]).swaplevel().sort_index()
     training = _begin_training(known, asked, splits, knowledge, models, trees=trees, seed=seed)
-    predicted = {name: wait() for name, wait in training.items()}
     simple = {name: predict_baseline(asked, splits, name) for name in ("mean", "median")}
+    predicted = {name: wait() for name, wait in training.items()}
     errors = [
         {name: (table - asked.loc[table.index]).abs() for name, table in tables.items()}
         for tables in (predicted, simple)

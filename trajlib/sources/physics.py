@@ -145,10 +145,11 @@ def add_performance(
         forces = _forces(models, motion, mass)
         fuel = _integrate(forces["fuel_flow"], motion["seconds"])
         mass = mass_initial - fuel
-    ours = ("thrust", "drag", "fuel_flow")
-    kept = set(forces) & set(df) if "true_airspeed" in df else set(forces)
-    told = {name: forces[name] for name in forces if name in ours or name not in kept}
-    return df.assign(**told, fuel=fuel, mass=mass)
+    told = {name: forces[name] for name in ("thrust", "drag", "fuel_flow")}
+    told |= {"fuel": fuel, "mass": mass}
+    if "true_airspeed" in df:
+        told |= {name: forces[name] for name in forces if name not in df and name not in told}
+    return df.assign(**told)
 
 
 def _motion(df: pd.DataFrame, models: Models) -> dict[str, np.ndarray]:
