@@ -117,7 +117,7 @@ def trajlib_csv_six(archive, work):
 
 def trajlib_correlation(archive, work):
     from trajlib import build_index, connect
-    from trajlib.correlations import correlate
+    from trajlib.trajectories.correlations import correlate
 
     connect()
     index = build_index(archive, work / "index.parquet")

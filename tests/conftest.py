@@ -37,7 +37,7 @@ def common(tmp_path_factory, name):
 @pytest.fixture(scope="session")
 def tiny_archive(tmp_path_factory):
     """60 simulated flights, nearly 50 of them LEMD → LEBL, and one file that is damaged."""
-    from trajlib.sources.simulation import simulate_archive
+    from trajlib.simulation.simulate import simulate_archive
 
     folder, first = common(tmp_path_factory, "data")
     archive = folder / "raw" / "tiny"

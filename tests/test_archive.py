@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trajlib.archive import FlightError, parse_times, read_flight, write_flight
-from trajlib.dialect import Dialect, parse_dialect, read_dialect
+from trajlib.archive.dialect import Dialect, parse_dialect, read_dialect
+from trajlib.archive.reading import FlightError, parse_times, read_flight, write_flight
 from trajlib.schema import COLUMNS
 
 HEADER = "timestamp,latitude,longitude,altitude"

@@ -2,9 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trajlib import baselines
+from trajlib.evaluation import baselines
+from trajlib.evaluation.baselines import predict_baseline
+from trajlib.evaluation.splits import split_by_day
 from trajlib.geodesy import along_cross_track, distance, find_airport, offset, track
-from trajlib.scores import predict_baseline, split_by_day
 
 START, END = find_airport("SFO"), find_airport("LAX")
 WAY = (START.latitude, START.longitude, END.latitude, END.longitude)

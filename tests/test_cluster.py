@@ -19,7 +19,7 @@ from machines import hosts, make_certificates, start_cluster, wait_until
 
 from trajlib import cluster as ours
 from trajlib.cluster import connect, gather
-from trajlib.models import begin_splits
+from trajlib.models.training import begin_splits
 
 ROOT = Path(__file__).parent.parent
 needs_openssl = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not here")
@@ -361,7 +361,7 @@ def test_the_manifests_name_the_certificates_as_dask_wants_them(manifests, pods,
 def test_the_manifests_run_commands_that_there_are(manifests, pods):
     from distributed.cli import dask_scheduler, dask_worker
 
-    from trajlib.__main__ import report
+    from trajlib.cli import report
 
     commands = {
         "Deployment scheduler": (dask_scheduler.main, 2),

@@ -3,9 +3,9 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from trajlib.__main__ import main
-from trajlib.comparison import compare_reports, read_report
-from trajlib.pages import render_comparison
+from trajlib.cli import main
+from trajlib.report.comparison import compare_reports, read_report
+from trajlib.report.html import render_comparison
 
 
 def describe_report(*, numbers=None, verdict="holds", **told):

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trajlib import flights as flights_module
-from trajlib.archive import write_flight
-from trajlib.correlations import (
+from trajlib.archive import flights as flights_module
+from trajlib.archive.index import build_index
+from trajlib.archive.reading import write_flight
+from trajlib.plots.correlations import plot_correlations
+from trajlib.trajectories.correlations import (
     choose_predictors,
     cluster_columns,
     correlate,
@@ -20,8 +22,6 @@ from trajlib.correlations import (
     redundant_groups,
     sample_flights,
 )
-from trajlib.index import build_index
-from trajlib.plots.correlations import plot_correlations
 
 NAMES = ["duration", "altitude", "distance", "temperature"]
 

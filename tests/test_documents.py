@@ -13,11 +13,11 @@ import yaml
 from click.testing import CliRunner
 
 from trajlib import build_index, select_flights, store_flights
-from trajlib.__main__ import main
-from trajlib.archive import read_flight
-from trajlib.dialect import parse_dialect
+from trajlib.archive.dialect import parse_dialect
+from trajlib.archive.reading import read_flight
+from trajlib.cli import main
+from trajlib.report.stages import find_stages, match_parameters
 from trajlib.schema import COLUMNS
-from trajlib.stages import find_stages, match_parameters
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/first-hour.md")

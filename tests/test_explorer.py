@@ -10,8 +10,8 @@ import xarray as xr
 from bokeh.embed import file_html
 from bokeh.resources import INLINE
 
-from trajlib.normalization import dispersion
 from trajlib.plots.explorer import explore_flights
+from trajlib.trajectories.dispersion import dispersion
 
 HOSTILE = '</script><script>hacked=1</script><img src=x onerror="hacked=2">'
 STEPS = np.linspace(0, 1, 101)

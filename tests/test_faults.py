@@ -13,12 +13,13 @@ sys.path.insert(0, str(Path(__file__).parent / "faults"))
 import kill_report
 from machines import wait_until
 
-from trajlib import build_index, flights, map_flights, store_flights
-from trajlib.flights import read_flights
-from trajlib.redaction import machine_rules
-from trajlib.report import make_report
-from trajlib.stages import find_stages
-from trajlib.storage import check_visible, replacing
+from trajlib import build_index, map_flights, store_flights
+from trajlib.archive import flights
+from trajlib.archive.flights import read_flights
+from trajlib.archive.storage import check_visible, replacing
+from trajlib.report.build import make_report
+from trajlib.report.redaction import machine_rules
+from trajlib.report.stages import find_stages
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="mounting a small disk needs root")
 

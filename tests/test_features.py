@@ -4,24 +4,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trajlib.archive import write_flight
-from trajlib.features import (
-    FRACTIONS,
+from trajlib.archive.index import build_index
+from trajlib.archive.reading import write_flight
+from trajlib.features.feature_sets import (
     KNOWLEDGE,
     PLANNED,
-    TARGETS,
     aggregate_flight,
+    build_predictors,
+    build_predictors_by,
     check_knowledge,
-    degenerate_targets,
     known_when,
     local_start,
-    predictors,
-    predictors_by,
-    targets,
-    targets_by,
 )
-from trajlib.index import build_index
-from trajlib.phases import FEATURES
+from trajlib.features.targets import (
+    FRACTIONS,
+    TARGETS,
+    build_targets,
+    build_targets_by,
+    degenerate_targets,
+)
+from trajlib.trajectories.events import FEATURES
 
 STARTS = ("2016-01-01T23:30", "2016-02-05T06:15", "2016-02-06T12:45")
 
@@ -50,14 +52,14 @@ def damage(path):
 
 
 def test_a_flight_has_one_row_and_the_columns_are_named_after_their_statistic(archive):
-    table = predictors(build_index(archive))
+    table = build_predictors(build_index(archive))
     assert table.index.tolist() == ["0.csv", "1.csv", "2.csv"]
     assert {"duration_max", "distance_max", "temperature_mean", "mass_min"} <= set(table)
     assert table["duration_max"].tolist() == [1000.0] * 3
 
 
 def test_what_only_grows_has_its_end_and_positions_and_angles_have_nothing(archive):
-    names = predictors(build_index(archive)).columns
+    names = build_predictors(build_index(archive)).columns
     assert [n for n in names if n.startswith(("duration", "distance"))] == [
         "duration_max",
         "distance_max",
@@ -67,12 +69,12 @@ def test_what_only_grows_has_its_end_and_positions_and_angles_have_nothing(archi
 
 def test_what_a_model_computed_gives_no_predictor(archive):
     (archive / "columns.toml").write_text('modelled = ["temperature", "mass"]\n')
-    names = predictors(build_index(archive)).columns
+    names = build_predictors(build_index(archive)).columns
     assert not [n for n in names if n.startswith(("temperature", "mass"))]
 
 
 def test_hour_weekday_and_month_are_those_of_the_origin(archive):
-    first = predictors(build_index(archive), "at_takeoff").iloc[0]
+    first = build_predictors(build_index(archive), "at_takeoff").iloc[0]
     assert (first["weekday"], first["hour"], first["month"]) == ("Sat", 0.5, "Jan")
 
 
@@ -83,18 +85,18 @@ def test_the_local_start_of_each_flight_is_in_its_own_zone():
 
 
 def test_nothing_after_the_first_sample_moves_what_is_known_at_take_off(archive):
-    before = predictors(build_index(archive), "at_takeoff")
+    before = build_predictors(build_index(archive), "at_takeoff")
     for number, start in reversed(list(enumerate(STARTS))):  # the last first: none follows it
         df = straight_flight(start, samples=57, **({"aircraft_type": "A320"} if number else {}))
         df.loc[1:, ["latitude", "longitude", "altitude", "temperature", "mass"]] *= 0.5
         write_flight(df, archive / f"{number}.csv")
-        after = predictors(build_index(archive), "at_takeoff")
+        after = build_predictors(build_index(archive), "at_takeoff")
         unmoved = [f"{each}.csv" for each in range(number + 1)]
         pd.testing.assert_frame_equal(after.loc[unmoved], before.loc[unmoved])
 
 
 def test_what_is_missing_stays_missing(archive):
-    types = predictors(build_index(archive), "at_takeoff")["aircraft_type"]
+    types = build_predictors(build_index(archive), "at_takeoff")["aircraft_type"]
     assert types.isna().tolist() == [True, False, False]
     empty = aggregate_flight(pd.DataFrame({"mach": [np.nan, np.nan]}))
     assert np.isnan(list(empty.values())).all()
@@ -103,12 +105,12 @@ def test_what_is_missing_stays_missing(archive):
 def test_a_damaged_flight_has_neither_predictors_nor_targets(archive):
     damage(archive / "1.csv")
     index = build_index(archive)
-    assert predictors(index).index.tolist() == ["0.csv", "2.csv"]
-    assert targets(index).index.unique("path").tolist() == ["0.csv", "2.csv"]
+    assert build_predictors(index).index.tolist() == ["0.csv", "2.csv"]
+    assert build_targets(index).index.unique("path").tolist() == ["0.csv", "2.csv"]
 
 
 def test_targets_are_where_the_flight_is_at_fractions_of_its_duration(archive):
-    table = targets(build_index(archive)).loc["1.csv"]
+    table = build_targets(build_index(archive)).loc["1.csv"]
     assert list(table) == list(TARGETS)
     assert table.index.tolist() == FRACTIONS.tolist()
     np.testing.assert_allclose(table["latitude"], 40.5 + 0.8 * FRACTIONS, atol=1e-6)
@@ -117,9 +119,11 @@ def test_targets_are_where_the_flight_is_at_fractions_of_its_duration(archive):
 def test_several_targets_in_one_pass_are_those_asked_one_by_one(archive):
     index = build_index(archive)
     asked = {"few": ("time", [0.5]), "way": ("route", FRACTIONS), "clock": ("clock", [1, 2])}
-    for name, table in targets_by(index, asked).items():
+    for name, table in build_targets_by(index, asked).items():
         by, fractions = asked[name]
-        pd.testing.assert_frame_equal(table, targets(index, fractions, by=by), check_exact=True)
+        pd.testing.assert_frame_equal(
+            table, build_targets(index, fractions, by=by), check_exact=True
+        )
 
 
 def test_a_flight_of_no_sample_has_no_aggregates():
@@ -129,11 +133,11 @@ def test_a_flight_of_no_sample_has_no_aggregates():
 
 def test_duration_at_a_fraction_is_a_predictor_in_disguise(archive):
     index = build_index(archive)
-    table = targets(index).pivot_table("duration", "path", "fraction")
-    disguised = np.outer(predictors(index)["duration_max"], FRACTIONS)
+    table = build_targets(index).pivot_table("duration", "path", "fraction")
+    disguised = np.outer(build_predictors(index)["duration_max"], FRACTIONS)
     np.testing.assert_allclose(table, disguised)
-    assert degenerate_targets(predictors(index)) == ["duration"]
-    assert degenerate_targets(predictors(index, "at_takeoff")) == []
+    assert degenerate_targets(build_predictors(index)) == ["duration"]
+    assert degenerate_targets(build_predictors(index, "at_takeoff")) == []
 
 
 def test_a_public_holiday_is_that_of_the_local_day_where_it_takes_off(archive):
@@ -144,22 +148,22 @@ def test_a_public_holiday_is_that_of_the_local_day_where_it_takes_off(archive):
         ("SFO", "2019-11-29T07:00"), ("SFO", "2019-11-29T09:00"),  # Thanksgiving's last hour
     ]:  # fmt: skip
         row = index.assign(origin=origin, start=pd.Timestamp(start, tz="UTC"))
-        told[origin, start] = predictors(row, "planned")["holiday"].item()
+        told[origin, start] = build_predictors(row, "planned")["holiday"].item()
     np.testing.assert_array_equal(list(told.values()), [1, 0, 1, 0])
 
 
 def test_every_predictor_says_when_it_is_known(archive):
     index = build_index(archive)
     for knowledge in KNOWLEDGE:
-        check_knowledge(predictors(index, knowledge), knowledge)
-    assert {known_when(name) for name in predictors(index)} == {"planned", "hindsight"}
+        check_knowledge(build_predictors(index, knowledge), knowledge)
+    assert {known_when(name) for name in build_predictors(index)} == {"planned", "hindsight"}
     assert {known_when(name) for name in PLANNED} == {"planned"}
 
 
 def test_features_of_the_whole_flight_are_asked_for_and_known_in_hindsight(archive):
     index = build_index(archive)
-    table = predictors(index, features=True)
-    assert set(table) - set(predictors(index)) == set(FEATURES.index)
+    table = build_predictors(index, features=True)
+    assert set(table) - set(build_predictors(index)) == set(FEATURES.index)
     assert {known_when(name) for name in FEATURES.index} == {"hindsight"}
     assert table["cruise_time"].notna().all()
     assert table["holding_laps"].tolist() == [0, 0, 0]
@@ -168,15 +172,15 @@ def test_features_of_the_whole_flight_are_asked_for_and_known_in_hindsight(archi
 def test_several_moments_at_once_have_the_predictors_of_each(archive):
     index = build_index(archive)
     wanted = ["hindsight", "in_flight_10", "planned", "in_flight_5"]
-    tables = predictors_by(index, wanted)
+    tables = build_predictors_by(index, wanted)
     assert list(tables) == wanted
     for knowledge, table in tables.items():
-        pd.testing.assert_frame_equal(table, predictors(index, knowledge))
+        pd.testing.assert_frame_equal(table, build_predictors(index, knowledge))
 
 
 def test_a_predictor_that_is_not_known_yet_is_refused(archive):
     with pytest.raises(ValueError, match=r"not known at_takeoff: duration_max \(hindsight\)"):
-        check_knowledge(predictors(build_index(archive)), "at_takeoff")
+        check_knowledge(build_predictors(build_index(archive)), "at_takeoff")
 
 
 @pytest.mark.parametrize("name", ["latitude_mean", "duration_min", "luck", "track_mean"])
@@ -186,7 +190,7 @@ def test_a_predictor_of_which_nobody_says_when_it_is_known_is_refused(name):
 
 
 def test_an_unknown_knowledge_is_refused_with_those_there_are(archive):
-    for refuse in (lambda: predictors(build_index(archive), "later"),
+    for refuse in (lambda: build_predictors(build_index(archive), "later"),
                    lambda: check_knowledge([], "later")):  # fmt: skip
         with pytest.raises(ValueError, match="'later', expected one of planned, at_takeoff"):
             refuse()

@@ -10,10 +10,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from machines import wait_until
 
-from trajlib import flights as flights_module
-from trajlib.archive import write_flight
-from trajlib.flights import map_flights, read_flights, reduce_flights, store_flights
-from trajlib.index import build_index, read_problems
+from trajlib.archive import flights as flights_module
+from trajlib.archive.flights import map_flights, read_flights, reduce_flights
+from trajlib.archive.index import build_index, read_problems
+from trajlib.archive.reading import read_flight, write_flight
+from trajlib.archive.store import store_flights
 from trajlib.schema import COLUMNS, NUMERIC
 
 
@@ -100,7 +101,7 @@ def test_several_rows_a_flight_are_stacked_under_its_path(index):
 
 def test_functions_by_name_share_one_pass(index, monkeypatch):
     read = []
-    real = flights_module.read_flight
+    real = read_flight
     monkeypatch.setattr(flights_module, "current_client", lambda: None)
     monkeypatch.setattr(
         flights_module, "read_flight", lambda *a, **k: (read.append(a), real(*a, **k))[1]

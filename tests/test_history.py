@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trajlib.history import HISTORY, find_passages, recall_flights, share_airport
-from trajlib.in_flight import keep_measured, locate_points
-from trajlib.wind import WIND
+from trajlib.features.airborne import keep_measured, locate_points
+from trajlib.features.recent_traffic import HISTORY, find_passages, recall_flights, share_airport
+from trajlib.features.wind import WIND
 
 START = pd.Timestamp("2019-10-01T15:00", tz="UTC")
 

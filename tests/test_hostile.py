@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 
 from trajlib import build_index, map_flights, select_flights, store_flights
-from trajlib.index import read_problems
-from trajlib.pages import render_notebook
-from trajlib.redaction import machine_rules
-from trajlib.stages import Stage, run_stage
+from trajlib.archive.index import read_problems
+from trajlib.report.html import render_notebook
+from trajlib.report.redaction import machine_rules
+from trajlib.report.stages import Stage, run_stage
 
 SENT = "Network.requestWillBeSent"
 SCRIPT = "</script><script>hacked=1</script><img src=x onerror=hacked=1>"

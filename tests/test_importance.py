@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from distributed import Client, LocalCluster
 
-from trajlib.importance import (
+from trajlib.evaluation.importance import (
     group_predictors,
     interval_importance,
     measure_importance,
@@ -12,7 +12,7 @@ from trajlib.importance import (
     rank_splits,
     weigh_predictors,
 )
-from trajlib.models import build_model
+from trajlib.models.estimators import build_model
 
 PATHS = pd.Index([f"{number:03}.csv" for number in range(120)], name="path")
 DAYS = pd.Series(np.repeat(np.arange(24), 5), PATHS)

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trajlib.archive import write_flight
-from trajlib.features import KNOWLEDGE, predictors
-from trajlib.in_flight import STATE, keep_measured, locate_points, state_after
-from trajlib.index import build_index
-from trajlib.sources.points import interpolate_points
+from trajlib.archive.index import build_index
+from trajlib.archive.reading import write_flight
+from trajlib.features.airborne import STATE, keep_measured, locate_points, state_after
+from trajlib.features.feature_sets import KNOWLEDGE, build_predictors
+from trajlib.importers.points import interpolate_points
 
 SOME = settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 IDENTITY = {"origin": "SFO", "destination": "LAX", "operator": "UAL", "callsign": "UAL1"}
@@ -55,7 +55,7 @@ def test_nothing_measured_after_the_moment_moves_a_predictor(tmp_path, minutes, 
     for points in (radar_points(seed), change_after(radar_points(seed), minutes, seed + 1)):
         import_points(radar_points(1, start="2019-10-01T10:00"), tmp_path / "before.csv")
         import_points(points, tmp_path / "flight.csv")
-        known = predictors(build_index(tmp_path), f"in_flight_{minutes}")
+        known = build_predictors(build_index(tmp_path), f"in_flight_{minutes}")
         tables.append(known.loc[["flight.csv"]])
     pd.testing.assert_frame_equal(*tables, check_exact=True)
     assert tables[0].notna().to_numpy().mean() > 0.5
@@ -103,5 +103,5 @@ def test_each_moment_has_predictors_of_its_own_name(tmp_path):
     index = build_index(tmp_path)
     for knowledge in KNOWLEDGE[2:-1]:
         suffix = "_at_" + knowledge.removeprefix("in_flight_")
-        names = [name for name in predictors(index, knowledge) if "_at_" in name]
+        names = [name for name in build_predictors(index, knowledge) if "_at_" in name]
         assert names == [f"{name}{suffix}" for name in STATE]

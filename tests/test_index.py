@@ -11,8 +11,9 @@ from distributed import Client, LocalCluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trajlib.flights import map_flights, store_flights
-from trajlib.index import build_index, default_index_path, read_problems, select_flights
+from trajlib.archive.flights import map_flights
+from trajlib.archive.index import build_index, default_index_path, read_problems, select_flights
+from trajlib.archive.store import store_flights
 
 sys.path.insert(0, str(Path(__file__).parent / "faults"))
 import kill_index
@@ -89,9 +90,9 @@ def test_only_new_and_changed_files_are_read_again(tmp_path, monkeypatch):
         write(archive, name)
     build_index(archive)
     read = []
-    real = __import__("trajlib.index", fromlist=["read_ends"]).read_ends
+    real = __import__("trajlib.archive.index", fromlist=["read_ends"]).read_ends
     monkeypatch.setattr(
-        "trajlib.index.read_ends", lambda path, *a: (read.append(path), real(path, *a))[1]
+        "trajlib.archive.index.read_ends", lambda path, *a: (read.append(path), real(path, *a))[1]
     )
     build_index(archive)
     assert read == []
@@ -195,8 +196,8 @@ def look_as_another_user(archive):
     # root reads everything, so another user looks
     code = f"""
 import os
-from trajlib.index import list_files, read_ends
-from trajlib.dialect import Dialect
+from trajlib.archive.index import list_files, read_ends
+from trajlib.archive.dialect import Dialect
 list_files({str(archive)!r})  # what is imported late is imported now
 if os.getuid() == 0:
     os.setuid(65534)
@@ -305,7 +306,7 @@ def test_a_cluster_elsewhere_reads_the_same_facts_in_batches(tmp_path, monkeypat
         write(tmp_path / "a", f"{at}.csv")
     write(tmp_path / "a", "bad.csv", text="")
     here = build_index(tmp_path / "a", tmp_path / "here.parquet")
-    monkeypatch.setattr("trajlib.index._BATCH", 10)
+    monkeypatch.setattr("trajlib.archive.index._BATCH", 10)
     with (
         LocalCluster(n_workers=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster.scheduler_address),

@@ -6,18 +6,20 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from trajlib import build_index, features, select_flights, store_flights
-from trajlib.__main__ import main
-from trajlib.inquiry import (
+from trajlib import build_index, select_flights, store_flights
+from trajlib.cli import main
+from trajlib.evaluation.splits import local_days
+from trajlib.features import feature_sets as features
+from trajlib.features.targets import FRACTIONS, build_targets
+from trajlib.models.estimators import build_model
+from trajlib.models.inference import (
     describe_flight,
     describe_unknown,
     know_flight,
     open_store,
     read_start,
 )
-from trajlib.models import build_model
-from trajlib.prediction import save_model, train_model
-from trajlib.scores import local_days
+from trajlib.models.saved_models import save_model, train_model
 
 PAIR = "LEMD", "LEBL"
 ASKED = ("planned", "at_takeoff", "in_flight_10")
@@ -29,11 +31,11 @@ def data(tiny_archive, tmp_path_factory):
     data = tmp_path_factory.mktemp("asked") / "data"
     selected = select_flights(build_index(tiny_archive, data / "index.parquet"), *PAIR)
     store = store_flights(selected, data / "interim" / "LEMD-LEBL")
-    flown = features.targets(store, features.FRACTIONS, by="route")
+    flown = build_targets(store, FRACTIONS, by="route")
     days = local_days(store)
     for knowledge in ASKED:
         saved = train_model(
-            build_model(trees=5), features.predictors(store, knowledge), flown, days,
+            build_model(trees=5), features.build_predictors(store, knowledge), flown, days,
             knowledge=knowledge, pair="LEMD-LEBL", by="route",
         )  # fmt: skip
         save_model(saved, data / "processed" / "LEMD-LEBL" / "prediction" / knowledge)
@@ -86,8 +88,8 @@ def elsewhere(csv, tiny_archive, tmp_path):
 
 def test_other_pairs_tell_one_flight_what_they_told_those_trained_on(store, csv, elsewhere):
     flight, _ = ask(csv)
-    trained = features.predictors(store, "at_takeoff", traffic=elsewhere).loc[flight["path"]]
-    alone = features.predictors(store, "at_takeoff").loc[flight["path"]]
+    trained = features.build_predictors(store, "at_takeoff", traffic=elsewhere).loc[flight["path"]]
+    alone = features.build_predictors(store, "at_takeoff").loc[flight["path"]]
     assert trained[alone.columns[alone.isna().any()]].notna().any(axis=None)
     known = know_flight(flight, "at_takeoff", past=store, traffic=elsewhere)
     pd.testing.assert_frame_equal(known, trained, check_dtype=False)
@@ -97,7 +99,7 @@ def test_other_pairs_tell_one_flight_what_they_told_those_trained_on(store, csv,
 def test_one_flight_is_known_as_it_was_when_a_model_was_trained(store, csv, knowledge):
     flight, samples = ask(csv, 10)
     known = know_flight(flight, knowledge, past=store, samples=samples)
-    trained = features.predictors(store, knowledge).loc[known.index]
+    trained = features.build_predictors(store, knowledge).loc[known.index]
     history = known.filter(regex="^(recent|callsign)_").notna().any(axis=None)
     assert history == (knowledge != "planned")
     pd.testing.assert_frame_equal(known, trained, check_dtype=False)
@@ -293,7 +295,7 @@ def test_of_a_model_that_never_saw_an_operator_it_is_said_that_there_are_none(da
     card = json.loads(next(data.rglob("planned/card.json")).read_text("utf-8"))
     saved = type("Saved", (), {"card": card | {"known": {"operator": []}}})
     start = pd.Timestamp("2016-03-01 08:00", tz="UTC")
-    known = features.predictors(describe_flight(PAIR, start, callsign="QQQ12"), "planned")
+    known = features.build_predictors(describe_flight(PAIR, start, callsign="QQQ12"), "planned")
     (operator,) = describe_unknown(saved, known, "LEMD-LEBL")
     assert "(there are none)" in operator
 
@@ -304,7 +306,7 @@ def test_what_is_unknown_is_said(data):
     start = pd.Timestamp("2016-03-01 08:00", tz="UTC")
     flight = describe_flight(PAIR, start, callsign="QQQ12")
     months = {"month": card["known"]["month"][0], "weekday": card["known"]["weekday"][0]}
-    known = features.predictors(flight, "planned").assign(**months)
+    known = features.build_predictors(flight, "planned").assign(**months)
     pair, operator, kind = describe_unknown(saved, known, "LEMD-LEPA")
     assert "LEMD-LEBL only" in pair
     assert "says nothing of LEMD-LEPA" in pair

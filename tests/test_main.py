@@ -13,7 +13,7 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-from trajlib.__main__ import main
+from trajlib.cli import main
 
 COMMANDS = ("simulate", "import", "index", "report", "compare", "predict")
 
@@ -69,7 +69,7 @@ def test_the_module_and_the_script_are_the_same_command():
 
 
 def test_a_simulation_that_was_cut_short_leaves_no_columns_file(tmp_path, monkeypatch):
-    from trajlib.sources import simulation
+    from trajlib.simulation import simulate as simulation
 
     archive = tmp_path / "sample"
     archive.mkdir()
@@ -153,8 +153,8 @@ def test_what_stopped_is_told_of_the_stages_asked_for(run, archive, write_notebo
         write_notebook(f"notebooks/{name}.ipynb")
     failed = [{"name": "01_a", "failure": "long ago"}, {"name": "02_b", "failure": "just now"}]
     made = {"whole": False, "stages": failed}
-    monkeypatch.setattr("trajlib.report.make_report", lambda *_, **__: made)
-    monkeypatch.setattr("trajlib.__main__._connected", lambda _: nullcontext(Mock()))
+    monkeypatch.setattr("trajlib.report.build.make_report", lambda *_, **__: made)
+    monkeypatch.setattr("trajlib.cli._connected", lambda _: nullcontext(Mock()))
     status, said = run(*report(archive), "--stage", "02_b")
     assert status == 1
     assert "just now" in said

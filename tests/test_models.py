@@ -6,13 +6,11 @@ import pytest
 from distributed import Client, LocalCluster
 from machines import wait_until
 
-from trajlib.features import TARGETS
-from trajlib.models import (
-    MODELS,
+from trajlib.features.targets import TARGETS
+from trajlib.models.estimators import MODELS, build_model, encoded_predictors
+from trajlib.models.training import (
     begin_held_out,
     begin_splits,
-    build_model,
-    encoded_predictors,
     map_splits,
     predict_held_out,
     stack_targets,

@@ -6,24 +6,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import Geod
 
-from trajlib import flights as flights_module
-from trajlib.archive import write_flight
-from trajlib.flights import map_flights
-from trajlib.geodesy import distance, find_airport
-from trajlib.index import build_index
-from trajlib.normalization import (
-    PERCENTS,
+from trajlib.archive import flights as flights_module
+from trajlib.archive.flights import map_flights
+from trajlib.archive.index import build_index
+from trajlib.archive.reading import write_flight
+from trajlib.evaluation.bootstrap import (
     bootstrap_dispersion,
     compare_dispersion,
-    dispersion,
     interval_dispersion,
     judge_dispersion,
-    mean_trajectory,
-    normalize_flights,
-    resample_flight,
 )
+from trajlib.geodesy import distance, find_airport
 from trajlib.plots.normalization import plot_dispersion, plot_normalized, plot_progress
-from trajlib.progress import distance_to_go, measure_progress
+from trajlib.trajectories.dispersion import dispersion, mean_trajectory
+from trajlib.trajectories.normalization import PERCENTS, normalize_flights, resample_flight
+from trajlib.trajectories.progress import distance_to_go, measure_progress
 
 MADRID, BARCELONA = find_airport("LEMD"), find_airport("LEBL")
 GEOD = Geod(ellps="WGS84")

@@ -133,7 +133,7 @@ def test_the_report_of_the_tiny_archive_is_whole(made, report):
     told, folder = made
     assert told.returncode == 0, told.stdout + told.stderr
     assert report["whole"]
-    ran = [path.stem for path in NOTEBOOKS if path.stem != "08_scaling"]
+    ran = [path.stem for path in NOTEBOOKS]
     assert [stage["name"] for stage in report["stages"]] == ran
     assert all(stage["headline"] for stage in report["stages"])
     assert f"{folder}/index.html" in told.stdout

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from trajlib.pages import render_front, render_notebook
+from trajlib.report.html import render_front, render_notebook
 
 EXEC = "application/vnd.bokehjs_exec.v0+json"
 LOAD = "application/vnd.bokehjs_load.v0+json"

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from pyarrow import csv
 
 from trajlib import build_index
-from trajlib.flights import read_flights
-from trajlib.parser import PADDING, SKIP, TIME, compile_parser, parse_fields
+from trajlib.archive.flights import read_flights
+from trajlib.archive.parser import PADDING, SKIP, TIME, compile_parser, parse_fields
 
 digits = st.text("0123456789", min_size=1, max_size=9)
 plain = st.builds(

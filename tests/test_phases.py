@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trajlib.features import KNOWLEDGE
+from trajlib.features.feature_sets import KNOWLEDGE
 from trajlib.geodesy import distance, find_airport
-from trajlib.phases import FEATURES, LONG_GAP, measure_features
+from trajlib.trajectories.events import FEATURES, LONG_GAP, measure_features
 
 BARCELONA = find_airport("LEBL")
 PROFILE = {0: 300, 1200: 34_300, 3000: 34_300, 3600: 14_300, 3900: 14_300, 4500: 1_300}  # s: ft

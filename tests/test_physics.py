@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trajlib.sources.physics import add_airspeeds, add_atmosphere, add_performance, standard
+from trajlib.simulation.performance import add_airspeeds, add_atmosphere, add_performance, standard
 
 
 def hop(true_airspeed=True, minutes=60):

@@ -2,11 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trajlib.features import FRACTIONS, TARGETS
+from trajlib.features.targets import FRACTIONS, TARGETS
+from trajlib.models.saved_models import to_geojson
 from trajlib.plots.importance import plot_importance, plot_ranking
 from trajlib.plots.prediction import plot_coverage, plot_trajectory
 from trajlib.plots.scores import plot_errors, plot_scores, plot_skills
-from trajlib.prediction import to_geojson
 
 MODELS = ["whole flight", "at take-off"]
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.interpolate import PchipInterpolator
 
-from trajlib.archive import FlightError
+from trajlib.archive.reading import FlightError
 from trajlib.geodesy import distance, track
-from trajlib.sources.points import check_points, interpolate_points, leave_one_out, thin_points
+from trajlib.importers.points import check_points, interpolate_points, leave_one_out, thin_points
 
 POSITION = ["latitude", "longitude"]
 MEASURED = [*POSITION, "altitude", "groundspeed"]

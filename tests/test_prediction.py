@@ -4,18 +4,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trajlib import features
-from trajlib.inquiry import describe_flight
-from trajlib.intervals import split_days
-from trajlib.models import build_model
-from trajlib.prediction import (
+from trajlib.evaluation.coverage import try_intervals
+from trajlib.features import feature_sets as features
+from trajlib.features.targets import TARGETS
+from trajlib.models.estimators import build_model
+from trajlib.models.inference import describe_flight
+from trajlib.models.prediction_intervals import split_days
+from trajlib.models.saved_models import (
     BAND,
     load_model,
     predict_trajectory,
     save_model,
     to_geojson,
     train_model,
-    try_intervals,
 )
 
 FRACTIONS = [0.1, 0.5, 0.9]
@@ -42,7 +43,7 @@ def tables():
     late = np.repeat((predictors["operator"] == "IBE").to_numpy() * 600.0, 3)
     values = [40.5 + at, -3.5 + 5 * at, 3600 * at + late, 260 * at, 36000 * at * (1 - at) * 4]
     noise = rng.normal(size=(len(rows), 5)) * [0.02, 0.02, 30, 2, 500]
-    targets = pd.DataFrame(np.column_stack(values) + noise, rows, list(features.TARGETS))
+    targets = pd.DataFrame(np.column_stack(values) + noise, rows, list(TARGETS))
     days = pd.Series(np.repeat(pd.date_range("2016-03-01", periods=50), 4), PATHS)
     return predictors, targets, days
 
@@ -64,7 +65,7 @@ def describe(**identity):
 
 
 def ask(**identity):
-    return features.predictors(describe(**identity), "planned")
+    return features.build_predictors(describe(**identity), "planned")
 
 
 def test_a_model_comes_back_as_it_was_saved(saved, folder):
@@ -87,7 +88,7 @@ def test_the_operator_makes_the_difference_it_made(saved):
 def test_a_prediction_lies_in_its_interval_and_that_in_the_band(saved):
     table = predict_trajectory(saved, ask(callsign="IBE1", aircraft_type="A320"))
     assert table.index.tolist() == FRACTIONS
-    for name in features.TARGETS:
+    for name in TARGETS:
         assert (table[f"{name}_low"] < table[name]).all()
         assert (table[f"{name}_high"] > table[name]).all()
     assert (table["altitude_band_low"] >= -1500).all()

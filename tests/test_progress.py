@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pyproj import Geod
 
 from trajlib.geodesy import distance, find_airport
-from trajlib.progress import (
+from trajlib.trajectories.progress import (
     PROGRESS,
     align_to,
     distance_to_go,

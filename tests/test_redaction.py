@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from trajlib.redaction import keep_aggregates, machine_rules, names_flight, redact, redact_notebook
+from trajlib.report.redaction import (
+    keep_aggregates,
+    machine_rules,
+    names_flight,
+    redact,
+    redact_notebook,
+)
 
 ROOT = Path("/srv/someone/project")
 RULES = machine_rules(ROOT, [Path("/mnt/big disk/sfo"), ROOT / "data/raw/sample"])

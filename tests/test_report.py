@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trajlib.redaction import machine_rules
-from trajlib.report import describe_data, list_main_numbers, make_report, share_report
-from trajlib.stages import find_stages
-from trajlib.summary import save_summary
+from trajlib.report.build import describe_data, list_main_numbers, make_report, share_report
+from trajlib.report.redaction import machine_rules
+from trajlib.report.stages import find_stages
+from trajlib.report.summary import save_summary
 
 FACTS = {
     "pair": "LEMD → LEBL",

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trajlib.models import build_model
-from trajlib.routes import NOISE, describe_families, find_families, predict_by_family
+from trajlib.models.estimators import build_model
+from trajlib.models.route_clusters import NOISE, describe_families, find_families, predict_by_family
 
 FRACTIONS = [0.2, 0.5, 0.8]
 PATHS = pd.Index([f"{number:03}" for number in range(300)], name="path")

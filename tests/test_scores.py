@@ -5,25 +5,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import r2_score
 
-from trajlib.features import TARGETS
-from trajlib.geodesy import offset
-from trajlib.scores import (
-    compare_models,
-    find_repeats,
-    interval_by_day,
-    local_days,
-    match_flights,
+from trajlib.evaluation.baselines import predict_baseline
+from trajlib.evaluation.bootstrap import interval_by_day
+from trajlib.evaluation.experiments import compare_models, score_groups
+from trajlib.evaluation.metrics import (
     measure_errors,
     measure_tails,
-    predict_baseline,
-    score_groups,
     score_targets,
     skill,
+    squared_errors,
+)
+from trajlib.evaluation.splits import (
+    find_repeats,
+    local_days,
     split_at_random,
     split_by_day,
     split_forward,
-    squared_errors,
 )
+from trajlib.features.targets import TARGETS, match_flights
+from trajlib.geodesy import offset
 
 
 def random_targets(flights=60, seed=0):

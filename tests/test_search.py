@@ -2,8 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trajlib.models import build_model
-from trajlib.search import ENGINES, judge_settings, search_settings
+from trajlib.evaluation.experiments import judge_settings
+from trajlib.models.estimators import build_model
+from trajlib.models.tuning import ENGINES, search_settings
 
 PATHS = pd.Index([f"{number:03}" for number in range(120)], name="path")
 SETTINGS = {"max_features": [0.1, 1.0], "min_samples_leaf": [2, 45]}

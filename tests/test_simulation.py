@@ -4,17 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trajlib.archive import read_flight
-from trajlib.dialect import read_dialect
+from trajlib.archive.dialect import read_dialect
+from trajlib.archive.reading import read_flight
 from trajlib.geodesy import distance, find_airport
 from trajlib.schema import COLUMNS, IDENTITY, NUMERIC
-from trajlib.sources import simulation
-from trajlib.sources.causes import draw_truths
-from trajlib.sources.physics import standard
-from trajlib.sources.procedures import find_runway
-from trajlib.sources.simulation import fly, simulate_archive
-from trajlib.sources.traffic import draw_timetable
-from trajlib.sources.weather import START, draw_weather, sample_weather
+from trajlib.simulation import simulate as simulation
+from trajlib.simulation.performance import standard
+from trajlib.simulation.procedures import find_runway
+from trajlib.simulation.scenario import draw_truths
+from trajlib.simulation.simulate import fly, simulate_archive
+from trajlib.simulation.timetable import draw_timetable
+from trajlib.simulation.weather import START, draw_weather, sample_weather
 
 SEED = 3
 KNOTS = 1852 / 3600  # m/s

@@ -6,8 +6,8 @@ from importlib.resources import files
 import pytest
 from chromium import CHROMIUM, Page
 
-from trajlib.comparison import compare_reports, read_report
-from trajlib.pages import render_comparison
+from trajlib.report.comparison import compare_reports, read_report
+from trajlib.report.html import render_comparison
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
 

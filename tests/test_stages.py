@@ -6,8 +6,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from trajlib.redaction import machine_rules
-from trajlib.stages import Stage, find_stages, match_parameters, run_stage
+from trajlib.report.redaction import machine_rules
+from trajlib.report.stages import Stage, find_stages, match_parameters, run_stage
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_stage_runs_with_its_parameters_in_its_folder(run):
 
 def test_what_the_notebook_saved_is_found_and_kept_beside_its_copy(run, tmp_path):
     found, _ = run(
-        "from trajlib.summary import save_summary",
+        "from trajlib.report.summary import save_summary",
         "save_summary('../data/processed', 'trial', headline='It is 3.', numbers={'it': '3 NM'})",
     )
     assert (found["headline"], found["numbers"]) == ("It is 3.", {"it": "3 NM"})

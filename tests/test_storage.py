@@ -10,10 +10,11 @@ import pytest
 from click.testing import CliRunner
 from machines import STORE
 
-from trajlib import build_index, map_flights, select_flights, storage, store_flights
-from trajlib.__main__ import main
-from trajlib.archive import read_flight
-from trajlib.flights import read_flights
+from trajlib import build_index, map_flights, select_flights, store_flights
+from trajlib.archive import storage
+from trajlib.archive.flights import read_flights
+from trajlib.archive.reading import read_flight
+from trajlib.cli import main
 
 ROOT = Path(__file__).parent.parent
 

@@ -2,9 +2,9 @@ import gzip
 
 import pytest
 
-from trajlib.archive import read_flight
-from trajlib.dialect import parse_dialect
-from trajlib.suggestion import suggest_dialect
+from trajlib.archive.dialect import parse_dialect
+from trajlib.archive.reading import read_flight
+from trajlib.archive.suggestion import suggest_dialect
 
 
 def write(folder, name, text):

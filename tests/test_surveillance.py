@@ -8,13 +8,13 @@ import pytest
 from test_points import MEASURED, POINTS, POSITION, fly, observe
 
 from trajlib import build_index
-from trajlib.archive import read_flight
-from trajlib.dialect import read_dialect
+from trajlib.archive.dialect import read_dialect
+from trajlib.archive.reading import read_flight
 from trajlib.geodesy import distance
+from trajlib.importers.points import interpolate_points
+from trajlib.importers.sfomuseum import read_flights, read_points
+from trajlib.importers.surveillance import import_flights
 from trajlib.schema import IDENTITY
-from trajlib.sources.points import interpolate_points
-from trajlib.sources.sfomuseum import read_flights, read_points
-from trajlib.sources.surveillance import import_flights
 
 FLIGHTS = {  # id: (callsign, date, type, points)
     11: ("UAL11", "2020-04-03", "B738", observe(fly(), 1)),
@@ -183,7 +183,7 @@ def test_a_track_cut_at_the_antimeridian_is_put_together(tmp_path):
 
 def test_an_import_is_the_same_with_workers_and_without(source, tmp_path, monkeypatch, request):
     import_flights(source, tmp_path / "alone")
-    monkeypatch.setattr("trajlib.sources.surveillance._BLOCK", 2)
+    monkeypatch.setattr("trajlib.importers.surveillance._BLOCK", 2)
     request.getfixturevalue("client")
     import_flights(source, tmp_path / "together")
     assert contents(tmp_path / "alone") == contents(tmp_path / "together")

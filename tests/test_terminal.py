@@ -4,7 +4,7 @@ from itertools import chain, repeat
 
 import pytest
 
-from trajlib.terminal import show_stage
+from trajlib.report.console import show_stage
 
 
 class Terminal(io.StringIO):
@@ -18,7 +18,7 @@ def clock(monkeypatch):
 
     def take(seconds):
         times = chain([0.0], repeat(seconds))
-        monkeypatch.setattr("trajlib.terminal.perf_counter", lambda: next(times))
+        monkeypatch.setattr("trajlib.report.console.perf_counter", lambda: next(times))
 
     return take
 

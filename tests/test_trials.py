@@ -3,12 +3,7 @@ import pandas as pd
 import pytest
 from test_baselines import great_circle_flights, state_of
 
-from trajlib.features import ask_unflown, known_after
-from trajlib.geodesy import find_airport
-from trajlib.history import HISTORY
-from trajlib.in_flight import STATE
-from trajlib.scores import split_by_day
-from trajlib.trials import (
+from trajlib.evaluation.experiments import (
     name_directions,
     name_phases,
     tell_groups,
@@ -16,6 +11,12 @@ from trajlib.trials import (
     try_descent,
     try_knowledge,
 )
+from trajlib.evaluation.splits import split_by_day
+from trajlib.features.airborne import STATE
+from trajlib.features.feature_sets import known_after
+from trajlib.features.recent_traffic import HISTORY
+from trajlib.features.targets import ask_unflown
+from trajlib.geodesy import find_airport
 
 BASELINES = ["mean", "median", "great circle", "operator and type", "same flight number"]
 

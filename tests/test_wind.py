@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trajlib.features.wind import WIND, estimate_wind, measure_velocities
 from trajlib.geodesy import offset
-from trajlib.wind import WIND, estimate_wind, measure_velocities
 
 START = pd.Timestamp("2019-10-01T15:00", tz="UTC")
 MIDDLE = (35.8, -120.4)  # of SFO → LAX

@@ -3,10 +3,11 @@
 Write a function of one flight; `map_flights` runs it over all of them.
 """
 
-from trajlib.archive import read_flight
+from trajlib.archive.flights import map_flights, reduce_flights
+from trajlib.archive.index import build_index, select_flights
+from trajlib.archive.reading import read_flight
+from trajlib.archive.store import store_flights
 from trajlib.cluster import connect
-from trajlib.flights import map_flights, reduce_flights, store_flights
-from trajlib.index import build_index, select_flights
 
 __all__ = [
     "build_index",

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.index import build_index
+from trajlib.archive.index import build_index
 
 FILES = 400
 LINES = "\n".join(f"2016-01-01T06:{m:02}:00Z,40,{m / 10},100,LEMD,LEBL" for m in range(60))
 TEXT = f"timestamp,latitude,longitude,altitude,origin,destination\n{LINES}\n"
-CODE = "import sys; from trajlib.index import build_index; print('go', flush=True);"
+CODE = "import sys; from trajlib.archive.index import build_index; print('go', flush=True);"
 CODE += "[build_index(sys.argv[1], sys.argv[2]) for _ in range(1000)]"
 
 

@@ -17,10 +17,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib import build_index, connect, features, flights, map_flights, select_flights
-from trajlib.models import build_model, predict_held_out
-from trajlib.scores import local_days, split_by_day
-from trajlib.sources.simulation import simulate_archive
+from trajlib import build_index, connect, map_flights, select_flights
+from trajlib.archive import flights
+from trajlib.archive.store import store_flights
+from trajlib.evaluation.splits import local_days, split_by_day
+from trajlib.features import feature_sets as features
+from trajlib.features.targets import build_targets
+from trajlib.models.estimators import build_model
+from trajlib.models.training import predict_held_out
+from trajlib.simulation.simulate import simulate_archive
 
 
 def describe(flight: pd.DataFrame) -> dict:
@@ -33,8 +38,8 @@ def make_jobs(archive: Path, folder: Path) -> dict[str, Callable[[], pd.DataFram
     """Return a sweep and a training of the flights of an archive, each giving a table."""
     flights.BLOCK = 3  # as many tasks as a large archive would make
     rows = select_flights(build_index(archive, folder / "index.parquet"), "LEMD", "LEBL")
-    store = flights.store_flights(rows, folder / "store")
-    known, flown = features.predictors(store), features.targets(store)
+    store = store_flights(rows, folder / "store")
+    known, flown = features.build_predictors(store), build_targets(store)
     flown = flown[flown.index.get_level_values("fraction").isin([0.1 * at for at in range(10)])]
     splits = split_by_day(local_days(store)[known.index], 3, seed=1)
     forest = build_model(trees=20)

@@ -26,7 +26,7 @@ def plot_importance(
     Parameters
     ----------
     importance
-        As `trajlib.importance.measure_importance` returns it, and SHAP's where there is any.
+        As `measure_importance` returns it, and SHAP's where there is any.
     of
         What the fractions are of.
     top
@@ -64,7 +64,7 @@ def plot_ranking(ranking: pd.DataFrame, *, marked: Sequence[str] = (), top: int 
     Parameters
     ----------
     ranking
-        As `trajlib.importance.rank_predictors` returns it.
+        As `trajlib.evaluation.importance.rank_predictors` returns it.
     marked
         Predictors that stand out in colour.
     """

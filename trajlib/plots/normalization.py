@@ -35,9 +35,9 @@ def plot_dispersion(
     ----------
     dispersion
         Rows of (by, fraction), or of fractions alone, as
-        :func:`trajlib.normalization.dispersion` returns them.
+        :func:`trajlib.trajectories.dispersion.dispersion` returns them.
     interval
-        Its ends, as :func:`trajlib.normalization.interval_dispersion` returns them.
+        Its ends, as :func:`trajlib.evaluation.bootstrap.interval_dispersion` returns them.
     axis
         What the fractions are.
     noise

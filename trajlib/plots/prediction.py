@@ -32,7 +32,7 @@ def plot_trajectory(
     Parameters
     ----------
     trajectory, geojson
-        As of `trajlib.prediction`.
+        As of `trajlib.models.saved_models`.
     flown
         Targets by fraction, where known.
     airports

@@ -51,7 +51,7 @@ def plot_scores(
 def plot_errors(errors: pd.DataFrame, *, of: str = "the total duration") -> Figure:
     """Draw the mean absolute error over the fractions of a progress, a line for each model.
 
-    Rows of (model, fraction), columns as of :func:`trajlib.scores.measure_errors`.
+    Rows of (model, fraction), columns as of :func:`trajlib.evaluation.metrics.measure_errors`.
     """
     figure, axs = _panels(len(errors.columns))
     for ax, name in zip(axs, errors, strict=False):

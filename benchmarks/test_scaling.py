@@ -1,0 +1,198 @@
+import json
+import os
+import re
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+from trajlib.scaling import (
+    TERMS,
+    check_costs,
+    draw_costs,
+    fit_costs,
+    link_archive,
+    measure_runs,
+    open_stand_in,
+    plan_runs,
+    plan_training,
+    price_runs,
+    record_tasks,
+    spread_work,
+    time_idle,
+    time_sweep,
+    time_tasks,
+    watch_process,
+)
+
+from trajlib import build_index
+from trajlib.plots.dask import plot_tasks
+
+ROOT = Path(__file__).parent.parent
+COSTS = pd.Series(
+    {"bytes": 2e-8, "files": 3e-3, "growth": 4e-8, "handled": 1e-3, "tasks": 2e-3}
+    | {"moved": 5e-9, "start": 0.1}
+)
+
+
+def make_runs(noise=0.0, repeats=3):
+    """Runs of made-up work whose seconds are those that COSTS would take."""
+    works = {
+        "sweep": {"bytes": 5e8, "files": 600, "tasks": 19, "moved": 2e6},
+        "short": {"bytes": 1e6, "files": 5_000, "tasks": 160, "moved": 5e6},
+        "shorter": {"bytes": 5e5, "files": 2_500, "tasks": 80, "moved": 2e6},
+        "half": {"bytes": 2.5e8, "files": 300, "tasks": 10, "moved": 1e6},
+        "training": {"growth": 1e9, "tasks": 42, "moved": 1e6},
+        "part": {"growth": 2e8, "tasks": 21, "moved": 1e6},
+        "tasks": {"tasks": 1_000, "moved": 3e4},
+        "data": {"tasks": 30, "moved": 3e8},
+    }
+    rows = [
+        {"work": name, "workers": workers, "repeat": repeat} | amounts
+        for workers in (1, 2)
+        for repeat in range(repeats)
+        for name, amounts in works.items()
+    ]
+    runs = pd.DataFrame(rows).fillna(0.0)
+    error = np.random.default_rng(1).normal(1, noise, len(runs))
+    return runs.assign(seconds=(spread_work(runs) @ COSTS) * error)
+
+
+def test_the_cost_model_recovers_its_terms_from_made_up_timings():
+    runs = make_runs()
+    found = fit_costs(spread_work(runs), runs["seconds"])
+    assert list(found.index) == list(TERMS)
+    np.testing.assert_allclose(found, COSTS[found.index], rtol=1e-6)
+
+
+def test_what_the_costs_are_unsure_of_holds_the_truth_and_grows_with_noise():
+    exact, noisy = (draw_costs(make_runs(noise), 50, seed=1)["bytes"] for noise in (0.01, 0.1))
+    assert noisy.std() > 3 * exact.std()
+    assert noisy.quantile(0.01) < COSTS["bytes"] < noisy.quantile(0.99)
+
+
+def test_no_cost_is_negative_where_more_work_took_less_time():
+    amounts = pd.DataFrame({"bytes": [1.0, 2.0, 3.0], "start": 1.0})
+    found = fit_costs(amounts, pd.Series([3.0, 2.0, 1.0]))
+    assert found["bytes"] == 0
+    assert found["start"] > 0
+
+
+def test_a_work_that_follows_the_model_is_predicted_by_the_others():
+    told = check_costs(make_runs())
+    np.testing.assert_allclose(told["predicted"], told["measured"], rtol=1e-6)
+
+
+def test_workers_share_what_is_theirs_and_all_wait_for_the_scheduler():
+    plan = plan_runs([1e12], [1, 10, 100], file_size=1e6, moved=0.0)
+    parts = price_runs(plan, COSTS)
+    np.testing.assert_allclose(parts["work"] / parts["work"].iloc[0], [1, 0.1, 0.01], 0.05)
+    assert parts["scheduler"].iloc[0] == parts["scheduler"].iloc[2] > 0
+
+
+def test_more_workers_than_models_do_not_help_to_train():
+    options = {"predictors": 10, "trees": 10, "tasks": 20, "table": 80.0}
+    parts = price_runs(plan_training([1e6], [1, 20, 1000], **options), COSTS)
+    assert parts["work"].iloc[0] == pytest.approx(20 * parts["work"].iloc[1])
+    assert parts["work"].iloc[1] == parts["work"].iloc[2]
+    assert parts["moving"].is_monotonic_increasing
+
+
+def test_a_slow_file_system_holds_up_workers_that_are_faster():
+    plan = plan_runs([1e12], [1, 1000], file_size=1e6, moved=0.0)
+    slow, fast = (price_runs(plan, COSTS, bandwidth=rate)["all"] for rate in (1e9, 1e15))
+    assert slow.iloc[0] == pytest.approx(fast.iloc[0])
+    assert slow.iloc[1] > fast.iloc[1]
+
+
+def test_an_archive_of_links_is_indexed_as_one_of_files(tiny_archive, tmp_path):
+    flight = next((tiny_archive / "LEMD-LEBL").glob("*.csv"))
+    link_archive(flight, tmp_path / "many", 2_500)
+    index = build_index(tmp_path / "many")
+    assert len(index) == index["path"].nunique() == 2_500
+    assert index["problem"].isna().all()
+    assert set(index["origin"]) == {"LEMD"}
+
+
+def test_tasks_are_told_with_numbers_for_workers_and_without_addresses(client):
+    seconds, tasks = record_tasks(client, lambda: client.gather(client.map(len, [(1,)] * 9)))
+    assert set(tasks["worker"]) <= {1, 2}
+    assert set(tasks["task"]) == {"len"}
+    assert tasks["start"].min() > -1
+    assert tasks["stop"].max() < seconds + 1
+    assert not tasks.astype(str).map(lambda text: "://" in text).any(axis=None)
+
+
+def test_the_task_figure_has_a_row_a_worker_and_a_bar_a_task(client):
+    rows = [
+        {"worker": worker, "task": "read", "action": action, "start": at, "stop": at + 0.5}
+        for worker in (1, 2, 3)
+        for at, action in enumerate(("transfer", "compute", "compute"))
+    ]
+    figure = plot_tasks(pd.DataFrame(rows))
+    (ax,) = figure.axes
+    bars = [path for drawn in ax.collections for path in drawn.get_paths()]
+    assert len(bars) == len(rows)
+    assert len(ax.get_yticks()) == 3
+
+
+def test_a_run_counts_what_it_consists_of(tiny_archive, tmp_path, client):
+    index = build_index(tiny_archive, tmp_path / "index.parquet")
+    rows = index[index["problem"].isna()]
+    told = time_sweep(client, rows)
+    assert told["bytes"] == rows["size"].sum()
+    assert told["files"] == len(rows)
+    assert told["tasks"] == 2
+    assert told["seconds"] > 0
+    assert time_tasks(client, 5, 1_000)["moved"] >= 5_000
+
+
+def test_runs_are_repeated_on_clusters_of_each_size():
+    runs = measure_runs({"tasks": partial(time_tasks, count=7)}, [1, 2], 2)
+    assert runs["workers"].tolist() == [1, 1, 2, 2]
+    assert (runs["tasks"] == 7).all()
+    assert runs["repeat"].tolist() == [0, 1, 0, 1]
+
+
+def test_many_idle_workers_take_tasks_from_a_real_scheduler():
+    with open_stand_in(10) as (client, scheduler):
+        assert len(client.nthreads()) == 10
+        listening = {c.laddr.ip for c in scheduler.net_connections("tcp") if c.status == "LISTEN"}
+        told = time_idle(client, scheduler, [(1, 2)] * 100, duration=0.01)
+        assert (told["tasks"], told["workers"]) == (100, 10)
+        assert told["seconds"] >= 100 / 10 * 0.01
+        assert told["cpu"] > 0
+    assert listening == {"127.0.0.1"}
+    assert not scheduler.is_running()
+
+
+def test_watching_a_process_sees_the_memory_that_it_takes():
+    with watch_process(psutil.Process()) as told:
+        kept = np.ones(20_000_000)
+    assert told["peak"] >= told["kept"] > 0.9 * kept.nbytes
+
+
+@pytest.mark.skipif("TRAJLIB_SCALING" not in os.environ, reason="minutes; TRAJLIB_SCALING=1 asks")
+def test_the_stage_runs_when_asked_for_and_tells_no_address(tiny_archive, tmp_path):
+    command = f"-m trajlib report --archive {tiny_archive} --origin LEMD --destination LEBL"
+    command += f" --data {tmp_path}/data --output {tmp_path}/reports --stage 08_scaling"
+    command += " -p flights 40 -p repeats 1 -p idle_workers 5 -p many_tasks 100 -p many_rows 2000"
+    told = subprocess.run(
+        [sys.executable, *command.split()], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    folder = tmp_path / "reports" / "LEMD-LEBL"
+    report = json.loads((folder / "report.json").read_text("utf-8"))
+    assert told.returncode == 0, told.stdout + told.stderr
+    (stage,) = [stage for stage in report["stages"] if stage["name"] == "08_scaling"]
+    assert stage["headline"]
+    page = re.sub(
+        r"<(script|style)>.*?</\1>|;base64,[^\"]*",
+        "",
+        (folder / "08_scaling.html").read_text("utf-8"),
+        flags=re.DOTALL,
+    )
+    assert not re.search(rf"127\.0\.0\.1|tcp://|{tmp_path}|{tiny_archive}", page)

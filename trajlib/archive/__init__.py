@@ -1,0 +1,1 @@
+"""The archive of flights: reading it, its index, its store, and `map_flights`."""

@@ -1,0 +1,239 @@
+"""What an archive says of itself: the ``columns.toml`` in its root folder."""
+
+import hashlib
+import re
+import tomllib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache, cached_property
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from trajlib.archive.storage import exists, open_file
+from trajlib.schema import COLUMNS, IDENTITY
+
+__all__ = ["Dialect", "read_dialect"]
+
+# from a unit to the schema's: value * factor + offset
+_UNITS = {
+    ("m", "ft"): (1 / 0.3048, 0.0),
+    ("km", "NM"): (1 / 1.852, 0.0),
+    ("m", "NM"): (1 / 1852, 0.0),
+    ("m/s", "kt"): (3600 / 1852, 0.0),
+    ("km/h", "kt"): (1 / 1.852, 0.0),
+    ("m/s", "ft/min"): (60 / 0.3048, 0.0),
+    ("rad", "deg"): (57.29577951308232, 0.0),
+    ("degC", "K"): (1.0, 273.15),
+    ("hPa", "Pa"): (100.0, 0.0),
+    ("t", "kg"): (1000.0, 0.0),
+    ("lb", "kg"): (0.45359237, 0.0),
+    ("min", "s"): (60.0, 0.0),
+    ("h", "s"): (3600.0, 0.0),
+    ("kg/h", "kg/s"): (1 / 3600, 0.0),
+}
+
+_KINDS = {  # what a columns.toml may hold
+    "title": str,
+    "source": str,
+    "simulated": bool,
+    "modelled": list,
+    "delimiter": str,
+    "decimal": str,
+    "path": str,
+    "constants": dict,
+    "columns": dict,
+}
+_WORDS = {str: "a text", bool: "true or false", list: "a list", dict: "a table"}
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How an archive's CSVs are to be read, and what a report says of it.
+
+    Attributes
+    ----------
+    title, source
+        What the archive is and where it is from, with its licence.
+    simulated
+        Whether the flights are no evidence of anything but the code.
+    modelled
+        Columns that a model computed from the others.
+    delimiter, decimal
+        Between fields, and in numbers.
+    time_format
+        ``ISO 8601``, ``unix`` (seconds since 1970) or a format of ``strptime``.
+    timezone
+        IANA name of the zone of times that do not tell theirs.
+    names
+        For a column of the schema, the archive's name of it, where they differ.
+    units
+        For a column, factor and offset that take it to the schema's unit.
+    constants
+        Identity of all flights, as ``origin``.
+    path
+        Regular expression searched for in a file's path; its named groups are identity columns.
+    """
+
+    title: str = ""
+    source: str = ""
+    simulated: bool = False
+    modelled: frozenset[str] = frozenset()
+    delimiter: str = ","
+    decimal: str = "."
+    time_format: str = "ISO 8601"
+    timezone: str = "UTC"
+    names: dict[str, str] = field(default_factory=dict)
+    units: dict[str, tuple[float, float]] = field(default_factory=dict)
+    constants: dict[str, str] = field(default_factory=dict)
+    path: str = ""
+
+    @cached_property
+    def header(self) -> tuple[str | None, ...]:
+        """The archive's names of all of the schema's columns, in the schema's order."""
+        return tuple(self.name(column) for column in COLUMNS)
+
+    def name(self, column: str) -> str | None:
+        """Return the archive's name of a column of the schema, None where it is another's.
+
+        >>> dialect = Dialect(names={"track": "heading"})
+        >>> [dialect.name(column) for column in ("track", "heading", "altitude")]
+        ['heading', None, 'altitude']
+        """
+        taken = column not in self.names and column in self.names.values()
+        return None if taken else self.names.get(column, column)
+
+    def identity(self, path: str) -> dict[str, str]:
+        r"""Return the identity columns that constants and a file's path tell.
+
+        >>> Dialect(path=r"(?P<origin>\w{4})-(?P<destination>\w{4})/").identity("LEMD-LEBL/7.csv")
+        {'origin': 'LEMD', 'destination': 'LEBL'}
+        """
+        found = re.search(self.path, path) if self.path else None
+        return self.constants | (found.groupdict() if found else {})
+
+    def fingerprint(self) -> str:
+        """Return a digest that changes when anything is read otherwise."""
+        fields = (getattr(self, name) for name in self.__dataclass_fields__)
+        told = repr([sorted(f) if isinstance(f, frozenset) else f for f in fields])
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def read_dialect(archive: str | Path) -> Dialect:
+    """Return the dialect of an archive: its ``columns.toml``, or the defaults without one.
+
+    Raises
+    ------
+    ValueError
+        When the file is not TOML, names a column, unit, zone or key that does not exist, or has
+        a value of another kind than is expected.
+    """
+    path = f"{archive}/columns.toml"
+    if not exists(path):
+        return Dialect()
+    try:
+        with open_file(path) as file:
+            return parse_dialect(file.read().decode("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"columns.toml of the archive {Path(archive).name}: {error}") from error
+
+
+@cache
+def parse_dialect(text: str) -> Dialect:
+    """Return the dialect that the text of a ``columns.toml`` describes.
+
+    >>> parse_dialect("columns.altitude = {column = 'baroaltitude', unit = 'm'}").name("altitude")
+    'baroaltitude'
+    """
+    told = tomllib.loads(text)
+    for name, value in told.items():
+        _check_kind(name, value)
+    columns = {name: _entry(name, entry) for name, entry in told.pop("columns", {}).items()}
+    names = {name: entry["column"] for name, entry in columns.items() if "column" in entry}
+    shared = sorted({their for their in names.values() if [*names.values()].count(their) > 1})
+    if shared:
+        raise ValueError(f"more than one column is said to be {', '.join(shared)}")
+    units = {n: _conversion(n, entry["unit"]) for n, entry in columns.items() if "unit" in entry}
+    time = columns.get("timestamp", {})
+    _check_identity({*told.get("constants", {}), *_compile(told.get("path", "")).groupindex})
+    return Dialect(
+        **told
+        | {"names": names, "units": units}
+        | {"time_format": _check_format(time.get("format", "ISO 8601"))}
+        | {"timezone": _find_zone(time.get("timezone", "UTC"))}
+        | {"modelled": frozenset(_known(name) for name in told.get("modelled", ()))}
+    )
+
+
+def _check_kind(name: str, value: object) -> None:
+    if name not in _KINDS:
+        raise ValueError(f"unknown key: {name}; there are {', '.join(_KINDS)}")
+    kind = _KINDS[name]
+    if type(value) is not kind:
+        raise ValueError(f"{name} is {value!r}, expected {_WORDS[kind]}")
+    if name in ("delimiter", "decimal") and len(value) != 1:
+        raise ValueError(f"{name} is {value!r}, expected one character")
+    parts = value if kind is list else value.values() if name == "constants" else ()
+    if not all(isinstance(part, str) for part in parts):
+        raise ValueError(f"{name} is {value!r}, expected {_WORDS[kind]} of texts")
+
+
+def _check_identity(names: set[str]) -> None:
+    wrong = sorted(names - {*IDENTITY})
+    if wrong:
+        raise ValueError(
+            f"not identity columns: {', '.join(wrong)}; they are {', '.join(IDENTITY)}"
+        )
+
+
+def _compile(path: str) -> re.Pattern:
+    try:
+        return re.compile(path)
+    except re.error as error:
+        raise ValueError(f"path is {path!r}, expected a regular expression: {error}") from error
+
+
+def _check_format(text: str) -> str:
+    if text in ("ISO 8601", "unix"):
+        return text
+    try:
+        datetime.strptime(datetime.now(UTC).strftime(text), text)
+    except ValueError as error:
+        raise ValueError(f"format is {text!r}, expected one of strptime: {error}") from error
+    return text
+
+
+def _find_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"timezone is {name!r}, expected one as Europe/Madrid") from error
+    return name
+
+
+def _known(name: str) -> str:
+    if name not in COLUMNS:
+        raise ValueError(f"no column {name!r} in the schema; it has {', '.join(COLUMNS)}")
+    return name
+
+
+def _entry(name: str, entry: object) -> dict:
+    _known(name)
+    entry = {"column": entry} if isinstance(entry, str) else entry
+    if not isinstance(entry, dict) or not all(isinstance(text, str) for text in entry.values()):
+        raise ValueError(f"{name} is {entry!r}, expected a name, or a table of texts")
+    allowed = {"column", "format", "timezone"} if name == "timestamp" else {"column", "unit"}
+    if set(entry) - allowed:
+        raise ValueError(f"{name} has unknown keys: {', '.join(sorted(set(entry) - allowed))}")
+    return entry
+
+
+def _conversion(name: str, unit: str) -> tuple[float, float]:
+    target = COLUMNS[name].unit
+    if unit == target:
+        return 1.0, 0.0
+    if (unit, target) not in _UNITS:
+        known = [source for source, to in _UNITS if to == target]
+        raise ValueError(
+            f"{name}: no conversion of {unit!r} to {target!r}; known are {', '.join(known)}"
+        )
+    return _UNITS[unit, target]

@@ -1,0 +1,344 @@
+"""Flights in bulk: the store of a city pair, and one function of a flight run over all.
+
+Work is cut into blocks of ``BLOCK`` flights in the order of the table that asks for it. A block's
+partial result belongs to the block alone and blocks are joined in order, so a result does not
+depend on how many workers there were, nor on which of them was lost.
+"""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from distributed import Client
+from pandas.api.types import is_scalar
+
+from trajlib.archive.dialect import read_dialect
+from trajlib.archive.index import record_problems
+from trajlib.archive.reading import FlightError, read_flight
+from trajlib.archive.storage import check_visible, is_remote, open_file
+from trajlib.cluster import current_client, gather
+from trajlib.schema import IDENTITY, NUMERIC
+
+__all__ = ["BLOCK", "count_tasks", "map_flights", "read_flights", "reduce_flights"]
+
+BLOCK = 32  # flights
+_TASKS_PER_WORKER = 32  # so that workers finish together
+_MEASURED = ("timestamp", *NUMERIC)
+_ROWS = (Mapping, pd.Series, pd.DataFrame)  # what a function of a flight may return
+_READ_AT_ONCE = 40_000  # samples of a store, 6 MB: a flight alone takes half as long again
+_PLACE = ("part", "row_group", "rows", "problem")
+
+
+def map_flights(
+    flights: pd.DataFrame,
+    function: Callable | Mapping[str, Callable],
+    *,
+    columns: Sequence[str] | None = None,
+) -> pd.DataFrame | dict[str, pd.DataFrame]:
+    """Run a function of one flight over many, each read once, on the current Dask client.
+
+    Parameters
+    ----------
+    flights
+        Rows of an index (flights are read from their CSVs) or of a store (from Parquet).
+    function
+        Takes a flight: a DataFrame of ``columns``, numbers as float64, with the flight's identity
+        and ``path`` in its ``attrs``. Returns a mapping (one row), a number (a column named after
+        the function) or a DataFrame (several rows).
+        Several functions by name share one pass, and their results come by the same names.
+    columns
+        Names to read; those that a flight lacks are absent. By default all numbers and the time.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``path``, and by the index of what the function returned if that had several
+        rows. ``attrs["problems"]`` maps the path of each file that was set aside to the reason.
+
+    Raises
+    ------
+    RuntimeError
+        When the function fails, or returns something else; the message names the flight.
+    ValueError
+        When a column is none of the schema's numbers, nor the time.
+    FileNotFoundError
+        When a worker does not see the archive or the store.
+    ConnectionError, MemoryError
+        When the cluster is lost, or a flight needs more memory than a worker has.
+
+    >>> import pandas as pd
+    >>> map_flights(pd.DataFrame({"path": [], "archive": []}), len).empty
+    True
+    """
+    _check_columns(columns)
+    functions = function if isinstance(function, Mapping) else {"": function}
+    blocks = _run_blocks(flights, functools.partial(_map_block, functions, columns))
+    problems = _record_all(flights, blocks)
+    tables = {}
+    for name, each in functions.items():
+        tables[name] = _join([by_name[name] for by_name, _ in blocks], _name(each))
+        tables[name].attrs["problems"] = problems
+    return tables if isinstance(function, Mapping) else tables[""]
+
+
+def reduce_flights(
+    flights: pd.DataFrame,
+    function: Callable,
+    merge: Callable,
+    *,
+    columns: Sequence[str] | None = None,
+) -> Any:
+    """Fold a function's results over flights into one, holding two of them at a time.
+
+    ``merge(left, right)`` joins two results. Flights, ``function``, ``columns`` and errors are
+    those of `map_flights`; None where no flight could be read.
+    """
+    _check_columns(columns)
+    blocks = _run_blocks(flights, functools.partial(_reduce_block, function, merge, columns))
+    partials = [partial for partial, _ in blocks if partial is not None]
+    _record_all(flights, blocks)
+    return functools.reduce(merge, partials) if partials else None
+
+
+def count_tasks(flights: int, workers: int) -> int:
+    """Return how many tasks a sweep over so many flights is cut into.
+
+    >>> count_tasks(1_000_000, 2), count_tasks(620, 2)
+    (3907, 20)
+    """
+    blocks = -(-flights // BLOCK)
+    return -(-blocks // _count_blocks(blocks, workers))
+
+
+def read_flights(
+    flights: pd.DataFrame, *, columns: Sequence[str] | None = None
+) -> Iterator[tuple[dict, pd.DataFrame | FlightError]]:
+    """Give each flight of a table in order, as `map_flights` would hand it to its function.
+
+    Yields the row as a dict, and the flight or the reason why it cannot be read.
+    """
+    _check_columns(columns)
+    wanted = [name for name in _MEASURED if columns is None or name in columns]
+    read = _read_stored if "store" in flights else _read_files
+    for place in flights["store" if "store" in flights else "archive"].unique():
+        check_visible(place)
+    for row, flight in read(flights.to_dict("records"), wanted):
+        if isinstance(flight, pd.DataFrame):
+            flight.attrs = {name: row.get(name) for name in ("path", *IDENTITY)}
+        yield row, flight
+
+
+def _check_columns(columns: Sequence[str] | None) -> None:
+    unknown = [name for name in columns or () if name not in _MEASURED]
+    if unknown:
+        raise ValueError(
+            f"no such columns: {', '.join(unknown)}; there are {', '.join(_MEASURED)} (who flew is "
+            "in a flight's attrs)"
+        )
+
+
+def _read_files(
+    rows: list[dict], wanted: list[str]
+) -> Iterator[tuple[dict, pd.DataFrame | FlightError]]:
+    dialects = {archive: read_dialect(archive) for archive in {row["archive"] for row in rows}}
+    for row in rows:
+        try:
+            if isinstance(row.get("problem"), str):
+                raise FlightError(row["problem"])
+            path = f"{row['archive']}/{row['path']}"
+            yield row, read_flight(path, wanted, dialect=dialects[row["archive"]])
+        except FlightError as error:
+            yield row, error
+
+
+def _read_stored(
+    rows: list[dict], wanted: list[str]
+) -> Iterator[tuple[dict, pd.DataFrame | FlightError]]:
+    def place(row: dict) -> tuple[str, bool]:
+        return f"{row['store']}/{row['part']}", isinstance(row.get("problem"), str)
+
+    for (part, wrong), run in groupby(rows, key=place):
+        if wrong:
+            yield from ((row, FlightError(row["problem"])) for row in run)
+            continue
+        remote = is_remote(part)
+        file = pq.ParquetFile(open_file(part) if remote else part, pre_buffer=remote)
+        held = set(file.schema_arrow.names)  # derived anew each time it is asked for
+        columns = [column for column in wanted if column in held]
+        for few in _cut(list(run)):
+            yield from zip(few, _read_row_groups(file, columns, few), strict=True)
+
+
+def _cut(rows: list[dict]) -> Iterator[list[dict]]:
+    """Give rows of a store in lists of as many samples as are read at once."""
+    few, samples = [], 0
+    for row in rows:
+        if few and samples + row["rows"] > _READ_AT_ONCE:
+            yield few
+            few, samples = [], 0
+        few.append(row)
+        samples += row["rows"]
+    yield few
+
+
+def _read_row_groups(
+    file: pq.ParquetFile, columns: list[str], rows: list[dict]
+) -> Iterator[pd.DataFrame]:
+    numbers = [int(row["row_group"]) for row in rows]
+    table = file.read_row_groups(numbers, columns=columns, use_threads=False)
+    known = {name: table[name].to_numpy() for name in columns if name != "timestamp"}
+    lacking = {name for name in known if table[name].null_count}
+    start = 0
+    for row in rows:
+        here = slice(start, start := start + int(row["rows"]))
+        held = [n for n in known if n not in lacking or not np.isnan(known[n][here]).all()]
+        values = np.empty((len(held), int(row["rows"])))
+        for at, name in enumerate(held):
+            values[at] = known[name][here]
+        df = pd.DataFrame(values.T, columns=held, copy=False)
+        if "timestamp" in columns:
+            df.insert(0, "timestamp", table["timestamp"][here].to_pandas())
+        yield df
+
+
+def _record(flights: pd.DataFrame, problems: Mapping[str, str]) -> None:
+    if "store" not in flights:  # whose files were read when it was made
+        sound = set(flights.loc[flights["problem"].isna(), "path"]) if "problem" in flights else ()
+        record_problems(flights, {p: why for p, why in problems.items() if p in sound})
+
+
+def _record_all(flights: pd.DataFrame, blocks: list[tuple[Any, dict]]) -> dict[str, str]:
+    problems = {path: reason for _, wrong in blocks for path, reason in wrong.items()}
+    _record(flights, problems)
+    return problems
+
+
+def _run_blocks(flights: pd.DataFrame, function: Callable) -> list:
+    blocks = [flights.iloc[at : at + BLOCK] for at in range(0, len(flights), BLOCK)]
+    client = current_client()
+    if client is None:
+        return [function(block) for block in blocks]
+    workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+    size = _count_blocks(len(blocks), workers)
+    batches = [blocks[at : at + size] for at in range(0, len(blocks), size)]
+    futures = client.map(functools.partial(_run_batch, function), batches, pure=False)
+    try:
+        return [result for batch in gather(client, futures) for result in batch]
+    except MemoryError as error:
+        lost = [batches[at] for at, future in enumerate(futures) if future.status == "error"]
+        client.cancel(futures)
+        rows = pd.concat([block for batch in lost for block in batch])
+        raise MemoryError(_find_largest(client, function, rows, error)) from error
+    except BaseException:
+        client.cancel(futures)  # or the others would run on for nothing
+        raise
+
+
+def _count_blocks(blocks: int, workers: int) -> int:
+    return max(1, min(8, blocks // (_TASKS_PER_WORKER * workers)))
+
+
+def _find_largest(client: Client, function: Callable, rows: pd.DataFrame, error: Exception) -> str:
+    # one flight at a time, until workers are lost again; what ran beside it was lost with it
+    for at in range(len(rows)):
+        try:
+            gather(client, [client.submit(function, rows.iloc[at : at + 1], pure=False)])
+        except MemoryError as again:
+            return f"{rows['path'].iloc[at]}: {again}"
+    return f"one of {len(rows)} files from {rows['path'].iloc[0]} on, beside others: {error}"
+
+
+def _run_batch(function: Callable, blocks: list[pd.DataFrame]) -> list:
+    return [function(block) for block in blocks]
+
+
+def _map_block(
+    functions: Mapping[str, Callable], columns, block: pd.DataFrame
+) -> tuple[dict, dict]:
+    results: dict[str, list] = {name: [] for name in functions}
+    problems: dict[str, str] = {}
+    for row, flight in _read_sound(block, columns, problems):
+        for name, function in functions.items():
+            results[name].append((row["path"], _describe(function, flight)))
+    return {name: _pack(rows) for name, rows in results.items()}, problems
+
+
+def _pack(results: list[tuple[str, Any]]) -> list[tuple[str, Any]] | pd.DataFrame:
+    """Return rows of numbers as a table, an eighth of what they take as objects."""
+    rows = [row for _, row in results]
+    if not all(isinstance(row, Mapping) and row for row in rows) or not rows:
+        return results
+    kinds = {type(value) for row in rows for value in row.values()}
+    if not all(issubclass(kind, int | float | np.number) and kind is not bool for kind in kinds):
+        return results
+    return pd.DataFrame([dict(row) for row in rows], index=[path for path, _ in results])
+
+
+def _reduce_block(
+    function: Callable, merge: Callable, columns, block: pd.DataFrame
+) -> tuple[Any, dict[str, str]]:
+    partial, problems = None, {}
+    for _, flight in _read_sound(block, columns, problems):
+        result = _call(function, flight)
+        partial = result if partial is None else merge(partial, result)
+    return partial, problems
+
+
+def _read_sound(
+    block: pd.DataFrame, columns, problems: dict[str, str]
+) -> Iterator[tuple[dict, pd.DataFrame]]:
+    """Yield what can be read; why the others cannot goes into ``problems``."""
+    for row, flight in read_flights(block, columns=columns):
+        if isinstance(flight, FlightError):
+            problems[row["path"]] = str(flight)
+        else:
+            yield row, flight
+
+
+def _call(function: Callable, flight: pd.DataFrame) -> Any:
+    try:
+        return function(flight)
+    except Exception as error:
+        told = f"{_name(function)} failed on {flight.attrs['path']}: {error!r}"
+        raise RuntimeError(told) from error
+
+
+def _describe(function: Callable, flight: pd.DataFrame) -> Any:
+    """Return what a function says of a flight, which must be something that makes rows."""
+    result = _call(function, flight)
+    if result is None or not (is_scalar(result) or isinstance(result, _ROWS)):
+        raise RuntimeError(
+            f"{_name(function)} returned {type(result).__name__} for {flight.attrs['path']}, "
+            "expected a mapping (one row), a number or text, or a DataFrame (several rows)"
+        )
+    return result
+
+
+def _name(function: Callable) -> str:
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def _join(blocks: list[list[tuple[str, Any]] | pd.DataFrame], name: str) -> pd.DataFrame:
+    blocks = [block for block in blocks if len(block)]
+    if blocks and all(isinstance(block, pd.DataFrame) for block in blocks):
+        return pd.concat(blocks).rename_axis("path")
+    results = [result for block in blocks for result in _unpack(block)]
+    paths = pd.Index([path for path, _ in results], name="path")
+    rows = [{name: row} if is_scalar(row) else row for _, row in results]
+    several = [isinstance(row, pd.DataFrame) for row in rows]
+    if not any(several):
+        return pd.DataFrame([dict(row) for row in rows], index=paths)
+    if not all(several):
+        other = paths[several.index(not several[0])]
+        raise RuntimeError(f"{name} returned a DataFrame for one of {paths[0]}, {other} alone")
+    return pd.concat(rows, keys=paths, names=["path"])
+
+
+def _unpack(block: list[tuple[str, Any]] | pd.DataFrame) -> list[tuple[str, Any]]:
+    if isinstance(block, pd.DataFrame):
+        return list(zip(block.index, block.to_dict("records"), strict=True))
+    return block

@@ -1,0 +1,145 @@
+"""archive.store."""
+
+import functools
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trajlib.archive.dialect import read_dialect
+from trajlib.archive.flights import _MEASURED, _PLACE, _record, _run_blocks, read_flights
+from trajlib.archive.reading import FlightError
+from trajlib.archive.storage import (
+    check_visible,
+    exists,
+    is_remote,
+    list_objects,
+    make_folder,
+    open_file,
+    remove,
+    replacing,
+    resolve,
+)
+from trajlib.schema import COLUMNS
+
+__all__ = ["store_flights"]
+
+
+def store_flights(selected: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
+    """Write the selected flights as Parquet, one row group a flight, unless they are there.
+
+    Numbers are kept as float32, latitude and longitude as float64: the schema's decimals are
+    recovered exactly. A part holds the flights of one block and is named after their files'
+    paths, sizes and times of change, so that only what changed is read again.
+
+    Parameters
+    ----------
+    selected
+        Rows of an index.
+    folder
+        Where the parts and the table ``flights.parquet`` go; other parts in it are removed.
+
+    Returns
+    -------
+    DataFrame
+        The selected rows with ``part`` and ``row_group`` (where the flight stands), ``rows`` and
+        ``store`` (the folder, never saved). ``problem`` is set where the file was set aside on
+        its full reading; such a row has no part.
+
+    Raises
+    ------
+    ValueError
+        When nothing is selected.
+    OSError
+        When the folder cannot be written to; and the errors of `map_flights` that are a cluster's.
+    """
+    if selected.empty:
+        raise ValueError(f"no flights to store in {folder}, expected rows of an index")
+    folder = resolve(folder)
+    make_folder(folder)
+    blocks = _run_blocks(selected, functools.partial(_store_block, folder))
+    place = pd.concat([pd.DataFrame(block, columns=_PLACE) for block in blocks], ignore_index=True)
+    place = place.astype({"part": "str", "problem": "str", "rows": "int64"})
+    beside = selected[[name for name in ("archive", "problems_file") if name in selected]]
+    rows = selected.drop(columns=["problem", *beside]).reset_index(drop=True)
+    table = pd.concat([rows, place], axis=1)
+    _record(selected, table.dropna(subset="problem").set_index("path")["problem"].to_dict())
+    with replacing(f"{folder}/flights.parquet") as temporary:
+        table.to_parquet(temporary)
+    _remove_parts(folder, set(table["part"]))
+    beside = beside.reset_index(drop=True).assign(store=folder)
+    return pd.concat([table, beside], axis=1)
+
+
+def _remove_parts(folder: str, kept: set[str]) -> None:
+    listed = list_objects(folder) if is_remote(folder) else os.scandir(folder)
+    for name in [each[0] if is_remote(folder) else each.name for each in listed]:
+        if re.fullmatch(r"part-\w+\.parquet", name) and name not in kept:
+            remove(f"{folder}/{name}")
+
+
+def _store_block(folder: str, block: pd.DataFrame) -> list[tuple]:
+    check_visible(folder)
+    name = _part_name(block)
+    if exists(f"{folder}/{name}"):
+        return _read_places(f"{folder}/{name}")
+    flights = [flight for _, flight in read_flights(block)]
+    whole = [flight for flight in flights if not isinstance(flight, FlightError)]
+    numbers = iter(range(len(whole)))
+    places = [
+        (None, None, 0, str(flight)) if isinstance(flight, FlightError)
+        else (name, next(numbers), len(flight), None)
+        for flight in flights
+    ]  # fmt: skip
+    _write_part(f"{folder}/{name}", whole, places)
+    return places
+
+
+def _part_name(block: pd.DataFrame) -> str:
+    files = block[["path", "size", "mtime"]].to_json(orient="values")
+    told = files + read_dialect(block["archive"].iloc[0]).fingerprint()
+    return f"part-{hashlib.sha256(told.encode()).hexdigest()[:16]}.parquet"
+
+
+def _read_places(part: str) -> list[tuple]:
+    with open_file(part) as file:
+        return [tuple(place) for place in json.loads(pq.read_schema(file).metadata[b"places"])]
+
+
+def _write_part(path: str, flights: list[pd.DataFrame], places: list[tuple]) -> None:
+    present = {name for flight in flights for name in flight}
+    fields = [(name, _store_type(name)) for name in _MEASURED if name in present]
+    schema = pa.schema(fields, metadata={"places": json.dumps(places)})
+    encoding = {
+        name: "DELTA_BINARY_PACKED" if name == "timestamp" else "BYTE_STREAM_SPLIT"
+        for name in schema.names
+    }
+    with (
+        replacing(path) as temporary,
+        pq.ParquetWriter(
+            temporary, schema, compression="zstd", use_dictionary=False, column_encoding=encoding
+        ) as writer,
+    ):
+        for flight in flights:
+            writer.write_table(_to_arrow(flight, schema), row_group_size=len(flight))
+
+
+def _store_type(name: str) -> pa.DataType:
+    if COLUMNS[name].kind == "time":
+        return pa.timestamp("ms", "UTC")
+    return pa.float64() if name in ("latitude", "longitude") else pa.float32()
+
+
+def _to_arrow(flight: pd.DataFrame, schema: pa.Schema) -> pa.Table:
+    arrays = [
+        pa.array(flight[field.name], from_pandas=True).cast(field.type, safe=False)
+        if field.name in flight
+        else pa.nulls(len(flight), field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)

@@ -1,0 +1,510 @@
+"""The command line: ``python -m trajlib``, also installed as ``trajlib``.
+
+What a command needs is imported when it runs, so that help comes at once.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial, wraps
+from logging import ERROR, getLogger
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import click
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from distributed import Client
+
+    from trajlib.models.saved_models import SavedModel
+    from trajlib.report.stages import Stage
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_FEWEST = 40  # flights; with fewer, days held out hold next to nothing
+_FEWEST_NAMED = 20  # for stages that are asked for by name, which may hold nothing out
+
+_folder = partial(click.Path, path_type=Path)
+
+
+class _InOrder(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)  # that of their use, not of the alphabet
+
+
+@click.group(cls=_InOrder, context_settings=_CONTEXT)
+@click.version_option(package_name="trajlib")
+def main() -> None:
+    """Predict aircraft trajectories from an archive of flights.
+
+    An archive is a folder of CSVs, one flight a file, in any sub-folders. Simulate one or import
+    real flights, make the report of a city pair, then ask for one flight, or compare two reports:
+
+    \b
+        python -m trajlib simulate data/raw/sample --flights 620 --seed 2016
+        python -m trajlib report --archive data/raw/sample --origin LEMD --destination LEBL
+        python -m trajlib predict --origin LEMD --destination LEBL --time 2016-03-05T07:00
+        python -m trajlib compare reports/LEMD-LEBL reports/SFO-LAX
+
+    Nothing leaves the machine: a local cluster listens on loopback only, and pages open from
+    disk without a network. Ctrl-C stops what a command started; given again, it keeps what is
+    whole.
+
+    \b
+    Files:       data/raw/NAME              an archive, never changed
+                 data/interim/NAME.*        its index, and stores of city pairs
+                 data/processed/PAIR/       tables and models of the notebooks
+                 reports/PAIR/index.html    the report, beside the executed notebooks
+    Environment: DASK_SCHEDULER_ADDRESS     a Dask scheduler, instead of a local cluster
+    Scripts:     --json, where a command has it, prints one JSON document and nothing else;
+                 what is told on the way, and errors, go to standard error
+    Exit status: 0 when all that was asked for is there and whole,
+                 1 when something stopped it (the message says what, and what to do),
+                 2 when the command was not understood,
+                 130 when it was stopped by Ctrl-C.
+    """  # noqa: D301, as \b is how click is told to leave lines as they are
+    os.umask(0o077)  # files that hold flights are for their owner's eyes
+
+
+def _plainly(command: Callable) -> Callable:
+    # what a user can mend is told in a line; a traceback is for what we must mend
+    @wraps(command)
+    def wrapper(*args: object, **options: object) -> object:
+        try:
+            return command(*args, **options)
+        except (OSError, ValueError, MemoryError) as error:
+            raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("\nstopped; the same command goes on from what is whole", err=True)
+            raise click.exceptions.Exit(130) from None
+
+    return wrapper
+
+
+def _print_json(told: object) -> None:
+    import json
+
+    click.echo(json.dumps(told, ensure_ascii=False, indent=1, default=str))
+
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for a script.")
+
+
+@contextmanager
+def _connected(address: str | None = None) -> "Iterator[Client]":
+    from trajlib.cluster import connect, current_client
+
+    # what scheduler and workers note on their own work is not for the terminal
+    getLogger("distributed").setLevel(ERROR)
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")
+    found = current_client()
+    client = connect(address)
+    try:
+        yield client
+    finally:
+        if client is not found:  # what this process had before is not ours to end
+            client.close()
+            if client.cluster is not None:
+                client.cluster.close()
+
+
+@main.command()
+@click.argument("archive", type=_folder())
+@click.option("--flights", default=620, show_default=True, help="How many, over all city pairs.")
+@click.option("--seed", default=2016, show_default=True, help="The same seed, the same bytes.")
+@_plainly
+def simulate(archive: Path, flights: int, seed: int) -> None:
+    """Simulate flights of Spanish city pairs into ARCHIVE.
+
+    Aircraft are OpenAP's, in a weather of our own, from January to May 2016, most of them from
+    Madrid (LEMD) to Barcelona (LEBL). Simulated flights test the code and are no evidence.
+    """
+    from trajlib.simulation.simulate import simulate_archive
+
+    with _connected():
+        simulate_archive(archive, flights=flights, seed=seed)
+    click.echo(f"{archive}: {flights:,} simulated flights")
+
+
+@main.command("import")
+@click.argument("source", type=_folder(exists=True, file_okay=False))
+@click.argument("archive", type=_folder())
+@click.option("--origin", help="Only flights from this airport, by the source's codes (SFO).")
+@click.option("--destination", help="Only flights to this airport, by the source's codes (LAX).")
+@click.option("--measured-only", is_flag=True, help="The points alone, for traffic and wind.")
+@_plainly
+def import_(
+    source: Path, archive: Path, origin: str | None, destination: str | None, measured_only: bool
+) -> None:
+    """Import real flights from SOURCE into ARCHIVE.
+
+    Both are folders. SOURCE is a clone of one of the SFO Museum's repositories
+    sfomuseum-data-flights-YYYY-MM, or holds flights.parquet and points.parquet. Points are
+    checked, thinned and interpolated to one row a second, never extrapolated; with
+    --measured-only no second is added. A flight that cannot be used is listed with its reason in
+    ARCHIVE/set_aside.parquet.
+    """
+    from trajlib.importers.surveillance import import_flights
+
+    with _connected():
+        told = import_flights(
+            source,
+            archive,
+            origin=origin,
+            destination=destination,
+            measured_only=measured_only,
+        )
+    kept = told["problem"].isna().sum()
+    click.echo(f"{archive}: {kept:,} flights, {len(told) - kept:,} set aside")
+
+
+@main.command()
+@click.argument("archive", type=_folder())
+@click.option("--output", type=_folder(), help="Parquet file to keep it in.")
+@click.option("--suggest", is_flag=True, help="Only print a columns.toml that may fit it.")
+@_as_json
+@_plainly
+def index(archive: Path, output: Path | None, suggest: bool, as_json: bool) -> None:
+    """Index the folder ARCHIVE in one table.
+
+    One row a file; only new and changed files are read. By default the table of data/raw/NAME is
+    data/interim/NAME.index.parquet, and that of any other folder stands beside it.
+
+    Where the names, units or form of the CSVs are not ours, a columns.toml in the folder tells
+    what they are: see data/README.md. --suggest reads a few files and proposes one.
+    """
+    if suggest and as_json:
+        raise click.UsageError("--suggest prints TOML: give it without --json")
+    if suggest:
+        from trajlib.archive.suggestion import suggest_dialect
+
+        click.echo(suggest_dialect(archive))
+        return
+    from trajlib.archive.index import build_index
+
+    table = build_index(archive, output)
+    pairs = table.groupby(["origin", "destination"]).size().sort_values(ascending=False)
+    aside = int(table["problem"].notna().sum())
+    if as_json:
+        told = {"archive": archive, "files": len(table), "set_aside": aside}
+        _print_json(told | {"pairs": pairs.rename("files").reset_index().to_dict("records")})
+        return
+    click.echo(f"{archive}: {len(table):,} files, {len(pairs):,} city pairs, {aside:,} set aside")
+
+
+@main.command()
+@click.option("--archive", type=_folder(), required=True, help="Folder of flight CSVs.")
+@click.option("--origin", required=True, help="Airport of departure, as in the archive (LEMD).")
+@click.option("--destination", required=True, help="Airport of arrival, as in the archive (LEBL).")
+@click.option("--scheduler", help="Address of a Dask scheduler, instead of a local cluster.")
+@click.option("--output", type=_folder(), default="reports", show_default=True, help="For reports.")
+@click.option("--data", type=_folder(), default="data", show_default=True, help="For tables.")
+@click.option("--notebooks", type=_folder(), default="notebooks", show_default=True, help="Stages.")
+@click.option("--stage", "names", metavar="NAME", multiple=True, help="Only this; repeatable.")
+@click.option(
+    "-p",
+    "given",
+    metavar="NAME VALUE",
+    type=(str, str),
+    multiple=True,
+    help="Set a parameter of the notebooks; repeatable.",
+)
+@click.option("--fresh", is_flag=True, help="Run stages again though nothing they need changed.")
+@click.option("--aggregate-only", is_flag=True, help="Also write one to share, without any flight.")
+@_as_json
+@_plainly
+def report(
+    archive: Path,
+    origin: str,
+    destination: str,
+    scheduler: str | None,
+    output: Path,
+    data: Path,
+    notebooks: Path,
+    names: tuple[str, ...],
+    given: tuple[tuple[str, str], ...],
+    fresh: bool,
+    aggregate_only: bool,
+    as_json: bool,
+) -> None:
+    """Run the notebooks on one city pair and make its report.
+
+    The stages are the numbered notebooks; a new one joins by its file's name. A stage whose
+    notebook, parameters, code and data have not changed since it ran, and whose results are still
+    there, is kept as it is. The report is OUTPUT/ORIGIN-DESTINATION, to be opened at index.html;
+    the executed notebooks are beside it. Each stage is a line with the seconds that it has taken,
+    and those of the last time.
+
+    A notebook that fails ends the run: its copy and its page show the error, the report says
+    that it is not whole, and the exit status is 1.
+
+    With --aggregate-only there is a second one, OUTPUT/ORIGIN-DESTINATION-aggregate, to be shown
+    to others: outputs stay only where the notebook's cell is tagged "aggregate" and names no
+    callsign, registration or file.
+    """
+    from trajlib.archive.index import build_index, select_flights
+    from trajlib.archive.storage import is_remote, resolve
+    from trajlib.archive.store import store_flights
+    from trajlib.report.build import list_flight_names, list_main_numbers, make_report, share_report
+    from trajlib.report.console import show_stage
+    from trajlib.report.redaction import machine_rules
+
+    notebooks, folder = notebooks.resolve(), output / f"{origin}-{destination}"
+    shared = {"archive": archive, "data": data}
+    common = {name: os.path.relpath(path.absolute(), notebooks) for name, path in shared.items()}
+    if is_remote(archive):
+        common["archive"] = resolve(archive)
+    common |= {"origin": origin, "destination": destination}
+    stages, wanted = _match_stages(notebooks, names, common, dict(given))
+    with _connected(scheduler) as client:
+        table = build_index(archive, _index_of(archive, data))
+        selected = select_flights(table, origin, destination)
+        pair = f"{origin} → {destination}"
+        click.echo(f"{pair}: {len(selected):,} flights of {len(table):,} files", err=as_json)
+        store = store_flights(selected, data / "interim" / folder.name)
+        made = make_report(
+            stages,
+            wanted,
+            folder,
+            facts=_gather_facts(
+                table,
+                store,
+                {**common, "archive": archive.name, **dict(given)},
+                fewest=_FEWEST_NAMED if names else _FEWEST,
+            ),
+            processed=data / "processed" / folder.name,
+            scheduler=client.scheduler.address,
+            rules=machine_rules(notebooks.parent, [archive, data, output]),
+            fresh=fresh,
+            watch=partial(show_stage, stream=sys.stderr if as_json else sys.stdout),
+        )
+    if not made["whole"]:
+        failed = next(s for s in made["stages"] if s["name"] in wanted and s["failure"])
+        raise click.ClickException(
+            f"{failed['failure']}\nsee {folder / failed['name']}.html; once it is mended, the same "
+            "command goes on from what is whole"
+        )
+    if aggregate_only:
+        shared = folder.with_name(f"{folder.name}-aggregate")
+        share_report(made, folder, shared, names=list_flight_names(table))
+        click.echo(f"\n{shared / 'index.html'}", err=as_json)
+    page = folder / "index.html"
+    if as_json:
+        _print_json({"page": page, **made})
+    else:
+        click.echo("\n".join([f"\n{page}", *list_main_numbers(made)]))
+
+
+@main.command()
+@click.argument("before", metavar="REPORT", type=_folder(exists=True))
+@click.argument("after", metavar="REPORT", type=_folder(exists=True))
+@click.option(
+    "--output",
+    type=_folder(dir_okay=False),
+    default="reports/comparison.html",
+    show_default=True,
+    help="Page to write.",
+)
+@_as_json
+@_plainly
+def compare(before: Path, after: Path, output: Path, as_json: bool) -> None:
+    """Compare two reports: what moved.
+
+    Each is given by its folder, the earlier one first. The page OUTPUT says what moved:
+    parameters, the data, the versions of packages, the verdicts of claims, and every number with
+    its change. Of numbers that give an interval in both it says whether these overlap. To keep a
+    report for it, give the next one another --output.
+    """
+    from trajlib.report.comparison import compare_reports, read_report
+
+    found = compare_reports(read_report(before), read_report(after))
+    if as_json:
+        _print_json(found)
+        return
+    from trajlib.report.html import render_comparison
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(render_comparison(found), "utf-8")
+    moved = {part: sum(row["moved"] for row in found[part]) for part in ("parameters", "numbers")}
+    turned = sum(row["verdict_before"] != row["verdict_after"] for row in found["claims"])
+    click.echo(
+        f"{output}: moved are {moved['parameters']} of {len(found['parameters'])} parameters, "
+        f"{moved['numbers']} of {len(found['numbers'])} numbers, "
+        f"{turned} of {len(found['claims'])} verdicts"
+    )
+
+
+@main.command()
+@click.option("--origin", required=True, help="Airport of departure, as in the archive (LEMD).")
+@click.option("--destination", required=True, help="Airport of arrival, as in the archive (LEBL).")
+@click.option("--csv", type=_folder(exists=True, dir_okay=False), help="A flight's raw samples.")
+@click.option("--minutes", type=float, help="Cut the CSV so long after its first sample.")
+@click.option("--callsign", help="Operator's code and flight number (IBE1234).")
+@click.option("--operator", help="By default the letters that the callsign begins with.")
+@click.option("--type", "aircraft_type", help="ICAO type designator (A320).")
+@click.option("--time", help="Of take-off, ISO 8601; UTC unless it tells its zone.")
+@click.option("--model", type=_folder(), help="Folder of the model, instead of the pair's.")
+@click.option("--archive", type=_folder(), help="Its flights of other pairs tell of wind, runways.")
+@click.option("--data", type=_folder(), default="data", show_default=True, help="For tables.")
+@click.option("--output", type=_folder(), default="predictions", show_default=True, help="For it.")
+@_as_json
+@_plainly
+def predict(
+    origin: str,
+    destination: str,
+    csv: Path | None,
+    minutes: float | None,
+    time: str | None,
+    model: Path | None,
+    archive: Path | None,
+    data: Path,
+    output: Path,
+    as_json: bool,
+    **identity: str | None,
+) -> None:
+    """Predict the trajectory of one flight.
+
+    The flight is described here, or by a CSV. Where the flights of the pair are there
+    (DATA/interim/ORIGIN-DESTINATION, from a report), the flights before this one tell of traffic
+    and of its flight number, and with --archive those of other pairs of runways and wind, as they
+    do in the report; without them it goes by what is planned. Of a CSV what was known at take-off
+    is used, and with --minutes the samples so long after the first, no later one; what was flown
+    is drawn beside the prediction. The models are those that the stage 07_prediction saved. OUTPUT
+    receives a table (.csv), GeoJSON (.geojson) and a map (.png), in which the uncertainty is
+    drawn.
+    """
+    import pandas as pd
+
+    from trajlib.archive.index import build_index
+    from trajlib.features import feature_sets as features
+    from trajlib.models import inference as inquiry
+    from trajlib.models import saved_models as prediction
+
+    if (csv is None) == (time is None):
+        raise click.UsageError("give either --csv or --time")
+    if minutes and csv is None:
+        raise click.UsageError("--minutes cuts a --csv")
+    pair = f"{origin}-{destination}"
+    past = inquiry.open_store(data / "interim" / pair)
+    known = f"in_flight_{minutes:g}" if minutes else "planned" if past is None else "at_takeoff"
+    saved = prediction.load_model(model or _find_model(data / "processed" / pair, known))
+    known = saved.card["knowledge"]
+    moment = features.known_after(known)
+    if moment != (minutes or 0):
+        needed = f"--csv and --minutes {moment:g}" if moment else "no --minutes"
+        raise click.UsageError(f"the model knows {known}: give it {needed}, or another --model")
+    given = {name: value for name, value in identity.items() if value}
+    samples = flown = None
+    if csv is None:
+        start = pd.Timestamp(datetime.fromisoformat(time))
+        start = start if start.tzinfo else start.tz_localize("UTC")
+    else:
+        samples, told = inquiry.read_start(csv, minutes, pair=(origin, destination))
+        start, given = samples["timestamp"].iloc[0], told | given
+        flown = inquiry.read_flown(csv, saved)
+    flight = inquiry.describe_flight((origin, destination), start, csv=csv, **given)
+    traffic = None if archive is None else build_index(archive, _index_of(archive, data))
+    given = {"past": past, "traffic": traffic, "samples": samples}
+    predictors = inquiry.know_flight(flight, known, **given)
+    if csv is None:  # a callsign may be ../x, and the files belong into OUTPUT
+        name = quote(flight["path"].item(), safe=" ")
+    else:
+        name = csv.name.removesuffix(".gz").removesuffix(".csv")
+    unknown = inquiry.describe_unknown(saved, predictors, pair, traffic=traffic is not None)
+    given = {"flown": flown, "airports": (origin, destination), "unknown": unknown}
+    _write_prediction(saved, predictors, output / name, **given, as_json=as_json)
+
+
+def _index_of(archive: Path, data: Path) -> Path:
+    return data / "interim" / f"{archive.absolute().name}.index.parquet"
+
+
+def _find_model(processed: Path, knowledge: str) -> Path:
+    folder = processed / "prediction"
+    there = sorted(card.parent.name for card in folder.glob("*/card.json"))
+    if knowledge not in there:
+        raise ValueError(
+            f"no model {knowledge} in {folder} (there are {', '.join(there) or 'none'}), expected "
+            "one that 07_prediction saves; its parameter minutes says for which moments "
+            "in flight; python -m trajlib report makes it"
+        )
+    return folder / knowledge
+
+
+def _write_prediction(
+    saved: "SavedModel",
+    predictors: "pd.DataFrame",
+    path: Path,
+    *,
+    flown: "pd.DataFrame | None",
+    airports: tuple[str, str],
+    unknown: list[str],
+    as_json: bool,
+) -> None:
+    import json
+
+    from trajlib.models import saved_models as prediction
+    from trajlib.plots.prediction import plot_trajectory
+
+    table = prediction.predict_trajectory(saved, predictors)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.join(flown.add_suffix("_flown") if flown is not None else []).round(5).to_csv(
+        f"{path}.csv"
+    )
+    geojson = prediction.to_geojson(table, flown)
+    Path(f"{path}.geojson").write_text(json.dumps(geojson), "utf-8")
+    plot_trajectory(table, geojson, flown=flown, airports=airports).savefig(f"{path}.png")
+    end = table.iloc[-1]
+    if as_json:
+        told = {"files": [f"{path}{kind}" for kind in (".csv", ".geojson", ".png")]}
+        told |= {name: saved.card[name] for name in ("knowledge", "by", "level")}
+        _print_json(told | {"unknown": unknown, "at": table.index[-1], "end": end.to_dict()})
+        return
+    for line in unknown:
+        click.echo(line)
+    click.echo(
+        f"{path}.csv, .geojson, .png: known {saved.card['knowledge']}; at {table.index[-1]:.0%} of "
+        f"{saved.card['by']} after {end['duration'] / 60:.1f} min, {saved.card['level']:.0%} "
+        f"between {end['duration_low'] / 60:.1f} and {end['duration_high'] / 60:.1f} min"
+    )
+
+
+def _match_stages(
+    notebooks: Path, names: tuple[str, ...], common: Mapping, given: Mapping
+) -> "tuple[list[Stage], list[str]]":
+    from trajlib.report.stages import find_stages, match_parameters
+
+    if common.keys() & given:
+        raise click.UsageError(f"parameter {min(common.keys() & given)} has an option of its own")
+    try:
+        wanted = [stage.name for stage in find_stages(notebooks, names)]
+        match_parameters(find_stages(notebooks, wanted), common, given)
+        every = [stage.name for stage in find_stages(notebooks)]
+        return match_parameters(find_stages(notebooks, [*every, *wanted]), common, given), wanted
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _gather_facts(
+    index: "pd.DataFrame", store: "pd.DataFrame", parameters: Mapping, *, fewest: int
+) -> dict:
+    from trajlib.archive.dialect import read_dialect
+    from trajlib.report.build import describe_data
+
+    flights = store["problem"].isna().sum()
+    if flights < fewest:
+        raise ValueError(
+            f"{flights} usable flights {parameters['origin']} → {parameters['destination']}, "
+            f"expected {fewest} or more: days that are held out would hold next to nothing; "
+            "python -m trajlib index ARCHIVE --json lists the pairs with more"
+        )
+    dialect = read_dialect(index["archive"].iloc[0])
+    return {
+        "pair": f"{parameters['origin']} → {parameters['destination']}",
+        "archive": {n: getattr(dialect, n) for n in ("title", "source", "simulated")},
+        "data": describe_data(index, store),
+        "parameters": {name: parameters[name] for name in parameters if name != "data"},
+    }

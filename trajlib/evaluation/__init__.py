@@ -1,0 +1,1 @@
+"""Models and baselines scored on the same held-out flights."""

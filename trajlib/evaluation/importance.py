@@ -1,0 +1,298 @@
+"""What each predictor is worth to a model, at each fraction, and how sure that is."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+
+from trajlib.features.feature_sets import check_knowledge
+from trajlib.models.estimators import encoded_predictors
+from trajlib.models.training import map_splits
+from trajlib.trajectories.correlations import redundant_groups
+
+__all__ = [
+    "Weights",
+    "group_predictors",
+    "interval_importance",
+    "measure_importance",
+    "measure_shap",
+    "rank_predictors",
+    "rank_splits",
+    "weigh_predictors",
+]
+
+_DRAWS = 500  # of days, for an interval
+_ROWS = 20_000  # predicted at once: asking each of a hundred trees costs more than a few rows
+
+
+class Weights(NamedTuple):
+    """What `weigh_predictors` found, each table by split and fraction first.
+
+    ``impurity``, a column for each group of predictors; ``rises`` of the squared errors when a
+    ``predictor`` is shuffled, and the squared errors of the mean trajectory, ``spread``, both
+    summed over the held-out flights of a ``day``, a column for each target.
+    """
+
+    impurity: pd.DataFrame
+    rises: pd.DataFrame
+    spread: pd.DataFrame
+
+
+def group_predictors(predictors: pd.DataFrame, threshold: float = 0.8) -> dict[str, list[str]]:
+    """Return groups of predictors that say the same; each predictor is in one.
+
+    Numbers of which any two have ranks correlated by ``threshold`` or more are a group, named
+    after the one that stands best for it; categories, and what does not vary, stand alone.
+
+    >>> table = pd.DataFrame({"a": [1.0, 2.0, 4.0], "b": [1.0, 4.0, 16.0], "c": ["x", "y", "x"]})
+    >>> group_predictors(table)
+    {'a, 1 alike': ['a', 'b'], 'c': ['c']}
+    """
+    numbers = predictors.select_dtypes("number")
+    ranks = numbers.loc[:, numbers.std() > 0].rank()
+    groups = {}
+    if ranks.shape[1] > 1:
+        alike = redundant_groups(ranks.corr(), threshold)
+        for _, group in alike[alike["size"] > 1].groupby("group"):
+            members = [name for name in predictors if name in group.index]
+            groups[f"{group.index[group['keep']][0]}, {len(members) - 1} alike"] = members
+    grouped = {name for members in groups.values() for name in members}
+    return groups | {name: [name] for name in predictors if name not in grouped}
+
+
+def weigh_predictors(
+    model: Pipeline,
+    predictors: pd.DataFrame,
+    targets: pd.DataFrame,
+    splits: Sequence[tuple[pd.Index, pd.Index]],
+    days: pd.Series,
+    *,
+    knowledge: str,
+    groups: Mapping[str, Sequence[str]] | None = None,
+    repeats: int = 3,
+    seed: int = 0,
+) -> Weights:
+    """Train a forest for each split and fraction, and weigh its predictors on held-out flights.
+
+    All one-hot columns of a category count, and are shuffled, as one.
+
+    Parameters
+    ----------
+    model
+        Untrained, as ``build_model("forest")`` returns it.
+    predictors, targets, splits, knowledge
+        As of `trajlib.models.training.predict_held_out`.
+    days
+        The local day of each flight, by path.
+    groups
+        Predictors, by a name, that are shuffled together. By default each on its own.
+    repeats
+        Shuffles of each predictor.
+
+    Raises
+    ------
+    ValueError
+        When a predictor is outside the knowledge.
+    """
+    check_knowledge(predictors, knowledge)
+    groups = groups or {name: [name] for name in predictors}
+    weigh = functools.partial(_weigh, model, groups, days, repeats, seed)
+    results = map_splits(weigh, predictors, targets, splits)
+    keys = _number(fraction for fraction, _ in results)
+    tables = zip(*(tables for _, tables in results), strict=True)
+    names = ["split", "fraction"]
+    return Weights(*(pd.concat(parts, keys=keys, names=names) for parts in tables))
+
+
+def measure_importance(weights: Weights, split: int | None = None) -> pd.DataFrame:
+    """Return impurity and permutation importance of predictors at each fraction.
+
+    Impurity importance is the share of the training flights' variance that a forest's splits on
+    a predictor took away. Permutation importance is the skill against the mean trajectory that
+    is lost on held-out flights when a predictor's values are shuffled among them: squared
+    errors are pooled over flights and splits for each target, and the targets averaged.
+
+    Parameters
+    ----------
+    split
+        Number of the one split to look at, instead of all.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``fraction`` and ``predictor``: ``impurity``, summing to 1 over all predictors,
+        and ``permutation``, in units of skill.
+    """
+    if split is not None:
+        weights = Weights(*(table.xs(split, level="split", drop_level=False) for table in weights))
+    lost = weights.rises.groupby(level=["fraction", "predictor"], sort=False).sum()
+    lost = lost / weights.spread.groupby(level="fraction").sum()
+    impurity = weights.impurity.groupby(level="fraction").mean().stack()  # noqa: PD013, one column
+    impurity.index.names = ["fraction", "predictor"]
+    return pd.DataFrame({"impurity": impurity, "permutation": lost.mean(axis=1)}).loc[lost.index]
+
+
+def measure_shap(
+    model: Pipeline,
+    predictors: pd.DataFrame,
+    targets: pd.DataFrame,
+    splits: Sequence[tuple[pd.Index, pd.Index]],
+    *,
+    knowledge: str,
+    groups: Mapping[str, Sequence[str]] | None = None,
+) -> pd.Series:
+    """Return how far predictors move what LightGBM predicts for held-out flights, by fraction.
+
+    A prediction is the mean, and a contribution of each predictor (TreeSHAP: Lundberg et al.
+    2020, "From local explanations to global understanding with explainable AI for trees"). Those
+    of a group are added; their size is averaged over held-out flights and targets.
+
+    Parameters
+    ----------
+    model
+        ``build_model("lightgbm")``, untrained.
+    predictors, targets, splits, knowledge, groups
+        As of `weigh_predictors`.
+
+    Returns
+    -------
+    Series
+        ``shap``, indexed by ``fraction`` and ``predictor``, in spreads of the training flights.
+
+    Raises
+    ------
+    ValueError
+        When a predictor is outside the knowledge.
+    """
+    check_knowledge(predictors, knowledge)
+    groups = groups or {name: [name] for name in predictors}
+    results = map_splits(functools.partial(_explain, model, groups), predictors, targets, splits)
+    keys = _number(fraction for fraction, _ in results)
+    moved = pd.concat([part for _, part in results], keys=keys, names=["split", "fraction"])
+    flights = moved.pop("flights").groupby(level="fraction").sum()
+    moved = moved.groupby(level="fraction").sum().div(flights, axis=0)
+    return moved.rename_axis(columns="predictor").stack().rename("shap")  # noqa: PD013
+
+
+def rank_predictors(importance: pd.DataFrame) -> pd.DataFrame:
+    """Return the importance of each predictor averaged over fractions, and its ranks from 1.
+
+    By falling permutation importance, with a column ``<measure>_rank`` for each measure.
+    """
+    mean = importance.groupby(level="predictor", sort=False).mean()
+    ranks = mean.rank(ascending=False, method="min").astype(int).add_suffix("_rank")
+    return mean.join(ranks).sort_values("permutation", ascending=False, kind="stable")
+
+
+def rank_splits(weights: Weights) -> pd.DataFrame:
+    """Return the rank by permutation of each predictor (rows) on each split (columns) alone."""
+    splits = weights.impurity.index.unique("split")
+    ranked = {at: rank_predictors(measure_importance(weights, at)) for at in splits}
+    return pd.DataFrame({at: table["permutation_rank"] for at, table in ranked.items()})
+
+
+def _number(fractions: Sequence[float]) -> list[tuple[int, float]]:
+    """Return the pairs (split, fraction) of results that come by fraction, then by split."""
+    keys, seen = [], {}
+    for fraction in fractions:
+        seen[fraction] = seen.get(fraction, -1) + 1
+        keys.append((seen[fraction], fraction))
+    return keys
+
+
+def _weigh(
+    model: Pipeline,
+    groups: Mapping[str, Sequence[str]],
+    days: pd.Series,
+    repeats: int,
+    seed: int,
+    predictors: pd.DataFrame,
+    targets: pd.DataFrame,
+    held_out: pd.DataFrame,
+    flown: pd.DataFrame,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    flown = flown.dropna()  # or one that is missing would take its whole part of the days away
+    held_out = held_out.loc[flown.index]
+    trained = clone(model).fit(predictors, targets)
+    encoder, regressor = trained
+    encoded, behind = encoder.transform(held_out), np.array(encoded_predictors(trained))
+    day = days[held_out.index].to_numpy()
+    each = np.unique(day)
+    own_day = (each[:, None] == day).astype(float)
+    rng = np.random.default_rng(seed)
+    orders = np.concatenate([rng.permutation(len(held_out)) for _ in range(repeats)])
+    untouched = own_day @ ((regressor.predict(encoded) - flown.to_numpy()) ** 2)
+    rises = []
+    size = max(1, _ROWS // len(orders))
+    for batch in (list(groups)[at : at + size] for at in range(0, len(groups), size)):
+        columns = [np.isin(behind, groups[name]) for name in batch]
+        shuffled = [
+            np.where(own, encoded[orders], np.tile(encoded, (repeats, 1))) for own in columns
+        ]
+        predicted = regressor.predict(np.concatenate(shuffled))
+        off = predicted.reshape(len(batch), repeats, *flown.shape) - flown.to_numpy()
+        rises += list(own_day @ (off**2).mean(axis=1) - untouched)
+    tables = [
+        pd.DataFrame(each_rise, pd.Index(each, name="day"), flown.columns) for each_rise in rises
+    ]
+    spread = own_day @ ((flown - targets.mean()) ** 2).to_numpy()
+    return (
+        _impurity(trained, groups),
+        pd.concat(dict(zip(groups, tables, strict=True)), names=["predictor"]),
+        pd.DataFrame(spread, pd.Index(each, name="day"), flown.columns),
+    )
+
+
+def _impurity(trained: Pipeline, groups: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    worth = pd.Series(trained[-1].regressor_.feature_importances_, encoded_predictors(trained))
+    worth = worth.groupby(level=0).sum()
+    return pd.DataFrame([{name: worth[list(members)].sum() for name, members in groups.items()}])
+
+
+def _explain(
+    model: Pipeline,
+    groups: Mapping[str, Sequence[str]],
+    predictors: pd.DataFrame,
+    targets: pd.DataFrame,
+    held_out: pd.DataFrame,
+    _: pd.DataFrame,
+) -> pd.DataFrame:
+    trained = clone(model).fit(predictors, targets)
+    encoded, behind = trained[0].transform(held_out), np.array(encoded_predictors(trained))
+    belongs = np.column_stack([np.isin(behind, members) for members in groups.values()])
+    moved = [
+        np.abs(each.predict(encoded, pred_contrib=True)[:, :-1] @ belongs).sum(axis=0)
+        for each in trained[-1].regressor_.estimators_
+    ]
+    return pd.DataFrame([np.mean(moved, axis=0)], columns=list(groups)).assign(flights=len(encoded))
+
+
+def interval_importance(weights: Weights, *, seed: int = 0) -> pd.DataFrame:
+    """Return the 95 % bootstrap interval over held-out days of the permutation importance.
+
+    Of the mean over fractions: days are drawn with replacement, the same at all fractions.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``predictor``: ``low`` and ``high``, in units of skill.
+    """
+    days = weights.spread.index.unique("day")
+    names = weights.rises.index.unique("predictor")
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(days), np.full(len(days), 1 / len(days)), size=_DRAWS)
+    worth = []
+    for fraction in weights.spread.index.unique("fraction"):
+        here = [table.xs(fraction, level="fraction") for table in weights[1:]]
+        rises = here[0].groupby(level=["day", "predictor"]).sum().unstack()  # noqa: PD010
+        spread = here[1].groupby(level="day").sum()
+        lost = drawn @ rises.reindex(days, fill_value=0.0).to_numpy()
+        of = drawn @ spread.reindex(days, fill_value=0.0).to_numpy()
+        lost = lost.reshape(_DRAWS, of.shape[1], -1) / of[:, :, None]
+        worth.append(pd.DataFrame(lost.mean(axis=1), columns=rises.columns.unique(1)))
+    bounds = (sum(worth) / len(worth)).quantile([0.025, 0.975]).T
+    return bounds.set_axis(["low", "high"], axis=1).loc[names]

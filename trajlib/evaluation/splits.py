@@ -1,0 +1,107 @@
+"""evaluation.splits."""
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import GroupKFold
+
+from trajlib.features.feature_sets import local_start
+
+__all__ = [
+    "Split",
+    "find_repeats",
+    "local_days",
+    "split_at_random",
+    "split_by_day",
+    "split_forward",
+]
+
+Split = tuple[pd.Index, pd.Index]  # paths of the flights to train on, and of those held out
+
+
+def local_days(flights: pd.DataFrame) -> pd.Series:
+    """Return the day of each flight's first sample in its origin's time zone, by path."""
+    return local_start(flights).dt.normalize().rename("day")
+
+
+def split_by_day(days: pd.Series, folds: int = 4, *, seed: int = 0) -> list[Split]:
+    """Return splits that hold out whole days, every day once.
+
+    Flights of one day share its wind and its runways: a random split would train on the day
+    that it is tested on, and would put a repeated flight on both sides.
+
+    Parameters
+    ----------
+    days
+        The day of each flight, by path, as of :func:`local_days`.
+    folds
+        Parts that the days fall into; each is held out from training on the rest.
+
+    Raises
+    ------
+    ValueError
+        When there are fewer days than folds, or fewer than ten flights a fold.
+
+    >>> days = pd.Series([1, 1, 2, 2] * 5, index=[f"{n:02}.csv" for n in range(20)])
+    >>> [(len(train), len(held_out)) for train, held_out in split_by_day(days, 2)]
+    [(10, 10), (10, 10)]
+    """
+    if days.nunique() < folds or len(days) < 10 * folds:
+        raise ValueError(
+            f"{len(days)} flights on {days.nunique()} local days are too few to split by day: "
+            f"expected {10 * folds} flights or more on {folds} days or more for {folds} folds"
+        )
+    folded = GroupKFold(folds, shuffle=True, random_state=seed).split(days, groups=days)
+    return [(days.index[train], days.index[held_out]) for train, held_out in folded]
+
+
+def split_forward(days: pd.Series, folds: int = 4) -> list[Split]:
+    """Return splits that hold out days later than all that they train on.
+
+    The days fall into one part more than there are folds, in the order of time; each part but the
+    first is held out from training on those before it: what a user would live.
+
+    >>> days = pd.Series([1, 1, 2, 3, 3], list("abcde"))
+    >>> [(list(train), list(held_out)) for train, held_out in split_forward(days, 2)]
+    [(['a', 'b'], ['c']), (['a', 'b', 'c'], ['d', 'e'])]
+    """
+    order = np.sort(days.unique())
+    if len(order) <= folds:
+        raise ValueError(f"{len(order)} local days are too few for {folds} folds forward in time")
+    parts = np.array_split(order, folds + 1)
+    return [
+        (days.index[days < part[0]], days.index[(days >= part[0]) & (days <= part[-1])])
+        for part in parts[1:]
+    ]
+
+
+def split_at_random(events: pd.Series, folds: int = 4, *, seed: int = 0) -> list[Split]:
+    """Return splits that hold out flights at random, every flight once; for contrast.
+
+    They train on the days that they are tested on. Only what `find_repeats` says is one event
+    stays together.
+
+    >>> events = pd.Series([0, 0, 1, 2], list("aabc"))
+    >>> sorted(sorted(held_out) for _, held_out in split_at_random(events, 2))
+    [['a', 'a'], ['b', 'c']]
+    """
+    folded = GroupKFold(folds, shuffle=True, random_state=seed).split(events, groups=events)
+    return [(events.index[train], events.index[held_out]) for train, held_out in folded]
+
+
+def find_repeats(flights: pd.DataFrame) -> pd.Series:
+    """Return the number of the event that each flight is a record of, by path.
+
+    Records of the same callsign that overlap in time are one flight under several names. A
+    flight without a callsign is an event of its own.
+
+    Parameters
+    ----------
+    flights
+        With ``path``, ``callsign``, ``start`` and ``end``.
+    """
+    order = flights.sort_values(["callsign", "start"], kind="stable")
+    same = order["callsign"].eq(order["callsign"].shift())
+    latest = order.groupby("callsign", dropna=False)["end"].transform(lambda e: e.cummax().shift())
+    repeats = same & (order["start"] <= latest)
+    events = (~repeats).cumsum().set_axis(order["path"])
+    return events.reindex(flights["path"]).rename("event")

@@ -1,0 +1,265 @@
+"""What a model is given and what it is asked: predictors by when they are known, and targets."""
+
+import functools
+from collections.abc import Iterable, Sequence
+
+import holidays
+import numpy as np
+import pandas as pd
+
+from trajlib.archive.dialect import read_dialect
+from trajlib.archive.flights import map_flights
+from trajlib.features.airborne import STATE, measure_points, measure_traffic, state_after
+from trajlib.features.recent_traffic import HISTORY, recall_flights
+from trajlib.geodesy import find_airport
+from trajlib.schema import NUMERIC
+from trajlib.trajectories.events import FEATURES, measure_features
+
+__all__ = [
+    "KNOWLEDGE",
+    "PLANNED",
+    "aggregate_flight",
+    "build_predictors",
+    "build_predictors_by",
+    "check_knowledge",
+    "join_state",
+    "known_after",
+    "known_when",
+    "local_start",
+]
+
+# in the order of time: each may know what those before knew
+KNOWLEDGE = (
+    *("planned", "at_takeoff", "in_flight_5", "in_flight_10", "in_flight_20", "in_flight_30"),
+    "hindsight",
+)
+PLANNED = ("operator", "aircraft_type", "weekday", "hour", "month", "holiday")
+
+_STATISTICS = {"max": np.nanmax, "min": np.nanmin, "mean": np.nanmean, "std": np.nanstd}
+# What only grows is its end; the mean position is the mean of the very targets, and would outrank
+# all else; the mean of an angle says nothing; the gap is the radar's, not the flight's.
+_SOME_STATISTICS = {
+    "latitude": (),
+    "longitude": (),
+    "duration": ("max",),
+    "distance": ("max",),
+    "fuel": ("max",),
+    "track": (),
+    "heading": (),
+    "gap": (),
+}
+_STATES = {
+    f"{name}_at_{knowledge.removeprefix('in_flight_')}": knowledge
+    for knowledge in KNOWLEDGE[2:-1]
+    for name in STATE
+}
+_AGGREGATES = tuple(
+    f"{column}_{statistic}"
+    for column in NUMERIC
+    for statistic in _SOME_STATISTICS.get(column, _STATISTICS)
+)
+
+
+def build_predictors(
+    flights: pd.DataFrame,
+    knowledge: str = "hindsight",
+    *,
+    traffic: pd.DataFrame | None = None,
+    features: bool = False,
+) -> pd.DataFrame:
+    """Return the predictors of each flight that are known at a moment.
+
+    Parameters
+    ----------
+    flights
+        Rows of one city pair, of the index or of the store.
+    knowledge
+        ``planned``: operator, aircraft type, and of the first sample the local weekday, hour [h]
+        and month, and whether the day is a public holiday where it takes off. ``at_takeoff``:
+        these, and what earlier flights show (`recent_traffic`). ``in_flight_m``: these, and the
+        state after m minutes, from points measured until then (`airborne`), named
+        ``<state>_at_<m>``. ``hindsight``, the talk's: what is planned, and the aggregates of the
+        whole flight.
+    traffic
+        Rows of an index: its flights of other pairs, as far as they share an airport, tell of
+        runways and of the wind. By default the flights alone tell of each other.
+    features
+        With ``hindsight``, also the features of the whole flight (`trajlib.trajectories.events`).
+
+    Returns
+    -------
+    DataFrame
+        One row a flight, indexed by ``path``; categories as text, not yet encoded, because an
+        encoding is fitted on training days. Missing history is missing. Columns that the
+        archive marks as modelled give no predictor: they are functions of the others.
+
+    Raises
+    ------
+    ValueError
+        When the knowledge is not one of ``KNOWLEDGE``.
+    """
+    check_knowledge((), knowledge)
+    flights = flights[flights["problem"].isna()]
+    planned = _know_plan(flights)
+    if knowledge == "planned":
+        return planned
+    if knowledge == "hindsight":
+        modelled = read_dialect(flights["archive"].iloc[0]).modelled
+        columns = [n for n in NUMERIC if features or f"{n}_max" in _AGGREGATES]
+        measured = map_flights(
+            flights,
+            {"aggregates": aggregate_flight} | ({"features": measure_features} if features else {}),
+            columns=[name for name in columns if name not in modelled],
+        )
+        return planned.join(list(measured.values()), how="inner")
+    points = measure_points(flights)
+    known = _know_takeoff(flights, points, traffic)
+    return known if knowledge == "at_takeoff" else join_state(known, points, knowledge)
+
+
+def build_predictors_by(
+    flights: pd.DataFrame,
+    knowledge: Sequence[str],
+    *,
+    traffic: pd.DataFrame | None = None,
+) -> dict[str, pd.DataFrame]:
+    """Return the predictors of several moments by their name, of flights that all of them know.
+
+    As `build_predictors` returns each; the measured points and the recent traffic are read once for
+    take-off and all moments in flight.
+    """
+    for name in knowledge:
+        check_knowledge((), name)
+    measured = [name for name in knowledge if name not in ("planned", "hindsight")]
+    rest = [name for name in knowledge if name not in measured]
+    tables = {name: build_predictors(flights, name) for name in rest}
+    if measured:
+        flights = flights[flights["problem"].isna()]
+        points = measure_points(flights)
+        takeoff = _know_takeoff(flights, points, traffic)
+        for name in measured:
+            late = name != "at_takeoff"
+            tables[name] = join_state(takeoff, points, name) if late else takeoff
+    paths = functools.reduce(pd.Index.intersection, (t.index for t in tables.values()))
+    return {name: tables[name].loc[paths] for name in knowledge}
+
+
+def known_after(knowledge: str) -> float:
+    """Return the minutes after the first sample at which something is known; 0 if not in flight.
+
+    >>> known_after("in_flight_10"), known_after("at_takeoff")
+    (10.0, 0.0)
+    """
+    return float(knowledge.rpartition("_")[2]) if knowledge.startswith("in_flight") else 0.0
+
+
+def join_state(known: pd.DataFrame, points: pd.DataFrame, knowledge: str) -> pd.DataFrame:
+    """Return what is known at take-off with the state that flights have at a moment in flight.
+
+    Parameters
+    ----------
+    known
+        Predictors ``at_takeoff``, by path.
+    points
+        Of the same flights, as of `trajlib.features.airborne.measure_points`.
+    knowledge
+        The moment, ``in_flight_m``.
+    """
+    minutes = known_after(knowledge)
+    return known.join(state_after(points, minutes).add_suffix(f"_at_{minutes:g}"))
+
+
+def aggregate_flight(df: pd.DataFrame) -> dict[str, float]:
+    """Return the maximum, minimum, mean and standard deviation of the columns of one flight.
+
+    Named ``<column>_<statistic>``; a column that only grows has its maximum alone, angles and
+    positions have none. Samples are taken as equally spaced. A column without numbers gives NaN.
+
+    >>> aggregate_flight(pd.DataFrame({"duration": [0.0, 1.0, 2.0], "mach": [0.1, 0.3, 0.5]}))
+    {'duration_max': 2.0, 'mach_max': 0.5, 'mach_min': 0.1, 'mach_mean': 0.3, 'mach_std': 0.163...}
+    """
+    names = [name for name in NUMERIC if name in df]
+    values = df[names].to_numpy().T
+    some = ~np.isnan(values).all(axis=1)
+    table = np.full((len(_STATISTICS), len(names)), np.nan)
+    for row, function in zip(table, _STATISTICS.values(), strict=True):
+        if some.any():
+            row[some] = function(values[some], axis=1)
+    return {
+        f"{column}_{statistic}": float(value)
+        for column, row in zip(names, table.T, strict=True)
+        for statistic, value in zip(_STATISTICS, row, strict=True)
+        if statistic in _SOME_STATISTICS.get(column, _STATISTICS)
+    }
+
+
+def known_when(predictor: str) -> str:
+    """Return the knowledge that a predictor belongs to.
+
+    >>> known_when("operator"), known_when("altitude_at_10"), known_when("mass_min")
+    ('planned', 'in_flight_10', 'hindsight')
+    """
+    if predictor in PLANNED:
+        return "planned"
+    if predictor in HISTORY:
+        return "at_takeoff"
+    if predictor in _STATES:
+        return _STATES[predictor]
+    if predictor in _AGGREGATES or predictor in FEATURES.index:  # of the whole flight
+        return "hindsight"
+    raise ValueError(f"nothing says when the predictor {predictor!r} is known")
+
+
+def check_knowledge(predictors: Iterable[str], knowledge: str) -> None:
+    """Raise a ValueError when a predictor is not known yet at a moment.
+
+    >>> check_knowledge(["operator", "hour"], "at_takeoff")
+    >>> check_knowledge(["operator", "mass_min"], "at_takeoff")
+    Traceback (most recent call last):
+    ...
+    ValueError: not known at_takeoff: mass_min (hindsight)
+    """
+    if knowledge not in KNOWLEDGE:
+        raise ValueError(f"knowledge {knowledge!r}, expected one of {', '.join(KNOWLEDGE)}")
+    known = KNOWLEDGE[: KNOWLEDGE.index(knowledge) + 1]
+    late = [f"{name} ({known_when(name)})" for name in predictors if known_when(name) not in known]
+    if late:
+        raise ValueError(f"not known {knowledge}: {', '.join(late)}")
+
+
+def local_start(flights: pd.DataFrame) -> pd.Series:
+    """Return the time of the first sample of each flight in its origin's time zone, by path.
+
+    Without the zone's name, so that flights of several origins stand in one column.
+    """
+    start = flights.set_index("path")["start"]
+    zones = flights["origin"].map(lambda code: find_airport(code).timezone).to_numpy()
+    local = [start[zones == zone].dt.tz_convert(zone).dt.tz_localize(None) for zone in set(zones)]
+    return pd.concat(local).reindex(start.index).rename("start")
+
+
+def _know_takeoff(
+    flights: pd.DataFrame, points: pd.DataFrame, traffic: pd.DataFrame | None
+) -> pd.DataFrame:
+    kept = flights[~flights["path"].isin(list(points.attrs["problems"]))]
+    around = measure_traffic(flights, traffic)
+    return _know_plan(flights).join(recall_flights(kept, points, around), how="inner")
+
+
+def _know_plan(flights: pd.DataFrame) -> pd.DataFrame:
+    local = local_start(flights).dt
+    identity = flights.set_index("path")[["operator", "aircraft_type"]]
+    return identity.assign(
+        weekday=local.day_name().str[:3],
+        hour=local.hour + local.minute / 60,
+        month=local.month_name().str[:3],
+        holiday=_on_holiday(local.date, flights.set_index("path")["origin"]),
+    )
+
+
+def _on_holiday(dates: pd.Series, origins: pd.Series) -> pd.Series:
+    # 1 or 0; those of the whole country alone
+    countries = origins.map(lambda code: find_airport(code).country)
+    calendars = {country: holidays.country_holidays(country) for country in countries.unique()}
+    known = zip(dates, countries, strict=True)
+    return pd.Series([float(date in calendars[country]) for date, country in known], dates.index)

@@ -1,0 +1,1 @@
+"""Real flights from other formats into an archive."""

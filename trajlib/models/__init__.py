@@ -1,0 +1,1 @@
+"""Estimators, their training and tuning, prediction intervals, saved models, inference."""

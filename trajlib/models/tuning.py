@@ -1,0 +1,117 @@
+"""Search of a model's settings on the cluster, by local days held out.
+
+Dask-ML and scikit-learn draw the same settings and the same days, and agree. Dask-ML fits a step
+that candidates share, such as the encoding, once for all of them, and its tasks are the fits;
+scikit-learn hands joblib's batches of fits to the same cluster, and needs nothing installed.
+"""
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+
+import joblib
+import pandas as pd
+from sklearn import model_selection
+from sklearn.pipeline import Pipeline
+
+from trajlib.cluster import current_client
+from trajlib.features.feature_sets import check_knowledge
+from trajlib.models.training import widen_targets
+
+__all__ = ["find_engine", "search_settings"]
+
+ENGINES = ("dask-ml", "scikit-learn")
+_PREFIX = "transformedtargetregressor__regressor__"
+
+
+def search_settings(
+    model: Pipeline,
+    predictors: pd.DataFrame,
+    targets: pd.DataFrame,
+    days: pd.Series,
+    settings: Mapping[str, Sequence],
+    *,
+    knowledge: str,
+    draws: int = 10,
+    folds: int = 3,
+    engine: str = "scikit-learn",
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return settings of a joint model drawn at random, the best on days held out first.
+
+    Whatever is then claimed of the best must be measured on flights that are not among these:
+    it was chosen for these days.
+
+    Parameters
+    ----------
+    model
+        Untrained, as of `trajlib.models.estimators.build_model`.
+    predictors, targets
+        As of `trajlib.features`; flights that do not reach every fraction are left out.
+    days
+        The local day of each flight, by path: the groups that are held out whole.
+    settings
+        Values by the name of a parameter of the regressor (``max_features``).
+    draws
+        Combinations tried, all of them where there are no more.
+    folds
+        Parts that the days fall into, each held out once from each training.
+    engine
+        One of ``ENGINES``; the first needs the extra ``search``.
+
+    Returns
+    -------
+    DataFrame
+        A row for each combination: the settings, ``r2``, averaged over targets, fractions and
+        folds, ``spread``, its standard deviation over folds, and ``seconds`` of all its fits.
+
+    Raises
+    ------
+    ValueError
+        When a predictor is outside the knowledge, or the engine is not one.
+    """
+    check_knowledge(predictors, knowledge)
+    if engine not in ENGINES:
+        raise ValueError(f"engine {engine!r}, expected one of {', '.join(ENGINES)}")
+    wide = widen_targets(targets)
+    wide = wide.loc[wide.index.intersection(predictors.index, sort=False)]
+    grid = {f"{_PREFIX}{name}": list(values) for name, values in settings.items()}
+    parts = model_selection.GroupKFold(folds, shuffle=True, random_state=seed)
+    split = list(parts.split(wide, groups=days[wide.index]))
+    options = {
+        "n_iter": min(draws, len(model_selection.ParameterGrid(grid))),
+        "cv": split,
+        "scoring": "r2",
+        "refit": False,
+        "random_state": seed,
+    }
+    backend = nullcontext()
+    if engine == "dask-ml":
+        options["iid"] = False  # every part of the days counts the same, as in scikit-learn
+    elif current_client() is not None:
+        options["n_jobs"] = -1
+        backend = joblib.parallel_backend("dask")
+    search = _search_class(engine)
+    with backend:
+        found = search(model, grid, **options).fit(predictors.loc[wide.index], wide.to_numpy())
+    return _tabulate(found.cv_results_, folds)
+
+
+def find_engine() -> str:
+    """Return ``dask-ml`` where it is installed, else ``scikit-learn``."""
+    return ENGINES[importlib.util.find_spec("dask_ml") is None]
+
+
+def _search_class(engine: str) -> type:
+    if engine == "scikit-learn":
+        return model_selection.RandomizedSearchCV
+    from dask_ml.model_selection import RandomizedSearchCV  # an extra
+
+    return RandomizedSearchCV
+
+
+def _tabulate(results: Mapping, folds: int) -> pd.DataFrame:
+    table = pd.DataFrame(results["params"]).rename(columns=lambda name: name.removeprefix(_PREFIX))
+    table["r2"], table["spread"] = results["mean_test_score"], results["std_test_score"]
+    table["seconds"] = folds * results["mean_fit_time"]
+    return table.sort_values("r2", ascending=False, kind="stable", ignore_index=True)

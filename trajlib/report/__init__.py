@@ -1,0 +1,1 @@
+"""Notebooks run as stages, and the HTML report made of them."""

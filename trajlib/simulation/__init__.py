@@ -1,0 +1,1 @@
+"""Simulated flights, whose causes are known."""

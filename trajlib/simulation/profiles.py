@@ -1,0 +1,231 @@
+"""Altitude and time along a path, from OpenAP's speeds, thrust and drag, for simulated flights."""
+
+import numpy as np
+import pandas as pd
+from openap import aero
+
+from trajlib.geodesy import NAUTICAL_MILE, find_airport, track
+from trajlib.simulation.performance import aircraft_models, full_thrust, standard
+from trajlib.simulation.procedures import Path, find_runway
+from trajlib.simulation.weather import Weather, sample_weather
+
+__all__ = ["plan_profile"]
+
+_STEP = 0.1  # NM, between the points at which a profile is planned
+_FEET = NAUTICAL_MILE / aero.ft  # ft in a nautical mile
+_GLIDE = np.tan(np.radians(3.0)) * _FEET  # ft/NM
+_APPROACH = 265.0  # ft/NM, from 10,000 ft to where the glide path is met
+_INTERCEPT = 3000.0  # ft above the runway, where the glide path is met in level flight
+_MISSED = 1.5  # NM before the threshold, where a missed approach begins
+
+
+def plan_profile(truth: dict, weather: Weather, path: Path) -> pd.DataFrame:
+    """Return ``seconds`` since lift-off and ``altitude`` [ft] at points ``along`` a path [NM].
+
+    Altitude is the lower of the climb and the descent, within the cleared level: both follow
+    from OpenAP's thrust and drag at the flight's speeds and mass. Time follows from the wind.
+    """
+    along = np.append(np.arange(0, path.along[-1], _STEP), path.along[-1])
+    to_go = _to_go(along, path)
+    rising = _rising(truth, weather, along)
+    falling = _falling(truth, weather, to_go, 600 + 8.5 * path.along[-1])
+    if path.missed is not None:
+        falling = np.minimum(falling, _circuit(along, falling, path.missed))
+    level = _highest(np.minimum(rising, falling), truth["level"])
+    altitude = np.minimum(np.minimum(rising, falling), level)
+    climbing = np.cumsum((rising >= falling) | (rising >= level)) == 0
+    descending = ~climbing & (falling < level)
+    mach = np.select(
+        [climbing, descending],
+        [_climb_mach(truth, altitude), _descent_mach(truth, altitude, to_go)],
+        np.minimum(_mach(truth["climb_cas"], altitude), truth["cruise_mach"]),
+    )
+    mach = np.minimum(mach, _limits(along, altitude, path))
+    return pd.DataFrame(
+        {
+            "along": along,
+            "seconds": _fly(truth, weather, path, along, altitude, mach, climbing),
+            "altitude": altitude,
+        }
+    )
+
+
+def _highest(altitude: np.ndarray, cleared: float) -> float:
+    """Return the highest level [ft], as cleared or lower, that leaves 20 NM to cruise."""
+    levels = np.arange(cleared, 3000, -2000)
+    return next(level for level in levels if np.sum(altitude >= level) * _STEP > 20)
+
+
+def _to_go(along: np.ndarray, path: Path) -> np.ndarray:
+    """Return the distance to touchdown [NM] as it was planned.
+
+    It stands still where controllers lengthen the path, so that the descent does, too.
+    """
+    end = np.full(along.size, along[-1])
+    if path.missed is not None:
+        end[along < path.missed - _MISSED] = path.missed + 0.15
+    return end - along - sum(np.clip(stop - along, 0, stop - at) for at, stop in path.stretches)
+
+
+def _freeze(along: np.ndarray, start: float, length: float) -> np.ndarray:
+    return along - np.clip(along - start, 0, length)
+
+
+def _rising(truth: dict, weather: Weather, along: np.ndarray) -> np.ndarray:
+    """Return the altitude [ft] of a climb that goes on to the cleared level."""
+    air = _column(truth, weather, "origin", "departure", 0.0)
+    altitude = air["altitude"].to_numpy()
+    usual = _climb_mach(truth, altitude) * _sound(altitude)
+    models, mass = aircraft_models(truth["aircraft_type"]), truth["mass_initial"] * 0.99
+    thrust = truth["climb_thrust"] * models.thrust.climb(usual, altitude, 1500.0)
+    thrust = np.minimum(thrust, full_thrust(models, usual, altitude, 1500.0))
+    excess = (thrust - models.drag.clean(mass, usual, altitude)) / (mass * aero.g0)
+    gradient = np.clip(_gradient(air, usual, excess), 60, 1500)
+    flown = _sum(np.diff(air["geoaltitude"]), 1 / gradient)
+    start = np.interp(truth["climb_level"], altitude, flown)
+    return np.interp(_freeze(along, start, truth["climb_level_length"]), flown, altitude)
+
+
+def _falling(truth: dict, weather: Weather, to_go: np.ndarray, later: float) -> np.ndarray:
+    """Return the altitude [ft] of a descent that comes from the cleared level."""
+    air = _column(truth, weather, "destination", "arrival", later)
+    altitude = air["altitude"].to_numpy()
+    usual = _descent_mach(truth, altitude, np.full(altitude.size, 99.0)) * _sound(altitude)
+    models, mass = aircraft_models(truth["aircraft_type"]), truth["mass_initial"] * 0.96
+    thrust = truth["descent_thrust"] * models.thrust.descent_idle(usual, altitude)
+    excess = (models.drag.clean(mass, usual, altitude) - thrust) / (mass * aero.g0)
+    height = air["geoaltitude"] - air["geoaltitude"].iloc[0]
+    low = [height < _INTERCEPT, altitude < 1e4]
+    gradient = np.select(low, [_GLIDE, _APPROACH], _gradient(air, usual, excess))
+    flown = _sum(np.diff(height), 1 / np.clip(gradient, 150, 500))
+    for level, length in (
+        (altitude[0] + _INTERCEPT, 1.5),
+        (truth["descent_level"], truth["descent_level_length"]),
+    ):
+        to_go = _freeze(to_go, np.interp(level, altitude, flown), length)
+    return np.interp(to_go, flown, altitude)
+
+
+def _column(truth: dict, weather: Weather, end: str, use: str, later: float) -> pd.DataFrame:
+    """Return the air over an airport by pressure altitude, from the runway to the cleared level."""
+    place, seconds = _position(truth[end]), truth["takeoff"].timestamp() + later
+    elevation = find_runway(truth[end], truth[f"runway_{use}"]).elevation
+    height = elevation + (35.0 if end == "origin" else 10.0)  # where flights begin and end
+    foot = height
+    for _ in range(2):  # pressure altitude from height; the second round is worth a few feet
+        foot += height - sample_weather(weather, seconds, *place, foot)["geoaltitude"].iloc[0]
+    altitude = np.append(np.arange(foot, truth["level"] - 50, 250.0), truth["level"])
+    air = sample_weather(weather, seconds, *place, altitude)
+    course = track(*_position(truth["origin"]), *_position(truth["destination"]))
+    tail, _ = _along_across(air, course)
+    return air.assign(altitude=altitude, tail=tail)
+
+
+def _position(airport: str) -> tuple[float, float]:
+    place = find_airport(airport)
+    return place.latitude, place.longitude
+
+
+def _gradient(air: pd.DataFrame, usual: np.ndarray, excess: np.ndarray) -> np.ndarray:
+    """Return feet of height a nautical mile over ground, from the excess of force over weight.
+
+    Some of the excess goes into speed, as true airspeed changes with height.
+    """
+    airspeed = usual * np.sqrt(1 + air["temperature_departure"] / standard(air["altitude"])[0])
+    change = np.gradient(airspeed * aero.kts, air["geoaltitude"] * aero.ft)
+    excess = excess / (1 + airspeed * aero.kts / aero.g0 * change)
+    return (excess * _FEET * airspeed / (airspeed + air["tail"])).to_numpy()
+
+
+def _climb_mach(truth: dict, altitude: np.ndarray) -> np.ndarray:
+    """Return the Mach number of the climb: initial speed, 250 kt below 10,000 ft, then its own."""
+    height = altitude - find_runway(truth["origin"], truth["runway_departure"]).elevation
+    initial, final = truth["initial_cas"], truth["climb_cas"]
+    leaving = np.interp(height, [0, 1500, 5000], [initial, initial + 10, final])
+    calibrated = np.minimum(leaving, np.interp(altitude, [1.0e4, 1.3e4], [250, final]))
+    return np.minimum(_mach(calibrated, altitude), truth["climb_mach"])
+
+
+def _descent_mach(truth: dict, altitude: np.ndarray, to_go: np.ndarray) -> np.ndarray:
+    """Return the Mach number of the descent: its own, 250 kt below 10,000 ft, then as asked."""
+    own = np.interp(altitude, [1.0e4, 1.2e4], [250, truth["descent_cas"]])
+    limits = [truth["final_cas"], 160, 180, 210, 240, 250, 400]
+    distances = [3.0, 5.5, 9.5, 15, 25, 35, 36]
+    asked = np.interp(to_go / truth["approach_pace"], distances, limits)
+    return np.minimum(_mach(np.minimum(own, asked), altitude), truth["descent_mach"])
+
+
+def _limits(along: np.ndarray, altitude: np.ndarray, path: Path) -> np.ndarray:
+    """Return the Mach number that holdings and circuits allow; no limit elsewhere."""
+    calibrated = np.full(along.size, 400.0)
+    for start, stop in path.stretches[:-1]:
+        calibrated[along > start - 3] = 220
+        calibrated[along > stop] = 250
+    if path.missed is not None:
+        calibrated[along > path.missed - _MISSED] = 190
+    return _mach(calibrated, altitude)
+
+
+def _circuit(along: np.ndarray, falling: np.ndarray, missed: float) -> np.ndarray:
+    """Return the altitude [ft] of a missed approach and its circuit; no limit before it."""
+    start = missed - _MISSED
+    lowest = falling[np.searchsorted(along, start) - 1]
+    climb = lowest + np.clip(450 * (along - start), 0, _INTERCEPT)
+    return np.where(along < start, np.inf, climb)
+
+
+def _fly(
+    truth: dict,
+    weather: Weather,
+    path: Path,
+    along: np.ndarray,
+    altitude: np.ndarray,
+    mach: np.ndarray,
+    climbing: np.ndarray,
+) -> np.ndarray:
+    """Return the seconds since lift-off at which the points of a path are reached."""
+    points = np.interp(along, path.along, path.points) * NAUTICAL_MILE
+    lon, lat = path.projection(points.real, points.imag, inverse=True)
+    usual = mach * _sound(altitude)
+    guess = truth["takeoff"].timestamp() + _sum(np.diff(along), 3600 / usual)
+    air = sample_weather(weather, guess, lat, lon, altitude)
+    airspeed = usual * np.sqrt(1 + air["temperature_departure"] / standard(altitude)[0])
+    gain = np.where(climbing, 1.5, np.where(altitude > 2e4, 0.12, 0.4))  # m/s²
+    airspeed = _accelerate(airspeed.to_numpy(), along, gain)
+    course = track(lat[:-1], lon[:-1], lat[1:], lon[1:])
+    tail, cross = _along_across(air, np.append(course, course[-1]))
+    return _sum(np.diff(along), 3600 / (np.sqrt(airspeed**2 - cross**2) + tail))
+
+
+def _accelerate(airspeed: np.ndarray, along: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """Return the highest airspeeds [kt] within those given that no one gains or loses too fast.
+
+    Speed is gained at ``gain`` [m/s²] at most and lost at 0.35 m/s². In terms of v²/2 that is a
+    slope along the path, so that running minima find them.
+    """
+    energy = (airspeed * aero.kts) ** 2 / 2
+    metres = np.diff(along) * NAUTICAL_MILE
+    gained = _sum(metres, gain)
+    energy = np.minimum.accumulate(energy - gained) + gained
+    lost = 0.35 * along * NAUTICAL_MILE
+    energy = np.minimum.accumulate((energy + lost)[::-1])[::-1] - lost
+    return np.sqrt(2 * energy) / aero.kts
+
+
+def _along_across(air: pd.DataFrame, course: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    east, north = np.sin(np.radians(course)), np.cos(np.radians(course))
+    wind_u, wind_v = air["wind_u"].to_numpy(), air["wind_v"].to_numpy()
+    return wind_u * east + wind_v * north, wind_u * north - wind_v * east
+
+
+def _mach(calibrated: np.ndarray, altitude: np.ndarray) -> np.ndarray:
+    return aero.cas2mach(np.asarray(calibrated) * aero.kts, altitude * aero.ft)
+
+
+def _sound(altitude: np.ndarray) -> np.ndarray:
+    return aero.vsound(altitude * aero.ft) / aero.kts
+
+
+def _sum(steps: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the running integral of values over steps, from 0."""
+    return np.concatenate([[0.0], np.cumsum((values[1:] + values[:-1]) / 2 * steps)])

@@ -1,0 +1,219 @@
+"""Simulate an archive: flights of Spanish city pairs, January to May 2016, at 1 s."""
+
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from openap import aero
+
+from trajlib.archive.reading import write_flight
+from trajlib.cluster import current_client, gather
+from trajlib.geodesy import NAUTICAL_MILE, along_cross_track, distance
+from trajlib.schema import COLUMNS, IDENTITY
+from trajlib.simulation import procedures
+from trajlib.simulation.performance import add_airspeeds, add_atmosphere, add_performance
+from trajlib.simulation.profiles import plan_profile
+from trajlib.simulation.scenario import draw_truths
+from trajlib.simulation.timetable import draw_timetable
+from trajlib.simulation.weather import Weather, draw_weather, sample_weather
+
+__all__ = ["fly", "simulate_archive"]
+
+_BATCH = 10  # flights a task
+_TWINS = 3  # one flight in so many is flown again by its twin
+_FRACTIONS = np.arange(5, 100, 5) / 100  # of the duration
+_DIALECT = """\
+title = "Simulated flights of Spanish city pairs, January to May 2016"
+source = "trajlib simulate --flights {flights} --seed {seed}, on OpenAP's models of performance"
+simulated = true
+"""
+
+
+def simulate_archive(
+    archive: str | Path,
+    *,
+    flights: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Write an archive of simulated flights, the same for a seed whatever the workers.
+
+    Parameters
+    ----------
+    archive
+        A folder; one that ``simulate_archive`` filled before is filled anew.
+    flights
+        How many, four in five of them from Madrid to Barcelona.
+    seed
+        Of timetable, weather and causes alike.
+
+    Returns
+    -------
+    DataFrame
+        The causes of every flight, as ``causes.draw_truths`` describes them and as saved in the
+        archive's ``truths.parquet``, for judging predictions and never for making them. From
+        them comes ``ceiling.parquet``: for every pair and fraction of the duration, the variance
+        of position [NM²], altitude [ft²], distance [NM²] and time [s²] that is left when all
+        that could be known at take-off is known. A predictor with less error than that leaks.
+
+    Raises
+    ------
+    ValueError
+        When ``flights`` is below 1, or the folder holds CSVs that no simulation wrote.
+    """
+    if flights < 1:
+        raise ValueError(f"{flights} flights to simulate, expected 1 or more")
+    archive = Path(archive)
+    _clear(archive)
+    known = draw_timetable(flights, seed), draw_weather(seed), seed
+    truths, twins = draw_truths(*known), draw_truths(*known, twin=1).iloc[::_TWINS]
+    for pair in {Path(path).parent for path in truths.index}:
+        (archive / pair).mkdir(parents=True, exist_ok=True)
+    truths.to_parquet(archive / "truths.parquet")
+    batches = [truths.iloc[start : start + _BATCH] for start in range(0, flights, _BATCH)]
+    write = partial(_write_batch, twins=twins, archive=archive.resolve(), seed=seed)
+    client = current_client()
+    if client is None:
+        compared = map(write, batches)
+    else:  # impure: what is written now may have been removed since the same was written before
+        compared = gather(client, client.map(write, batches, pure=False))
+    twice = pd.concat(chain.from_iterable(compared))
+    twice.groupby(level=list(twice.index.names)).mean().to_parquet(archive / "ceiling.parquet")
+    (archive / "columns.toml").write_text(_DIALECT.format(flights=flights, seed=seed))
+    return truths
+
+
+def fly(truth: dict, weather: Weather) -> pd.DataFrame:
+    """Return the flight that follows from a row of truths and the weather, all columns at 1 s.
+
+    Positions and altitudes come from the planned path and profile, smoothed over some seconds as
+    aircraft roll and pitch; everything else is derived from them, so that the columns agree.
+
+    >>> weather = draw_weather(1)
+    >>> truth = draw_truths(draw_timetable(1, seed=1), weather, seed=1).iloc[0].to_dict()
+    >>> 40 < len(fly(truth, weather)) / 60 < 75
+    True
+    """
+    df = _kinematics(*_plan(truth, weather))
+    air = sample_weather(
+        weather,
+        truth["takeoff"].timestamp() + df["duration"],
+        df["latitude"],
+        df["longitude"],
+        df["altitude"],
+    )
+    df = _airspeed(df.join(air))
+    df = add_airspeeds(add_atmosphere(df))
+    df = add_performance(df, truth["aircraft_type"], mass_initial=truth["mass_initial"])
+    df = df.assign(**{name: truth[name] for name in IDENTITY})
+    return df[[name for name in COLUMNS if name in df]]
+
+
+def _plan(truth: dict, weather: Weather) -> tuple[dict, procedures.Path, pd.DataFrame]:
+    path = procedures.lay_path(truth)
+    return truth, path, plan_profile(truth, weather, path)
+
+
+def _kinematics(truth: dict, path: procedures.Path, plan: pd.DataFrame) -> pd.DataFrame:
+    seconds = np.arange(plan["seconds"].iloc[-1])
+    along = np.interp(seconds, plan["seconds"], plan["along"])
+    points = _smooth(np.interp(along, path.along, path.points)) * NAUTICAL_MILE
+    lon, lat = path.projection(points.real, points.imag, inverse=True)
+    north, east = along_cross_track(lat[1:], lon[1:], lat[:-1], lon[:-1], 0.0)
+    steps, course = np.hypot(north, east), np.unwrap(np.arctan2(east, north))
+    altitude = _smooth(np.interp(seconds, plan["seconds"], plan["altitude"]))
+    return pd.DataFrame(
+        {
+            "timestamp": truth["takeoff"] + pd.to_timedelta(seconds, "s"),
+            "duration": seconds,
+            "latitude": lat,
+            "longitude": lon,
+            "altitude": altitude,
+            "distance": np.concatenate([[0.0], np.cumsum(steps)]),
+            "groundspeed": 3600 * _centre(steps),
+            "vertical_rate": 60 * np.gradient(altitude),
+            "track": np.degrees(_centre(course)) % 360,
+        }
+    )
+
+
+def _airspeed(df: pd.DataFrame) -> pd.DataFrame:
+    """Add airspeed, heading and roll, by the triangle of winds and a coordinated turn."""
+    course = np.radians(df["track"].to_numpy())
+    speed = df["groundspeed"].to_numpy()
+    east = speed * np.sin(course) - df["wind_u"].to_numpy()
+    north = speed * np.cos(course) - df["wind_v"].to_numpy()
+    climb = np.gradient(df["geoaltitude"]) * aero.ft / aero.kts
+    heading = np.unwrap(np.arctan2(east, north))
+    airspeed = np.sqrt(east**2 + north**2 + climb**2)
+    turn_rate = np.gradient(heading)
+    roll = np.arctan(turn_rate * airspeed * aero.kts / aero.g0)
+    return df.assign(
+        true_airspeed=airspeed,
+        heading=np.degrees(heading) % 360,
+        turn_rate=np.degrees(turn_rate),
+        roll=np.degrees(roll),
+        flight_path_angle=np.degrees(np.arctan2(climb, speed)),
+    )
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """Return values averaged over 15 s; the first and the last stay what they are."""
+    window = np.hanning(17)[1:-1]
+    padded = np.pad(values, window.size // 2, mode="reflect", reflect_type="odd")
+    return np.convolve(padded, window / window.sum(), "valid")
+
+
+def _centre(steps: np.ndarray) -> np.ndarray:
+    """Return at the samples what is known of the steps between them."""
+    return np.concatenate([steps[:1], (steps[1:] + steps[:-1]) / 2, steps[-1:]])
+
+
+def _write_batch(
+    truths: pd.DataFrame, twins: pd.DataFrame, archive: Path, seed: int
+) -> list[pd.DataFrame]:
+    weather, compared = draw_weather(seed), []
+    for path, truth in zip(truths.index, truths.to_dict("records"), strict=True):
+        flight = fly(truth, weather)
+        write_flight(flight, archive / path)
+        if path in twins.index:
+            twin = _kinematics(*_plan(twins.loc[path].to_dict(), weather))
+            compared.append(_compare(truth, flight, twin))
+    return compared
+
+
+def _compare(truth: dict, flight: pd.DataFrame, twin: pd.DataFrame) -> pd.DataFrame:
+    """Return half the squared differences of twins; their mean is the variance of what is own."""
+    one, other = (_at_fractions(df) for df in (flight, twin))
+    squares = pd.DataFrame(
+        {
+            "horizontal": distance(
+                one["latitude"], one["longitude"], other["latitude"], other["longitude"]
+            ),
+            "altitude": one["altitude"] - other["altitude"],
+            "distance": one["distance"] - other["distance"],
+            "time": one["duration"] - other["duration"],
+        }
+    )
+    keys = [[truth["origin"]], [truth["destination"]], _FRACTIONS]
+    names = ["origin", "destination", "fraction"]
+    return (squares**2 / 2).set_axis(pd.MultiIndex.from_product(keys, names=names))
+
+
+def _at_fractions(df: pd.DataFrame) -> pd.DataFrame:
+    at = _FRACTIONS * df["duration"].iloc[-1]
+    names = ("latitude", "longitude", "altitude", "distance", "duration")
+    return pd.DataFrame({name: np.interp(at, df["duration"], df[name]) for name in names})
+
+
+def _clear(archive: Path) -> None:
+    """Remove the flights of an earlier simulation, and refuse to mix with any others."""
+    earlier = archive / "truths.parquet"
+    if earlier.exists():
+        for path in ("columns.toml", *pd.read_parquet(earlier, columns=[]).index):
+            (archive / path).unlink(missing_ok=True)
+    for stray in archive.glob("**/*.csv*"):
+        raise ValueError(
+            f"{archive} holds {stray.name}, which no simulation wrote; name a new folder"
+        )

@@ -1,1 +1,0 @@
-"""Where archives come from."""

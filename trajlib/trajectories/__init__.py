@@ -1,0 +1,1 @@
+"""Flights made comparable: progress, normalisation, dispersion, correlations, events."""

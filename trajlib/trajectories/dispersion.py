@@ -1,0 +1,87 @@
+"""trajectories.dispersion."""
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from trajlib.geodesy import along_cross_track, distance, track
+
+__all__ = ["deviations", "dispersion", "mean_trajectory"]
+
+
+def mean_trajectory(ds: xr.Dataset) -> xr.Dataset:
+    """Return the mean of trajectories at each fraction.
+
+    The mean position is the mean of the normals to the ellipsoid (Gade 2010, "A non-singular
+    horizontal position representation"), other variables are plain means; headings are left out.
+    ``track`` is the course of the mean itself from the fraction before to the fraction after;
+    at the ends from or to the end.
+
+    Parameters
+    ----------
+    ds
+        As `normalize_flights` returns it.
+
+    Returns
+    -------
+    Dataset
+        Over ``fraction``, and ``by`` where the trajectories have it.
+    """
+    if "by" in ds.dims:
+        parts = [mean_trajectory(ds.sel(by=name)) for name in ds.indexes["by"]]
+        return xr.concat(parts, ds["by"])
+    mean = ds.drop_vars(["track", "heading"], errors="ignore").mean("path", keep_attrs=True)
+    lat, lon = np.radians(ds["latitude"]), np.radians(ds["longitude"])
+    x, y = ((np.cos(lat) * axis(lon)).mean("path") for axis in (np.cos, np.sin))
+    z = np.sin(lat).mean("path")
+    mean["latitude"].values = np.degrees(np.arctan2(z, np.hypot(x, y)))
+    mean["longitude"].values = np.degrees(np.arctan2(y, x))
+    course = _course(mean["latitude"].to_series(), mean["longitude"].to_series())
+    return mean.assign(track=("fraction", course, {"units": "deg"}))
+
+
+def dispersion(ds: xr.Dataset) -> pd.DataFrame:
+    """Return the spread of trajectories around their mean at each fraction.
+
+    Parameters
+    ----------
+    ds
+        As `normalize_flights` returns it.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``fraction``, and ``by`` before it where the trajectories have it: ``flights``
+        that reach the fraction; standard deviations ``along`` and ``cross`` [NM] in the local
+        frame of the mean trajectory and ``horizontal``, √(along² + cross²), which does not
+        depend on the mean's course; of ``altitude`` [ft] and ``time`` [s] since the first
+        sample; of ``groundspeed`` [kt] where the trajectories have it.
+    """
+    if "by" in ds.dims:
+        parts = {name: dispersion(ds.sel(by=name)) for name in ds.indexes["by"]}
+        return pd.concat(parts, names=["by"])
+    spread = {name: pd.DataFrame(values).std() for name, values in deviations(ds).items()}
+    table = pd.DataFrame(spread).set_index(ds.indexes["fraction"])
+    table.insert(2, "horizontal", np.hypot(table["along"], table["cross"]))
+    table.insert(0, "flights", ds["latitude"].count("path").to_numpy())
+    return table
+
+
+def deviations(ds: xr.Dataset) -> dict[str, np.ndarray]:
+    """Return what `dispersion` is the spread of, over (path, fraction), by its name there."""
+    mean = mean_trajectory(ds)
+    reference = (mean[name].to_numpy() for name in ("latitude", "longitude", "track"))
+    ds = ds.transpose("path", "fraction")
+    along, cross = along_cross_track(ds["latitude"], ds["longitude"], *reference)
+    names = {"altitude": "altitude", "duration": "time", "groundspeed": "groundspeed"}
+    others = {names[name]: (ds[name] - mean[name]).to_numpy() for name in names if name in ds}
+    return {"along": along, "cross": cross} | others
+
+
+def _course(lat: pd.Series, lon: pd.Series) -> np.ndarray:
+    # before the first and after the last fraction that is reached the mean stays where it is
+    points = pd.DataFrame({"lat": lat, "lon": lon}).ffill().bfill()
+    before, after = points.shift(1).fillna(points), points.shift(-1).fillna(points)
+    ends = before["lat"], before["lon"], after["lat"], after["lon"]
+    # a mean that has not moved keeps its course
+    return pd.Series(track(*ends)).where(distance(*ends) > 0).ffill().bfill().to_numpy()
