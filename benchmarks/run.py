@@ -93,13 +93,13 @@ def _run(command: list[str], patience: int) -> dict:
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     try:
-        out, problem = process.communicate(timeout=patience)
+        out, rejected = process.communicate(timeout=patience)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         return {"failed": f"did not end in {patience} s"}
     if process.returncode:
-        return {"failed": (problem.strip().splitlines() or ["?"])[-1][:80]}
+        return {"failed": (rejected.strip().splitlines() or ["?"])[-1][:80]}
     return json.loads(out.strip().splitlines()[-1])
 
 

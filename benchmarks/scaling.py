@@ -220,7 +220,7 @@ def time_training(
     Its growth is trees x predictors x n log n of the n flights that a tree is grown from.
     """
     trees = model[-1].regressor.n_estimators
-    work = {"splits": splits, "knowledge": "hindsight"}
+    work = {"splits": splits, "feature_set": "whole_flight"}
     seconds, tasks = record_tasks(
         client, lambda: predict_held_out(model, predictors, targets, **work)
     )

@@ -114,7 +114,7 @@ def test_an_archive_of_links_is_indexed_as_one_of_files(tiny_archive, tmp_path):
     link_archive(flight, tmp_path / "many", 2_500)
     index = build_index(tmp_path / "many")
     assert len(index) == index["path"].nunique() == 2_500
-    assert index["problem"].isna().all()
+    assert index["rejected"].isna().all()
     assert set(index["origin"]) == {"LEMD"}
 
 
@@ -142,7 +142,7 @@ def test_the_task_figure_has_a_row_a_worker_and_a_bar_a_task(client):
 
 def test_a_run_counts_what_it_consists_of(tiny_archive, tmp_path, client):
     index = build_index(tiny_archive, tmp_path / "index.parquet")
-    rows = index[index["problem"].isna()]
+    rows = index[index["rejected"].isna()]
     told = time_sweep(client, rows)
     assert told["bytes"] == rows["size"].sum()
     assert told["files"] == len(rows)

@@ -28,7 +28,7 @@ def great_circle_flights(flights=48, by="route", late=None):
 
 
 def state_of(late, minutes=10.0, age=20.0):
-    """What `state_after` would say of them."""
+    """What `measure_state` would say of them."""
     gone = (60 * minutes - age - late) * SPEED / 3600
     index = pd.Index([f"{number:03}.csv" for number in range(len(late))], name="path")
     state = {"along": gone, "cross": 0.0, "to_go": LENGTH - gone, "progress": gone / LENGTH}
@@ -103,7 +103,7 @@ def test_the_same_number_flies_as_it_last_did_when_that_had_landed():
 def test_dead_reckoning_is_right_of_a_flight_that_goes_on_as_it_does(by, late, splits):
     flown = great_circle_flights(by=by, late=late)
     median = predict_baseline(flown, splits, "median")
-    reckon = baselines.reckon_ahead if by == "clock" else baselines.reckon_home
+    reckon = baselines.dead_reckon_ahead if by == "clock" else baselines.dead_reckon_home
     found = reckon(state_of(late), 10.0, median, "SFO", "LAX")
     assert off(found, flown).max() < 2  # a great circle's course changes
     np.testing.assert_allclose(found["duration"], flown["duration"], atol=1)
@@ -114,7 +114,9 @@ def test_a_flight_climbs_on_but_not_above_all_others(late, splits):
     flown = great_circle_flights(by="clock", late=late)
     state = state_of(late).assign(altitude=10_000.0, climb=2_000.0)
     median = predict_baseline(flown, splits, "median")
-    heights = baselines.reckon_ahead(state, 10.0, median, "SFO", "LAX")["altitude"].loc["000.csv"]
+    heights = baselines.dead_reckon_ahead(state, 10.0, median, "SFO", "LAX")["altitude"].loc[
+        "000.csv"
+    ]
     np.testing.assert_allclose(heights[11.0], 10_000 + 2_000 * (60 + 20) / 60)
     assert heights[35.0] == 30_000
 
@@ -125,7 +127,7 @@ def test_a_flight_without_a_state_is_reckoned_as_otherwise(late, splits):
     state = state_of(late)
     state.loc["000.csv", "groundspeed"] = np.nan
     for table in (state, state.drop("000.csv")):
-        found = baselines.reckon_ahead(table, 10.0, median, "SFO", "LAX")
+        found = baselines.dead_reckon_ahead(table, 10.0, median, "SFO", "LAX")
         pd.testing.assert_frame_equal(found.loc[["000.csv"]], median.loc[["000.csv"]])
         assert not found.loc["001.csv"].equals(median.loc["001.csv"])
 

@@ -19,7 +19,7 @@ from machines import hosts, make_certificates, start_cluster, wait_until
 
 from trajlib import cluster as ours
 from trajlib.cluster import connect, gather
-from trajlib.models.training import begin_splits
+from trajlib.models.training import submit_splits
 
 ROOT = Path(__file__).parent.parent
 needs_openssl = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not here")
@@ -198,7 +198,7 @@ def test_all_workers_lost_or_the_scheduler_is_said_and_not_waited_for(tmp_path, 
             rows = pd.MultiIndex.from_tuples([("a", 0.5)], names=["path", "fraction"])
             table = pd.DataFrame({"hour": 1.0}, rows)
             paths = rows.unique("path")
-            begun = begin_splits(len, table.droplevel("fraction"), table, [(paths, paths)])
+            begun = submit_splits(len, table.droplevel("fraction"), table, [(paths, paths)])
             (worker,) = machines.workers
             with pytest.raises(ConnectionError, match="every worker is lost"):
                 gather_after(client, futures, lambda: machines.kill(worker))

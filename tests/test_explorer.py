@@ -48,7 +48,7 @@ def _identity(count: int) -> pd.DataFrame:
             "operator": ["VLG" if number % 4 else "IBE" for number in numbers[:-1]] + [HOSTILE],
             "aircraft_type": [None, *["A320"] * (count - 1)],
             "start": pd.Timestamp("2016-01-01 23:30", tz="UTC") + pd.to_timedelta(numbers, "h"),
-            "family": [*numbers[:-1] % 3 - 1.0, np.nan],
+            "cluster": [*numbers[:-1] % 3 - 1.0, np.nan],
         }
     )
 
@@ -104,7 +104,7 @@ null
 @pytest.fixture
 def fresh(page):
     """The page with nothing selected and every flight shown."""
-    for name in ("operator", "aircraft_type", "weekday", "family"):
+    for name in ("operator", "aircraft_type", "weekday", "cluster"):
         _choose(page, name, "all")
     page.run("model('flights').selected.indices = []")
     page.wait("text('counted') === '200 of 200 flights shown, 0 selected'")
@@ -169,11 +169,13 @@ def test_two_filters_leave_what_passes_both(fresh):
     assert set(fresh.run("column(4)")) == {"Saturday"}
 
 
-@pytest.mark.parametrize(("family", "count"), [("no family", 67), ("family 1", 66), ("unknown", 1)])
-def test_a_family_is_chosen_and_so_is_what_is_of_none(fresh, family, count):
-    _choose(fresh, "family", family)
+@pytest.mark.parametrize(
+    ("cluster", "count"), [("no cluster", 67), ("cluster 1", 66), ("unknown", 1)]
+)
+def test_a_family_is_chosen_and_so_is_what_is_of_none(fresh, cluster, count):
+    _choose(fresh, "cluster", cluster)
     fresh.wait(f"text('counted').startsWith('{count} of 200')")
-    assert set(fresh.run("column(5)")) == {family}
+    assert set(fresh.run("column(5)")) == {cluster}
 
 
 def test_the_slider_moves_the_cloud_and_measures_its_dispersion(fresh):
@@ -244,7 +246,7 @@ def test_a_crowd_is_drawn_as_its_density_and_a_few_as_lines(fresh):
 
 def test_where_nobody_flies_nothing_is_drawn(fresh):
     _choose(fresh, "operator", HOSTILE)
-    _choose(fresh, "family", "family 1")
+    _choose(fresh, "cluster", "cluster 1")
     fresh.wait("text('counted').startsWith('0 of 200')")
     assert fresh.run("model('density of map').data.dw[0]") == 0  # for else it would be one colour
 

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from trajlib.archive.index import build_index
 from trajlib.archive.reading import write_flight
 from trajlib.features.feature_sets import (
-    KNOWLEDGE,
+    FEATURE_SETS,
     PLANNED,
     aggregate_flight,
     build_predictors,
     build_predictors_by,
-    check_knowledge,
-    known_when,
+    check_no_leakage,
+    feature_availability,
     local_start,
 )
 from trajlib.features.targets import (
@@ -154,44 +154,47 @@ def test_a_public_holiday_is_that_of_the_local_day_where_it_takes_off(archive):
 
 def test_every_predictor_says_when_it_is_known(archive):
     index = build_index(archive)
-    for knowledge in KNOWLEDGE:
-        check_knowledge(build_predictors(index, knowledge), knowledge)
-    assert {known_when(name) for name in build_predictors(index)} == {"planned", "hindsight"}
-    assert {known_when(name) for name in PLANNED} == {"planned"}
+    for feature_set in FEATURE_SETS:
+        check_no_leakage(build_predictors(index, feature_set), feature_set)
+    assert {feature_availability(name) for name in build_predictors(index)} == {
+        "planned",
+        "whole_flight",
+    }
+    assert {feature_availability(name) for name in PLANNED} == {"planned"}
 
 
 def test_features_of_the_whole_flight_are_asked_for_and_known_in_hindsight(archive):
     index = build_index(archive)
     table = build_predictors(index, features=True)
     assert set(table) - set(build_predictors(index)) == set(FEATURES.index)
-    assert {known_when(name) for name in FEATURES.index} == {"hindsight"}
+    assert {feature_availability(name) for name in FEATURES.index} == {"whole_flight"}
     assert table["cruise_time"].notna().all()
     assert table["holding_laps"].tolist() == [0, 0, 0]
 
 
 def test_several_moments_at_once_have_the_predictors_of_each(archive):
     index = build_index(archive)
-    wanted = ["hindsight", "in_flight_10", "planned", "in_flight_5"]
+    wanted = ["whole_flight", "airborne_10", "planned", "airborne_5"]
     tables = build_predictors_by(index, wanted)
     assert list(tables) == wanted
-    for knowledge, table in tables.items():
-        pd.testing.assert_frame_equal(table, build_predictors(index, knowledge))
+    for feature_set, table in tables.items():
+        pd.testing.assert_frame_equal(table, build_predictors(index, feature_set))
 
 
 def test_a_predictor_that_is_not_known_yet_is_refused(archive):
-    with pytest.raises(ValueError, match=r"not known at_takeoff: duration_max \(hindsight\)"):
-        check_knowledge(build_predictors(build_index(archive)), "at_takeoff")
+    with pytest.raises(ValueError, match=r"not known at_takeoff: duration_max \(whole_flight\)"):
+        check_no_leakage(build_predictors(build_index(archive)), "at_takeoff")
 
 
 @pytest.mark.parametrize("name", ["latitude_mean", "duration_min", "luck", "track_mean"])
 def test_a_predictor_of_which_nobody_says_when_it_is_known_is_refused(name):
     with pytest.raises(ValueError, match=name):
-        check_knowledge([name], "hindsight")
+        check_no_leakage([name], "whole_flight")
 
 
 def test_an_unknown_knowledge_is_refused_with_those_there_are(archive):
     for refuse in (lambda: build_predictors(build_index(archive), "later"),
-                   lambda: check_knowledge([], "later")):  # fmt: skip
+                   lambda: check_no_leakage([], "later")):  # fmt: skip
         with pytest.raises(ValueError, match="'later', expected one of planned, at_takeoff"):
             refuse()
 

@@ -12,7 +12,7 @@ from machines import wait_until
 
 from trajlib.archive import flights as flights_module
 from trajlib.archive.flights import map_flights, read_flights, reduce_flights
-from trajlib.archive.index import build_index, read_problems
+from trajlib.archive.index import build_index, read_rejections
 from trajlib.archive.reading import read_flight, write_flight
 from trajlib.archive.store import store_flights
 from trajlib.schema import COLUMNS, NUMERIC
@@ -88,9 +88,9 @@ def test_rows_packed_by_block_make_the_table_that_all_rows_make(rows, size):
 
 
 def test_a_bad_file_is_left_out_with_its_reason(index):
-    problems = map_flights(index, summary).attrs["problems"]
-    assert list(problems) == ["x/4.csv"]
-    assert "repeat" in problems["x/4.csv"]
+    rejections = map_flights(index, summary).attrs["rejections"]
+    assert list(rejections) == ["x/4.csv"]
+    assert "repeat" in rejections["x/4.csv"]
 
 
 def test_several_rows_a_flight_are_stacked_under_its_path(index):
@@ -126,14 +126,14 @@ def test_the_store_keeps_what_matters_of_every_number(index, tmp_path):
 def test_every_selected_file_is_accounted_for_in_the_store(index, tmp_path):
     store = store_flights(index, tmp_path)
     assert store["path"].tolist() == index["path"].tolist()
-    assert store["problem"].notna().sum() == 1
+    assert store["rejected"].notna().sum() == 1
     assert store["rows"].sum() == 8 * 120
 
 
 def test_flights_read_together_are_those_read_alone(index, tmp_path, monkeypatch):
     monkeypatch.setattr(flights_module, "_READ_AT_ONCE", 250)  # samples, of two flights
     store = store_flights(index, tmp_path)
-    store.loc[5, "problem"] = "marked by hand"
+    store.loc[5, "rejected"] = "marked by hand"
     mixed = store.sample(frac=1, random_state=0)
     together = list(read_flights(pd.concat([store, mixed, mixed.iloc[::-1]])))
     assert len(together) == 3 * len(store)
@@ -144,7 +144,7 @@ def test_flights_read_together_are_those_read_alone(index, tmp_path, monkeypatch
             assert flight.attrs == alone.attrs
         else:
             assert str(flight) == str(alone)
-            assert row["problem"]
+            assert row["rejected"]
 
 
 def test_the_store_is_read_again_only_where_files_changed(archive, index, tmp_path, monkeypatch):
@@ -218,7 +218,7 @@ def test_nothing_selected_is_nothing_to_store(index, tmp_path):
 def test_a_reduction_holds_every_readable_flight(index):
     total = reduce_flights(index, moments, np.add)
     assert total[0] == 8 * 120
-    assert "full read" in read_problems(index)["seen_in"].tolist()  # what was not is recorded
+    assert "full read" in read_rejections(index)["seen_in"].tolist()  # what was not is recorded
 
 
 def test_results_are_the_same_bytes_on_any_number_of_workers(index, tmp_path):

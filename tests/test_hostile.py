@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from trajlib import build_index, map_flights, select_flights, store_flights
-from trajlib.archive.index import read_problems
+from trajlib.archive.index import read_rejections
 from trajlib.report.html import render_notebook
 from trajlib.report.redaction import machine_rules
 from trajlib.report.stages import Stage, run_stage
@@ -104,14 +104,14 @@ def test_every_file_is_read_or_set_aside_with_a_short_reason(archive, tmp_path):
     store = store_flights(rows, tmp_path / "store")
     known = store.dropna(subset="part").set_index("path")["callsign"]
     assert known.to_dict() == {f"{name}.csv": told for name, told in CALLSIGNS.items()}
-    problems = read_problems(index)["problem"]
-    assert set(problems.index) == {"long.csv", "longer.csv", "\\udcff.csv"}
-    assert problems.str.len().max() < 300
+    rejections = read_rejections(index)["rejected"]
+    assert set(rejections.index) == {"long.csv", "longer.csv", "\\udcff.csv"}
+    assert rejections.str.len().max() < 300
     assert len(map_flights(store, len)) == len(CALLSIGNS)
     pd.testing.assert_frame_equal(build_index(archive, tmp_path / "index.parquet"), index)
     assert {path.name for path in tmp_path.iterdir()} == {
         "index.parquet",
-        "index.parquet.problems.parquet",
+        "index.parquet.rejections.parquet",
         "store",
     }
 

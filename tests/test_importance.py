@@ -4,13 +4,13 @@ import pytest
 from distributed import Client, LocalCluster
 
 from trajlib.evaluation.importance import (
+    collect_importance,
     group_predictors,
     interval_importance,
     measure_importance,
     measure_shap,
     rank_predictors,
     rank_splits,
-    weigh_predictors,
 )
 from trajlib.models.estimators import build_model
 
@@ -42,7 +42,7 @@ def tables():
 
 def weigh(tables, splits=SPLITS, **options):
     model = build_model(trees=12)
-    return weigh_predictors(model, *tables, splits, DAYS, knowledge="hindsight", **options)
+    return collect_importance(model, *tables, splits, DAYS, feature_set="whole_flight", **options)
 
 
 def measure(tables, splits=SPLITS, **options):
@@ -84,9 +84,9 @@ def test_a_useless_predictor_is_worth_next_to_nothing_when_permuted(tables):
 def test_twins_share_their_worth_and_together_they_have_it_all(tables):
     predictors, targets = tables
     single = measure(tables)["permutation"].xs("duration_max", level="predictor").mean()
-    twins = predictors.assign(distance_max=predictors["duration_max"])
+    replicates = predictors.assign(distance_max=predictors["duration_max"])
     groups = {"both": ["duration_max", "distance_max"], "one": ["duration_max"]}
-    worth = measure((twins, targets), groups=groups)["permutation"].groupby(level=1).mean()
+    worth = measure((replicates, targets), groups=groups)["permutation"].groupby(level=1).mean()
     assert worth["one"] < 0.8 * single
     assert worth["both"] > 0.9 * single
 
@@ -126,7 +126,7 @@ def test_tables_are_left_as_they_were(tables):
 
 def test_a_predictor_outside_the_knowledge_is_refused(tables):
     with pytest.raises(ValueError, match="not known at_takeoff"):
-        weigh_predictors(build_model(), *tables, SPLITS, DAYS, knowledge="at_takeoff")
+        collect_importance(build_model(), *tables, SPLITS, DAYS, feature_set="at_takeoff")
 
 
 def test_ranks_count_from_one_by_falling_worth():
@@ -159,7 +159,9 @@ def test_the_interval_lies_around_the_importance_and_has_days_as_its_units(table
     assert (worth <= bounds["high"]).all()
     assert bounds.loc["duration_max", "low"] > 0.5
     days = pd.Series(0, PATHS)  # one day drawn again and again says nothing of others
-    one = weigh_predictors(build_model(trees=12), *tables, SPLITS, days, knowledge="hindsight")
+    one = collect_importance(
+        build_model(trees=12), *tables, SPLITS, days, feature_set="whole_flight"
+    )
     once = interval_importance(one)
     np.testing.assert_allclose(once["low"], worth, atol=1e-9)
     np.testing.assert_allclose(once["high"], worth, atol=1e-9)
@@ -167,7 +169,7 @@ def test_the_interval_lies_around_the_importance_and_has_days_as_its_units(table
 
 def explain(tables, **options):
     model = build_model("lightgbm", trees=60, min_samples_leaf=2)
-    return measure_shap(model, *tables, SPLITS, knowledge="hindsight", **options)
+    return measure_shap(model, *tables, SPLITS, feature_set="whole_flight", **options)
 
 
 def test_shap_finds_the_decisive_predictor_and_nothing_in_a_constant(tables):
@@ -187,8 +189,8 @@ def test_shap_of_a_group_is_of_the_sum_of_its_members(tables):
 
 def test_every_predictor_is_in_one_group_and_alike_ones_in_the_same(tables):
     predictors, _ = tables
-    twin = predictors["duration_max"] ** 3
-    groups = group_predictors(predictors.assign(distance_max=twin, fuel_min=np.nan))
+    replicate = predictors["duration_max"] ** 3
+    groups = group_predictors(predictors.assign(distance_max=replicate, fuel_min=np.nan))
     members = [name for group in groups.values() for name in group]
     assert sorted(members) == sorted([*predictors, "distance_max", "fuel_min"])
     assert ["duration_max", "distance_max"] in groups.values()

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trajlib.archive.flights import map_flights
-from trajlib.archive.index import build_index, default_index_path, read_problems, select_flights
+from trajlib.archive.index import build_index, default_index_path, read_rejections, select_flights
 from trajlib.archive.store import store_flights
 
 sys.path.insert(0, str(Path(__file__).parent / "faults"))
@@ -40,7 +40,7 @@ def test_a_file_is_a_row_of_cheap_facts(tmp_path):
     assert row["end"] == pd.Timestamp("2016-01-01 06:59", tz="UTC")
     assert (row["latitude_first"], row["longitude_last"]) == (40.5, 5.9)
     assert row["size"] == (tmp_path / "a/x/one.csv").stat().st_size
-    assert pd.isna(row["problem"])
+    assert pd.isna(row["rejected"])
     assert pd.isna(row["registration"])
 
 
@@ -80,7 +80,7 @@ def test_the_index_of_a_shuffled_archive_is_the_same_index(tmp_path_factory, see
         archive = tmp_path_factory.mktemp("shuffled") / "a"
         for name in order:
             os.utime(write(archive, name, day=ord(name[0]) - 90), (0, 0))
-        tables.append(build_index(archive).drop(columns=["archive", "problems_file"]))
+        tables.append(build_index(archive).drop(columns=["archive", "rejections_file"]))
     pd.testing.assert_frame_equal(*tables)
 
 
@@ -115,7 +115,7 @@ def test_an_index_brought_up_to_date_is_the_index_made_anew(tmp_path):
     write(archive, "c.csv", text="broken")
     updated = build_index(archive)
     fresh = build_index(archive, tmp_path / "fresh.parquet")
-    pd.testing.assert_frame_equal(*(df.drop(columns="problems_file") for df in (updated, fresh)))
+    pd.testing.assert_frame_equal(*(df.drop(columns="rejections_file") for df in (updated, fresh)))
 
 
 def test_a_change_of_the_dialect_makes_the_index_anew(tmp_path):
@@ -152,9 +152,9 @@ def test_a_bad_file_is_set_aside_and_changes_no_other_row(tmp_path, case):
     text, reason = BAD[case]
     write(tmp_path / "a", "bad.csv", text=text)
     index = build_index(tmp_path / "a", tmp_path / "other.parquet").set_index("path")
-    assert reason in index.loc["bad.csv", "problem"]
+    assert reason in index.loc["bad.csv", "rejected"]
     rows = (
-        df.set_index("path").drop(columns="problems_file") for df in (index.reset_index(), alone)
+        df.set_index("path").drop(columns="rejections_file") for df in (index.reset_index(), alone)
     )
     pd.testing.assert_series_equal(*(df.loc["good.csv"] for df in rows))
 
@@ -167,14 +167,14 @@ def test_links_are_followed_once_and_a_broken_one_is_set_aside(tmp_path):
     (archive / "folder.csv").mkdir()
     index = build_index(archive).set_index("path")
     assert index.index.tolist() == ["broken.csv", "x/one.csv"]
-    assert "broken" in index.loc["broken.csv", "problem"]
+    assert "broken" in index.loc["broken.csv", "rejected"]
 
 
 def test_a_pipe_is_not_waited_for(tmp_path):
     write(tmp_path / "a", "b.csv")
     os.mkfifo(tmp_path / "a" / "a.csv")
     index = build_index(tmp_path / "a")
-    assert index["problem"].notna().tolist() == [True, False]
+    assert index["rejected"].notna().tolist() == [True, False]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a user's permissions")
@@ -245,16 +245,16 @@ def test_every_file_is_usable_or_has_one_reason_wherever_it_was_seen(tmp_path, r
     text = (archive / "good.csv").read_text()
     write(archive, "high.csv", text=text.replace("40.5,0.5", "95.0,0.5"))
     index = build_index(archive)
-    assert read_problems(index)["seen_in"].to_dict() == {"empty.csv": "ends"}
+    assert read_rejections(index)["seen_in"].to_dict() == {"empty.csv": "ends"}
     if run == "store":
         sizes = store_flights(select_flights(index, "LEMD", "LEBL"), tmp_path / "s")[
             "part"
         ].dropna()
     else:
         sizes = map_flights(index, len)
-    seen = read_problems(build_index(archive))
+    seen = read_rejections(build_index(archive))
     assert seen["seen_in"].to_dict() == {"empty.csv": "ends", "high.csv": "full read"}
-    assert "not on the Earth" in seen.loc["high.csv", "problem"]
+    assert "not on the Earth" in seen.loc["high.csv", "rejected"]
     assert len(sizes) + len(seen) == len(index)
 
 
@@ -264,9 +264,9 @@ def test_a_file_mended_is_sound_again(tmp_path):
     write(archive, "one.csv", text=good.replace("40.5,0.5", "95.0,0.5"))
     index = build_index(archive)
     store_flights(select_flights(index, "LEMD", "LEBL"), tmp_path / "store")
-    assert len(read_problems(index)) == 1
+    assert len(read_rejections(index)) == 1
     write(archive, "one.csv", text=good)
-    assert read_problems(build_index(archive)).empty
+    assert read_rejections(build_index(archive)).empty
 
 
 def test_killed_runs_leave_the_old_index_or_the_new_one():
@@ -285,7 +285,9 @@ def test_two_runs_at_once_leave_one_whole_index(tmp_path):
     runs = [subprocess.Popen(command) for _ in range(2)]
     assert [run.wait(60) for run in runs] == [0, 0]
     assert pd.read_parquet(output).equals(
-        build_index(archive, tmp_path / "alone.parquet").drop(columns=["archive", "problems_file"])
+        build_index(archive, tmp_path / "alone.parquet").drop(
+            columns=["archive", "rejections_file"]
+        )
     )
     assert [file.name for file in tmp_path.glob(".*")] == []
 
@@ -297,7 +299,7 @@ def test_an_archive_of_44264_files_in_one_folder_has_as_many_rows(tmp_path):
         os.link(first, archive / f"{at}.csv")
     index = build_index(archive)
     assert len(index) == 44_264
-    assert index["problem"].isna().all()
+    assert index["rejected"].isna().all()
     assert index["path"].is_monotonic_increasing
 
 
@@ -312,5 +314,5 @@ def test_a_cluster_elsewhere_reads_the_same_facts_in_batches(tmp_path, monkeypat
         Client(cluster.scheduler_address),
     ):
         there = build_index(tmp_path / "a", tmp_path / "there.parquet")
-    drop = ["problems_file"]
+    drop = ["rejections_file"]
     pd.testing.assert_frame_equal(here.drop(columns=drop), there.drop(columns=drop))

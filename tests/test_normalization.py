@@ -13,8 +13,8 @@ from trajlib.archive.reading import write_flight
 from trajlib.evaluation.bootstrap import (
     bootstrap_dispersion,
     compare_dispersion,
+    evaluate_dispersion,
     interval_dispersion,
-    judge_dispersion,
 )
 from trajlib.geodesy import distance, find_airport
 from trajlib.plots.normalization import plot_dispersion, plot_normalized, plot_progress
@@ -295,7 +295,7 @@ def test_what_is_surely_less_holds_unless_something_is_surely_more():
         "more": rows((1.1, 1.7), (0.5, 0.6)),
         "unsure": rows((0.5, 1.7), (0.5, 0.6)),
     }
-    verdicts = judge_dispersion(pd.concat(cases, names=["by", "quantile"]))
+    verdicts = evaluate_dispersion(pd.concat(cases, names=["by", "quantile"]))
     assert verdicts["less"] == "holds"
     assert (verdicts[["moved", "more"]] == "does not hold").all()
     assert verdicts["unsure"] == "cannot be said"

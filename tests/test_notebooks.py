@@ -24,7 +24,7 @@ SHARED = {
 PARAMETER = re.compile(r"\w+: (str|int|float|bool|list(\[\w+\])?) = .+  # \w.*")
 MACHINE = r"/(?:tmp|home|root|usr|var|opt|work|mnt)/|127\.0\.0\.1|localhost|(?:tcp|tls)://"
 SINGLE = (
-    r"read_flights\(|plot_(routes|profiles|progress|families|prediction|trajectory|normalized)\("
+    r"read_flights\(|plot_(routes|profiles|progress|clusters|prediction|trajectory|normalized)\("
     r"|explore_"
 )
 BEYOND = "http://192.0.2.1/x.png"

@@ -42,7 +42,7 @@ def _trajectories(count: int) -> xr.Dataset:
 def _index() -> pd.DataFrame:
     ends = [("LEMD", "LEBL")] * 5 + [("LEBL", "LEMD")] * 2 + [("LEMD", "LEPA")] + [("XXXX", "LEMD")]
     index = pd.DataFrame(ends, columns=["origin", "destination"])
-    return index.assign(problem=[None] * 4 + ["damaged"] + [None] * 4)
+    return index.assign(rejected=[None] * 4 + ["damaged"] + [None] * 4)
 
 
 def _on_land(lon: float, lat: float, bounds) -> bool:
@@ -146,13 +146,13 @@ def test_the_archive_map_counts_usable_flights_between_known_airports():
 def test_an_archive_without_a_route_is_refused():
     for plot in (plot_archive, plot_pair_matrix):
         with pytest.raises(ValueError, match="no usable flight"):
-            plot(_index().assign(problem="damaged"))
+            plot(_index().assign(rejected="damaged"))
     with pytest.raises(ValueError, match="no flight between two known airports"):
         plot_archive(_index().assign(origin="XXXX"))
 
 
 def test_a_route_over_the_date_line_is_one_line():
-    index = pd.DataFrame({"origin": ["SFO"], "destination": ["NRT"], "problem": [None]})
+    index = pd.DataFrame({"origin": ["SFO"], "destination": ["NRT"], "rejected": [None]})
     route = plot_archive(index).axes[0].collections[1].get_paths()[0].vertices
     assert np.abs(np.diff(route[:, 0])).max() < 10
 

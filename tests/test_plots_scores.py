@@ -52,7 +52,7 @@ def test_errors_carry_their_units():
 
 
 def test_skills_stand_with_their_intervals_side_by_side_for_each_knowledge():
-    levels = {"knowledge": ["planned", "in_flight_5"], "model": MODELS, "error": ["altitude"]}
+    levels = {"feature_set": ["planned", "airborne_5"], "model": MODELS, "error": ["altitude"]}
     rows = pd.MultiIndex.from_product(levels.values(), names=list(levels))
     skills = pd.DataFrame({"skill": [0.1, 0.2, 0.3, 0.4], "low": 0.05, "high": 0.5}, rows)
     (ax,) = plot_skills(skills, ["altitude"]).axes
@@ -101,6 +101,6 @@ def test_of_a_flight_under_way_what_it_flew_before_is_drawn_apart(predicted, fir
 
 def test_coverage_has_a_panel_a_target_and_a_line_a_knowledge():
     scores = pd.concat({name: table(["coverage"], ["along", "cross"], "target") for name in MODELS},
-                       names=["knowledge"])  # fmt: skip
-    axes = plot_coverage(scores, 0.9, by="knowledge").axes
+                       names=["feature_set"])  # fmt: skip
+    axes = plot_coverage(scores, 0.9, by="feature_set").axes
     assert [len(ax.lines) for ax in axes] == [3, 3]  # and the level

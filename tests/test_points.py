@@ -35,7 +35,7 @@ def fly(date="2020-04-03", bend=0.3):
     )
 
 
-def observe(truth, seed=0, arc_minutes=0.2):
+def observe(scenario, seed=0, arc_minutes=0.2):
     """Return what surveillance tells of a flight.
 
     A point a minute with jitter, some twice within 20 s, gaps of up to 300 s, 100 ft, whole
@@ -45,7 +45,7 @@ def observe(truth, seed=0, arc_minutes=0.2):
     at = np.cumsum(rng.integers(40, 110, 60))
     at = np.concatenate([[0], at, at[::6] + rng.integers(5, 20, 10)])
     at = np.unique(at[(at < 1500) | (at > 1730)])
-    points = truth.iloc[at[at < len(truth)]].reset_index(drop=True)
+    points = scenario.iloc[at[at < len(scenario)]].reset_index(drop=True)
     coarse = rng.random(len(points)) < arc_minutes
     points.loc[coarse, POSITION] = (points.loc[coarse, POSITION] * 60).round() / 60
     return points.assign(
@@ -84,28 +84,30 @@ def tracks(draw):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_an_imported_flight_lies_near_the_truth(seed):
-    truth = fly()
-    flight = interpolate_points(thin_points(observe(truth, seed)))
-    truth = truth.set_index("timestamp").loc[flight["timestamp"]].reset_index()
-    miss = distance(*flight[POSITION].to_numpy().T, *truth[POSITION].to_numpy().T)
+    scenario = fly()
+    flight = interpolate_points(thin_points(observe(scenario, seed)))
+    scenario = scenario.set_index("timestamp").loc[flight["timestamp"]].reset_index()
+    miss = distance(*flight[POSITION].to_numpy().T, *scenario[POSITION].to_numpy().T)
     assert np.quantile(miss, 0.5) < 0.15
     assert miss.max() < 1.5  # an arc minute, or the middle of the gap of 300 s
-    error = (flight["altitude"] - truth["altitude"]).abs()
+    error = (flight["altitude"] - scenario["altitude"]).abs()
     assert error.max() < 600  # the top of the climb may fall into the gap
     assert error[flight["gap"] < 60].max() < 300
-    assert (flight["groundspeed"] - truth["groundspeed"]).abs().max() < 5
-    flown = distance(*truth[POSITION].to_numpy()[:-1].T, *truth[POSITION].to_numpy()[1:].T).sum()
+    assert (flight["groundspeed"] - scenario["groundspeed"]).abs().max() < 5
+    flown = distance(
+        *scenario[POSITION].to_numpy()[:-1].T, *scenario[POSITION].to_numpy()[1:].T
+    ).sum()
     assert flight["distance"].iloc[-1] == pytest.approx(flown, rel=0.01)
 
 
 def test_fine_points_leave_only_the_error_of_interpolation():
-    truth = fly()
-    flight = interpolate_points(thin_points(observe(truth, arc_minutes=0)))
-    truth = truth.iloc[: len(flight)]
-    assert distance(*flight[POSITION].to_numpy().T, *truth[POSITION].to_numpy().T).max() < 0.5
-    climb = np.gradient(truth["altitude"]) * 60
+    scenario = fly()
+    flight = interpolate_points(thin_points(observe(scenario, arc_minutes=0)))
+    scenario = scenario.iloc[: len(flight)]
+    assert distance(*flight[POSITION].to_numpy().T, *scenario[POSITION].to_numpy().T).max() < 0.5
+    climb = np.gradient(scenario["altitude"]) * 60
     assert np.quantile(np.abs(flight["vertical_rate"] - climb), 0.9) < 200
-    ends = truth[POSITION].to_numpy()
+    ends = scenario[POSITION].to_numpy()
     course = track(*ends[:-1].T, *ends[1:].T)
     assert np.quantile(np.abs(flight["track"].iloc[:-1] - course), 0.9) < 3
 

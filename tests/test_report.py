@@ -226,7 +226,7 @@ def test_a_summary_takes_numbers_of_numpy_and_a_figure(tmp_path):
 
 def index_of(tmp_path, **changes):
     start = pd.Timestamp("2016-01-01T06:00Z")
-    row = {"path": "a.csv", "size": 1, "mtime": 1, "start": start, "end": start, "problem": None}
+    row = {"path": "a.csv", "size": 1, "mtime": 1, "start": start, "end": start, "rejected": None}
     return pd.DataFrame([row, row | {"path": "b.csv"} | changes]).assign(archive=str(tmp_path))
 
 
@@ -241,8 +241,8 @@ def test_the_fingerprint_changes_with_files_and_with_what_the_archive_says_of_it
 
 
 def test_what_was_set_aside_is_counted_and_its_samples_are_not(tmp_path):
-    index = index_of(tmp_path, problem="empty")
-    store = index_of(tmp_path, problem="damaged").assign(rows=[10, 0])
+    index = index_of(tmp_path, rejected="empty")
+    store = index_of(tmp_path, rejected="damaged").assign(rows=[10, 0])
     facts = describe_data(index, store)
     assert (facts["set aside"], facts["flights of the pair"], facts["samples"]) == ("2", "1", "10")
 

@@ -11,7 +11,7 @@ from trajlib.schema import COLUMNS, IDENTITY, NUMERIC
 from trajlib.simulation import simulate as simulation
 from trajlib.simulation.performance import standard
 from trajlib.simulation.procedures import find_runway
-from trajlib.simulation.scenario import draw_truths
+from trajlib.simulation.scenario import draw_scenario
 from trajlib.simulation.simulate import fly, simulate_archive
 from trajlib.simulation.timetable import draw_timetable
 from trajlib.simulation.weather import START, draw_weather, sample_weather
@@ -23,16 +23,16 @@ UNKNOWN = {"gap", "pitch", "relative_humidity"}  # no model of ours gives them
 
 @cache
 def draw(flights=620):
-    return draw_truths(draw_timetable(flights, SEED), draw_weather(SEED), SEED)
+    return draw_scenario(draw_timetable(flights, SEED), draw_weather(SEED), SEED)
 
 
-def simulate(truth, **changes):
-    return fly({**truth, **changes}, draw_weather(SEED))
+def simulate(scenario, **changes):
+    return fly({**scenario, **changes}, draw_weather(SEED))
 
 
 @cache
 def westerly():
-    """The truths of a flight that lands on Barcelona's 25R, which Madrid lies ahead of."""
+    """The ground_truth of a flight that lands on Barcelona's 25R, which Madrid lies ahead of."""
     calm = "runway_arrival == '25R' and holding_laps == 0 and not go_around"
     return draw().query(calm).iloc[0].to_dict()
 
@@ -42,7 +42,7 @@ def flights():
     """Flights of all city pairs, with a holding and a missed approach among them."""
     chosen = draw().iloc[::56].to_dict("records")
     changed = [{**westerly(), "holding_laps": 2}, {**westerly(), "go_around": True}]
-    return [(truth, simulate(truth)) for truth in [*chosen, *changed]]
+    return [(scenario, simulate(scenario)) for scenario in [*chosen, *changed]]
 
 
 def away_from(code, df):
@@ -85,9 +85,9 @@ def test_no_flights_are_refused(tmp_path):
 
 def test_the_archive_says_that_it_is_simulated_and_its_files_are_read_back(tiny_archive):
     assert read_dialect(tiny_archive).simulated
-    truths = pd.read_parquet(tiny_archive / "truths.parquet")
-    assert len(truths) == 60
-    for path in truths.index[::15]:
+    ground_truth = pd.read_parquet(tiny_archive / "ground_truth.parquet")
+    assert len(ground_truth) == 60
+    for path in ground_truth.index[::15]:
         df = read_flight(tiny_archive / path)
         assert set(NUMERIC) - set(df) == UNKNOWN
         assert path.startswith(f"{df['origin'].iloc[0]}-{df['destination'].iloc[0]}/")
@@ -96,11 +96,11 @@ def test_the_archive_says_that_it_is_simulated_and_its_files_are_read_back(tiny_
 
 def test_most_flights_go_from_madrid_to_barcelona_over_five_months():
     for count, least in ((620, 500), (60, 45)):
-        truths = draw_timetable(count, SEED)
-        pairs = truths.groupby(["origin", "destination"]).size()
+        ground_truth = draw_timetable(count, SEED)
+        pairs = ground_truth.groupby(["origin", "destination"]).size()
         assert pairs["LEMD", "LEBL"] >= least
         assert pairs.size >= 3
-        assert set(truths["scheduled"].dt.month) == {1, 2, 3, 4, 5}
+        assert set(ground_truth["scheduled"].dt.month) == {1, 2, 3, 4, 5}
     assert draw().index.is_unique
     assert draw(3000).index.is_unique
 
@@ -110,14 +110,14 @@ def test_most_flights_go_from_madrid_to_barcelona_over_five_months():
 
 @pytest.mark.parametrize("number", range(14))
 def test_columns_agree_with_each_other(number):
-    truth, df = flights()[number]
+    scenario, df = flights()[number]
     steps = df.rolling(2).mean(numeric_only=True).iloc[1:]
     flown = (steps["groundspeed"] / 3600).cumsum()
     np.testing.assert_allclose(df["distance"].iloc[1:], flown, atol=1e-3)
     climbed = df["altitude"].iloc[0] + (steps["vertical_rate"] / 60).cumsum()
     np.testing.assert_allclose(df["altitude"].iloc[1:], climbed, atol=15)
     burned = steps["fuel_flow"].cumsum()
-    np.testing.assert_allclose(df["mass"].iloc[1:], truth["mass_initial"] - burned)
+    np.testing.assert_allclose(df["mass"].iloc[1:], scenario["mass_initial"] - burned)
     usual, pressure, _ = standard(df["altitude"])
     np.testing.assert_allclose(df["temperature"], usual + df["temperature_departure"])
     np.testing.assert_allclose(df["pressure"], pressure)
@@ -150,7 +150,7 @@ def test_forces_move_the_aircraft(number):
 
 @pytest.mark.parametrize("number", range(14))
 def test_nothing_is_flown_that_an_airliner_would_not_fly(number):
-    truth, df = flights()[number]
+    scenario, df = flights()[number]
     assert df["roll"].abs().max() < 30
     assert df["groundspeed"].diff().abs().max() < 3  # kt in a second
     assert df["vertical_rate"].diff().abs().max() < 600
@@ -164,18 +164,18 @@ def test_nothing_is_flown_that_an_airliner_would_not_fly(number):
     slope = np.degrees(np.arctan2(np.ptp(final["geoaltitude"]), np.ptp(final["distance"]) * 6076))
     assert slope == pytest.approx(3.0, abs=0.15)
     top = df["altitude"].max()
-    assert top <= truth["level"] + 1
+    assert top <= scenario["level"] + 1
     assert round(top / 1000) % 2 == (df["longitude"].iloc[-1] > df["longitude"].iloc[0])
 
 
 @pytest.mark.parametrize("number", range(14))
 def test_flights_begin_and_end_at_their_runways(number):
-    truth, df = flights()[number]
+    scenario, df = flights()[number]
     for end, use, row, reach, height in (
         ("origin", "departure", df.iloc[0], 1.1, 35),
         ("destination", "arrival", df.iloc[-1], 0.2, 10),
     ):
-        runway = find_runway(truth[end], truth[f"runway_{use}"])
+        runway = find_runway(scenario[end], scenario[f"runway_{use}"])
         away = distance(row["latitude"], row["longitude"], runway.latitude, runway.longitude)
         assert away < reach
         assert row["geoaltitude"] - runway.elevation == pytest.approx(height, abs=25)
@@ -239,28 +239,32 @@ def test_causes_are_in_no_column():
 
 @pytest.mark.parametrize("key", ["operator", "hour", "weekday"])
 def test_causes_are_no_function_of_what_is_known(key):
-    truths = draw(6000).query("destination == 'LEBL'")
-    takeoff = truths["takeoff"].dt
-    known = {"operator": truths["operator"], "hour": takeoff.hour, "weekday": takeoff.day_of_week}
+    ground_truth = draw(6000).query("destination == 'LEBL'")
+    takeoff = ground_truth["takeoff"].dt
+    known = {
+        "operator": ground_truth["operator"],
+        "hour": takeoff.hour,
+        "weekday": takeoff.day_of_week,
+    }
     for name in ("flow", "delay", "cost_index", "airway_offset", "configuration_arrival"):
-        between = truths.groupby(known[key])[name].transform("mean")
-        assert between.var() < 0.05 * truths[name].var(), name
+        between = ground_truth.groupby(known[key])[name].transform("mean")
+        assert between.var() < 0.05 * ground_truth[name].var(), name
 
 
 def test_an_hour_and_a_day_share_their_causes():
-    truths = draw(6000).query("destination == 'LEBL'")
-    hour = (truths["takeoff"] + pd.Timedelta("50min")).dt.floor("h")
-    within = truths["flow"].groupby(hour).transform("std").dropna()
-    assert within.mean() < 0.5 * truths["flow"].std()
-    of_day = truths.groupby(truths["takeoff"].dt.date)[["flow", "cost_index", "load"]]
-    assert (of_day.mean().var() > 0.15 * truths[["flow", "cost_index", "load"]].var()).all()
-    assert truths["configuration_arrival"].between(0, 1).all()
-    assert 0 < truths["configuration_arrival"].mean() < 0.5
+    ground_truth = draw(6000).query("destination == 'LEBL'")
+    hour = (ground_truth["takeoff"] + pd.Timedelta("50min")).dt.floor("h")
+    within = ground_truth["flow"].groupby(hour).transform("std").dropna()
+    assert within.mean() < 0.5 * ground_truth["flow"].std()
+    of_day = ground_truth.groupby(ground_truth["takeoff"].dt.date)[["flow", "cost_index", "load"]]
+    assert (of_day.mean().var() > 0.15 * ground_truth[["flow", "cost_index", "load"]].var()).all()
+    assert ground_truth["configuration_arrival"].between(0, 1).all()
+    assert 0 < ground_truth["configuration_arrival"].mean() < 0.5
 
 
 def test_other_causes_make_another_flight_of_the_same_timetable():
     timetable, weather = draw_timetable(5, SEED), draw_weather(SEED)
-    one, other = (draw_truths(timetable, weather, seed) for seed in (1, 2))
+    one, other = (draw_scenario(timetable, weather, seed) for seed in (1, 2))
     assert one["registration"].tolist() == other["registration"].tolist()
     assert not np.allclose(one["flow"], other["flow"])
 
@@ -273,11 +277,11 @@ def test_a_row_of_truths_and_the_weather_are_all_that_a_flight_follows_from():
 
 def test_a_twin_keeps_what_could_be_known_at_take_off():
     weather, timetable = draw_weather(SEED), draw_timetable(60, SEED)
-    one, twin = (draw_truths(timetable, weather, SEED, twin=n) for n in (0, 1))
+    one, replicate = (draw_scenario(timetable, weather, SEED, replicate=n) for n in (0, 1))
     known = ["takeoff", "runway_departure", "configuration_arrival", "flow", "mass_initial"]
-    pd.testing.assert_frame_equal(one[known], twin[known])
+    pd.testing.assert_frame_equal(one[known], replicate[known])
     for name in ("delay", "cost_index", "downwind_offset", "climb_thrust", "airway_offset"):
-        assert (one[name] != twin[name]).mean() > 0.9, name
+        assert (one[name] != replicate[name]).mean() > 0.9, name
 
 
 def test_the_ceiling_is_the_variance_between_twins(tiny_archive):

@@ -72,7 +72,7 @@ def test_the_index_of_a_bucket_is_that_of_the_folder(bucket, few, tmp_path, form
     there = build_index(form(bucket))
     assert set(there["archive"]) == {bucket}
     assert storage.exists("s3://flights/archive/few.index.parquet")
-    places = ["archive", "problems_file", "mtime"]
+    places = ["archive", "rejections_file", "mtime"]
     pd.testing.assert_frame_equal(there.drop(columns=places), here.drop(columns=places))
     pd.testing.assert_frame_equal(build_index(form(bucket)), there)
 

@@ -145,7 +145,7 @@ def import_(
     sfomuseum-data-flights-YYYY-MM, or holds flights.parquet and points.parquet. Points are
     checked, thinned and interpolated to one row a second, never extrapolated; with
     --measured-only no second is added. A flight that cannot be used is listed with its reason in
-    ARCHIVE/set_aside.parquet.
+    ARCHIVE/rejected.parquet.
     """
     from trajlib.importers.surveillance import import_flights
 
@@ -157,7 +157,7 @@ def import_(
             destination=destination,
             measured_only=measured_only,
         )
-    kept = told["problem"].isna().sum()
+    kept = told["rejected"].isna().sum()
     click.echo(f"{archive}: {kept:,} flights, {len(told) - kept:,} set aside")
 
 
@@ -187,9 +187,9 @@ def index(archive: Path, output: Path | None, suggest: bool, as_json: bool) -> N
 
     table = build_index(archive, output)
     pairs = table.groupby(["origin", "destination"]).size().sort_values(ascending=False)
-    aside = int(table["problem"].notna().sum())
+    aside = int(table["rejected"].notna().sum())
     if as_json:
-        told = {"archive": archive, "files": len(table), "set_aside": aside}
+        told = {"archive": archive, "files": len(table), "rejected": aside}
         _print_json(told | {"pairs": pairs.rename("files").reset_index().to_dict("records")})
         return
     click.echo(f"{archive}: {len(table):,} files, {len(pairs):,} city pairs, {aside:,} set aside")
@@ -380,7 +380,7 @@ def predict(
 
     from trajlib.archive.index import build_index
     from trajlib.features import feature_sets as features
-    from trajlib.models import inference as inquiry
+    from trajlib.models import inference as inference
     from trajlib.models import saved_models as prediction
 
     if (csv is None) == (time is None):
@@ -388,11 +388,11 @@ def predict(
     if minutes and csv is None:
         raise click.UsageError("--minutes cuts a --csv")
     pair = f"{origin}-{destination}"
-    past = inquiry.open_store(data / "interim" / pair)
-    known = f"in_flight_{minutes:g}" if minutes else "planned" if past is None else "at_takeoff"
+    past = inference.open_store(data / "interim" / pair)
+    known = f"airborne_{minutes:g}" if minutes else "planned" if past is None else "at_takeoff"
     saved = prediction.load_model(model or _find_model(data / "processed" / pair, known))
-    known = saved.card["knowledge"]
-    moment = features.known_after(known)
+    known = saved.card["feature_set"]
+    moment = features.prediction_minutes(known)
     if moment != (minutes or 0):
         needed = f"--csv and --minutes {moment:g}" if moment else "no --minutes"
         raise click.UsageError(f"the model knows {known}: give it {needed}, or another --model")
@@ -402,18 +402,18 @@ def predict(
         start = pd.Timestamp(datetime.fromisoformat(time))
         start = start if start.tzinfo else start.tz_localize("UTC")
     else:
-        samples, told = inquiry.read_start(csv, minutes, pair=(origin, destination))
+        samples, told = inference.load_samples_until(csv, minutes, pair=(origin, destination))
         start, given = samples["timestamp"].iloc[0], told | given
-        flown = inquiry.read_flown(csv, saved)
-    flight = inquiry.describe_flight((origin, destination), start, csv=csv, **given)
+        flown = inference.load_flown(csv, saved)
+    flight = inference.build_flight_row((origin, destination), start, csv=csv, **given)
     traffic = None if archive is None else build_index(archive, _index_of(archive, data))
     given = {"past": past, "traffic": traffic, "samples": samples}
-    predictors = inquiry.know_flight(flight, known, **given)
+    predictors = inference.build_flight_predictors(flight, known, **given)
     if csv is None:  # a callsign may be ../x, and the files belong into OUTPUT
         name = quote(flight["path"].item(), safe=" ")
     else:
         name = csv.name.removesuffix(".gz").removesuffix(".csv")
-    unknown = inquiry.describe_unknown(saved, predictors, pair, traffic=traffic is not None)
+    unknown = inference.list_warnings(saved, predictors, pair, traffic=traffic is not None)
     given = {"flown": flown, "airports": (origin, destination), "unknown": unknown}
     _write_prediction(saved, predictors, output / name, **given, as_json=as_json)
 
@@ -422,16 +422,16 @@ def _index_of(archive: Path, data: Path) -> Path:
     return data / "interim" / f"{archive.absolute().name}.index.parquet"
 
 
-def _find_model(processed: Path, knowledge: str) -> Path:
+def _find_model(processed: Path, feature_set: str) -> Path:
     folder = processed / "prediction"
     there = sorted(card.parent.name for card in folder.glob("*/card.json"))
-    if knowledge not in there:
+    if feature_set not in there:
         raise ValueError(
-            f"no model {knowledge} in {folder} (there are {', '.join(there) or 'none'}), expected "
-            "one that 07_prediction saves; its parameter minutes says for which moments "
-            "in flight; python -m trajlib report makes it"
+            f"no model {feature_set} in {folder} (found: {', '.join(there) or 'none'}); "
+            "python -m trajlib report saves the models in its stage 07_prediction, whose parameter "
+            "minutes lists the prediction times in flight"
         )
-    return folder / knowledge
+    return folder / feature_set
 
 
 def _write_prediction(
@@ -460,14 +460,15 @@ def _write_prediction(
     end = table.iloc[-1]
     if as_json:
         told = {"files": [f"{path}{kind}" for kind in (".csv", ".geojson", ".png")]}
-        told |= {name: saved.card[name] for name in ("knowledge", "by", "level")}
+        told |= {name: saved.card[name] for name in ("feature_set", "by", "level")}
         _print_json(told | {"unknown": unknown, "at": table.index[-1], "end": end.to_dict()})
         return
     for line in unknown:
         click.echo(line)
     click.echo(
-        f"{path}.csv, .geojson, .png: known {saved.card['knowledge']}; at {table.index[-1]:.0%} of "
-        f"{saved.card['by']} after {end['duration'] / 60:.1f} min, {saved.card['level']:.0%} "
+        f"{path}.csv, .geojson, .png: feature set {saved.card['feature_set']}; at "
+        f"{table.index[-1]:.0%} of {saved.card['by']} after "
+        f"{end['duration'] / 60:.1f} min, {saved.card['level']:.0%} "
         f"between {end['duration_low'] / 60:.1f} and {end['duration_high'] / 60:.1f} min"
     )
 
@@ -494,7 +495,7 @@ def _gather_facts(
     from trajlib.archive.dialect import read_dialect
     from trajlib.report.build import describe_data
 
-    flights = store["problem"].isna().sum()
+    flights = store["rejected"].isna().sum()
     if flights < fewest:
         raise ValueError(
             f"{flights} usable flights {parameters['origin']} → {parameters['destination']}, "

@@ -33,7 +33,7 @@ def kill_once(archive: Path, output: Path, wait: float) -> str:
     run.kill()
     run.wait()
     after = pd.read_parquet(output) if output.exists() else None
-    whole = build_index(archive, output).drop(columns=["archive", "problems_file"])
+    whole = build_index(archive, output).drop(columns=["archive", "rejections_file"])
     if after is None:
         return "none"
     if before is not None and after.equals(before):

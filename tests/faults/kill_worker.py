@@ -43,7 +43,7 @@ def make_jobs(archive: Path, folder: Path) -> dict[str, Callable[[], pd.DataFram
     flown = flown[flown.index.get_level_values("fraction").isin([0.1 * at for at in range(10)])]
     splits = split_by_day(local_days(store)[known.index], 3, seed=1)
     forest = build_model(trees=20)
-    train = {"knowledge": "hindsight", "splits": splits}
+    train = {"feature_set": "whole_flight", "splits": splits}
     return {
         "sweep": lambda: map_flights(rows, describe),
         "training": lambda: predict_held_out(forest, known, flown, **train),

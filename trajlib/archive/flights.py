@@ -17,7 +17,7 @@ from distributed import Client
 from pandas.api.types import is_scalar
 
 from trajlib.archive.dialect import read_dialect
-from trajlib.archive.index import record_problems
+from trajlib.archive.index import record_rejections
 from trajlib.archive.reading import FlightError, read_flight
 from trajlib.archive.storage import check_visible, is_remote, open_file
 from trajlib.cluster import current_client, gather
@@ -30,7 +30,7 @@ _TASKS_PER_WORKER = 32  # so that workers finish together
 _MEASURED = ("timestamp", *NUMERIC)
 _ROWS = (Mapping, pd.Series, pd.DataFrame)  # what a function of a flight may return
 _READ_AT_ONCE = 40_000  # samples of a store, 6 MB: a flight alone takes half as long again
-_PLACE = ("part", "row_group", "rows", "problem")
+_PLACE = ("part", "row_group", "rows", "rejected")
 
 
 def map_flights(
@@ -57,7 +57,7 @@ def map_flights(
     -------
     DataFrame
         Indexed by ``path``, and by the index of what the function returned if that had several
-        rows. ``attrs["problems"]`` maps the path of each file that was set aside to the reason.
+        rows. ``attrs["rejections"]`` maps the path of each file that was set aside to the reason.
 
     Raises
     ------
@@ -77,11 +77,11 @@ def map_flights(
     _check_columns(columns)
     functions = function if isinstance(function, Mapping) else {"": function}
     blocks = _run_blocks(flights, functools.partial(_map_block, functions, columns))
-    problems = _record_all(flights, blocks)
+    rejections = _record_all(flights, blocks)
     tables = {}
     for name, each in functions.items():
         tables[name] = _join([by_name[name] for by_name, _ in blocks], _name(each))
-        tables[name].attrs["problems"] = problems
+        tables[name].attrs["rejections"] = rejections
     return tables if isinstance(function, Mapping) else tables[""]
 
 
@@ -147,8 +147,8 @@ def _read_files(
     dialects = {archive: read_dialect(archive) for archive in {row["archive"] for row in rows}}
     for row in rows:
         try:
-            if isinstance(row.get("problem"), str):
-                raise FlightError(row["problem"])
+            if isinstance(row.get("rejected"), str):
+                raise FlightError(row["rejected"])
             path = f"{row['archive']}/{row['path']}"
             yield row, read_flight(path, wanted, dialect=dialects[row["archive"]])
         except FlightError as error:
@@ -159,11 +159,11 @@ def _read_stored(
     rows: list[dict], wanted: list[str]
 ) -> Iterator[tuple[dict, pd.DataFrame | FlightError]]:
     def place(row: dict) -> tuple[str, bool]:
-        return f"{row['store']}/{row['part']}", isinstance(row.get("problem"), str)
+        return f"{row['store']}/{row['part']}", isinstance(row.get("rejected"), str)
 
     for (part, wrong), run in groupby(rows, key=place):
         if wrong:
-            yield from ((row, FlightError(row["problem"])) for row in run)
+            yield from ((row, FlightError(row["rejected"])) for row in run)
             continue
         remote = is_remote(part)
         file = pq.ParquetFile(open_file(part) if remote else part, pre_buffer=remote)
@@ -205,16 +205,18 @@ def _read_row_groups(
         yield df
 
 
-def _record(flights: pd.DataFrame, problems: Mapping[str, str]) -> None:
+def _record(flights: pd.DataFrame, rejections: Mapping[str, str]) -> None:
     if "store" not in flights:  # whose files were read when it was made
-        sound = set(flights.loc[flights["problem"].isna(), "path"]) if "problem" in flights else ()
-        record_problems(flights, {p: why for p, why in problems.items() if p in sound})
+        sound = (
+            set(flights.loc[flights["rejected"].isna(), "path"]) if "rejected" in flights else ()
+        )
+        record_rejections(flights, {p: why for p, why in rejections.items() if p in sound})
 
 
 def _record_all(flights: pd.DataFrame, blocks: list[tuple[Any, dict]]) -> dict[str, str]:
-    problems = {path: reason for _, wrong in blocks for path, reason in wrong.items()}
-    _record(flights, problems)
-    return problems
+    rejections = {path: reason for _, wrong in blocks for path, reason in wrong.items()}
+    _record(flights, rejections)
+    return rejections
 
 
 def _run_blocks(flights: pd.DataFrame, function: Callable) -> list:
@@ -260,11 +262,11 @@ def _map_block(
     functions: Mapping[str, Callable], columns, block: pd.DataFrame
 ) -> tuple[dict, dict]:
     results: dict[str, list] = {name: [] for name in functions}
-    problems: dict[str, str] = {}
-    for row, flight in _read_sound(block, columns, problems):
+    rejections: dict[str, str] = {}
+    for row, flight in _read_sound(block, columns, rejections):
         for name, function in functions.items():
             results[name].append((row["path"], _describe(function, flight)))
-    return {name: _pack(rows) for name, rows in results.items()}, problems
+    return {name: _pack(rows) for name, rows in results.items()}, rejections
 
 
 def _pack(results: list[tuple[str, Any]]) -> list[tuple[str, Any]] | pd.DataFrame:
@@ -281,20 +283,20 @@ def _pack(results: list[tuple[str, Any]]) -> list[tuple[str, Any]] | pd.DataFram
 def _reduce_block(
     function: Callable, merge: Callable, columns, block: pd.DataFrame
 ) -> tuple[Any, dict[str, str]]:
-    partial, problems = None, {}
-    for _, flight in _read_sound(block, columns, problems):
+    partial, rejections = None, {}
+    for _, flight in _read_sound(block, columns, rejections):
         result = _call(function, flight)
         partial = result if partial is None else merge(partial, result)
-    return partial, problems
+    return partial, rejections
 
 
 def _read_sound(
-    block: pd.DataFrame, columns, problems: dict[str, str]
+    block: pd.DataFrame, columns, rejections: dict[str, str]
 ) -> Iterator[tuple[dict, pd.DataFrame]]:
-    """Yield what can be read; why the others cannot goes into ``problems``."""
+    """Yield what can be read; why the others cannot goes into ``rejections``."""
     for row, flight in read_flights(block, columns=columns):
         if isinstance(flight, FlightError):
-            problems[row["path"]] = str(flight)
+            rejections[row["path"]] = str(flight)
         else:
             yield row, flight
 

@@ -35,11 +35,17 @@ from trajlib.archive.storage import (
 from trajlib.cluster import current_client, gather
 from trajlib.schema import IDENTITY, REQUIRED
 
-__all__ = ["build_index", "read_head_tail", "read_problems", "record_problems", "select_flights"]
+__all__ = [
+    "build_index",
+    "read_head_tail",
+    "read_rejections",
+    "record_rejections",
+    "select_flights",
+]
 
 _FILE = {"path": "str", "size": "int64", "mtime": "int64"}
 _POSITIONS = ("latitude_first", "longitude_first", "latitude_last", "longitude_last")
-_FACTS = (*IDENTITY, "start", "end", *_POSITIONS, "problem")
+_FACTS = (*IDENTITY, "start", "end", *_POSITIONS, "rejected")
 _ENDINGS = (".csv", ".csv.gz")
 _STREAMS = 32  # objects read at once, as each takes tens of milliseconds to answer
 _NULLS = ConvertOptions().null_values  # what a full read takes for missing
@@ -63,9 +69,9 @@ def build_index(archive: str | Path, output: str | Path | None = None) -> pd.Dat
     DataFrame
         One row a file, in the order of ``path``, which is relative to the archive: ``size``
         [bytes], ``mtime`` [ns], the identity of the flight, ``start`` and ``end`` (UTC), first
-        and last position [deg], ``problem`` (the reason that the file is set aside, or null)
+        and last position [deg], ``rejected`` (the reason that the file is set aside, or null)
         and, never saved, the absolute paths of the folder (``archive``) and of the table of
-        what full reads show (``problems_file``, see `read_problems`).
+        what full reads show (``rejections_file``, see `read_rejections`).
 
     Raises
     ------
@@ -80,54 +86,54 @@ def build_index(archive: str | Path, output: str | Path | None = None) -> pd.Dat
         _write_index(index, output, dialect)
     else:
         index = old
-    problems = f"{output.removesuffix('.index.parquet')}.problems.parquet"
-    return index.assign(archive=resolve(archive), problems_file=resolve(problems))
+    rejections = f"{output.removesuffix('.index.parquet')}.rejections.parquet"
+    return index.assign(archive=resolve(archive), rejections_file=resolve(rejections))
 
 
-def read_problems(index: pd.DataFrame) -> pd.DataFrame:
+def read_rejections(index: pd.DataFrame) -> pd.DataFrame:
     """Return what is wrong with the files of an index, as far as any run has read them.
 
     Returns
     -------
     DataFrame
-        Indexed by ``path``, one row a file: ``problem``, the reason it is set aside, and
+        Indexed by ``path``, one row a file: ``rejected``, the reason it is set aside, and
         ``seen_in``, its ``ends`` (the index's own look) or a ``full read``. A file that has
         changed since its full read is sound until it is read again.
     """
-    ends = index.loc[index["problem"].notna(), ["path", "problem"]].assign(seen_in="ends")
+    ends = index.loc[index["rejected"].notna(), ["path", "rejected"]].assign(seen_in="ends")
     known = _read_recorded(index).merge(index[[*_FILE]], on=[*_FILE])
-    known = known.loc[~known["path"].isin(ends["path"]), ["path", "problem"]]
+    known = known.loc[~known["path"].isin(ends["path"]), ["path", "rejected"]]
     both = pd.concat([ends, known.assign(seen_in="full read")])
     return both.sort_values("path").set_index("path")
 
 
-def record_problems(flights: pd.DataFrame, problems: Mapping[str, str]) -> None:
+def record_rejections(flights: pd.DataFrame, rejections: Mapping[str, str]) -> None:
     """Add what a full read has shown to the table beside the index; the index stays as it is.
 
     Parameters
     ----------
     flights
         Rows of an index, or some of its columns: ``path``, ``size``, ``mtime``, ``archive`` and
-        ``problems_file``.
-    problems
+        ``rejections_file``.
+    rejections
         Reason by ``path``, of files whose ends gave none.
     """
-    if not problems or "problems_file" not in flights:
+    if not rejections or "rejections_file" not in flights:
         return
-    rows = flights.loc[flights["path"].isin(list(problems)), [*_FILE]]
-    rows = rows.assign(problem=rows["path"].map(problems))
+    rows = flights.loc[flights["path"].isin(list(rejections)), [*_FILE]]
+    rows = rows.assign(rejected=rows["path"].map(rejections))
     old = _read_recorded(flights)
     table = pd.concat([old, rows]).drop_duplicates("path", keep="last")
     table = table.sort_values("path", ignore_index=True)
     if not table.equals(old):
         dialect = read_dialect(flights["archive"].iloc[0])
-        _write_index(table, flights["problems_file"].iloc[0], dialect)
+        _write_index(table, flights["rejections_file"].iloc[0], dialect)
 
 
 def _read_recorded(flights: pd.DataFrame) -> pd.DataFrame:
     dialect = read_dialect(flights["archive"].iloc[0])
-    table = _read_index(flights["problems_file"].iloc[0], dialect)
-    return pd.DataFrame(columns=[*_FILE, "problem"]).astype(_FILE) if table is None else table
+    table = _read_index(flights["rejections_file"].iloc[0], dialect)
+    return pd.DataFrame(columns=[*_FILE, "rejected"]).astype(_FILE) if table is None else table
 
 
 def default_index_path(archive: str | Path) -> str | Path:
@@ -154,7 +160,7 @@ def select_flights(index: pd.DataFrame, origin: str, destination: str) -> pd.Dat
     ValueError
         When the archive holds no usable flight of the pair; the nearest pairs are named.
     """
-    usable = index[index["problem"].isna()]
+    usable = index[index["rejected"].isna()]
     rows = usable[(usable["origin"] == origin) & (usable["destination"] == destination)]
     if rows.empty:
         raise ValueError(
@@ -321,7 +327,7 @@ def _read_facts(archive: str | Path, files: pd.DataFrame, dialect: Dialect) -> p
     if dialect.constants or dialect.path:
         told = pd.DataFrame([dialect.identity(path) for path in files["path"]], dtype="str")
         facts = facts.assign(**{name: told[name].fillna(facts[name]) for name in told})
-    return facts.assign(problem=_first_problem(facts))
+    return facts.assign(rejected=_first_rejection(facts))
 
 
 def _read_all_ends(root: str, files: pd.DataFrame, dialect: Dialect) -> list[tuple]:
@@ -350,7 +356,7 @@ def _to_degrees(texts: pd.Series, dialect: Dialect) -> pd.Series:
     return pd.to_numeric(texts, errors="coerce") * factor + offset
 
 
-def _first_problem(facts: pd.DataFrame) -> pd.Series:
+def _first_rejection(facts: pd.DataFrame) -> pd.Series:
     tests = {
         "timestamp of the first or last sample is not a time": facts[["start", "end"]]
         .isna()
@@ -359,7 +365,7 @@ def _first_problem(facts: pd.DataFrame) -> pd.Series:
         "first or last position is missing": facts[list(_POSITIONS)].isna().any(axis=1),
         "first or last position is not on the Earth": _off_earth(facts),
     }
-    reason = facts["problem"]
+    reason = facts["rejected"]
     for text, failed in tests.items():
         reason = reason.mask(reason.isna() & failed, text)
     return reason

@@ -29,11 +29,11 @@ __all__ = [
     "list_objects",
     "make_folder",
     "open_file",
+    "raise_full_disk",
     "refuse_outage",
     "remove",
     "replacing",
     "resolve",
-    "tell_full_disk",
     "uploading",
 ]
 
@@ -139,11 +139,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        tell_full_disk(error, path)
+        raise_full_disk(error, path)
         raise
 
 
-def tell_full_disk(error: BaseException, path: Path) -> None:
+def raise_full_disk(error: BaseException, path: Path) -> None:
     """Raise OSError that names the file where an error says that its disk is full."""
     if isinstance(error, OSError) and error.errno == ENOSPC:
         told = f"the disk is full: {path.name} could not be written, and is as it was"

@@ -48,7 +48,7 @@ def store_flights(selected: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
     -------
     DataFrame
         The selected rows with ``part`` and ``row_group`` (where the flight stands), ``rows`` and
-        ``store`` (the folder, never saved). ``problem`` is set where the file was set aside on
+        ``store`` (the folder, never saved). ``rejected`` is set where the file was set aside on
         its full reading; such a row has no part.
 
     Raises
@@ -64,11 +64,11 @@ def store_flights(selected: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
     make_folder(folder)
     blocks = _run_blocks(selected, functools.partial(_store_block, folder))
     place = pd.concat([pd.DataFrame(block, columns=_PLACE) for block in blocks], ignore_index=True)
-    place = place.astype({"part": "str", "problem": "str", "rows": "int64"})
-    beside = selected[[name for name in ("archive", "problems_file") if name in selected]]
-    rows = selected.drop(columns=["problem", *beside]).reset_index(drop=True)
+    place = place.astype({"part": "str", "rejected": "str", "rows": "int64"})
+    beside = selected[[name for name in ("archive", "rejections_file") if name in selected]]
+    rows = selected.drop(columns=["rejected", *beside]).reset_index(drop=True)
     table = pd.concat([rows, place], axis=1)
-    _record(selected, table.dropna(subset="problem").set_index("path")["problem"].to_dict())
+    _record(selected, table.dropna(subset="rejected").set_index("path")["rejected"].to_dict())
     with replacing(f"{folder}/flights.parquet") as temporary:
         table.to_parquet(temporary)
     _remove_parts(folder, set(table["part"]))

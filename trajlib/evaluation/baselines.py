@@ -14,11 +14,11 @@ from trajlib.geodesy import distance, find_airport, offset, track
 
 __all__ = [
     "average_by",
+    "dead_reckon_ahead",
+    "dead_reckon_home",
     "follow_great_circle",
     "measure_delay",
     "predict_baseline",
-    "reckon_ahead",
-    "reckon_home",
     "repeat_callsign",
     "shift_median",
 ]
@@ -97,7 +97,7 @@ def repeat_callsign(
     return targets.reindex(rows).set_axis(otherwise.index).fillna(otherwise)
 
 
-def reckon_ahead(
+def dead_reckon_ahead(
     state: pd.DataFrame, minutes: float, otherwise: pd.DataFrame, origin: str, destination: str
 ) -> pd.DataFrame:
     """Return where a flight would be if it kept course, ground speed and climb: dead reckoning.
@@ -105,7 +105,7 @@ def reckon_ahead(
     Parameters
     ----------
     state
-        As of `trajlib.features.airborne.state_after`, by path.
+        As of `trajlib.features.airborne.measure_state`, by path.
     minutes
         After the first sample, of the state.
     otherwise
@@ -122,7 +122,7 @@ def reckon_ahead(
     return _fill(found, otherwise)
 
 
-def reckon_home(
+def dead_reckon_home(
     state: pd.DataFrame, minutes: float, otherwise: pd.DataFrame, origin: str, destination: str
 ) -> pd.DataFrame:
     """Return a flight straight to its destination at the ground speed and climb it has.
@@ -130,7 +130,7 @@ def reckon_home(
     Parameters
     ----------
     otherwise
-        As of `reckon_ahead`, but its fractions are of route progress; 1 is the destination.
+        As of `dead_reckon_ahead`, but its fractions are of route progress; 1 is the destination.
     """
     now, lat, lon, _ = _state_at(state, otherwise, origin, destination)
     end = find_airport(destination)
@@ -154,7 +154,7 @@ def measure_delay(
     routes
         Targets at many fractions of route progress, between which the median is linear.
     state, minutes
-        As of `reckon_ahead`.
+        As of `dead_reckon_ahead`.
     """
     delays = []
     for train, held_out in splits:

@@ -12,9 +12,9 @@ from trajlib.trajectories.dispersion import deviations
 __all__ = [
     "bootstrap_dispersion",
     "compare_dispersion",
+    "evaluate_dispersion",
     "interval_by_day",
     "interval_dispersion",
-    "judge_dispersion",
 ]
 
 _DRAWS = 1000  # of days, for an interval
@@ -139,7 +139,7 @@ def compare_dispersion(drawn: pd.DataFrame, reference: str = "time") -> pd.DataF
     return intervals.drop(reference).rename_axis(["by", "quantile"])
 
 
-def judge_dispersion(intervals: pd.DataFrame) -> pd.Series:
+def evaluate_dispersion(intervals: pd.DataFrame) -> pd.Series:
     """Return whether flights disperse less, for each progress that was compared.
 
     It ``holds`` if the horizontal dispersion is surely less, and the rest, which is not gained by

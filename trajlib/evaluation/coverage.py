@@ -7,7 +7,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from trajlib.evaluation.baselines import predict_baseline
-from trajlib.features.feature_sets import check_knowledge
+from trajlib.features.feature_sets import check_no_leakage
 from trajlib.models.prediction_intervals import (
     _at,
     _scaled,
@@ -16,25 +16,25 @@ from trajlib.models.prediction_intervals import (
     split_days,
 )
 from trajlib.models.saved_models import BAND, _calibrate, _of, _often_ahead, _predict
-from trajlib.models.training import begin_splits, widen_targets
+from trajlib.models.training import submit_splits, widen_targets
 
-__all__ = ["hold_whole", "score_intervals", "try_intervals"]
+__all__ = ["measure_coverage", "measure_joint_coverage", "score_intervals"]
 
 
-def try_intervals(
+def measure_coverage(
     model: Pipeline,
     predictors: pd.DataFrame,
     targets: pd.DataFrame,
     days: pd.Series,
     *,
-    knowledge: str,
+    feature_set: str,
     seeds: Mapping[str, int | None],
     level: float = 0.9,
 ) -> tuple[pd.DataFrame, pd.Series]:
     """Return what intervals and band are worth on days that neither trained nor calibrated them.
 
     Three days in five train, one in five calibrates, of one in five it is asked; nothing that a
-    flight had flown already at the moment of knowledge.
+    flight had flown already at the moment of feature_set.
 
     Parameters
     ----------
@@ -48,14 +48,14 @@ def try_intervals(
         the quantiles of all earlier flights around their median; and the share of flights that
         the band holds whole, by name.
     """
-    check_knowledge(predictors, knowledge)
+    check_no_leakage(predictors, feature_set)
     predictors = predictors[predictors.index.isin(days.index)]
-    targets, ahead = _often_ahead(targets, predictors, knowledge)
+    targets, ahead = _often_ahead(targets, predictors, feature_set)
     paths = widen_targets(targets).index.intersection(predictors.index, sort=False)
     parts = {name: split_days(days[paths], seed=seed) for name, seed in seeds.items()}
     splits = [(train, rest.append(asked)) for train, rest, asked in parts.values()]
     work = functools.partial(_predict, model)
-    training = begin_splits(work, predictors, targets, splits, joint=True)
+    training = submit_splits(work, predictors, targets, splits, joint=True)
     naive = {name: _try_naive(targets, ahead, part, level) for name, part in parts.items()}
     results = training()
     scores, whole = {}, {}
@@ -64,7 +64,7 @@ def try_intervals(
         calibrated = _of(own, part[1])
         intervals, band = _calibrate(calibrated, days, level, seeds[name])
         errors = _of(own, part[2])
-        whole[name] = hold_whole(errors[BAND], band)
+        whole[name] = measure_joint_coverage(errors[BAND], band)
         simple, others = naive[name]
         for kind, asked in {"conformal": (errors, intervals), "naive": (others, simple)}.items():
             scores[name, kind] = score_intervals(*asked, level)
@@ -103,7 +103,7 @@ def score_intervals(
     return scores.rename_axis(["target", "fraction"])
 
 
-def hold_whole(errors: pd.DataFrame, band: pd.DataFrame) -> float:
+def measure_joint_coverage(errors: pd.DataFrame, band: pd.DataFrame) -> float:
     """Return the share of flights inside a band at all fractions and in all columns of errors."""
     inside = _scaled(errors, band) <= 1 + 1e-9  # the band's edge is one of its flights
     return float(inside.groupby(level="path").all().all(axis=1).mean())

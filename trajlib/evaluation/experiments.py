@@ -1,7 +1,7 @@
-"""Trials: models and baselines with the same knowledge, asked about the same held-out flights.
+"""Trials: models and baselines with the same feature_set, asked about the same held-out flights.
 
 A question is where flights are at fractions of their route, at minutes since the first sample, or
-at their end; what a flight had flown at the moment of knowledge is not asked.
+at their end; what a flight had flown at the moment of feature_set is not asked.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,33 +18,33 @@ from trajlib.evaluation.bootstrap import interval_by_day
 from trajlib.evaluation.metrics import flown_courses, measure_errors, skill
 from trajlib.evaluation.splits import Split
 from trajlib.features.airborne import STATE
-from trajlib.features.feature_sets import known_after
-from trajlib.features.targets import HALF, ask_unflown, match_flights
+from trajlib.features.feature_sets import prediction_minutes
+from trajlib.features.targets import HALF, keep_unflown, match_flights
 from trajlib.geodesy import distance, find_airport
 from trajlib.models.estimators import build_model
-from trajlib.models.training import begin_held_out, predict_held_out
+from trajlib.models.training import predict_held_out, submit_held_out
 from trajlib.models.tuning import _PREFIX
-from trajlib.schema import tell_number
+from trajlib.schema import format_number
 
 __all__ = [
-    "Trial",
+    "Experiment",
     "compare_models",
-    "judge_settings",
+    "evaluate_settings",
+    "format_groups",
+    "format_skills",
     "name_directions",
     "name_phases",
+    "predict_baselines",
+    "run_descent_experiment",
+    "run_experiment",
     "score_groups",
-    "tell_groups",
-    "tell_skills",
-    "try_baselines",
-    "try_descent",
-    "try_knowledge",
 ]
 
 _ASKED = ["latitude", "longitude", "duration", "altitude"]
 _ON_RUNWAY = 2.0  # NM at most from the airport to a record's end, for a direction to be told
 
 
-class Trial(NamedTuple):
+class Experiment(NamedTuple):
     """Errors of models and of baselines by name, of the same rows."""
 
     models: dict[str, pd.DataFrame]
@@ -60,26 +60,26 @@ class Trial(NamedTuple):
         return compare_models(self.models, self.baselines, days)
 
 
-def try_knowledge(
+def run_experiment(
     known: pd.DataFrame,
     targets: pd.DataFrame,
     fractions: Sequence[float],
     splits: Sequence[Split],
     *,
-    knowledge: str,
+    feature_set: str,
     by: str,
     routes: pd.DataFrame,
     flights: pd.DataFrame,
     models: Sequence[str],
     trees: int = 100,
     seed: int = 0,
-) -> Trial:
+) -> Experiment:
     """Train models for each fraction, and return their errors and those of the baselines.
 
     Parameters
     ----------
     known
-        Predictors, as of `predictors` for the ``knowledge``.
+        Predictors, as of `predictors` for the ``feature_set``.
     targets
         As of `targets`, ``by`` ``route``, ``clock`` or ``time``, at many
         fractions, from which courses and delays are told.
@@ -95,30 +95,37 @@ def try_knowledge(
         As of `trajlib.models.estimators.build_model`.
     """
     targets = targets.loc[match_flights(targets.index, known.index), _ASKED]
-    asked = ask_unflown(targets, fractions, known_after(knowledge))
+    asked = keep_unflown(targets, fractions, prediction_minutes(feature_set))
     course = flown_courses(targets)
-    training = _begin_training(known, asked, splits, knowledge, models, trees=trees, seed=seed)
-    simple = try_baselines(  # in this process, while the workers train
-        known, targets, asked, splits, knowledge=knowledge, by=by, routes=routes, flights=flights
+    training = _submit_training(known, asked, splits, feature_set, models, trees=trees, seed=seed)
+    simple = predict_baselines(  # in this process, while the workers train
+        known,
+        targets,
+        asked,
+        splits,
+        feature_set=feature_set,
+        by=by,
+        routes=routes,
+        flights=flights,
     )
     predicted = {name: wait() for name, wait in training.items()}
     errors = [
         {name: measure_errors(table, asked, course=course) for name, table in tables.items()}
         for tables in (predicted, simple)
     ]
-    return Trial(*errors)
+    return Experiment(*errors)
 
 
-def try_descent(
+def run_descent_experiment(
     known: pd.DataFrame,
     tops: pd.DataFrame,
     splits: Sequence[Split],
     *,
-    knowledge: str,
+    feature_set: str,
     models: Sequence[str],
     trees: int = 100,
     seed: int = 0,
-) -> Trial:
+) -> Experiment:
     """Train models for when and where flights leave their cruise, and return their errors.
 
     Parameters
@@ -126,37 +133,37 @@ def try_descent(
     tops
         ``top_of_descent_time`` [s] and ``top_of_descent_distance`` [NM] still to be flown from
         there, by path, as of `measure_features`; flights that had begun to descend
-        at the moment of knowledge are not asked, and none where half of them had.
+        at the moment of feature_set are not asked, and none where half of them had.
     """
     names = ["top_of_descent_time", "top_of_descent_distance"]
     asked = tops.loc[tops.index.isin(known.index), names]
-    ahead = asked["top_of_descent_time"] > 60 * known_after(knowledge)
+    ahead = asked["top_of_descent_time"] > 60 * prediction_minutes(feature_set)
     asked = asked.where(ahead & (ahead.mean() > HALF))
     asked = pd.concat({1.0: asked}, names=["fraction"]).swaplevel().sort_index()
-    training = _begin_training(known, asked, splits, knowledge, models, trees=trees, seed=seed)
+    training = _submit_training(known, asked, splits, feature_set, models, trees=trees, seed=seed)
     simple = {name: predict_baseline(asked, splits, name) for name in ("mean", "median")}
     predicted = {name: wait() for name, wait in training.items()}
     errors = [
         {name: (table - asked.loc[table.index]).abs() for name, table in tables.items()}
         for tables in (predicted, simple)
     ]
-    return Trial(*errors)
+    return Experiment(*errors)
 
 
-def try_baselines(
+def predict_baselines(
     known: pd.DataFrame,
     targets: pd.DataFrame,
     asked: pd.DataFrame,
     splits: Sequence[Split],
     *,
-    knowledge: str,
+    feature_set: str,
     by: str,
     routes: pd.DataFrame,
     flights: pd.DataFrame,
 ) -> dict[str, pd.DataFrame]:
     """Return what each baseline predicts for the rows asked of held-out flights, by its name.
 
-    Parameters are those of `try_knowledge`; ``asked`` as of `ask_unflown`.
+    Parameters are those of `run_experiment`; ``asked`` as of `keep_unflown`.
     """
     pair = flights[["origin", "destination"]].iloc[0].tolist()
     median = predict_baseline(asked, splits, "median")
@@ -168,10 +175,10 @@ def try_baselines(
         "operator and type": baselines.average_by(asked, splits, kind),
         "same flight number": baselines.repeat_callsign(targets, flights, median),
     }
-    minutes = known_after(knowledge)
+    minutes = prediction_minutes(feature_set)
     if minutes:
         state = known[[f"{name}_at_{minutes:.0f}" for name in STATE]].set_axis(list(STATE), axis=1)
-        reckon = baselines.reckon_ahead if by == "clock" else baselines.reckon_home
+        reckon = baselines.dead_reckon_ahead if by == "clock" else baselines.dead_reckon_home
         found["dead reckoning"] = reckon(state, minutes, median, *pair)
         delay = baselines.measure_delay(routes, splits, state, minutes)
         shifted = targets if by == "clock" else asked
@@ -180,7 +187,7 @@ def try_baselines(
     return found
 
 
-def tell_skills(
+def format_skills(
     table: pd.DataFrame, errors: Sequence[str] = ("horizontal", "altitude", "time")
 ) -> pd.DataFrame:
     """Return skills with their intervals as text, a column an error, to be read side by side.
@@ -207,7 +214,7 @@ def tell_skills(
     return wide.reindex(rows).fillna("")
 
 
-def tell_groups(table: pd.DataFrame, errors: Sequence[str]) -> pd.DataFrame:
+def format_groups(table: pd.DataFrame, errors: Sequence[str]) -> pd.DataFrame:
     """Return mean errors and skills of groups as text, the errors wanted side by side.
 
     Parameters
@@ -227,7 +234,7 @@ def tell_groups(table: pd.DataFrame, errors: Sequence[str]) -> pd.DataFrame:
     told = pd.DataFrame(
         {
             "flights": table["flights"].groupby(level=groups).transform("max"),
-            "mean": table["mean"].map(tell_number),
+            "mean": table["mean"].map(format_number),
             "skill": table["skill"].map("{:z.2f}".format) + reach.map(" ± {:.2f}".format),
         }
     ).replace(r"( ± )?nan.*", "", regex=True)
@@ -273,23 +280,23 @@ def name_directions(targets: pd.DataFrame, airport: str) -> pd.Series:
     return quarter.map(dict(enumerate("NESW"))).rename("direction")
 
 
-def _begin_training(
+def _submit_training(
     known: pd.DataFrame,
     asked: pd.DataFrame,
     splits: Sequence[Split],
-    knowledge: str,
+    feature_set: str,
     models: Sequence[str],
     **options: int,
 ) -> dict[str, Callable[[], pd.DataFrame]]:
     return {
-        name: begin_held_out(
-            build_model(name, **options), known, asked, splits, knowledge=knowledge
+        name: submit_held_out(
+            build_model(name, **options), known, asked, splits, feature_set=feature_set
         )
         for name in models
     }
 
 
-def judge_settings(
+def evaluate_settings(
     model: Pipeline,
     searched: pd.DataFrame,
     predictors: pd.DataFrame,
@@ -297,14 +304,14 @@ def judge_settings(
     split: tuple[pd.Index, pd.Index],
     days: pd.Series,
     *,
-    knowledge: str,
+    feature_set: str,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Return what the best settings gain on the model's own, on days that no search has seen.
 
     Parameters
     ----------
-    model, predictors, targets, days, knowledge
+    model, predictors, targets, days, feature_set
         As of `search_settings`.
     searched
         What it returned of the flights to train on.
@@ -321,7 +328,9 @@ def judge_settings(
     tuned = clone(model).set_params(**{f"{_PREFIX}{name}": value for name, value in best.items()})
     errors = [
         measure_errors(
-            predict_held_out(each, predictors, targets, [split], knowledge=knowledge, joint=True),
+            predict_held_out(
+                each, predictors, targets, [split], feature_set=feature_set, joint=True
+            ),
             targets,
         )
         for each in (tuned, model)

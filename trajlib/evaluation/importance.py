@@ -9,28 +9,28 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from trajlib.features.feature_sets import check_knowledge
+from trajlib.features.feature_sets import check_no_leakage
 from trajlib.models.estimators import encoded_predictors
 from trajlib.models.training import map_splits
 from trajlib.trajectories.correlations import redundant_groups
 
 __all__ = [
-    "Weights",
+    "ImportanceSamples",
+    "collect_importance",
     "group_predictors",
     "interval_importance",
     "measure_importance",
     "measure_shap",
     "rank_predictors",
     "rank_splits",
-    "weigh_predictors",
 ]
 
 _DRAWS = 500  # of days, for an interval
 _ROWS = 20_000  # predicted at once: asking each of a hundred trees costs more than a few rows
 
 
-class Weights(NamedTuple):
-    """What `weigh_predictors` found, each table by split and fraction first.
+class ImportanceSamples(NamedTuple):
+    """What `collect_importance` found, each table by split and fraction first.
 
     ``impurity``, a column for each group of predictors; ``rises`` of the squared errors when a
     ``predictor`` is shuffled, and the squared errors of the mean trajectory, ``spread``, both
@@ -64,18 +64,18 @@ def group_predictors(predictors: pd.DataFrame, threshold: float = 0.8) -> dict[s
     return groups | {name: [name] for name in predictors if name not in grouped}
 
 
-def weigh_predictors(
+def collect_importance(
     model: Pipeline,
     predictors: pd.DataFrame,
     targets: pd.DataFrame,
     splits: Sequence[tuple[pd.Index, pd.Index]],
     days: pd.Series,
     *,
-    knowledge: str,
+    feature_set: str,
     groups: Mapping[str, Sequence[str]] | None = None,
     repeats: int = 3,
     seed: int = 0,
-) -> Weights:
+) -> ImportanceSamples:
     """Train a forest for each split and fraction, and weigh its predictors on held-out flights.
 
     All one-hot columns of a category count, and are shuffled, as one.
@@ -84,7 +84,7 @@ def weigh_predictors(
     ----------
     model
         Untrained, as ``build_model("forest")`` returns it.
-    predictors, targets, splits, knowledge
+    predictors, targets, splits, feature_set
         As of `trajlib.models.training.predict_held_out`.
     days
         The local day of each flight, by path.
@@ -96,19 +96,19 @@ def weigh_predictors(
     Raises
     ------
     ValueError
-        When a predictor is outside the knowledge.
+        When a predictor is outside the feature_set.
     """
-    check_knowledge(predictors, knowledge)
+    check_no_leakage(predictors, feature_set)
     groups = groups or {name: [name] for name in predictors}
-    weigh = functools.partial(_weigh, model, groups, days, repeats, seed)
+    weigh = functools.partial(_collect_importance, model, groups, days, repeats, seed)
     results = map_splits(weigh, predictors, targets, splits)
     keys = _number(fraction for fraction, _ in results)
     tables = zip(*(tables for _, tables in results), strict=True)
     names = ["split", "fraction"]
-    return Weights(*(pd.concat(parts, keys=keys, names=names) for parts in tables))
+    return ImportanceSamples(*(pd.concat(parts, keys=keys, names=names) for parts in tables))
 
 
-def measure_importance(weights: Weights, split: int | None = None) -> pd.DataFrame:
+def measure_importance(weights: ImportanceSamples, split: int | None = None) -> pd.DataFrame:
     """Return impurity and permutation importance of predictors at each fraction.
 
     Impurity importance is the share of the training flights' variance that a forest's splits on
@@ -128,7 +128,9 @@ def measure_importance(weights: Weights, split: int | None = None) -> pd.DataFra
         and ``permutation``, in units of skill.
     """
     if split is not None:
-        weights = Weights(*(table.xs(split, level="split", drop_level=False) for table in weights))
+        weights = ImportanceSamples(
+            *(table.xs(split, level="split", drop_level=False) for table in weights)
+        )
     lost = weights.rises.groupby(level=["fraction", "predictor"], sort=False).sum()
     lost = lost / weights.spread.groupby(level="fraction").sum()
     impurity = weights.impurity.groupby(level="fraction").mean().stack()  # noqa: PD013, one column
@@ -142,7 +144,7 @@ def measure_shap(
     targets: pd.DataFrame,
     splits: Sequence[tuple[pd.Index, pd.Index]],
     *,
-    knowledge: str,
+    feature_set: str,
     groups: Mapping[str, Sequence[str]] | None = None,
 ) -> pd.Series:
     """Return how far predictors move what LightGBM predicts for held-out flights, by fraction.
@@ -155,8 +157,8 @@ def measure_shap(
     ----------
     model
         ``build_model("lightgbm")``, untrained.
-    predictors, targets, splits, knowledge, groups
-        As of `weigh_predictors`.
+    predictors, targets, splits, feature_set, groups
+        As of `collect_importance`.
 
     Returns
     -------
@@ -166,9 +168,9 @@ def measure_shap(
     Raises
     ------
     ValueError
-        When a predictor is outside the knowledge.
+        When a predictor is outside the feature_set.
     """
-    check_knowledge(predictors, knowledge)
+    check_no_leakage(predictors, feature_set)
     groups = groups or {name: [name] for name in predictors}
     results = map_splits(functools.partial(_explain, model, groups), predictors, targets, splits)
     keys = _number(fraction for fraction, _ in results)
@@ -188,7 +190,7 @@ def rank_predictors(importance: pd.DataFrame) -> pd.DataFrame:
     return mean.join(ranks).sort_values("permutation", ascending=False, kind="stable")
 
 
-def rank_splits(weights: Weights) -> pd.DataFrame:
+def rank_splits(weights: ImportanceSamples) -> pd.DataFrame:
     """Return the rank by permutation of each predictor (rows) on each split (columns) alone."""
     splits = weights.impurity.index.unique("split")
     ranked = {at: rank_predictors(measure_importance(weights, at)) for at in splits}
@@ -204,7 +206,7 @@ def _number(fractions: Sequence[float]) -> list[tuple[int, float]]:
     return keys
 
 
-def _weigh(
+def _collect_importance(
     model: Pipeline,
     groups: Mapping[str, Sequence[str]],
     days: pd.Series,
@@ -271,7 +273,7 @@ def _explain(
     return pd.DataFrame([np.mean(moved, axis=0)], columns=list(groups)).assign(flights=len(encoded))
 
 
-def interval_importance(weights: Weights, *, seed: int = 0) -> pd.DataFrame:
+def interval_importance(weights: ImportanceSamples, *, seed: int = 0) -> pd.DataFrame:
     """Return the 95 % bootstrap interval over held-out days of the permutation importance.
 
     Of the mean over fractions: days are drawn with replacement, the same at all fractions.

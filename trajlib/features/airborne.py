@@ -16,9 +16,9 @@ __all__ = [
     "STATE",
     "keep_measured",
     "locate_points",
+    "measure_other_traffic",
     "measure_points",
-    "measure_traffic",
-    "state_after",
+    "measure_state",
 ]
 
 SPACING = 30.0  # s at least between points; of a sampled history fewer say as much
@@ -44,7 +44,9 @@ def measure_points(flights: pd.DataFrame) -> pd.DataFrame:
     return locate_points(points, flights)
 
 
-def measure_traffic(flights: pd.DataFrame, traffic: pd.DataFrame | None) -> pd.DataFrame | None:
+def measure_other_traffic(
+    flights: pd.DataFrame, traffic: pd.DataFrame | None
+) -> pd.DataFrame | None:
     """Return the measured points of the flights of other pairs that can tell of those of one.
 
     Parameters
@@ -123,7 +125,7 @@ def locate_points(points: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame:
     return placed
 
 
-def state_after(points: pd.DataFrame, minutes: float) -> pd.DataFrame:
+def measure_state(points: pd.DataFrame, minutes: float) -> pd.DataFrame:
     """Return the state of each flight some minutes after its first sample, by ``path``.
 
     Made of the points measured until then; missing where there are too few.

@@ -9,29 +9,29 @@ import pandas as pd
 
 from trajlib.archive.dialect import read_dialect
 from trajlib.archive.flights import map_flights
-from trajlib.features.airborne import STATE, measure_points, measure_traffic, state_after
-from trajlib.features.recent_traffic import HISTORY, recall_flights
+from trajlib.features.airborne import STATE, measure_other_traffic, measure_points, measure_state
+from trajlib.features.recent_traffic import HISTORY, collect_recent_traffic
 from trajlib.geodesy import find_airport
 from trajlib.schema import NUMERIC
 from trajlib.trajectories.events import FEATURES, measure_features
 
 __all__ = [
-    "KNOWLEDGE",
+    "FEATURE_SETS",
     "PLANNED",
     "aggregate_flight",
     "build_predictors",
     "build_predictors_by",
-    "check_knowledge",
+    "check_no_leakage",
+    "feature_availability",
     "join_state",
-    "known_after",
-    "known_when",
     "local_start",
+    "prediction_minutes",
 ]
 
 # in the order of time: each may know what those before knew
-KNOWLEDGE = (
-    *("planned", "at_takeoff", "in_flight_5", "in_flight_10", "in_flight_20", "in_flight_30"),
-    "hindsight",
+FEATURE_SETS = (
+    *("planned", "at_takeoff", "airborne_5", "airborne_10", "airborne_20", "airborne_30"),
+    "whole_flight",
 )
 PLANNED = ("operator", "aircraft_type", "weekday", "hour", "month", "holiday")
 
@@ -49,8 +49,8 @@ _SOME_STATISTICS = {
     "gap": (),
 }
 _STATES = {
-    f"{name}_at_{knowledge.removeprefix('in_flight_')}": knowledge
-    for knowledge in KNOWLEDGE[2:-1]
+    f"{name}_at_{feature_set.removeprefix('airborne_')}": feature_set
+    for feature_set in FEATURE_SETS[2:-1]
     for name in STATE
 }
 _AGGREGATES = tuple(
@@ -62,7 +62,7 @@ _AGGREGATES = tuple(
 
 def build_predictors(
     flights: pd.DataFrame,
-    knowledge: str = "hindsight",
+    feature_set: str = "whole_flight",
     *,
     traffic: pd.DataFrame | None = None,
     features: bool = False,
@@ -73,18 +73,18 @@ def build_predictors(
     ----------
     flights
         Rows of one city pair, of the index or of the store.
-    knowledge
+    feature_set
         ``planned``: operator, aircraft type, and of the first sample the local weekday, hour [h]
         and month, and whether the day is a public holiday where it takes off. ``at_takeoff``:
-        these, and what earlier flights show (`recent_traffic`). ``in_flight_m``: these, and the
+        these, and what earlier flights show (`recent_traffic`). ``airborne_m``: these, and the
         state after m minutes, from points measured until then (`airborne`), named
-        ``<state>_at_<m>``. ``hindsight``, the talk's: what is planned, and the aggregates of the
+        ``<state>_at_<m>``. ``whole_flight``, the talk's: what is planned, and the aggregates of the
         whole flight.
     traffic
         Rows of an index: its flights of other pairs, as far as they share an airport, tell of
         runways and of the wind. By default the flights alone tell of each other.
     features
-        With ``hindsight``, also the features of the whole flight (`trajlib.trajectories.events`).
+        With ``whole_flight``, also the flight's events (`trajlib.trajectories.events`).
 
     Returns
     -------
@@ -96,14 +96,14 @@ def build_predictors(
     Raises
     ------
     ValueError
-        When the knowledge is not one of ``KNOWLEDGE``.
+        When the feature_set is not one of ``FEATURE_SETS``.
     """
-    check_knowledge((), knowledge)
-    flights = flights[flights["problem"].isna()]
+    check_no_leakage((), feature_set)
+    flights = flights[flights["rejected"].isna()]
     planned = _know_plan(flights)
-    if knowledge == "planned":
+    if feature_set == "planned":
         return planned
-    if knowledge == "hindsight":
+    if feature_set == "whole_flight":
         modelled = read_dialect(flights["archive"].iloc[0]).modelled
         columns = [n for n in NUMERIC if features or f"{n}_max" in _AGGREGATES]
         measured = map_flights(
@@ -114,12 +114,12 @@ def build_predictors(
         return planned.join(list(measured.values()), how="inner")
     points = measure_points(flights)
     known = _know_takeoff(flights, points, traffic)
-    return known if knowledge == "at_takeoff" else join_state(known, points, knowledge)
+    return known if feature_set == "at_takeoff" else join_state(known, points, feature_set)
 
 
 def build_predictors_by(
     flights: pd.DataFrame,
-    knowledge: Sequence[str],
+    feature_set: Sequence[str],
     *,
     traffic: pd.DataFrame | None = None,
 ) -> dict[str, pd.DataFrame]:
@@ -128,32 +128,32 @@ def build_predictors_by(
     As `build_predictors` returns each; the measured points and the recent traffic are read once for
     take-off and all moments in flight.
     """
-    for name in knowledge:
-        check_knowledge((), name)
-    measured = [name for name in knowledge if name not in ("planned", "hindsight")]
-    rest = [name for name in knowledge if name not in measured]
+    for name in feature_set:
+        check_no_leakage((), name)
+    measured = [name for name in feature_set if name not in ("planned", "whole_flight")]
+    rest = [name for name in feature_set if name not in measured]
     tables = {name: build_predictors(flights, name) for name in rest}
     if measured:
-        flights = flights[flights["problem"].isna()]
+        flights = flights[flights["rejected"].isna()]
         points = measure_points(flights)
         takeoff = _know_takeoff(flights, points, traffic)
         for name in measured:
             late = name != "at_takeoff"
             tables[name] = join_state(takeoff, points, name) if late else takeoff
     paths = functools.reduce(pd.Index.intersection, (t.index for t in tables.values()))
-    return {name: tables[name].loc[paths] for name in knowledge}
+    return {name: tables[name].loc[paths] for name in feature_set}
 
 
-def known_after(knowledge: str) -> float:
+def prediction_minutes(feature_set: str) -> float:
     """Return the minutes after the first sample at which something is known; 0 if not in flight.
 
-    >>> known_after("in_flight_10"), known_after("at_takeoff")
+    >>> prediction_minutes("airborne_10"), prediction_minutes("at_takeoff")
     (10.0, 0.0)
     """
-    return float(knowledge.rpartition("_")[2]) if knowledge.startswith("in_flight") else 0.0
+    return float(feature_set.rpartition("_")[2]) if feature_set.startswith("airborne") else 0.0
 
 
-def join_state(known: pd.DataFrame, points: pd.DataFrame, knowledge: str) -> pd.DataFrame:
+def join_state(known: pd.DataFrame, points: pd.DataFrame, feature_set: str) -> pd.DataFrame:
     """Return what is known at take-off with the state that flights have at a moment in flight.
 
     Parameters
@@ -162,11 +162,11 @@ def join_state(known: pd.DataFrame, points: pd.DataFrame, knowledge: str) -> pd.
         Predictors ``at_takeoff``, by path.
     points
         Of the same flights, as of `trajlib.features.airborne.measure_points`.
-    knowledge
-        The moment, ``in_flight_m``.
+    feature_set
+        The moment, ``airborne_m``.
     """
-    minutes = known_after(knowledge)
-    return known.join(state_after(points, minutes).add_suffix(f"_at_{minutes:g}"))
+    minutes = prediction_minutes(feature_set)
+    return known.join(measure_state(points, minutes).add_suffix(f"_at_{minutes:g}"))
 
 
 def aggregate_flight(df: pd.DataFrame) -> dict[str, float]:
@@ -193,11 +193,11 @@ def aggregate_flight(df: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def known_when(predictor: str) -> str:
-    """Return the knowledge that a predictor belongs to.
+def feature_availability(predictor: str) -> str:
+    """Return the feature_set that a predictor belongs to.
 
-    >>> known_when("operator"), known_when("altitude_at_10"), known_when("mass_min")
-    ('planned', 'in_flight_10', 'hindsight')
+    >>> [feature_availability(name) for name in ("operator", "altitude_at_10", "mass_min")]
+    ['planned', 'airborne_10', 'whole_flight']
     """
     if predictor in PLANNED:
         return "planned"
@@ -206,25 +206,29 @@ def known_when(predictor: str) -> str:
     if predictor in _STATES:
         return _STATES[predictor]
     if predictor in _AGGREGATES or predictor in FEATURES.index:  # of the whole flight
-        return "hindsight"
+        return "whole_flight"
     raise ValueError(f"nothing says when the predictor {predictor!r} is known")
 
 
-def check_knowledge(predictors: Iterable[str], knowledge: str) -> None:
+def check_no_leakage(predictors: Iterable[str], feature_set: str) -> None:
     """Raise a ValueError when a predictor is not known yet at a moment.
 
-    >>> check_knowledge(["operator", "hour"], "at_takeoff")
-    >>> check_knowledge(["operator", "mass_min"], "at_takeoff")
+    >>> check_no_leakage(["operator", "hour"], "at_takeoff")
+    >>> check_no_leakage(["operator", "mass_min"], "at_takeoff")
     Traceback (most recent call last):
     ...
-    ValueError: not known at_takeoff: mass_min (hindsight)
+    ValueError: not known at_takeoff: mass_min (whole_flight)
     """
-    if knowledge not in KNOWLEDGE:
-        raise ValueError(f"knowledge {knowledge!r}, expected one of {', '.join(KNOWLEDGE)}")
-    known = KNOWLEDGE[: KNOWLEDGE.index(knowledge) + 1]
-    late = [f"{name} ({known_when(name)})" for name in predictors if known_when(name) not in known]
+    if feature_set not in FEATURE_SETS:
+        raise ValueError(f"feature_set {feature_set!r}, expected one of {', '.join(FEATURE_SETS)}")
+    known = FEATURE_SETS[: FEATURE_SETS.index(feature_set) + 1]
+    late = [
+        f"{name} ({feature_availability(name)})"
+        for name in predictors
+        if feature_availability(name) not in known
+    ]
     if late:
-        raise ValueError(f"not known {knowledge}: {', '.join(late)}")
+        raise ValueError(f"not known {feature_set}: {', '.join(late)}")
 
 
 def local_start(flights: pd.DataFrame) -> pd.Series:
@@ -241,9 +245,9 @@ def local_start(flights: pd.DataFrame) -> pd.Series:
 def _know_takeoff(
     flights: pd.DataFrame, points: pd.DataFrame, traffic: pd.DataFrame | None
 ) -> pd.DataFrame:
-    kept = flights[~flights["path"].isin(list(points.attrs["problems"]))]
-    around = measure_traffic(flights, traffic)
-    return _know_plan(flights).join(recall_flights(kept, points, around), how="inner")
+    kept = flights[~flights["path"].isin(list(points.attrs["rejections"]))]
+    around = measure_other_traffic(flights, traffic)
+    return _know_plan(flights).join(collect_recent_traffic(kept, points, around), how="inner")
 
 
 def _know_plan(flights: pd.DataFrame) -> pd.DataFrame:

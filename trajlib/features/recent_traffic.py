@@ -13,7 +13,7 @@ import pandas as pd
 from trajlib.features.wind import WIND, estimate_wind, measure_velocities, to_nanoseconds
 from trajlib.geodesy import track
 
-__all__ = ["HISTORY", "SILENCE", "find_passages", "recall_flights", "share_airport"]
+__all__ = ["HISTORY", "SILENCE", "collect_recent_traffic", "find_passages", "share_airport"]
 
 PLACES = (0.2, 0.5, 0.95)  # route progress at which passages are compared
 _TRAFFIC = 12.0  # h before the moment: as many of a pair as tell of its day
@@ -51,7 +51,7 @@ def find_passages(points: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, names=["place"]).swaplevel().sort_index()
 
 
-def recall_flights(
+def collect_recent_traffic(
     flights: pd.DataFrame, points: pd.DataFrame, around: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """Return what flights before it tell at each one's first sample.
@@ -63,7 +63,7 @@ def recall_flights(
     points
         Of the same flights, as `trajlib.features.airborne.measure_points` returns them.
     around
-        Of flights of other pairs, as `measure_traffic` returns them: they tell
+        Of flights of other pairs, as `measure_other_traffic` returns them: they tell
         of the runways of a shared airport, and of the wind.
 
     Returns
@@ -78,7 +78,7 @@ def recall_flights(
     passages = find_passages(points)
     landed = points.groupby(level="path", sort=False).tail(1).droplevel("point")
     landed = landed.assign(timestamp=landed["timestamp"] + SILENCE)
-    known, values = _tell(passages, landed)
+    known, values = _collect_passages(passages, landed)
     told = {
         f"recent_{name}": _mean_since(known[name], values[name], moments, _TRAFFIC)
         for name in _LANDED
@@ -113,10 +113,10 @@ def share_airport(flights: pd.DataFrame, traffic: pd.DataFrame) -> pd.DataFrame:
         np.searchsorted(moments, to_nanoseconds(times), side="right")
         for times in (traffic["start"], until)
     )
-    return traffic[traffic["problem"].isna() & shared.any(axis=1) & other & (first < last)]
+    return traffic[traffic["rejected"].isna() & shared.any(axis=1) & other & (first < last)]
 
 
-def _tell(passages: pd.DataFrame, landed: pd.DataFrame) -> tuple[dict, pd.DataFrame]:
+def _collect_passages(passages: pd.DataFrame, landed: pd.DataFrame) -> tuple[dict, pd.DataFrame]:
     known = {"arrival": landed["timestamp"]}
     values = {"arrival": landed["duration"]}
     for place in PLACES:

@@ -11,10 +11,10 @@ __all__ = [
     "FRACTIONS",
     "HALF",
     "TARGETS",
-    "ask_unflown",
     "build_targets",
     "build_targets_by",
     "degenerate_targets",
+    "keep_unflown",
     "match_flights",
 ]
 
@@ -23,7 +23,7 @@ FRACTIONS = np.arange(5, 100, 5) / 100
 HALF = 0.5  # of the flights; what lies ahead of no more of them is not asked
 
 
-def ask_unflown(
+def keep_unflown(
     targets: pd.DataFrame, fractions: Iterable[float], minutes: float = 0.0
 ) -> pd.DataFrame:
     """Return the targets at some fractions, missing where a flight was there within the minutes.
@@ -32,7 +32,7 @@ def ask_unflown(
     landed: those that are left are the late ones alone.
 
     >>> rows = pd.MultiIndex.from_product([["a.csv"], [0.1, 0.5]], names=["path", "fraction"])
-    >>> ask_unflown(pd.DataFrame({"duration": [200.0, 900.0]}, rows), [0.1, 0.5], 5).to_dict()
+    >>> keep_unflown(pd.DataFrame({"duration": [200.0, 900.0]}, rows), [0.1, 0.5], 5).to_dict()
     {'duration': {('a.csv', 0.5): 900.0}}
     """
     at = targets.index.get_level_values("fraction")

@@ -40,7 +40,7 @@ def read_flights(source: str | Path) -> pd.DataFrame:
     -------
     DataFrame
         ``flight_id`` (unique), ``callsign operator aircraft_type registration``, ``origin`` and
-        ``destination`` (IATA), ``date`` (local), ``problem`` where the record cannot be read, and
+        ``destination`` (IATA), ``date`` (local), ``rejected`` where the record cannot be read, and
         for a clone ``file``, the record below the source.
 
     Raises
@@ -51,7 +51,7 @@ def read_flights(source: str | Path) -> pd.DataFrame:
     source = Path(source)
     if (source / "flights.parquet").exists() and (source / "points.parquet").exists():
         flights = pd.read_parquet(source / "flights.parquet", columns=list(_FLIGHT))
-        return flights.assign(problem=None).sort_values("flight_id", ignore_index=True)
+        return flights.assign(rejected=None).sort_values("flight_id", ignore_index=True)
     files = [path.relative_to(source).as_posix() for path in source.glob("data/**/*[0-9].geojson")]
     if not files:
         raise FileNotFoundError(
@@ -83,7 +83,7 @@ def read_points(source: str | Path, flights: pd.DataFrame) -> Callable[[int], pd
 
 
 def _read_record(path: Path) -> dict:
-    record = dict.fromkeys((*_FLIGHT, "problem")) | {"flight_id": int(path.stem)}
+    record = dict.fromkeys((*_FLIGHT, "rejected")) | {"flight_id": int(path.stem)}
     record |= {"origin": "?", "destination": "?"}
     try:
         told = json.loads(path.read_bytes())["properties"]
@@ -100,7 +100,7 @@ def _read_record(path: Path) -> dict:
             "date": told["flysfo:date"],
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return record | {"problem": "its record cannot be read"}
+        return record | {"rejected": "its record cannot be read"}
 
 
 def _read_track(record: Path) -> pd.DataFrame:

@@ -26,7 +26,7 @@ _MEASURED = (
 _MODELLED = "mass fuel_flow fuel thrust drag temperature pressure density"
 _WRITTEN = (*IDENTITY, *_MEASURED.split(), *_MODELLED.split())
 _PLACE = ("origin", "destination", "flight_id")
-_TEXTS = (*IDENTITY, "date", "path", "problem")
+_TEXTS = (*IDENTITY, "date", "path", "rejected")
 _NOISE = {"path": "str", "altitude": float, "cruise": bool, "span": float, "miss": float}
 _DIALECT = f"""\
 title = "Surveillance of flights to and from San Francisco"
@@ -46,7 +46,7 @@ def import_flights(
 ) -> pd.DataFrame:
     """Write an archive of the flights of a source, on the cluster if there is one.
 
-    Beside the flights, ``ORIGIN-DESTINATION/ID.csv``, the archive holds ``set_aside.parquet``
+    Beside the flights, ``ORIGIN-DESTINATION/ID.csv``, the archive holds ``rejected.parquet``
     (the flights that cannot be used, each with its reason), ``noise.parquet`` (`leave_one_out`
     of every flight), the licence, and ``columns.toml``, which is written last.
 
@@ -66,7 +66,7 @@ def import_flights(
     -------
     DataFrame
         One row a flight looked at, ordered by ``flight_id``: who flew, ``path`` in the archive,
-        ``points`` used, and ``problem``, null where the flight was written.
+        ``points`` used, and ``rejected``, null where the flight was written.
 
     Raises
     ------
@@ -81,13 +81,13 @@ def import_flights(
     flights = _select(read_flights(source), origin, destination)
     results = _map_blocks(functools.partial(_import_block, source, archive, measured_only), flights)
     told = pd.DataFrame([row for rows, _ in results for row in rows])
-    told = _set_repeats_aside(told.astype(dict.fromkeys(_TEXTS, "str")))
+    told = _reject_repeats(told.astype(dict.fromkeys(_TEXTS, "str")))
     noise = [part for _, parts in results for part in parts]
     noise = pd.concat(noise or [pd.DataFrame(columns=list(_NOISE))]).astype(_NOISE)
-    for path in told.loc[told["problem"].notna(), "path"]:
+    for path in told.loc[told["rejected"].notna(), "path"]:
         (archive / path).unlink(missing_ok=True)  # a repeat, or left by an import before
-    kept = told["problem"].isna()
-    _update(archive / "set_aside.parquet", told[~kept], told["path"])
+    kept = told["rejected"].isna()
+    _update(archive / "rejected.parquet", told[~kept], told["path"])
     _update(archive / "noise.parquet", noise[noise["path"].isin(told["path"][kept])], told["path"])
     for licence in source.glob("LICENSE*"):
         shutil.copyfile(licence, archive / licence.name)
@@ -120,7 +120,7 @@ def _map_blocks(function: Callable, flights: pd.DataFrame) -> list:
 def _import_block(
     source: Path, archive: Path, measured_only: bool, flights: pd.DataFrame
 ) -> tuple[list[dict], list[pd.DataFrame]]:
-    """Import some flights; return them with path, points and problem, and the noise of each."""
+    """Import some flights; return them with path, points and rejected, and the noise of each."""
     points_of = read_points(source, flights)
     told, noise = [], []
     for flight in flights.drop(columns="file", errors="ignore").to_dict("records"):
@@ -128,14 +128,14 @@ def _import_block(
         origin, destination, number = (quote(str(flight[name]), safe="?") for name in _PLACE)
         path = f"{origin}-{destination}/{number}.csv"
         told.append({**flight, "path": path, "points": 0})
-        if isinstance(flight["problem"], str):
+        if isinstance(flight["rejected"], str):
             continue
         try:
             points = thin_points(points_of(flight["flight_id"]))
             told[-1]["points"] = len(points)
             check_points(points, flight["origin"], flight["destination"])
         except ValueError as error:  # a FlightError, or an airport that no table knows
-            told[-1]["problem"] = str(error)
+            told[-1]["rejected"] = str(error)
             continue
         _write(points, flight, archive / path, measured_only)
         noise.append(leave_one_out(points).assign(path=path)[list(_NOISE)])
@@ -154,12 +154,12 @@ def _write(points: pd.DataFrame, flight: dict, path: Path, measured_only: bool) 
     write_flight(df.reindex(columns=columns), path)
 
 
-def _set_repeats_aside(told: pd.DataFrame) -> pd.DataFrame:
-    usable = told[told["problem"].isna()]
+def _reject_repeats(told: pd.DataFrame) -> pd.DataFrame:
+    usable = told[told["rejected"].isna()]
     repeated = usable.duplicated(["callsign", "date", "origin", "destination"])
     reason = "repeats a flight (same callsign, date and event)"
     return told.assign(
-        problem=told["problem"].mask(repeated.reindex(told.index, fill_value=False), reason)
+        rejected=told["rejected"].mask(repeated.reindex(told.index, fill_value=False), reason)
     )
 
 

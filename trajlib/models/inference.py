@@ -9,20 +9,25 @@ from trajlib.archive.dialect import read_dialect
 from trajlib.archive.reading import read_flight
 from trajlib.archive.storage import exists, is_remote, resolve
 from trajlib.features import feature_sets as features
-from trajlib.features.airborne import keep_measured, locate_points, measure_points, measure_traffic
-from trajlib.features.recent_traffic import HISTORY, recall_flights
+from trajlib.features.airborne import (
+    keep_measured,
+    locate_points,
+    measure_other_traffic,
+    measure_points,
+)
+from trajlib.features.recent_traffic import HISTORY, collect_recent_traffic
 from trajlib.features.targets import TARGETS
 from trajlib.models.saved_models import SavedModel
 from trajlib.trajectories.normalization import resample_flight
 from trajlib.trajectories.progress import PROGRESS
 
 __all__ = [
-    "describe_flight",
-    "describe_unknown",
-    "know_flight",
+    "build_flight_predictors",
+    "build_flight_row",
+    "list_warnings",
+    "load_flown",
+    "load_samples_until",
     "open_store",
-    "read_flown",
-    "read_start",
 ]
 
 _NAMES = ("callsign", "operator", "aircraft_type")
@@ -31,7 +36,7 @@ _OLD = 180.0  # s; points come about once a minute
 _RECENT = 500  # flights before one, among which are all that what is recent can come from
 
 
-def describe_flight(
+def build_flight_row(
     pair: tuple[str, str],
     start: pd.Timestamp,
     *,
@@ -45,7 +50,7 @@ def describe_flight(
     The operator is by default the letters that the callsign begins with.
 
     >>> start = pd.Timestamp("2016-03-01 08:00", tz="UTC")
-    >>> describe_flight(("LEMD", "LEBL"), start, callsign="IBE1234")["operator"].item()
+    >>> build_flight_row(("LEMD", "LEBL"), start, callsign="IBE1234")["operator"].item()
     'IBE'
     """
     if operator is None and callsign:
@@ -59,7 +64,7 @@ def describe_flight(
         "operator": operator,
         "aircraft_type": aircraft_type,
         "start": start.tz_convert("UTC"),
-        "problem": None,
+        "rejected": None,
     }
     if csv is not None:
         archive = find_archive(csv)
@@ -67,7 +72,7 @@ def describe_flight(
     return pd.DataFrame([row])
 
 
-def read_start(
+def load_samples_until(
     path: str | Path, minutes: float | None = None, *, pair: tuple[str, str] | None = None
 ) -> tuple[pd.DataFrame, dict]:
     """Return the raw samples of a CSV's first minutes, and the identity that they tell.
@@ -94,7 +99,7 @@ def read_start(
     return known, {name: identity[name] for name in _NAMES if name in identity}
 
 
-def read_flown(path: str | Path, saved: SavedModel) -> pd.DataFrame:
+def load_flown(path: str | Path, saved: SavedModel) -> pd.DataFrame:
     """Return the trajectory that a CSV tells, at the fractions of a saved model."""
     df = _read(path)
     progress = PROGRESS[saved.card["by"]](df, *saved.card["pair"].split("-"))
@@ -102,9 +107,9 @@ def read_flown(path: str | Path, saved: SavedModel) -> pd.DataFrame:
     return resample_flight(df, progress, fractions, columns=TARGETS)
 
 
-def know_flight(
+def build_flight_predictors(
     flight: pd.DataFrame,
-    knowledge: str,
+    feature_set: str,
     *,
     past: pd.DataFrame | None = None,
     traffic: pd.DataFrame | None = None,
@@ -115,16 +120,16 @@ def know_flight(
     Parameters
     ----------
     flight
-        As of `describe_flight`.
-    knowledge
-        ``planned``, ``at_takeoff`` or ``in_flight_m``.
+        As of `build_flight_row`.
+    feature_set
+        ``planned``, ``at_takeoff`` or ``airborne_m``.
     past
         Flights of the city pair, rows of its store. Those that began later, and this flight
         itself, are left aside. Without any, what earlier flights tell is missing.
     traffic
         Rows of an index, whose flights of other pairs tell of the runways and of the wind.
     samples
-        Of the flight, as of `read_start`; what is later than the moment is not looked at.
+        Of the flight, as of `load_samples_until`; what is later than the moment is not looked at.
 
     Raises
     ------
@@ -132,16 +137,16 @@ def know_flight(
         When a flight in flight has no samples.
     """
     known = features.build_predictors(flight, "planned")
-    if knowledge == "planned":
+    if feature_set == "planned":
         return known
     known = known.join(_recall(flight, past, traffic))
-    if knowledge == "at_takeoff":
+    if feature_set == "at_takeoff":
         return known
     if samples is None:
-        raise ValueError(f"what is known {knowledge} is in samples of the flight: there are none")
-    so_far = samples[samples["duration"] <= 60 * features.known_after(knowledge)]
+        raise ValueError(f"what is known {feature_set} is in samples of the flight: there are none")
+    so_far = samples[samples["duration"] <= 60 * features.prediction_minutes(feature_set)]
     points = pd.concat({flight["path"].item(): keep_measured(so_far)}, names=["path"])
-    return features.join_state(known, locate_points(points, flight), knowledge)
+    return features.join_state(known, locate_points(points, flight), feature_set)
 
 
 def open_store(folder: str | Path) -> pd.DataFrame | None:
@@ -152,7 +157,7 @@ def open_store(folder: str | Path) -> pd.DataFrame | None:
     )
 
 
-def describe_unknown(
+def list_warnings(
     saved: SavedModel, predictors: pd.DataFrame, pair: str, *, traffic: bool = True
 ) -> list[str]:
     """Return, in sentences, what of a flight the model never saw and what it then does.
@@ -224,7 +229,7 @@ def _missing(predictors: pd.DataFrame) -> Iterator[str]:
 
 def _unasked(saved: SavedModel) -> Iterator[str]:
     others = saved.card.get("others", 0)
-    if others and saved.card["knowledge"] != "planned":
+    if others and saved.card["feature_set"] != "planned":
         yield (
             f"{others:,} flights of other pairs told the model of runways and wind: without the "
             "archive they are not asked."
@@ -240,13 +245,13 @@ def _recall(
 ) -> pd.DataFrame:
     row = flight.iloc[0]
     if past is not None:
-        past = past[past["problem"].isna() & (past["start"] < row["start"])]
+        past = past[past["rejected"].isna() & (past["start"] < row["start"])]
         past = past[past["path"] != row["path"]].sort_values("start", kind="stable")
         same = past["callsign"] == row["callsign"]
         past = past[same | (past["start"].rank(ascending=False, method="first") <= _RECENT)]
     if past is None or past.empty:
         return pd.DataFrame(float("nan"), [row["path"]], list(HISTORY))
     points = measure_points(past)
-    around = measure_traffic(flight, traffic)
+    around = measure_other_traffic(flight, traffic)
     both = pd.concat([past, flight.astype({"start": past["start"].dtype})], ignore_index=True)
-    return recall_flights(both, points, around).loc[[row["path"]]]
+    return collect_recent_traffic(both, points, around).loc[[row["path"]]]

@@ -21,8 +21,8 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from trajlib.archive.storage import replacing
-from trajlib.features.feature_sets import check_knowledge, known_after
-from trajlib.features.targets import TARGETS, ask_unflown, match_flights
+from trajlib.features.feature_sets import check_no_leakage, prediction_minutes
+from trajlib.features.targets import TARGETS, keep_unflown, match_flights
 from trajlib.models.estimators import text_columns
 from trajlib.models.prediction_intervals import (
     calibrate_band,
@@ -53,7 +53,7 @@ TRUSTED = [  # all that is in a saved model beyond what skops trusts by itself
     "trajlib.models.estimators.text_columns",
 ]
 BAND = ["along", "cross", "altitude", "duration"]
-_SCHEMA = 1  # of the card; changes when a card of another form would be misread
+_SCHEMA = 2  # of the card; changes when a card of another form would be misread
 _LOWEST = -1500.0  # ft; no airport lies so low
 
 
@@ -70,7 +70,7 @@ def train_model(
     targets: pd.DataFrame,
     days: pd.Series,
     *,
-    knowledge: str,
+    feature_set: str,
     level: float = 0.9,
     seed: int | None = 0,
     **facts: object,
@@ -95,11 +95,11 @@ def train_model(
     Raises
     ------
     ValueError
-        When a predictor is outside the knowledge, or there are too few days.
+        When a predictor is outside the feature_set, or there are too few days.
     """
-    check_knowledge(predictors, knowledge)
+    check_no_leakage(predictors, feature_set)
     predictors = predictors[predictors.index.isin(days.index)]
-    targets, asked = _often_ahead(targets, predictors, knowledge)
+    targets, asked = _often_ahead(targets, predictors, feature_set)
     wide = widen_targets(targets)
     wide = wide.loc[wide.index.intersection(predictors.index, sort=False)]
     train, held_out = split_days(days[wide.index], (0.75, 0.25), seed=seed)
@@ -111,7 +111,7 @@ def train_model(
     parts = {"trained on": train, "calibrated on": held_out}
     card = {
         "schema": _schema(predictors, targets),
-        "knowledge": knowledge,
+        "feature_set": feature_set,
         "level": level,
         **facts,
         "split": {name: _describe_days(days[part]) for name, part in parts.items()}
@@ -164,7 +164,7 @@ def load_model(folder: str | Path) -> SavedModel:
             f"{folder.name} was saved with scikit-learn {version}, here it is {sklearn_version}; "
             "train it again"
         )
-    check_knowledge(card["schema"]["predictors"], card["knowledge"])
+    check_no_leakage(card["schema"]["predictors"], card["feature_set"])
     blob = (folder / "model.skops").read_bytes()
     if hashlib.sha256(blob).hexdigest() != card["sha256"]:
         raise ValueError(f"{folder.name}/model.skops is not the file that its card tells of")
@@ -257,12 +257,12 @@ def fingerprint_flights(flights: pd.DataFrame) -> str:
 
 
 def _often_ahead(
-    targets: pd.DataFrame, predictors: pd.DataFrame, knowledge: str
+    targets: pd.DataFrame, predictors: pd.DataFrame, feature_set: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     # at fractions that most flights have passed too few are left to learn and to calibrate from
     targets = targets[match_flights(targets.index, predictors.index)]
     fractions = targets.index.unique("fraction")
-    asked = ask_unflown(targets, fractions, known_after(knowledge))
+    asked = keep_unflown(targets, fractions, prediction_minutes(feature_set))
     return targets.loc[asked.index], asked
 
 

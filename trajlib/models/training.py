@@ -15,14 +15,14 @@ import pandas as pd
 from sklearn.base import BaseEstimator, clone
 
 from trajlib.cluster import current_client, gather, watch_workers
-from trajlib.features.feature_sets import check_knowledge
+from trajlib.features.feature_sets import check_no_leakage
 
 __all__ = [
-    "begin_held_out",
-    "begin_splits",
     "map_splits",
     "predict_held_out",
     "stack_targets",
+    "submit_held_out",
+    "submit_splits",
     "widen_targets",
 ]
 
@@ -36,7 +36,7 @@ def predict_held_out(
     targets: pd.DataFrame,
     splits: Sequence[tuple[pd.Index, pd.Index]],
     *,
-    knowledge: str,
+    feature_set: str,
     joint: bool = False,
 ) -> pd.DataFrame:
     """Train a model for every split and fraction, and return what it predicts for those held out.
@@ -52,7 +52,7 @@ def predict_held_out(
         As of `trajlib.features.feature_sets`.
     splits
         Paths of the flights to train on and of those held out.
-    knowledge
+    feature_set
         What the predictors may know.
     joint
         One model a split for all fractions, of the flights that reach all of them.
@@ -66,18 +66,20 @@ def predict_held_out(
     Raises
     ------
     ValueError
-        When a predictor is outside the knowledge.
+        When a predictor is outside the feature_set.
     """
-    return begin_held_out(model, predictors, targets, splits, knowledge=knowledge, joint=joint)()
+    return submit_held_out(
+        model, predictors, targets, splits, feature_set=feature_set, joint=joint
+    )()
 
 
-def begin_held_out(
+def submit_held_out(
     model: BaseEstimator,
     predictors: pd.DataFrame,
     targets: pd.DataFrame,
     splits: Sequence[tuple[pd.Index, pd.Index]],
     *,
-    knowledge: str,
+    feature_set: str,
     joint: bool = False,
 ) -> Callable[[], pd.DataFrame]:
     """Begin what `predict_held_out` does, and return a function that waits for its result, once.
@@ -86,9 +88,9 @@ def begin_held_out(
     else. Where one cannot be waited for to its end, all that was begun is given up. Without a
     cluster the work is done by waiting.
     """
-    check_knowledge(predictors, knowledge)
+    check_no_leakage(predictors, feature_set)
     work = functools.partial(_train_and_predict, model)
-    training = begin_splits(work, predictors, targets, splits, joint=joint)
+    training = submit_splits(work, predictors, targets, splits, joint=joint)
 
     def wait() -> pd.DataFrame:
         results = training()
@@ -145,10 +147,10 @@ def map_splits(
     list
         Pairs of the fraction and what the function returned, by fraction, then by split.
     """
-    return begin_splits(function, predictors, targets, splits, joint=joint)()
+    return submit_splits(function, predictors, targets, splits, joint=joint)()
 
 
-def begin_splits(
+def submit_splits(
     function: Callable,
     predictors: pd.DataFrame,
     targets: pd.DataFrame,
@@ -156,7 +158,7 @@ def begin_splits(
     *,
     joint: bool = False,
 ) -> Callable[[], list[tuple[float | None, Any]]]:
-    """Begin what `map_splits` does, as `begin_held_out` begins training."""
+    """Begin what `map_splits` does, as `submit_held_out` begins training."""
     fractions = [None] if joint else targets.index.unique("fraction")
     tasks = [(fraction, split) for fraction in fractions for split in range(len(splits))]
     tables = (predictors, targets, splits)

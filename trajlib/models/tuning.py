@@ -15,7 +15,7 @@ from sklearn import model_selection
 from sklearn.pipeline import Pipeline
 
 from trajlib.cluster import current_client
-from trajlib.features.feature_sets import check_knowledge
+from trajlib.features.feature_sets import check_no_leakage
 from trajlib.models.training import widen_targets
 
 __all__ = ["find_engine", "search_settings"]
@@ -31,7 +31,7 @@ def search_settings(
     days: pd.Series,
     settings: Mapping[str, Sequence],
     *,
-    knowledge: str,
+    feature_set: str,
     draws: int = 10,
     folds: int = 3,
     engine: str = "scikit-learn",
@@ -68,9 +68,9 @@ def search_settings(
     Raises
     ------
     ValueError
-        When a predictor is outside the knowledge, or the engine is not one.
+        When a predictor is outside the feature_set, or the engine is not one.
     """
-    check_knowledge(predictors, knowledge)
+    check_no_leakage(predictors, feature_set)
     if engine not in ENGINES:
         raise ValueError(f"engine {engine!r}, expected one of {', '.join(ENGINES)}")
     wide = widen_targets(targets)

@@ -28,7 +28,7 @@ from bokeh.resources import Resources
 
 from trajlib.geodesy import find_airport
 from trajlib.plots.panels import build_sources, draw_map_panel, draw_profile_panel
-from trajlib.plots.style import name_family
+from trajlib.plots.style import format_cluster
 
 __all__ = ["BOKEHJS", "explore_flights"]
 
@@ -37,8 +37,8 @@ BOKEHJS = Resources(mode="inline", components=["bokeh", "bokeh-widgets", "bokeh-
 
 _SCRIPT = Path(__file__).with_name("explorer.js")
 _DECIMALS = {"longitude": 3, "latitude": 3, "altitude": 0, "groundspeed": 0, "duration": 0}
-_IDENTITY = ("callsign", "operator", "aircraft_type", "registration", "start", "weekday", "family")
-_FILTERS = ("operator", "aircraft_type", "weekday", "family")
+_IDENTITY = ("callsign", "operator", "aircraft_type", "registration", "start", "weekday", "cluster")
+_FILTERS = ("operator", "aircraft_type", "weekday", "cluster")
 _STEPS = 21
 _TITLES = {"aircraft_type": "type", "start": "start (UTC)", "path": "file"}
 _WIDTHS = {"start": 120, "path": 260}  # px, of the table's columns
@@ -68,8 +68,8 @@ def explore_flights(
         ``latitude``, ``longitude`` [deg], ``altitude`` [ft], ``duration`` [s] and, where it is
         known, ``groundspeed`` [kt] over (path, fraction), of which 21 fractions are shown.
     flights
-        Callsign, operator, aircraft_type, registration, start (UTC) and family of each flight,
-        as far as they are known, by ``path``; families are numbers from 0, and -1 where a flight
+        Callsign, operator, aircraft_type, registration, start (UTC) and cluster of each flight,
+        as far as they are known, by ``path``; clusters are numbers from 0, and -1 where a flight
         is of none. By default what the coordinates of ``trajectories`` know.
     airports
         ICAO or IATA codes to mark, the origin first: its time zone tells the weekday.
@@ -140,8 +140,8 @@ def _describe_flights(
         start = pd.to_datetime(known["start"], utc=True)
         weekday = start.dt.tz_convert(timezone).dt.day_name()
         known = known.assign(weekday=weekday, start=start.dt.strftime("%Y-%m-%d %H:%M"))
-    if "family" in known:
-        known = known.assign(family=known["family"].map(name_family, na_action="ignore"))
+    if "cluster" in known:
+        known = known.assign(cluster=known["cluster"].map(format_cluster, na_action="ignore"))
     texts = known[[name for name in _IDENTITY if name in known]].astype(object).fillna("")
     return texts.astype(str).replace("", "unknown").assign(path=paths)
 

@@ -223,7 +223,7 @@ def _count_routes(index: pd.DataFrame) -> pd.DataFrame:
 
 
 def _usable_ends(index: pd.DataFrame) -> pd.DataFrame:
-    ends = index.loc[index["problem"].isna(), ["origin", "destination"]].dropna()
+    ends = index.loc[index["rejected"].isna(), ["origin", "destination"]].dropna()
     if ends.empty:
         raise ValueError(f"no usable flight from one airport to another in {len(index)} files")
     return ends

@@ -1,4 +1,4 @@
-"""Figures of a predicted trajectory and its uncertainty, and of families of trajectories."""
+"""Figures of a predicted trajectory and its uncertainty, and of clusters of trajectories."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 
 from trajlib.geodesy import find_airport
 from trajlib.plots.maps import bounds_around, draw_map, mark_airports
-from trajlib.plots.style import COLORS, GREY, INK, WIDTH, name_family, series_styles, styled
+from trajlib.plots.style import COLORS, GREY, INK, WIDTH, format_cluster, series_styles, styled
 from trajlib.schema import label
 
-__all__ = ["plot_coverage", "plot_families", "plot_trajectory"]
+__all__ = ["plot_coverage", "plot_route_clusters", "plot_trajectory"]
 
 _BAND, _INTERVAL = "#cdd3d9", "#a9c9e6"  # opaque: regions overlap
 
@@ -85,26 +85,26 @@ def plot_coverage(scores: pd.DataFrame, level: float, *, by: str = "split") -> F
 
 
 @styled
-def plot_families(targets: pd.DataFrame, families: pd.Series, *, most: int = 200) -> Figure:
-    """Draw trajectories in the colour of their family, from above and from the side.
+def plot_route_clusters(targets: pd.DataFrame, clusters: pd.Series, *, most: int = 200) -> Figure:
+    """Draw trajectories in the colour of their cluster, from above and from the side.
 
     Parameters
     ----------
     targets
         By path and fraction.
-    families
+    clusters
         By path; -1 is none, drawn in grey and first.
     most
-        Flights drawn of each family, those that come first.
+        Flights drawn of each cluster, those that come first.
     """
     figure, (above, side) = plt.subplots(1, 2, figsize=(WIDTH, 4.4), width_ratios=[1.2, 1])
-    points = targets.loc[list(families.index), ["longitude", "latitude"]].to_numpy()
+    points = targets.loc[list(clusters.index), ["longitude", "latitude"]].to_numpy()
     draw_map(above, bounds_around(points[np.isfinite(points).all(axis=1)]))
-    names = sorted(families.unique())
+    names = sorted(clusters.unique())
     looks = series_styles([name for name in names if name >= 0]) | {-1: {"color": GREY}}
     for name in names:
-        paths = families.index[families == name]
-        mark = f"{name_family(name)} ({len(paths)})"
+        paths = clusters.index[clusters == name]
+        mark = f"{format_cluster(name)} ({len(paths)})"
         for at, path in enumerate(paths[:most]):
             line = targets.loc[path]
             look = {"color": looks[name]["color"], "lw": 0.6, "alpha": 0.35}

@@ -65,22 +65,22 @@ def plot_errors(errors: pd.DataFrame, *, of: str = "the total duration") -> Figu
 def plot_skills(
     table: pd.DataFrame, errors: Sequence[str] = ("horizontal", "altitude", "time")
 ) -> Figure:
-    """Draw the skill of each model and its interval, from one knowledge to the next.
+    """Draw the skill of each model and its interval, from one feature_set to the next.
 
-    Rows of (knowledge, model, error), columns ``skill``, ``low`` and ``high``.
+    Rows of (feature_set, model, error), columns ``skill``, ``low`` and ``high``.
     """
     figure, axs = _panels(len(errors))
     models = table.index.unique("model")
-    knowledge = table.index.unique("knowledge")
+    feature_set = table.index.unique("feature_set")
     for ax, error in zip(axs, errors, strict=True):
         here = table.xs(error, level="error")
         for at, (model, style) in enumerate(series_styles(models, markers=True).items()):
-            line = here.xs(model, level="model").reindex(knowledge)
+            line = here.xs(model, level="model").reindex(feature_set)
             place = np.arange(len(line)) + 0.6 * (at / max(1, len(models) - 1) - 0.5)
             sides = [line["skill"] - line["low"], line["high"] - line["skill"]]
             ax.errorbar(place, line["skill"], sides, label=model, **style | {"linestyle": ""})
         ax.axhline(0, color=GREY, linewidth=0.8)
-        ax.set_xticks(range(len(knowledge)), [name.replace("_", " ") for name in knowledge])
+        ax.set_xticks(range(len(feature_set)), [name.replace("_", " ") for name in feature_set])
         ax.tick_params(axis="x", rotation=60)
         floor = max(-0.5, min(-0.1, here["low"].min()))
         ax.set(title=_ERRORS[error].partition(" error")[0], ylim=(floor, 1.02))

@@ -24,7 +24,7 @@ __all__ = [
     "SEQUENTIAL",
     "WIDTH",
     "dress_plot",
-    "name_family",
+    "format_cluster",
     "series_styles",
     "styled",
 ]
@@ -115,13 +115,13 @@ def series_styles(names: Iterable[str], *, markers: bool = False) -> dict[str, d
     }
 
 
-def name_family(number: float) -> str:
-    """Return what a family of trajectories is called: 0 is the first, and -1 none.
+def format_cluster(number: float) -> str:
+    """Return what a cluster of trajectories is called: 0 is the first, and -1 none.
 
-    >>> name_family(0), name_family(-1)
-    ('family 1', 'no family')
+    >>> format_cluster(0), format_cluster(-1)
+    ('cluster 1', 'no cluster')
     """
-    return f"family {number + 1:.0f}" if number >= 0 else "no family"
+    return f"cluster {number + 1:.0f}" if number >= 0 else "no cluster"
 
 
 def dress_plot(plot: "Plot") -> None:

@@ -39,8 +39,8 @@ def describe_data(index: pd.DataFrame, store: pd.DataFrame) -> dict[str, str]:
     store
         One row a flight of the city pair, with its number of samples, ``rows``.
     """
-    flights = store[store["problem"].isna()]
-    aside = index["problem"].notna().sum() + store["problem"].notna().sum()
+    flights = store[store["rejected"].isna()]
+    aside = index["rejected"].notna().sum() + store["rejected"].notna().sum()
     return {
         "files": f"{len(index):,}",
         "size": f"{index['size'].sum() / 1e6:,.1f} MB",

@@ -14,7 +14,7 @@ from time import perf_counter
 import nbformat
 from nbformat import NotebookNode
 
-from trajlib.archive.storage import replacing, tell_full_disk
+from trajlib.archive.storage import raise_full_disk, replacing
 from trajlib.report.redaction import Rules, redact, redact_notebook
 from trajlib.report.summary import write_json
 
@@ -230,7 +230,7 @@ def _execute(stage: Stage, folder: Path, rules: Rules) -> tuple[NotebookNode, st
     except BaseException as error:  # papermill's, when it cannot save the copy; or Ctrl-C
         draft.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            tell_full_disk(error, folder / f"{stage.name}.ipynb")
+            raise_full_disk(error, folder / f"{stage.name}.ipynb")
         raise
     executed = nbformat.read(draft, 4)
     draft.unlink()

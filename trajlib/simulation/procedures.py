@@ -112,30 +112,32 @@ def configurations(airport: str, weather: Weather) -> np.ndarray:
     return state.ffill().fillna(0).to_numpy(int)
 
 
-def lay_path(truth: dict) -> Path:
-    """Return the path of a flight from lift-off to the aiming point, from its row of truths."""
-    origin, destination = find_airport(truth["origin"]), find_airport(truth["destination"])
+def lay_path(scenario: dict) -> Path:
+    """Return the path of a flight from lift-off to the aiming point, from its scenario."""
+    origin, destination = find_airport(scenario["origin"]), find_airport(scenario["destination"])
     middle = {
         "lat_0": (origin.latitude + destination.latitude) / 2,
         "lon_0": (origin.longitude + destination.longitude) / 2,
     }
     projection = Proj(proj="stere", ellps="WGS84", **middle)
-    lift_off, ahead = _frame(projection, truth["origin"], truth["runway_departure"], 1.0)
-    threshold, landing = _frame(projection, truth["destination"], truth["runway_arrival"], 0.0)
+    lift_off, ahead = _frame(projection, scenario["origin"], scenario["runway_departure"], 1.0)
+    threshold, landing = _frame(
+        projection, scenario["destination"], scenario["runway_arrival"], 0.0
+    )
     home = _project(projection, origin.longitude, origin.latitude)
     away = _project(projection, destination.longitude, destination.latitude)
-    route = _route(home, away, truth)
-    arrival = _arrival(route[-1][0], threshold, landing, truth)
+    route = _route(home, away, scenario)
+    arrival = _arrival(route[-1][0], threshold, landing, scenario)
     waypoints = [(lift_off, 0.0), *_departure(lift_off, ahead, route[0][0]), *route]
-    hold = _hold(waypoints, truth["holding_laps"])
-    approach = _missed(threshold, landing, arrival, truth) if truth["go_around"] else []
+    hold = _hold(waypoints, scenario["holding_laps"])
+    approach = _missed(threshold, landing, arrival, scenario) if scenario["go_around"] else []
     end = (threshold + 0.15 * landing, 0.0)
     waypoints = [*waypoints, *hold, *arrival, *approach, end]
     along, points, passed = _fillet(waypoints)
     first = len(waypoints) - 1 - len(approach) - len(arrival)
     base = passed[first + len(arrival) - 2]
     stretches = [(passed[first - 1 - len(hold)], passed[first - 1])] if hold else []
-    stretches.append((base - truth["extension"], base + truth["extension"]))
+    stretches.append((base - scenario["extension"], base + scenario["extension"]))
     missed = passed[first + len(arrival)] if approach else None
     return Path(projection, along, points, stretches, missed)
 
@@ -162,30 +164,30 @@ def _departure(start: complex, ahead: complex, goal: complex) -> list[tuple[comp
     return [(corner, _TAKEOFF), (corner + 8.0 * ahead * 1j * np.sign(turn), _TAKEOFF)]
 
 
-def _route(home: complex, away: complex, truth: dict) -> list[tuple[complex, float]]:
+def _route(home: complex, away: complex, scenario: dict) -> list[tuple[complex, float]]:
     """Return the waypoints between the terminal areas; the last is where the arrival begins."""
     ahead = (away - home) / abs(away - home)
     start = home + 25.0 * ahead
-    turned = np.exp(1j * np.radians(truth["entry_angle"]))
+    turned = np.exp(1j * np.radians(scenario["entry_angle"]))
     entry = away - _ENTRY_DISTANCE * ahead * turned
-    aside = truth["airway_offset"] * 1j * ahead
+    aside = scenario["airway_offset"] * 1j * ahead
     waypoints = {
         "first": (start + aside / 2, _CLIMB),
         "second": (start + 0.35 * (entry - start) + aside, _CRUISE),
         "third": (start + 0.70 * (entry - start) + aside, _CRUISE),
     }
-    skipped = truth["direct"].split()
+    skipped = scenario["direct"].split()
     return [*(waypoints[name] for name in waypoints if name not in skipped), (entry, _ENTRY)]
 
 
 def _arrival(
-    entry: complex, threshold: complex, landing: complex, truth: dict
+    entry: complex, threshold: complex, landing: complex, scenario: dict
 ) -> list[tuple[complex, float]]:
     """Return the waypoints of an arrival: base or downwind and base, then the final approach.
 
     The last but one is where vectors lengthen the path by twice the extension.
     """
-    length, extension = truth["final_length"], truth["extension"]
+    length, extension = scenario["final_length"], scenario["extension"]
     gate = threshold - length * landing
     if abs(np.angle((gate - entry) / landing)) < np.radians(105):
         half = abs(gate - entry) / 2
@@ -194,8 +196,8 @@ def _arrival(
         outward = -np.sign((aside / landing).real) or 1.0
         return [((entry + gate) / 2 + outward * height * aside, _ENTRY), (gate, _FINAL)]
     place = (entry - threshold) / landing
-    side = np.sign(place.imag) if abs(place.imag) > 12 else truth["downwind_side"]
-    aside = side * truth["downwind_offset"] * 1j * landing
+    side = np.sign(place.imag) if abs(place.imag) > 12 else scenario["downwind_side"]
+    aside = side * scenario["downwind_offset"] * 1j * landing
     turn = gate - extension * landing
     return [(threshold + 2 * landing + aside, _DOWNWIND), (turn + aside, _FINAL), (turn, _FINAL)]
 
@@ -210,12 +212,12 @@ def _hold(waypoints: Sequence[tuple[complex, float]], laps: int) -> list[tuple[c
 
 
 def _missed(
-    threshold: complex, landing: complex, arrival: Sequence[tuple[complex, float]], truth: dict
+    threshold: complex, landing: complex, arrival: Sequence[tuple[complex, float]], scenario: dict
 ) -> list[tuple[complex, float]]:
     """Return the waypoints of a circuit flown after a missed approach, on the arrival's side."""
     before = (arrival[0][0] - threshold) / landing
     aside = (np.sign(before.imag) or 1.0) * 6.0j * landing
-    gate = threshold - truth["final_length"] * landing
+    gate = threshold - scenario["final_length"] * landing
     beyond = threshold + 6.0 * landing
     corners = [beyond, beyond + aside, gate + aside, gate]
     return [(threshold, 0.0), *((corner, _FINAL) for corner in corners)]

@@ -19,7 +19,7 @@ _INTERCEPT = 3000.0  # ft above the runway, where the glide path is met in level
 _MISSED = 1.5  # NM before the threshold, where a missed approach begins
 
 
-def plan_profile(truth: dict, weather: Weather, path: Path) -> pd.DataFrame:
+def plan_profile(scenario: dict, weather: Weather, path: Path) -> pd.DataFrame:
     """Return ``seconds`` since lift-off and ``altitude`` [ft] at points ``along`` a path [NM].
 
     Altitude is the lower of the climb and the descent, within the cleared level: both follow
@@ -27,24 +27,24 @@ def plan_profile(truth: dict, weather: Weather, path: Path) -> pd.DataFrame:
     """
     along = np.append(np.arange(0, path.along[-1], _STEP), path.along[-1])
     to_go = _to_go(along, path)
-    rising = _rising(truth, weather, along)
-    falling = _falling(truth, weather, to_go, 600 + 8.5 * path.along[-1])
+    rising = _rising(scenario, weather, along)
+    falling = _falling(scenario, weather, to_go, 600 + 8.5 * path.along[-1])
     if path.missed is not None:
         falling = np.minimum(falling, _circuit(along, falling, path.missed))
-    level = _highest(np.minimum(rising, falling), truth["level"])
+    level = _highest(np.minimum(rising, falling), scenario["level"])
     altitude = np.minimum(np.minimum(rising, falling), level)
     climbing = np.cumsum((rising >= falling) | (rising >= level)) == 0
     descending = ~climbing & (falling < level)
     mach = np.select(
         [climbing, descending],
-        [_climb_mach(truth, altitude), _descent_mach(truth, altitude, to_go)],
-        np.minimum(_mach(truth["climb_cas"], altitude), truth["cruise_mach"]),
+        [_climb_mach(scenario, altitude), _descent_mach(scenario, altitude, to_go)],
+        np.minimum(_mach(scenario["climb_cas"], altitude), scenario["cruise_mach"]),
     )
     mach = np.minimum(mach, _limits(along, altitude, path))
     return pd.DataFrame(
         {
             "along": along,
-            "seconds": _fly(truth, weather, path, along, altitude, mach, climbing),
+            "seconds": _fly(scenario, weather, path, along, altitude, mach, climbing),
             "altitude": altitude,
         }
     )
@@ -71,28 +71,28 @@ def _freeze(along: np.ndarray, start: float, length: float) -> np.ndarray:
     return along - np.clip(along - start, 0, length)
 
 
-def _rising(truth: dict, weather: Weather, along: np.ndarray) -> np.ndarray:
+def _rising(scenario: dict, weather: Weather, along: np.ndarray) -> np.ndarray:
     """Return the altitude [ft] of a climb that goes on to the cleared level."""
-    air = _column(truth, weather, "origin", "departure", 0.0)
+    air = _column(scenario, weather, "origin", "departure", 0.0)
     altitude = air["altitude"].to_numpy()
-    usual = _climb_mach(truth, altitude) * _sound(altitude)
-    models, mass = aircraft_models(truth["aircraft_type"]), truth["mass_initial"] * 0.99
-    thrust = truth["climb_thrust"] * models.thrust.climb(usual, altitude, 1500.0)
+    usual = _climb_mach(scenario, altitude) * _sound(altitude)
+    models, mass = aircraft_models(scenario["aircraft_type"]), scenario["mass_initial"] * 0.99
+    thrust = scenario["climb_thrust"] * models.thrust.climb(usual, altitude, 1500.0)
     thrust = np.minimum(thrust, full_thrust(models, usual, altitude, 1500.0))
     excess = (thrust - models.drag.clean(mass, usual, altitude)) / (mass * aero.g0)
     gradient = np.clip(_gradient(air, usual, excess), 60, 1500)
     flown = _sum(np.diff(air["geoaltitude"]), 1 / gradient)
-    start = np.interp(truth["climb_level"], altitude, flown)
-    return np.interp(_freeze(along, start, truth["climb_level_length"]), flown, altitude)
+    start = np.interp(scenario["climb_level"], altitude, flown)
+    return np.interp(_freeze(along, start, scenario["climb_level_length"]), flown, altitude)
 
 
-def _falling(truth: dict, weather: Weather, to_go: np.ndarray, later: float) -> np.ndarray:
+def _falling(scenario: dict, weather: Weather, to_go: np.ndarray, later: float) -> np.ndarray:
     """Return the altitude [ft] of a descent that comes from the cleared level."""
-    air = _column(truth, weather, "destination", "arrival", later)
+    air = _column(scenario, weather, "destination", "arrival", later)
     altitude = air["altitude"].to_numpy()
-    usual = _descent_mach(truth, altitude, np.full(altitude.size, 99.0)) * _sound(altitude)
-    models, mass = aircraft_models(truth["aircraft_type"]), truth["mass_initial"] * 0.96
-    thrust = truth["descent_thrust"] * models.thrust.descent_idle(usual, altitude)
+    usual = _descent_mach(scenario, altitude, np.full(altitude.size, 99.0)) * _sound(altitude)
+    models, mass = aircraft_models(scenario["aircraft_type"]), scenario["mass_initial"] * 0.96
+    thrust = scenario["descent_thrust"] * models.thrust.descent_idle(usual, altitude)
     excess = (models.drag.clean(mass, usual, altitude) - thrust) / (mass * aero.g0)
     height = air["geoaltitude"] - air["geoaltitude"].iloc[0]
     low = [height < _INTERCEPT, altitude < 1e4]
@@ -100,23 +100,23 @@ def _falling(truth: dict, weather: Weather, to_go: np.ndarray, later: float) -> 
     flown = _sum(np.diff(height), 1 / np.clip(gradient, 150, 500))
     for level, length in (
         (altitude[0] + _INTERCEPT, 1.5),
-        (truth["descent_level"], truth["descent_level_length"]),
+        (scenario["descent_level"], scenario["descent_level_length"]),
     ):
         to_go = _freeze(to_go, np.interp(level, altitude, flown), length)
     return np.interp(to_go, flown, altitude)
 
 
-def _column(truth: dict, weather: Weather, end: str, use: str, later: float) -> pd.DataFrame:
+def _column(scenario: dict, weather: Weather, end: str, use: str, later: float) -> pd.DataFrame:
     """Return the air over an airport by pressure altitude, from the runway to the cleared level."""
-    place, seconds = _position(truth[end]), truth["takeoff"].timestamp() + later
-    elevation = find_runway(truth[end], truth[f"runway_{use}"]).elevation
+    place, seconds = _position(scenario[end]), scenario["takeoff"].timestamp() + later
+    elevation = find_runway(scenario[end], scenario[f"runway_{use}"]).elevation
     height = elevation + (35.0 if end == "origin" else 10.0)  # where flights begin and end
     foot = height
     for _ in range(2):  # pressure altitude from height; the second round is worth a few feet
         foot += height - sample_weather(weather, seconds, *place, foot)["geoaltitude"].iloc[0]
-    altitude = np.append(np.arange(foot, truth["level"] - 50, 250.0), truth["level"])
+    altitude = np.append(np.arange(foot, scenario["level"] - 50, 250.0), scenario["level"])
     air = sample_weather(weather, seconds, *place, altitude)
-    course = track(*_position(truth["origin"]), *_position(truth["destination"]))
+    course = track(*_position(scenario["origin"]), *_position(scenario["destination"]))
     tail, _ = _along_across(air, course)
     return air.assign(altitude=altitude, tail=tail)
 
@@ -137,22 +137,22 @@ def _gradient(air: pd.DataFrame, usual: np.ndarray, excess: np.ndarray) -> np.nd
     return (excess * _FEET * airspeed / (airspeed + air["tail"])).to_numpy()
 
 
-def _climb_mach(truth: dict, altitude: np.ndarray) -> np.ndarray:
+def _climb_mach(scenario: dict, altitude: np.ndarray) -> np.ndarray:
     """Return the Mach number of the climb: initial speed, 250 kt below 10,000 ft, then its own."""
-    height = altitude - find_runway(truth["origin"], truth["runway_departure"]).elevation
-    initial, final = truth["initial_cas"], truth["climb_cas"]
+    height = altitude - find_runway(scenario["origin"], scenario["runway_departure"]).elevation
+    initial, final = scenario["initial_cas"], scenario["climb_cas"]
     leaving = np.interp(height, [0, 1500, 5000], [initial, initial + 10, final])
     calibrated = np.minimum(leaving, np.interp(altitude, [1.0e4, 1.3e4], [250, final]))
-    return np.minimum(_mach(calibrated, altitude), truth["climb_mach"])
+    return np.minimum(_mach(calibrated, altitude), scenario["climb_mach"])
 
 
-def _descent_mach(truth: dict, altitude: np.ndarray, to_go: np.ndarray) -> np.ndarray:
+def _descent_mach(scenario: dict, altitude: np.ndarray, to_go: np.ndarray) -> np.ndarray:
     """Return the Mach number of the descent: its own, 250 kt below 10,000 ft, then as asked."""
-    own = np.interp(altitude, [1.0e4, 1.2e4], [250, truth["descent_cas"]])
-    limits = [truth["final_cas"], 160, 180, 210, 240, 250, 400]
+    own = np.interp(altitude, [1.0e4, 1.2e4], [250, scenario["descent_cas"]])
+    limits = [scenario["final_cas"], 160, 180, 210, 240, 250, 400]
     distances = [3.0, 5.5, 9.5, 15, 25, 35, 36]
-    asked = np.interp(to_go / truth["approach_pace"], distances, limits)
-    return np.minimum(_mach(np.minimum(own, asked), altitude), truth["descent_mach"])
+    asked = np.interp(to_go / scenario["approach_pace"], distances, limits)
+    return np.minimum(_mach(np.minimum(own, asked), altitude), scenario["descent_mach"])
 
 
 def _limits(along: np.ndarray, altitude: np.ndarray, path: Path) -> np.ndarray:
@@ -175,7 +175,7 @@ def _circuit(along: np.ndarray, falling: np.ndarray, missed: float) -> np.ndarra
 
 
 def _fly(
-    truth: dict,
+    scenario: dict,
     weather: Weather,
     path: Path,
     along: np.ndarray,
@@ -187,7 +187,7 @@ def _fly(
     points = np.interp(along, path.along, path.points) * NAUTICAL_MILE
     lon, lat = path.projection(points.real, points.imag, inverse=True)
     usual = mach * _sound(altitude)
-    guess = truth["takeoff"].timestamp() + _sum(np.diff(along), 3600 / usual)
+    guess = scenario["takeoff"].timestamp() + _sum(np.diff(along), 3600 / usual)
     air = sample_weather(weather, guess, lat, lon, altitude)
     airspeed = usual * np.sqrt(1 + air["temperature_departure"] / standard(altitude)[0])
     gain = np.where(climbing, 1.5, np.where(altitude > 2e4, 0.12, 0.4))  # m/s²

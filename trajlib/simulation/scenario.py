@@ -12,22 +12,22 @@ from trajlib.simulation.procedures import CONFIGURATIONS, configurations
 from trajlib.simulation.timetable import DAYS, FIRST_DAY
 from trajlib.simulation.weather import HOURS, START, Weather, autoregress, sample_weather
 
-__all__ = ["draw_truths"]
+__all__ = ["draw_scenario"]
 
 Random = np.random.Generator
 
 
-def draw_truths(
-    timetable: pd.DataFrame, weather: Weather, seed: int, *, twin: int = 0
+def draw_scenario(
+    timetable: pd.DataFrame, weather: Weather, seed: int, *, replicate: int = 0
 ) -> pd.DataFrame:
     """Return the hidden causes of every flight of a timetable, one row each, indexed by path.
 
     With the weather they are all that a flight follows from; another seed draws other causes for
-    the same timetable. Another twin keeps what could be known at take-off, which is what an hour
-    or a day shares, the moment and the runway of the take-off and the mass, and draws the rest
-    anew: two twins differ by what no honest predictor can know. None of the causes is a function
-    of operator or hour of day, but for what the aircraft type can do: they belong to the flight,
-    or to an hour or a day that flights share.
+    the same timetable. Another replicate keeps what could be known at take-off, which is what an
+    hour or a day shares, the moment and the runway of the take-off and the mass, and draws the rest
+    anew: two replicates differ by what no honest predictor can know. None of the causes is a
+    function of operator or hour of day, except through the aircraft type: they belong to the
+    flight, or to an hour or a day that flights share.
 
     Returns
     -------
@@ -47,12 +47,12 @@ def draw_truths(
 
     >>> from trajlib.simulation.timetable import draw_timetable
     >>> from trajlib.simulation.weather import draw_weather
-    >>> truths = draw_truths(draw_timetable(5, seed=1), draw_weather(1), seed=1)
-    >>> truths["runway_arrival"].isin(["25R", "07L"]).all()
+    >>> ground_truth = draw_scenario(draw_timetable(5, seed=1), draw_weather(1), seed=1)
+    >>> ground_truth["runway_arrival"].isin(["25R", "07L"]).all()
     np.True_
     """
-    rng, own = np.random.default_rng([seed, 2]), np.random.default_rng([seed, 3, twin])
-    truths = (
+    rng, own = np.random.default_rng([seed, 2]), np.random.default_rng([seed, 3, replicate])
+    ground_truth = (
         timetable.pipe(_add_takeoff, rng)
         .pipe(_add_weather, weather)
         .pipe(_add_runways, rng, own, weather)
@@ -62,22 +62,22 @@ def draw_truths(
         .pipe(_add_levels, rng, own)
         .pipe(_add_speeds, rng, own)
     )
-    pairs = truths["origin"] + "-" + truths["destination"]
-    names = truths["takeoff"].dt.strftime("%Y%m%dT%H%M") + "_" + truths["callsign"]
+    pairs = ground_truth["origin"] + "-" + ground_truth["destination"]
+    names = ground_truth["takeoff"].dt.strftime("%Y%m%dT%H%M") + "_" + ground_truth["callsign"]
     paths = pairs + "/" + names + ".csv"
-    return truths.drop(columns=["day", "hour", "hour_arrival", "miles"]).set_index(
+    return ground_truth.drop(columns=["day", "hour", "hour_arrival", "miles"]).set_index(
         paths.rename("path")
     )
 
 
-def _add_takeoff(truths: pd.DataFrame, rng: Random) -> pd.DataFrame:
-    day = (truths["scheduled"] - FIRST_DAY).dt.days.to_numpy()
+def _add_takeoff(ground_truth: pd.DataFrame, rng: Random) -> pd.DataFrame:
+    day = (ground_truth["scheduled"] - FIRST_DAY).dt.days.to_numpy()
     shock = np.exp(0.5 * rng.standard_normal(DAYS)[day])
-    delay = np.round(np.minimum(rng.gamma(1.2, 420, len(truths)) * shock, 7200))
-    takeoff = truths["scheduled"] + pd.to_timedelta(600 + delay, "s")
-    miles = distance(*_positions(truths["origin"]), *_positions(truths["destination"]))
+    delay = np.round(np.minimum(rng.gamma(1.2, 420, len(ground_truth)) * shock, 7200))
+    takeoff = ground_truth["scheduled"] + pd.to_timedelta(600 + delay, "s")
+    miles = distance(*_positions(ground_truth["origin"]), *_positions(ground_truth["destination"]))
     hours = (takeoff - START) / pd.Timedelta("1h")
-    return truths.assign(
+    return ground_truth.assign(
         takeoff=takeoff,
         departure_delay=delay,
         day=day,
@@ -87,12 +87,12 @@ def _add_takeoff(truths: pd.DataFrame, rng: Random) -> pd.DataFrame:
     )
 
 
-def _add_weather(truths: pd.DataFrame, weather: Weather) -> pd.DataFrame:
-    seconds = (truths["takeoff"] - pd.Timestamp(0, tz="UTC")).dt.total_seconds() + 1500
-    ends = np.array([_positions(truths[end]) for end in ("origin", "destination")])
+def _add_weather(ground_truth: pd.DataFrame, weather: Weather) -> pd.DataFrame:
+    seconds = (ground_truth["takeoff"] - pd.Timestamp(0, tz="UTC")).dt.total_seconds() + 1500
+    ends = np.array([_positions(ground_truth[end]) for end in ("origin", "destination")])
     air = sample_weather(weather, seconds.to_numpy(), *ends.mean(axis=0), 30_000.0)
     names = ["wind_u", "wind_v", "temperature_departure"]
-    return truths.assign(**{f"{name}_cruise": air[name] for name in names})
+    return ground_truth.assign(**{f"{name}_cruise": air[name] for name in names})
 
 
 def _positions(airports: pd.Series) -> np.ndarray:
@@ -101,39 +101,45 @@ def _positions(airports: pd.Series) -> np.ndarray:
     return np.transpose([(place.latitude, place.longitude) for place in places])
 
 
-def _add_runways(truths: pd.DataFrame, rng: Random, own: Random, weather: Weather) -> pd.DataFrame:
+def _add_runways(
+    ground_truth: pd.DataFrame, rng: Random, own: Random, weather: Weather
+) -> pd.DataFrame:
     """Add the runways, by the wind of the hour; of parallel ones, mostly the day's."""
     for end, use, hour in (
         ("origin", "departure", "hour"),
         ("destination", "arrival", "hour_arrival"),
     ):
-        modes = {code: configurations(code, weather) for code in truths[end].unique()}
-        state = [modes[code][at] for code, at in zip(truths[end], truths[hour], strict=True)]
-        of_day = (rng.random(DAYS) < 0.5)[truths["day"]]
-        usual = (rng if use == "departure" else own).random(len(truths)) < 0.85
+        modes = {code: configurations(code, weather) for code in ground_truth[end].unique()}
+        state = [
+            modes[code][at] for code, at in zip(ground_truth[end], ground_truth[hour], strict=True)
+        ]
+        of_day = (rng.random(DAYS) < 0.5)[ground_truth["day"]]
+        usual = (rng if use == "departure" else own).random(len(ground_truth)) < 0.85
         rank = np.where(usual, of_day, ~of_day)
         choices = [
             CONFIGURATIONS[code][mode][use == "departure"]
-            for code, mode in zip(truths[end], state, strict=True)
+            for code, mode in zip(ground_truth[end], state, strict=True)
         ]
         runways = [choice[n % len(choice)] for choice, n in zip(choices, rank, strict=True)]
-        truths = truths.assign(**{f"runway_{use}": runways, f"configuration_{use}": state})
-    return truths
+        ground_truth = ground_truth.assign(
+            **{f"runway_{use}": runways, f"configuration_{use}": state}
+        )
+    return ground_truth
 
 
-def _add_flow(truths: pd.DataFrame, rng: Random, own: Random) -> pd.DataFrame:
+def _add_flow(ground_truth: pd.DataFrame, rng: Random, own: Random) -> pd.DataFrame:
     """Add the congestion at the destination, and how arrivals are delayed by it."""
-    count, day, hour = len(truths), truths["day"], truths["hour_arrival"]
+    count, day, hour = len(ground_truth), ground_truth["day"], ground_truth["hour_arrival"]
     flow = np.zeros(count)
     for code in CONFIGURATIONS:
         shared = 0.75 * rng.standard_normal(DAYS)[day]
         shared = shared + 0.66 * autoregress(rng, (HOURS,), 3.0)[hour]
-        flow = np.where(truths["destination"] == code, shared, flow)
+        flow = np.where(ground_truth["destination"] == code, shared, flow)
     delay = 110 * np.log1p(np.exp(1.6 * (flow - 0.2))) * own.gamma(5.0, 0.2, count)
     laps = np.ceil(np.maximum(delay - 300, 0) / 360).astype(int)
     left = np.clip(delay - 360 * laps, 0, 300)
     side = np.where(rng.random(DAYS)[day] < 0.7, 1, -1)
-    return truths.assign(
+    return ground_truth.assign(
         flow=flow,
         delay=delay,
         holding_laps=laps,
@@ -145,14 +151,16 @@ def _add_flow(truths: pd.DataFrame, rng: Random, own: Random) -> pd.DataFrame:
     )
 
 
-def _add_route(truths: pd.DataFrame, rng: Random, own: Random) -> pd.DataFrame:
+def _add_route(ground_truth: pd.DataFrame, rng: Random, own: Random) -> pd.DataFrame:
     """Add the airway in use, changed by closed airspace for half a day or so, and directs."""
-    count, hour = len(truths), truths["hour"]
+    count, hour = len(ground_truth), ground_truth["hour"]
     closed = autoregress(rng, (HOURS,), 18.0)[hour]
-    offset = np.select([closed > 0.7, closed < -0.8], [10.0, -13.0], 1.5) * truths["miles"] / 261
-    friendly = 0.8 * autoregress(rng, (HOURS,), 4.0)[hour] - 0.4 * truths["flow"]
+    offset = (
+        np.select([closed > 0.7, closed < -0.8], [10.0, -13.0], 1.5) * ground_truth["miles"] / 261
+    )
+    friendly = 0.8 * autoregress(rng, (HOURS,), 4.0)[hour] - 0.4 * ground_truth["flow"]
     friendly = friendly + 0.6 * own.standard_normal(count)
-    return truths.assign(
+    return ground_truth.assign(
         airway_offset=offset + 0.8 * own.standard_normal(count),
         entry_angle=5 * np.clip(closed, -2, 2) + 2.0 * own.standard_normal(count),
         direct=np.select(
@@ -163,32 +171,34 @@ def _add_route(truths: pd.DataFrame, rng: Random, own: Random) -> pd.DataFrame:
     )
 
 
-def _add_mass(truths: pd.DataFrame, rng: Random) -> pd.DataFrame:
-    count = len(truths)
-    limits = [_limits(kind) for kind in truths["aircraft_type"]]
+def _add_mass(ground_truth: pd.DataFrame, rng: Random) -> pd.DataFrame:
+    count = len(ground_truth)
+    limits = [_limits(kind) for kind in ground_truth["aircraft_type"]]
     empty, full, landing, seats = np.transpose(limits)
-    load = 0.76 + 0.08 * rng.standard_normal(DAYS)[truths["day"]]
+    load = 0.76 + 0.08 * rng.standard_normal(DAYS)[ground_truth["day"]]
     load = np.clip(load + 0.09 * rng.standard_normal(count), 0.3, 1.0)
-    trip = 500 + 1.35e-4 * full * truths["miles"]
+    trip = 500 + 1.35e-4 * full * ground_truth["miles"]
     reserve = 0.03 * full + rng.gamma(2.0, 400, count)
     mass = np.minimum(empty + 100 * seats * load + trip + reserve, np.minimum(full, landing + trip))
-    return truths.assign(load=load, mass_initial=np.round(mass), mass_landing=mass - trip)
+    return ground_truth.assign(load=load, mass_initial=np.round(mass), mass_landing=mass - trip)
 
 
-def _add_levels(truths: pd.DataFrame, rng: Random, own: Random) -> pd.DataFrame:
+def _add_levels(ground_truth: pd.DataFrame, rng: Random, own: Random) -> pd.DataFrame:
     """Add the level asked for, odd flight levels eastbound, and what controllers made of it."""
-    count, hour, day = len(truths), truths["hour"], truths["day"]
-    east = track(*_positions(truths["origin"]), *_positions(truths["destination"])) < 180
-    best = 10_500 + 85 * truths["miles"] + 1500 * own.standard_normal(count)
+    count, hour, day = len(ground_truth), ground_truth["hour"], ground_truth["day"]
+    east = (
+        track(*_positions(ground_truth["origin"]), *_positions(ground_truth["destination"])) < 180
+    )
+    best = 10_500 + 85 * ground_truth["miles"] + 1500 * own.standard_normal(count)
     best = np.clip(best, 11_500, 38_500)
     asked = 2000 * np.round((best - 1000 * east) / 2000) + 1000 * east
     sector = autoregress(rng, (HOURS,), 3.0)[hour] + 0.5 * rng.standard_normal(DAYS)[day]
     level = asked - np.select([sector > 2, sector > 1.2], [4000, 2000], 0)
     hold_low = own.random(count) < 0.55 + 0.15 * np.sign(rng.standard_normal(DAYS)[day])
     late = own.random(count) < 0.1
-    early = own.random(count) < 0.45 + 0.1 * np.clip(truths["flow"], -2, 2)
+    early = own.random(count) < 0.45 + 0.1 * np.clip(ground_truth["flow"], -2, 2)
     held = own.choice([13_000, 19_000, 24_000, 28_000], count)
-    return truths.assign(
+    return ground_truth.assign(
         level_requested=asked,
         level=level,
         climb_level=np.where(late, level - 4000, np.minimum(held, level - 2000)),
@@ -200,25 +210,25 @@ def _add_levels(truths: pd.DataFrame, rng: Random, own: Random) -> pd.DataFrame:
     )
 
 
-def _add_speeds(truths: pd.DataFrame, rng: Random, own: Random) -> pd.DataFrame:
+def _add_speeds(ground_truth: pd.DataFrame, rng: Random, own: Random) -> pd.DataFrame:
     """Add speeds within WRAP's limits of each type: faster where time costs more than fuel."""
-    count = len(truths)
-    cost = 0.5 * rng.standard_normal(DAYS)[truths["day"]] + 0.87 * own.standard_normal(count)
-    ranges = [_speed_ranges(kind) for kind in truths["aircraft_type"]]
+    count = len(ground_truth)
+    cost = 0.5 * rng.standard_normal(DAYS)[ground_truth["day"]] + 0.87 * own.standard_normal(count)
+    ranges = [_speed_ranges(kind) for kind in ground_truth["aircraft_type"]]
     speeds = {}
     for name in ("climb_cas", "climb_mach", "cruise_mach", "descent_mach", "descent_cas"):
         share = ndtr(0.8 * cost + 0.6 * own.standard_normal(count))
         low, usual, high = np.transpose([one[name] for one in ranges])
         speeds[name] = low + (usual - low) * np.minimum(2 * share, 1)
         speeds[name] += (high - usual) * np.maximum(2 * share - 1, 0)
-    landing = np.array([_limits(kind)[2] for kind in truths["aircraft_type"]])
-    heavy = np.sqrt(truths["mass_landing"] / (0.9 * landing))
-    return truths.drop(columns="mass_landing").assign(
+    landing = np.array([_limits(kind)[2] for kind in ground_truth["aircraft_type"]])
+    heavy = np.sqrt(ground_truth["mass_landing"] / (0.9 * landing))
+    return ground_truth.drop(columns="mass_landing").assign(
         cost_index=np.round(100 * ndtr(cost)),
         **speeds,
         initial_cas=heavy * [one["initial_cas"][1] for one in ranges],
         final_cas=heavy * [one["final_cas"][1] for one in ranges],
-        approach_pace=np.clip(own.normal(1.0 + 0.06 * truths["flow"], 0.1), 0.75, 1.35),
+        approach_pace=np.clip(own.normal(1.0 + 0.06 * ground_truth["flow"], 0.1), 0.75, 1.35),
         climb_thrust=own.uniform(0.95, 1.15, count),
         descent_thrust=own.uniform(0.5, 1.2, count),
     )

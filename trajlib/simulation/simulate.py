@@ -15,14 +15,14 @@ from trajlib.schema import COLUMNS, IDENTITY
 from trajlib.simulation import procedures
 from trajlib.simulation.performance import add_airspeeds, add_atmosphere, add_performance
 from trajlib.simulation.profiles import plan_profile
-from trajlib.simulation.scenario import draw_truths
+from trajlib.simulation.scenario import draw_scenario
 from trajlib.simulation.timetable import draw_timetable
 from trajlib.simulation.weather import Weather, draw_weather, sample_weather
 
 __all__ = ["fly", "simulate_archive"]
 
 _BATCH = 10  # flights a task
-_TWINS = 3  # one flight in so many is flown again by its twin
+_REPLICATED = 3  # one flight in so many is flown again by its replicate
 _FRACTIONS = np.arange(5, 100, 5) / 100  # of the duration
 _DIALECT = """\
 title = "Simulated flights of Spanish city pairs, January to May 2016"
@@ -51,8 +51,8 @@ def simulate_archive(
     Returns
     -------
     DataFrame
-        The causes of every flight, as ``causes.draw_truths`` describes them and as saved in the
-        archive's ``truths.parquet``, for judging predictions and never for making them. From
+        The causes of every flight, as ``causes.draw_scenario`` describes them and as saved in the
+        archive's ``ground_truth.parquet``, for judging predictions and never for making them. From
         them comes ``ceiling.parquet``: for every pair and fraction of the duration, the variance
         of position [NM²], altitude [ft²], distance [NM²] and time [s²] that is left when all
         that could be known at take-off is known. A predictor with less error than that leaks.
@@ -67,12 +67,15 @@ def simulate_archive(
     archive = Path(archive)
     _clear(archive)
     known = draw_timetable(flights, seed), draw_weather(seed), seed
-    truths, twins = draw_truths(*known), draw_truths(*known, twin=1).iloc[::_TWINS]
-    for pair in {Path(path).parent for path in truths.index}:
+    ground_truth, replicates = (
+        draw_scenario(*known),
+        draw_scenario(*known, replicate=1).iloc[::_REPLICATED],
+    )
+    for pair in {Path(path).parent for path in ground_truth.index}:
         (archive / pair).mkdir(parents=True, exist_ok=True)
-    truths.to_parquet(archive / "truths.parquet")
-    batches = [truths.iloc[start : start + _BATCH] for start in range(0, flights, _BATCH)]
-    write = partial(_write_batch, twins=twins, archive=archive.resolve(), seed=seed)
+    ground_truth.to_parquet(archive / "ground_truth.parquet")
+    batches = [ground_truth.iloc[start : start + _BATCH] for start in range(0, flights, _BATCH)]
+    write = partial(_write_batch, replicates=replicates, archive=archive.resolve(), seed=seed)
     client = current_client()
     if client is None:
         compared = map(write, batches)
@@ -81,41 +84,41 @@ def simulate_archive(
     twice = pd.concat(chain.from_iterable(compared))
     twice.groupby(level=list(twice.index.names)).mean().to_parquet(archive / "ceiling.parquet")
     (archive / "columns.toml").write_text(_DIALECT.format(flights=flights, seed=seed))
-    return truths
+    return ground_truth
 
 
-def fly(truth: dict, weather: Weather) -> pd.DataFrame:
-    """Return the flight that follows from a row of truths and the weather, all columns at 1 s.
+def fly(scenario: dict, weather: Weather) -> pd.DataFrame:
+    """Return the flight that follows from a scenario and the weather, all columns at 1 s.
 
     Positions and altitudes come from the planned path and profile, smoothed over some seconds as
     aircraft roll and pitch; everything else is derived from them, so that the columns agree.
 
     >>> weather = draw_weather(1)
-    >>> truth = draw_truths(draw_timetable(1, seed=1), weather, seed=1).iloc[0].to_dict()
-    >>> 40 < len(fly(truth, weather)) / 60 < 75
+    >>> scenario = draw_scenario(draw_timetable(1, seed=1), weather, seed=1).iloc[0].to_dict()
+    >>> 40 < len(fly(scenario, weather)) / 60 < 75
     True
     """
-    df = _kinematics(*_plan(truth, weather))
+    df = _kinematics(*_plan(scenario, weather))
     air = sample_weather(
         weather,
-        truth["takeoff"].timestamp() + df["duration"],
+        scenario["takeoff"].timestamp() + df["duration"],
         df["latitude"],
         df["longitude"],
         df["altitude"],
     )
     df = _airspeed(df.join(air))
     df = add_airspeeds(add_atmosphere(df))
-    df = add_performance(df, truth["aircraft_type"], mass_initial=truth["mass_initial"])
-    df = df.assign(**{name: truth[name] for name in IDENTITY})
+    df = add_performance(df, scenario["aircraft_type"], mass_initial=scenario["mass_initial"])
+    df = df.assign(**{name: scenario[name] for name in IDENTITY})
     return df[[name for name in COLUMNS if name in df]]
 
 
-def _plan(truth: dict, weather: Weather) -> tuple[dict, procedures.Path, pd.DataFrame]:
-    path = procedures.lay_path(truth)
-    return truth, path, plan_profile(truth, weather, path)
+def _plan(scenario: dict, weather: Weather) -> tuple[dict, procedures.Path, pd.DataFrame]:
+    path = procedures.lay_path(scenario)
+    return scenario, path, plan_profile(scenario, weather, path)
 
 
-def _kinematics(truth: dict, path: procedures.Path, plan: pd.DataFrame) -> pd.DataFrame:
+def _kinematics(scenario: dict, path: procedures.Path, plan: pd.DataFrame) -> pd.DataFrame:
     seconds = np.arange(plan["seconds"].iloc[-1])
     along = np.interp(seconds, plan["seconds"], plan["along"])
     points = _smooth(np.interp(along, path.along, path.points)) * NAUTICAL_MILE
@@ -125,7 +128,7 @@ def _kinematics(truth: dict, path: procedures.Path, plan: pd.DataFrame) -> pd.Da
     altitude = _smooth(np.interp(seconds, plan["seconds"], plan["altitude"]))
     return pd.DataFrame(
         {
-            "timestamp": truth["takeoff"] + pd.to_timedelta(seconds, "s"),
+            "timestamp": scenario["takeoff"] + pd.to_timedelta(seconds, "s"),
             "duration": seconds,
             "latitude": lat,
             "longitude": lon,
@@ -171,21 +174,21 @@ def _centre(steps: np.ndarray) -> np.ndarray:
 
 
 def _write_batch(
-    truths: pd.DataFrame, twins: pd.DataFrame, archive: Path, seed: int
+    ground_truth: pd.DataFrame, replicates: pd.DataFrame, archive: Path, seed: int
 ) -> list[pd.DataFrame]:
     weather, compared = draw_weather(seed), []
-    for path, truth in zip(truths.index, truths.to_dict("records"), strict=True):
-        flight = fly(truth, weather)
+    for path, scenario in zip(ground_truth.index, ground_truth.to_dict("records"), strict=True):
+        flight = fly(scenario, weather)
         write_flight(flight, archive / path)
-        if path in twins.index:
-            twin = _kinematics(*_plan(twins.loc[path].to_dict(), weather))
-            compared.append(_compare(truth, flight, twin))
+        if path in replicates.index:
+            replicate = _kinematics(*_plan(replicates.loc[path].to_dict(), weather))
+            compared.append(_compare(scenario, flight, replicate))
     return compared
 
 
-def _compare(truth: dict, flight: pd.DataFrame, twin: pd.DataFrame) -> pd.DataFrame:
-    """Return half the squared differences of twins; their mean is the variance of what is own."""
-    one, other = (_at_fractions(df) for df in (flight, twin))
+def _compare(scenario: dict, flight: pd.DataFrame, replicate: pd.DataFrame) -> pd.DataFrame:
+    """Return half the squared differences of replicates; their mean is that variance."""
+    one, other = (_at_fractions(df) for df in (flight, replicate))
     squares = pd.DataFrame(
         {
             "horizontal": distance(
@@ -196,7 +199,7 @@ def _compare(truth: dict, flight: pd.DataFrame, twin: pd.DataFrame) -> pd.DataFr
             "time": one["duration"] - other["duration"],
         }
     )
-    keys = [[truth["origin"]], [truth["destination"]], _FRACTIONS]
+    keys = [[scenario["origin"]], [scenario["destination"]], _FRACTIONS]
     names = ["origin", "destination", "fraction"]
     return (squares**2 / 2).set_axis(pd.MultiIndex.from_product(keys, names=names))
 
@@ -209,7 +212,7 @@ def _at_fractions(df: pd.DataFrame) -> pd.DataFrame:
 
 def _clear(archive: Path) -> None:
     """Remove the flights of an earlier simulation, and refuse to mix with any others."""
-    earlier = archive / "truths.parquet"
+    earlier = archive / "ground_truth.parquet"
     if earlier.exists():
         for path in ("columns.toml", *pd.read_parquet(earlier, columns=[]).index):
             (archive / path).unlink(missing_ok=True)

@@ -72,5 +72,5 @@ def _draw_pair(rng: np.random.Generator, pair: tuple, count: int, number: int) -
 
 def _registration(operator: str, aircraft_type: str, number: int) -> str:
     _, prefix, types = OPERATORS[operator]
-    family = 4 * list(OPERATORS).index(operator) + list(types).index(aircraft_type)
-    return f"{prefix}-{chr(65 + family)}{chr(65 + number)}{chr(90 - (family + 5 * number) % 26)}"
+    model = 4 * list(OPERATORS).index(operator) + list(types).index(aircraft_type)
+    return f"{prefix}-{chr(65 + model)}{chr(65 + number)}{chr(90 - (model + 5 * number) % 26)}"

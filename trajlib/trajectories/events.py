@@ -1,6 +1,6 @@
 """Features of a flight: its phases, and what air traffic control made of it.
 
-Every feature has a unit and a knowledge in one table. None is computed across a long gap: where
+Every feature has a unit and a feature_set in one table. None is computed across a long gap: where
 the flight was not seen for minutes its feature is missing, or counts what was seen.
 """
 
@@ -13,28 +13,28 @@ __all__ = ["FEATURES", "LONG_GAP", "measure_features"]
 
 LONG_GAP = 150.0  # s to the nearest point: for five minutes between two points nothing was seen
 
-# name | unit | knowledge | what it is. A feature known in flight is of the flight until then: cut
-# the flight at the moment of knowledge, and measure what is left.
+# name | unit | feature_set | what it is. A feature known in flight is of the flight until then: cut
+# the flight at the moment of feature_set, and measure what is left.
 _TABLE = """
-top_of_climb_time       | s      | hindsight | from the first sample to the top of climb
-top_of_climb_distance   | NM     | hindsight | the distance flown until there
-top_of_descent_time     | s      | hindsight | from the first sample to the top of descent
-top_of_descent_distance | NM     | hindsight | the distance still to be flown from there
-cruise_time             | s      | hindsight | between the two tops
-descent_time            | s      | hindsight | from the top of descent to the last sample
-level_segments          |        | hindsight | level for a minute or more, other than in cruise
-level_time              | s      | hindsight | the time in them
-energy_rate_climb       | ft/min | hindsight | mean rate of h + v²/2g until the top of climb
-energy_rate_descent     | ft/min | hindsight | the same from the top of descent
-holding_laps            |        | in_flight | whole circles that came back to where they began
-holding_time            | s      | in_flight | the time in them
-go_arounds              |        | in_flight | climbs of 1,000 ft near the destination, from low
-excess_distance         | NM     | in_flight | distance flown less the geodesic between its ends
-along_wind              | kt     | in_flight | mean wind along the course, positive from behind
+top_of_climb_time       | s      | whole_flight | from the first sample to the top of climb
+top_of_climb_distance   | NM     | whole_flight | the distance flown until there
+top_of_descent_time     | s      | whole_flight | from the first sample to the top of descent
+top_of_descent_distance | NM     | whole_flight | the distance still to be flown from there
+cruise_time             | s      | whole_flight | between the two tops
+descent_time            | s      | whole_flight | from the top of descent to the last sample
+level_segments          |        | whole_flight | level for a minute or more, other than in cruise
+level_time              | s      | whole_flight | the time in them
+energy_rate_climb       | ft/min | whole_flight | mean rate of h + v²/2g until the top of climb
+energy_rate_descent     | ft/min | whole_flight | the same from the top of descent
+holding_laps            |        | airborne | whole circles that came back to where they began
+holding_time            | s      | airborne | the time in them
+go_arounds              |        | airborne | climbs of 1,000 ft near the destination, from low
+excess_distance         | NM     | airborne | distance flown less the geodesic between its ends
+along_wind              | kt     | airborne | mean wind along the course, positive from behind
 """
 FEATURES = pd.DataFrame(
     [[part.strip() for part in line.split("|")] for line in _TABLE.strip().splitlines()],
-    columns=["feature", "unit", "knowledge", "meaning"],
+    columns=["feature", "unit", "feature_set", "meaning"],
 ).set_index("feature")
 
 Samples = dict[str, np.ndarray]  # of one flight, by column: a DataFrame would take most of the time

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trajlib.evaluation.coverage import try_intervals
+from trajlib.evaluation.coverage import measure_coverage
 from trajlib.features import feature_sets as features
 from trajlib.features.targets import TARGETS
 from trajlib.models.estimators import build_model
-from trajlib.models.inference import describe_flight
+from trajlib.models.inference import build_flight_row
 from trajlib.models.prediction_intervals import split_days
 from trajlib.models.saved_models import (
     BAND,
@@ -51,7 +51,7 @@ def tables():
 @pytest.fixture(scope="module", params=["forest", "lightgbm"])
 def saved(request, tables):
     model = build_model(request.param, trees=20)
-    return train_model(model, *tables, knowledge="planned", pair="LEMD-LEBL", by="time")
+    return train_model(model, *tables, feature_set="planned", pair="LEMD-LEBL", by="time")
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def folder(saved, tmp_path):
 
 
 def describe(**identity):
-    return describe_flight(("LEMD", "LEBL"), START, **identity)
+    return build_flight_row(("LEMD", "LEBL"), START, **identity)
 
 
 def ask(**identity):
@@ -134,7 +134,7 @@ def test_a_predictor_outside_the_knowledge_is_refused(tables):
     predictors, targets, days = tables
     late = predictors.assign(duration_max=1.0)
     with pytest.raises(ValueError, match="not known planned: duration_max"):
-        train_model(build_model(), late, targets, days, knowledge="planned")
+        train_model(build_model(), late, targets, days, feature_set="planned")
 
 
 def test_an_unknown_flight_is_predicted_all_the_same(saved):
@@ -177,10 +177,10 @@ def test_what_is_flown_is_neither_calibrated_nor_scored(under_way):
     assert len(flown) > 15
     spoilt = targets.copy()
     spoilt.loc[flown, "altitude"] += 1e6
-    given = {"seeds": {"blocked": 0}, "knowledge": "in_flight_10"}
+    given = {"seeds": {"blocked": 0}, "feature_set": "airborne_10"}
     model = build_model("neighbours")
     (sound, held), (again, held_again) = (
-        try_intervals(model, predictors, table, days, **given) for table in (targets, spoilt)
+        measure_coverage(model, predictors, table, days, **given) for table in (targets, spoilt)
     )
     told = [table.xs("conformal", level="interval") for table in (sound, again)]
     pd.testing.assert_frame_equal(*told)
@@ -190,7 +190,7 @@ def test_what_is_flown_is_neither_calibrated_nor_scored(under_way):
 
 def test_a_flight_under_way_is_told_what_it_has_ahead(under_way):
     predictors, *others = under_way
-    saved = train_model(build_model(trees=5), predictors, *others, knowledge="in_flight_10")
+    saved = train_model(build_model(trees=5), predictors, *others, feature_set="airborne_10")
     early, late = (predict_trajectory(saved, predictors.iloc[[at]]) for at in (0, 1))
     assert early.index.tolist() == FRACTIONS
     assert late.index.tolist() == FRACTIONS[1:]
@@ -200,22 +200,24 @@ def test_a_flight_under_way_is_told_what_it_has_ahead(under_way):
 
 def test_a_fraction_that_most_have_passed_is_no_part_of_a_model_under_way(tables):
     most = pass_first(tables, np.arange(200) % 3 > 0)
-    saved = train_model(build_model(trees=5), *most, knowledge="in_flight_10")
+    saved = train_model(build_model(trees=5), *most, feature_set="airborne_10")
     assert saved.card["schema"]["fractions"] == FRACTIONS[1:]
 
 
 def test_intervals_are_tried_on_days_that_made_none_of_them(tables):
     predictors, targets, days = tables
     seeds = {"blocked": 0, "forward": None}
-    worth, whole = try_intervals(build_model(trees=5), *tables, knowledge="planned", seeds=seeds)
+    worth, whole = measure_coverage(
+        build_model(trees=5), *tables, feature_set="planned", seeds=seeds
+    )
     assert worth.index.unique("split").tolist() == list(seeds)
     assert worth.index.unique("interval").tolist() == ["conformal", "naive"]
     assert whole.index.tolist() == list(seeds)
     spoilt = targets.copy()  # of the last fifth of the days: what comes last is only asked about
     last = days.index[days > np.sort(days.unique())[39]]
     spoilt.loc[list(last), "altitude"] += 5e4
-    given = {"knowledge": "planned", "seeds": {"forward": None}}
-    told, _ = try_intervals(build_model(trees=5), predictors, spoilt, days, **given)
+    given = {"feature_set": "planned", "seeds": {"forward": None}}
+    told, _ = measure_coverage(build_model(trees=5), predictors, spoilt, days, **given)
     widths = [t["width"].xs("forward", level="split").xs("altitude", level="target")
               for t in (worth, told)]  # fmt: skip
     pd.testing.assert_series_equal(*widths)
@@ -226,11 +228,11 @@ def test_intervals_are_tried_on_days_that_made_none_of_them(tables):
 def test_flights_without_a_day_are_left_out(tables):
     predictors, targets, days = tables
     some = days.iloc[:160]
-    saved = train_model(build_model(trees=5), predictors, targets, some, knowledge="planned")
+    saved = train_model(build_model(trees=5), predictors, targets, some, feature_set="planned")
     assert sum(part["flights"] for part in list(saved.card["split"].values())[:2]) == 160
     seeds = {"forward": None}
-    given = {"knowledge": "planned", "seeds": seeds}
-    worth, _ = try_intervals(build_model(trees=5), predictors, targets, some, **given)
+    given = {"feature_set": "planned", "seeds": seeds}
+    worth, _ = measure_coverage(build_model(trees=5), predictors, targets, some, **given)
     few = predictors.loc[some.index], targets.loc[list(some.index)]
-    again, _ = try_intervals(build_model(trees=5), *few, some, **given)
+    again, _ = measure_coverage(build_model(trees=5), *few, some, **given)
     pd.testing.assert_frame_equal(worth, again)

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from trajlib.archive.index import build_index
 from trajlib.archive.reading import write_flight
-from trajlib.features.airborne import STATE, keep_measured, locate_points, state_after
-from trajlib.features.feature_sets import KNOWLEDGE, build_predictors
+from trajlib.features.airborne import STATE, keep_measured, locate_points, measure_state
+from trajlib.features.feature_sets import FEATURE_SETS, build_predictors
 from trajlib.importers.points import interpolate_points
 
 SOME = settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -55,7 +55,7 @@ def test_nothing_measured_after_the_moment_moves_a_predictor(tmp_path, minutes, 
     for points in (radar_points(seed), change_after(radar_points(seed), minutes, seed + 1)):
         import_points(radar_points(1, start="2019-10-01T10:00"), tmp_path / "before.csv")
         import_points(points, tmp_path / "flight.csv")
-        known = build_predictors(build_index(tmp_path), f"in_flight_{minutes}")
+        known = build_predictors(build_index(tmp_path), f"airborne_{minutes}")
         tables.append(known.loc[["flight.csv"]])
     pd.testing.assert_frame_equal(*tables, check_exact=True)
     assert tables[0].notna().to_numpy().mean() > 0.5
@@ -64,7 +64,9 @@ def test_nothing_measured_after_the_moment_moves_a_predictor(tmp_path, minutes, 
 def state_of(points, minutes):
     flights = pd.DataFrame({"path": ["a"], "origin": "SFO", "destination": "LAX"})
     measured = keep_measured(interpolate_points(points))
-    return state_after(locate_points(pd.concat({"a": measured}, names=["path"]), flights), minutes)
+    return measure_state(
+        locate_points(pd.concat({"a": measured}, names=["path"]), flights), minutes
+    )
 
 
 @settings(max_examples=20)
@@ -101,7 +103,7 @@ def test_rates_are_missing_where_a_flight_has_one_point_so_far():
 def test_each_moment_has_predictors_of_its_own_name(tmp_path):
     import_points(radar_points(1), tmp_path / "flight.csv")
     index = build_index(tmp_path)
-    for knowledge in KNOWLEDGE[2:-1]:
-        suffix = "_at_" + knowledge.removeprefix("in_flight_")
-        names = [name for name in build_predictors(index, knowledge) if "_at_" in name]
+    for feature_set in FEATURE_SETS[2:-1]:
+        suffix = "_at_" + feature_set.removeprefix("airborne_")
+        names = [name for name in build_predictors(index, feature_set) if "_at_" in name]
         assert names == [f"{name}{suffix}" for name in STATE]

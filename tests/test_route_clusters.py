@@ -3,7 +3,12 @@ import pandas as pd
 import pytest
 
 from trajlib.models.estimators import build_model
-from trajlib.models.route_clusters import NOISE, describe_families, find_families, predict_by_family
+from trajlib.models.route_clusters import (
+    NOISE,
+    describe_route_clusters,
+    find_route_clusters,
+    predict_by_cluster,
+)
 
 FRACTIONS = [0.2, 0.5, 0.8]
 PATHS = pd.Index([f"{number:03}" for number in range(300)], name="path")
@@ -26,56 +31,56 @@ def tables():
 
 def test_two_ways_are_two_families_and_strays_are_noise(tables):
     _, targets, north = tables
-    families = find_families(targets, share=0.1)
-    assert set(families) == {0, 1, NOISE}
-    assert (families[:6] == NOISE).all()
-    kept = families[6:][families[6:] != NOISE]
+    clusters = find_route_clusters(targets, share=0.1)
+    assert set(clusters) == {0, 1, NOISE}
+    assert (clusters[:6] == NOISE).all()
+    kept = clusters[6:][clusters[6:] != NOISE]
     assert len(kept) > 250
-    assert (kept == north[kept.index].astype(int)).all()  # the larger family is number 0
+    assert (kept == north[kept.index].astype(int)).all()  # the larger cluster is number 0
 
 
 @pytest.mark.parametrize("kind", [object, "str"])
 def test_a_family_is_described_by_what_its_flights_tell(tables, kind):
     known, targets, _ = tables
-    families = find_families(targets, share=0.1)
+    clusters = find_route_clusters(targets, share=0.1)
     nobody = pd.Series(None, PATHS, dtype=kind)
-    told = describe_families(known.assign(aircraft_type=nobody), families)
+    told = describe_route_clusters(known.assign(aircraft_type=nobody), clusters)
     assert told.loc[[0, 1], "operator"].tolist() == ["VLG", "IBE"]
     assert told["flights"].sum() == len(PATHS)
     assert list(told) == ["flights", "operator", "median hour"]
-    some = known.assign(aircraft_type=nobody.mask(families == 0, "A320"), operator=nobody)
-    told = describe_families(some, families)
+    some = known.assign(aircraft_type=nobody.mask(clusters == 0, "A320"), operator=nobody)
+    told = describe_route_clusters(some, clusters)
     assert told["aircraft_type"].to_dict() == {NOISE: "not told", 0: "A320", 1: "not told"}
     some["aircraft_type"] = nobody
-    assert list(describe_families(some, families)) == ["flights", "median hour"]
+    assert list(describe_route_clusters(some, clusters)) == ["flights", "median hour"]
 
 
 def test_families_do_not_depend_on_the_order_or_unit(tables):
     _, targets, _ = tables
-    families = find_families(targets, share=0.1)
-    scaled = find_families(targets.assign(latitude=targets["latitude"] * 60), share=0.1)
-    pd.testing.assert_series_equal(families, scaled)
+    clusters = find_route_clusters(targets, share=0.1)
+    scaled = find_route_clusters(targets.assign(latitude=targets["latitude"] * 60), share=0.1)
+    pd.testing.assert_series_equal(clusters, scaled)
 
 
 def test_a_mixture_predicts_the_way_of_the_operator(tables):
     predictors, targets, north = tables
     split = PATHS[60:], PATHS[6:60]
     model = build_model(trees=10)
-    [(predicted, chances, families)] = predict_by_family(
-        model, predictors, targets, [split], knowledge="at_takeoff", share=0.1
+    [(predicted, chances, clusters)] = predict_by_cluster(
+        model, predictors, targets, [split], feature_set="at_takeoff", share=0.1
     )
     assert predicted.index.unique("path").tolist() == list(split[1])
     assert predicted.columns.equals(targets.columns)
     np.testing.assert_allclose(chances.sum(axis=1), 1)
-    assert families.index.tolist() == list(split[0])
+    assert clusters.index.tolist() == list(split[0])
     other = PATHS[:200], PATHS[200:]
-    found = predict_by_family(
-        model, predictors, targets, [other, split], knowledge="at_takeoff", share=0.1
+    found = predict_by_cluster(
+        model, predictors, targets, [other, split], feature_set="at_takeoff", share=0.1
     )
     assert [len(table.index.unique("path")) for table, _, _ in found] == [100, 54]
     pd.testing.assert_frame_equal(found[1][0], predicted)
     off = predicted["latitude"].groupby("path").mean() - 40 - np.where(north[6:60], 1, -1)
-    assert off.abs().max() < 0.5  # the mean of both families is 1 off
+    assert off.abs().max() < 0.5  # the mean of both clusters is 1 off
 
 
 def test_nothing_of_a_held_out_flight_makes_a_family(tables):
@@ -84,8 +89,8 @@ def test_nothing_of_a_held_out_flight_makes_a_family(tables):
     changed = targets.copy()
     changed.loc[list(split[1]), "latitude"] = 80.0
     first, second = (
-        predict_by_family(
-            build_model(trees=5), predictors, table, [split], knowledge="at_takeoff", share=0.1
+        predict_by_cluster(
+            build_model(trees=5), predictors, table, [split], feature_set="at_takeoff", share=0.1
         )
         for table in (targets, changed)
     )
@@ -95,10 +100,10 @@ def test_nothing_of_a_held_out_flight_makes_a_family(tables):
 def test_a_predictor_outside_the_knowledge_is_refused(tables):
     predictors, targets, _ = tables
     with pytest.raises(ValueError, match="not known at_takeoff"):
-        predict_by_family(
+        predict_by_cluster(
             build_model(),
             predictors.assign(duration_max=1.0),
             targets,
             [(PATHS[60:], PATHS[:60])],
-            knowledge="at_takeoff",
+            feature_set="at_takeoff",
         )

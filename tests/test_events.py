@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trajlib.features.feature_sets import KNOWLEDGE
+from trajlib.features.feature_sets import FEATURE_SETS
 from trajlib.geodesy import distance, find_airport
 from trajlib.trajectories.events import FEATURES, LONG_GAP, measure_features
 
@@ -184,13 +184,13 @@ def test_what_is_known_in_flight_only_grows_with_the_flight(moment):
     cut.attrs = holding.attrs
     early, late = measure_features(cut), measure_features(holding)
     for name in ("holding_laps", "holding_time", "go_arounds"):
-        assert FEATURES.loc[name, "knowledge"] == "in_flight"
+        assert FEATURES.loc[name, "feature_set"] == "airborne"
         assert early[name] <= late[name]
 
 
 def test_the_table_tells_of_every_feature_what_it_is_and_when_it_is_known():
     assert list(measure_features(fly(STRAIGHT))) == list(FEATURES.index)
-    assert set(FEATURES["knowledge"]) <= {*KNOWLEDGE, "in_flight"}
+    assert set(FEATURES["feature_set"]) <= {*FEATURE_SETS, "airborne"}
     assert (FEATURES["meaning"] != "").all()
 
 

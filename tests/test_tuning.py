@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trajlib.evaluation.experiments import judge_settings
+from trajlib.evaluation.experiments import evaluate_settings
 from trajlib.models.estimators import build_model
 from trajlib.models.tuning import ENGINES, search_settings
 
@@ -28,7 +28,7 @@ def search(tables, engine, **options):
     if engine == "dask-ml":
         pytest.importorskip("dask_ml", reason="the extra `search` is not installed")
     model = build_model("extra trees", trees=8)
-    given = {"knowledge": "planned", "draws": 4, "engine": engine} | options
+    given = {"feature_set": "planned", "draws": 4, "engine": engine} | options
     return search_settings(model, *tables, SETTINGS, **given)
 
 
@@ -76,9 +76,9 @@ def test_what_was_chosen_is_judged_on_flights_that_the_search_did_not_see(tables
     searched = search((predictors.iloc[:90], full, days), "scikit-learn")
     poor = build_model("extra trees", trees=8, min_samples_leaf=45)
     split = PATHS[:90], PATHS[90:]
-    gain = judge_settings(poor, searched, predictors, full, split, days, knowledge="planned")
+    gain = evaluate_settings(poor, searched, predictors, full, split, days, feature_set="planned")
     assert gain.loc["altitude", "low"] > 0.3
     assert (gain["low"] <= gain["gain"]).loc[["altitude", "time"]].all()
     same = searched.iloc[:1].assign(max_features=1 / 3, min_samples_leaf=45)
-    none = judge_settings(poor, same, predictors, full, split, days, knowledge="planned")
+    none = evaluate_settings(poor, same, predictors, full, split, days, feature_set="planned")
     assert none.loc["altitude", "gain"] == 0

@@ -4,18 +4,18 @@ import pytest
 from test_baselines import great_circle_flights, state_of
 
 from trajlib.evaluation.experiments import (
+    format_groups,
+    format_skills,
     name_directions,
     name_phases,
-    tell_groups,
-    tell_skills,
-    try_descent,
-    try_knowledge,
+    run_descent_experiment,
+    run_experiment,
 )
 from trajlib.evaluation.splits import split_by_day
 from trajlib.features.airborne import STATE
-from trajlib.features.feature_sets import known_after
+from trajlib.features.feature_sets import prediction_minutes
 from trajlib.features.recent_traffic import HISTORY
-from trajlib.features.targets import ask_unflown
+from trajlib.features.targets import keep_unflown
 from trajlib.geodesy import find_airport
 
 BASELINES = ["mean", "median", "great circle", "operator and type", "same flight number"]
@@ -37,31 +37,31 @@ def tables(late):
     return targets, flights, known, pd.Series(np.arange(48) % 8, paths)
 
 
-def run(late, knowledge):
+def run(late, feature_set):
     targets, flights, known, days = tables(late)
-    if knowledge.startswith("in_flight"):
-        minutes = known_after(knowledge)
+    if feature_set.startswith("airborne"):
+        minutes = prediction_minutes(feature_set)
         state = state_of(late, minutes).reindex(columns=list(STATE))
         known = known.join(state.add_suffix(f"_at_{minutes:.0f}"))
-    given = {"knowledge": knowledge, "by": "route", "routes": targets, "flights": flights}
+    given = {"feature_set": feature_set, "by": "route", "routes": targets, "flights": flights}
     splits = split_by_day(days)
-    trial = try_knowledge(known, targets, [0.2, 0.45, 0.6], splits, models=["ridge"], **given)
+    trial = run_experiment(known, targets, [0.2, 0.45, 0.6], splits, models=["ridge"], **given)
     return trial, days
 
 
 def test_what_was_flown_by_then_is_neither_asked_nor_scored(late):
     targets = great_circle_flights(late=late)
-    asked = ask_unflown(targets, [0.1, 0.45, 0.6], 20)
+    asked = keep_unflown(targets, [0.1, 0.45, 0.6], 20)
     flown = (targets["duration"] <= 1200).loc[asked.index]
     assert asked[flown].isna().all(axis=None)
     assert asked[~flown].notna().all(axis=None)
     assert flown.any()
     assert 0.1 not in asked.index.unique("fraction")  # which nearly all had passed
-    assert len(ask_unflown(targets, [0.1, 0.45, 0.6])) == 3 * 48
+    assert len(keep_unflown(targets, [0.1, 0.45, 0.6])) == 3 * 48
 
 
 def test_nothing_that_was_flown_has_an_error(late):
-    trial, _ = run(late, "in_flight_20")
+    trial, _ = run(late, "airborne_20")
     targets = great_circle_flights(late=late)
     for table in (*trial.models.values(), *trial.baselines.values()):
         flown = (targets["duration"] <= 1200).loc[table.index]
@@ -69,14 +69,14 @@ def test_nothing_that_was_flown_has_an_error(late):
 
 
 def test_models_and_baselines_are_asked_about_the_same_rows(late):
-    trial, _ = run(late, "in_flight_10")
+    trial, _ = run(late, "airborne_10")
     assert list(trial.baselines) == [*BASELINES, "dead reckoning", "median, shifted"]
     shapes = [t.notna().sum().tolist() for t in (*trial.models.values(), *trial.baselines.values())]
     assert len(set(map(tuple, shapes))) == 1
 
 
 def test_in_flight_the_state_is_worth_something_and_at_take_off_there_is_none(late):
-    trial, days = run(late, "in_flight_10")
+    trial, days = run(late, "airborne_10")
     skills = trial.compare(days)["skill"].xs("time", level="error")
     assert skills["ridge"] > 0.5
     trial, days = run(late, "at_takeoff")
@@ -85,11 +85,11 @@ def test_in_flight_the_state_is_worth_something_and_at_take_off_there_is_none(la
 
 
 def test_a_model_that_does_not_beat_the_best_baseline_says_so(late):
-    trial, days = run(late, "in_flight_10")
+    trial, days = run(late, "airborne_10")
     row = trial.compare(days).loc[("ridge", "time")]
     assert row["best"] in ("dead reckoning", "median, shifted")  # which are exact here
     assert row["verdict"] == "worse"
-    told = tell_skills(trial.compare(days))
+    told = format_skills(trial.compare(days))
     assert list(told) == ["horizontal", "altitude", "time"]
     assert told.loc["ridge", "time"].endswith(" *")
     assert (
@@ -104,19 +104,19 @@ def test_groups_are_told_with_the_reach_of_their_interval_in_the_order_that_they
     scored = {"flights": [3, 4, 2, 2], "mean": [1951.55, 61.2, 900.0, np.nan]}
     scored |= {"skill": [0.25, 0.5, -0.001, np.nan], "low": [0.2, 0.4, np.nan, np.nan]}
     table = pd.DataFrame(scored | {"high": [0.28, 0.6, np.nan, np.nan]}, rows)
-    told = tell_groups(table, ["time", "altitude"])
+    told = format_groups(table, ["time", "altitude"])
     assert told.index.tolist() == [(10, 4), (5, 2)]
     assert told["time"].to_numpy().tolist() == [["61.20", "0.50 ± 0.10"], ["", ""]]
     assert told["altitude"].to_numpy().tolist() == [["1,952", "0.25 ± 0.05"], ["900.0", "0.00"]]
-    assert tell_groups(table.iloc[:0], ["time", "altitude"]).empty
+    assert format_groups(table.iloc[:0], ["time", "altitude"]).empty
 
 
 def test_a_predictor_not_known_yet_is_refused(late):
     targets, flights, known, days = tables(late)
     known[HISTORY[0]] = 1.0
-    given = {"knowledge": "planned", "by": "route", "routes": targets, "flights": flights}
+    given = {"feature_set": "planned", "by": "route", "routes": targets, "flights": flights}
     with pytest.raises(ValueError, match="not known planned"):
-        try_knowledge(known, targets, [0.2], split_by_day(days), models=["ridge"], **given)
+        run_experiment(known, targets, [0.2], split_by_day(days), models=["ridge"], **given)
 
 
 def test_a_flight_that_had_begun_to_descend_is_not_asked_when_it_would(late):
@@ -124,8 +124,8 @@ def test_a_flight_that_had_begun_to_descend_is_not_asked_when_it_would(late):
     tops = pd.DataFrame({"top_of_descent_time": 500.0 + late, "top_of_descent_distance": 80.0},
                         known.index)  # fmt: skip
     state = state_of(late).reindex(columns=list(STATE)).add_suffix("_at_10")
-    given = {"knowledge": "in_flight_10", "models": ["ridge"]}
-    trial = try_descent(known.join(state), tops, split_by_day(days), **given)
+    given = {"feature_set": "airborne_10", "models": ["ridge"]}
+    trial = run_descent_experiment(known.join(state), tops, split_by_day(days), **given)
     errors = trial.models["ridge"]["top_of_descent_time"].droplevel("fraction")
     assert errors.notna().equals((tops["top_of_descent_time"] > 600).rename(errors.name))
     assert trial.compare(days).loc[("ridge", "top_of_descent_time"), "skill"] > 0.5
@@ -145,8 +145,8 @@ def test_the_descent_is_not_asked_where_half_of_the_flights_had_begun_it(late):
     tops = pd.DataFrame({"top_of_descent_time": 500.0 + early, "top_of_descent_distance": 80.0},
                         known.index)  # fmt: skip
     state = state_of(late).reindex(columns=list(STATE)).add_suffix("_at_10")
-    given = {"knowledge": "in_flight_10", "models": ["ridge"]}
-    assert not try_descent(known.join(state), tops, split_by_day(days), **given).asked
+    given = {"feature_set": "airborne_10", "models": ["ridge"]}
+    assert not run_descent_experiment(known.join(state), tops, split_by_day(days), **given).asked
 
 
 def test_the_direction_is_that_of_the_last_course_where_an_end_is_at_the_airport():

@@ -80,20 +80,22 @@ def contents(archive):
 
 def test_simulated_flights_seen_by_surveillance_come_back_near_the_truth(tiny_archive, tmp_path):
     index = build_index(tiny_archive, tmp_path / "index.parquet")
-    index = index[index["problem"].isna()].head(8).reset_index(drop=True)
+    index = index[index["rejected"].isna()].head(8).reset_index(drop=True)
     flights = index[list(IDENTITY)].assign(flight_id=index.index, date="2016-01-01")
     flights.to_parquet(tmp_path / "flights.parquet")
-    truths = [read_flight(tiny_archive / path) for path in index["path"]]
-    seen = [observe(truth, key).assign(flight_id=key) for key, truth in enumerate(truths)]
+    ground_truth = [read_flight(tiny_archive / path) for path in index["path"]]
+    seen = [
+        observe(scenario, key).assign(flight_id=key) for key, scenario in enumerate(ground_truth)
+    ]
     pd.concat(seen).to_parquet(tmp_path / "points.parquet")
     told = import_flights(tmp_path, tmp_path / "seen")
-    kept = told[told["problem"].isna()]
+    kept = told[told["rejected"].isna()]
     assert len(kept) >= 6  # the last point of some is thinned away
     for key, path in zip(kept["flight_id"], kept["path"], strict=True):
         flight = read_flight(tmp_path / "seen" / path).set_index("timestamp")
-        truth = truths[key].set_index("timestamp").loc[flight.index]
-        miss = distance(*flight[POSITION].to_numpy().T, *truth[POSITION].to_numpy().T)
-        error = (flight[MEASURED] - truth[MEASURED]).abs()
+        scenario = ground_truth[key].set_index("timestamp").loc[flight.index]
+        miss = distance(*flight[POSITION].to_numpy().T, *scenario[POSITION].to_numpy().T)
+        error = (flight[MEASURED] - scenario[MEASURED]).abs()
         assert (np.quantile(miss, [0.5, 0.9, 1]) < [0.3, 1.0, 3.0]).all()
         assert (error["altitude"].quantile([0.5, 0.9]) < [100, 600]).all()
         assert error["groundspeed"].quantile(0.9) < 15
@@ -101,13 +103,13 @@ def test_simulated_flights_seen_by_surveillance_come_back_near_the_truth(tiny_ar
 
 def test_an_import_tells_what_it_kept_and_why_not(source, tmp_path):
     told = import_flights(source, tmp_path / "sfo", origin="SFO", destination="LAX")
-    reasons = told.set_index("flight_id")["problem"]
+    reasons = told.set_index("flight_id")["rejected"]
     assert reasons[[11, 12]].isna().all()
     assert "repeats" in reasons[13]
     assert "last point" in reasons[14]
     assert reasons[15] == "no points"
-    aside = pd.read_parquet(tmp_path / "sfo" / "set_aside.parquet").set_index("flight_id")
-    pd.testing.assert_series_equal(aside["problem"], reasons[reasons.notna()], check_dtype=False)
+    aside = pd.read_parquet(tmp_path / "sfo" / "rejected.parquet").set_index("flight_id")
+    pd.testing.assert_series_equal(aside["rejected"], reasons[reasons.notna()], check_dtype=False)
     noise = pd.read_parquet(tmp_path / "sfo" / "noise.parquet")
     assert noise["path"].unique().tolist() == ["SFO-LAX/11.csv", "SFO-LAX/12.csv"]
     assert (tmp_path / "sfo" / "LICENSE.txt").exists()
@@ -127,7 +129,7 @@ def test_the_archive_indexes_whole_and_invents_nothing(source, tmp_path):
     import_flights(source, tmp_path / "sfo")
     index = build_index(tmp_path / "sfo")
     assert index["path"].tolist() == ["SFO-LAX/11.csv", "SFO-LAX/12.csv"]
-    assert index["problem"].isna().all()
+    assert index["rejected"].isna().all()
     assert index[["callsign", "operator", "registration"]].iloc[0].tolist() == [
         "UAL11",
         "UAL",
@@ -146,7 +148,7 @@ def test_the_archive_indexes_whole_and_invents_nothing(source, tmp_path):
 def test_a_clone_and_the_tables_made_of_it_give_the_same_flights(source, clone, tmp_path):
     import_flights(source, tmp_path / "a")
     import_flights(clone, tmp_path / "b")
-    for path in ("SFO-LAX/11.csv", "SFO-LAX/12.csv", "set_aside.parquet", "noise.parquet"):
+    for path in ("SFO-LAX/11.csv", "SFO-LAX/12.csv", "rejected.parquet", "noise.parquet"):
         assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes()
 
 
@@ -157,7 +159,7 @@ def test_damaged_records_and_tracks_are_set_aside(clone, tmp_path):
     short = as_track(FLIGHTS[12][3])
     short["properties"]["swim:speeds"].pop()
     write_json(tmp_path, 12, "-alt-swim-path", short)
-    told = import_flights(clone, tmp_path / "sfo").set_index("flight_id")["problem"]
+    told = import_flights(clone, tmp_path / "sfo").set_index("flight_id")["rejected"]
     assert told[[16, 17]].tolist() == ["its record cannot be read"] * 2
     assert told[[11, 12]].tolist() == ["its points cannot be read"] * 2
     assert pd.isna(told[13])  # no longer the repeat of a flight that is kept

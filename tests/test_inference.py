@@ -13,32 +13,32 @@ from trajlib.features import feature_sets as features
 from trajlib.features.targets import FRACTIONS, build_targets
 from trajlib.models.estimators import build_model
 from trajlib.models.inference import (
-    describe_flight,
-    describe_unknown,
-    know_flight,
+    build_flight_predictors,
+    build_flight_row,
+    list_warnings,
+    load_samples_until,
     open_store,
-    read_start,
 )
 from trajlib.models.saved_models import save_model, train_model
 
 PAIR = "LEMD", "LEBL"
-ASKED = ("planned", "at_takeoff", "in_flight_10")
+ASKED = ("planned", "at_takeoff", "airborne_10")
 
 
 @pytest.fixture(scope="module")
 def data(tiny_archive, tmp_path_factory):
-    """Store the pair's flights and save a model of each knowledge, as a report does."""
+    """Store the pair's flights and save a model of each feature_set, as a report does."""
     data = tmp_path_factory.mktemp("asked") / "data"
     selected = select_flights(build_index(tiny_archive, data / "index.parquet"), *PAIR)
     store = store_flights(selected, data / "interim" / "LEMD-LEBL")
     flown = build_targets(store, FRACTIONS, by="route")
     days = local_days(store)
-    for knowledge in ASKED:
+    for feature_set in ASKED:
         saved = train_model(
-            build_model(trees=5), features.build_predictors(store, knowledge), flown, days,
-            knowledge=knowledge, pair="LEMD-LEBL", by="route",
+            build_model(trees=5), features.build_predictors(store, feature_set), flown, days,
+            feature_set=feature_set, pair="LEMD-LEBL", by="route",
         )  # fmt: skip
-        save_model(saved, data / "processed" / "LEMD-LEBL" / "prediction" / knowledge)
+        save_model(saved, data / "processed" / "LEMD-LEBL" / "prediction" / feature_set)
     return data
 
 
@@ -50,7 +50,7 @@ def store(data):
 @pytest.fixture(scope="module")
 def csv(store, tiny_archive):
     """A flight that a third of the others come after."""
-    sound = store[store["problem"].isna()].sort_values("start")
+    sound = store[store["rejected"].isna()].sort_values("start")
     return tiny_archive / sound["path"].iloc[2 * len(sound) // 3]
 
 
@@ -67,8 +67,8 @@ def predict(data, tmp_path):
 
 
 def ask(csv, minutes=None):
-    samples, told = read_start(csv, minutes)
-    return describe_flight(PAIR, samples["timestamp"].iloc[0], csv=csv, **told), samples
+    samples, told = load_samples_until(csv, minutes)
+    return build_flight_row(PAIR, samples["timestamp"].iloc[0], csv=csv, **told), samples
 
 
 @pytest.fixture
@@ -91,17 +91,17 @@ def test_other_pairs_tell_one_flight_what_they_told_those_trained_on(store, csv,
     trained = features.build_predictors(store, "at_takeoff", traffic=elsewhere).loc[flight["path"]]
     alone = features.build_predictors(store, "at_takeoff").loc[flight["path"]]
     assert trained[alone.columns[alone.isna().any()]].notna().any(axis=None)
-    known = know_flight(flight, "at_takeoff", past=store, traffic=elsewhere)
+    known = build_flight_predictors(flight, "at_takeoff", past=store, traffic=elsewhere)
     pd.testing.assert_frame_equal(known, trained, check_dtype=False)
 
 
-@pytest.mark.parametrize("knowledge", ASKED)
-def test_one_flight_is_known_as_it_was_when_a_model_was_trained(store, csv, knowledge):
+@pytest.mark.parametrize("feature_set", ASKED)
+def test_one_flight_is_known_as_it_was_when_a_model_was_trained(store, csv, feature_set):
     flight, samples = ask(csv, 10)
-    known = know_flight(flight, knowledge, past=store, samples=samples)
-    trained = features.build_predictors(store, knowledge).loc[known.index]
+    known = build_flight_predictors(flight, feature_set, past=store, samples=samples)
+    trained = features.build_predictors(store, feature_set).loc[known.index]
     history = known.filter(regex="^(recent|callsign)_").notna().any(axis=None)
-    assert history == (knowledge != "planned")
+    assert history == (feature_set != "planned")
     pd.testing.assert_frame_equal(known, trained, check_dtype=False)
 
 
@@ -109,30 +109,32 @@ def test_a_described_flight_knows_what_one_with_a_file_does(store, csv):
     flight, _ = ask(csv)
     row = flight.iloc[0]
     names = ["callsign", "operator", "aircraft_type"]
-    described = describe_flight(PAIR, row["start"], **{name: row[name] for name in names})
-    known = know_flight(described, "at_takeoff", past=store[store["path"] != row["path"]])
-    beside = know_flight(flight, "at_takeoff", past=store)
+    described = build_flight_row(PAIR, row["start"], **{name: row[name] for name in names})
+    known = build_flight_predictors(
+        described, "at_takeoff", past=store[store["path"] != row["path"]]
+    )
+    beside = build_flight_predictors(flight, "at_takeoff", past=store)
     pd.testing.assert_frame_equal(known.reset_index(drop=True), beside.reset_index(drop=True))
 
 
 def test_without_an_archive_history_is_missing_and_said_to_be(data, csv):
     flight, samples = ask(csv, 10)
-    known = know_flight(flight, "in_flight_10", samples=samples)
+    known = build_flight_predictors(flight, "airborne_10", samples=samples)
     assert known.filter(regex="^(recent|callsign)_").isna().all(axis=None)
     assert known.filter(regex="_at_10$").notna().all(axis=None)
-    card = json.loads(next(data.rglob("in_flight_10/card.json")).read_text("utf-8"))
-    told = describe_unknown(type("Saved", (), {"card": card}), known, "LEMD-LEBL")
+    card = json.loads(next(data.rglob("airborne_10/card.json")).read_text("utf-8"))
+    told = list_warnings(type("Saved", (), {"card": card}), known, "LEMD-LEBL")
     assert [line for line in told if "No archive tells" in line] == told[-2:]
 
 
 def test_a_model_that_learnt_of_other_pairs_says_when_they_are_not_asked(data, store, csv):
     flight, _ = ask(csv)
-    known = know_flight(flight, "at_takeoff", past=store)
+    known = build_flight_predictors(flight, "at_takeoff", past=store)
     card = json.loads(next(data.rglob("at_takeoff/card.json")).read_text("utf-8"))
     told = {}
     for others in (0, 1234):
         saved = type("Saved", (), {"card": card | {"others": others}})
-        told[others] = describe_unknown(saved, known, "LEMD-LEBL", traffic=False)
+        told[others] = list_warnings(saved, known, "LEMD-LEBL", traffic=False)
     assert told[1234][:-1] == told[0]
     assert "1,234 flights of other pairs" in told[1234][-1]
 
@@ -140,7 +142,7 @@ def test_a_model_that_learnt_of_other_pairs_says_when_they_are_not_asked(data, s
 def test_samples_after_the_moment_change_nothing(predict, csv, tiny_archive, tmp_path):
     (tmp_path / "columns.toml").write_bytes((tiny_archive / "columns.toml").read_bytes())
     raw = pd.read_csv(csv, dtype=str)
-    later = raw.index >= len(read_start(csv, 10)[0])
+    later = raw.index >= len(load_samples_until(csv, 10)[0])
     spoilt = raw.copy()
     for name in ("latitude", "longitude", "altitude", "groundspeed"):
         spoilt.loc[later, name] = raw.loc[later, name].iloc[::-1].to_numpy()
@@ -156,20 +158,20 @@ def test_samples_after_the_moment_change_nothing(predict, csv, tiny_archive, tmp
 
 
 def test_nothing_after_the_cut_is_read(csv, tmp_path):
-    whole, _ = read_start(csv, 10)
+    whole, _ = load_samples_until(csv, 10)
     lines = csv.read_text("utf-8").splitlines()
     (tmp_path / "cut.csv").write_text("\n".join(lines[: len(whole) + 1]), "utf-8")
-    cut, _ = read_start(tmp_path / "cut.csv", 10)
+    cut, _ = load_samples_until(tmp_path / "cut.csv", 10)
     pd.testing.assert_frame_equal(whole, cut)
     assert (whole["timestamp"] - whole["timestamp"].iloc[0]).max() <= pd.Timedelta(minutes=10)
-    assert len(read_start(csv)[0]) == 1
+    assert len(load_samples_until(csv)[0]) == 1
 
 
 @pytest.mark.parametrize("pair", [("LEBL", "LEBL"), ("LEMD", "LEMD")])
 def test_a_flight_of_another_pair_is_refused(csv, pair):
     with pytest.raises(ValueError, match="was asked for"):
-        read_start(csv, pair=pair)
-    assert len(read_start(csv, pair=PAIR)[0]) == 1
+        load_samples_until(csv, pair=pair)
+    assert len(load_samples_until(csv, pair=PAIR)[0]) == 1
 
 
 def test_who_flew_is_told_by_the_path_and_by_constants_too(csv, tmp_path):
@@ -179,7 +181,7 @@ def test_who_flew_is_told_by_the_path_and_by_constants_too(csv, tmp_path):
     nobody = pd.read_csv(csv).drop(columns=["callsign", "operator", "aircraft_type"])
     nobody.to_csv(tmp_path / "IBE1234.csv", index=False)
     told = {"callsign": "IBE1234", "operator": "IBE", "aircraft_type": "A320"}
-    assert read_start(tmp_path / "IBE1234.csv")[1] == told
+    assert load_samples_until(tmp_path / "IBE1234.csv")[1] == told
 
 
 @pytest.mark.parametrize("form", [str, Path])
@@ -214,19 +216,21 @@ def test_other_flights_that_cannot_be_read_tell_nothing(store, csv, elsewhere):
         lines = file.read_text().splitlines()
         file.write_text("\n".join([*lines[:9], lines[9].replace("40.", "95."), *lines[10:]]))
     spoilt = build_index(Path(elsewhere["archive"].iloc[0]), file.parent / "again.parquet")
-    with_them = know_flight(flight, "at_takeoff", past=store, traffic=spoilt)
-    pd.testing.assert_frame_equal(with_them, know_flight(flight, "at_takeoff", past=store))
+    with_them = build_flight_predictors(flight, "at_takeoff", past=store, traffic=spoilt)
+    pd.testing.assert_frame_equal(
+        with_them, build_flight_predictors(flight, "at_takeoff", past=store)
+    )
 
 
 def test_a_csv_cut_or_not_and_a_description_are_answered_by_what_is_known(predict, csv, tmp_path):
     asked = {
         "at_takeoff": ("--csv", csv),
-        "in_flight_10": ("--csv", csv, "--minutes", 10),
+        "airborne_10": ("--csv", csv, "--minutes", 10),
     }
-    for knowledge, words in asked.items():
+    for feature_set, words in asked.items():
         status, said = predict(*words)
         assert status == 0, said
-        assert f"known {knowledge}; at 95% of route" in said
+        assert f"known {feature_set}; at 95% of route" in said
         table = pd.read_csv(tmp_path / "predict" / f"{csv.stem}.csv", index_col="fraction")
         assert (
             table[["altitude_low", "altitude", "altitude_high", "altitude_flown"]]
@@ -269,25 +273,25 @@ def test_a_moment_without_a_model_is_refused_with_those_that_there_are(predict, 
     status, said = predict("--csv", csv, "--minutes", 7)
     assert status == 1
     assert "no model in_flight_7" in said
-    assert "at_takeoff, in_flight_10, planned" in said
+    assert "at_takeoff, airborne_10, planned" in said
 
 
 @pytest.mark.parametrize(
-    ("knowledge", "minutes", "needed"),
+    ("feature_set", "minutes", "needed"),
     [
-        ("in_flight_10", (5,), "--csv and --minutes 10"),
-        ("in_flight_10", (), "--csv and --minutes 10"),
+        ("airborne_10", (5,), "--csv and --minutes 10"),
+        ("airborne_10", (), "--csv and --minutes 10"),
         ("at_takeoff", (10,), "no --minutes"),
     ],
 )
 def test_a_model_of_another_moment_than_the_one_asked_is_refused(
-    predict, data, csv, tmp_path, knowledge, minutes, needed
+    predict, data, csv, tmp_path, feature_set, minutes, needed
 ):
-    model = data / "processed" / "LEMD-LEBL" / "prediction" / knowledge
+    model = data / "processed" / "LEMD-LEBL" / "prediction" / feature_set
     words = ("--model", model, "--csv", csv)
     status, said = predict(*words, *(word for each in minutes for word in ("--minutes", each)))
     assert status == 2
-    assert f"knows {knowledge}: give it {needed}" in said
+    assert f"knows {feature_set}: give it {needed}" in said
     assert not (tmp_path / "predict").exists()
 
 
@@ -295,8 +299,8 @@ def test_of_a_model_that_never_saw_an_operator_it_is_said_that_there_are_none(da
     card = json.loads(next(data.rglob("planned/card.json")).read_text("utf-8"))
     saved = type("Saved", (), {"card": card | {"known": {"operator": []}}})
     start = pd.Timestamp("2016-03-01 08:00", tz="UTC")
-    known = features.build_predictors(describe_flight(PAIR, start, callsign="QQQ12"), "planned")
-    (operator,) = describe_unknown(saved, known, "LEMD-LEBL")
+    known = features.build_predictors(build_flight_row(PAIR, start, callsign="QQQ12"), "planned")
+    (operator,) = list_warnings(saved, known, "LEMD-LEBL")
     assert "(there are none)" in operator
 
 
@@ -304,13 +308,13 @@ def test_what_is_unknown_is_said(data):
     card = json.loads(next(data.rglob("planned/card.json")).read_text("utf-8"))
     saved = type("Saved", (), {"card": card})
     start = pd.Timestamp("2016-03-01 08:00", tz="UTC")
-    flight = describe_flight(PAIR, start, callsign="QQQ12")
+    flight = build_flight_row(PAIR, start, callsign="QQQ12")
     months = {"month": card["known"]["month"][0], "weekday": card["known"]["weekday"][0]}
     known = features.build_predictors(flight, "planned").assign(**months)
-    pair, operator, kind = describe_unknown(saved, known, "LEMD-LEPA")
+    pair, operator, kind = list_warnings(saved, known, "LEMD-LEPA")
     assert "LEMD-LEBL only" in pair
     assert "says nothing of LEMD-LEPA" in pair
     assert "operator QQQ was in no flight trained on" in operator
     assert "aircraft type is not told" in kind
     usual = {name: values[0] for name, values in card["known"].items()}
-    assert describe_unknown(saved, known.assign(**usual), "LEMD-LEBL") == []
+    assert list_warnings(saved, known.assign(**usual), "LEMD-LEBL") == []

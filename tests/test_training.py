@@ -9,11 +9,11 @@ from machines import wait_until
 from trajlib.features.targets import TARGETS
 from trajlib.models.estimators import MODELS, build_model, encoded_predictors
 from trajlib.models.training import (
-    begin_held_out,
-    begin_splits,
     map_splits,
     predict_held_out,
     stack_targets,
+    submit_held_out,
+    submit_splits,
     widen_targets,
 )
 
@@ -46,7 +46,7 @@ def predict(tables, name="forest", splits=SPLITS, *, joint=False, **options):
     few = name in ("boosting", "lightgbm", "neighbours")  # learn little of sixty flights
     size = {"trees": 60, "min_samples_leaf": 2} if few else {"trees": 8}
     model = build_model(name, **size, **options)
-    return predict_held_out(model, *tables, splits, knowledge="hindsight", joint=joint)
+    return predict_held_out(model, *tables, splits, feature_set="whole_flight", joint=joint)
 
 
 @pytest.fixture(params=MODELS, scope="module")
@@ -77,17 +77,19 @@ def two_workers():
 
 
 def test_what_begins_together_is_what_each_would_be_alone(tables, two_workers):
-    given = {"knowledge": "hindsight"}
+    given = {"feature_set": "whole_flight"}
     alone = {joint: predict(tables, joint=joint) for joint in (False, True)}
     model = build_model("forest", trees=8)
-    begun = {joint: begin_held_out(model, *tables, SPLITS, **given, joint=joint) for joint in alone}
+    begun = {
+        joint: submit_held_out(model, *tables, SPLITS, **given, joint=joint) for joint in alone
+    }
     for joint, wait in begun.items():
         pd.testing.assert_frame_equal(wait(), alone[joint])
     wait_until(lambda: not list_tasks(two_workers))  # whoever keeps the functions
 
 
 def test_what_began_is_given_up_where_something_else_fails(tables, two_workers):
-    kept = begin_splits(lambda *_: time.sleep(0.5), *tables, SPLITS)
+    kept = submit_splits(lambda *_: time.sleep(0.5), *tables, SPLITS)
     with pytest.raises(ZeroDivisionError):
         map_splits(lambda *_: 1 / 0, *tables, SPLITS)
     wait_until(lambda: set(list_tasks(two_workers)) <= {"erred", "released"})
@@ -174,8 +176,8 @@ def test_a_flight_without_targets_is_left_out(tables):
 
 
 def test_a_predictor_outside_the_knowledge_is_refused(tables):
-    with pytest.raises(ValueError, match=r"not known at_takeoff: duration_max \(hindsight\)"):
-        predict_held_out(build_model(), *tables, SPLITS, knowledge="at_takeoff")
+    with pytest.raises(ValueError, match=r"not known at_takeoff: duration_max \(whole_flight\)"):
+        predict_held_out(build_model(), *tables, SPLITS, feature_set="at_takeoff")
 
 
 def test_an_unknown_model_is_refused_with_those_there_are():

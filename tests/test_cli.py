@@ -75,8 +75,8 @@ def test_a_simulation_that_was_cut_short_leaves_no_columns_file(tmp_path, monkey
     archive.mkdir()
     for left_by_an_earlier_one in ("columns.toml", "a.csv"):
         (archive / left_by_an_earlier_one).touch()
-    truths = pd.DataFrame({"x": [1]}, index=pd.Index(["a.csv"], name="path"))
-    truths.to_parquet(archive / "truths.parquet")
+    ground_truth = pd.DataFrame({"x": [1]}, index=pd.Index(["a.csv"], name="path"))
+    ground_truth.to_parquet(archive / "ground_truth.parquet")
     monkeypatch.setattr(simulation, "current_client", lambda: None)
     monkeypatch.setattr(simulation, "_write_batch", fail)
     with pytest.raises(KeyboardInterrupt):
@@ -98,7 +98,7 @@ def test_an_index_is_told_as_json_to_a_script(run, archive):
     status, said = run("index", archive, "--json")
     assert status == 0
     told = json.loads(said)
-    assert (told["files"], told["set_aside"]) == (3, 0)
+    assert (told["files"], told["rejected"]) == (3, 0)
     assert told["pairs"] == [{"origin": "LEMD", "destination": "LEBL", "files": 3}]
 
 

@@ -5,7 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trajlib.features.airborne import keep_measured, locate_points
-from trajlib.features.recent_traffic import HISTORY, find_passages, recall_flights, share_airport
+from trajlib.features.recent_traffic import (
+    HISTORY,
+    collect_recent_traffic,
+    find_passages,
+    share_airport,
+)
 from trajlib.features.wind import WIND
 
 START = pd.Timestamp("2019-10-01T15:00", tz="UTC")
@@ -40,7 +45,7 @@ def schedule(minutes, callsigns=None):
 
 
 def recall(flights, points, around=None):
-    return recall_flights(flights, locate_points(points, flights), around)
+    return collect_recent_traffic(flights, locate_points(points, flights), around)
 
 
 def fly_elsewhere(flights, seed=0):
@@ -86,14 +91,14 @@ def test_others_are_those_under_way_just_before_at_an_airport_of_the_pair():
     others.loc[6, "origin"] = "SEA"  # between airports of neither
     others.loc[7, "destination"] = "LAX"  # of the pair itself
     others["end"] = others["start"] + pd.Timedelta("60min")
-    others["problem"] = pd.Series({8: "is empty"}, others.index)
+    others["rejected"] = pd.Series({8: "is empty"}, others.index)
     assert share_airport(flights, others)["path"].tolist() == ["0.csv", "2.csv", "4.csv"]
 
 
 def test_what_is_told_is_the_mean_of_those_that_passed():
     flights = schedule([0, 5, 120])
     points = locate_points(fly(flights), flights)
-    told = recall_flights(flights, points).loc["2.csv"]
+    told = collect_recent_traffic(flights, points).loc["2.csv"]
     altitude = find_passages(points)["altitude"].xs(0.5, level="place")
     assert told["recent_altitude_50"] == pytest.approx(altitude[["0.csv", "1.csv"]].mean())
     assert told["callsign_altitude_50"] == pytest.approx(altitude["0.csv"])
@@ -102,9 +107,9 @@ def test_what_is_told_is_the_mean_of_those_that_passed():
 def test_a_flight_number_keeps_its_mean_where_its_last_flight_tells_nothing():
     flights = schedule([0, 100, 200], ["UAL1"] * 3)
     points = locate_points(fly(flights), flights)
-    known = recall_flights(flights, points).loc["1.csv", "callsign_groundspeed_50"]
+    known = collect_recent_traffic(flights, points).loc["1.csv", "callsign_groundspeed_50"]
     points.loc["1.csv", "groundspeed"] = np.nan
-    assert recall_flights(flights, points).loc["2.csv", "callsign_groundspeed_50"] == known
+    assert collect_recent_traffic(flights, points).loc["2.csv", "callsign_groundspeed_50"] == known
 
 
 def test_missing_history_is_missing_and_not_zero():
