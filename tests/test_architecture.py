@@ -13,6 +13,7 @@ NOTEBOOKS, MAKEFILE = PACKAGE.parent / "notebooks", PACKAGE.parent / "Makefile"
 # `simulation` and `importers` make archives.
 LAYERS = (
     "schema",
+    "estimate",
     "geodesy",
     "cluster",
     "archive",

@@ -6,7 +6,7 @@ Units are those of aviation (ft, kt, NM, ft/min, s) and SI for the rest (K, Pa, 
 
 from dataclasses import dataclass
 
-__all__ = ["COLUMNS", "IDENTITY", "NUMERIC", "REQUIRED", "Column", "format_number", "label"]
+__all__ = ["COLUMNS", "IDENTITY", "NUMERIC", "REQUIRED", "Column", "label"]
 
 
 @dataclass(frozen=True)
@@ -108,13 +108,3 @@ def _mathtext(symbol: str) -> str:
     if not subscript:
         return stem
     return f"{stem}_{subscript}" if len(subscript) == 1 else f"{stem}_{{{subscript}}}"
-
-
-def format_number(value: float) -> str:
-    """Return a number with the digits that can be meant: four, or the whole part.
-
-    >>> [format_number(value) for value in (7494.828, 188.373, 15.776, 9.84, 9.9996, -0.0573)]
-    ['7,495', '188.4', '15.78', '9.840', '10.00', '-0.057']
-    """
-    whole = len(f"{abs(float(f'{value:.4g}')) // 1:.0f}")
-    return f"{value:z,.{max(0, 4 - whole)}f}"

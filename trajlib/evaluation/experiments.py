@@ -12,6 +12,7 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
+from trajlib.estimate import format_number
 from trajlib.evaluation import baselines
 from trajlib.evaluation.baselines import predict_baseline
 from trajlib.evaluation.bootstrap import interval_by_day
@@ -24,7 +25,6 @@ from trajlib.geodesy import distance, find_airport
 from trajlib.models.estimators import build_model
 from trajlib.models.training import predict_held_out, submit_held_out
 from trajlib.models.tuning import _PREFIX
-from trajlib.schema import format_number
 
 __all__ = [
     "Experiment",

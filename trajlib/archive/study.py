@@ -1,0 +1,105 @@
+"""A study: one archive, one city pair, its flights, and where results go."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from distributed import Client
+
+from trajlib.archive.dialect import Dialect, read_dialect
+from trajlib.archive.index import build_index, default_index_path, select_flights
+from trajlib.archive.storage import is_remote
+from trajlib.archive.store import store_flights
+from trajlib.cluster import connect
+
+__all__ = ["Study", "open_study"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """One city pair of an archive, ready to be analysed.
+
+    Attributes
+    ----------
+    archive
+        Folder of the flight files, or ``s3://bucket/path``.
+    origin, destination
+        Airport codes, ICAO or IATA, as in the archive.
+    client
+        Of the Dask cluster on which `map_flights` works.
+    index
+        One row per file of the archive, see `trajlib.archive.index.build_index`.
+    flights
+        One row per flight of the pair, see `trajlib.archive.store.store_flights`. Pass it to
+        `map_flights`.
+    dialect
+        What the archive's ``columns.toml`` says of it: title, source, modelled columns.
+    results
+        Folder for tables and models of the pair.
+    """
+
+    archive: str
+    origin: str
+    destination: str
+    client: Client
+    index: pd.DataFrame
+    flights: pd.DataFrame
+    dialect: Dialect
+    results: Path
+
+    @property
+    def usable(self) -> pd.DataFrame:
+        """The flights that were not rejected."""
+        return self.flights[self.flights["rejected"].isna()]
+
+    @property
+    def pair(self) -> str:
+        """Origin and destination, as in ``LEMD-LEBL``."""
+        return f"{self.origin}-{self.destination}"
+
+    @property
+    def store(self) -> Path:
+        """Folder of the pair's Parquet files."""
+        return Path(self.flights["store"].iloc[0])
+
+    def _repr_markdown_(self) -> str:
+        start, end = self.usable["start"].min(), self.usable["end"].max()
+        return (
+            f"**{len(self.usable):,} flights {self.origin} → {self.destination}**, "
+            f"{start:%d %B %Y} to {end:%d %B %Y}, from {self.dialect.title or 'the archive'}"
+        )
+
+
+def open_study(
+    archive: str | Path, origin: str, destination: str, *, data: str | Path = "data"
+) -> Study:
+    """Connect to the cluster, index the archive, and store the flights of one city pair.
+
+    What an earlier run indexed and stored is reused; only new and changed files are read.
+
+    Parameters
+    ----------
+    archive
+        Folder of flight files, or ``s3://bucket/path``.
+    origin, destination
+        Airport codes, ICAO or IATA, as in the archive.
+    data
+        Folder whose ``interim/`` and ``processed/`` keep what is computed.
+
+    Raises
+    ------
+    FileNotFoundError
+        When the archive is not a folder, or is empty.
+    ValueError
+        When the archive has no usable flight of the pair.
+    """
+    data, pair = Path(data), f"{origin}-{destination}"
+    client = connect()
+    name = Path(default_index_path(archive)).name
+    index = build_index(archive, data / "interim" / name)
+    flights = store_flights(select_flights(index, origin, destination), data / "interim" / pair)
+    results = data / "processed" / pair
+    results.mkdir(parents=True, exist_ok=True)
+    location = str(archive) if is_remote(archive) else str(Path(archive))
+    dialect = read_dialect(archive)
+    return Study(location, origin, destination, client, index, flights, dialect, results)

@@ -1,0 +1,53 @@
+"""A number with its uncertainty and its unit."""
+
+from dataclasses import dataclass
+
+__all__ = ["Estimate", "format_number"]
+
+
+def format_number(value: float) -> str:
+    """Return a number with four significant digits, or all digits of its whole part.
+
+    >>> [format_number(value) for value in (7494.828, 188.373, 15.776, 9.84, 9.9996, -0.0573)]
+    ['7,495', '188.4', '15.78', '9.840', '10.00', '-0.057']
+    """
+    whole = len(f"{abs(float(f'{value:.4g}')) // 1:.0f}")
+    return f"{value:z,.{max(0, 4 - whole)}f}"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with an interval and a unit, as notebooks show and reports store it.
+
+    Attributes
+    ----------
+    value, low, high
+        In ``unit``; ``low`` and ``high`` are None where there is no interval.
+    unit
+        As in ``NM``; empty for a ratio, ``%`` for a share that is given in per cent.
+    decimals
+        Digits shown after the decimal point.
+    sign
+        Whether a plus sign is shown, as for differences.
+
+    >>> print(Estimate(2.43, 2.31, 2.55, "min", decimals=1))
+    2.4 min (2.3 to 2.5)
+    >>> print(Estimate(-1.7, -4.1, 0.6, "%", decimals=1, sign=True))
+    -1.7 % (-4.1 to +0.6)
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+    decimals: int = 2
+    sign: bool = False
+
+    def __str__(self) -> str:
+        form = f"{'+' if self.sign else ''}z,.{self.decimals}f"
+        text = f"{self.value:{form}} {self.unit}".strip()
+        if self.low is None or self.high is None:
+            return text
+        return f"{text} ({self.low:{form}} to {self.high:{form}})"
+
+    _repr_markdown_ = __str__
