@@ -1,5 +1,5 @@
 # make report    environment, sample archive, every notebook run headlessly, the report's path
-# make test      environment, the test suite
+# make test      environment, the fast tests (make test-slow: browsers, whole reports, clusters)
 # make lab       JupyterLab on notebooks/, at a page that says where to begin
 # make bench     the comparison with other tools, in an environment of their own
 # make check     lint and format, changing nothing
@@ -21,13 +21,16 @@ QUIET_LAB = --LabApp.news_url=None --LabApp.extension_manager=readonly \
 # and shows a page where to begin, as read and not as written; the cluster is the notebook's own
 START = --LabApp.default_url=/lab/tree/README.md --LabApp.app_settings_dir=$(CURDIR)/.lab
 
-.PHONY: report test lab bench check clean
+.PHONY: report test test-slow lab bench check clean
 
 report: $(READY) $(SAMPLE)/columns.toml
 	$(RUN) trajlib report --archive $(SAMPLE) --origin LEMD --destination LEBL
 
 test: $(READY)
-	$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+
+test-slow: $(READY)
+	$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
 
 lab: $(READY) $(SAMPLE)/columns.toml
 	umask 077; BOKEH_RESOURCES=inline $(RUN) jupyter lab notebooks $(QUIET_LAB) $(START)
@@ -40,7 +43,7 @@ check: $(READY)
 	$(RUN) ruff format --check .
 
 clean:
-	rm -rf reports data/interim data/processed .pytest_cache .hypothesis .ruff_cache
+	rm -rf reports/*/ data/interim data/processed .pytest_cache .hypothesis .ruff_cache .mypy_cache
 
 # Written when all is installed: an installation that was cut short is begun anew.
 $(READY): requirements.lock pyproject.toml

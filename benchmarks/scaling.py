@@ -108,6 +108,7 @@ def _start(spec: Mapping, *address: str) -> subprocess.Popen:
     # a worker looks a hundred times a second at what it does: for hundreds in a process too often
     quiet = {"WORKER__PROFILE__ENABLED": "False", "ADMIN__LOW_LEVEL_LOG_LENGTH": "0"}
     environment = os.environ | {f"DASK_DISTRIBUTED__{name}": value for name, value in quiet.items()}
+    environment["PYTHONPATH"] = str(Path(__file__).parent)  # whose functions tasks name
     command = [sys.executable, "-m", "distributed.cli.dask_spec", "--spec", json.dumps(spec)]
     silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     return subprocess.Popen([*command, *address], env=environment, **silent)

@@ -92,7 +92,7 @@ def alone():
 @pytest.fixture(scope="session", autouse=True)
 def making(request, tmp_path_factory):
     """Begin the tiny archive's report, where a test needs it, beside the tests that do not."""
-    if not any("made" in test.fixturenames for test in request.session.items):
+    if not any("made" in getattr(t, "fixturenames", ()) for t in request.session.items):
         yield None
         return
     place, first = common(tmp_path_factory, "made")
@@ -120,8 +120,11 @@ def made(making):
 
 
 def pytest_collection_modifyitems(items):
-    """Leave to the end the files that wait for the tiny archive's report."""
+    """Mark as slow what needs a whole report, and leave those files to the end."""
     waiting = {test.path for test in items if "made" in getattr(test, "fixturenames", ())}
+    for test in items:
+        if "made" in getattr(test, "fixturenames", ()):
+            test.add_marker(pytest.mark.slow)
     items.sort(key=lambda test: test.path in waiting)
 
 

@@ -1,7 +1,3 @@
-import json
-import os
-import re
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -10,7 +6,12 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from trajlib.scaling import (
+
+from trajlib import build_index
+from trajlib.plots.dask import plot_tasks
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+from scaling import (
     TERMS,
     check_costs,
     draw_costs,
@@ -29,10 +30,6 @@ from trajlib.scaling import (
     watch_process,
 )
 
-from trajlib import build_index
-from trajlib.plots.dask import plot_tasks
-
-ROOT = Path(__file__).parent.parent
 COSTS = pd.Series(
     {"bytes": 2e-8, "files": 3e-3, "growth": 4e-8, "handled": 1e-3, "tasks": 2e-3}
     | {"moved": 5e-9, "start": 0.1}
@@ -174,25 +171,3 @@ def test_watching_a_process_sees_the_memory_that_it_takes():
     with watch_process(psutil.Process()) as told:
         kept = np.ones(20_000_000)
     assert told["peak"] >= told["kept"] > 0.9 * kept.nbytes
-
-
-@pytest.mark.skipif("TRAJLIB_SCALING" not in os.environ, reason="minutes; TRAJLIB_SCALING=1 asks")
-def test_the_stage_runs_when_asked_for_and_tells_no_address(tiny_archive, tmp_path):
-    command = f"-m trajlib report --archive {tiny_archive} --origin LEMD --destination LEBL"
-    command += f" --data {tmp_path}/data --output {tmp_path}/reports --stage 08_scaling"
-    command += " -p flights 40 -p repeats 1 -p idle_workers 5 -p many_tasks 100 -p many_rows 2000"
-    told = subprocess.run(
-        [sys.executable, *command.split()], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    folder = tmp_path / "reports" / "LEMD-LEBL"
-    report = json.loads((folder / "report.json").read_text("utf-8"))
-    assert told.returncode == 0, told.stdout + told.stderr
-    (stage,) = [stage for stage in report["stages"] if stage["name"] == "08_scaling"]
-    assert stage["headline"]
-    page = re.sub(
-        r"<(script|style)>.*?</\1>|;base64,[^\"]*",
-        "",
-        (folder / "08_scaling.html").read_text("utf-8"),
-        flags=re.DOTALL,
-    )
-    assert not re.search(rf"127\.0\.0\.1|tcp://|{tmp_path}|{tiny_archive}", page)
