@@ -9,6 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from trajlib.archive.dialect import Dialect
+from trajlib.archive.study import Study
+from trajlib.estimate import Estimate
 from trajlib.report.build import describe_data, list_main_numbers, make_report, share_report
 from trajlib.report.redaction import machine_rules
 from trajlib.report.stages import find_stages
@@ -222,6 +225,30 @@ def test_a_summary_takes_numbers_of_numpy_and_a_figure(tmp_path):
     plt.close(figure)
     assert json.loads((tmp_path / "a.summary.json").read_text())["numbers"] == {"n": "3"}
     assert (tmp_path / "a.summary.png").read_bytes().startswith(b"\x89PNG")
+
+
+def open_study(tmp_path, simulated):
+    dialect = Dialect(simulated=simulated)
+    empty = pd.DataFrame()
+    return Study("a", "LEMD", "LEBL", None, empty, empty, dialect, tmp_path)
+
+
+def test_a_summary_keeps_value_and_interval_of_an_estimate_beside_its_text(tmp_path):
+    number = Estimate(np.float64(2.43), 2.31, None, "min", decimals=1)
+    save_summary(tmp_path, "a", headline="A.", numbers={"error": number, "first": "distance"})
+    saved = json.loads((tmp_path / "a.summary.json").read_text())
+    assert saved["numbers"] == {"error": "2.4 min", "first": "distance"}
+    parts = {"value": 2.43, "low": 2.31, "high": None, "unit": "min"}
+    assert saved["estimates"] == {"error": parts}
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_a_summary_shows_that_simulated_flights_are_no_evidence(tmp_path, simulated):
+    summary = save_summary(open_study(tmp_path, simulated), "a", headline="It is 3 NM.")
+    text = summary._repr_mimebundle_()["text/markdown"]
+    assert text.startswith("**It is 3 NM.**")
+    assert ("no evidence" in text) == simulated
+    assert (tmp_path / "a.summary.json").exists()
 
 
 def index_of(tmp_path, **changes):

@@ -37,13 +37,6 @@ def test_a_stage_is_named_with_or_without_its_number(write_notebook):
     assert [stage.name for stage in find_stages(folder, ["b", "01_a"])] == ["01_a", "02_b"]
 
 
-def test_the_stage_that_measures_the_machine_runs_only_when_named(write_notebook):
-    folder = write_notebook("08_scaling.ipynb").parent
-    write_notebook("01_a.ipynb")
-    assert [stage.name for stage in find_stages(folder)] == ["01_a"]
-    assert [stage.name for stage in find_stages(folder, ["scaling"])] == ["08_scaling"]
-
-
 def test_an_unknown_stage_is_refused_and_the_known_named(write_notebook):
     folder = write_notebook("01_a.ipynb").parent
     with pytest.raises(ValueError, match=r"no stage 'x'; there are 01_a"):

@@ -222,7 +222,8 @@ def _stands(found: dict, key: str, files: dict) -> bool:
 
 
 def _describe_stage(stage: Stage, folder: Path, key: str) -> dict:
-    found = {"headline": "", "numbers": {}, "claims": [], "failure": None, "seconds": 0}
+    found = {"headline": "", "numbers": {}, "estimates": {}, "claims": []}
+    found |= {"failure": None, "seconds": 0}
     told = _read_result(folder, stage.name)
     if told.get("key") == key:
         found |= {part: told[part] for part in told if part != "files"}
@@ -243,7 +244,8 @@ def _share_stage(stage: dict, folder: Path, target: Path, names: Set[str]) -> di
     told = json.dumps(parts, ensure_ascii=False)
     if stage["failure"] or not vouched or names_flight(told, names):
         failure = stage["failure"] and f"{stage['name']} did not run to its end"
-        return stage | {"headline": "", "numbers": {}, "claims": [], "failure": failure}
+        hidden = {"headline": "", "numbers": {}, "estimates": {}, "claims": []}
+        return stage | hidden | {"failure": failure}
     picture = f"{stage['name']}.png"
     if (folder / picture).exists():
         with replacing(target / picture) as temporary:

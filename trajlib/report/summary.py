@@ -1,65 +1,129 @@
-"""What a notebook found, saved for the front page of the report.
+"""The result of a notebook: a sentence, some numbers, and the talk's claims that it checks.
 
 Apart from the report, whose reading of notebooks takes seconds to import.
 """
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from trajlib.archive.storage import replacing
+from trajlib.archive.study import Study
+from trajlib.estimate import Estimate
 
-__all__ = ["VERDICTS", "save_summary", "write_json"]
+__all__ = ["SIMULATED", "SUMMARY_TYPE", "VERDICTS", "Summary", "save_summary", "write_json"]
 
 VERDICTS = ("holds", "does not hold", "cannot be said")
+SIMULATED = "Simulated flights test the code and are no evidence about real traffic."
+SUMMARY_TYPE = "application/vnd.trajlib.summary+json"  # marks the output for the report
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a notebook found; the last line of a notebook shows it.
+
+    Attributes
+    ----------
+    headline
+        One sentence that answers the notebook's question.
+    numbers
+        Label to number, the first the most important.
+    claims
+        Claims of the talk with their verdicts.
+    simulated
+        Whether the flights are simulated, which the summary then says.
+    """
+
+    headline: str
+    numbers: Mapping[str, Estimate | str] = field(default_factory=dict)
+    claims: Sequence[Mapping[str, str]] = ()
+    simulated: bool = False
+
+    def to_dict(self) -> dict:
+        """Return the content of ``STAGE.summary.json``.
+
+        ``numbers`` holds texts; ``estimates`` holds value, low, high and unit of those numbers
+        that are an `Estimate`.
+        """
+        estimates = {
+            label: {part: getattr(number, part) for part in ("value", "low", "high", "unit")}
+            for label, number in self.numbers.items()
+            if isinstance(number, Estimate)
+        }
+        return {
+            "headline": self.headline,
+            "numbers": {label: str(number) for label, number in self.numbers.items()},
+            "estimates": estimates,
+            "claims": [dict(claim) for claim in self.claims],
+        }
+
+    def _repr_mimebundle_(self, **_: object) -> dict:
+        text = f"**{self.headline}**"
+        if self.simulated:
+            text = f"{text}\n\n{SIMULATED}"
+        return {"text/markdown": text, SUMMARY_TYPE: {}}
 
 
 def save_summary(
-    folder: str | Path,
+    study: Study | str | Path,
     stage: str,
     *,
     headline: str,
-    numbers: Mapping[str, str] | None = None,
+    numbers: Mapping[str, Estimate | str] | None = None,
     claims: Sequence[Mapping[str, str]] = (),
     figure: Any = None,
-) -> None:
-    """Save what a notebook found, from which the front page of the report is made.
+) -> Summary:
+    """Save what a notebook found for the front page of the report, and return it to be shown.
 
     Parameters
     ----------
-    folder
-        Where the pair's results are: ``data/processed/LEMD-LEBL``.
+    study
+        The study, or the folder of its results, such as ``data/processed/LEMD-LEBL``.
     stage
         The notebook's name without its number: ``normalization``.
     headline
         One sentence that answers the notebook's question with computed numbers.
     numbers
-        Label to value with its unit, both short, the first the one that counts. An interval in
-        parentheses, as in ``0.64 (0.58 to 0.70)``, is read as one when reports are compared.
+        Label to number, the first the most important. An `Estimate` is compared by its value
+        and interval when reports are compared, any other text only for equality.
     claims
-        One dict a claim of the talk: ``claim``, ``talk``, ``here`` and ``verdict``, which is
-        ``holds``, ``does not hold`` or ``cannot be said``.
+        One dict for each claim of the talk: ``claim``, ``talk``, ``here`` and ``verdict``, which
+        is ``holds``, ``does not hold`` or ``cannot be said``.
     figure
-        Matplotlib figure that carries the answer.
+        Matplotlib figure that shows the answer.
 
     Raises
     ------
     ValueError
         When a verdict is none of the three.
+
+    >>> from tempfile import mkdtemp
+    >>> median = Estimate(9.71, 9.5, 9.9, "min", decimals=1)
+    >>> summary = save_summary(mkdtemp(), "climb", headline="Short.", numbers={"median": median})
+    >>> summary.to_dict()["numbers"]
+    {'median': '9.7 min (9.5 to 9.9)'}
     """
     unknown = {claim["verdict"] for claim in claims} - set(VERDICTS)
     if unknown:
         raise ValueError(f"verdict {unknown.pop()!r}, expected one of: {', '.join(VERDICTS)}")
+    is_study = isinstance(study, Study)
+    folder = study.results if is_study else Path(study)
+    summary = Summary(headline, numbers or {}, claims, is_study and study.dialect.simulated)
     if figure is not None:
-        with replacing(Path(folder) / f"{stage}.summary.png") as temporary:
+        with replacing(folder / f"{stage}.summary.png") as temporary:
             figure.savefig(temporary, format="png")
-    summary = {"headline": headline, "numbers": dict(numbers or {}), "claims": list(claims)}
-    write_json(Path(folder) / f"{stage}.summary.json", summary)
+    write_json(folder / f"{stage}.summary.json", summary.to_dict())
+    return summary
 
 
 def write_json(path: Path, content: dict) -> None:
     """Write a file of JSON that is either whole or not there."""
     with replacing(path) as temporary:
-        text = json.dumps(content, ensure_ascii=False, indent=1, default=str)
+        text = json.dumps(content, ensure_ascii=False, indent=1, default=_to_plain)
         temporary.write_text(text, "utf-8")
+
+
+def _to_plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else str(value)  # numbers of NumPy
