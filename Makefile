@@ -2,7 +2,8 @@
 # make test      environment, the fast tests (make test-slow: browsers, whole reports, clusters)
 # make lab       JupyterLab on notebooks/, at a page that says where to begin
 # make bench     the comparison with other tools, in an environment of their own
-# make check     lint and format, changing nothing
+# make check     lint, format and types, changing nothing
+# make docs      the documentation as a site, docs/_build/html/index.html
 # make clean     away with what was computed; the raw archives and the environment stay
 #
 # Another Python, 3.11 or newer:  make test PYTHON=python3.13
@@ -21,7 +22,7 @@ QUIET_LAB = --LabApp.news_url=None --LabApp.extension_manager=readonly \
 # and shows a page where to begin, as read and not as written; the cluster is the notebook's own
 START = --LabApp.default_url=/lab/tree/README.md --LabApp.app_settings_dir=$(CURDIR)/.lab
 
-.PHONY: report test test-slow lab bench check clean
+.PHONY: report test test-slow lab bench check docs clean
 
 report: $(READY) $(SAMPLE)/columns.toml
 	$(RUN) trajlib report --archive $(SAMPLE) --origin LEMD --destination LEBL
@@ -42,6 +43,10 @@ check: $(READY)
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 
+docs: .venv/ready-docs
+	$(RUN) sphinx -q -W --keep-going docs docs/_build/html
+	@echo docs/_build/html/index.html
+
 clean:
 	rm -rf reports/*/ data/interim data/processed .pytest_cache .hypothesis .ruff_cache .mypy_cache
 
@@ -52,6 +57,10 @@ $(READY): requirements.lock pyproject.toml
 	$(RUN) $(PIP) --no-deps -r requirements.lock
 	$(RUN) $(PIP) --no-deps --no-build-isolation -e .
 	.venv/bin/python -c 'from trajlib.archive.parser import compile_parser; compile_parser()'
+	touch $@
+
+.venv/ready-docs: $(READY) docs/requirements.txt
+	$(RUN) $(PIP) -r docs/requirements.txt
 	touch $@
 
 .venv-bench/ready: benchmarks/requirements.txt
