@@ -68,7 +68,8 @@ def test_conda_gets_the_same_python(project):
 
 def test_every_import_is_declared_and_every_declared_package_is_imported(declared, project):
     imported = {name for path in (ROOT / "trajlib").rglob("*.py") for name in imports_of(path)}
-    extra = {name_of(line).replace("-", "_") for line in project["optional-dependencies"]["search"]}
+    extras = project["optional-dependencies"]
+    extra = {name_of(line).replace("-", "_") for line in extras["search"] + extras["archives"]}
     assert extra <= imported
     foreign = imported - set(sys.stdlib_module_names) - {"trajlib", *PART_OF, *extra}
     expected = {IMPORTED_AS.get(name, name) for name in declared - set(NOT_IMPORTED)}

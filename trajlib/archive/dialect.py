@@ -12,17 +12,21 @@ from zoneinfo import ZoneInfo
 from trajlib.archive.storage import exists, open_file
 from trajlib.schema import COLUMNS, IDENTITY
 
-__all__ = ["Dialect", "read_dialect"]
+__all__ = ["Dialect", "find_conversion", "read_dialect"]
 
 # from a unit to the schema's: value * factor + offset
 _UNITS = {
     ("m", "ft"): (1 / 0.3048, 0.0),
+    ("FL", "ft"): (100.0, 0.0),  # also hundreds of feet above another reference
     ("km", "NM"): (1 / 1.852, 0.0),
     ("m", "NM"): (1 / 1852, 0.0),
     ("m/s", "kt"): (3600 / 1852, 0.0),
     ("km/h", "kt"): (1 / 1.852, 0.0),
+    ("NM/s", "kt"): (3600.0, 0.0),
     ("m/s", "ft/min"): (60 / 0.3048, 0.0),
+    ("ft/s", "ft/min"): (60.0, 0.0),
     ("rad", "deg"): (57.29577951308232, 0.0),
+    ("arcmin", "deg"): (1 / 60, 0.0),
     ("degC", "K"): (1.0, 273.15),
     ("hPa", "Pa"): (100.0, 0.0),
     ("t", "kg"): (1000.0, 0.0),
@@ -152,7 +156,9 @@ def parse_dialect(text: str) -> Dialect:
     shared = sorted({their for their in names.values() if [*names.values()].count(their) > 1})
     if shared:
         raise ValueError(f"more than one column is said to be {', '.join(shared)}")
-    units = {n: _conversion(n, entry["unit"]) for n, entry in columns.items() if "unit" in entry}
+    units = {
+        n: find_conversion(n, entry["unit"]) for n, entry in columns.items() if "unit" in entry
+    }
     time = columns.get("timestamp", {})
     _check_identity({*told.get("constants", {}), *_compile(told.get("path", "")).groupindex})
     return Dialect(
@@ -227,7 +233,12 @@ def _entry(name: str, entry: object) -> dict:
     return entry
 
 
-def _conversion(name: str, unit: str) -> tuple[float, float]:
+def find_conversion(name: str, unit: str) -> tuple[float, float]:
+    """Return factor and offset that take a column from a unit to the schema's.
+
+    >>> find_conversion("temperature", "degC")
+    (1.0, 273.15)
+    """
     target = COLUMNS[name].unit
     if unit == target:
         return 1.0, 0.0
