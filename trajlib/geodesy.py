@@ -16,6 +16,7 @@ __all__ = [
     "find_airport",
     "offset",
     "track",
+    "unwrap_longitude",
 ]
 
 NAUTICAL_MILE = 1852.0  # m, by definition
@@ -90,6 +91,9 @@ def offset(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return positions [deg] at offsets [NM] along and to the right of a course [deg].
 
+    Longitudes are within 180° of ``lon``, and so beyond ±180° on the other side of the
+    antimeridian.
+
     >>> lat, lon = offset(0.0, 0.0, 90.0, 60.108, 0.0)
     >>> abs(float(lat.round(3))), float(lon.round(3))
     (0.0, 1.0)
@@ -98,7 +102,20 @@ def offset(
     lat, lon, course, along, cross = values
     azimuth = course + np.degrees(np.arctan2(cross, along))
     lon2, lat2, _ = _GEOD.fwd(lon, lat, azimuth, np.hypot(along, cross) * NAUTICAL_MILE)
-    return np.asarray(lat2), np.asarray(lon2)
+    return np.asarray(lat2), unwrap_longitude(lon2, lon)
+
+
+def unwrap_longitude(lon: ArrayLike, around: ArrayLike) -> np.ndarray:
+    """Return longitudes [deg] shifted by whole turns to within 180° of another.
+
+    A line across the antimeridian is then continuous, and its longitudes can be averaged,
+    interpolated and drawn. All other longitudes stay what they are.
+
+    >>> unwrap_longitude([174.8, -179.5], 174.8).tolist()
+    [174.8, 180.5]
+    """
+    lon = np.asarray(lon, float)
+    return lon - 360 * np.round((lon - around) / 360)
 
 
 def along_cross_track(

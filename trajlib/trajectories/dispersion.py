@@ -1,10 +1,15 @@
-"""trajectories.dispersion."""
+"""Dispersion: the spread of trajectories around their mean at each fraction of progress.
+
+What a progress removes from one direction moves into another: at equal route progress flights can
+hardly differ along the track, and differ the more in time. So along-track, cross-track, altitude
+and time are always given together.
+"""
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from trajlib.geodesy import along_cross_track, distance, track
+from trajlib.geodesy import along_cross_track, distance, track, unwrap_longitude
 
 __all__ = ["deviations", "dispersion", "mean_trajectory"]
 
@@ -32,10 +37,12 @@ def mean_trajectory(ds: xr.Dataset) -> xr.Dataset:
         return xr.concat(parts, ds["by"])
     mean = ds.drop_vars(["track", "heading"], errors="ignore").mean("path", keep_attrs=True)
     lat, lon = np.radians(ds["latitude"]), np.radians(ds["longitude"])
-    x, y = ((np.cos(lat) * axis(lon)).mean("path") for axis in (np.cos, np.sin))
+    x = (np.cos(lat) * np.cos(lon)).mean("path")
+    y = (np.cos(lat) * np.sin(lon)).mean("path")
     z = np.sin(lat).mean("path")
     mean["latitude"].values = np.degrees(np.arctan2(z, np.hypot(x, y)))
-    mean["longitude"].values = np.degrees(np.arctan2(y, x))
+    longitude = np.degrees(np.arctan2(y, x))
+    mean["longitude"].values = unwrap_longitude(longitude, mean["longitude"])
     course = _course(mean["latitude"].to_series(), mean["longitude"].to_series())
     return mean.assign(track=("fraction", course, {"units": "deg"}))
 
@@ -68,14 +75,17 @@ def dispersion(ds: xr.Dataset) -> pd.DataFrame:
 
 
 def deviations(ds: xr.Dataset) -> dict[str, np.ndarray]:
-    """Return what `dispersion` is the spread of, over (path, fraction), by its name there."""
+    """Return the deviations from the mean over (path, fraction), by the names of `dispersion`."""
     mean = mean_trajectory(ds)
-    reference = (mean[name].to_numpy() for name in ("latitude", "longitude", "track"))
     ds = ds.transpose("path", "fraction")
+    reference = [mean[name].to_numpy() for name in ("latitude", "longitude", "track")]
     along, cross = along_cross_track(ds["latitude"], ds["longitude"], *reference)
+    values = {"along": along, "cross": cross}
     names = {"altitude": "altitude", "duration": "time", "groundspeed": "groundspeed"}
-    others = {names[name]: (ds[name] - mean[name]).to_numpy() for name in names if name in ds}
-    return {"along": along, "cross": cross} | others
+    for column, name in names.items():
+        if column in ds:
+            values[name] = (ds[column] - mean[column]).to_numpy()
+    return values
 
 
 def _course(lat: pd.Series, lon: pd.Series) -> np.ndarray:

@@ -1,10 +1,4 @@
-"""Trajectories and dispersion: flights made comparable, and how far they differ.
-
-A flight resampled at fixed fractions of its progress is a trajectory; the spread of trajectories
-around their mean at a fraction is the dispersion. What a progress takes out of one direction it
-moves into another: at equal route progress flights can hardly differ along the track, and differ
-the more in time. So along, cross, altitude and time stand together.
-"""
+"""Normalisation: flights resampled at fixed fractions of their progress, and so comparable."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -14,14 +8,14 @@ import pandas as pd
 import xarray as xr
 
 from trajlib.archive.flights import map_flights
-from trajlib.geodesy import track
+from trajlib.geodesy import find_airport, track, unwrap_longitude
 from trajlib.schema import COLUMNS, IDENTITY
 from trajlib.trajectories.progress import PERCENTS, PROGRESS, PROGRESS_COLUMNS, Progress
 
 __all__ = ["VARIABLES", "courses", "normalize_flights", "resample_flight", "resample_flights"]
 
 VARIABLES = ("latitude", "longitude", "altitude", "duration", "distance", "groundspeed")
-_ANGLES = {"longitude": -180.0, "track": 0.0, "heading": 0.0}  # deg, and the least that each is
+_ANGLES = {"longitude": -180.0, "track": 0.0, "heading": 0.0}  # the least value of each [deg]
 
 
 def resample_flight(
@@ -38,43 +32,42 @@ def resample_flight(
     df
         Samples of a flight.
     progress
-        At each sample, never falling.
+        At each sample, never decreasing.
     fractions
-        Rising values of the progress.
+        Increasing values of the progress.
     columns
-        Those wanted, of numbers; those that the flight does not have are absent from the result.
-        By default all.
+        Numeric columns to resample; those that the flight does not have are absent from the
+        result. By default all.
 
     Returns
     -------
     DataFrame
         Indexed by ``fraction``; linear between two samples, angles by the shorter way around,
-        missing where the flight's progress does not reach: nothing is extrapolated.
+        missing where the flight does not reach the fraction: nothing is extrapolated.
 
     >>> df = pd.DataFrame({"altitude": [0.0, 10.0, 20.0, 30.0]})
     >>> resample_flight(df, np.array([0, 0.5, 0.5, 0.9]), [0, 0.5, 0.7, 1])["altitude"].tolist()
     [0.0, 10.0, 25.0, nan]
     """
     fractions = np.asarray(fractions, float)
-    first = np.searchsorted(progress, fractions)
+    first = np.searchsorted(progress, fractions)  # the first sample at or beyond each fraction
     reached = (first < len(progress)) & (fractions >= progress[0])
     after = np.clip(first, 1, len(progress) - 1)
-    step = progress[after] - progress[after - 1]
-    weight = np.zeros((len(fractions), 1))
-    np.divide(fractions - progress[after - 1], step, out=weight[:, 0], where=reached & (step > 0))
-    names = list(df) if columns is None else [name for name in columns if name in df]
-    angles = [name in _ANGLES for name in names]
-    before, change = np.empty((2, len(fractions), len(names)))
-    for at, name in enumerate(names):
+    before = after - 1
+    step = progress[after] - progress[before]
+    weight = np.zeros(len(fractions))
+    np.divide(fractions - progress[before], step, out=weight, where=reached & (step > 0))
+    resampled = {}
+    for name in df if columns is None else [name for name in columns if name in df]:
         values = df[name].to_numpy(float)
-        before[:, at] = values[after - 1]
-        change[:, at] = values[after] - values[after - 1]
-    change[:, angles] = (change[:, angles] + 180) % 360 - 180
-    result = before + weight * change
-    least = np.array([_ANGLES[name] for name in names if name in _ANGLES])
-    result[:, angles] = (result[:, angles] - least) % 360 + least
-    result[~reached] = np.nan
-    return pd.DataFrame(result, pd.Index(fractions, name="fraction"), names)
+        change = values[after] - values[before]
+        if name in _ANGLES:
+            change = (change + 180) % 360 - 180
+        result = values[before] + weight * change
+        if name in _ANGLES:
+            result = (result - _ANGLES[name]) % 360 + _ANGLES[name]
+        resampled[name] = np.where(reached, result, np.nan)
+    return pd.DataFrame(resampled, pd.Index(fractions, name="fraction"))
 
 
 def normalize_flights(
@@ -93,7 +86,7 @@ def normalize_flights(
     by
         A name in ``PROGRESS``, a function like those, or several of them.
     fractions
-        Rising values of the progress.
+        Increasing values of the progress.
     columns
         Those that no flight has are absent from the result.
 
@@ -101,96 +94,99 @@ def normalize_flights(
     -------
     Dataset
         Variables in the schema's units (attribute ``units``) over ``path`` and ``fraction``, and
-        before them ``by`` where several were asked for; missing where a flight does not reach.
-        The flights' identity and ``start`` (UTC) are coordinates of ``path``.
+        ``by`` before them where it was a sequence; missing where a flight does not reach the
+        fraction. Longitudes are within 180° of the origin's. The flights' identity and ``start``
+        (UTC) are coordinates of ``path``.
 
     Raises
     ------
     ValueError
         When ``by`` is not the name of a progress.
     """
-    several = not (isinstance(by, str) or callable(by))
-    asked = {_name_progress(each): (each, fractions) for each in (by if several else [by])}
-    tables = resample_flights(flights, asked, columns=columns)
+    if isinstance(by, str) or callable(by):
+        (table,) = resample_flights(flights, {"": (by, fractions)}, columns=columns).values()
+        return _to_dataset(table, flights, columns)
+    kinds = {each.__name__ if callable(each) else each: (each, fractions) for each in by}
+    tables = resample_flights(flights, kinds, columns=columns)
     datasets = [_to_dataset(table, flights, columns) for table in tables.values()]
-    if not several:
-        return datasets[0]
-    return xr.concat(datasets, pd.Index(list(asked), dtype=object, name="by"))
+    return xr.concat(datasets, pd.Index(list(kinds), dtype=object, name="by"))
 
 
 def resample_flights(
     flights: pd.DataFrame,
-    asked: Mapping[str, tuple[str | Progress, np.ndarray]],
+    kinds: Mapping[str, tuple[str | Progress, np.ndarray]],
     *,
     columns: Sequence[str] = VARIABLES,
 ) -> dict[str, pd.DataFrame]:
-    """Return many flights at fractions of one progress or several, each read once.
+    """Return many flights at fractions of one progress or several, each flight read once.
 
     Parameters
     ----------
     flights
         Rows of an index or of a store.
-    asked
-        By a name of one's own, a progress as `normalize_flights` takes it and its fractions.
+    kinds
+        Names of the results, and for each a progress, as `normalize_flights` takes it, and
+        fractions of it.
     columns
-        As there.
+        As for `normalize_flights`.
 
     Returns
     -------
     dict of DataFrame
-        By that name, indexed by ``path`` and ``fraction``, as `resample_flight` returns each.
+        By name, indexed by ``path`` and ``fraction``, as `resample_flight` returns each flight;
+        longitudes are within 180° of the origin's.
     """
-    functions = {
-        name: partial(
-            _normalize, progress=_find_progress(by), fractions=np.asarray(at), columns=columns
-        )
-        for name, (by, at) in asked.items()
-    }
+    functions = {}
+    for name, (by, fractions) in kinds.items():
+        if not callable(by) and by not in PROGRESS:
+            raise ValueError(f"no progress {by!r}, expected one of {', '.join(PROGRESS)}")
+        progress = by if callable(by) else PROGRESS[by]
+        options = {"progress": progress, "fractions": np.asarray(fractions), "columns": columns}
+        functions[name] = partial(_resample_by_progress, **options)
     return map_flights(flights, functions, columns=sorted({*columns, *PROGRESS_COLUMNS}))
 
 
-def _name_progress(by: str | Progress) -> str:
-    return by.__name__ if callable(by) else by
-
-
-def _find_progress(by: str | Progress) -> Progress:
-    if callable(by):
-        return by
-    if by not in PROGRESS:
-        raise ValueError(f"no progress {by!r}, expected one of {', '.join(PROGRESS)}")
-    return PROGRESS[by]
-
-
-def _normalize(
+def _resample_by_progress(
     df: pd.DataFrame, progress: Progress, fractions: np.ndarray, columns: Sequence[str]
 ) -> pd.DataFrame:
-    reached = progress(df, df.attrs["origin"], df.attrs["destination"])
-    return resample_flight(df, reached, fractions, columns=columns)
+    values = progress(df, df.attrs["origin"], df.attrs["destination"])
+    resampled = resample_flight(df, values, fractions, columns=columns)
+    if "longitude" in resampled:
+        centre = _origin_longitude(df)
+        resampled["longitude"] = unwrap_longitude(resampled["longitude"], centre)
+    return resampled
+
+
+def _origin_longitude(df: pd.DataFrame) -> float:
+    try:
+        return find_airport(df.attrs["origin"]).longitude
+    except (TypeError, ValueError):  # no code, or one that no airport has
+        return df["longitude"].iloc[0]
 
 
 def _to_dataset(table: pd.DataFrame, flights: pd.DataFrame, columns: Sequence[str]) -> xr.Dataset:
     fractions = table.index.unique("fraction")
     rows = flights.set_index("path").loc[table.index.unique("path")]
-    data = {
-        name: (
-            ("path", "fraction"),
-            table[name].to_numpy().reshape(len(rows), len(fractions)),
-            {"units": COLUMNS[name].unit, "long_name": COLUMNS[name].description},
-        )
-        for name in columns
-        if name in table
-    }
-    identity = {name: ("path", rows[name].astype(object)) for name in IDENTITY if name in rows}
-    start = ("path", rows["start"].dt.tz_localize(None).to_numpy())
+    variables = {}
+    for name in [name for name in columns if name in table]:
+        values = table[name].to_numpy().reshape(len(rows), len(fractions))
+        attributes = {"units": COLUMNS[name].unit, "long_name": COLUMNS[name].description}
+        variables[name] = ("path", "fraction"), values, attributes
     coords = {"path": rows.index.astype(object), "fraction": fractions}
-    return xr.Dataset(data, coords | identity | {"start": start})
+    for name in [name for name in IDENTITY if name in rows]:
+        coords[name] = "path", rows[name].astype(object)
+    coords["start"] = "path", rows["start"].dt.tz_localize(None).to_numpy()
+    return xr.Dataset(variables, coords)
 
 
 def courses(trajectories: pd.DataFrame) -> np.ndarray:
-    """Return the course [deg] of trajectories at each path and fraction, from neighbour to next."""
-    ends = []
-    for name in ("latitude", "longitude"):
-        by_path = trajectories[name].groupby(level="path", sort=False)
-        ends.append([by_path.shift(at).fillna(trajectories[name]) for at in (1, -1)])
-    (lat, lat2), (lon, lon2) = ends
-    return track(lat, lon, lat2, lon2)
+    """Return the course [deg] of trajectories at each path and fraction.
+
+    It is the course from the fraction before to the fraction after; at the ends from or to the
+    end.
+    """
+    positions = trajectories[["latitude", "longitude"]]
+    by_path = positions.groupby(level="path", sort=False)
+    before = by_path.shift(1).fillna(positions)
+    after = by_path.shift(-1).fillna(positions)
+    return track(before["latitude"], before["longitude"], after["latitude"], after["longitude"])
