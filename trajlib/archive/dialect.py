@@ -17,7 +17,8 @@ __all__ = ["Dialect", "find_conversion", "read_dialect"]
 # from a unit to the schema's: value * factor + offset
 _UNITS = {
     ("m", "ft"): (1 / 0.3048, 0.0),
-    ("FL", "ft"): (100.0, 0.0),  # also hundreds of feet above another reference
+    ("FL", "ft"): (100.0, 0.0),
+    ("100 ft", "ft"): (100.0, 0.0),
     ("km", "NM"): (1 / 1.852, 0.0),
     ("m", "NM"): (1 / 1852, 0.0),
     ("m/s", "kt"): (3600 / 1852, 0.0),
@@ -46,8 +47,18 @@ _KINDS = {  # what a columns.toml may hold
     "path": str,
     "constants": dict,
     "columns": dict,
+    "import": dict,
 }
-_WORDS = {str: "a text", bool: "true or false", list: "a list", dict: "a table"}
+_IMPORT = {  # what its table import may hold
+    "flight_id": str,
+    "icao24": str,
+    "onground": str,
+    "date": str,
+    "position": str,
+    "flights": str,
+    "gap": int,
+}
+_WORDS = {str: "a text", bool: "true or false", list: "a list", dict: "a table", int: "a number"}
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,11 @@ class Dialect:
         Identity of all flights, as ``origin``.
     path
         Regular expression searched for in a file's path; its named groups are identity columns.
+    many
+        For the import of files that hold many flights: the columns ``flight_id``, ``icao24``,
+        ``onground``, ``date`` (where it stands apart from the time) and ``position`` (latitude
+        and longitude in one field), ``flights`` (the file with one row a flight), and ``gap``
+        [s], after which the same aircraft begins another flight.
     """
 
     title: str = ""
@@ -90,6 +106,7 @@ class Dialect:
     units: dict[str, tuple[float, float]] = field(default_factory=dict)
     constants: dict[str, str] = field(default_factory=dict)
     path: str = ""
+    many: dict[str, str | int] = field(default_factory=dict)
 
     @cached_property
     def header(self) -> tuple[str | None, ...]:
@@ -151,6 +168,9 @@ def parse_dialect(text: str) -> Dialect:
     told = tomllib.loads(text)
     for name, value in told.items():
         _check_kind(name, value)
+    many = told.pop("import", {})
+    for name, value in many.items():
+        _check_kind(name, value, _IMPORT)
     columns = {name: _entry(name, entry) for name, entry in told.pop("columns", {}).items()}
     names = {name: entry["column"] for name, entry in columns.items() if "column" in entry}
     shared = sorted({their for their in names.values() if [*names.values()].count(their) > 1})
@@ -163,17 +183,17 @@ def parse_dialect(text: str) -> Dialect:
     _check_identity({*told.get("constants", {}), *_compile(told.get("path", "")).groupindex})
     return Dialect(
         **told
-        | {"names": names, "units": units}
+        | {"names": names, "units": units, "many": many}
         | {"time_format": _check_format(time.get("format", "ISO 8601"))}
         | {"timezone": _find_zone(time.get("timezone", "UTC"))}
         | {"modelled": frozenset(_known(name) for name in told.get("modelled", ()))}
     )
 
 
-def _check_kind(name: str, value: object) -> None:
-    if name not in _KINDS:
-        raise ValueError(f"unknown key: {name}; there are {', '.join(_KINDS)}")
-    kind = _KINDS[name]
+def _check_kind(name: str, value: object, kinds: dict[str, type] = _KINDS) -> None:
+    if name not in kinds:
+        raise ValueError(f"unknown key: {name}; there are {', '.join(kinds)}")
+    kind = kinds[name]
     if type(value) is not kind:
         raise ValueError(f"{name} is {value!r}, expected {_WORDS[kind]}")
     if name in ("delimiter", "decimal") and len(value) != 1:

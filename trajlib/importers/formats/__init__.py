@@ -2,8 +2,33 @@
 
 from pathlib import Path
 
-from trajlib.importers.formats import opensky, traffic_tables
-from trajlib.importers.formats.base import Format, FormatError, Head, Options, read_head
+from trajlib.archive.dialect import Dialect
+from trajlib.importers.formats import (
+    cpr,
+    eurocontrol,
+    flight_lists,
+    flightradar24,
+    flightradar24_granular,
+    flightradar24_playback,
+    garmin,
+    generic,
+    iagos,
+    igc,
+    kml,
+    opensky,
+    positions,
+    prc,
+    pru,
+    readsb,
+    recorders,
+    sfomuseum,
+    so6,
+    spire,
+    tfms,
+    traffic_tables,
+)
+from trajlib.importers.formats.base import Format, FormatError, Head, Options
+from trajlib.importers.formats.tables import read_head
 
 __all__ = [
     "FORMATS",
@@ -19,28 +44,70 @@ __all__ = [
 # the more particular before the more general
 FORMATS = (
     opensky.FORMAT,
+    sfomuseum.FORMAT,
+    sfomuseum.GEOJSON,
+    eurocontrol.FORMAT,
+    so6.FORMAT,
+    flightradar24.FORMAT,
+    flightradar24_granular.FORMAT,
+    flightradar24_playback.FORMAT,
+    positions.FORMAT,
+    pru.FORMAT,
+    cpr.FORMAT,
+    readsb.FORMAT,
+    tfms.FORMAT,
+    tfms.PLANS,
+    garmin.FORMAT,
+    recorders.FORMAT,
+    recorders.SI,
+    spire.FORMAT,
+    iagos.FORMAT,
+    igc.FORMAT,
+    kml.FORMAT,
+    prc.FORMAT,
     traffic_tables.FORMAT,
+    flight_lists.FORMAT,
+    generic.FORMAT,
+    generic.FLIGHTS,
 )
 
 
-def recognize_format(path: str | Path) -> Format:
+def recognize_format(path: str | Path, dialect: Dialect | None = None) -> Format:
     """Return the format of a file, recognised by its content.
+
+    Parameters
+    ----------
+    path
+        The file.
+    dialect
+        What a columns.toml says of the source; files that have its columns are read by it.
 
     Raises
     ------
     FormatError
-        When it is none of `FORMATS`, or one that is refused, with the reason.
+        When it is none of `FORMATS`, or is refused, with the reason.
     """
     head = read_head(Path(path))
+    if dialect is not None and generic.recognize_flights(head, dialect):
+        return generic.FLIGHTS
+    if dialect is not None and generic.recognize_points(head, dialect):
+        return generic.FORMAT
     for candidate in FORMATS:
         if candidate.recognize(head):
             return candidate
-    names = ", ".join(head.names[:8])[:100]
-    told = f"its columns are {names}" if len(head.names) > 1 else "it has no header"
+    if len(head.names) < 2:
+        raise FormatError("no known format: neither a header nor a content that is known")
+    if _measures(head) and not any("lat" in name or "position" in name for name in head.columns):
+        raise FormatError("no positions: without latitude and longitude there is no trajectory")
     raise FormatError(
-        f"no known format: {told}; `python -m trajlib import --formats` lists the formats, "
-        "and a columns.toml names the columns of any other table"
+        f"no known format: its columns are {', '.join(head.names)[:100]}; a columns.toml gives "
+        "them their meaning, and `python -m trajlib import --formats` lists the formats"
     )
+
+
+def _measures(head: Head) -> bool:
+    words = ("alti", "alt_", "speed", "spd", "mach")
+    return any(name.startswith(words) or name.endswith(words) for name in head.columns)
 
 
 def find_format(name: str) -> Format:
@@ -54,9 +121,13 @@ def find_format(name: str) -> Format:
     for candidate in FORMATS:
         if candidate.name == name:
             return candidate
-    raise FormatError(f"no format {name!r}; there are {', '.join(known.name for known in FORMATS)}")
+    names = ", ".join(candidate.name for candidate in FORMATS)
+    raise FormatError(f"no format {name!r}; there are {names}")
 
 
 def describe_formats() -> str:
-    """Return the list of formats and what each needs."""
-    return "\n".join(f"{known.name:<22}{known.title}\n{'':<22}{known.needs}" for known in FORMATS)
+    """Return the list of formats and what each needs, as text."""
+    lines = []
+    for entry in FORMATS:
+        lines += [f"{entry.name:<24}{entry.title}", f"{'':<24}needs {entry.needs}"]
+    return "\n".join(lines)

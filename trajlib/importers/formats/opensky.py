@@ -1,14 +1,10 @@
 """State vectors of the OpenSky Network: all aircraft of an hour in one file."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pandas as pd
-
-from trajlib.importers.formats.base import Field, Format, Head, Options, convert_points, read_table
+from trajlib.importers.formats.base import Field, Format, Head
+from trajlib.importers.formats.tables import point_reader
 
 FIELDS = {
-    "timestamp": Field("time"),
+    "timestamp": Field("time", "timestamp"),
     "icao24": Field("icao24"),
     "latitude": Field("lat"),
     "longitude": Field("lon"),
@@ -24,15 +20,9 @@ FIELDS = {
 
 
 def _recognize(head: Head) -> bool:
-    return head.has("time", "icao24", "lat", "lon") and bool(
+    return head.has("icao24", "lat", "lon") and bool(
         {"baroaltitude", "velocity", "vertrate", "lastposupdate"} & set(head.columns)
     )
-
-
-def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
-    wanted = {name for field in FIELDS.values() for name in field.names}
-    for batch in read_table(path, wanted):
-        yield convert_points(batch, FIELDS)
 
 
 FORMAT = Format(
@@ -40,6 +30,6 @@ FORMAT = Format(
     title="OpenSky state vectors (CSV or Parquet)",
     needs="files of state vectors, any number of hours; airports are inferred",
     recognize=_recognize,
-    read=_read,
+    read=point_reader(FIELDS),
     splittable=True,
 )

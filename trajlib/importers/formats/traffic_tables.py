@@ -1,11 +1,7 @@
 """Tables of the traffic library: many flights a file, in aviation units."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pandas as pd
-
-from trajlib.importers.formats.base import Field, Format, Head, Options, convert_points, read_table
+from trajlib.importers.formats.base import Field, Format, Head
+from trajlib.importers.formats.tables import point_reader
 
 FIELDS = {
     "flight_id": Field("flight_id"),
@@ -40,17 +36,11 @@ def _recognize(head: Head) -> bool:
     )
 
 
-def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
-    wanted = {name for field in FIELDS.values() for name in field.names}
-    for batch in read_table(path, wanted):
-        yield convert_points(batch, FIELDS)
-
-
 FORMAT = Format(
     name="traffic",
     title="tables of the traffic library (Parquet, Feather, CSV, JSON)",
     needs="the table; pickles are refused, because they run code: save it as Parquet",
     recognize=_recognize,
-    read=_read,
+    read=point_reader(FIELDS),
     splittable=True,
 )

@@ -1,0 +1,69 @@
+"""Logs of the Garmin G1000 and its relatives: one power cycle of the avionics a file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from trajlib.importers.formats.base import Field, Format, Head, Options, convert_points
+from trajlib.importers.formats.tables import name_flight, read_table
+
+_FIELDS = {
+    "flight_id": Field("flight"),
+    "timestamp": Field("timestamp"),
+    "latitude": Field("latitude"),
+    "longitude": Field("longitude"),
+    "altitude": Field("pressure_altitude"),
+    "geoaltitude": Field("altgps", "altmsl"),
+    "groundspeed": Field("gndspd"),
+    "true_airspeed": Field("tas"),
+    "calibrated_airspeed": Field("ias"),
+    "vertical_rate": Field("vspd"),
+    "pitch": Field("pitch"),
+    "roll": Field("roll"),
+    "temperature": Field("oat", unit="degC"),
+    "wind_u": Field("wind_u"),
+    "wind_v": Field("wind_v"),
+}
+_CLOCK = ("lcl date", "lcl time", "utcofst")
+_OTHERS = ("altb", "baroa", "wndspd", "wnddr")
+_STANDARD = 29.92126  # inHg
+
+
+def _recognize(head: Head) -> bool:
+    return head.has(*_CLOCK, "latitude", "longitude")
+
+
+def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
+    wanted = {name for field in _FIELDS.values() for name in field.names}
+    flight = name_flight(path, options)
+    for batch in read_table(path, {*wanted, *_CLOCK, *_OTHERS}):
+        texts = batch.astype("str").apply(lambda column: column.str.strip())
+        local = texts["lcl date"] + "T" + texts["lcl time"].str.split().str[-1]
+        stamps = local + texts["utcofst"].where(texts["utcofst"].str.match(r"[+-]\d\d:\d\d"))
+        numbers = texts.reindex(columns=_OTHERS).apply(pd.to_numeric, errors="coerce")
+        towards = np.radians(numbers["wnddr"] + 180)
+        batch = texts.assign(
+            flight=flight,
+            timestamp=pd.to_datetime(stamps, format="ISO8601", utc=True, errors="coerce"),
+            # AltB is what the altimeter shows with the pressure BaroA set
+            pressure_altitude=numbers["altb"] + _altitude_of(numbers["baroa"]),
+            wind_u=numbers["wndspd"] * np.sin(towards),
+            wind_v=numbers["wndspd"] * np.cos(towards),
+        )
+        yield convert_points(batch, _FIELDS)
+
+
+def _altitude_of(setting: pd.Series) -> pd.Series:
+    """Return the altitude [ft] at which the standard atmosphere has this pressure [inHg]."""
+    return 145366.45 * (1 - (setting / _STANDARD) ** 0.190284)
+
+
+FORMAT = Format(
+    name="garmin",
+    title="Garmin G1000 and relatives (CSV)",
+    needs="the logs as the avionics write them; one log is one flight, airports are inferred",
+    recognize=_recognize,
+    read=_read,
+)

@@ -1,0 +1,50 @@
+"""Flights of the research infrastructure IAGOS, which measures pressure."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from trajlib.importers.formats.base import Field, Format, Head
+from trajlib.importers.formats.tables import point_reader
+
+_FIELDS = {
+    "flight_id": Field("flight_id"),
+    "timestamp": Field("time"),
+    "latitude": Field("latitude"),
+    "longitude": Field("longitude"),
+    "altitude": Field("pressure_altitude", "altitude_ft"),
+    "pressure": Field("pressure"),
+    "temperature": Field("temperature", "air_temperature"),
+    "relative_humidity": Field("relative_humidity"),
+    "true_airspeed": Field("true_airspeed", unit="m/s"),
+}
+
+
+def _recognize(head: Head) -> bool:
+    return head.has("flight_id", "longitude", "latitude", "pressure", "altitude_ft", "time")
+
+
+def _prepare(batch: pd.DataFrame, path: Path) -> pd.DataFrame:
+    pressure = pd.to_numeric(batch["pressure"], errors="coerce")
+    return batch.assign(pressure_altitude=pressure_altitude(pressure))
+
+
+def pressure_altitude(pressure: pd.Series) -> pd.Series:
+    """Return the altitude [ft] at which the standard atmosphere has a pressure [Pa].
+
+    >>> pressure_altitude(pd.Series([101325.0, 23842.0])).round().tolist()
+    [0.0, 35000.0]
+    """
+    below = 44330.77 * (1 - (pressure / 101325) ** 0.1902632)
+    above = 11000 + 6341.62 * np.log(22632.06 / pressure)
+    return below.where(pressure > 22632.06, above) / 0.3048
+
+
+FORMAT = Format(
+    name="iagos",
+    title="IAGOS flights (CSV or Parquet)",
+    needs="the table by flight_id; the altitude is that of the pressure [Pa]",
+    recognize=_recognize,
+    read=point_reader(_FIELDS, _prepare),
+)

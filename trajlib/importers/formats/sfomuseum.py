@@ -1,0 +1,115 @@
+"""SFO Museum's open flight records: points.parquet and flights.parquet, or a clone of GeoJSON."""
+
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from trajlib.importers.formats.base import (
+    Field,
+    Format,
+    FormatError,
+    Head,
+    Options,
+    convert_points,
+)
+from trajlib.importers.formats.tables import point_reader, read_head, read_json
+
+ATTRIBUTION = (
+    "SFO Museum's open flight records (github.com/sfomuseum-data), derived from the SWIM feed of "
+    "the Federal Aviation Administration, published under the Community Data License Agreement, "
+    "Permissive, Version 1.0 (CDLA-Permissive-1.0)"
+)
+_POINTS = ("flight_id", "timestamp", "latitude", "longitude", "altitude", "groundspeed")
+_FIELDS = {name: Field(name) for name in _POINTS}
+_IDENTITY = (
+    "callsign",
+    "operator",
+    "aircraft_type",
+    "registration",
+    "origin",
+    "destination",
+)
+_TRACK_FIELDS = _FIELDS | {name: Field(name) for name in _IDENTITY}
+
+
+def _recognize(head: Head) -> bool:
+    return set(head.columns) == set(_POINTS) and _is_list(head.path.with_name("flights.parquet"))
+
+
+def _is_list(path: Path) -> bool:
+    return path.is_file() and read_head(path).has("flight_id", *_IDENTITY, "date")
+
+
+def _recognize_geojson(head: Head) -> bool:
+    return head.kind == "json" and (b'"swim:' in head.data or b'"flysfo:' in head.data)
+
+
+def _drop_absent_speeds(batch: pd.DataFrame, path: Path) -> pd.DataFrame:
+    speed = pd.to_numeric(batch["groundspeed"], errors="coerce")
+    return batch.assign(groundspeed=speed.where(speed != 0))  # the feed has 0 where it has none
+
+
+def _read_geojson(path: Path, options: Options) -> Iterator[pd.DataFrame]:
+    """Yield the points of a track; the record beside it, ID.geojson, has its identity."""
+    number = re.fullmatch(r"(\d+)-alt-swim-path\.geojson", path.name)
+    if not number:
+        return
+    track = read_json(path)
+    try:
+        properties, geometry = track["properties"], track["geometry"]
+        lines = geometry["coordinates"]
+        if geometry["type"] != "LineString":  # cut at the antimeridian
+            lines = [*itertools.chain.from_iterable(lines)]
+        points = pd.DataFrame(
+            {
+                "flight_id": number[1],
+                "timestamp": properties["swim:timestamps"],
+                "longitude": [position[0] for position in lines],
+                "latitude": [position[1] for position in lines],
+                # in hundreds of feet; C and T mark levels assigned, not measured
+                "altitude": [text.rstrip("CT") for text in properties["swim:altitudes"]],
+                "groundspeed": properties["swim:speeds"],
+            }
+        )
+        record = read_json(path.with_name(f"{number[1]}.geojson"))["properties"]
+        identity = _identify(record)
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise FormatError(f"its record or its points cannot be read: {error!r}") from error
+    hundreds = pd.to_numeric(points["altitude"], errors="coerce")
+    points = _drop_absent_speeds(points.assign(altitude=hundreds * 100), path)
+    yield convert_points(points.assign(**identity), _TRACK_FIELDS)
+
+
+def _identify(record: dict) -> dict[str, str | None]:
+    origin, destination = record["flysfo:journey"].split("-")
+    # from 2020 on the number carries the airline's IATA code: UA2617, B62535
+    number = record["flysfo:flight_number"].removeprefix(record["flysfo:airline"])
+    return {
+        "callsign": record["icao:airline"] + number,
+        "operator": record["icao:airline"],
+        "aircraft_type": record.get("icao:aircraft") or None,
+        "registration": record.get("swim:tail_number") or None,
+        "origin": origin,
+        "destination": destination,
+    }
+
+
+FORMAT = Format(
+    name="sfomuseum",
+    title="SFO Museum's flight records (points.parquet and flights.parquet)",
+    needs="both files in one folder",
+    recognize=_recognize,
+    read=point_reader(_FIELDS, _drop_absent_speeds),
+    attribution=ATTRIBUTION,
+)
+GEOJSON = Format(
+    name="sfomuseum-geojson",
+    title="SFO Museum's flight records (clone of sfomuseum-data-flights-YYYY-MM)",
+    needs="the clone: data/…/ID.geojson and data/…/ID-alt-swim-path.geojson",
+    recognize=_recognize_geojson,
+    read=_read_geojson,
+    attribution=ATTRIBUTION,
+)

@@ -1,0 +1,36 @@
+"""Satellite ADS-B of Spire."""
+
+from trajlib.importers.formats.base import Field, Format, Head
+from trajlib.importers.formats.tables import point_reader
+
+_FIELDS = {
+    "icao24": Field("icao_address"),
+    "callsign": Field("callsign"),
+    "registration": Field("tail_number"),
+    "aircraft_type": Field("aircraft_type_icao"),
+    "operator": Field("airline_icao", "airline_iata"),
+    "origin": Field("departure_airport_icao", "departure_airport_iata"),
+    "destination": Field("arrival_airport_icao", "arrival_airport_iata"),
+    "timestamp": Field("time", "timestamp"),
+    "latitude": Field("latitude"),
+    "longitude": Field("longitude"),
+    "altitude": Field("altitude_ft", "altitude_baro"),
+    "groundspeed": Field("speed"),
+    "track": Field("heading"),
+    "vertical_rate": Field("vertical_rate"),
+    "onground": Field("on_ground"),
+}
+
+
+def _recognize(head: Head) -> bool:
+    return head.has("icao_address", "latitude", "longitude")
+
+
+FORMAT = Format(
+    name="spire",
+    title="satellite ADS-B of Spire (CSV or Parquet)",
+    needs="the table, any number of aircraft",
+    recognize=_recognize,
+    read=point_reader(_FIELDS),
+    splittable=True,
+)

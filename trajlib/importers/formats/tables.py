@@ -1,0 +1,452 @@
+"""Files as streams, lines and tables, read in batches and in bounded memory."""
+
+import bz2
+import codecs
+import csv
+import gzip
+import io
+import json
+import lzma
+import re
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet
+
+from trajlib.importers.formats.base import Field, FormatError, Head, Options, convert_points
+
+__all__ = [
+    "name_flight",
+    "open_source",
+    "parse_csv",
+    "point_reader",
+    "read_blocks",
+    "read_head",
+    "read_json",
+    "read_table",
+    "read_texts",
+]
+
+BATCH = 500_000  # rows at most
+_BLOCK = 16 << 20  # bytes of text parsed at once
+_HEAD = 64 << 10  # bytes that a format is recognised by
+_LARGEST = 256 << 20  # bytes of a JSON that is parsed as a whole
+_UNPACKED = 16 << 30  # bytes at most of a file unpacked to disk
+_MISSING = ["", "N/A", "NA", "n/a", "nan", "NaN", "-", "\\N", "NULL", "null", "None", "ground"]
+# identifiers, which may be made of digits alone
+_KEPT_AS_TEXT = frozenset(
+    [
+        "icao24",
+        "hex",
+        "address",
+        "icao_address",
+        "callsign",
+        "flight_id",
+        "ectrl_id",
+        "fid",
+        "registration",
+        "reg",
+    ]
+)
+_OF_COLUMNS = re.compile(rb'\s*\{\s*"[^"]+"\s*:\s*\{')
+_ARCHIVES = {b"7z\xbc\xaf\x27\x1c": "7z", b"PK\x03\x04": "zip"}
+_COMPRESSIONS = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+    b"\x28\xb5\x2f\xfd": lambda file: pa.CompressedInputStream(file, "zstd"),
+}
+# pickles of protocol 2 and later, and of the earlier ones that pandas could write
+_PICKLE = re.compile(rb"\x80[\x02-\x05]|c[a-z_.]+\n[A-Za-z_]+\n|\(lp0|\(dp0|ccopy_reg\n")
+
+
+@contextmanager
+def open_source(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for reading, decompressed; gzip, bzip2, xz, Zstandard, zip, 7z and tar.
+
+    Raises
+    ------
+    FormatError
+        When an archive holds more than one file of data, or another archive.
+    """
+    with Path(path).open("rb") as file:
+        stream = _decompress(file)
+        if stream is file:
+            with _open_member(file) as member:
+                yield member
+        else:
+            yield _refuse_archive(stream)
+
+
+def read_head(path: Path) -> Head:
+    """Return the beginning of a file.
+
+    Raises
+    ------
+    FormatError
+        When the file is a pickle, or cannot be read.
+    """
+    path = Path(path)
+    try:
+        with open_source(path) as stream:
+            data = _decode(stream).read(_HEAD)
+    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError) as error:
+        raise FormatError(f"cannot be read: {error}") from error
+    if _PICKLE.match(data):
+        raise FormatError(
+            "a pickle, which runs code when it is read: save the flights as Parquet instead"
+        )
+    if data.startswith(b"PAR1"):
+        return Head(path, data, "parquet", _schema_names(path))
+    if data.startswith((b"ARROW1", b"FEA1")):
+        return Head(path, data, "feather", _schema_names(path))
+    if data.lstrip()[:1] in (b"{", b"["):
+        return Head(path, data, "json", _json_names(path, data))
+    return Head(path, data, "text", *_find_header(data))
+
+
+def read_table(
+    path: Path, wanted: Collection[str], *, head: Head | None = None, decimal: str = "."
+) -> Iterator[pd.DataFrame]:
+    """Yield the columns wanted of a CSV, Parquet, Feather or JSON table, in batches.
+
+    Parameters
+    ----------
+    wanted
+        Names of columns in lower case; those that the table lacks are absent from the result.
+    head
+        The file's beginning, where it was read already.
+    decimal
+        Between the digits of a number of a CSV.
+
+    Raises
+    ------
+    FormatError
+        When the file is damaged, or larger than its format is read in bounded memory.
+    """
+    head = head or read_head(path)
+    try:
+        if head.kind in ("parquet", "feather"):
+            yield from _read_columnar(head, wanted)
+        elif head.kind == "json":
+            yield from _read_records(head, wanted)
+        else:
+            with open_source(path) as stream:
+                for block in read_blocks(_decode(stream), skip=head.skip + 1):
+                    yield parse_csv(block, head.columns, wanted, head.delimiter, decimal)
+    except (OSError, EOFError, pa.ArrowException, lzma.LZMAError) as error:
+        raise FormatError(f"cannot be read: {str(error)[:200]}") from error
+
+
+def read_blocks(stream: BinaryIO, *, skip: int = 0, end: bytes = b"\n") -> Iterator[bytes]:
+    """Yield a text in blocks of whole lines, without its first lines.
+
+    Raises
+    ------
+    FormatError
+        When a line is longer than a block.
+    """
+    rest = b""
+    while block := stream.read(_BLOCK):
+        block = rest + block
+        cut = block.rfind(end) + 1
+        rest = block[cut:]
+        if len(rest) > _BLOCK:
+            raise FormatError(f"a line is longer than {_BLOCK >> 20} MiB")
+        block = block[:cut]
+        while skip and block:
+            block = block.partition(b"\n")[2]
+            skip -= 1
+        if block:
+            yield block
+    if rest and not skip:
+        yield rest
+
+
+def read_texts(path: Path) -> Iterator[str]:
+    """Yield a text in blocks of whole lines; bytes that are not UTF-8 are taken for Latin-1."""
+    try:
+        with open_source(path) as stream:
+            for block in read_blocks(_decode(stream)):
+                yield _to_text(block)
+    except (OSError, EOFError, lzma.LZMAError) as error:
+        raise FormatError(f"cannot be read: {str(error)[:200]}") from error
+
+
+def point_reader(
+    fields: dict[str, Field], prepare: Callable | None = None, extra: Collection[str] = ()
+) -> Callable[[Path, Options], Iterator[pd.DataFrame]]:
+    """Return the ``read`` of a format that is a table with these columns.
+
+    Parameters
+    ----------
+    fields
+        Where the columns stand in the table.
+    prepare
+        Called with a batch of the table and its path before it is converted.
+    extra
+        Other columns that it needs.
+    """
+    wanted = {name for field in fields.values() for name in field.names} | {*extra}
+
+    def read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
+        for batch in read_table(path, wanted):
+            yield convert_points(prepare(batch, path) if prepare else batch, fields)
+
+    return read
+
+
+def name_flight(path: Path, options: Options) -> str:
+    """Return an identifier for the flight of a file that holds one: the file's name."""
+    name = path.name.partition(".")[0]
+    alike = [member for member in options.members if member.name.partition(".")[0] == name]
+    return name if len(alike) < 2 else f"{path.parent.name}-{name}"
+
+
+def parse_csv(
+    block: bytes,
+    columns: Collection[str],
+    wanted: Collection[str],
+    delimiter: str = ",",
+    decimal: str = ".",
+) -> pd.DataFrame:
+    """Return the columns wanted of some lines of a CSV; numbers where all of a column are.
+
+    Lines with too few fields are filled up, of those with too many the last are left out; both
+    come last.
+    """
+    names = _unique(columns)
+    include = [name for name in names if name in wanted]
+    ragged = []
+    convert = pa.csv.ConvertOptions(
+        include_columns=include,
+        null_values=_MISSING,
+        strings_can_be_null=True,
+        decimal_point=decimal,
+        column_types={name: pa.string() for name in include if name in _KEPT_AS_TEXT},
+    )
+    read = partial(
+        pa.csv.read_csv,
+        read_options=pa.csv.ReadOptions(column_names=names, use_threads=False),
+        parse_options=pa.csv.ParseOptions(
+            delimiter=delimiter, invalid_row_handler=lambda row: ragged.append(row.text) or "skip"
+        ),
+        convert_options=convert,
+    )
+    try:
+        table = read(io.BytesIO(block))
+    except pa.ArrowInvalid:  # bytes that are not UTF-8
+        ragged.clear()
+        table = read(io.BytesIO(_to_text(block).encode()))
+    if not ragged:
+        return table.to_pandas()
+    rows = [
+        (fields + [""] * len(names))[: len(names)]
+        for fields in csv.reader(ragged, delimiter=delimiter)
+    ]
+    others = pd.DataFrame(rows, columns=names, dtype="str")[include]
+    return pd.concat([table.to_pandas(), others.replace(_MISSING, None)], ignore_index=True)
+
+
+def read_json(path: Path) -> object:
+    """Return a JSON as a whole.
+
+    Raises
+    ------
+    FormatError
+        When it is larger than 256 MiB, or no JSON.
+    """
+    with open_source(path) as stream:
+        data = stream.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise FormatError(f"a JSON of more than {_LARGEST >> 20} MiB")
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"no JSON: {str(error)[:100]}") from error
+
+
+def _decompress(file: BinaryIO) -> BinaryIO:
+    start = file.read(8)
+    file.seek(0)
+    for magic, opener in _COMPRESSIONS.items():
+        if start.startswith(magic):
+            return io.BufferedReader(opener(file)) if magic != b"\x28\xb5\x2f\xfd" else opener(file)
+    return file
+
+
+def _refuse_archive(stream: BinaryIO) -> BinaryIO:
+    start = stream.peek(512)[:512] if hasattr(stream, "peek") else b""
+    packed = any(start.startswith(magic) for magic in (*_ARCHIVES, *_COMPRESSIONS))
+    if packed or start[257:262] == b"ustar":
+        raise FormatError("an archive within an archive: unpack it first")
+    return stream
+
+
+@contextmanager
+def _open_member(file: BinaryIO) -> Iterator[BinaryIO]:
+    """Open the one file of data in an archive, or the file itself where it is none."""
+    start = file.read(512)
+    file.seek(0)
+    if start.startswith(b"PK\x03\x04"):
+        with zipfile.ZipFile(file) as archive:
+            names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+            with archive.open(_only_member(names)) as member:
+                yield _refuse_archive(io.BufferedReader(member))
+    elif start[257:262] == b"ustar":
+        with tarfile.open(fileobj=file, mode="r:") as archive:
+            names = [entry.name for entry in archive.getmembers() if entry.isfile()]
+            # the hours that OpenSky publishes are each a gzip in a tar
+            with archive.extractfile(_only_member(names)) as member:
+                yield _refuse_archive(io.BufferedReader(_decompress(member)))
+    elif start.startswith(b"7z\xbc\xaf\x27\x1c"):
+        with _open_7z(file) as member:
+            yield _refuse_archive(member)
+    else:
+        yield file
+
+
+def _only_member(names: list[str]) -> str:
+    about = re.compile(r"(?i)(^|/)(readme|license|licence|\.|__macosx)")
+    data = [name for name in names if not about.search(name)]
+    if len(data) != 1:
+        raise FormatError(f"an archive of {len(data)} files, expected one: unpack it first")
+    return data[0]
+
+
+@contextmanager
+def _open_7z(file: BinaryIO) -> Iterator[BinaryIO]:
+    try:
+        import py7zr
+    except ImportError as error:
+        raise FormatError("a 7z archive: install py7zr to read it, or unpack it first") from error
+    with py7zr.SevenZipFile(file) as archive, tempfile.TemporaryDirectory() as folder:
+        entries = [entry for entry in archive.list() if not entry.is_directory]
+        name = _only_member([entry.filename for entry in entries])
+        if sum(entry.uncompressed for entry in entries) > _UNPACKED:
+            raise FormatError(f"unpacks to more than {_UNPACKED >> 30} GiB")
+        archive.extract(folder, targets=[name])
+        with (Path(folder) / name).open("rb") as member:
+            yield member
+
+
+def _decode(stream: BinaryIO) -> BinaryIO:
+    """Return the stream in UTF-8 and without a byte order mark."""
+    start = stream.peek(4)[:4] if hasattr(stream, "peek") else b""
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return codecs.EncodedFile(stream, "utf-8", "utf-16")
+    if start.startswith(b"\xef\xbb\xbf"):
+        stream.read(3)
+    return stream
+
+
+def _to_text(data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _schema_names(path: Path) -> tuple[str, ...]:
+    try:
+        return tuple(_open_columnar(path)[0])
+    except (OSError, pa.ArrowException) as error:
+        raise FormatError(f"cannot be read: {str(error)[:200]}") from error
+
+
+def _open_columnar(path: Path) -> tuple[list[str], Callable]:
+    """Return the columns of a Parquet or Feather file, and a function that yields its batches."""
+    with Path(path).open("rb") as file:
+        parquet = file.read(4) == b"PAR1"
+    if not parquet:
+        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        batches = (reader.get_batch(index) for index in range(reader.num_record_batches))
+        return reader.schema.names, lambda columns: (batch.select(columns) for batch in batches)
+    file = pa.parquet.ParquetFile(path)
+    if file.metadata.num_rows > path.stat().st_size:  # times and positions take bytes
+        raise FormatError(
+            f"promises {file.metadata.num_rows:,} rows in {path.stat().st_size:,} bytes"
+        )
+    return file.schema_arrow.names, lambda columns: file.iter_batches(BATCH, columns=columns)
+
+
+def _read_columnar(head: Head, wanted: Collection[str]) -> Iterator[pd.DataFrame]:
+    _, batches = _open_columnar(head.path)
+    names = dict(zip(head.names, _unique(head.columns), strict=True))
+    names = {theirs: ours for theirs, ours in names.items() if ours in wanted}
+    for batch in batches(list(names)):
+        for start in range(0, batch.num_rows, BATCH):
+            yield batch.slice(start, BATCH).to_pandas().rename(columns=names)
+
+
+def _json_names(path: Path, data: bytes) -> tuple[str, ...]:
+    """Return the names in the first records of a JSON, or those of an object of columns."""
+    if not _OF_COLUMNS.match(data):
+        return tuple(dict.fromkeys(re.findall(r'"([^"\\]{1,60})"\s*:', _to_text(data))))
+    names, size = {}, 0
+    with open_source(path) as stream:
+        while (block := stream.read(_BLOCK)) and size < _LARGEST:
+            names |= dict.fromkeys(re.findall(rb'"([^"\\]{1,60})"\s*:\s*\{', block))
+            size += len(block)
+    return tuple(_to_text(name) for name in names)
+
+
+def _read_records(head: Head, wanted: Collection[str]) -> Iterator[pd.DataFrame]:
+    """Yield batches of a JSON: an array of flat records, one a line, or an object of columns."""
+    if _OF_COLUMNS.match(head.data):
+        df = _lower(pd.DataFrame(read_json(head.path)))
+        yield df[[name for name in df if name in wanted]]
+        return
+    with open_source(head.path) as stream:
+        for block in read_blocks(_decode(stream), end=b"}"):
+            lines = re.sub(rb"\}\s*,?\s*\{", b"}\n{", block.strip().strip(b"[], \r\n"))
+            if lines:
+                df = _lower(_parse_records(lines))
+                yield df[[name for name in df if name in wanted]]
+
+
+def _parse_records(lines: bytes) -> pd.DataFrame:
+    try:
+        return pa.json.read_json(io.BytesIO(lines)).to_pandas()
+    except pa.ArrowInvalid:  # a number in one record and a text in another
+        try:
+            return pd.DataFrame([json.loads(line) for line in lines.split(b"\n")])
+        except (ValueError, RecursionError) as error:
+            raise FormatError(f"no JSON of records: {str(error)[:100]}") from error
+
+
+def _lower(df: pd.DataFrame) -> pd.DataFrame:
+    return df.set_axis(_unique([str(name).strip().lower() for name in df]), axis=1)
+
+
+def _unique(names: Collection[str]) -> list[str]:
+    """Return names of which those that repeat, or are empty, are numbered."""
+    seen: set[str] = set()
+    result = []
+    for index, name in enumerate(names):
+        result.append(name if name and name not in seen else f"{name} #{index}")
+        seen.add(name)
+    return result
+
+
+def _find_header(data: bytes) -> tuple[tuple[str, ...], str, int]:
+    """Return the names of a CSV's columns, its delimiter, and the lines before the header."""
+    delimiter = ""
+    for skip, line in enumerate(_to_text(data).splitlines()[:100]):
+        if match := re.fullmatch(r'"?sep=(.)"?', line.strip()):
+            delimiter = match[1]
+        elif line.strip() and not line.lstrip().startswith(("#", "//", "%")):
+            delimiter = delimiter or max(",;\t|", key=line.count)
+            names = next(csv.reader([line], delimiter=delimiter), [])
+            return tuple(names), delimiter, skip
+    return (), ",", 0
