@@ -17,6 +17,7 @@ from trajlib.plots.basemap import read_borders, read_land
 from trajlib.plots.dask import plot_graph
 from trajlib.plots.flights import plot_profiles, split_flights
 from trajlib.plots.maps import bounds_around, plot_archive, plot_pair_matrix, plot_routes
+from trajlib.plots.style import styled
 
 SPAIN = (-10.0, 35.0, 5.0, 44.5)
 
@@ -177,3 +178,19 @@ def test_drawing_changes_no_setting_and_leaves_no_figure():
     plot_profiles(_trajectories(2))
     assert dict(plt.rcParams) == before
     assert not plt.get_fignums()
+
+
+def test_a_title_makes_room_for_itself_and_a_legend():
+    def draw():
+        figure = plt.figure()
+        figure.subplots().plot([1, 2], label="line")
+        figure.legend(loc="outside upper left")
+        return figure
+
+    def top(figure):
+        figure.draw_without_rendering()
+        return figure.axes[0].get_position().y1
+
+    plain, titled = styled(draw)(), styled(draw)(title="a finding")
+    assert top(titled) < top(plain)
+    assert titled.legends[0].get_title().get_text() == "a finding"

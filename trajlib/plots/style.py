@@ -1,5 +1,6 @@
 """One look for every figure: colours, sizes and type, for paper and for the screen."""
 
+import textwrap
 from collections.abc import Callable, Iterable
 from functools import wraps
 from itertools import cycle
@@ -76,10 +77,10 @@ _STYLE = sns.axes_style("whitegrid") | {
 
 
 def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Make a function that returns a figure draw it in our style.
+    """Make a function that returns a figure draw it in our style, with a ``title`` if given one.
 
-    Nothing else changes: the style ends with the call, and pyplot forgets the figure, so that
-    a notebook shows it once, as the value of its cell.
+    The style ends with the call, and pyplot forgets the figure, so that a notebook shows it once,
+    as the value of its cell.
 
     >>> @styled
     ... def plot_nothing() -> Figure:
@@ -89,15 +90,28 @@ def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
     """
 
     @wraps(function)
-    def draw(*args, **kwargs) -> Figure:
+    def draw(*args, title: str | None = None, **kwargs) -> Figure:
         plt.draw_if_interactive()  # loads the backend, whose settings would end with the context
         with plt.rc_context(_STYLE):
             figure = function(*args, **kwargs)
+            if title:
+                _add_title(figure, title)
             figure.draw_without_rendering()  # ticks take the style when they are first drawn
         plt.close(figure)
         return figure
 
     return draw
+
+
+def _add_title(figure: Figure, title: str) -> None:
+    lines = "\n".join(textwrap.wrap(title, 92))
+    if not figure.legends:
+        figure.suptitle(lines, x=0.005, ha="left")
+        return
+    legend = figure.legends[0]  # the layout makes no room for both a title and a legend above
+    look = {"size": mpl.rcParams["figure.titlesize"], "weight": mpl.rcParams["figure.titleweight"]}
+    legend.set_title(lines, prop=look)
+    legend.set_alignment("left")
 
 
 def series_styles(names: Iterable[str], *, markers: bool = False) -> dict[str, dict]:
