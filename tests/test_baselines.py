@@ -68,20 +68,20 @@ def test_a_group_of_enough_training_flights_speaks_for_itself(splits):
     paths = flown.index.unique("path")
     high = pd.Series(np.arange(48) % 2 == 0, paths)
     flown["altitude"] = np.where(high[flown.index.get_level_values("path")], 36_000.0, 24_000.0)
-    found = baselines.average_by(flown, splits, high.map({True: "A320", False: "B738"}))
+    found = baselines.average_by_group(flown, splits, high.map({True: "A320", False: "B738"}))
     pd.testing.assert_series_equal(found["altitude"], flown["altitude"])
     rare = pd.Series("A320", paths)
     rare.iloc[:3] = ["XXXX", "XXXX", None]
-    odd = baselines.average_by(flown, splits, rare).loc[paths[:3]]
+    odd = baselines.average_by_group(flown, splits, rare).loc[paths[:3]]
     pd.testing.assert_frame_equal(odd, predict_baseline(flown, splits, "median").loc[paths[:3]])
 
 
 def test_a_group_knows_training_flights_alone(splits):
     flown = great_circle_flights()
     group = pd.Series("A320", flown.index.unique("path"))
-    before = baselines.average_by(flown, splits[:1], group)
+    before = baselines.average_by_group(flown, splits[:1], group)
     flown.loc[splits[0][1]] += 1e6
-    pd.testing.assert_frame_equal(baselines.average_by(flown, splits[:1], group), before)
+    pd.testing.assert_frame_equal(baselines.average_by_group(flown, splits[:1], group), before)
 
 
 def test_the_same_number_flies_as_it_last_did_when_that_had_landed():

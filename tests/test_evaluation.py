@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import r2_score
 
 from trajlib.evaluation.baselines import predict_baseline
-from trajlib.evaluation.bootstrap import interval_by_day
+from trajlib.evaluation.bootstrap import estimate_skill
 from trajlib.evaluation.experiments import compare_models, score_groups
 from trajlib.evaluation.metrics import (
     measure_errors,
@@ -99,7 +99,7 @@ def test_the_skill_of_a_baseline_against_itself_is_nothing():
     errors = measure_errors(predict_baseline(targets, split_by_day(days_of(targets))), targets)
     assert (skill(errors, errors) == 0).all()
     assert (skill(errors, errors, by="fraction") == 0).all(axis=None)
-    table = interval_by_day(errors, errors, days_of(targets))
+    table = estimate_skill(errors, errors, days_of(targets))
     np.testing.assert_allclose(table, 0, atol=1e-12)
 
 
@@ -157,7 +157,7 @@ def test_an_interval_holds_the_skill():
     targets, predictions = random_targets(), random_targets(seed=1)
     baseline = predict_baseline(targets, split_by_day(days_of(targets)))
     errors = [squared_errors(table, targets) for table in (predictions, baseline)]
-    table = interval_by_day(*errors, days_of(targets))
+    table = estimate_skill(*errors, days_of(targets))
     assert (table["low"] < table["skill"]).all()
     assert (table["skill"] < table["high"]).all()
 
@@ -167,9 +167,9 @@ def test_flights_of_a_day_are_drawn_together():
     errors, baseline = (squared_errors(t, targets) for t in (predictions, targets + 1))
     twice = [pd.concat([table, table]) for table in (errors, baseline)]
     days = days_of(targets)
-    once = interval_by_day(errors, baseline, days)
-    np.testing.assert_allclose(interval_by_day(*twice, days), once)
-    alone = interval_by_day(errors, baseline, pd.Series(range(60), index=days.index))
+    once = estimate_skill(errors, baseline, days)
+    np.testing.assert_allclose(estimate_skill(*twice, days), once)
+    alone = estimate_skill(errors, baseline, pd.Series(range(60), index=days.index))
     assert not np.allclose(alone, once)
 
 
@@ -325,7 +325,7 @@ def test_what_is_known_on_few_days_has_an_interval_and_on_one_has_none():
     ):
         few = models["chance"].copy()
         few[~few.index.get_level_values("path").isin(known)] = np.nan
-        table = interval_by_day(few, simple["mean"], days)
+        table = estimate_skill(few, simple["mean"], days)
         assert table["skill"].notna().all()
         assert (table[["low", "high"]].notna() == there).all(axis=None)
 

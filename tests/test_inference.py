@@ -230,7 +230,7 @@ def test_a_csv_cut_or_not_and_a_description_are_answered_by_what_is_known(predic
     for feature_set, words in asked.items():
         status, said = predict(*words)
         assert status == 0, said
-        assert f"known {feature_set}; at 95% of route" in said
+        assert f"feature set {feature_set}; at 95% of route" in said
         table = pd.read_csv(tmp_path / "predict" / f"{csv.stem}.csv", index_col="fraction")
         assert (
             table[["altitude_low", "altitude", "altitude_high", "altitude_flown"]]

@@ -9,7 +9,7 @@ from trajlib.features.recent_traffic import (
     HISTORY,
     collect_recent_traffic,
     find_passages,
-    share_airport,
+    select_other_traffic,
 )
 from trajlib.features.wind import WIND
 
@@ -92,7 +92,7 @@ def test_others_are_those_under_way_just_before_at_an_airport_of_the_pair():
     others.loc[7, "destination"] = "LAX"  # of the pair itself
     others["end"] = others["start"] + pd.Timedelta("60min")
     others["rejected"] = pd.Series({8: "is empty"}, others.index)
-    assert share_airport(flights, others)["path"].tolist() == ["0.csv", "2.csv", "4.csv"]
+    assert select_other_traffic(flights, others)["path"].tolist() == ["0.csv", "2.csv", "4.csv"]
 
 
 def test_what_is_told_is_the_mean_of_those_that_passed():

@@ -1,19 +1,19 @@
-"""Predictions that need no model: what every model has to beat.
+"""Baselines: predictions without a model, which every model has to beat.
 
-Each gives predictions in the form of the targets. Statistics are of training flights; the same
-flight number's last flight, and the state in flight, are what anyone could know at the moment.
+Each returns predictions in the form of the targets. Averages are taken over training flights
+only. The last flight of a callsign and the state in flight are known at the prediction time.
 """
 
 import numpy as np
 import pandas as pd
 
 from trajlib.evaluation.splits import Split
-from trajlib.features.recent_traffic import SILENCE
+from trajlib.features.recent_traffic import LANDING_DELAY
 from trajlib.features.targets import match_flights
-from trajlib.geodesy import distance, find_airport, offset, track
+from trajlib.geodesy import distance, find_airport, offset, track, unwrap_longitude
 
 __all__ = [
-    "average_by",
+    "average_by_group",
     "dead_reckon_ahead",
     "dead_reckon_home",
     "follow_great_circle",
@@ -23,142 +23,163 @@ __all__ = [
     "shift_median",
 ]
 
-_FEWEST = 10  # training flights of a group that speaks for itself
+_MIN_GROUP = 10  # training flights
+
+
+def predict_baseline(
+    targets: pd.DataFrame, splits: list[Split], statistic: str = "mean"
+) -> pd.DataFrame:
+    """Return the mean (or ``median``) trajectory of each split's training flights as prediction.
+
+    It is the same for every held-out flight of a split.
+    """
+    predictions = []
+    for train, held_out in splits:
+        average = _average(targets, train, statistic)
+        rows = targets.index[match_flights(targets.index, held_out)]
+        predictions.append(average.loc[rows.get_level_values(1)].set_axis(rows))
+    return pd.concat(predictions).sort_index()
 
 
 def follow_great_circle(
     targets: pd.DataFrame, splits: list[Split], origin: str, destination: str
 ) -> pd.DataFrame:
-    """Return the great circle between the airports, flown at the training flights' mean profile.
+    """Return the great circle between the airports with the training flights' mean profile.
 
-    Altitude, duration and distance are the mean trajectory's; the position is on the great circle
-    at the mean route progress of that fraction.
+    Altitude, duration and distance are those of the mean trajectory; the position is on the
+    great circle at the mean route progress.
     """
     start, end = find_airport(origin), find_airport(destination)
-    here = [targets["latitude"], targets["longitude"]]
-    gone, left = (distance(*here, at.latitude, at.longitude) for at in (start, end))
-    share = pd.DataFrame({"share": gone / (gone + left)}, targets.index)
-    share = predict_baseline(share, splits)["share"]
+    position = [targets["latitude"], targets["longitude"]]
+    gone, left = (distance(*position, each.latitude, each.longitude) for each in (start, end))
+    progress = pd.DataFrame({"progress": gone / (gone + left)}, targets.index)
+    progress = predict_baseline(progress, splits)["progress"]
     ends = (start.latitude, start.longitude, end.latitude, end.longitude)
-    lat, lon = offset(*ends[:2], track(*ends), share * distance(*ends), 0.0)
-    return predict_baseline(targets, splits).assign(latitude=lat, longitude=lon)
+    lat, lon = offset(*ends[:2], track(*ends), progress * distance(*ends), 0.0)
+    mean = predict_baseline(targets, splits)
+    return mean.assign(latitude=lat, longitude=unwrap_longitude(lon, mean["longitude"]))
 
 
-def average_by(
+def average_by_group(
     targets: pd.DataFrame, splits: list[Split], groups: pd.Series, statistic: str = "median"
 ) -> pd.DataFrame:
     """Return the median (or ``mean``) trajectory of training flights of the same group.
 
-    Where these are fewer than ten, or the flight has no group, that of all training flights.
+    Where a group has fewer than ten training flights, or a flight has no group, it is that of
+    all training flights.
 
     Parameters
     ----------
     groups
-        A name for each flight, by path.
+        The group of each flight, by path.
     """
     group = groups.reindex(targets.index.get_level_values("path")).to_numpy()
-    fraction = targets.index.get_level_values("fraction")
+    fraction = targets.index.get_level_values(1)
     parts = []
     for train, held_out in splits:
-        trained, asked = (match_flights(targets.index, paths) for paths in (train, held_out))
+        in_training, wanted = (match_flights(targets.index, paths) for paths in (train, held_out))
         counts = groups.reindex(train).value_counts()
-        told = trained & np.isin(group, counts.index[counts >= _FEWEST])
-        own = targets[told].groupby([group[told], fraction[told]]).agg(statistic)
-        rows = pd.MultiIndex.from_arrays([group[asked], fraction[asked]])
-        parts.append(own.reindex(rows).set_axis(targets.index[asked]))
+        used = in_training & np.isin(group, counts.index[counts >= _MIN_GROUP])
+        average = targets[used].groupby([group[used], fraction[used]]).agg(statistic)
+        rows = pd.MultiIndex.from_arrays([group[wanted], fraction[wanted]])
+        parts.append(average.reindex(rows).set_axis(targets.index[wanted]))
     return pd.concat(parts).sort_index().fillna(predict_baseline(targets, splits, statistic))
 
 
 def repeat_callsign(
     targets: pd.DataFrame, flights: pd.DataFrame, otherwise: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return what the same flight number flew the last time it had landed before this one began.
+    """Return the last flight of the same callsign that had landed before this one began.
 
     Parameters
     ----------
     flights
         With ``path``, ``callsign``, ``start`` and ``end``.
     otherwise
-        Predictions for the rows asked, taken where there was no such flight.
+        Predictions for the wanted rows, taken where there was no such flight.
     """
-    known = flights.dropna(subset=["callsign"])[["path", "callsign", "start", "end"]]
-    known = known[known["path"].isin(targets.index.unique("path"))]
-    known = known.assign(  # the times of an index may have another resolution than a sum
-        start=known["start"].dt.as_unit("ns"), landed=(known["end"] + SILENCE).dt.as_unit("ns")
+    table = flights.dropna(subset=["callsign"])[["path", "callsign", "start", "end"]]
+    table = table[table["path"].isin(targets.index.unique("path"))]
+    table = table.assign(  # the times of an index may have another resolution than a sum
+        start=table["start"].dt.as_unit("ns"),
+        landed=(table["end"] + LANDING_DELAY).dt.as_unit("ns"),
     )
-    landed = known[["path", "callsign", "landed"]]
+    landed = table[["path", "callsign", "landed"]]
     last = pd.merge_asof(
-        known[["path", "callsign", "start"]].sort_values("start", kind="stable"),
+        table[["path", "callsign", "start"]].sort_values("start", kind="stable"),
         landed.sort_values("landed", kind="stable"),
         left_on="start", right_on="landed", by="callsign", suffixes=("", "_before"),
     ).set_index("path")["path_before"]  # fmt: skip
     before = last.reindex(otherwise.index.get_level_values("path")).to_numpy()
-    rows = pd.MultiIndex.from_arrays([before, otherwise.index.get_level_values("fraction")])
+    rows = pd.MultiIndex.from_arrays([before, otherwise.index.get_level_values(1)])
     return targets.reindex(rows).set_axis(otherwise.index).fillna(otherwise)
 
 
 def dead_reckon_ahead(
     state: pd.DataFrame, minutes: float, otherwise: pd.DataFrame, origin: str, destination: str
 ) -> pd.DataFrame:
-    """Return where a flight would be if it kept course, ground speed and climb: dead reckoning.
+    """Return where a flight would be at later minutes with its present course, speed and climb.
 
     Parameters
     ----------
     state
         As of `trajlib.features.airborne.measure_state`, by path.
     minutes
-        After the first sample, of the state.
+        Of the state, after the first sample.
     otherwise
-        Predictions for the rows asked, whose fractions are minutes: taken where the state is not
-        known, and for how high a flight may climb.
+        Predictions for the wanted rows, by path and minute: taken where there is no state, and
+        for how high a flight may climb.
     """
-    now, lat, lon, course = _state_at(state, otherwise, origin, destination)
-    minute = otherwise.index.get_level_values("fraction").to_numpy()
-    ahead = 60 * (minute - minutes) + now["age"]
-    flown = now["groundspeed"] * ahead / 3600
+    now, lat, lon, course = _state_of_rows(state, otherwise, origin, destination)
+    minute = otherwise.index.get_level_values(1).to_numpy()
+    seconds = 60 * (minute - minutes) + now["age"]
+    flown = now["groundspeed"] * seconds / 3600
     lat, lon = offset(lat, lon, course + now["track_off"], flown, 0.0)
-    found = {"latitude": lat, "longitude": lon, "duration": 60 * minute}
-    found |= {"distance": now["distance"] + flown, "altitude": _climb(now, ahead, otherwise)}
-    return _fill(found, otherwise)
+    predicted = {"latitude": lat, "longitude": lon, "duration": 60 * minute}
+    predicted |= {
+        "distance": now["distance"] + flown,
+        "altitude": _climb(now, seconds, otherwise),
+    }
+    return _fill(predicted, otherwise)
 
 
 def dead_reckon_home(
     state: pd.DataFrame, minutes: float, otherwise: pd.DataFrame, origin: str, destination: str
 ) -> pd.DataFrame:
-    """Return a flight straight to its destination at the ground speed and climb it has.
+    """Return a flight straight to its destination at its present ground speed and climb.
 
     Parameters
     ----------
     otherwise
-        As of `dead_reckon_ahead`, but its fractions are of route progress; 1 is the destination.
+        As of `dead_reckon_ahead`, by path and fraction of route progress; 1 is the destination.
     """
-    now, lat, lon, _ = _state_at(state, otherwise, origin, destination)
+    now, lat, lon, _ = _state_of_rows(state, otherwise, origin, destination)
     end = find_airport(destination)
-    share = otherwise.index.get_level_values("fraction").to_numpy()
-    left = (now["to_go"] * (1 - share) / (1 - now["progress"])).clip(lower=0)
+    fraction = otherwise.index.get_level_values(1).to_numpy()
+    left = (now["to_go"] * (1 - fraction) / (1 - now["progress"])).clip(lower=0)
     back = track(end.latitude, end.longitude, lat, lon)
     lat, lon = offset(end.latitude, end.longitude, back, left, 0.0)
-    ahead = 3600 * (now["to_go"] - left) / now["groundspeed"].where(now["groundspeed"] > 0)
-    found = {"latitude": lat, "longitude": lon, "duration": 60 * minutes - now["age"] + ahead}
-    found |= {"distance": now["distance"] + now["to_go"] - left}
-    return _fill(found | {"altitude": _climb(now, ahead, otherwise)}, otherwise)
+    seconds = 3600 * (now["to_go"] - left) / now["groundspeed"].where(now["groundspeed"] > 0)
+    predicted = {"latitude": lat, "longitude": lon, "duration": 60 * minutes - now["age"] + seconds}
+    predicted |= {"distance": now["distance"] + now["to_go"] - left}
+    return _fill(predicted | {"altitude": _climb(now, seconds, otherwise)}, otherwise)
 
 
 def measure_delay(
     routes: pd.DataFrame, splits: list[Split], state: pd.DataFrame, minutes: float
 ) -> pd.Series:
-    """Return how much later [s] a flight is where it is than the median of training flights.
+    """Return how much later [s] a flight is at its present progress than the training median.
 
     Parameters
     ----------
     routes
-        Targets at many fractions of route progress, between which the median is linear.
+        Targets at many fractions of route progress, between which the median is interpolated.
     state, minutes
         As of `dead_reckon_ahead`.
     """
     delays = []
     for train, held_out in splits:
-        median = _median(routes, train)["duration"].dropna()
+        median = _average(routes, train, "median")["duration"].dropna()
         now = state.loc[state.index.intersection(held_out, sort=False)]
         usual = np.interp(now["progress"], median.index, median)
         delays.append(60 * minutes - now["age"] - usual)
@@ -168,39 +189,40 @@ def measure_delay(
 def shift_median(
     targets: pd.DataFrame, splits: list[Split], delay: pd.Series, *, by: str = "route"
 ) -> pd.DataFrame:
-    """Return the median trajectory of training flights, later by the delay that a flight has.
+    """Return the median trajectory of training flights, later by the present delay of a flight.
 
     Parameters
     ----------
     by
-        Of the targets: at fractions of ``route`` or ``time`` the places are the median's, and
-        passed later; on the ``clock`` the median is where it was that much earlier.
+        Of the targets: at fractions of ``route`` or ``time`` the positions are the median's, and
+        passed later; by the ``clock`` a flight is where the median was that much earlier.
     delay
-        [s] by path; none where it is not known.
+        [s] by path; 0 where it is missing.
     """
     late = delay.reindex(targets.index.get_level_values("path")).fillna(0.0)
     shifted = predict_baseline(targets, splits, "median")
     late = late.set_axis(targets.index)[shifted.index]
     if by != "clock":
         return shifted.assign(duration=shifted["duration"] + late)
-    minute = shifted.index.get_level_values("fraction") - late.to_numpy() / 60
+    minute = shifted.index.get_level_values(1).to_numpy()
+    earlier = minute - late.to_numpy() / 60
     for train, held_out in splits:
-        median = _median(targets, train)
-        here = match_flights(shifted.index, held_out)
+        median = _average(targets, train, "median")
+        rows = match_flights(shifted.index, held_out)
         for name in median:
-            known = median[name].dropna()
-            shifted.loc[here, name] = np.interp(minute[here], known.index, known)
-    return shifted.assign(duration=60 * shifted.index.get_level_values("fraction").to_numpy())
+            values = median[name].dropna()
+            shifted.loc[rows, name] = np.interp(earlier[rows], values.index, values)
+    return shifted.assign(duration=60 * minute)
 
 
-def _median(targets: pd.DataFrame, train: pd.Index) -> pd.DataFrame:
-    return targets[match_flights(targets.index, train)].groupby(level="fraction").median()
+def _average(targets: pd.DataFrame, train: pd.Index, statistic: str) -> pd.DataFrame:
+    return targets[match_flights(targets.index, train)].groupby(level=1).agg(statistic)
 
 
-def _state_at(
+def _state_of_rows(
     state: pd.DataFrame, rows: pd.DataFrame, origin: str, destination: str
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, float]:
-    """Return the state of each row's flight, where that is, and the course between airports."""
+    """Return the state of each row's flight, its position, and the course between the airports."""
     now = state.reindex(rows.index.get_level_values("path")).set_axis(rows.index)
     start, end = find_airport(origin), find_airport(destination)
     course = float(track(start.latitude, start.longitude, end.latitude, end.longitude))
@@ -208,30 +230,14 @@ def _state_at(
     return now, lat, lon, course
 
 
-def _climb(now: pd.DataFrame, ahead: pd.Series, otherwise: pd.DataFrame) -> pd.Series:
+def _climb(now: pd.DataFrame, seconds: pd.Series, otherwise: pd.DataFrame) -> pd.Series:
     highest = otherwise["altitude"].groupby(level="path").transform("max")
-    climbed = now["altitude"] + now["climb"].fillna(0) * ahead / 60
+    climbed = now["altitude"] + now["climb"].fillna(0) * seconds / 60
     return climbed.clip(lower=0).clip(upper=np.maximum(highest, now["altitude"]))
 
 
-def _fill(found: dict, otherwise: pd.DataFrame) -> pd.DataFrame:
-    table = pd.DataFrame(found, otherwise.index)[list(otherwise)]
-    known = table.notna().all(axis=1)
-    return pd.concat([table[known], otherwise[~known]]).reindex(otherwise.index)
-
-
-def predict_baseline(
-    targets: pd.DataFrame, splits: list[Split], statistic: str = "mean"
-) -> pd.DataFrame:
-    """Return the mean (or ``median``) trajectory of each split's training flights as prediction.
-
-    The same for every held-out flight of a split, at each fraction.
-    """
-    predictions = []
-    for train, held_out in splits:
-        own = targets[match_flights(targets.index, train)]
-        mean = own.groupby(level="fraction").agg(statistic)
-        rows = targets.index[match_flights(targets.index, held_out)]
-        values = mean.loc[rows.get_level_values("fraction")]
-        predictions.append(values.set_axis(rows))
-    return pd.concat(predictions).sort_index()
+def _fill(predicted: dict, otherwise: pd.DataFrame) -> pd.DataFrame:
+    table = pd.DataFrame(predicted, otherwise.index)[list(otherwise)]
+    table["longitude"] = unwrap_longitude(table["longitude"], otherwise["longitude"])
+    complete = table.notna().all(axis=1)
+    return pd.concat([table[complete], otherwise[~complete]]).reindex(otherwise.index)

@@ -1,4 +1,8 @@
-"""evaluation.bootstrap."""
+"""Bootstrap intervals over days, and the verdicts that rest on them.
+
+Days are drawn with replacement, all flights of a day together, because flights of one day share
+its wind and its runways. Every interval of the project is drawn by `draw_days`.
+"""
 
 from collections.abc import Sequence
 
@@ -6,59 +10,129 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from trajlib.evaluation.metrics import _known_in_both, skill
+from trajlib.evaluation.metrics import keep_common, skill
 from trajlib.trajectories.dispersion import deviations
 
 __all__ = [
     "bootstrap_dispersion",
     "compare_dispersion",
+    "draw_days",
+    "estimate_mean",
+    "estimate_percentile",
+    "estimate_skill",
     "evaluate_dispersion",
-    "interval_by_day",
     "interval_dispersion",
 ]
 
-_DRAWS = 1000  # of days, for an interval
+_DRAWS = 1000
+_QUANTILES = (0.025, 0.975)  # of a 95 % interval
 
 
-def interval_by_day(
-    errors: pd.DataFrame,
-    baseline: pd.DataFrame,
-    days: pd.Series,
-    *,
-    seed: int = 0,
+def draw_days(days: int, draws: int, *, seed: int = 0) -> np.ndarray:
+    """Return how often each day is drawn, in draws of as many days with replacement.
+
+    Returns
+    -------
+    ndarray
+        Of integers, (draw, day). Each row sums to ``days``.
+
+    >>> draw_days(3, 2).sum(axis=1).tolist()
+    [3, 3]
+    """
+    share = np.full(days, 1 / days)
+    return np.random.default_rng(seed).multinomial(days, share, size=draws)
+
+
+def estimate_skill(
+    errors: pd.DataFrame, baseline: pd.DataFrame, days: pd.Series, *, seed: int = 0
 ) -> pd.DataFrame:
     """Return the skill of each column and its 95 % bootstrap interval over held-out days.
 
-    Days are drawn with replacement, all flights of a day together, because they share their
-    wind and their runways. The interval is of these models: how they would differ had other
-    days been trained on is not in it.
+    The interval belongs to these trained models. It does not cover how they would differ if
+    they had been trained on other days.
+
+    Parameters
+    ----------
+    errors, baseline
+        Of the same rows, by ``path`` first.
+    days
+        The local day of each flight, by path.
 
     Returns
     -------
     DataFrame
-        A row for each column of ``errors``: ``skill``, ``low``, ``high``; of a single day there
-        is no interval.
+        A row for each column of ``errors``: ``skill``, ``low``, ``high``. With a single day
+        there is no interval.
     """
-    errors, baseline = _known_in_both(errors, baseline)
-    day = days.loc[errors.index.get_level_values("path")].set_axis(errors.index)
+    errors, baseline = keep_common(errors, baseline)
+    day = _day_of_rows(errors, days)
     sums, reference = (table.groupby(day).sum().to_numpy() for table in (errors, baseline))
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=_DRAWS)
-    with np.errstate(invalid="ignore", divide="ignore"):  # nothing known, or nothing missed
+    drawn = draw_days(len(sums), _DRAWS, seed=seed)
+    with np.errstate(invalid="ignore", divide="ignore"):  # columns without any error
         skills = 1 - (drawn @ sums) / (drawn @ reference)
-    skills[(drawn @ (reference > 0)) == 0] = np.nan  # a draw of days on which nothing is known
-    bounds = pd.DataFrame(skills, columns=errors.columns).quantile([0.025, 0.975])
+    skills[(drawn @ (reference > 0)) == 0] = np.nan  # only days without an error were drawn
+    bounds = pd.DataFrame(skills, columns=errors.columns).quantile(_QUANTILES)
     low, high = np.where((reference > 0).sum(axis=0) > 1, bounds, np.nan)
     return pd.DataFrame({"skill": skill(errors, baseline), "low": low, "high": high})
+
+
+def estimate_mean(errors: pd.DataFrame, days: pd.Series, *, seed: int = 0) -> pd.DataFrame:
+    """Return the mean of each column and its 95 % bootstrap interval over days.
+
+    Returns
+    -------
+    DataFrame
+        A row for each column of ``errors``: ``mean``, ``low``, ``high``, in its unit, and
+        ``flights``, those that have a value. With a single day there is no interval.
+    """
+    day = _day_of_rows(errors, days)
+    by_day = errors.groupby(day)
+    sums, counts = by_day.sum().to_numpy(), by_day.count().to_numpy()
+    drawn = draw_days(len(sums), _DRAWS, seed=seed) if len(sums) else np.zeros((_DRAWS, 0), int)
+    with np.errstate(invalid="ignore"):  # draws without any value
+        means = pd.DataFrame((drawn @ sums) / (drawn @ counts))
+    low, high = np.where((counts > 0).sum(axis=0) > 1, means.quantile(_QUANTILES), np.nan)
+    flights = errors.notna().groupby(level="path").any().sum()
+    table = {"mean": errors.mean(), "low": low, "high": high, "flights": flights}
+    return pd.DataFrame(table)
+
+
+def estimate_percentile(
+    errors: pd.DataFrame, days: pd.Series, percent: float = 95.0, *, seed: int = 0
+) -> pd.DataFrame:
+    """Return a percentile of each column and its 95 % bootstrap interval over days.
+
+    The percentile is the least value that this share of the values does not exceed.
+
+    Returns
+    -------
+    DataFrame
+        A row for each column of ``errors``: ``value``, ``low``, ``high``, in its unit.
+    """
+    rows = {}
+    for name, column in errors.items():
+        values = column.dropna().sort_values()
+        codes, names = pd.factorize(_day_of_rows(values, days))
+        if not len(values):
+            rows[name] = [np.nan] * 3
+            continue
+        once = values.iloc[_rank(np.ones((1, len(values))), percent)].item()
+        bounds = [np.nan, np.nan]
+        if len(names) > 1:
+            drawn = draw_days(len(names), _DRAWS, seed=seed)[:, codes]
+            bounds = values.iloc[_rank(drawn, percent)].quantile(_QUANTILES).tolist()
+        rows[name] = [once, *bounds]
+    return pd.DataFrame.from_dict(
+        rows, orient="index", columns=["value", "low", "high"], dtype=float
+    )
 
 
 def bootstrap_dispersion(
     ds: xr.Dataset, days: Sequence, *, draws: int = 500, seed: int = 0
 ) -> pd.DataFrame:
-    """Return the mean dispersion over the fractions, had other days of the same kind been flown.
+    """Return the mean dispersion over the fractions for each draw of days.
 
-    Days are drawn with replacement and keep their flights, since what moves one flight of a day
-    moves the others. The same days are drawn for every kind of progress.
+    The same days are drawn for every kind of progress.
 
     Parameters
     ----------
@@ -71,7 +145,7 @@ def bootstrap_dispersion(
     -------
     DataFrame
         Indexed by ``draw``, and ``by`` before it where the trajectories have it; columns and
-        units of `dispersion` but ``flights``.
+        units of `dispersion` except ``flights``.
     """
     if "by" in ds.dims:
         parts = {
@@ -98,22 +172,18 @@ def interval_dispersion(
     -------
     DataFrame
         Indexed by ``quantile`` (0.025 and 0.975) and ``fraction``, and ``by`` before them where
-        the trajectories have it; columns and units of `dispersion` but ``flights``.
+        the trajectories have it; columns and units of `dispersion` except ``flights``.
     """
     if "by" in ds.dims:
         options = {"draws": draws, "seed": seed}
         parts = {by: interval_dispersion(ds.sel(by=by), days, **options) for by in ds.indexes["by"]}
         return pd.concat(parts, names=["by"])
     drawn = _draw_dispersion(ds, days, draws, seed)
-    fractions = ds.indexes["fraction"]
-    ends = {
-        q: pd.DataFrame(
-            {name: pd.DataFrame(values).quantile(q).to_numpy() for name, values in drawn.items()},
-            fractions,
-        )
-        for q in (0.025, 0.975)
-    }
-    return pd.concat(ends, names=["quantile"])
+    tables = {}
+    for quantile in _QUANTILES:
+        bounds = {n: pd.DataFrame(v).quantile(quantile).to_numpy() for n, v in drawn.items()}
+        tables[quantile] = pd.DataFrame(bounds, ds.indexes["fraction"])
+    return pd.concat(tables, names=["quantile"])
 
 
 def compare_dispersion(drawn: pd.DataFrame, reference: str = "time") -> pd.DataFrame:
@@ -130,7 +200,7 @@ def compare_dispersion(drawn: pd.DataFrame, reference: str = "time") -> pd.DataF
     -------
     DataFrame
         Indexed by ``by`` and ``quantile`` (0.025, 0.5, 0.975): ratios of the columns of
-        ``drawn``, and ``rest``, the geometric mean of the ratios of what no progress gains by
+        ``drawn``, and ``rest``, the geometric mean of the ratios that no progress reduces by
         its construction: across the track, altitude and time.
     """
     ratios = drawn.div(drawn.xs(reference, level="by"), level="draw")
@@ -142,19 +212,29 @@ def compare_dispersion(drawn: pd.DataFrame, reference: str = "time") -> pd.DataF
 def evaluate_dispersion(intervals: pd.DataFrame) -> pd.Series:
     """Return whether flights disperse less, for each progress that was compared.
 
-    It ``holds`` if the horizontal dispersion is surely less, and the rest, which is not gained by
-    construction, not surely more; ``does not hold`` if either is surely more; else ``cannot be
-    said``. Surely means that the interval leaves out no change.
+    The claim ``holds`` if the interval of the horizontal dispersion lies below 1 and that of the
+    rest does not lie above 1; it ``does not hold`` if either lies above 1; otherwise it
+    ``cannot be said``.
 
     Parameters
     ----------
     intervals
         As `compare_dispersion` returns them.
     """
-    low, high = (intervals.xs(q, level="quantile") for q in (0.025, 0.975))
+    low, high = (intervals.xs(q, level="quantile") for q in _QUANTILES)
     worse = (low["horizontal"] > 1) | (low["rest"] > 1)
     verdicts = pd.Series("cannot be said", low.index).mask(high["horizontal"] < 1, "holds")
     return verdicts.mask(worse, "does not hold")
+
+
+def _day_of_rows(errors: pd.DataFrame | pd.Series, days: pd.Series) -> pd.Series:
+    return days.loc[errors.index.get_level_values("path")].set_axis(errors.index)
+
+
+def _rank(weights: np.ndarray, percent: float) -> np.ndarray:
+    """Return the position of the percentile among sorted values, for each row of weights."""
+    total = weights.cumsum(axis=1)
+    return (total < percent / 100 * total[:, -1:] - 1e-9).sum(axis=1)
 
 
 def _draw_dispersion(
@@ -162,8 +242,7 @@ def _draw_dispersion(
 ) -> dict[str, np.ndarray]:
     """Return the dispersion over (draw, fraction), by its name."""
     codes, names = pd.factorize(np.asarray(days))
-    share = np.full(len(names), 1 / len(names))
-    weights = np.random.default_rng(seed).multinomial(len(names), share, draws).astype(float)
+    weights = draw_days(len(names), draws, seed=seed).astype(float)
     drawn = {name: _draw_spread(v, codes, weights) for name, v in deviations(ds).items()}
     along, cross = drawn.pop("along"), drawn.pop("cross")
     return {"along": along, "cross": cross, "horizontal": np.hypot(along, cross)} | drawn

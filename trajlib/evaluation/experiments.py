@@ -1,67 +1,119 @@
-"""Trials: models and baselines with the same feature_set, asked about the same held-out flights.
+"""Experiments: models and baselines with the same feature set, scored on the same held-out flights.
 
-A question is where flights are at fractions of their route, at minutes since the first sample, or
-at their end; what a flight had flown at the moment of feature_set is not asked.
+A target is where flights are at fractions of their route, at minutes since the first sample, or
+at their end. What a flight had flown at the prediction time is not scored.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from trajlib.estimate import format_number
+from trajlib.estimate import Estimate, format_number
 from trajlib.evaluation import baselines
 from trajlib.evaluation.baselines import predict_baseline
-from trajlib.evaluation.bootstrap import interval_by_day
+from trajlib.evaluation.bootstrap import estimate_mean, estimate_percentile, estimate_skill
 from trajlib.evaluation.metrics import flown_courses, measure_errors, skill
 from trajlib.evaluation.splits import Split
 from trajlib.features.airborne import STATE
 from trajlib.features.feature_sets import prediction_minutes
-from trajlib.features.targets import HALF, keep_unflown, match_flights
+from trajlib.features.targets import SHARE_AHEAD, keep_unflown, match_flights
 from trajlib.geodesy import distance, find_airport
 from trajlib.models.estimators import build_model
-from trajlib.models.training import predict_held_out, submit_held_out
-from trajlib.models.tuning import _PREFIX
+from trajlib.models.training import HeldOut, predict_held_out, submit_held_out
+from trajlib.models.tuning import REGRESSOR
 
 __all__ = [
+    "QUANTITIES",
     "Experiment",
+    "Quantity",
     "compare_models",
     "evaluate_settings",
+    "format_errors",
     "format_groups",
     "format_skills",
+    "group_look_ahead",
     "name_directions",
     "name_phases",
     "predict_baselines",
     "run_descent_experiment",
     "run_experiment",
+    "score_arrivals",
+    "score_before_landing",
     "score_groups",
+    "tabulate_errors",
 ]
 
-_ASKED = ["latitude", "longitude", "duration", "altitude"]
-_ON_RUNWAY = 2.0  # NM at most from the airport to a record's end, for a direction to be told
+_SCORED = ["latitude", "longitude", "duration", "altitude"]
+_ON_RUNWAY = 2.0  # NM from the airport to the record's end, at most, to name a direction
+_ROUNDING = 1e-6  # of skill
+_SKILL = ("skill", "low", "high")
 
 
-class Experiment(NamedTuple):
-    """Errors of models and of baselines by name, of the same rows."""
+@dataclass(frozen=True)
+class Quantity:
+    """How an error is shown: its name, its unit, and how many of its own units make one."""
 
+    label: str
+    unit: str
+    divisor: float = 1.0
+    decimals: int = 1
+
+
+QUANTITIES = {
+    "horizontal": Quantity("position", "NM"),
+    "along": Quantity("along track", "NM"),
+    "cross": Quantity("cross track", "NM"),
+    "altitude": Quantity("altitude", "ft", decimals=0),
+    "time": Quantity("time", "min", 60.0, decimals=2),
+    "distance": Quantity("distance flown", "NM"),
+    "top_of_descent_time": Quantity("time of the top of descent", "min", 60.0, decimals=2),
+    "top_of_descent_distance": Quantity("distance from the top of descent to the end", "NM"),
+}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Errors of models and baselines on the same rows of held-out flights.
+
+    Attributes
+    ----------
+    feature_set
+        That the models were given.
+    models, baselines
+        Absolute errors by name, as of `trajlib.evaluation.metrics.measure_errors`; missing where
+        a flight had passed the row at the prediction time.
+    days
+        The local day of each flight, by path.
+    """
+
+    feature_set: str
     models: dict[str, pd.DataFrame]
     baselines: dict[str, pd.DataFrame]
+    days: pd.Series
 
     @property
-    def asked(self) -> bool:
-        """Whether anything was still ahead of any flight."""
-        return any(table.notna().any(axis=None) for table in self.baselines.values())
+    def empty(self) -> bool:
+        """Whether nothing was ahead of any flight at the prediction time."""
+        return not any(table.notna().any(axis=None) for table in self.baselines.values())
 
-    def compare(self, days: pd.Series) -> pd.DataFrame:
-        """Return what `trajlib.evaluation.experiments.compare_models` says of them."""
-        return compare_models(self.models, self.baselines, days)
+    def compare(self) -> pd.DataFrame:
+        """Return the skill of each model, see `compare_models`."""
+        return compare_models(self.models, self.baselines, self.days)
+
+    def tabulate(self, groups: pd.Series | None = None) -> pd.DataFrame:
+        """Return every error with its interval and its skill, see `tabulate_errors`."""
+        return tabulate_errors(self, groups)
+
+    def _repr_html_(self) -> str:
+        return format_errors(self.tabulate()).to_html(escape=True)
 
 
 def run_experiment(
-    known: pd.DataFrame,
+    predictors: pd.DataFrame,
     targets: pd.DataFrame,
     fractions: Sequence[float],
     splits: Sequence[Split],
@@ -70,58 +122,71 @@ def run_experiment(
     by: str,
     routes: pd.DataFrame,
     flights: pd.DataFrame,
+    days: pd.Series,
     models: Sequence[str],
     trees: int = 100,
     seed: int = 0,
+    further: Mapping[str, pd.DataFrame] | None = None,
 ) -> Experiment:
     """Train models for each fraction, and return their errors and those of the baselines.
 
     Parameters
     ----------
-    known
-        Predictors, as of `predictors` for the ``feature_set``.
+    predictors
+        Of the ``feature_set``, as of `trajlib.features.feature_sets.build_predictors`.
     targets
-        As of `targets`, ``by`` ``route``, ``clock`` or ``time``, at many
-        fractions, from which courses and delays are told.
+        As of `trajlib.features.targets.build_targets`, ``by`` ``route``, ``clock`` or ``time``,
+        at many fractions, from which courses and delays are computed.
     fractions
-        Those asked, as far as they are not yet flown.
+        Those scored (minutes by the clock), as far as they are not flown at the prediction time.
     splits
         Paths to train on and paths held out.
     routes
         Targets by ``route``, at many fractions.
     flights
         Rows of the pair, for callsigns and times.
+    days
+        The local day of each flight, by path.
     models, trees, seed
         As of `trajlib.models.estimators.build_model`.
+    further
+        Predictions of baselines besides those of `predict_baselines`, by name, in the form of
+        the targets; where one is missing the median takes its place.
     """
-    targets = targets.loc[match_flights(targets.index, known.index), _ASKED]
-    asked = keep_unflown(targets, fractions, prediction_minutes(feature_set))
+    targets = targets.loc[match_flights(targets.index, predictors.index), _SCORED]
+    unflown = keep_unflown(targets, fractions, prediction_minutes(feature_set))
     course = flown_courses(targets)
-    training = _submit_training(known, asked, splits, feature_set, models, trees=trees, seed=seed)
+    training = _submit_training(
+        predictors, unflown, splits, feature_set, models, trees=trees, seed=seed
+    )
     simple = predict_baselines(  # in this process, while the workers train
-        known,
+        predictors,
         targets,
-        asked,
+        unflown,
         splits,
         feature_set=feature_set,
         by=by,
         routes=routes,
         flights=flights,
     )
-    predicted = {name: wait() for name, wait in training.items()}
+    for name, table in (further or {}).items():
+        rows = simple["median"]
+        simple[name] = table.reindex(index=rows.index, columns=rows.columns).fillna(rows)
+    predicted = {name: wait().predictions for name, wait in training.items()}
     errors = [
-        {name: measure_errors(table, asked, course=course) for name, table in tables.items()}
+        {name: measure_errors(table, unflown, course=course) for name, table in tables.items()}
         for tables in (predicted, simple)
     ]
-    return Experiment(*errors)
+    return Experiment(feature_set, *errors, days)
 
 
 def run_descent_experiment(
-    known: pd.DataFrame,
+    predictors: pd.DataFrame,
     tops: pd.DataFrame,
     splits: Sequence[Split],
     *,
     feature_set: str,
+    days: pd.Series,
     models: Sequence[str],
     trees: int = 100,
     seed: int = 0,
@@ -132,28 +197,31 @@ def run_descent_experiment(
     ----------
     tops
         ``top_of_descent_time`` [s] and ``top_of_descent_distance`` [NM] still to be flown from
-        there, by path, as of `measure_features`; flights that had begun to descend
-        at the moment of feature_set are not asked, and none where half of them had.
+        there, by path, as of `measure_features`. Flights that had begun to descend at the
+        prediction time are not scored, and none where no more than half of the flights have a
+        top of descent ahead.
     """
     names = ["top_of_descent_time", "top_of_descent_distance"]
-    asked = tops.loc[tops.index.isin(known.index), names]
-    ahead = asked["top_of_descent_time"] > 60 * prediction_minutes(feature_set)
-    asked = asked.where(ahead & (ahead.mean() > HALF))
-    asked = pd.concat({1.0: asked}, names=["fraction"]).swaplevel().sort_index()
-    training = _submit_training(known, asked, splits, feature_set, models, trees=trees, seed=seed)
-    simple = {name: predict_baseline(asked, splits, name) for name in ("mean", "median")}
-    predicted = {name: wait() for name, wait in training.items()}
+    targets = tops.reindex(columns=names).loc[tops.index.isin(predictors.index)].astype(float)
+    ahead = targets["top_of_descent_time"] > 60 * prediction_minutes(feature_set)
+    targets = targets.where(ahead & (ahead.mean() > SHARE_AHEAD))
+    targets = pd.concat({1.0: targets}, names=["fraction"]).swaplevel().sort_index()
+    training = _submit_training(
+        predictors, targets, splits, feature_set, models, trees=trees, seed=seed
+    )
+    simple = {name: predict_baseline(targets, splits, name) for name in ("mean", "median")}
+    predicted = {name: wait().predictions for name, wait in training.items()}
     errors = [
-        {name: (table - asked.loc[table.index]).abs() for name, table in tables.items()}
+        {name: (table - targets.loc[table.index]).abs() for name, table in tables.items()}
         for tables in (predicted, simple)
     ]
-    return Experiment(*errors)
+    return Experiment(feature_set, *errors, days)
 
 
 def predict_baselines(
-    known: pd.DataFrame,
+    predictors: pd.DataFrame,
     targets: pd.DataFrame,
-    asked: pd.DataFrame,
+    unflown: pd.DataFrame,
     splits: Sequence[Split],
     *,
     feature_set: str,
@@ -161,181 +229,32 @@ def predict_baselines(
     routes: pd.DataFrame,
     flights: pd.DataFrame,
 ) -> dict[str, pd.DataFrame]:
-    """Return what each baseline predicts for the rows asked of held-out flights, by its name.
+    """Return what each baseline predicts for the unflown rows of held-out flights, by its name.
 
-    Parameters are those of `run_experiment`; ``asked`` as of `keep_unflown`.
+    Parameters are those of `run_experiment`; ``unflown`` as of `keep_unflown`.
     """
     pair = flights[["origin", "destination"]].iloc[0].tolist()
-    median = predict_baseline(asked, splits, "median")
-    kind = known["operator"].astype("str") + " " + known["aircraft_type"].astype("str")
-    found = {
-        "mean": predict_baseline(asked, splits),
+    median = predict_baseline(unflown, splits, "median")
+    group = predictors["operator"].astype("str") + " " + predictors["aircraft_type"].astype("str")
+    tables = {
+        "mean": predict_baseline(unflown, splits),
         "median": median,
-        "great circle": baselines.follow_great_circle(asked, splits, *pair),
-        "operator and type": baselines.average_by(asked, splits, kind),
-        "same flight number": baselines.repeat_callsign(targets, flights, median),
+        "great circle": baselines.follow_great_circle(unflown, splits, *pair),
+        "operator and type": baselines.average_by_group(unflown, splits, group),
+        "last flight of the callsign": baselines.repeat_callsign(targets, flights, median),
     }
     minutes = prediction_minutes(feature_set)
     if minutes:
-        state = known[[f"{name}_at_{minutes:.0f}" for name in STATE]].set_axis(list(STATE), axis=1)
+        names = [f"{name}_at_{minutes:.0f}" for name in STATE]
+        state = predictors[names].set_axis(list(STATE), axis=1)
         reckon = baselines.dead_reckon_ahead if by == "clock" else baselines.dead_reckon_home
-        found["dead reckoning"] = reckon(state, minutes, median, *pair)
+        tables["dead reckoning"] = reckon(state, minutes, median, *pair)
         delay = baselines.measure_delay(routes, splits, state, minutes)
-        shifted = targets if by == "clock" else asked
-        late = baselines.shift_median(shifted, splits, delay, by=by)
-        found["median, shifted"] = late.reindex(median.index)
-    return found
-
-
-def format_skills(
-    table: pd.DataFrame, errors: Sequence[str] = ("horizontal", "altitude", "time")
-) -> pd.DataFrame:
-    """Return skills with their intervals as text, a column an error, to be read side by side.
-
-    Parameters
-    ----------
-    table
-        As `compare_models` returns it, whatever levels stand before ``error``.
-
-    Returns
-    -------
-    DataFrame
-        As ``0.26 (0.22 to 0.30)``; with `` *`` where the model does not beat the best baseline.
-    """
-    mark = np.where(table["verdict"] == "beats it", "", " *")
-    told = [
-        f"{skill:z.2f} ({low:z.2f} to {high:z.2f}){star}"
-        for skill, low, high, star in zip(
-            table["skill"], table["low"], table["high"], mark, strict=True
+        shifted = baselines.shift_median(
+            targets if by == "clock" else unflown, splits, delay, by=by
         )
-    ]
-    wide = pd.Series(told, table.index).unstack("error").reindex(columns=list(errors))  # noqa: PD010
-    rows = table.index.droplevel("error").unique()
-    return wide.reindex(rows).fillna("")
-
-
-def format_groups(table: pd.DataFrame, errors: Sequence[str]) -> pd.DataFrame:
-    """Return mean errors and skills of groups as text, the errors wanted side by side.
-
-    Parameters
-    ----------
-    table
-        As `score_groups` returns it, whatever levels stand before ``error``.
-
-    Returns
-    -------
-    DataFrame
-        By the groups and ``flights``, those of which some error is known: for each error ``mean``
-        and ``skill``, as ``0.26 ± 0.04``, which reaches to the farther end of its interval; of a
-        single day there is none.
-    """
-    groups = [name for name in table.index.names if name != "error"]
-    reach = np.maximum(table["skill"] - table["low"], table["high"] - table["skill"])
-    told = pd.DataFrame(
-        {
-            "flights": table["flights"].groupby(level=groups).transform("max"),
-            "mean": table["mean"].map(format_number),
-            "skill": table["skill"].map("{:z.2f}".format) + reach.map(" ± {:.2f}".format),
-        }
-    ).replace(r"( ± )?nan.*", "", regex=True)
-    wide = told.set_index("flights", append=True).unstack("error", sort=False)  # noqa: PD010
-    columns = pd.MultiIndex.from_product([errors, ["mean", "skill"]], names=["error", None])
-    return wide.swaplevel(axis=1).fillna("").reindex(columns=columns, fill_value="")
-
-
-def name_phases(targets: pd.DataFrame, tops: pd.DataFrame) -> pd.Series:
-    """Return the phase that each flight is in at each fraction: climb, cruise or descent.
-
-    Parameters
-    ----------
-    tops
-        ``top_of_climb_time`` and ``top_of_descent_time`` [s] by path; flights that lack one have
-        no phase.
-    """
-    top = tops.reindex(targets.index.get_level_values("path"))
-    climb, descent = (top[f"top_of_{name}_time"].to_numpy() for name in ("climb", "descent"))
-    time = targets["duration"].to_numpy()
-    phase = np.select([time < climb, time < descent], ["climb", "cruise"], "descent")
-    known = np.isfinite(climb + descent + time)
-    return pd.Series(phase, targets.index, name="phase").where(known)
-
-
-def name_directions(targets: pd.DataFrame, airport: str) -> pd.Series:
-    """Return the quarter of the compass in which each flight uses its runway, by path.
-
-    Missing where the record begins or ends too far from the airport to tell.
-
-    Parameters
-    ----------
-    targets
-        At two fractions or more, the first or the last of them at the airport.
-    airport
-        ICAO or IATA code.
-    """
-    place = find_airport(airport)
-    away = distance(targets["latitude"], targets["longitude"], place.latitude, place.longitude)
-    near = pd.Series(away, targets.index).groupby(level="path").min() <= _ON_RUNWAY
-    course = flown_courses(targets).groupby(level="path").last()
-    quarter = ((course / 90).round() % 4).where(near)
-    return quarter.map(dict(enumerate("NESW"))).rename("direction")
-
-
-def _submit_training(
-    known: pd.DataFrame,
-    asked: pd.DataFrame,
-    splits: Sequence[Split],
-    feature_set: str,
-    models: Sequence[str],
-    **options: int,
-) -> dict[str, Callable[[], pd.DataFrame]]:
-    return {
-        name: submit_held_out(
-            build_model(name, **options), known, asked, splits, feature_set=feature_set
-        )
-        for name in models
-    }
-
-
-def evaluate_settings(
-    model: Pipeline,
-    searched: pd.DataFrame,
-    predictors: pd.DataFrame,
-    targets: pd.DataFrame,
-    split: tuple[pd.Index, pd.Index],
-    days: pd.Series,
-    *,
-    feature_set: str,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Return what the best settings gain on the model's own, on days that no search has seen.
-
-    Parameters
-    ----------
-    model, predictors, targets, days, feature_set
-        As of `search_settings`.
-    searched
-        What it returned of the flights to train on.
-    split
-        Paths to train on, and those held out from the search, too.
-
-    Returns
-    -------
-    DataFrame
-        A row for each error: ``gain``, the share of the mean error that is gone, ``low`` and
-        ``high``, its 95 % interval over held-out days.
-    """
-    (best,) = searched.head(1).drop(columns=["r2", "spread", "seconds"]).to_dict("records")
-    tuned = clone(model).set_params(**{f"{_PREFIX}{name}": value for name, value in best.items()})
-    errors = [
-        measure_errors(
-            predict_held_out(
-                each, predictors, targets, [split], feature_set=feature_set, joint=True
-            ),
-            targets,
-        )
-        for each in (tuned, model)
-    ]
-    return interval_by_day(*errors, days, seed=seed).rename(columns={"skill": "gain"})
+        tables["delay-shifted median"] = shifted.reindex(median.index)
+    return tables
 
 
 def compare_models(
@@ -356,29 +275,236 @@ def compare_models(
     Returns
     -------
     DataFrame
-        Indexed by ``model`` and ``error``. ``skill``, ``low``, ``high``: against the mean
-        trajectory, pooled over absolute errors, with the 95 % interval by day; ``median``: against
-        the median trajectory, with ``median_low`` and ``median_high``; ``squared``: against the
-        mean, of squared errors, the norm in which forests, ridge and neighbours are trained;
-        ``best``: the baseline of least error, and ``best_skill``, ``best_low`` and ``best_high``
-        against it; ``verdict``: whether the model beats it, ``no better`` where the interval
-        leaves that open, ``worse`` where it is surely not so good.
+        Indexed by ``model`` and ``error``, for the errors of which there are values; empty when
+        there are none. ``skill``, ``low``, ``high``: against the mean trajectory, pooled over
+        absolute errors, with the 95 % interval by day; ``median_skill``, ``median_low`` and
+        ``median_high``: against the median trajectory; ``best_skill``, ``best_low`` and
+        ``best_high``: against ``best``, the baseline of least error; ``squared``: against the
+        mean, of squared errors, which forests, ridge and neighbours minimise; ``verdict``:
+        ``beats it`` or ``worse`` where the interval against the best baseline excludes 0, else
+        ``no better``.
     """
-    sums = pd.DataFrame({name: table.mean() for name, table in baselines.items()}).dropna()
-    best = sums.idxmin(axis=1)
-    against = pd.DataFrame({name: baselines[best[name]][name] for name in best.index})
+    means = pd.DataFrame({name: table.mean() for name, table in baselines.items()}).dropna()
+    names = list(means.index)
+    if not names:
+        return _no_comparison()
+    best = means.idxmin(axis=1)
+    of_best = pd.DataFrame({name: baselines[best[name]][name] for name in names})
+    against = {"": baselines["mean"], "median_": baselines["median"], "best_": of_best}
     tables = {}
-    for name, table in errors.items():
-        own = table[list(best.index)]
-        parts = [interval_by_day(own, baselines["mean"][own.columns], days)]
-        for kind, base in {"median": baselines["median"], "best": against}.items():
-            found = interval_by_day(own, base[own.columns], days)
-            parts.append(found.set_axis([f"{kind}_skill", f"{kind}_low", f"{kind}_high"], axis=1))
-        squared = skill(own**2, baselines["mean"][own.columns] ** 2)
-        tables[name] = pd.concat(parts, axis=1).assign(squared=squared, best=best)
+    for model, table in errors.items():
+        own = table[names]
+        parts = []
+        for prefix, base in against.items():
+            estimated = estimate_skill(own, base.reindex(own.index)[names], days)
+            parts.append(estimated.add_prefix(prefix))
+        squared = skill(own**2, baselines["mean"][names] ** 2)
+        tables[model] = pd.concat(parts, axis=1).assign(squared=squared, best=best)
     result = pd.concat(tables, names=["model", "error"])
-    sure = [result["best_low"] > 1e-6, result["best_high"] < -1e-6]  # more than rounding
-    return result.assign(verdict=np.select(sure, ["beats it", "worse"], "no better"))
+    excludes_0 = [result["best_low"] > _ROUNDING, result["best_high"] < -_ROUNDING]
+    return result.assign(verdict=np.select(excludes_0, ["beats it", "worse"], "no better"))
+
+
+def tabulate_errors(experiment: Experiment, groups: pd.Series | None = None) -> pd.DataFrame:
+    """Return the error of every model and baseline, with its interval, and its skill beside it.
+
+    Parameters
+    ----------
+    groups
+        A group for each row of the errors, or for each path, as `group_look_ahead` returns.
+
+    Returns
+    -------
+    DataFrame
+        One row per model or baseline, quantity and group: ``feature_set``, ``kind`` (model or
+        baseline), ``name``, the group under the name of ``groups``, ``quantity`` (see
+        ``QUANTITIES``), ``unit``, ``flights``; the mean absolute ``error`` with ``low`` and
+        ``high``, the 95 % bootstrap interval over days, and ``p95``, its 95th percentile, in that
+        unit; ``skill`` against the mean trajectory with ``skill_low`` and ``skill_high``.
+        Quantities without a value are absent.
+    """
+    parts = []
+    for kind, tables in {"model": experiment.models, "baseline": experiment.baselines}.items():
+        for name, errors in tables.items():
+            base = experiment.baselines["mean"].reindex(errors.index)
+            for group, rows in _split_rows(errors.index, groups):
+                part = _tabulate(errors[rows], base[rows], experiment.days)
+                if groups is not None:
+                    part.insert(0, groups.name or "group", group)
+                part.insert(0, "name", name)
+                part.insert(0, "kind", kind)
+                part.insert(0, "feature_set", experiment.feature_set)
+                parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def format_errors(table: pd.DataFrame, quantities: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return errors with their intervals as text, a column for each quantity.
+
+    Parameters
+    ----------
+    table
+        As `tabulate_errors` returns it.
+    quantities
+        Those shown; by default all that have values.
+
+    Returns
+    -------
+    DataFrame
+        As ``12.3 (11.0 to 13.6)``; the unit is in the column's name.
+    """
+    keys = ["feature_set", "kind", "name"]
+    keys += [name for name in table.columns[3 : table.columns.get_loc("quantity")]]
+    if quantities is None:
+        quantities = list(table["quantity"].unique())
+    columns = {}
+    for quantity in quantities:
+        how = QUANTITIES[quantity]
+        rows = table[table["quantity"] == quantity].set_index(keys)
+        texts = [
+            str(Estimate(*row, decimals=how.decimals)).replace(" (nan to nan)", "")
+            for row in rows[["error", "low", "high"]].itertuples(index=False)
+        ]
+        columns[f"{how.label} [{how.unit}]"] = pd.Series(texts, rows.index, dtype=object)
+    order = table.set_index(keys).index.unique()
+    return pd.DataFrame(columns).reindex(order).fillna("")
+
+
+def group_look_ahead(
+    rows: pd.MultiIndex, feature_set: str, edges: Sequence[float] = (5, 10, 20, 30, 60)
+) -> pd.Series:
+    """Return the look-ahead time of each row by the clock, as the edge [min] that it reaches to.
+
+    Parameters
+    ----------
+    rows
+        Path and minute.
+    feature_set
+        Its prediction time is where the look-ahead begins.
+    """
+    ahead = rows.get_level_values("minute") - prediction_minutes(feature_set)
+    edge = pd.cut(ahead, [0, *edges], labels=list(edges)).astype(float)
+    return pd.Series(edge, rows, name="minutes ahead, to")
+
+
+def score_arrivals(experiments: Sequence[Experiment]) -> pd.DataFrame:
+    """Return how far off arrival times are at each prediction time, in minutes.
+
+    Parameters
+    ----------
+    experiments
+        About the end of flights, one for each feature set.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``feature_set``, ``kind`` and ``name``: ``flights``, mean absolute error
+        ``mae`` with ``low`` and ``high``, its 95 % bootstrap interval over days, and the 95th
+        percentile ``p95`` with ``p95_low`` and ``p95_high``.
+    """
+    rows = {}
+    for experiment in experiments:
+        for key, errors in _list_tables(experiment):
+            rows[key] = _score_minutes(errors[["time"]], experiment.days)
+    return _to_arrivals(rows, ["feature_set", "kind", "name"])
+
+
+def score_before_landing(
+    experiments: Sequence[Experiment],
+    durations: pd.Series,
+    minutes: Sequence[float] = (90, 60, 45, 30, 20, 15, 10),
+) -> pd.DataFrame:
+    """Return how far off arrival times are some minutes before landing, in minutes.
+
+    A flight is counted at the time to which its prediction is nearest, from any feature set.
+
+    Parameters
+    ----------
+    experiments
+        About the end of flights, one for each feature set.
+    durations
+        Of each flight [s], by path.
+    minutes
+        Before landing.
+
+    Returns
+    -------
+    DataFrame
+        As `score_arrivals`, indexed by ``minutes before landing``, ``kind`` and ``name``.
+    """
+    minutes = np.sort(np.asarray(minutes, float))
+    # a prediction belongs to the nearest time, and to none beyond half a step outside all
+    middle = (minutes[1:] + minutes[:-1]) / 2
+    edges = [2 * minutes[0] - middle[0], *middle, 2 * minutes[-1] - middle[-1]]
+    parts = {}
+    for experiment in experiments:
+        now = prediction_minutes(experiment.feature_set)
+        for (_, kind, name), errors in _list_tables(experiment):
+            left = durations.reindex(errors.index.get_level_values("path")) / 60 - now
+            nearest = pd.cut(left.to_numpy(), edges, labels=minutes, right=False).astype(float)
+            for at in minutes:
+                parts.setdefault((at, kind, name), []).append(errors.loc[nearest == at, ["time"]])
+    days = pd.concat([experiment.days for experiment in experiments]) if experiments else None
+    days = None if days is None else days[~days.index.duplicated()]
+    rows = {}
+    for key in sorted(parts, key=lambda key: -key[0]):
+        errors = pd.concat(parts[key]).dropna()
+        if len(errors):
+            rows[key] = _score_minutes(errors, days)
+    return _to_arrivals(rows, ["minutes before landing", "kind", "name"])
+
+
+def format_skills(
+    table: pd.DataFrame, errors: Sequence[str] = ("horizontal", "altitude", "time")
+) -> pd.DataFrame:
+    """Return skills with their intervals as text, a column for each error.
+
+    Parameters
+    ----------
+    table
+        As `compare_models` returns it, with any levels before ``error``.
+
+    Returns
+    -------
+    DataFrame
+        As ``0.26 (0.22 to 0.30)``; with `` *`` where the model does not beat the best baseline.
+        Empty when the table is.
+    """
+    star = np.where(table["verdict"] == "beats it", "", " *")
+    rows = zip(table["skill"], table["low"], table["high"], star, strict=True)
+    texts = [f"{skill:z.2f} ({low:z.2f} to {high:z.2f}){star}" for skill, low, high, star in rows]
+    texts = pd.Series(texts, table.index, dtype=object)
+    wide = texts.unstack("error").reindex(columns=list(errors))  # noqa: PD010
+    return wide.reindex(table.index.droplevel("error").unique()).fillna("")
+
+
+def format_groups(table: pd.DataFrame, errors: Sequence[str]) -> pd.DataFrame:
+    """Return mean errors and skills of groups as text, the errors side by side.
+
+    Parameters
+    ----------
+    table
+        As `score_groups` returns it, with any levels before ``error``.
+
+    Returns
+    -------
+    DataFrame
+        By the groups and ``flights``, those that have an error: for each error ``mean`` and
+        ``skill``, as ``0.26 ± 0.04``, where ± reaches to the farther end of the interval. There
+        is none for a single day.
+    """
+    groups = [name for name in table.index.names if name != "error"]
+    reach = np.maximum(table["skill"] - table["low"], table["high"] - table["skill"])
+    texts = pd.DataFrame(
+        {
+            "flights": table["flights"].groupby(level=groups).transform("max"),
+            "mean": table["mean"].map(format_number),
+            "skill": table["skill"].map("{:z.2f}".format) + reach.map(" ± {:.2f}".format),
+        }
+    ).replace(r"( ± )?nan.*", "", regex=True)
+    wide = texts.set_index("flights", append=True).unstack("error", sort=False)  # noqa: PD010
+    columns = pd.MultiIndex.from_product([errors, ["mean", "skill"]], names=["error", None])
+    return wide.swaplevel(axis=1).fillna("").reindex(columns=columns, fill_value="")
 
 
 def score_groups(
@@ -391,25 +517,176 @@ def score_groups(
     errors, baseline
         Of the same rows.
     groups
-        A name for each path, or for each path and fraction; rows without one are left out.
+        The group of each path, or of each path and fraction; rows without one are left out.
 
     Returns
     -------
     DataFrame
-        Indexed by ``group`` and ``error``: ``flights`` of which the error is known, ``mean``,
-        ``skill``, ``low``, ``high``. Empty where no row has a group.
+        Indexed by ``group`` and ``error``: ``flights`` that have the error, ``mean``, ``skill``,
+        ``low``, ``high``. Empty where no row has a group.
     """
-    path = errors.index.get_level_values("path")
-    whole = groups.index.nlevels > 1
-    names = groups.reindex(errors.index if whole else path).to_numpy()
     rows = pd.MultiIndex.from_product([[], errors.columns], names=["group", "error"])
     empty = pd.DataFrame(columns=["mean", "skill", "low", "high"], index=rows, dtype=float)
     empty.insert(0, "flights", 0)
     tables = {}
-    for name in pd.unique(pd.Series(names).dropna().sort_values(kind="stable")):
-        own, base = errors[names == name], baseline[names == name]
-        table = interval_by_day(own, base, days)
+    for name, part in _split_rows(errors.index, groups):
+        own = errors[part]
+        table = estimate_skill(own, baseline[part], days)
         table.insert(0, "mean", own.mean())
         table.insert(0, "flights", own.notna().groupby(level="path").any().sum())
         tables[name] = table
     return pd.concat(tables, names=rows.names) if tables else empty
+
+
+def name_phases(targets: pd.DataFrame, tops: pd.DataFrame) -> pd.Series:
+    """Return the phase that each flight is in at each fraction: climb, cruise or descent.
+
+    Parameters
+    ----------
+    tops
+        ``top_of_climb_time`` and ``top_of_descent_time`` [s] by path; flights that lack one have
+        no phase.
+    """
+    names = ["top_of_climb_time", "top_of_descent_time"]
+    top = tops.reindex(index=targets.index.get_level_values("path"), columns=names)
+    climb, descent = top.to_numpy(float).T
+    time = targets["duration"].to_numpy()
+    phase = np.select([time < climb, time < descent], ["climb", "cruise"], "descent")
+    complete = np.isfinite(climb + descent + time)
+    return pd.Series(phase, targets.index, name="phase").where(complete)
+
+
+def name_directions(targets: pd.DataFrame, airport: str) -> pd.Series:
+    """Return the quarter of the compass in which each flight uses its runway, by path.
+
+    Missing where the record begins or ends too far from the airport.
+
+    Parameters
+    ----------
+    targets
+        At two fractions or more, the first or the last of them at the airport.
+    airport
+        ICAO or IATA code.
+    """
+    position = find_airport(airport)
+    away = distance(
+        targets["latitude"], targets["longitude"], position.latitude, position.longitude
+    )
+    near = pd.Series(away, targets.index).groupby(level="path").min() <= _ON_RUNWAY
+    course = flown_courses(targets).groupby(level="path").last()
+    quarter = ((course / 90).round() % 4).where(near)
+    return quarter.map(dict(enumerate("NESW"))).rename("direction")
+
+
+def evaluate_settings(
+    model: Pipeline,
+    searched: pd.DataFrame,
+    predictors: pd.DataFrame,
+    targets: pd.DataFrame,
+    split: Split,
+    days: pd.Series,
+    *,
+    feature_set: str,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return what the best settings gain over the model's own, on days that the search did not use.
+
+    Parameters
+    ----------
+    model, predictors, targets, days, feature_set
+        As of `search_settings`.
+    searched
+        Its result, on the flights to train on.
+    split
+        Paths to train on, and those held out from the search, too.
+
+    Returns
+    -------
+    DataFrame
+        A row for each error: ``gain``, 1 - Σ error / Σ error of the model's own settings, ``low``
+        and ``high``, its 95 % interval over held-out days.
+    """
+    best = searched.head(1).drop(columns=["r2", "spread", "seconds"]).to_dict("records")[0]
+    tuned = clone(model).set_params(**{f"{REGRESSOR}{name}": best[name] for name in best})
+    errors = []
+    for each in (tuned, model):
+        predicted = predict_held_out(
+            each, predictors, targets, [split], feature_set=feature_set, joint=True
+        )
+        errors.append(measure_errors(predicted, targets))
+    return estimate_skill(*errors, days, seed=seed).rename(columns={"skill": "gain"})
+
+
+def _submit_training(
+    predictors: pd.DataFrame,
+    targets: pd.DataFrame,
+    splits: Sequence[Split],
+    feature_set: str,
+    models: Sequence[str],
+    **options: int,
+) -> dict[str, Callable[[], HeldOut]]:
+    training = {}
+    for name in models:
+        model = build_model(name, **options)
+        training[name] = submit_held_out(
+            model, predictors, targets, splits, feature_set=feature_set
+        )
+    return training
+
+
+def _no_comparison() -> pd.DataFrame:
+    """Return the table of `compare_models` without rows."""
+    numbers = [f"{prefix}{name}" for prefix in ("", "median_", "best_") for name in _SKILL]
+    rows = pd.MultiIndex.from_arrays([[], []], names=["model", "error"])
+    table = pd.DataFrame(columns=[*numbers, "squared"], index=rows, dtype=float)
+    return table.assign(best=pd.Series(dtype=object), verdict=pd.Series(dtype=object))
+
+
+def _split_rows(rows: pd.MultiIndex, groups: pd.Series | None) -> list[tuple[object, np.ndarray]]:
+    """Return each group, in order, with a mask of its rows; all rows where there are no groups."""
+    if groups is None:
+        return [(None, np.ones(len(rows), bool))]
+    by_row = groups.index.nlevels > 1
+    names = groups.reindex(rows if by_row else rows.get_level_values("path")).to_numpy()
+    order = pd.unique(pd.Series(names).dropna().sort_values(kind="stable"))
+    return [(name, names == name) for name in order]
+
+
+def _tabulate(errors: pd.DataFrame, baseline: pd.DataFrame, days: pd.Series) -> pd.DataFrame:
+    names = [name for name in errors if name in QUANTITIES and errors[name].notna().any()]
+    means = estimate_mean(errors[names], days)
+    skills = estimate_skill(errors[names], baseline[names], days) if names else means
+    divisors = pd.Series({name: QUANTITIES[name].divisor for name in names}, dtype=float)
+    table = means[["mean", "low", "high"]].set_axis(["error", "low", "high"], axis=1)
+    table["p95"] = errors[names].quantile(0.95)
+    table = table.div(divisors, axis=0)
+    table.insert(0, "flights", means["flights"])
+    table.insert(0, "unit", [QUANTITIES[name].unit for name in names])
+    table.insert(0, "quantity", names)
+    for name, column in {"skill": "skill", "low": "skill_low", "high": "skill_high"}.items():
+        table[column] = skills[name] if names else pd.Series(dtype=float)
+    return table.reset_index(drop=True)
+
+
+def _list_tables(experiment: Experiment) -> list[tuple[tuple[str, str, str], pd.DataFrame]]:
+    tables = []
+    for kind in ("model", "baseline"):
+        for name, errors in getattr(experiment, f"{kind}s").items():
+            tables.append(((experiment.feature_set, kind, name), errors))
+    return tables
+
+
+def _score_minutes(errors: pd.DataFrame, days: pd.Series) -> list[float]:
+    minutes = errors / 60
+    mean = estimate_mean(minutes, days).loc["time"]
+    p95 = estimate_percentile(minutes, days).loc["time"]
+    return [mean["flights"], *mean[["mean", "low", "high"]], *p95]
+
+
+def _to_arrivals(rows: dict[tuple, list[float]], names: list[str]) -> pd.DataFrame:
+    columns = ["flights", "mae", "low", "high", "p95", "p95_low", "p95_high"]
+    index = pd.MultiIndex.from_tuples(list(rows), names=names) if rows else None
+    if index is None:
+        index = pd.MultiIndex.from_arrays([[]] * len(names), names=names)
+    table = pd.DataFrame(list(rows.values()), index, columns, dtype=float)
+    return table.astype({"flights": int})

@@ -9,6 +9,7 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
+from trajlib.evaluation.bootstrap import draw_days
 from trajlib.features.feature_sets import check_no_leakage
 from trajlib.models.estimators import encoded_predictors
 from trajlib.models.training import map_splits
@@ -285,8 +286,7 @@ def interval_importance(weights: ImportanceSamples, *, seed: int = 0) -> pd.Data
     """
     days = weights.spread.index.unique("day")
     names = weights.rises.index.unique("predictor")
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(days), np.full(len(days), 1 / len(days)), size=_DRAWS)
+    drawn = draw_days(len(days), _DRAWS, seed=seed)
     worth = []
     for fraction in weights.spread.index.unique("fraction"):
         here = [table.xs(fraction, level="fraction") for table in weights[1:]]

@@ -1,7 +1,7 @@
-"""How good predictions are: splits, errors, R², skill and its interval, and what it hides.
+"""Errors of predictions in NM, ft and seconds, R², and skill against a baseline.
 
-Predictions have the form of the targets: a row for each ``path`` and ``fraction``, a column for
-each target. Whatever is measured here is measured on flights of days held out from training.
+Predictions have the form of the targets: a row for each flight (``path``) and fraction or
+minute, a column for each target.
 """
 
 import numpy as np
@@ -13,6 +13,7 @@ from trajlib.trajectories.normalization import courses
 __all__ = [
     "average_by_phase",
     "flown_courses",
+    "keep_common",
     "measure_errors",
     "measure_tails",
     "score_targets",
@@ -20,27 +21,30 @@ __all__ = [
     "squared_errors",
 ]
 
+_OF_TARGETS = {"altitude": "altitude", "duration": "time", "distance": "distance"}
+
 
 def measure_errors(
     predictions: pd.DataFrame, targets: pd.DataFrame, *, course: pd.Series | None = None
 ) -> pd.DataFrame:
-    """Return the absolute errors of predictions, in the units that people fly in.
+    """Return the absolute errors of predictions.
 
     Parameters
     ----------
     predictions, targets
-        By path and fraction; ``predictions`` may have some of the rows alone.
+        By path and fraction; ``predictions`` may have only some of the rows.
     course
-        Flown [deg] at each row of the targets, where these are too far apart to tell it. It is
-        the flown one, so that along and across mean the same for every prediction.
+        Course flown [deg] at each row of the targets. Needed where the targets are too far apart
+        to compute it. It is the course flown, not the predicted one, so that along and across
+        mean the same for every prediction.
 
     Returns
     -------
     DataFrame
-        A row for each path and fraction predicted: ``horizontal`` [NM], the geodesic between
+        A row for each row of the predictions: ``horizontal`` [NM], the geodesic between
         predicted and flown position, and its parts ``along`` and ``cross`` the course flown
-        (missing where there is one fraction alone); ``altitude`` [ft]; ``time`` [s], of the
-        duration; ``distance`` [NM], of the distance flown.
+        (missing where there is a single fraction and no course); ``altitude`` [ft]; ``time``
+        [s], of the duration; ``distance`` [NM], of the distance flown.
     """
     flown = targets.reindex(predictions.index)
     if course is None:
@@ -48,28 +52,27 @@ def measure_errors(
     ends = [table[name] for table in (predictions, flown) for name in ("latitude", "longitude")]
     along, cross = along_cross_track(*ends, course.reindex(flown.index))
     errors = {"horizontal": distance(*ends), "along": np.abs(along), "cross": np.abs(cross)}
-    off = (predictions - flown).abs()
-    named = {"altitude": "altitude", "duration": "time", "distance": "distance"}
-    errors |= {named[name]: off[name] for name in named if name in off}
+    difference = (predictions - flown).abs()
+    errors |= {error: difference[name] for name, error in _OF_TARGETS.items() if name in difference}
     return pd.DataFrame(errors, predictions.index)
 
 
 def flown_courses(targets: pd.DataFrame) -> pd.Series:
-    """Return the course [deg] at each path and fraction; missing where there is one fraction."""
-    told = len(targets.index.unique("fraction")) > 1
-    return pd.Series(courses(targets) if told else np.nan, targets.index, name="course")
+    """Return the course [deg] at each row; missing where each flight has a single row."""
+    several = len(targets.index.unique(1)) > 1
+    return pd.Series(courses(targets) if several else np.nan, targets.index, name="course")
 
 
 def squared_errors(predictions: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
-    """Return the squared error of each target, the norm in which the forests are trained."""
+    """Return the squared error of each target, which forests minimise in training."""
     return (predictions - targets.reindex(predictions.index)) ** 2
 
 
 def score_targets(predictions: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
     """Return R² of each target (columns) at each fraction (rows).
 
-    One less the squared error over the held-out flights' own spread at that fraction: 0 for
-    their mean, 1 for perfection. NaN where they do not differ.
+    1 - squared error / spread of the held-out flights at that fraction. Missing where they do
+    not differ.
     """
     flown = targets.reindex(predictions.index)
     spread = (flown - flown.groupby(level="fraction").transform("mean")) ** 2
@@ -94,26 +97,26 @@ def average_by_phase(scores: pd.DataFrame) -> pd.DataFrame:
 def skill(
     errors: pd.DataFrame, baseline: pd.DataFrame, *, by: str | None = None
 ) -> pd.Series | pd.DataFrame:
-    """Return one less the sum of errors over the sum of the baseline's, for each column.
+    """Return 1 - Σ error / Σ error of the baseline, for each column.
 
-    Pooled over all rows that both have, or at each value of the index level ``by``; never a mean
-    of ratios.
+    Pooled over all rows that both have, or over those of each value of the index level ``by``;
+    never a mean of ratios.
 
     >>> skill(pd.DataFrame({"altitude": [1.0, 2.0]}), pd.DataFrame({"altitude": [5.0, 1.0]}))
     altitude    0.5
     dtype: float64
     """
-    errors, baseline = _known_in_both(errors, baseline)
+    errors, baseline = keep_common(errors, baseline)
     if by is None:
         return 1 - errors.sum() / baseline.sum()
     return 1 - errors.groupby(level=by).sum() / baseline.groupby(level=by).sum().replace(0, np.nan)
 
 
 def measure_tails(errors: pd.DataFrame, days: pd.Series) -> pd.DataFrame:
-    """Return what a mean hides: ``mean``, ``p95``, and the mean of the ``worst day``, by error.
+    """Return ``mean``, ``p95``, and the mean of the ``worst day``, for each error.
 
-    The worst day is the one of the largest mean error, among days of three flights or more where
-    there are such; ``day`` says which.
+    The worst day has the largest mean error among days of three flights or more, where there
+    are such days; ``day`` is its date.
     """
     day = days.reindex(errors.index.get_level_values("path"))
     means = errors.groupby(day.to_numpy()).mean()
@@ -123,6 +126,7 @@ def measure_tails(errors: pd.DataFrame, days: pd.Series) -> pd.DataFrame:
     return table.join(pd.DataFrame({"worst day": means.max(), "day": means.idxmax()}))
 
 
-def _known_in_both(one: pd.DataFrame, other: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    known = one.notna().to_numpy() & other[list(one)].notna().to_numpy()
-    return one.where(known), other[list(one)].where(known)
+def keep_common(one: pd.DataFrame, other: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return two tables of the same rows, missing where either is; with the first's columns."""
+    common = one.notna().to_numpy() & other[list(one)].notna().to_numpy()
+    return one.where(common), other[list(one)].where(common)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from trajlib.archive.flights import map_flights
-from trajlib.features.recent_traffic import share_airport
+from trajlib.features.recent_traffic import select_other_traffic
 from trajlib.geodesy import along_cross_track, distance, find_airport, track
 
 __all__ = [
@@ -52,7 +52,7 @@ def measure_other_traffic(
     Parameters
     ----------
     flights, traffic
-        As of `trajlib.features.recent_traffic.share_airport`.
+        As of `trajlib.features.recent_traffic.select_other_traffic`.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def measure_other_traffic(
         As `map_flights` returns them, with ``origin`` and ``destination``; None where there are
         no such flights that can be read.
     """
-    others = traffic if traffic is None else share_airport(flights, traffic)
+    others = traffic if traffic is None else select_other_traffic(flights, traffic)
     if others is None or others.empty:
         return None
     points = map_flights(others, keep_measured, columns=_READ)
@@ -121,7 +121,6 @@ def locate_points(points: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame:
     by_path = placed.groupby(level="path", sort=False)
     placed["progress"] = by_path["progress"].cummax()
     placed["distance"] = by_path["distance"].cumsum()
-    placed.attrs = points.attrs  # of those that could not be read
     return placed
 
 

@@ -100,7 +100,7 @@ def build_predictors(
     """
     check_no_leakage((), feature_set)
     flights = flights[flights["rejected"].isna()]
-    planned = _know_plan(flights)
+    planned = _build_planned(flights)
     if feature_set == "planned":
         return planned
     if feature_set == "whole_flight":
@@ -113,7 +113,7 @@ def build_predictors(
         )
         return planned.join(list(measured.values()), how="inner")
     points = measure_points(flights)
-    known = _know_takeoff(flights, points, traffic)
+    known = _build_at_takeoff(flights, points, traffic)
     return known if feature_set == "at_takeoff" else join_state(known, points, feature_set)
 
 
@@ -136,7 +136,7 @@ def build_predictors_by(
     if measured:
         flights = flights[flights["rejected"].isna()]
         points = measure_points(flights)
-        takeoff = _know_takeoff(flights, points, traffic)
+        takeoff = _build_at_takeoff(flights, points, traffic)
         for name in measured:
             late = name != "at_takeoff"
             tables[name] = join_state(takeoff, points, name) if late else takeoff
@@ -242,15 +242,15 @@ def local_start(flights: pd.DataFrame) -> pd.Series:
     return pd.concat(local).reindex(start.index).rename("start")
 
 
-def _know_takeoff(
+def _build_at_takeoff(
     flights: pd.DataFrame, points: pd.DataFrame, traffic: pd.DataFrame | None
 ) -> pd.DataFrame:
-    kept = flights[~flights["path"].isin(list(points.attrs["rejections"]))]
+    kept = flights[flights["path"].isin(points.index.unique("path"))]
     around = measure_other_traffic(flights, traffic)
-    return _know_plan(flights).join(collect_recent_traffic(kept, points, around), how="inner")
+    return _build_planned(flights).join(collect_recent_traffic(kept, points, around), how="inner")
 
 
-def _know_plan(flights: pd.DataFrame) -> pd.DataFrame:
+def _build_planned(flights: pd.DataFrame) -> pd.DataFrame:
     local = local_start(flights).dt
     identity = flights.set_index("path")[["operator", "aircraft_type"]]
     return identity.assign(

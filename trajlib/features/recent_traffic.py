@@ -13,12 +13,18 @@ import pandas as pd
 from trajlib.features.wind import WIND, estimate_wind, measure_velocities, to_nanoseconds
 from trajlib.geodesy import track
 
-__all__ = ["HISTORY", "SILENCE", "collect_recent_traffic", "find_passages", "share_airport"]
+__all__ = [
+    "HISTORY",
+    "LANDING_DELAY",
+    "collect_recent_traffic",
+    "find_passages",
+    "select_other_traffic",
+]
 
 PLACES = (0.2, 0.5, 0.95)  # route progress at which passages are compared
 _TRAFFIC = 12.0  # h before the moment: as many of a pair as tell of its day
 _AIR = 2.0  # h before the moment: runways and wind change sooner, and more flights tell of them
-SILENCE = pd.Timedelta(420 + 30, "s")  # after the last point left, until a flight has landed
+LANDING_DELAY = pd.Timedelta(420 + 30, "s")  # after the last point left, until a flight has landed
 _PASSED = ("cross", "altitude", "duration", "groundspeed")
 _FLOWN = tuple(f"{name}_{round(100 * place)}" for place in PLACES for name in _PASSED)
 _LANDED = (*_FLOWN, "arrival")
@@ -77,7 +83,7 @@ def collect_recent_traffic(
     moments = rows["start"].dt.as_unit("ns")
     passages = find_passages(points)
     landed = points.groupby(level="path", sort=False).tail(1).droplevel("point")
-    landed = landed.assign(timestamp=landed["timestamp"] + SILENCE)
+    landed = landed.assign(timestamp=landed["timestamp"] + LANDING_DELAY)
     known, values = _collect_passages(passages, landed)
     told = {
         f"recent_{name}": _mean_since(known[name], values[name], moments, _TRAFFIC)
@@ -93,7 +99,7 @@ def collect_recent_traffic(
     return table.join(_same_callsign(rows, moments, landed, values))[list(HISTORY)]
 
 
-def share_airport(flights: pd.DataFrame, traffic: pd.DataFrame) -> pd.DataFrame:
+def select_other_traffic(flights: pd.DataFrame, traffic: pd.DataFrame) -> pd.DataFrame:
     """Return the flights of other pairs of which any flight of one pair can be told at its start.
 
     Parameters
@@ -108,7 +114,7 @@ def share_airport(flights: pd.DataFrame, traffic: pd.DataFrame) -> pd.DataFrame:
     shared = traffic[["origin", "destination"]].isin(pair)
     other = (traffic[["origin", "destination"]] != pair).any(axis=1)
     moments = np.sort(to_nanoseconds(flights["start"]))
-    until = traffic["end"] + SILENCE + pd.Timedelta(_AIR, "h")
+    until = traffic["end"] + LANDING_DELAY + pd.Timedelta(_AIR, "h")
     first, last = (
         np.searchsorted(moments, to_nanoseconds(times), side="right")
         for times in (traffic["start"], until)
@@ -153,8 +159,8 @@ def _courses(
 ) -> list[tuple[str, pd.Series, pd.Series]]:
     told = []
     for name, part, silence in (
-        ("departure", points[points["origin"] == origin], 0 * SILENCE),
-        ("landing", points[points["destination"] == destination], SILENCE),
+        ("departure", points[points["origin"] == origin], 0 * LANDING_DELAY),
+        ("landing", points[points["destination"] == destination], LANDING_DELAY),
     ):
         by_path = part.groupby(level="path", sort=False)
         ends = by_path.head(2) if name == "departure" else by_path.tail(2)

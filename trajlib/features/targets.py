@@ -1,15 +1,16 @@
-"""features.targets."""
+"""Targets: where, how high and when flights are at fractions of a progress or at minutes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from trajlib.geodesy import find_airport, unwrap_longitude
 from trajlib.trajectories.normalization import resample_flights
 
 __all__ = [
     "FRACTIONS",
-    "HALF",
+    "SHARE_AHEAD",
     "TARGETS",
     "build_targets",
     "build_targets_by",
@@ -20,27 +21,36 @@ __all__ = [
 
 TARGETS = ("latitude", "longitude", "duration", "distance", "altitude")
 FRACTIONS = np.arange(5, 100, 5) / 100
-HALF = 0.5  # of the flights; what lies ahead of no more of them is not asked
+SHARE_AHEAD = 0.5  # a fraction is scored where more than this share of the flights has it ahead
 
 
 def keep_unflown(
     targets: pd.DataFrame, fractions: Iterable[float], minutes: float = 0.0
 ) -> pd.DataFrame:
-    """Return the targets at some fractions, missing where a flight was there within the minutes.
+    """Return the targets at some fractions, missing where a flight passed them within minutes.
 
-    Fractions that do not lie ahead of more than half the flights are left out, as where most have
-    landed: those that are left are the late ones alone.
+    Fractions that no more than half of the flights have ahead are left out: the others that
+    still have them ahead are the late ones.
+
+    Parameters
+    ----------
+    targets
+        As of `build_targets`.
+    fractions
+        Of the progress of the targets, or minutes.
+    minutes
+        Prediction time, after the first sample.
 
     >>> rows = pd.MultiIndex.from_product([["a.csv"], [0.1, 0.5]], names=["path", "fraction"])
     >>> keep_unflown(pd.DataFrame({"duration": [200.0, 900.0]}, rows), [0.1, 0.5], 5).to_dict()
     {'duration': {('a.csv', 0.5): 900.0}}
     """
-    at = targets.index.get_level_values("fraction")
-    asked = targets[np.isin(np.round(at, 6), np.round(list(fractions), 6))]
-    ahead = asked["duration"] > 60 * minutes
-    share = ahead.groupby(level="fraction").mean()
-    kept = asked.index.get_level_values("fraction").isin(share.index[share > HALF])
-    return asked.where(ahead)[kept]
+    fraction = np.round(targets.index.get_level_values(1), 6)
+    targets = targets[np.isin(fraction, np.round(list(fractions), 6))]
+    ahead = targets["duration"] > 60 * minutes
+    share = ahead.groupby(level=1).mean()
+    kept = targets.index.get_level_values(1).isin(share.index[share > SHARE_AHEAD])
+    return targets.where(ahead)[kept]
 
 
 def build_targets(
@@ -51,32 +61,44 @@ def build_targets(
     Parameters
     ----------
     by
-        A progress: ``time``, ``route`` or ``distance``; or ``clock``,
-        whose fractions are minutes since the first sample.
+        A progress: ``time``, ``route`` or ``distance``; or ``clock``, for minutes since the
+        first sample in place of fractions.
 
     Returns
     -------
     DataFrame
-        Indexed by ``path`` and ``fraction``: latitude, longitude [deg], duration [s],
-        distance [NM] and altitude [ft]; missing where a flight does not reach the fraction.
+        Indexed by ``path`` and ``fraction`` (by the clock ``minute``): latitude, longitude
+        [deg], duration [s], distance [NM] and altitude [ft]; missing where a flight does not
+        reach it. Longitudes of a pair do not jump at ±180°: they may lie beyond.
     """
     return build_targets_by(flights, {by: (by, fractions)})[by]
 
 
 def build_targets_by(
-    flights: pd.DataFrame, asked: Mapping[str, tuple[str, Sequence[float]]]
+    flights: pd.DataFrame, wanted: Mapping[str, tuple[str, Sequence[float]]]
 ) -> dict[str, pd.DataFrame]:
-    """Return several targets by names of one's own, from progress and fractions, in one pass.
+    """Return several tables of targets, from one pass over the flights.
 
-    As `build_targets` returns each.
+    Parameters
+    ----------
+    wanted
+        For each name of a result the progress and the fractions, as of `build_targets`.
     """
-    asked = {name: (_clock if by == "clock" else by, at) for name, (by, at) in asked.items()}
-    tables = resample_flights(flights, asked, columns=TARGETS)
-    return {name: table[list(TARGETS)] for name, table in tables.items()}
+    progress = {name: (_minutes if by == "clock" else by, at) for name, (by, at) in wanted.items()}
+    tables = resample_flights(flights, progress, columns=TARGETS)
+    middle = _middle_longitudes(flights)
+    for name, (by, _) in wanted.items():
+        table = tables[name][list(TARGETS)]
+        reference = middle.loc[table.index.get_level_values("path")].to_numpy()
+        longitude = unwrap_longitude(table["longitude"].to_numpy(), reference)
+        if not np.array_equal(longitude, table["longitude"], equal_nan=True):
+            table = table.assign(longitude=longitude)
+        tables[name] = table.rename_axis(["path", "minute" if by == "clock" else "fraction"])
+    return tables
 
 
 def degenerate_targets(predictors: Iterable[str]) -> list[str]:
-    """Return the targets that are one of the predictors in disguise.
+    """Return the targets that follow from one of the predictors.
 
     At a fraction x of the total duration, ``duration`` is x times ``duration_max``.
 
@@ -86,19 +108,30 @@ def degenerate_targets(predictors: Iterable[str]) -> list[str]:
     return ["duration"] if "duration_max" in predictors else []
 
 
-def _clock(df: pd.DataFrame, origin: str, destination: str) -> np.ndarray:
-    return df["duration"].to_numpy() / 60
-
-
 def match_flights(rows: pd.MultiIndex, paths: pd.Index) -> np.ndarray:
-    """Return whether each row is of one of some flights; ``isin`` compares their names row by row.
+    """Return whether each row belongs to one of some flights, faster than ``isin``.
 
     >>> rows = pd.MultiIndex.from_product([["a", "b"], [0.1, 0.9]], names=["path", "fraction"])
     >>> match_flights(rows, pd.Index(["b", "c"])).tolist()
     [False, False, True, True]
     """
     level = rows.names.index("path")
-    found = rows.levels[level].get_indexer(paths)
-    told = np.zeros(len(rows.levels[level]), bool)
-    told[found[found >= 0]] = True
-    return told[rows.codes[level]]
+    positions = rows.levels[level].get_indexer(paths)
+    wanted = np.zeros(len(rows.levels[level]), bool)
+    wanted[positions[positions >= 0]] = True
+    return wanted[rows.codes[level]]
+
+
+def _minutes(df: pd.DataFrame, origin: str, destination: str) -> np.ndarray:
+    return df["duration"].to_numpy() / 60
+
+
+def _middle_longitudes(flights: pd.DataFrame) -> pd.Series:
+    """Return the longitude half-way between the airports of each flight, by path."""
+    pairs = flights[["origin", "destination"]].drop_duplicates()
+    middle = {}
+    for origin, destination in pairs.itertuples(index=False):
+        start, end = find_airport(origin).longitude, find_airport(destination).longitude
+        middle[origin, destination] = (start + unwrap_longitude(end, start)) / 2
+    rows = zip(flights["origin"], flights["destination"], strict=True)
+    return pd.Series([middle[pair] for pair in rows], flights["path"], dtype=float)

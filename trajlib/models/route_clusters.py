@@ -113,11 +113,11 @@ def predict_by_cluster(
         When a predictor is outside the feature_set.
     """
     check_no_leakage(predictors, feature_set)
-    mix = functools.partial(_mix_families, model, seed, options)
+    mix = functools.partial(_mix_clusters, model, seed, options)
     return [found for _, found in map_splits(mix, predictors, targets, splits, joint=True)]
 
 
-def _mix_families(
+def _mix_clusters(
     model: Pipeline,
     seed: int,
     options: dict,

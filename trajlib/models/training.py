@@ -1,12 +1,13 @@
-"""Models behind one interface, and the training of each fraction, or of all, on the cluster.
+"""Training on the cluster: one model for each fraction, or a joint model for all of them.
 
 The talk trains a model for every fraction of a trajectory, independently of the others. A joint
-model takes all targets at all fractions as one row: its trees are grown once, not once a fraction.
+model takes all targets at all fractions as one row, so that its trees are grown once.
 """
 
 import functools
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
 
@@ -18,6 +19,7 @@ from trajlib.cluster import current_client, gather, watch_workers
 from trajlib.features.feature_sets import check_no_leakage
 
 __all__ = [
+    "HeldOut",
     "map_splits",
     "predict_held_out",
     "stack_targets",
@@ -27,7 +29,23 @@ __all__ = [
 ]
 
 
-_BEGUN: WeakSet[Callable] = WeakSet()  # what waits for work that was begun on a cluster
+_SUBMITTED: WeakSet[Callable] = WeakSet()  # the waiting functions of submitted work
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Predictions for held-out flights, and what they cost.
+
+    Attributes
+    ----------
+    predictions
+        As the targets, for the held-out flights only, by path and fraction.
+    seconds
+        Processor time of all training.
+    """
+
+    predictions: pd.DataFrame
+    seconds: float
 
 
 def predict_held_out(
@@ -39,38 +57,37 @@ def predict_held_out(
     feature_set: str,
     joint: bool = False,
 ) -> pd.DataFrame:
-    """Train a model for every split and fraction, and return what it predicts for those held out.
+    """Train a model for every split and fraction, and return its predictions for held-out flights.
 
-    A model is let go as soon as it has predicted: a thousand trees for each fraction would fill
-    the memory. Nothing of a held-out flight, its categories included, is seen in training.
+    A model is discarded as soon as it has predicted, because all of them together would not fit
+    in memory. Training sees nothing of a held-out flight, not even its categories.
 
     Parameters
     ----------
     model
         Untrained; cloned for every split and fraction.
     predictors, targets
-        As of `trajlib.features.feature_sets`.
+        As of `trajlib.features`.
     splits
         Paths of the flights to train on and of those held out.
     feature_set
-        What the predictors may know.
+        That the predictors may come from.
     joint
-        One model a split for all fractions, of the flights that reach all of them.
+        One model per split for all fractions, trained on flights that reach all of them.
 
     Returns
     -------
     DataFrame
-        As ``targets``, the held-out flights alone, by path and fraction. ``attrs["seconds"]``
-        is the processor time [s] of all training.
+        As ``targets``, for the held-out flights only, by path and fraction.
 
     Raises
     ------
     ValueError
-        When a predictor is outside the feature_set.
+        When a predictor is not in the feature set.
     """
     return submit_held_out(
         model, predictors, targets, splits, feature_set=feature_set, joint=joint
-    )()
+    )().predictions
 
 
 def submit_held_out(
@@ -81,44 +98,43 @@ def submit_held_out(
     *,
     feature_set: str,
     joint: bool = False,
-) -> Callable[[], pd.DataFrame]:
-    """Begin what `predict_held_out` does, and return a function that waits for its result, once.
+) -> Callable[[], HeldOut]:
+    """Submit the training of `predict_held_out`, and return a function that waits for the result.
 
-    On a cluster several that were begun keep all workers busy, while this process does something
-    else. Where one cannot be waited for to its end, all that was begun is given up. Without a
-    cluster the work is done by waiting.
+    The function can be called once. Several submitted trainings keep all workers busy while this
+    process does something else; when waiting for one of them fails, all are cancelled. Without a
+    cluster the work is done when the function is called.
     """
     check_no_leakage(predictors, feature_set)
-    work = functools.partial(_train_and_predict, model)
-    training = submit_splits(work, predictors, targets, splits, joint=joint)
+    train = functools.partial(_train_and_predict, model)
+    wait_for_splits = submit_splits(train, predictors, targets, splits, joint=joint)
 
-    def wait() -> pd.DataFrame:
-        results = training()
+    def wait() -> HeldOut:
+        results = wait_for_splits()
         if joint:
             tables = [stack_targets(table) for _, (table, _) in results]
         else:
             tables = [
-                pd.concat({fraction: table}, names=["fraction"]).swaplevel()
+                pd.concat({fraction: table}, names=targets.index.names[1:]).swaplevel()
                 for fraction, (table, _) in results
             ]
-        predictions = pd.concat(tables).sort_index()
-        predictions.attrs["seconds"] = sum(seconds for _, (_, seconds) in results)
-        return predictions
+        seconds = sum(seconds for _, (_, seconds) in results)
+        return HeldOut(pd.concat(tables).sort_index(), seconds)
 
     return wait
 
 
 def widen_targets(targets: pd.DataFrame) -> pd.DataFrame:
-    """Return targets as one row a flight, columns of target and fraction: what a joint model takes.
+    """Return targets as a joint model takes them: a row per flight, columns of (target, fraction).
 
     Flights that do not reach every fraction are left out.
     """
-    return targets.unstack("fraction").dropna()  # noqa: PD010, as it stands
+    return targets.unstack("fraction").dropna()  # noqa: PD010, pivot would sort
 
 
 def stack_targets(wide: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a joint model as targets are, by path and fraction."""
-    tall = wide.stack("fraction", future_stack=True)  # noqa: PD013, as melt would lose the order
+    """Return the rows of a joint model in the form of targets, by path and fraction."""
+    tall = wide.stack("fraction", future_stack=True)  # noqa: PD013, melt would lose the order
     return tall[list(wide.columns.unique(0))]
 
 
@@ -132,7 +148,7 @@ def map_splits(
 ) -> list[tuple[float | None, Any]]:
     """Run a function for every fraction and split, one task each, on the current Dask client.
 
-    The tables go to the workers once; without a client all runs in this process.
+    The tables are sent to the workers once. Without a client everything runs in this process.
 
     Parameters
     ----------
@@ -140,12 +156,12 @@ def map_splits(
         Takes predictors and targets of the training flights, then of those held out, at one
         fraction; rows are flights. Training flights have all targets.
     joint
-        All fractions as one, named None, as `widen_targets` returns them.
+        All fractions together, as `widen_targets` returns them; the fraction is then None.
 
     Returns
     -------
     list
-        Pairs of the fraction and what the function returned, by fraction, then by split.
+        Pairs of the fraction and the function's result, by fraction, then by split.
     """
     return submit_splits(function, predictors, targets, splits, joint=joint)()
 
@@ -158,31 +174,31 @@ def submit_splits(
     *,
     joint: bool = False,
 ) -> Callable[[], list[tuple[float | None, Any]]]:
-    """Begin what `map_splits` does, as `submit_held_out` begins training."""
-    fractions = [None] if joint else targets.index.unique("fraction")
+    """Submit the tasks of `map_splits`, and return a function that waits for their results."""
+    fractions = [None] if joint else targets.index.unique(1)
     tasks = [(fraction, split) for fraction in fractions for split in range(len(splits))]
     tables = (predictors, targets, splits)
     client = current_client()
     if client is None:
         return lambda: [(task[0], _run(function, tables, task)) for task in tasks]
-    # a task gives them, and gives them again where a worker that held them is lost
+    # a task returns the tables, so that they are computed again if their worker is lost
     held = client.submit(_hold, tables, pure=False)
     futures = [client.submit(_run, function, held, task, pure=False) for task in tasks]
     watch = watch_workers(client)
-    watch()  # sees the workers that there are now
+    watch()  # registers the workers that exist now
 
     def wait() -> list[tuple[float | None, Any]]:
         try:
             results = gather(client, futures, watch)
-        except BaseException:  # Ctrl-C, too, is meant for all that was begun
-            for other in list(_BEGUN):
-                other.give_up()
+        except BaseException:  # Ctrl-C, too, ends all that was submitted
+            for other in list(_SUBMITTED):
+                other.cancel()
             raise
-        futures.clear()  # or the workers would keep them as long as this function is kept
+        futures.clear()  # or the workers would keep the results as long as this function exists
         return [(fraction, result) for (fraction, _), result in zip(tasks, results, strict=True)]
 
-    wait.give_up = futures.clear
-    _BEGUN.add(wait)
+    wait.cancel = futures.clear
+    _SUBMITTED.add(wait)
     return wait
 
 
@@ -193,12 +209,12 @@ def _hold(tables: tuple) -> tuple:
 def _run(function: Callable, tables: tuple, task: tuple[float | None, int]) -> Any:
     predictors, targets, splits = tables
     fraction, split = task
-    here = widen_targets(targets) if fraction is None else targets.xs(fraction, level="fraction")
-    known = here.index.intersection(predictors.index, sort=False)
-    train, held_out = (known.intersection(paths, sort=False) for paths in splits[split])
-    whole = here.loc[train].dropna()
+    here = widen_targets(targets) if fraction is None else targets.xs(fraction, level=1)
+    usable = here.index.intersection(predictors.index, sort=False)
+    train, held_out = (usable.intersection(paths, sort=False) for paths in splits[split])
+    complete = here.loc[train].dropna()
     return function(
-        predictors.loc[whole.index], whole, predictors.loc[held_out], here.loc[held_out]
+        predictors.loc[complete.index], complete, predictors.loc[held_out], here.loc[held_out]
     )
 
 
@@ -209,7 +225,7 @@ def _train_and_predict(
     held_out: pd.DataFrame,
     _: pd.DataFrame,
 ) -> tuple[pd.DataFrame, float]:
-    if len(targets) < 2 or not len(held_out):  # nothing to learn from, or nobody asks
+    if len(targets) < 2 or not len(held_out):
         return pd.DataFrame(np.nan, held_out.index, targets.columns), 0.0
     start = time.thread_time()
     trained = clone(model).fit(predictors, targets)

@@ -21,7 +21,7 @@ from trajlib.models.training import widen_targets
 __all__ = ["find_engine", "search_settings"]
 
 ENGINES = ("dask-ml", "scikit-learn")
-_PREFIX = "transformedtargetregressor__regressor__"
+REGRESSOR = "transformedtargetregressor__regressor__"
 
 
 def search_settings(
@@ -75,7 +75,7 @@ def search_settings(
         raise ValueError(f"engine {engine!r}, expected one of {', '.join(ENGINES)}")
     wide = widen_targets(targets)
     wide = wide.loc[wide.index.intersection(predictors.index, sort=False)]
-    grid = {f"{_PREFIX}{name}": list(values) for name, values in settings.items()}
+    grid = {f"{REGRESSOR}{name}": list(values) for name, values in settings.items()}
     parts = model_selection.GroupKFold(folds, shuffle=True, random_state=seed)
     split = list(parts.split(wide, groups=days[wide.index]))
     options = {
@@ -111,7 +111,9 @@ def _search_class(engine: str) -> type:
 
 
 def _tabulate(results: Mapping, folds: int) -> pd.DataFrame:
-    table = pd.DataFrame(results["params"]).rename(columns=lambda name: name.removeprefix(_PREFIX))
+    table = pd.DataFrame(results["params"]).rename(
+        columns=lambda name: name.removeprefix(REGRESSOR)
+    )
     table["r2"], table["spread"] = results["mean_test_score"], results["std_test_score"]
     table["seconds"] = folds * results["mean_fit_time"]
     return table.sort_values("r2", ascending=False, kind="stable", ignore_index=True)
