@@ -134,19 +134,6 @@ def along_cross_track(
     return length * np.cos(angle), length * np.sin(angle)
 
 
-def unwrap_longitude(lon: ArrayLike, reference: ArrayLike) -> np.ndarray:
-    """Return longitudes [deg] shifted by a full turn where they are nearer to a reference then.
-
-    Positions on both sides of ±180° become neighbours, so that they can be averaged and drawn.
-    Other longitudes are returned as they are.
-
-    >>> unwrap_longitude([-179.0, 170.0], 175.0).tolist()
-    [181.0, 170.0]
-    """
-    lon, reference = np.asarray(lon, float), np.asarray(reference, float)
-    return lon - 360 * (lon - reference > 180) + 360 * (lon - reference < -180)
-
-
 def _inverse(lat, lon, lat2, lon2) -> tuple[np.ndarray, np.ndarray]:
     lat, lon, lat2, lon2 = np.broadcast_arrays(
         *(np.asarray(a, float) for a in (lat, lon, lat2, lon2))

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from trajlib.geodesy import find_airport, unwrap_longitude
 from trajlib.trajectories.normalization import resample_flights
 
 __all__ = [
@@ -69,7 +68,8 @@ def build_targets(
     DataFrame
         Indexed by ``path`` and ``fraction`` (by the clock ``minute``): latitude, longitude
         [deg], duration [s], distance [NM] and altitude [ft]; missing where a flight does not
-        reach it. Longitudes of a pair do not jump at ±180°: they may lie beyond.
+        reach it. Longitudes are within 180° of the
+        origin's, so that they do not jump at the antimeridian.
     """
     return build_targets_by(flights, {by: (by, fractions)})[by]
 
@@ -86,14 +86,9 @@ def build_targets_by(
     """
     progress = {name: (_minutes if by == "clock" else by, at) for name, (by, at) in wanted.items()}
     tables = resample_flights(flights, progress, columns=TARGETS)
-    middle = _middle_longitudes(flights)
     for name, (by, _) in wanted.items():
-        table = tables[name][list(TARGETS)]
-        reference = middle.loc[table.index.get_level_values("path")].to_numpy()
-        longitude = unwrap_longitude(table["longitude"].to_numpy(), reference)
-        if not np.array_equal(longitude, table["longitude"], equal_nan=True):
-            table = table.assign(longitude=longitude)
-        tables[name] = table.rename_axis(["path", "minute" if by == "clock" else "fraction"])
+        level = "minute" if by == "clock" else "fraction"
+        tables[name] = tables[name][list(TARGETS)].rename_axis(["path", level])
     return tables
 
 
@@ -124,14 +119,3 @@ def match_flights(rows: pd.MultiIndex, paths: pd.Index) -> np.ndarray:
 
 def _minutes(df: pd.DataFrame, origin: str, destination: str) -> np.ndarray:
     return df["duration"].to_numpy() / 60
-
-
-def _middle_longitudes(flights: pd.DataFrame) -> pd.Series:
-    """Return the longitude half-way between the airports of each flight, by path."""
-    pairs = flights[["origin", "destination"]].drop_duplicates()
-    middle = {}
-    for origin, destination in pairs.itertuples(index=False):
-        start, end = find_airport(origin).longitude, find_airport(destination).longitude
-        middle[origin, destination] = (start + unwrap_longitude(end, start)) / 2
-    rows = zip(flights["origin"], flights["destination"], strict=True)
-    return pd.Series([middle[pair] for pair in rows], flights["path"], dtype=float)
