@@ -1,34 +1,34 @@
-"""Features of a flight: its phases, and what air traffic control made of it.
+"""Events and phases of a flight, as features: tops, level segments, holdings, go-arounds, wind.
 
-Every feature has a unit and a feature_set in one table. None is computed across a long gap: where
-the flight was not seen for minutes its feature is missing, or counts what was seen.
+Every feature has a unit and a feature set in one table. None is computed across a long gap: where
+the flight was not observed for minutes, the feature is missing or counts what was observed.
 """
 
 import numpy as np
 import pandas as pd
 
-from trajlib.geodesy import distance, find_airport
+from trajlib.geodesy import distance, find_airport, unwrap_longitude
 
 __all__ = ["FEATURES", "LONG_GAP", "measure_features"]
 
-LONG_GAP = 150.0  # s to the nearest point: for five minutes between two points nothing was seen
+LONG_GAP = 150.0  # s to the nearest point: nothing was observed for five minutes between two points
 
-# name | unit | feature_set | what it is. A feature known in flight is of the flight until then: cut
-# the flight at the moment of feature_set, and measure what is left.
+# name | unit | feature set | meaning. An airborne feature is one of the flight until a prediction
+# time: cut the flight there and measure what is left.
 _TABLE = """
 top_of_climb_time       | s      | whole_flight | from the first sample to the top of climb
-top_of_climb_distance   | NM     | whole_flight | the distance flown until there
+top_of_climb_distance   | NM     | whole_flight | distance flown to the top of climb
 top_of_descent_time     | s      | whole_flight | from the first sample to the top of descent
-top_of_descent_distance | NM     | whole_flight | the distance still to be flown from there
-cruise_time             | s      | whole_flight | between the two tops
+top_of_descent_distance | NM     | whole_flight | distance flown from the top of descent on
+cruise_time             | s      | whole_flight | between top of climb and top of descent
 descent_time            | s      | whole_flight | from the top of descent to the last sample
 level_segments          |        | whole_flight | level for a minute or more, other than in cruise
-level_time              | s      | whole_flight | the time in them
+level_time              | s      | whole_flight | total time of the level segments
 energy_rate_climb       | ft/min | whole_flight | mean rate of h + v²/2g until the top of climb
-energy_rate_descent     | ft/min | whole_flight | the same from the top of descent
-holding_laps            |        | airborne | whole circles that came back to where they began
-holding_time            | s      | airborne | the time in them
-go_arounds              |        | airborne | climbs of 1,000 ft near the destination, from low
+energy_rate_descent     | ft/min | whole_flight | the same from the top of descent on
+holding_laps            |        | airborne | full turns that return to where they began
+holding_time            | s      | airborne | total time of the laps
+go_arounds              |        | airborne | climbs of 1,000 ft from low near the destination
 excess_distance         | NM     | airborne | distance flown less the geodesic between its ends
 along_wind              | kt     | airborne | mean wind along the course, positive from behind
 """
@@ -37,33 +37,33 @@ FEATURES = pd.DataFrame(
     columns=["feature", "unit", "feature_set", "meaning"],
 ).set_index("feature")
 
-Samples = dict[str, np.ndarray]  # of one flight, by column: a DataFrame would take most of the time
+Samples = dict[str, np.ndarray]  # by column: DataFrames would take most of the time
 
-_LOOKED_AT = ("duration", "distance", "latitude", "longitude", "altitude", "groundspeed", "track")
-_LOOKED_AT += ("true_airspeed", "wind_u", "wind_v", "gap")
-_STEP = 10.0  # s between the samples that are looked at
-_LEVEL, _SHORTEST = 300.0, 60.0  # ft/min below which a flight is level, and s for it to count
-_CRUISE = 0.9  # of the highest altitude, from which a level segment is cruise
-_LAP = (60.0, 600.0)  # s
-_BACK = 1.5  # NM within which a lap comes back to its beginning
-_NEAR, _LOW, _AGAIN = 10.0, 3000.0, 1000.0  # NM, ft above the airport, ft climbed and descended
+_COLUMNS = ("duration", "distance", "latitude", "longitude", "altitude", "groundspeed", "track")
+_COLUMNS += ("true_airspeed", "wind_u", "wind_v", "gap")
+_STEP = 10.0  # s between the samples used
+_LEVEL_RATE, _LEVEL_TIME = 300.0, 60.0  # ft/min below which a flight is level, and s at least
+_CRUISE = 0.9  # of the highest altitude, from which on a level segment is cruise
+_LAP_TIME = (60.0, 600.0)  # s
+_LAP_RETURN = 1.5  # NM within which a lap returns to its beginning
+_NEAR, _LOW, _CLIMB = 10.0, 3000.0, 1000.0  # NM from and ft above the airport, ft climbed
 _GRAVITY = 9.80665 / 0.3048 / (1852 / 3600 / 0.3048) ** 2  # kt²/ft
 
 
 def measure_features(df: pd.DataFrame) -> dict[str, float]:
-    """Return every feature of ``FEATURES`` of one flight; missing where it cannot be known.
+    """Return every feature of ``FEATURES`` of one flight; missing where it is not observed.
 
-    Cruise lasts from the first to the last level segment within a tenth of the highest altitude;
-    before it is climb, after it descent; a flight that is nowhere level there only has a top.
-    openap's fuzzy phases were weighed: their sets are fixed around 35,000 ft and 600 kt, and one
-    label a minute tells a top of climb no closer than that.
+    Cruise lasts from the first to the last level segment within a tenth of the highest altitude.
+    Before it is climb, after it descent; a flight without such a segment has a top and no cruise.
+    OpenAP's fuzzy phases were not used: their sets are fixed around 35,000 ft and 600 kt, and one
+    label a minute locates a top of climb no better than that.
 
     Parameters
     ----------
     df
         A flight with ``duration``, ``distance``, ``latitude``, ``longitude`` and ``altitude``,
         its ``destination`` in its attributes; ``gap``, speeds, ``track`` and a measured wind
-        where they are known. The energy is of the true airspeed, or else of the groundspeed.
+        where available. The energy is of the true airspeed, or else of the groundspeed.
 
     >>> seconds = np.arange(0.0, 3600, 10)
     >>> df = pd.DataFrame({"duration": seconds, "distance": seconds / 9, "latitude": 0.0})
@@ -74,154 +74,159 @@ def measure_features(df: pd.DataFrame) -> dict[str, float]:
     >>> measured["top_of_climb_time"], measured["cruise_time"], measured["holding_laps"]
     (1200.0, 1200.0, 0)
     """
-    seen = _thin(df)
-    laps = _find_laps(seen)
+    samples = _thin(df)
+    laps = _find_laps(samples)
     return {
-        **_measure_phases(seen),
+        **_measure_phases(samples),
         "holding_laps": len(laps),
         "holding_time": float(sum(end - start for start, end in laps)),
-        "go_arounds": _count_go_arounds(seen, df.attrs["destination"]),
-        "excess_distance": _measure_excess(seen),
-        "along_wind": _measure_wind(seen),
+        "go_arounds": _count_go_arounds(samples, df.attrs["destination"]),
+        "excess_distance": _measure_excess(samples),
+        "along_wind": _measure_wind(samples),
     }
 
 
 def _thin(df: pd.DataFrame) -> Samples:
-    """Return a sample every ten seconds that was seen, and the ``piece`` between gaps it is of."""
-    flight = {name: df[name].to_numpy(float) for name in _LOOKED_AT if name in df}
-    time = flight["duration"]
-    unseen = np.isnan([flight[name] for name in ("altitude", "latitude", "longitude")]).any(axis=0)
-    if "gap" in flight:
-        unseen |= flight["gap"] > LONG_GAP
-    at = np.searchsorted(time, np.arange(time[0], time[-1], _STEP))
-    at = np.unique(np.append(at, len(df) - 1))
-    at = at[~unseen[at]]
-    broken = np.diff(np.cumsum(unseen)[at]) > 0
-    broken |= np.diff(time[at]) > 2 * LONG_GAP
-    piece = np.concatenate([[0], np.cumsum(broken)])[: len(at)]
-    return {name: values[at] for name, values in flight.items()} | {"piece": piece}
+    """Return an observed sample every ten seconds, and the ``piece`` between gaps it is part of."""
+    columns = {name: df[name].to_numpy(float) for name in _COLUMNS if name in df}
+    time = columns["duration"]
+    positions = [columns[name] for name in ("altitude", "latitude", "longitude")]
+    missing = np.isnan(positions).any(axis=0)
+    if "gap" in columns:
+        missing |= columns["gap"] > LONG_GAP
+    chosen = np.searchsorted(time, np.arange(time[0], time[-1], _STEP))
+    chosen = np.unique(np.append(chosen, len(df) - 1))
+    chosen = chosen[~missing[chosen]]
+    broken = np.diff(np.cumsum(missing)[chosen]) > 0
+    broken |= np.diff(time[chosen]) > 2 * LONG_GAP
+    samples = {name: values[chosen] for name, values in columns.items()}
+    samples["piece"] = np.concatenate([[0], np.cumsum(broken)])[: len(chosen)]
+    return samples
 
 
-def _find_laps(seen: Samples) -> list[tuple[float, float]]:
+def _find_laps(samples: Samples) -> list[tuple[float, float]]:
     """Return start and end [s] of each lap; the next begins where one ended, or later.
 
-    A lap turns through a whole circle and comes back to within 1.5 NM of where it began, on the
-    same course, in 1 to 10 minutes: the circuit of a missed approach takes longer.
+    A lap turns through a full circle and returns to within 1.5 NM of its beginning on the same
+    course in 1 to 10 minutes: the circuit of a missed approach takes longer.
     """
-    time, piece, lat = seen["duration"], seen["piece"], seen["latitude"]
-    if len(time) < 2 or "track" not in seen:
+    time, piece, lat = samples["duration"], samples["piece"], samples["latitude"]
+    if len(time) < 2 or "track" not in samples:
         return []
-    turned = _unwrap(seen["track"])
-    lon = np.unwrap(seen["longitude"], period=360)
-    x, y = lon * np.cos(np.radians(lat.mean())) * 60, lat * 60  # one scale, or it shears
-    laps, at = [], 0
-    for begin in np.flatnonzero(_turns_from(turned) > 315):
-        if begin < at:
+    course = np.unwrap(pd.Series(samples["track"]).ffill().bfill(), period=360)
+    lon = unwrap_longitude(samples["longitude"], samples["longitude"][0])
+    x, y = lon * np.cos(np.radians(lat.mean())) * 60, lat * 60  # one scale for all, or it shears
+    laps, free = [], 0
+    for begin in np.flatnonzero(_largest_turns(course) > 315):
+        if begin < free:
             continue
-        first, last = np.searchsorted(time, time[begin] + np.array(_LAP))
-        off = np.hypot(x[first:last] - x[begin], y[first:last] - y[begin])
-        turn = np.abs(turned[first:last] - turned[begin])
-        lap = (abs(turn - 360) < 45) & (off < _BACK) & (piece[first:last] == piece[begin])
-        if lap.any():
-            at = first + int(np.where(lap, off, np.inf).argmin())
-            laps.append((time[begin], time[at]))
+        first, last = np.searchsorted(time, time[begin] + np.array(_LAP_TIME))
+        away = np.hypot(x[first:last] - x[begin], y[first:last] - y[begin])
+        turn = np.abs(course[first:last] - course[begin])
+        closed = (abs(turn - 360) < 45) & (away < _LAP_RETURN) & (piece[first:last] == piece[begin])
+        if closed.any():
+            free = first + int(np.where(closed, away, np.inf).argmin())
+            laps.append((time[begin], time[free]))
     return laps
 
 
-def _turns_from(turned: np.ndarray) -> np.ndarray:
-    """Return the largest turn [deg] from each sample to one after it."""
-    most, least = (of.accumulate(turned[::-1])[::-1] for of in (np.maximum, np.minimum))
-    return np.maximum(most - turned, turned - least)
+def _largest_turns(course: np.ndarray) -> np.ndarray:
+    """Return the largest turn [deg] from each sample to a later one."""
+    highest = np.maximum.accumulate(course[::-1])[::-1]
+    lowest = np.minimum.accumulate(course[::-1])[::-1]
+    return np.maximum(highest - course, course - lowest)
 
 
-def _measure_phases(seen: Samples) -> dict[str, float]:
-    names = list(FEATURES.index[:10])
-    time, altitude = seen["duration"], seen["altitude"]
+def _measure_phases(samples: Samples) -> dict[str, float]:
+    time, altitude = samples["duration"], samples["altitude"]
     if len(time) < 2:
-        return dict.fromkeys(names, np.nan)
-    begins, ends = _find_level(seen)
-    high = altitude[begins] >= _CRUISE * altitude.max()
-    top = int(altitude.argmax())
-    start, end = (begins[high][0], ends[high][-1]) if high.any() else (top, top)
-    flown, energy, last = seen["distance"], _energy(seen), len(time) - 1
-    others = (ends <= start) | (begins >= end)
-    level = (time[ends] - time[begins])[others].sum()
-    climb, descent = _between(seen, 0, start, time), _between(seen, end, last, time)
-    values = [
-        climb, _between(seen, 0, start, flown),
-        _between(seen, 0, end, time), _between(seen, end, last, flown),
-        _between(seen, start, end, time), descent, others.sum(), level,
-        60 * _between(seen, 0, start, energy) / (climb or np.nan),
-        60 * _between(seen, end, last, energy) / (descent or np.nan),
-    ]  # fmt: skip
-    return dict(zip(names, map(float, values), strict=True))
+        return dict.fromkeys(FEATURES.index[:10], np.nan)
+    starts, ends = _find_level(samples)
+    in_cruise = altitude[starts] >= _CRUISE * altitude.max()
+    if in_cruise.any():
+        climb_top, descent_top = starts[in_cruise][0], ends[in_cruise][-1]
+    else:
+        climb_top = descent_top = int(altitude.argmax())
+    is_other = (ends <= climb_top) | (starts >= descent_top)
+    first, last = 0, len(time) - 1
+    distance_flown, energy = samples["distance"], _energy_height(samples)
+    climb_time = _growth(samples, time, first, climb_top)
+    descent_time = _growth(samples, time, descent_top, last)
+    climb_energy = _growth(samples, energy, first, climb_top)
+    descent_energy = _growth(samples, energy, descent_top, last)
+    return {
+        "top_of_climb_time": climb_time,
+        "top_of_climb_distance": _growth(samples, distance_flown, first, climb_top),
+        "top_of_descent_time": _growth(samples, time, first, descent_top),
+        "top_of_descent_distance": _growth(samples, distance_flown, descent_top, last),
+        "cruise_time": _growth(samples, time, climb_top, descent_top),
+        "descent_time": descent_time,
+        "level_segments": float(is_other.sum()),
+        "level_time": float((time[ends] - time[starts])[is_other].sum()),
+        "energy_rate_climb": 60 * climb_energy / (climb_time or np.nan),
+        "energy_rate_descent": 60 * descent_energy / (descent_time or np.nan),
+    }
 
 
-def _between(seen: Samples, start: int, end: int, values: np.ndarray) -> float:
-    """Return what values grow by from one sample to another; missing across a long gap.
+def _growth(samples: Samples, values: np.ndarray, start: int, end: int) -> float:
+    """Return the growth of values from one sample to another; missing across a long gap.
 
-    A phase is not known to begin or to end beside a gap either, where the flight was unseen.
+    It is missing beside a gap, too, where the phase may have begun or ended unobserved.
     """
-    piece = seen["piece"][[max(start - 1, 0), min(end + 1, len(values) - 1)]]
-    return values[end] - values[start] if piece[0] == piece[1] else np.nan
+    piece = samples["piece"]
+    if piece[max(start - 1, 0)] != piece[min(end + 1, len(piece) - 1)]:
+        return np.nan
+    return float(values[end] - values[start])
 
 
-def _find_level(seen: Samples) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first and the last sample of each level segment, in their order."""
-    time = seen["duration"]
-    level = np.abs(np.diff(seen["altitude"])) * 60 < _LEVEL * np.diff(time)
-    level &= np.diff(seen["piece"]) == 0
-    edges = np.diff(np.concatenate([[0], level.astype(int), [0]]))
-    begins, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-    lasting = time[ends] - time[begins] >= _SHORTEST
-    return begins[lasting], ends[lasting]
+def _find_level(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first and the last sample of each level segment, in order."""
+    time = samples["duration"]
+    is_level = np.abs(np.diff(samples["altitude"])) * 60 < _LEVEL_RATE * np.diff(time)
+    is_level &= np.diff(samples["piece"]) == 0
+    edges = np.diff(np.concatenate([[0], is_level.astype(int), [0]]))
+    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    is_long = time[ends] - time[starts] >= _LEVEL_TIME
+    return starts[is_long], ends[is_long]
 
 
-def _energy(seen: Samples) -> np.ndarray:
-    """Return the height [ft] that the flight's energy would lift it to."""
-    known = [name for name in ("true_airspeed", "groundspeed") if name in seen]
-    if not known:
-        return np.full(len(seen["altitude"]), np.nan)
-    return seen["altitude"] + seen[known[0]] ** 2 / (2 * _GRAVITY)
+def _energy_height(samples: Samples) -> np.ndarray:
+    """Return altitude and kinetic energy as a height [ft]; missing without any speed."""
+    missing = np.full(len(samples["altitude"]), np.nan)
+    speed = samples.get("true_airspeed", samples.get("groundspeed", missing))
+    return samples["altitude"] + speed**2 / (2 * _GRAVITY)
 
 
-def _count_go_arounds(seen: Samples, destination: str) -> int:
+def _count_go_arounds(samples: Samples, destination: str) -> int:
     airport = find_airport(destination)
-    near = distance(seen["latitude"], seen["longitude"], airport.latitude, airport.longitude)
-    near = near < _NEAR
-    count, piece, lowest, highest = 0, None, np.inf, None
-    for height, now in zip(seen["altitude"][near], seen["piece"][near], strict=True):
-        if now != piece:  # what it did in between was not seen
-            piece, lowest, highest = now, np.inf, None
+    away = distance(samples["latitude"], samples["longitude"], airport.latitude, airport.longitude)
+    near = away < _NEAR
+    count, last_piece, lowest, highest = 0, None, np.inf, None
+    for altitude, piece in zip(samples["altitude"][near], samples["piece"][near], strict=True):
+        if piece != last_piece:  # nothing is known of the time in between
+            last_piece, lowest, highest = piece, np.inf, None
         if highest is None:
-            lowest = min(lowest, height)
-            if lowest < airport.elevation + _LOW and height >= lowest + _AGAIN:
-                count, highest = count + 1, height
+            lowest = min(lowest, altitude)
+            if lowest < airport.elevation + _LOW and altitude >= lowest + _CLIMB:
+                count, highest = count + 1, altitude
         else:
-            highest = max(highest, height)
-            if height <= highest - _AGAIN:
-                lowest, highest = height, None
+            highest = max(highest, altitude)
+            if altitude <= highest - _CLIMB:
+                lowest, highest = altitude, None
     return count
 
 
-def _measure_excess(seen: Samples) -> float:
-    if len(seen["piece"]) < 2 or seen["piece"][-1] > 0:
+def _measure_excess(samples: Samples) -> float:
+    if len(samples["piece"]) < 2 or samples["piece"][-1] > 0:
         return np.nan
-    ends = (seen[name][at] for at in (0, -1) for name in ("latitude", "longitude"))
-    return float(seen["distance"][-1] - seen["distance"][0] - distance(*ends))
+    lat, lon, flown = samples["latitude"], samples["longitude"], samples["distance"]
+    return float(flown[-1] - flown[0] - distance(lat[0], lon[0], lat[-1], lon[-1]))
 
 
-def _measure_wind(seen: Samples) -> float:
-    if not {"wind_u", "wind_v", "track"} <= set(seen):
+def _measure_wind(samples: Samples) -> float:
+    if not {"wind_u", "wind_v", "track"} <= samples.keys():
         return np.nan
-    course = np.radians(seen["track"])
-    along = seen["wind_u"] * np.sin(course) + seen["wind_v"] * np.cos(course)
-    known = along[np.isfinite(along)]
-    return float(known.mean()) if len(known) else np.nan
-
-
-def _unwrap(track: np.ndarray) -> np.ndarray:
-    """Return courses [deg] that go on beyond north; a missing one is that before it."""
-    if np.isnan(track).any():
-        track = pd.Series(track).ffill().bfill().to_numpy()
-    return np.unwrap(track, period=360)
+    course = np.radians(samples["track"])
+    along = samples["wind_u"] * np.sin(course) + samples["wind_v"] * np.cos(course)
+    measured = along[np.isfinite(along)]
+    return float(measured.mean()) if len(measured) else np.nan
