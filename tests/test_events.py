@@ -92,11 +92,11 @@ def test_what_turns_without_coming_back_soon_is_no_hold(turns):
     assert measure_features(fly(np.concatenate(turns)))["holding_laps"] == 0
 
 
-def approach(*heights):
-    """A flight whose last 20 minutes pass heights [ft above Barcelona], five minutes each."""
-    times = range(3300, 3300 + 300 * len(heights), 300)
+def approach(*heights, step=300):
+    """A flight that at the end passes heights [ft above Barcelona], one every ``step`` seconds."""
+    times = range(3300, 3300 + step * len(heights), step)
     last = {time: BARCELONA.elevation + height for time, height in zip(times, heights, strict=True)}
-    df = fly(STRAIGHT[: max(times)], profile={0: 300, 1200: 30_000, 3000: 10_000, **last})
+    df = fly(np.zeros(max(times) + 1), profile={0: 300, 1200: 30_000, 3000: 10_000, **last})
     near = df["duration"] > 3100  # as if it circled there
     return df.assign(
         latitude=df["latitude"].where(~near, BARCELONA.latitude),
@@ -116,6 +116,18 @@ def approach(*heights):
 )
 def test_a_go_around_comes_low_climbs_away_and_comes_again(heights, count):
     assert measure_features(approach(*heights))["go_arounds"] == count
+
+
+@pytest.mark.parametrize("step", [10, 60, 180])
+def test_an_assigned_altitude_reported_over_the_runway_is_no_go_around(step):
+    last_point = approach(4000, 2000, 500, 6000, step=step)
+    assert measure_features(last_point)["go_arounds"] == 0
+
+
+@pytest.mark.parametrize("step", [10, 60, 120])
+def test_an_assigned_altitude_reported_on_the_approach_is_no_go_around(step):
+    one_point = approach(3000, 1500, 6000, 500, 0, step=step)
+    assert measure_features(one_point)["go_arounds"] == 0
 
 
 def test_excess_distance_is_what_turning_adds_to_the_geodesic():

@@ -28,7 +28,7 @@ energy_rate_climb       | ft/min | whole_flight | mean rate of h + v²/2g until 
 energy_rate_descent     | ft/min | whole_flight | the same from the top of descent on
 holding_laps            |        | airborne | full turns that return to where they began
 holding_time            | s      | airborne | total time of the laps
-go_arounds              |        | airborne | climbs of 1,000 ft from low near the destination
+go_arounds              |        | airborne | low near the destination, 1,000 ft up, down again
 excess_distance         | NM     | airborne | distance flown less the geodesic between its ends
 along_wind              | kt     | airborne | mean wind along the course, positive from behind
 """
@@ -46,7 +46,8 @@ _LEVEL_RATE, _LEVEL_TIME = 300.0, 60.0  # ft/min below which a flight is level, 
 _CRUISE = 0.9  # of the highest altitude, from which on a level segment is cruise
 _LAP_TIME = (60.0, 600.0)  # s
 _LAP_RETURN = 1.5  # NM within which a lap returns to its beginning
-_NEAR, _LOW, _CLIMB = 10.0, 3000.0, 1000.0  # NM from and ft above the airport, ft climbed
+# a go-around: NM from and ft above the airport, ft climbed and descended, s in between
+_NEAR, _LOW, _CLIMB, _HIGH_TIME = 10.0, 3000.0, 1000.0, 180.0
 _GRAVITY = 9.80665 / 0.3048 / (1852 / 3600 / 0.3048) ** 2  # kt²/ft
 
 
@@ -198,22 +199,29 @@ def _energy_height(samples: Samples) -> np.ndarray:
 
 
 def _count_go_arounds(samples: Samples, destination: str) -> int:
+    """Return how often a flight is low near its destination, high for minutes, and down again.
+
+    Some sources report the assigned altitude in place of the measured one, mostly in the last
+    point over the runway. Interpolated, that is a climb; but the flight is not high for long, or
+    never descends again.
+    """
     airport = find_airport(destination)
-    away = distance(samples["latitude"], samples["longitude"], airport.latitude, airport.longitude)
-    near = away < _NEAR
-    count, last_piece, lowest, highest = 0, None, np.inf, None
-    for altitude, piece in zip(samples["altitude"][near], samples["piece"][near], strict=True):
-        if piece != last_piece:  # nothing is known of the time in between
-            last_piece, lowest, highest = piece, np.inf, None
-        if highest is None:
-            lowest = min(lowest, altitude)
+    position = airport.latitude, airport.longitude
+    near = distance(samples["latitude"], samples["longitude"], *position) < _NEAR
+    names = ("duration", "altitude", "piece")
+    count, last_piece, lowest, high_since = 0, None, np.inf, None
+    for time, altitude, piece in zip(*(samples[name][near] for name in names), strict=True):
+        if high_since is None:
+            lowest = min(lowest, altitude) if piece == last_piece else altitude
             if lowest < airport.elevation + _LOW and altitude >= lowest + _CLIMB:
-                count, highest = count + 1, altitude
+                highest, high_since = altitude, time
         else:
             highest = max(highest, altitude)
             if altitude <= highest - _CLIMB:
-                lowest, highest = altitude, None
-    return count
+                count += time - high_since >= _HIGH_TIME
+                lowest, high_since = altitude, None
+        last_piece = piece
+    return int(count)
 
 
 def _measure_excess(samples: Samples) -> float:
