@@ -1,3 +1,5 @@
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,6 +8,12 @@ from hypothesis import strategies as st
 
 from trajlib.features.feature_sets import FEATURE_SETS
 from trajlib.geodesy import distance, find_airport
+from trajlib.simulation.procedures import lay_path
+from trajlib.simulation.profiles import plan_profile
+from trajlib.simulation.scenario import draw_scenario
+from trajlib.simulation.simulate import fly as simulate
+from trajlib.simulation.timetable import draw_timetable
+from trajlib.simulation.weather import draw_weather
 from trajlib.trajectories.events import FEATURES, LONG_GAP, measure_features
 
 BARCELONA = find_airport("LEBL")
@@ -19,11 +27,11 @@ def fly(turns, *, speed=360.0, profile=PROFILE, wind=None):
     """
     track = (np.cumsum(turns) + 90.0) % 360
     step = speed / 3600 * np.exp(1j * np.radians(90 - track))
-    place = np.cumsum(step) - np.sum(step)
+    position = np.cumsum(step) - np.sum(step)
     seconds = np.arange(float(len(track)))
-    lat = BARCELONA.latitude + place.imag / 60
+    lat = BARCELONA.latitude + position.imag / 60
     df = pd.DataFrame({"duration": seconds, "latitude": lat})
-    df["longitude"] = BARCELONA.longitude + place.real / 60 / np.cos(np.radians(lat))
+    df["longitude"] = BARCELONA.longitude + position.real / 60 / np.cos(np.radians(lat))
     df["altitude"] = np.interp(seconds, list(profile), list(profile.values()))
     df = df.assign(distance=seconds * speed / 3600, groundspeed=speed, track=track)
     df.attrs = {"destination": "LEBL"}
@@ -88,7 +96,7 @@ def test_a_hold_is_its_laps(laps, side):
     ],
     ids=["downwind and final", "there and back again", "a circle of twenty minutes"],
 )
-def test_what_turns_without_coming_back_soon_is_no_hold(turns):
+def test_turns_that_do_not_return_soon_are_no_hold(turns):
     assert measure_features(fly(np.concatenate(turns)))["holding_laps"] == 0
 
 
@@ -148,31 +156,31 @@ def test_wind_along_the_track_comes_from_behind(wind, along):
     assert measure_features(fly(STRAIGHT, wind=wind))["along_wind"] == pytest.approx(along)
 
 
-def test_no_wind_is_made_of_none():
+def test_without_a_wind_there_is_no_mean_wind():
     assert np.isnan(measure_features(fly(STRAIGHT))["along_wind"])
 
 
 def hide(df, start, end):
-    """The flight as a source tells it that saw nothing between two moments [s]."""
+    """The flight, not observed between two times [s]."""
     seconds = df["duration"].to_numpy()
     gap = np.where((seconds > start) & (seconds < end), LONG_GAP + 1, 0.0)
     return df.assign(gap=gap)
 
 
-@pytest.mark.parametrize("as_told", [True, False], ids=["gap column", "missing rows"])
-def test_nothing_is_computed_across_a_long_gap(as_told):
+@pytest.mark.parametrize("has_gap_column", [True, False], ids=["gap column", "missing rows"])
+def test_nothing_is_computed_across_a_long_gap(has_gap_column):
     df = fly(STRAIGHT)
     hidden = hide(df, 900, 1500)  # the top of climb
-    if not as_told:
+    if not has_gap_column:
         hidden = df[hidden["gap"] == 0]
         hidden.attrs = df.attrs
     measured = pd.Series(measure_features(hidden))
     missing = set(measured.index[measured.isna()])
     assert {"top_of_climb_time", "cruise_time", "energy_rate_climb", "excess_distance"} <= missing
-    assert measured["descent_time"] == pytest.approx(1500, abs=10)  # what was seen is known
+    assert measured["descent_time"] == pytest.approx(1500, abs=10)  # observed
 
 
-def test_a_hold_and_a_go_around_that_nobody_saw_are_not_counted():
+def test_an_unobserved_hold_or_go_around_is_not_counted():
     holding = fly(racetrack(1), speed=240.0)
     assert measure_features(hide(holding, 950, 1100))["holding_laps"] == 0
     again = approach(4000, 500, 3500, 0)
@@ -190,7 +198,7 @@ def test_a_lap_that_drifts_a_mile_is_one_at_any_longitude(longitude):
 
 
 @given(st.integers(2, 2999))
-def test_what_is_known_in_flight_only_grows_with_the_flight(moment):
+def test_airborne_features_only_grow_along_the_flight(moment):
     holding = fly(racetrack(3), speed=240.0)
     cut = holding[:moment]
     cut.attrs = holding.attrs
@@ -200,13 +208,53 @@ def test_what_is_known_in_flight_only_grows_with_the_flight(moment):
         assert early[name] <= late[name]
 
 
-def test_the_table_tells_of_every_feature_what_it_is_and_when_it_is_known():
+def test_every_feature_has_a_meaning_and_a_feature_set():
     assert list(measure_features(fly(STRAIGHT))) == list(FEATURES.index)
     assert set(FEATURES["feature_set"]) <= {*FEATURE_SETS, "airborne"}
     assert (FEATURES["meaning"] != "").all()
 
 
-def test_a_flight_of_which_nothing_was_seen_has_no_features():
+def test_a_flight_that_was_not_observed_has_no_features():
     df = hide(fly(STRAIGHT), -1, 9999)
     measured = pd.Series(measure_features(df))
     assert measured[["top_of_climb_time", "excess_distance", "along_wind"]].isna().all()
+
+
+# The detectors against the simulator's ground truth
+
+
+@cache
+def detections():
+    """Simulated flights, a row for each: what the scenario causes, and what is measured."""
+    weather = draw_weather(2016)
+    scenarios = draw_scenario(draw_timetable(620, 2016), weather, 2016)
+    holding = scenarios[scenarios["holding_laps"] > 0][:4]
+    chosen = pd.concat([scenarios[::60], holding, scenarios[scenarios["go_around"]][:4]])
+    rows = []
+    for scenario in chosen.to_dict("records"):
+        flight = simulate(scenario, weather)
+        flight.attrs["destination"] = scenario["destination"]
+        plan = plan_profile(scenario, weather, lay_path(scenario))
+        is_top = plan["altitude"] > plan["altitude"].max() - 1
+        row = {"laps": scenario["holding_laps"], "missed": scenario["go_around"]}
+        row["top_of_descent"] = plan.loc[is_top, "seconds"].iloc[-1]
+        rows.append(row | measure_features(flight))
+    return pd.DataFrame(rows)
+
+
+def test_holdings_of_simulated_flights_are_found_and_no_others():
+    table = detections()
+    assert (table["laps"] > 0).sum() >= 4
+    assert (table["holding_laps"] == table["laps"]).all()
+
+
+def test_go_arounds_of_simulated_flights_are_found_and_no_others():
+    table = detections()
+    assert table["missed"].sum() >= 4
+    assert (table["go_arounds"] == table["missed"]).all()
+
+
+def test_the_top_of_descent_of_most_simulated_flights_is_found_within_ten_seconds():
+    table = detections()
+    error = (table["top_of_descent_time"] - table["top_of_descent"]).abs()
+    assert (error < 11).mean() >= 0.9

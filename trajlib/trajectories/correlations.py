@@ -1,9 +1,8 @@
-"""Correlations of the flights' variables, exact and in one pass, and which could be discarded.
+"""Correlations of the flights' variables in one exact pass, and which of them are redundant.
 
-Each flight gives its centred moments; two flights' moments are merged without going back to
-their samples (Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance"), so
-that nothing is lost to rounding however many samples there are and however far their mean is
-from zero.
+Each flight gives its centred moments, and the moments of flights are merged (Chan, Golub and
+LeVeque 1983, "Algorithms for computing the sample variance"). So nothing is lost to rounding,
+however many samples there are and however far their mean is from zero.
 """
 
 from collections.abc import Collection, Sequence
@@ -32,10 +31,9 @@ __all__ = [
     "sample_flights",
 ]
 
-_SIZE = len(NUMERIC)
 _BLAS = ThreadpoolController()
-_SAMPLES = 20_000  # in all: neighbours among them are then close, and from other flights
-_FUNCTION = 0.01  # of its standard deviation, to which a function of another variable is known
+_SAMPLES = 20_000  # in all: enough for neighbours in one variable to be close in it
+_SCATTER = 0.01  # standard deviations, around a function of another variable
 
 
 class Moments(NamedTuple):
@@ -55,7 +53,7 @@ def correlate(flights: pd.DataFrame) -> pd.DataFrame:
     """Return Pearson's correlation of the numeric columns over all samples of flights.
 
     Missing values are left out pair by pair: each correlation is over the samples that have
-    both variables, so that one column's holes cost the others nothing.
+    both variables, and a gap in one column costs the others nothing.
 
     Parameters
     ----------
@@ -65,8 +63,8 @@ def correlate(flights: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Symmetric, in the schema's order, of the columns that some sample has. Missing where no
-        sample has both, or one of them does not vary by a tenth of its last decimal.
+        Symmetric, in the schema's order, of the columns that any sample has. Missing where no
+        sample has both, or where one of them varies by less than a tenth of its last decimal.
         ``attrs["samples"]`` is the number of samples of each column.
 
     Raises
@@ -98,18 +96,18 @@ def correlate_without(
         )
         for part in parts
     ]
-    return [correlation_of(moments[:at] + moments[at + 1 :]) for at in range(len(parts))]
+    return [correlation_of(moments[:n] + moments[n + 1 :]) for n in range(len(parts))]
 
 
 def correlation_of(parts: Sequence[Moments | None]) -> pd.DataFrame:
-    """Return the correlations that moments of parts amount to, as `correlate` does.
+    """Return the correlations from moments of parts of the flights, as `correlate` does.
 
-    A part of which nothing could be read is None.
+    The moments of a part without a readable flight are None.
     """
-    known = [part for part in parts if part is not None]
-    if not known:
+    parts = [part for part in parts if part is not None]
+    if not parts:
         raise ValueError("no flight could be read, so nothing can be correlated")
-    moments = reduce(merge_moments, known)
+    moments = reduce(merge_moments, parts)
     least = np.array([0.1 * 10.0 ** -COLUMNS[name].decimals for name in NUMERIC])
     varies = moments.square > moments.count * least[:, None] ** 2
     scale = np.sqrt(np.where(varies & varies.T, moments.square * moments.square.T, np.nan))
@@ -123,19 +121,24 @@ def correlation_of(parts: Sequence[Moments | None]) -> pd.DataFrame:
 
 
 def measure_moments(df: pd.DataFrame) -> Moments:
-    """Return the moments of one flight; columns that it lacks count no sample."""
-    held = [name for name in NUMERIC if name in df]
-    values = (df if held == [*df] else df[held]).to_numpy(float)  # a choice of columns is a copy
-    known = np.isfinite(values)
-    parts = _measure_whole(values) if known.all() else _measure_pairs(values, known)
-    at = [NUMERIC.index(name) for name in held]
-    return Moments(*(_spread_out(part, at) for part in parts))
+    """Return the moments of one flight; for columns that it lacks the count is 0."""
+    names = [name for name in NUMERIC if name in df]
+    values = (df if names == [*df] else df[names]).to_numpy(float)  # selecting columns copies
+    present = np.isfinite(values)
+    parts = _measure_complete(values) if present.all() else _measure_pairs(values, present)
+    columns = [NUMERIC.index(name) for name in names]
+    moments = []
+    for part in parts:
+        square = np.zeros((len(NUMERIC), len(NUMERIC)))
+        square[np.ix_(columns, columns)] = part
+        moments.append(square)
+    return Moments(*moments)
 
 
-def _measure_whole(values: np.ndarray) -> tuple[np.ndarray, ...]:
-    # nothing is missing: a column's count, mean and square are the same beside every other
+def _measure_complete(values: np.ndarray) -> tuple[np.ndarray, ...]:
+    # nothing is missing: a column's count, mean and square are the same in every pair
     shape = (values.shape[1],) * 2
-    shift = values[0].copy()  # one of the column's own values: what is constant becomes zero
+    shift = values[0].copy()  # so that a constant column becomes exactly zero
     values = values - shift
     mean = values.mean(axis=0)
     values -= mean
@@ -150,16 +153,16 @@ def _measure_whole(values: np.ndarray) -> tuple[np.ndarray, ...]:
     )
 
 
-def _measure_pairs(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, ...]:
-    # a column is shifted by one of its own values: what is constant becomes exactly zero
-    shift = values[known.argmax(axis=0), range(values.shape[1])]
-    values = np.where(known, values - shift, 0)
-    mean = values.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    values = np.where(known, values - mean, 0)
-    known = known.astype(float)
+def _measure_pairs(values: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, ...]:
+    # a column is shifted by its first value, so that a constant one becomes exactly zero
+    shift = values[present.argmax(axis=0), range(values.shape[1])]
+    values = np.where(present, values - shift, 0)
+    mean = values.sum(axis=0) / np.maximum(present.sum(axis=0), 1)
+    values = np.where(present, values - mean, 0)
+    present = present.astype(float)
     with _BLAS.limit(limits=1, user_api="blas"):
-        count, total = known.T @ known, values.T @ known
-        square, product = (values**2).T @ known, values.T @ values
+        count, total = present.T @ present, values.T @ present
+        square, product = (values**2).T @ present, values.T @ values
     offset = total / np.maximum(count, 1)
     square, product = square - total * offset, product - total * offset.T
     mean = np.where(count > 0, offset + (mean + np.where(np.isfinite(shift), shift, 0))[:, None], 0)
@@ -181,9 +184,9 @@ def merge_moments(left: Moments, right: Moments) -> Moments:
 
 
 def sample_flights(flights: pd.DataFrame) -> pd.DataFrame:
-    """Return samples of flights, evenly spaced in each: 20,000 or more in all, if they have them.
+    """Return evenly spaced samples of each flight, 20,000 or more in all where there are as many.
 
-    Indexed by ``path`` and the sample's number.
+    They are indexed by ``path`` and the sample's number.
     """
     number = max(20, -(-_SAMPLES // len(flights)))
     return map_flights(flights, lambda df: df.iloc[:: max(1, len(df) // number)], columns=NUMERIC)
@@ -192,7 +195,7 @@ def sample_flights(flights: pd.DataFrame) -> pd.DataFrame:
 def flag_columns(
     correlation: pd.DataFrame, samples: pd.DataFrame, *, modelled: Collection[str] = ()
 ) -> pd.Series:
-    """Return the columns that say nothing about redundancy, with the reason.
+    """Return the columns to keep out of redundant groups, with the reason.
 
     Parameters
     ----------
@@ -201,32 +204,32 @@ def flag_columns(
     samples
         As `sample_flights` returns them.
     modelled
-        Columns that a model computed from the others, as the archive's dialect names them.
+        Columns that a model computed from the others, as listed in the archive's dialect.
 
     Returns
     -------
     Series
         Reason by column: missing from more than half of the samples; constant; modelled; about
-        the radar rather than the flight; or a fixed function of another variable, known from it
-        across flights to within a hundredth of its standard deviation. Of two that are
-        functions of each other the later in the schema is flagged.
+        the surveillance rather than the flight; or a fixed function of another variable, across
+        flights to within a hundredth of its standard deviation. Of two that are functions of each
+        other the later in the schema is flagged.
     """
     missing = samples.isna().mean()
     flags = {name: f"missing in {missing[name]:.0%}" for name in correlation if missing[name] > 0.5}
     flags |= {name: "constant" for name in correlation if np.isnan(correlation.loc[name, name])}
     flags |= {name: "modelled" for name in correlation if name in modelled}
     flags |= {name: "about the radar" for name in correlation if name == "gap"}
-    free = [name for name in correlation if name not in flags]
-    return pd.Series(flags | _find_functions(samples[free]), name="flag", dtype="str")
+    unflagged = [name for name in correlation if name not in flags]
+    return pd.Series(flags | _find_functions(samples[unflagged]), name="flag", dtype="str")
 
 
 def redundant_groups(correlation: pd.DataFrame, threshold: float = 0.9) -> pd.DataFrame:
-    """Return groups of variables of which one would do, and the one to keep of each.
+    """Return groups of redundant variables, and the one to keep of each group.
 
-    Any two variables of a group are correlated by ``threshold`` or more (complete linkage of
-    1 - |r|). Kept is the variable that stands best for its group: of those whose mean |r| with
-    the others is within 0.01 of the highest, the first in the schema, which has what is measured
-    before what is derived.
+    Any two variables of a group have |r| at ``threshold`` or above (complete linkage of 1 - |r|).
+    The variable kept is the one that represents its group best: of those whose mean |r| with the
+    others is within 0.01 of the highest, the first in the schema, where measured variables come
+    before derived ones.
 
     Returns
     -------
@@ -254,13 +257,13 @@ def redundant_groups(correlation: pd.DataFrame, threshold: float = 0.9) -> pd.Da
 def choose_predictors(
     aggregates: pd.DataFrame, correlation: pd.DataFrame, flags: pd.Series, threshold: float = 0.9
 ) -> dict[str, list[str]]:
-    """Return the predictors that are left when correlated ones are discarded, in three ways.
+    """Return the predictors that remain when correlated ones are discarded, in three ways.
 
     Parameters
     ----------
     aggregates
-        One row a flight. Numbers named ``<column>_<statistic>`` are a column's; what is no
-        column's, such as the operator, is in every set.
+        One row per flight. Numbers named ``<column>_<statistic>`` belong to a column; other
+        predictors, such as the operator, are in every set.
     correlation, flags
         Of the same flights, as `correlate` and `flag_columns` return them.
     threshold
@@ -269,27 +272,27 @@ def choose_predictors(
     Returns
     -------
     dict
-        ``all``: of every column that is not flagged. ``kept variables``: of the columns that are
-        kept of correlated ones. ``kept aggregates``: those that are kept of aggregates whose
-        ranks over the flights are correlated (Spearman).
+        ``all``: of every column that is not flagged. ``kept variables``: of the columns kept
+        of correlated ones. ``kept aggregates``: those kept of aggregates whose ranks over the
+        flights are correlated (Spearman).
     """
-    of = aggregates.columns.str.replace(r"_(max|min|mean|std)$", "", regex=True)
-    free = correlation.drop(index=flags.index, columns=flags.index)
-    kept = redundant_groups(free, threshold)["keep"]
-    left = aggregates.loc[:, of.isin(free.columns)]
-    ranks = left.loc[:, left.std() > 0].corr("spearman")
-    ranked = redundant_groups(ranks, threshold)["keep"]
-    chosen = {
-        "all": of.isin(free.columns),
-        "kept variables": of.isin(kept.index[kept]),
-        "kept aggregates": aggregates.columns.isin(ranked.index[ranked]),
+    column_of = aggregates.columns.str.replace(r"_(max|min|mean|std)$", "", regex=True)
+    unflagged = correlation.drop(index=flags.index, columns=flags.index)
+    keep_variable = redundant_groups(unflagged, threshold)["keep"]
+    candidates = aggregates.loc[:, column_of.isin(unflagged.columns)]
+    ranks = candidates.loc[:, candidates.std() > 0].corr("spearman")
+    keep_aggregate = redundant_groups(ranks, threshold)["keep"]
+    masks = {
+        "all": column_of.isin(unflagged.columns),
+        "kept variables": column_of.isin(keep_variable.index[keep_variable]),
+        "kept aggregates": aggregates.columns.isin(keep_aggregate.index[keep_aggregate]),
     }
-    known = ~of.isin(correlation.columns)
-    return {name: list(aggregates.columns[known | mask]) for name, mask in chosen.items()}
+    is_other = ~column_of.isin(correlation.columns)
+    return {name: list(aggregates.columns[is_other | mask]) for name, mask in masks.items()}
 
 
 def cluster_columns(correlation: pd.DataFrame) -> np.ndarray:
-    """Return the hierarchy of columns as SciPy's linkage: complete, of the distance 1 - |r|.
+    """Return SciPy's complete linkage of columns by the distance 1 - |r|.
 
     Two columns that no sample has together are as far apart as uncorrelated ones.
     """
@@ -298,32 +301,29 @@ def cluster_columns(correlation: pd.DataFrame) -> np.ndarray:
     return linkage(squareform(distance, checks=False), "complete", optimal_ordering=True)
 
 
-def _spread_out(part: np.ndarray, at: list[int]) -> np.ndarray:
-    whole = np.zeros((_SIZE, _SIZE))
-    whole[np.ix_(at, at)] = part
-    return whole
-
-
 def _find_functions(samples: pd.DataFrame) -> dict[str, str]:
-    known = pd.DataFrame({name: _scatter(samples, name) for name in samples}) <= _FUNCTION
-    names = list(samples)
-    return {
-        name: f"function of {of}"
-        for at, name in enumerate(names)
-        for place, of in reversed(list(enumerate(names)))
-        if known.loc[name, of] and (place < at or not known.loc[of, name])
-    }
+    """Return the columns that are a function of another one, and a text that names it."""
+    scatter = pd.DataFrame({name: _measure_scatter(samples, name) for name in samples})
+    is_function = scatter <= _SCATTER
+    functions = {}
+    for number, name in enumerate(samples):
+        for other_number, other in enumerate(samples):
+            # of two that are functions of each other, only the later one is
+            counts = other_number < number or not is_function.loc[other, name]
+            if other != name and is_function.loc[name, other] and counts:
+                functions.setdefault(name, f"function of {other}")
+    return functions
 
 
-def _scatter(samples: pd.DataFrame, of: str) -> pd.Series:
+def _measure_scatter(samples: pd.DataFrame, by: str) -> pd.Series:
     """Return how far each column is from a function of one, in its own standard deviations.
 
-    Where it is a function, neighbours in the one have the same value of it, also when they are
-    of different flights: the mean square of their differences is twice the variance left over.
+    In the order of that one, neighbours from different flights have the same value of a function
+    of it: the mean square of their differences is twice the variance around the function.
     """
-    ordered = samples.dropna(subset=of).sort_values(of, kind="stable")
+    ordered = samples.dropna(subset=by).sort_values(by, kind="stable")
     path = ordered.index.codes[0]
-    between = path[1:] != path[:-1]
-    values = ordered.to_numpy()
-    steps = pd.DataFrame(np.diff(values, axis=0)[between], columns=samples.columns)
-    return np.sqrt((steps**2).mean() / 2) / samples.std()
+    from_other_flight = path[1:] != path[:-1]
+    steps = np.diff(ordered.to_numpy(), axis=0)[from_other_flight]
+    variance = (pd.DataFrame(steps, columns=samples.columns) ** 2).mean() / 2
+    return np.sqrt(variance) / samples.std()
