@@ -102,7 +102,7 @@ def test_several_rows_a_flight_are_stacked_under_its_path(index):
 def test_functions_by_name_share_one_pass(index, monkeypatch):
     read = []
     real = read_flight
-    monkeypatch.setattr(flights_module, "current_client", lambda: None)
+    monkeypatch.setattr("trajlib.cluster.current_client", lambda: None)
     monkeypatch.setattr(
         flights_module, "read_flight", lambda *a, **k: (read.append(a), real(*a, **k))[1]
     )

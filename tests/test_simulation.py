@@ -60,7 +60,7 @@ def contents(archive):
 
 def test_a_seed_gives_the_same_bytes_whatever_the_workers(tmp_path, client, monkeypatch):
     simulate_archive(tmp_path / "workers", flights=6, seed=SEED)
-    monkeypatch.setattr(simulation, "current_client", lambda: None)
+    monkeypatch.setattr("trajlib.cluster.current_client", lambda: None)
     simulate_archive(tmp_path / "alone", flights=6, seed=SEED)
     assert contents(tmp_path / "workers") == contents(tmp_path / "alone")
 

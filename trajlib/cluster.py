@@ -11,6 +11,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as NotYet
+from functools import partial
 from importlib.metadata import requires
 from pathlib import Path
 from tempfile import gettempdir
@@ -18,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import dask
+import pandas as pd
 import psutil
 from dask.system import CPU_COUNT
 from distributed import Client, Future, LocalCluster
@@ -27,10 +29,12 @@ from distributed.system import MEMORY_LIMIT
 
 __all__ = [
     "connect",
+    "count_tasks",
     "current_client",
     "gather",
     "is_loopback",
     "local_cluster",
+    "run_blocks",
     "watch_workers",
 ]
 
@@ -50,6 +54,7 @@ import logging, signal
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 logging.getLogger("distributed.worker").setLevel(logging.CRITICAL)
 """
+_TASKS_PER_WORKER = 32  # so that workers finish together
 _PATIENCE = 30  # s that a cluster may be without any worker, or its scheduler silent
 _SAME = (
     "install requirements.lock and this trajlib on every machine of the cluster (docs/cluster.md)"
@@ -146,6 +151,66 @@ def gather(
         ) from error
     finally:
         results.cancel()
+
+
+def run_blocks(function: Callable, table: pd.DataFrame, size: int) -> list:
+    """Return what a function returns for each block of a table, in the order of the rows.
+
+    A block has ``size`` rows, so that results do not depend on the number of workers. Without a
+    client the blocks run in this process.
+
+    Raises
+    ------
+    ConnectionError, MemoryError
+        As `gather`; the message names the ``path`` of the row that needs too much memory.
+    """
+    blocks = [table.iloc[start : start + size] for start in range(0, len(table), size)]
+    client = current_client()
+    if client is None:
+        return [function(block) for block in blocks]
+    workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+    length = _blocks_per_task(len(blocks), workers)
+    batches = [blocks[start : start + length] for start in range(0, len(blocks), length)]
+    # impure: what a function writes may have been removed since the same task ran before
+    futures = client.map(partial(_run_batch, function), batches, pure=False)
+    try:
+        return [result for batch in gather(client, futures) for result in batch]
+    except MemoryError as error:
+        lost = [batches[i] for i, future in enumerate(futures) if future.status == "error"]
+        client.cancel(futures)
+        rows = pd.concat([block for batch in lost for block in batch])
+        raise MemoryError(_find_largest(client, function, rows, error)) from error
+    except BaseException:
+        client.cancel(futures)  # or the others would run on for nothing
+        raise
+
+
+def count_tasks(blocks: int, workers: int) -> int:
+    """Return the number of tasks that `run_blocks` makes of so many blocks.
+
+    >>> count_tasks(31_250, 2), count_tasks(20, 2)
+    (3907, 20)
+    """
+    return -(-blocks // _blocks_per_task(blocks, workers))
+
+
+def _blocks_per_task(blocks: int, workers: int) -> int:
+    return max(1, min(8, blocks // (_TASKS_PER_WORKER * workers)))
+
+
+def _run_batch(function: Callable, blocks: list[pd.DataFrame]) -> list:
+    return [function(block) for block in blocks]
+
+
+def _find_largest(client: Client, function: Callable, rows: pd.DataFrame, error: Exception) -> str:
+    # one row at a time, until workers are lost again; what ran beside it was lost with it
+    paths = rows["path"] if "path" in rows else rows.index.to_series()
+    for i in range(len(rows)):
+        try:
+            gather(client, [client.submit(function, rows.iloc[i : i + 1], pure=False)])
+        except MemoryError as again:
+            return f"{paths.iloc[i]}: {again}"
+    return f"one of {len(rows)} files from {paths.iloc[0]} on, beside others: {error}"
 
 
 def watch_workers(client: Client) -> Callable[[], None]:

@@ -13,20 +13,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-from distributed import Client
 from pandas.api.types import is_scalar
 
 from trajlib.archive.dialect import read_dialect
 from trajlib.archive.index import record_rejections
 from trajlib.archive.reading import FlightError, read_flight
 from trajlib.archive.storage import check_visible, is_remote, open_file
-from trajlib.cluster import current_client, gather
+from trajlib.cluster import run_blocks
 from trajlib.schema import IDENTITY, NUMERIC
 
-__all__ = ["BLOCK", "count_tasks", "map_flights", "read_flights", "reduce_flights"]
+__all__ = ["BLOCK", "map_flights", "read_flights", "reduce_flights"]
 
 BLOCK = 32  # flights
-_TASKS_PER_WORKER = 32  # so that workers finish together
 _MEASURED = ("timestamp", *NUMERIC)
 _ROWS = (Mapping, pd.Series, pd.DataFrame)  # what a function of a flight may return
 _READ_AT_ONCE = 40_000  # samples of a store, 6 MB: a flight alone takes half as long again
@@ -76,7 +74,7 @@ def map_flights(
     """
     _check_columns(columns)
     functions = function if isinstance(function, Mapping) else {"": function}
-    blocks = _run_blocks(flights, functools.partial(_map_block, functions, columns))
+    blocks = run_in_blocks(functools.partial(_map_block, functions, columns), flights)
     rejections = _record_all(flights, blocks)
     tables = {}
     for name, each in functions.items():
@@ -98,20 +96,10 @@ def reduce_flights(
     those of `map_flights`; None where no flight could be read.
     """
     _check_columns(columns)
-    blocks = _run_blocks(flights, functools.partial(_reduce_block, function, merge, columns))
+    blocks = run_in_blocks(functools.partial(_reduce_block, function, merge, columns), flights)
     partials = [partial for partial, _ in blocks if partial is not None]
     _record_all(flights, blocks)
     return functools.reduce(merge, partials) if partials else None
-
-
-def count_tasks(flights: int, workers: int) -> int:
-    """Return how many tasks a sweep over so many flights is cut into.
-
-    >>> count_tasks(1_000_000, 2), count_tasks(620, 2)
-    (3907, 20)
-    """
-    blocks = -(-flights // BLOCK)
-    return -(-blocks // _count_blocks(blocks, workers))
 
 
 def read_flights(
@@ -219,43 +207,9 @@ def _record_all(flights: pd.DataFrame, blocks: list[tuple[Any, dict]]) -> dict[s
     return rejections
 
 
-def _run_blocks(flights: pd.DataFrame, function: Callable) -> list:
-    blocks = [flights.iloc[at : at + BLOCK] for at in range(0, len(flights), BLOCK)]
-    client = current_client()
-    if client is None:
-        return [function(block) for block in blocks]
-    workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-    size = _count_blocks(len(blocks), workers)
-    batches = [blocks[at : at + size] for at in range(0, len(blocks), size)]
-    futures = client.map(functools.partial(_run_batch, function), batches, pure=False)
-    try:
-        return [result for batch in gather(client, futures) for result in batch]
-    except MemoryError as error:
-        lost = [batches[at] for at, future in enumerate(futures) if future.status == "error"]
-        client.cancel(futures)
-        rows = pd.concat([block for batch in lost for block in batch])
-        raise MemoryError(_find_largest(client, function, rows, error)) from error
-    except BaseException:
-        client.cancel(futures)  # or the others would run on for nothing
-        raise
-
-
-def _count_blocks(blocks: int, workers: int) -> int:
-    return max(1, min(8, blocks // (_TASKS_PER_WORKER * workers)))
-
-
-def _find_largest(client: Client, function: Callable, rows: pd.DataFrame, error: Exception) -> str:
-    # one flight at a time, until workers are lost again; what ran beside it was lost with it
-    for at in range(len(rows)):
-        try:
-            gather(client, [client.submit(function, rows.iloc[at : at + 1], pure=False)])
-        except MemoryError as again:
-            return f"{rows['path'].iloc[at]}: {again}"
-    return f"one of {len(rows)} files from {rows['path'].iloc[0]} on, beside others: {error}"
-
-
-def _run_batch(function: Callable, blocks: list[pd.DataFrame]) -> list:
-    return [function(block) for block in blocks]
+def run_in_blocks(function: Callable, flights: pd.DataFrame) -> list:
+    """Return what a function returns for each block of flights, see `cluster.run_blocks`."""
+    return run_blocks(function, flights, BLOCK)
 
 
 def _map_block(

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trajlib.archive.dialect import read_dialect
-from trajlib.archive.flights import _MEASURED, _PLACE, _record, _run_blocks, read_flights
+from trajlib.archive.flights import _MEASURED, _PLACE, _record, read_flights, run_in_blocks
 from trajlib.archive.reading import FlightError
 from trajlib.archive.storage import (
     check_visible,
@@ -62,7 +62,7 @@ def store_flights(selected: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
         raise ValueError(f"no flights to store in {folder}, expected rows of an index")
     folder = resolve(folder)
     make_folder(folder)
-    blocks = _run_blocks(selected, functools.partial(_store_block, folder))
+    blocks = run_in_blocks(functools.partial(_store_block, folder), selected)
     place = pd.concat([pd.DataFrame(block, columns=_PLACE) for block in blocks], ignore_index=True)
     place = place.astype({"part": "str", "rejected": "str", "rows": "int64"})
     beside = selected[[name for name in ("archive", "rejections_file") if name in selected]]

@@ -9,7 +9,7 @@ import pandas as pd
 from openap import aero
 
 from trajlib.archive.reading import write_flight
-from trajlib.cluster import current_client, gather
+from trajlib.cluster import run_blocks
 from trajlib.geodesy import NAUTICAL_MILE, along_cross_track, distance
 from trajlib.schema import COLUMNS, IDENTITY
 from trajlib.simulation import procedures
@@ -74,13 +74,8 @@ def simulate_archive(
     for pair in {Path(path).parent for path in ground_truth.index}:
         (archive / pair).mkdir(parents=True, exist_ok=True)
     ground_truth.to_parquet(archive / "ground_truth.parquet")
-    batches = [ground_truth.iloc[start : start + _BATCH] for start in range(0, flights, _BATCH)]
     write = partial(_write_batch, replicates=replicates, archive=archive.resolve(), seed=seed)
-    client = current_client()
-    if client is None:
-        compared = map(write, batches)
-    else:  # impure: what is written now may have been removed since the same was written before
-        compared = gather(client, client.map(write, batches, pure=False))
+    compared = run_blocks(write, ground_truth, _BATCH)
     twice = pd.concat(chain.from_iterable(compared))
     twice.groupby(level=list(twice.index.names)).mean().to_parquet(archive / "ceiling.parquet")
     (archive / "columns.toml").write_text(_DIALECT.format(flights=flights, seed=seed))
