@@ -130,35 +130,77 @@ def simulate(archive: Path, flights: int, seed: int) -> None:
 
 
 @main.command("import")
-@click.argument("source", type=_folder(exists=True, file_okay=False))
-@click.argument("archive", type=_folder())
+@click.argument("source", type=_folder(exists=True), required=False)
+@click.argument("archive", type=_folder(), required=False)
+@click.option("--format", "name", help="Format of all files; recognised by default.")
+@click.option("--formats", "list_formats", is_flag=True, help="List the formats, and stop.")
 @click.option("--origin", help="Only flights from this airport, by the source's codes (SFO).")
 @click.option("--destination", help="Only flights to this airport, by the source's codes (LAX).")
 @click.option("--measured-only", is_flag=True, help="The points alone, for traffic and wind.")
+@click.option("--strict", is_flag=True, help="Reject every flight that needs a repair.")
+@click.option("--min-points", default=20, show_default=True, help="Points of a trajectory.")
+@click.option("--max-gap", default=420.0, show_default=True, help="Seconds between two points.")
+@click.option("--max-reach", default=15.0, show_default=True, help="Kilometres from the airports.")
+@click.option("--max-repaired", default=0.25, show_default=True, help="Share of wrong points.")
+@click.option("--max-speed", default=1000.0, show_default=True, help="Knots of any aircraft.")
+@click.option("--max-rate", default=6000.0, show_default=True, help="Feet per minute, likewise.")
 @_plainly
 def import_(
-    source: Path, archive: Path, origin: str | None, destination: str | None, measured_only: bool
+    source: Path | None,
+    archive: Path | None,
+    name: str | None,
+    list_formats: bool,
+    origin: str | None,
+    destination: str | None,
+    measured_only: bool,
+    strict: bool,
+    min_points: int,
+    max_gap: float,
+    max_reach: float,
+    max_repaired: float,
+    max_speed: float,
+    max_rate: float,
 ) -> None:
-    """Import real flights from SOURCE into ARCHIVE.
+    """Import real flights from SOURCE into the folder ARCHIVE.
 
-    Both are folders. SOURCE is a clone of one of the SFO Museum's repositories
-    sfomuseum-data-flights-YYYY-MM, or holds flights.parquet and points.parquet. Points are
-    checked, thinned and interpolated to one row a second, never extrapolated; with
-    --measured-only no second is added. A flight that cannot be used is listed with its reason in
-    ARCHIVE/rejected.parquet.
+    SOURCE is a file or a folder of files in any of the formats that --formats lists.
+
+    A file is recognised by its content. Points are put together to flights, cleaned, and
+    interpolated to one row a second, never extrapolated; with --measured-only no second is
+    added. Airports are those of the source, or inferred where that is beyond doubt.
+
+    A flight that fails --min-points, --max-gap or --max-reach is a fragment: its points are kept
+    for what they show of wind and runways, but no trajectory is made of it. Every flight, with
+    its repairs, is in ARCHIVE/imported.parquet, or with the reason in ARCHIVE/rejected.parquet.
     """
-    from trajlib.importers.surveillance import import_flights
+    from trajlib.importers.formats import describe_formats
 
+    if list_formats:
+        click.echo(describe_formats())
+        return
+    if source is None or archive is None:
+        raise click.UsageError("give SOURCE and ARCHIVE, or --formats")
+    from trajlib.importers.pipeline import Criteria, import_flights
+
+    criteria = Criteria(min_points, max_gap, max_reach, max_repaired, max_speed, max_rate)
     with _connected():
-        told = import_flights(
+        flights = import_flights(
             source,
             archive,
+            format=name,
             origin=origin,
             destination=destination,
             measured_only=measured_only,
+            strict=strict,
+            criteria=criteria,
+            report=click.echo,
         )
-    kept = told["rejected"].isna().sum()
-    click.echo(f"{archive}: {kept:,} flights, {len(told) - kept:,} set aside")
+    written = flights[flights["rejected"].isna()]
+    fragments = (written["kind"] == "fragment").sum()
+    click.echo(
+        f"{archive}: {len(written) - fragments:,} flights, {fragments:,} fragments, "
+        f"{len(flights) - len(written):,} rejected"
+    )
 
 
 @main.command()

@@ -114,6 +114,8 @@ class Format:
         Whether a flight may go on in another file.
     attribution
         What a publisher of the data asks to be named as, with the licence.
+    spacing
+        Least time between two points [s]: closer ones come from two radars that disagree.
     """
 
     name: str
@@ -124,6 +126,7 @@ class Format:
     read_identities: Callable[[Path, Options], pd.DataFrame] | None = None
     splittable: bool = False
     attribution: str = ""
+    spacing: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,333 @@
+"""What is wrong with the points of a flight, and what is done about it.
+
+A repair takes out a point or its altitude. None puts in a position, and the only altitude put in
+is that of the first or last point on the ground: the nearest one measured.
+"""
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+import pandas as pd
+
+from trajlib.importers.segmentation import list_bounds, split_tracks
+
+__all__ = ["REPAIRS", "Limits", "clean_points"]
+
+REPAIRS = {
+    "out_of_order": "points that came later than the next one, put in order of time",
+    "repeated": "points at the same time as the one before, left out",
+    "stale_position": "points with the position of the one before while it moved, left out",
+    "too_close": "points of a radar less than the spacing after the one before, left out",
+    "unreachable": "positions that the aircraft could not reach from the others, left out",
+    "spoofed": "the same for a minute or longer, left out",
+    "altitude_spike": "altitudes that the aircraft could not reach from the others, taken out",
+    "frozen_altitude": "altitudes that stay while the aircraft climbs or descends, taken out",
+    "assigned_altitude": "assigned levels reported in place of the altitude, taken out",
+    "ground_altitude": "missing altitudes on the ground, set to that of the take-off or landing",
+}
+
+_compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+_LOWEST, _HIGHEST = -1500.0, 65_000.0  # ft
+_STALE = 60.0  # s: an older position is no position of the time that it was sent at
+_MOVING = 50.0  # kt
+_LONG = 60.0  # s of unreachable positions, from which they are a spoofed stretch
+_NOISE = 300.0  # ft between altitudes of two sources
+_FROZEN = 60.0, 500.0  # s with one altitude, and ft climbed or descended in them
+_LEVELS = 1000.0  # ft: assigned levels are multiples of it
+_JUMP = 1000.0  # ft from the altitude before
+_STEEP = 3000.0  # ft/min, which no airliner climbs at low speed
+_LANDING = 175.0  # kt, below which an aircraft that has descended is about to land
+_NEAR_GROUND = 120.0  # s between an altitude and the point on the ground that takes it
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an aircraft can do, and how exact its positions are.
+
+    Attributes
+    ----------
+    speed
+        Highest speed over ground [kt].
+    rate
+        Highest rate of climb or descent [ft/min].
+    tolerance
+        Error of a position [NM].
+    spacing
+        Least time between two points [s]; closer ones of two radars contradict each other.
+    """
+
+    speed: float = 1000.0
+    rate: float = 6000.0
+    tolerance: float = 0.5
+    spacing: float = 0.0
+
+
+def clean_points(points: pd.DataFrame, limits: Limits) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the points that can be used, and how often each repair was made.
+
+    Parameters
+    ----------
+    points
+        Ordered by ``flight`` (a number from 0 on) and ``timestamp``: ``latitude longitude``
+        [deg], ``altitude`` [ft], and where the source has them ``groundspeed`` [kt],
+        ``vertical_rate`` [ft/min], ``geoaltitude`` [ft], ``onground``, ``position_time`` and
+        ``disordered``, whether the point came after a later one.
+
+    Returns
+    -------
+    DataFrame, DataFrame
+        The points left, and one row a flight with a count for each of ``REPAIRS``.
+    """
+    flights = int(points["flight"].max()) + 1 if len(points) else 0
+    counts = pd.DataFrame(0, range(flights), list(REPAIRS))
+
+    def count(name: str, wrong: np.ndarray) -> None:
+        counts[name] += np.bincount(points["flight"].to_numpy()[wrong], minlength=flights)
+
+    if "disordered" in points:
+        count("out_of_order", points["disordered"].to_numpy())
+        points = points.drop(columns="disordered")
+    for name, find in (
+        ("repeated", _find_repeated),
+        ("stale_position", _find_stale),
+        ("too_close", _find_close),
+    ):
+        wrong = find(points, limits)
+        count(name, wrong)
+        points = points[~wrong]
+    unreachable, spoofed = _find_unreachable(points, limits)
+    count("unreachable", unreachable)
+    count("spoofed", spoofed)
+    points = points[~(unreachable | spoofed)].reset_index(drop=True)
+    for name, find in (
+        ("altitude_spike", _find_spikes),
+        ("frozen_altitude", _find_frozen),
+        ("assigned_altitude", _find_assigned),
+    ):
+        wrong = find(points, limits)
+        count(name, wrong)
+        points["altitude"] = points["altitude"].mask(wrong)
+    filled = _fill_ground(points)
+    count("ground_altitude", (points["altitude"].isna() & filled.notna()).to_numpy())
+    return points.assign(altitude=filled), counts
+
+
+def _seconds(points: pd.DataFrame, name: str = "timestamp") -> np.ndarray:
+    times = points[name].astype("datetime64[ms, UTC]")
+    return np.where(times.isna(), np.nan, times.astype("int64") / 1000)
+
+
+def _numbers(points: pd.DataFrame, name: str) -> np.ndarray:
+    if name not in points:
+        return np.full(len(points), np.nan)
+    return points[name].to_numpy(dtype=float, na_value=np.nan)
+
+
+def _same_flight(points: pd.DataFrame) -> np.ndarray:
+    """Return for each point whether the one before is of the same flight."""
+    return np.diff(points["flight"].to_numpy(), prepend=-1) == 0
+
+
+def _find_repeated(points: pd.DataFrame, limits: Limits) -> np.ndarray:
+    step = np.diff(_seconds(points), prepend=np.nan)
+    return _same_flight(points) & (step == 0)
+
+
+def _find_stale(points: pd.DataFrame, limits: Limits) -> np.ndarray:
+    lat, lon = _numbers(points, "latitude"), _numbers(points, "longitude")
+    still = (np.diff(lat, prepend=np.nan) == 0) & (np.diff(lon, prepend=np.nan) == 0)
+    stale = still & ~(_numbers(points, "groundspeed") < _MOVING)
+    stale &= _numbers(points, "onground") != 1
+    if "position_time" in points:
+        updated = _seconds(points, "position_time")
+        stale |= np.diff(updated, prepend=np.nan) == 0
+        stale &= _same_flight(points)
+        return stale | (_seconds(points) - updated > _STALE)
+    return stale & _same_flight(points)
+
+
+def _find_close(points: pd.DataFrame, limits: Limits) -> np.ndarray:
+    if not limits.spacing:
+        return np.zeros(len(points), bool)
+    return _closer(points["flight"].to_numpy(), np.floor(_seconds(points)), limits.spacing)
+
+
+@_compiled
+def _closer(flight, seconds, spacing):
+    close = np.zeros(len(flight), np.bool_)
+    last = 0
+    for i in range(1, len(flight)):
+        if flight[i] == flight[last] and seconds[i] < seconds[last] + spacing:
+            close[i] = True
+        else:
+            last = i
+    return close
+
+
+def _find_unreachable(points: pd.DataFrame, limits: Limits) -> tuple[np.ndarray, np.ndarray]:
+    """Return which positions are not of the longest track, and which of these last long."""
+    flight, seconds = points["flight"].to_numpy(), _seconds(points)
+    lat, lon = _numbers(points, "latitude"), _numbers(points, "longitude")
+    track = split_tracks(flight, seconds, lat, lon, limits.speed, limits.tolerance)
+    off = _not_of_longest(flight, track)
+    if not off.any():
+        return off, off
+    run = np.cumsum(np.diff(off.astype(np.int8), prepend=0) != 0)
+    lasting = pd.Series(seconds).groupby(run).transform(np.ptp).to_numpy() >= _LONG
+    return off & ~lasting, off & lasting
+
+
+def _not_of_longest(flight: np.ndarray, track: np.ndarray) -> np.ndarray:
+    if not track.any():
+        return np.zeros(len(track), bool)
+    sizes = pd.Series(track).groupby([flight, track]).size()
+    longest = sizes.groupby(level=0).idxmax().map(lambda pair: pair[1])
+    return track != longest.reindex(flight).to_numpy()
+
+
+def _find_spikes(points: pd.DataFrame, limits: Limits) -> np.ndarray:
+    altitude = _numbers(points, "altitude")
+    beyond = (altitude < _LOWEST) | (altitude > _HIGHEST)
+    measured = np.flatnonzero(~beyond & ~np.isnan(altitude))
+    flight = points["flight"].to_numpy()[measured]
+    track = _split_altitudes(flight, _seconds(points)[measured], altitude[measured], limits.rate)
+    beyond[measured[_not_of_longest(flight, track)]] = True
+    return beyond
+
+
+@_compiled
+def _split_altitudes(flight, seconds, altitude, rate):
+    track = np.zeros(len(flight), np.int64)
+    last = np.zeros(8, np.int64)
+    number = np.zeros(8, np.int64)
+    tracks, count = 0, 0
+    for i in range(len(flight)):
+        if i == 0 or flight[i] != flight[i - 1]:
+            tracks, count = 0, 0
+        best, nearest = -1, np.inf
+        for k in range(tracks):
+            away = abs(altitude[i] - altitude[last[k]])
+            reach = rate / 60 * (seconds[i] - seconds[last[k]]) + _NOISE
+            if away <= reach and away < nearest:
+                best, nearest = k, away
+        if best < 0:
+            if tracks < len(last):
+                best = tracks
+                tracks += 1
+            else:
+                best = np.argmin(last)
+            number[best] = count
+            count += 1
+        last[best] = i
+        track[i] = number[best]
+    return track
+
+
+def _find_frozen(points: pd.DataFrame, limits: Limits) -> np.ndarray:
+    altitude = _numbers(points, "altitude")
+    geometric, rate = _numbers(points, "geoaltitude"), _numbers(points, "vertical_rate")
+    flight, seconds = points["flight"].to_numpy(), _seconds(points)
+    return _frozen(flight, seconds, altitude, geometric, rate, *_FROZEN)
+
+
+@_compiled
+def _frozen(flight, seconds, altitude, geometric, rate, window, climbed):
+    """Find the altitudes that stay the same while the aircraft climbs or descends.
+
+    What it climbs within a window is the change of the geometric altitude, or without one the
+    vertical rate summed up; over hours the weather alone changes the former.
+    """
+    frozen = np.zeros(len(flight), np.bool_)
+    rise = np.zeros(len(flight))
+    start = first = 0
+    for i in range(1, len(flight)):
+        if flight[i] != flight[start] or altitude[i] != altitude[start]:
+            start = first = i
+            continue
+        step = rate[i] / 60 * (seconds[i] - seconds[i - 1])
+        rise[i] = (rise[i - 1] if i - 1 > start else 0.0) + (step if step == step else 0.0)
+        while first < i - 1 and seconds[i] - seconds[first + 1] >= window:
+            first += 1
+        if seconds[i] - seconds[first] < window:
+            continue
+        climb = geometric[i] - geometric[first]
+        if climb != climb:
+            climb = rise[i] - rise[first]
+        if abs(climb) >= climbed:
+            frozen[first + 1 : i + 1] = True
+    return frozen
+
+
+def _find_assigned(points: pd.DataFrame, limits: Limits) -> np.ndarray:
+    altitude, flight = _numbers(points, "altitude"), points["flight"].to_numpy()
+    measured = np.flatnonzero(~np.isnan(altitude))
+    assigned = np.zeros(len(points), bool)
+    assigned[measured] = _assigned(
+        list_bounds(flight[measured]),
+        _seconds(points)[measured],
+        altitude[measured],
+        _numbers(points, "groundspeed")[measured],
+    )
+    return assigned
+
+
+@_compiled
+def _assigned(bounds, seconds, altitude, speed):  # noqa: C901 (one loop, compiled)
+    """Find levels that are reported in place of an altitude.
+
+    They are multiples of 1,000 ft, 1,000 ft or more above a neighbour, and the aircraft would
+    have had to climb to them faster than it can: at the end of a record after a descent, at its
+    beginning before a climb, or in between, where it comes back as fast.
+    """
+    assigned = np.zeros(len(altitude), np.bool_)
+    for f in range(len(bounds) - 1):
+        first, end = bounds[f], bounds[f + 1]
+        if end - first < 3:
+            continue
+        for side in (1, -1):  # from the end, then from the beginning
+            edge = end - 1 if side == 1 else first
+            level = altitude[edge]
+            i = edge
+            while first < i < end - 1 or i == edge:
+                if altitude[i - side] != level:
+                    break
+                i -= side
+            j = i - side
+            if not first <= j < end or j in (first, end - 1) or level % _LEVELS != 0:
+                continue
+            jump = level - altitude[j]
+            rate = jump / max(abs(seconds[i] - seconds[j]), 1.0) * 60
+            before = altitude[j - side] - altitude[j]
+            landing = side == 1 and before > 0 and speed[i] <= _LANDING
+            if jump >= _JUMP and (rate >= _STEEP or landing):
+                for k in range(min(i, edge), max(i, edge) + 1):
+                    assigned[k] = True
+        for i in range(first + 1, end - 1):
+            up = altitude[i] - altitude[i - 1]
+            down = altitude[i] - altitude[i + 1]
+            before = up / max(seconds[i] - seconds[i - 1], 1.0) * 60
+            after = down / max(seconds[i + 1] - seconds[i], 1.0) * 60
+            steep = before >= _STEEP and after >= _STEEP
+            if steep and min(up, down) >= _JUMP and altitude[i] % _LEVELS == 0:
+                assigned[i] = True
+    return assigned
+
+
+def _fill_ground(points: pd.DataFrame) -> pd.Series:
+    """Return the altitudes, with one for the first and last point where these are on the ground."""
+    altitude = points["altitude"]
+    missing = altitude.isna()
+    if "onground" not in points or not missing.any():
+        return altitude
+    ends = points["flight"].diff().ne(0) | points["flight"].diff(-1).ne(0)
+    wanted = missing & ends & points["onground"].eq(True).fillna(False).astype(bool)
+    times = pd.Series(_seconds(points), points.index).where(~missing)
+    flight = points["flight"]
+    filled = altitude.copy()
+    for fill in ("ffill", "bfill"):
+        nearest = getattr(altitude.groupby(flight), fill)()
+        when = getattr(times.groupby(flight), fill)()
+        near = (when - _seconds(points)).abs() <= _NEAR_GROUND
+        filled = filled.mask(wanted & filled.isna() & near, nearest)
+    return filled

@@ -1,0 +1,719 @@
+"""Flights in any format into an archive, in partitions on disk and on the cluster.
+
+Points are read in batches and cut into buckets by aircraft, each bucket is segmented and cleaned
+as a whole, and once it is known how many flights begin and end where, its flights are written.
+Each step leaves its result in a folder within the archive, from which an interrupted import goes
+on. Buckets depend on the source alone, and so does what is written.
+"""
+
+import functools
+import hashlib
+import itertools
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from trajlib.archive.dialect import read_dialect
+from trajlib.archive.storage import replacing
+from trajlib.archive.writer import format_lines
+from trajlib.cluster import current_client, gather
+from trajlib.geodesy import distance, find_airport
+from trajlib.importers.airports import infer_airports, measure_ends
+from trajlib.importers.cleaning import REPAIRS, Limits, clean_points
+from trajlib.importers.formats import Format, FormatError, Options, find_format, recognize_format
+from trajlib.importers.resampling import leave_one_out, resample_flight
+from trajlib.importers.segmentation import segment_flights, split_tracks
+from trajlib.schema import COLUMNS, IDENTITY, NUMERIC
+
+__all__ = ["Criteria", "import_flights", "recognize_sources"]
+
+_ABOUT = re.compile(r"(?i)^(licen[cs]e|readme|\.|_)|(^columns\.toml$)|\.(md|toml|pdf|html?)$")
+_UNIT = 64 << 20  # bytes of files that one task reads
+_FILES = 500  # files of one task
+_ROWS = 500_000  # points written at once
+_BUCKET = 400_000  # points that one task segments, as far as a file's size tells
+_SIZES = {"text": 80, "json": 60}  # bytes of a point; of what is packed, 10
+_KEYS = {"flight_id": "flight", "icao24": "address", "registration": "registration"}
+_KEYS |= {"callsign": "callsign"}
+_EXACT = ("latitude", "longitude")  # columns that need more than 24 bits
+_TEXTS = ("flight_id", "icao24", *IDENTITY)
+_SIDES = ("origin", "destination")
+_DERIVED = ("duration", "gap", "distance", "vertical_rate", "track")
+_FEWEST = 2  # points of a fragment
+_OVERLAP = 0.5  # of the shorter of two flights of one callsign, from which one repeats the other
+_OUTLIERS = ("unreachable", "spoofed", "altitude_spike", "frozen_altitude", "assigned_altitude")
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """What a flight must be to count as a trajectory; any other is a fragment.
+
+    Attributes
+    ----------
+    points
+        Points left after cleaning, at least.
+    gap
+        Time between two points [s], at most.
+    reach
+        Distance [km] from the airports to the first and the last point, at most.
+    repaired
+        Share of the points whose position or altitude was taken out, at most; beyond, the flight
+        is rejected.
+    speed, rate
+        What an aircraft can do [kt, ft/min]: faster changes are repaired.
+    """
+
+    points: int = 20
+    gap: float = 420.0
+    reach: float = 15.0
+    repaired: float = 0.25
+    speed: float = 1000.0
+    rate: float = 6000.0
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What the steps of one import share."""
+
+    work: Path
+    archive: Path
+    buckets: int
+    criteria: Criteria
+    spacing: float
+    measured_only: bool
+    strict: bool
+    origin: str | None
+    destination: str | None
+
+
+def import_flights(
+    source: str | Path,
+    archive: str | Path,
+    *,
+    format: str | None = None,
+    origin: str | None = None,
+    destination: str | None = None,
+    measured_only: bool = False,
+    strict: bool = False,
+    criteria: Criteria = Criteria(),
+    report: Callable[[str], None] = lambda line: None,
+) -> pd.DataFrame:
+    """Write an archive of the flights of a source, on the cluster if there is one.
+
+    Beside the flights, ``ORIGIN-DESTINATION/NAME.csv``, and the fragments below ``fragments/``,
+    the archive holds ``imported.parquet`` and ``rejected.parquet`` (every flight of the source
+    with its repairs, and with the reason where it was not written), ``sources.parquet`` (every
+    file, what it was taken for, and how many points it had), licences found in the source, and
+    ``columns.toml``, which is written last.
+
+    Parameters
+    ----------
+    source
+        A file, or a folder of files in one or several of the formats.
+    archive
+        Folder to write to. Flights that it already holds are replaced or stay.
+    format
+        Name of the format of all files; recognised by their content by default.
+    origin, destination
+        Only flights of this pair; codes as in the source, or ICAO where the source has none.
+    measured_only
+        Write the points and no second between them: enough for what flights show of traffic and
+        wind, too little for trajectories.
+    strict
+        Reject every flight that needs a repair.
+    criteria
+        What separates trajectories from fragments.
+    report
+        Takes a line about each kind of file, and each file that cannot be read.
+
+    Returns
+    -------
+    DataFrame
+        One row a flight found, ordered by ``path``: identity, ``start``, ``end``, ``points``,
+        ``kind`` (``flight`` or ``fragment``), ``why`` a fragment is none, a count for each of
+        `REPAIRS`, and ``rejected``, null where the flight was written.
+
+    Raises
+    ------
+    FileNotFoundError
+        When the source is not there, or no file of it can be read.
+    ValueError
+        When the source has no flight of the pair, or the archive's flights are simulated.
+    """
+    source, archive = Path(source).resolve(), Path(archive).resolve()
+    if read_dialect(archive).simulated:
+        raise ValueError(f"the flights of {archive} are simulated: real ones need another folder")
+    members = list_members(source)
+    sources = recognize_sources(source, format)
+    for line in _describe_sources(sources):
+        report(line)
+    readable = sources[sources["refused"].isna()]
+    if readable.empty:
+        raise FileNotFoundError(f"no file of {source} can be read: {_first_reason(sources)}")
+    options = (format, origin, destination, measured_only, strict, criteria)
+    work = archive / f".import-{_digest(source, members, options)}"
+    work.mkdir(parents=True, exist_ok=True)
+    job = _Job(
+        work=work,
+        archive=archive,
+        buckets=_count_buckets(source, readable),
+        criteria=criteria,
+        spacing=max(find_format(name).spacing for name in readable["format"].unique()),
+        measured_only=measured_only,
+        strict=strict,
+        origin=origin,
+        destination=destination,
+    )
+    wanted = _save_identities(job, source, readable)
+    units = _list_units(source, readable)
+    read = _run(functools.partial(_read_unit, job, source, wanted), list(enumerate(units)))
+    parts = sorted(work.glob("points-*.arrow"))
+    traffic = _run(functools.partial(_segment_bucket, job, parts), range(job.buckets))
+    total = pd.concat(traffic).groupby(level=0).sum() if traffic else pd.Series(dtype=float)
+    _run(functools.partial(_write_bucket, job, total), range(job.buckets))
+    flights = pd.concat(
+        [pd.read_parquet(work / f"flights-{bucket:04d}.parquet") for bucket in range(job.buckets)]
+    )
+    flights = _reject_repeats(flights.sort_values("path", ignore_index=True))
+    if flights.empty and (origin or destination):
+        raise ValueError(f"no flight {origin or '?'} → {destination or '?'} in {source.name}")
+    sources["points"] = sources["file"].map(pd.concat(read)).fillna(0).astype(int)
+    _finish(job, source, flights, sources)
+    return flights
+
+
+def list_members(source: Path) -> list[Path]:
+    """Return the files of a source, without hidden ones, licences and documents."""
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise FileNotFoundError(f"no such file or folder: {source}")
+    files = [path for path in source.rglob("*") if path.is_file()]
+    files = [path for path in files if not _ABOUT.search(path.name)]
+    return sorted(path for path in files if not _is_hidden(path.relative_to(source)))
+
+
+def recognize_sources(source: str | Path, format: str | None = None) -> pd.DataFrame:
+    """Return what each file of a source is taken for.
+
+    Returns
+    -------
+    DataFrame
+        ``file``, relative to the source, ``format``, and ``refused``, the reason where the file
+        cannot be read.
+    """
+    source = Path(source).resolve()
+    root = _root(source)
+    names = [path.relative_to(root).as_posix() for path in list_members(source)]
+    if not names:
+        raise FileNotFoundError(f"no files in {source}")
+    batches = [names[start : start + _FILES] for start in range(0, len(names), _FILES)]
+    tables = _run(functools.partial(_recognize_files, root, format), batches)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _root(source: Path) -> Path:
+    return source.parent if source.is_file() else source
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _recognize_files(root: Path, format: str | None, names: list[str]) -> pd.DataFrame:
+    rows = []
+    for name in names:
+        try:
+            found = find_format(format) if format else recognize_format(root / name)
+            rows.append((name, found.name, None))
+        except (FormatError, OSError) as error:
+            rows.append((name, None, str(error)))
+    return pd.DataFrame(rows, columns=["file", "format", "refused"], dtype="str")
+
+
+def _describe_sources(sources: pd.DataFrame) -> Iterator[str]:
+    for name, files in sources.groupby("format")["file"]:
+        which = files.iloc[0] if len(files) == 1 else f"{len(files):,} files"
+        yield f"{which}: {find_format(name).title}"
+    refused = sources[sources["refused"].notna()]
+    for row in refused.head(10).itertuples():
+        yield f"{row.file}: not read: {row.refused}"
+    if len(refused) > 10:
+        yield f"{len(refused) - 10:,} more files that cannot be read: see sources.parquet"
+
+
+def _first_reason(sources: pd.DataFrame) -> str:
+    row = sources.iloc[0]
+    return f"{row['file']}: {row['refused']}"
+
+
+def _digest(source: Path, members: list[Path], options: tuple) -> str:
+    digest = hashlib.sha256(repr((str(source), options)).encode())
+    for path in members:
+        status = path.stat()
+        digest.update(repr((str(path), status.st_size, status.st_mtime_ns)).encode())
+    return digest.hexdigest()[:12]
+
+
+def _count_buckets(source: Path, readable: pd.DataFrame) -> int:
+    points = 0
+    for name in readable["file"]:
+        path = _root(source) / name
+        packed = path.suffix in (".parquet", ".feather", ".arrow", ".gz", ".xz", ".7z", ".zip")
+        points += path.stat().st_size / (10 if packed else 80)
+    return int(np.clip(np.ceil(points / _BUCKET), 1, 512))
+
+
+def _list_units(source: Path, readable: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return the files with points in groups of one format that one task reads."""
+    root = _root(source)
+    tables = readable[[find_format(name).read is not None for name in readable["format"]]]
+    sizes = [(root / name).stat().st_size for name in tables["file"]]
+    unit, size, last, units = [], 0, None, []
+    for (_, row), bytes_ in zip(tables.iterrows(), sizes, strict=True):
+        full = len(unit) >= _FILES or size + bytes_ > _UNIT or row["format"] != last
+        if unit and full:
+            units.append(pd.DataFrame(unit))
+            unit, size = [], 0
+        unit.append(row)
+        size, last = size + bytes_, row["format"]
+    return [*units, pd.DataFrame(unit)] if unit else units
+
+
+def _run(function: Callable, items: Sequence) -> list[Any]:
+    client = current_client()
+    if client is None:
+        return [function(item) for item in items]
+    return gather(client, client.map(function, items, pure=False))
+
+
+def _save_identities(job: _Job, source: Path, readable: pd.DataFrame) -> set[str] | None:
+    """Save the second tables of the source; return the ids wanted of them, None for all."""
+    names = [name for name in readable["format"].unique() if find_format(name).read_identities]
+    rows = readable[readable["format"].isin(names)]
+    batches = [rows.iloc[start : start + _FILES] for start in range(0, len(rows), _FILES)]
+    tables = _run(functools.partial(_read_identities, source), batches)
+    if not tables:
+        return None
+    table = pd.concat(tables).drop_duplicates("flight_id").astype({"flight_id": "str"})
+    with replacing(job.work / "identities.parquet") as temporary:
+        table.to_parquet(temporary)
+    if job.origin is None and job.destination is None:
+        return None
+    return set(table.loc[_is_wanted(job, table), "flight_id"])
+
+
+def _read_identities(source: Path, files: pd.DataFrame) -> pd.DataFrame:
+    tables = []
+    for row in files.itertuples():
+        read = find_format(row.format).read_identities
+        tables.append(read(_root(source) / row.file, Options()))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _is_wanted(job: _Job, flights: pd.DataFrame) -> pd.Series:
+    wanted = pd.Series(True, flights.index)
+    for side in _SIDES:
+        code = getattr(job, side)
+        if code is not None:
+            wanted &= flights[side].eq(code)
+    return wanted
+
+
+def _read_unit(
+    job: _Job, source: Path, wanted: set[str] | None, unit: tuple[int, pd.DataFrame]
+) -> pd.Series:
+    """Write the points of some files in buckets; return how many each file has."""
+    number, files = unit
+    done = job.work / f"points-{number:05d}.json"
+    if done.exists():
+        return pd.Series(json.loads(done.read_text()), dtype=float)
+    counts, batches, rows, part = {}, [], 0, 0
+    for row in files.itertuples():
+        counts[row.file] = 0
+        for batch in _read_file(_root(source) / row.file, find_format(row.format)):
+            counts[row.file] += len(batch)
+            if wanted is not None and "flight_id" in batch:
+                batch = batch[batch["flight_id"].isin(wanted)]
+            batches.append(_add_key(batch, row.file))
+            rows += len(batch)
+            if rows >= _ROWS:
+                _write_part(job, f"points-{number:05d}-{part:05d}", batches)
+                batches, rows, part = [], 0, part + 1
+    if rows:
+        _write_part(job, f"points-{number:05d}-{part:05d}", batches)
+    done.write_text(json.dumps(counts))
+    return pd.Series(counts, dtype=float)
+
+
+def _read_file(path: Path, format: Format) -> Iterator[pd.DataFrame]:
+    try:
+        yield from format.read(path, Options())
+    except FormatError:
+        return  # what was read before the damage is kept
+
+
+def _add_key(batch: pd.DataFrame, file: str) -> pd.DataFrame:
+    """Return the points with the ``key`` of their flight or aircraft, and how sure it is."""
+    key = pd.Series(pd.NA, batch.index, dtype="str")
+    for name, kind in _KEYS.items():
+        if name in batch:
+            key = key.fillna(kind + ":" + batch[name].astype("str"))
+    return batch.assign(key=key.fillna(f"file:{file}"))
+
+
+def _write_part(job: _Job, name: str, batches: list[pd.DataFrame]) -> None:
+    """Write points as an Arrow file with one record batch a bucket."""
+    points = pd.concat(batches, ignore_index=True)
+    codes, keys = pd.factorize(points["key"])
+    buckets = [int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) for key in keys]
+    bucket = np.array(buckets, dtype=np.int64)[codes] % job.buckets
+    order = np.argsort(bucket, kind="stable")
+    edges = np.searchsorted(bucket[order], np.arange(job.buckets + 1))
+    numbers = {name: "float32" for name in points if name in NUMERIC and name not in _EXACT}
+    table = pa.Table.from_pandas(points.astype(numbers), preserve_index=False)
+    table = table.take(pa.array(order)).combine_chunks()
+    with replacing(job.work / f"{name}.arrow") as temporary:
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        with pa.ipc.new_file(temporary, table.schema, options=options) as writer:
+            for start, end in itertools.pairwise(edges):
+                rows = table.slice(start, end - start).combine_chunks()
+                empty = pa.RecordBatch.from_pylist([], schema=table.schema)
+                writer.write_batch(rows.to_batches()[0] if len(rows) else empty)
+
+
+def _read_bucket(parts: list[Path], bucket: int) -> pd.DataFrame:
+    tables = []
+    for part in parts:
+        with pa.memory_map(str(part)) as file:
+            tables.append(pa.Table.from_batches([pa.ipc.open_file(file).get_batch(bucket)]))
+    points = pa.concat_tables(tables, promote_options="permissive").to_pandas() if tables else None
+    if points is None or points.empty:
+        return pd.DataFrame(columns=["key", "timestamp", *_EXACT, "altitude"])
+    numbers = {name: "float64" for name in points if name in NUMERIC}
+    return points.astype(numbers)
+
+
+def _segment_bucket(job: _Job, parts: list[Path], bucket: int) -> pd.Series:
+    """Save the cleaned points and the flights of a bucket; return its airports' traffic."""
+    file = job.work / f"segmented-{bucket:04d}.parquet"
+    if not file.exists():
+        points = _read_bucket(parts, bucket)
+        points, flights = _segment_points(job, points)
+        points = points.drop(columns=[name for name in _TEXTS if name in points])
+        with replacing(job.work / f"cleaned-{bucket:04d}.arrow") as temporary:
+            points.reset_index(drop=True).to_feather(temporary, compression="lz4")
+        with replacing(file) as temporary:
+            flights.to_parquet(temporary)
+    else:
+        flights = pd.read_parquet(file)
+    known = [flights.loc[flights[f"{side}_certain"], f"{side}_inferred"] for side in _SIDES]
+    return pd.concat(known).value_counts()
+
+
+def _segment_points(job: _Job, points: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    points["aircraft"], keys = pd.factorize(points["key"], sort=True)
+    points = points.sort_values("aircraft", kind="stable")  # each in the order of the source
+    latest = points.groupby("aircraft")["timestamp"].cummax()
+    points["disordered"] = points["timestamp"] < latest
+    points = points.sort_values(["aircraft", "timestamp"], kind="stable", ignore_index=True)
+    kind = keys.str.split(":", n=1).str[0].to_numpy()[points["aircraft"]] if len(keys) else keys
+    points["flight"] = _number_flights(job, points, kind)
+    points = points[points["flight"] >= 0]
+    points = points.sort_values(["flight", "timestamp"], kind="stable", ignore_index=True)
+    identity = _collect_identity(job, points)
+    limits = Limits(
+        speed=job.criteria.speed,
+        rate=job.criteria.rate,
+        tolerance=2.0 if job.spacing else 0.5,
+        spacing=job.spacing,
+    )
+    cleaned, repairs = clean_points(points, limits)
+    flights = identity.join(repairs).join(_summarize(cleaned))
+    for side in _SIDES:
+        found = infer_airports(measure_ends(cleaned, side), side)
+        found = found.reindex(flights.index)
+        flights[f"{side}_inferred"] = found["airport"]
+        flights[f"{side}_certain"] = found["certain"].fillna(False).astype(bool)
+    return cleaned.drop(columns=["key", "aircraft"]), flights
+
+
+def _number_flights(job: _Job, points: pd.DataFrame, kind: np.ndarray) -> np.ndarray:
+    flight, count = np.full(len(points), -1), 0
+    for kinds in (("flight",), ("address", "registration"), ("callsign", "file")):
+        here = np.flatnonzero(np.isin(kind, kinds))
+        if not len(here):
+            continue
+        some = points.iloc[here]
+        if "callsign" in kinds:  # which two aircraft may share
+            seconds = some["timestamp"].astype("int64").to_numpy() / 1000
+            position = some["latitude"].to_numpy(), some["longitude"].to_numpy()
+            track = split_tracks(
+                some["aircraft"].to_numpy(), seconds, *position, job.criteria.speed, 2.0
+            )
+            order = np.lexsort((track, some["aircraft"].to_numpy()))
+            some, here = some.iloc[order], here[order]
+            pairs = np.column_stack([some["aircraft"], track[order]])
+            some = some.assign(aircraft=np.unique(pairs, axis=0, return_inverse=True)[1])
+        numbers = segment_flights(some, identified=kinds == ("flight",))
+        flight[here] = np.where(numbers >= 0, numbers + count, -1)
+        count += numbers.max(initial=-1) + 1
+    return flight
+
+
+def _collect_identity(job: _Job, points: pd.DataFrame) -> pd.DataFrame:
+    """Return who flew, one row a flight: the commonest text where a flight has several."""
+    by_flight = points.groupby("flight")
+    table = by_flight[["key"]].first()
+    for name in _TEXTS:
+        table[name] = by_flight[name].first() if name in points else None
+        if name in points:
+            several = by_flight[name].nunique()
+            several = several.index[several > 1]
+            some = points[points["flight"].isin(several)]
+            if len(some):
+                commonest = some.groupby("flight")[name].agg(lambda texts: texts.mode().iloc[0])
+                table.loc[commonest.index, name] = commonest
+    table = table.astype(dict.fromkeys(_TEXTS, "str"))
+    file = job.work / "identities.parquet"
+    if not file.exists() or table["flight_id"].isna().all():
+        return table
+    ids = table["flight_id"].dropna().unique().tolist()
+    known = pd.read_parquet(file, filters=[("flight_id", "in", ids)]).set_index("flight_id")
+    for name in known.columns.intersection(IDENTITY):
+        table[name] = table["flight_id"].map(known[name]).fillna(table[name])
+    return table
+
+
+def _summarize(points: pd.DataFrame) -> pd.DataFrame:
+    by_flight = points.groupby("flight")
+    step = by_flight["timestamp"].diff().dt.total_seconds()
+    return pd.DataFrame(
+        {
+            "start": by_flight["timestamp"].first(),
+            "end": by_flight["timestamp"].last(),
+            "points": by_flight.size(),
+            "altitudes": by_flight["altitude"].count(),
+            "longest_gap": step.groupby(points["flight"]).max(),
+        }
+    )
+
+
+def _write_bucket(job: _Job, traffic: pd.Series, bucket: int) -> None:
+    """Write the flights of a bucket, and what became of each."""
+    file = job.work / f"flights-{bucket:04d}.parquet"
+    if file.exists():
+        return
+    flights = pd.read_parquet(job.work / f"segmented-{bucket:04d}.parquet")
+    points = pd.read_feather(job.work / f"cleaned-{bucket:04d}.arrow")
+    flights = _find_airports(flights, points, traffic)
+    flights = flights[_is_wanted(job, flights)]
+    flights = _judge(job, flights).assign(path=_name_files(flights))
+    flights["path"] = flights["path"].where(
+        flights["kind"] != "fragment", "fragments/" + flights["path"]
+    )
+    noise = _write_flights(job, flights, points)
+    with replacing(job.work / f"noise-{bucket:04d}.parquet") as temporary:
+        noise.to_parquet(temporary, index=False)
+    with replacing(file) as temporary:
+        flights.drop(columns="key").to_parquet(temporary, index=False)
+
+
+def _find_airports(flights: pd.DataFrame, points: pd.DataFrame, traffic: pd.Series) -> pd.DataFrame:
+    """Return the flights with the airports of the source, checked, or else those inferred."""
+    flights = flights.copy()
+    for side in _SIDES:
+        ends = measure_ends(points, side).reindex(flights.index)
+        found = infer_airports(ends.dropna(subset="latitude"), side, traffic)
+        found = found.reindex(flights.index)
+        given = flights[side]
+        flights[f"{side}_from"] = np.where(
+            given.notna(), "source", np.where(found["airport"].notna(), "inferred", "unknown")
+        )
+        flights[f"{side}_inferred"] = found["airport"]
+        flights[f"{side}_nearest"] = found["nearest"]
+        flights[f"{side}_distance"] = found["distance"]
+        flights[f"{side}_reason"] = found["reason"]
+        flights[side] = given.fillna(found["airport"])
+        codes = flights[side].dropna().unique()
+        there = {code: _locate(code) for code in codes}
+        where = np.array([there.get(code, (np.nan, np.nan)) for code in flights[side]])
+        where = where.reshape(-1, 2)
+        away = distance(ends["latitude"], ends["longitude"], where[:, 0], where[:, 1])
+        flights[f"{side}_reach"] = away * 1.852
+    return flights.drop(columns=[f"{side}_certain" for side in _SIDES])
+
+
+def _locate(code: str) -> tuple[float, float]:
+    try:
+        airport = find_airport(code)
+    except ValueError:  # a code of the source that no table has
+        return np.nan, np.nan
+    return airport.latitude, airport.longitude
+
+
+def _judge(job: _Job, flights: pd.DataFrame) -> pd.DataFrame:
+    """Return the flights with ``kind``, ``why`` and ``rejected``."""
+    criteria = job.criteria
+    fragment = pd.Series(pd.NA, flights.index, dtype="str")
+    tests = [(flights["altitudes"] < criteria.points, f"fewer than {criteria.points} points")]
+    for side, which in zip(_SIDES, ("first", "last"), strict=True):
+        far = flights[f"{side}_reach"] > criteria.reach
+        tests.append((far, f"{which} point more than {criteria.reach:g} km from the airport"))
+    far = flights["longest_gap"] > criteria.gap
+    tests.append((far, f"more than {criteria.gap:g} s between two points"))
+    for failed, text in tests:
+        fragment = fragment.mask(fragment.isna() & failed.fillna(False), text)
+    rejected = pd.Series(pd.NA, flights.index, dtype="str")
+    few = ~(flights["altitudes"] >= _FEWEST)
+    outliers = flights[list(_OUTLIERS)].sum(axis=1)
+    share = outliers / (flights["points"].fillna(0) + outliers).clip(lower=1)
+    limit = f"more than {criteria.repaired:.0%} of the points were wrong"
+    rejected = rejected.mask(few, f"fewer than {_FEWEST} points with position and altitude")
+    rejected = rejected.mask(rejected.isna() & (share > criteria.repaired), limit)
+    if job.strict:
+        rejected = rejected.mask(rejected.isna() & _needs_repair(flights), _list_repairs(flights))
+    kind = np.where(fragment.isna(), "flight", "fragment")
+    return flights.assign(kind=kind, why=fragment, rejected=rejected)
+
+
+def _needs_repair(flights: pd.DataFrame) -> pd.Series:
+    return flights[list(REPAIRS)].sum(axis=1) > 0
+
+
+def _list_repairs(flights: pd.DataFrame) -> pd.Series:
+    names = [", ".join(name for name in REPAIRS if row[name]) for row in flights.to_dict("records")]
+    return pd.Series(names, flights.index, dtype="str").radd("needs repairs: ")
+
+
+def _name_files(flights: pd.DataFrame) -> pd.Series:
+    """Return ``ORIGIN-DESTINATION/NAME.csv``; what a source names writes nowhere else."""
+    start = flights["start"].dt.strftime("%Y%m%dT%H%M%SZ").fillna("0")
+    names = start.str.cat([_or_empty(flights[n]) for n in ("callsign", "registration", "icao24")])
+    names = flights["flight_id"].fillna(names).map(lambda name: quote(name, safe=" ")[:120])
+    again = names.groupby(names).cumcount()
+    names = names.where(again == 0, names + "-" + (again + 1).astype("str"))
+    pairs = [
+        flights[side].fillna("unknown").map(lambda code: quote(code, safe="?")) for side in _SIDES
+    ]
+    return pairs[0] + "-" + pairs[1] + "/" + names + ".csv"
+
+
+def _or_empty(texts: pd.Series) -> pd.Series:
+    return ("_" + texts).fillna("")
+
+
+def _write_flights(job: _Job, flights: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
+    seconds = points["timestamp"].astype("int64").to_numpy() / 1000
+    order = [name for name in COLUMNS if name in points and name in NUMERIC]
+    order = ["latitude", "longitude", "altitude"] + [
+        name for name in order if name not in (*_EXACT, "altitude", "duration", "gap", "distance")
+    ]
+    values = points[order].to_numpy(float).T.copy()
+    flight_of = points["flight"].to_numpy()
+    written = [name for name in COLUMNS if name in {*order, *_DERIVED}]
+    decimals = np.array([COLUMNS[name].decimals for name in written])
+    noise = []
+    for number, flight in zip(flights.index, flights.to_dict("records"), strict=True):
+        if isinstance(flight["rejected"], str):
+            continue
+        begin, end = np.searchsorted(flight_of, [number, number + 1])
+        measured_only = job.measured_only or flight["kind"] == "fragment"
+        time, columns = resample_flight(seconds[begin:end], values[:, begin:end], order)
+        rows = np.array([columns[name] for name in written])
+        if measured_only:
+            here = columns["gap"] == 0
+            time, rows = time[here], rows[:, here]
+        path = job.archive / flight["path"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_format_csv(flight, time, rows, written, decimals))
+        if job.spacing and flight["kind"] == "flight":
+            part = leave_one_out(seconds[begin:end], values[:3, begin:end])
+            noise.append(part.assign(path=flight["path"]))
+    names = {"path": "str", "altitude": float, "cruise": bool, "span": float, "miss": float}
+    return pd.concat(noise or [pd.DataFrame(columns=list(names))])[list(names)].astype(names)
+
+
+def _format_csv(
+    flight: dict, time: np.ndarray, rows: np.ndarray, names: list[str], decimals: np.ndarray
+) -> bytes:
+    header = ",".join([*IDENTITY, "timestamp", *names])
+    identity = [flight[name] if isinstance(flight[name], str) else "" for name in IDENTITY]
+    before = ",".join(_quote(text) for text in identity)
+    return f"{header}\n".encode() + format_lines(f"{before},".encode(), time, rows, decimals)
+
+
+def _quote(text: str) -> str:
+    if any(char in text for char in ',"\n\r'):
+        return '"' + text.replace('"', '""') + '"'
+    return text
+
+
+def _reject_repeats(flights: pd.DataFrame) -> pd.DataFrame:
+    """Reject flights that repeat another: same callsign and airports, at the same time."""
+    usable = flights[flights["rejected"].isna() & flights["callsign"].notna()]
+    usable = usable.sort_values(["kind", "path"], kind="stable")
+    keys = ["callsign", *_SIDES]
+    pairs = usable.reset_index().merge(usable.reset_index(), on=keys, suffixes=("", "_other"))
+    rank = pd.Series(range(len(usable)), usable.index)
+    pairs = pairs[pairs["index"].map(rank) > pairs["index_other"].map(rank)]
+    shared = np.minimum(pairs["end"], pairs["end_other"]) - np.maximum(
+        pairs["start"], pairs["start_other"]
+    )
+    shorter = np.minimum(pairs["end"] - pairs["start"], pairs["end_other"] - pairs["start_other"])
+    other = pairs["icao24"].notna() & pairs["icao24_other"].notna()
+    other &= pairs["icao24"] != pairs["icao24_other"]
+    repeats = pairs.loc[(shared > _OVERLAP * shorter) & ~other, "index"].unique()
+    reason = "repeats a flight (same callsign and airports at the same time)"
+    return flights.assign(rejected=flights["rejected"].mask(flights.index.isin(repeats), reason))
+
+
+def _finish(job: _Job, source: Path, flights: pd.DataFrame, sources: pd.DataFrame) -> None:
+    archive = job.archive
+    for path in flights.loc[flights["rejected"].notna(), "path"]:
+        (archive / path).unlink(missing_ok=True)  # a repeat, or left by an import before
+    kept = flights["rejected"].isna()
+    _update(archive / "imported.parquet", flights[kept].drop(columns="rejected"), flights["path"])
+    _update(archive / "rejected.parquet", flights[~kept], flights["path"])
+    noise = pd.concat(
+        [pd.read_parquet(job.work / f"noise-{bucket:04d}.parquet") for bucket in range(job.buckets)]
+    )
+    if len(noise):
+        noise = noise[noise["path"].isin(flights["path"][kept])]
+        _update(archive / "noise.parquet", noise, flights["path"])
+    with replacing(archive / "sources.parquet") as temporary:
+        sources.to_parquet(temporary, index=False)
+    for licence in _root(source).glob("LICEN[CS]E*"):
+        shutil.copyfile(licence, archive / licence.name)
+    formats = [find_format(name) for name in sources["format"].dropna().unique()]
+    (archive / "columns.toml").write_text(_describe_archive(source, formats), encoding="utf-8")
+    shutil.rmtree(job.work)
+
+
+def _describe_archive(source: Path, formats: list[Format]) -> str:
+    credits_ = [format.attribution or format.title for format in formats]
+    lines = [
+        f"title = {json.dumps(f'Flights imported from {source.name}', ensure_ascii=False)}",
+        f"source = {json.dumps('; '.join(dict.fromkeys(credits_)), ensure_ascii=False)}",
+        "simulated = false",
+        "modelled = []",
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _update(file: Path, new: pd.DataFrame, paths: pd.Series) -> None:
+    """Write a table of the archive; rows of flights that this import did not look at stay."""
+    if file.exists():
+        old = pd.read_parquet(file)
+        new = pd.concat([old[~old["path"].isin(paths)], new])
+    with replacing(file) as temporary:
+        new.sort_values("path", kind="stable").to_parquet(temporary, index=False)

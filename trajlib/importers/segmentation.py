@@ -1,0 +1,228 @@
+"""Which points are one flight."""
+
+import numba
+import numpy as np
+import pandas as pd
+
+__all__ = ["distance_between", "list_bounds", "segment_flights", "split_tracks"]
+
+_compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+
+_SLOW = 35.0  # kt, below which an aircraft of unknown state is on the ground
+_FAST = 180.0  # kt, above which one that reports to be on the ground is not
+_STOP = 120.0  # s on the ground between two flights at least: a touch-and-go is no landing
+_SILENCE = 300.0  # s without a point, after which an aircraft may have landed
+_TURNAROUND = (900.0, 300.0)  # s on the ground with the same callsign, with another one
+_CHANGE_OF_LEVEL = 2500.0  # ft/min, of the descent to and the climb from a landing not seen
+_CRUISE = 300.0  # kt at least, of the flight across a silence
+_LIMIT = 800.0  # kt, which no aircraft exceeds across a silence
+_DAY = 43_200.0  # s of silence, after which even the same flight id is another flight
+_OPEN = 8  # tracks at once among the points of one callsign
+
+
+def segment_flights(points: pd.DataFrame, *, identified: bool = False) -> np.ndarray:
+    """Return the number of the flight of each point, -1 for a point of none.
+
+    A flight is the time in the air between two stops, with the last point on the ground before
+    it and the first one after it, where there are such points. An aircraft that was silent has
+    landed where the silence is longer than the way to the next point, a descent, a stop and a
+    climb take. A callsign that changes in the air changes nothing.
+
+    Parameters
+    ----------
+    points
+        Ordered by ``aircraft`` (a number) and ``timestamp``: ``latitude longitude`` [deg],
+        ``altitude`` [ft], and where the source has them ``groundspeed`` [kt], ``onground`` and
+        ``callsign``.
+    identified
+        Whether ``aircraft`` stands for a flight's id: its points are one flight unless half a
+        day lies between two of them.
+    """
+    seconds = points["timestamp"].astype("int64").to_numpy() / 1000
+    columns = [_numbers(points, name) for name in ("latitude", "longitude", "altitude")]
+    speed = _numbers(points, "groundspeed")
+    state = _numbers(points, "onground")
+    callsign = pd.factorize(points["callsign"])[0] if "callsign" in points else None
+    if callsign is None:
+        callsign = np.full(len(points), -1)
+    aircraft = points["aircraft"].to_numpy()
+    ground = _find_ground(columns[2], speed, state)
+    return _segment(aircraft, seconds, *columns, speed, ground, callsign, identified)
+
+
+def split_tracks(
+    group: np.ndarray,
+    seconds: np.ndarray,
+    lat: np.ndarray,
+    lon: np.ndarray,
+    speed: float,
+    tolerance: float,
+) -> np.ndarray:
+    """Return the number of the track of each point, so that no track is faster than a speed [kt].
+
+    Points of two aircraft that share a callsign alternate between two tracks. A point goes on
+    the nearest of the tracks that it can be reached from, or begins a new one.
+
+    Parameters
+    ----------
+    group
+        Number of the callsign or the flight; points are ordered by it, then by time.
+    speed, tolerance
+        Highest speed [kt], and error of a position [NM].
+    """
+    return _split(group, seconds, lat, lon, speed, tolerance)
+
+
+def list_bounds(group: np.ndarray) -> np.ndarray:
+    """Return where each run of equal numbers begins, and the length of the array.
+
+    >>> list_bounds(np.array([5, 5, 7])).tolist()
+    [0, 2, 3]
+    """
+    if len(group) == 0:
+        return np.zeros(1, dtype=np.int64)
+    inner = np.flatnonzero(np.diff(group)) + 1
+    return np.concatenate([[0], inner, [len(group)]])
+
+
+def _numbers(points: pd.DataFrame, name: str) -> np.ndarray:
+    if name not in points:
+        return np.full(len(points), np.nan)
+    return points[name].to_numpy(dtype=float, na_value=np.nan)
+
+
+def _find_ground(altitude: np.ndarray, speed: np.ndarray, state: np.ndarray) -> np.ndarray:
+    reported = (state == 1) & ~(speed > _FAST)
+    slow = np.isnan(state) & (speed < _SLOW) & ~(altitude > 10_000)
+    return reported | slow
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def distance_between(lat, lon, lat2, lon2):
+    """Return the distance [NM] of two positions [deg] on a sphere."""
+    east = np.radians((lon2 - lon + 180) % 360 - 180)
+    north, north2 = np.radians(lat), np.radians(lat2)
+    half = (
+        np.sin((north2 - north) / 2) ** 2 + np.cos(north) * np.cos(north2) * np.sin(east / 2) ** 2
+    )
+    return 2 * 3440.065 * np.arcsin(min(1.0, np.sqrt(half)))
+
+
+@_compiled
+def _split(group, seconds, lat, lon, speed, tolerance):
+    track = np.zeros(len(group), np.int64)
+    last = np.zeros(_OPEN, np.int64)
+    number = np.zeros(_OPEN, np.int64)
+    tracks, count = 0, 0
+    for i in range(len(group)):
+        if i == 0 or group[i] != group[i - 1]:
+            tracks, count = 0, 0
+        best, nearest = -1, np.inf
+        for k in range(tracks):
+            j = last[k]
+            reach = speed / 3600 * (seconds[i] - seconds[j]) + tolerance
+            away = distance_between(lat[j], lon[j], lat[i], lon[i])
+            if away <= reach and away < nearest:
+                best, nearest = k, away
+        if best < 0:
+            if tracks < _OPEN:
+                best = tracks
+                tracks += 1
+            else:
+                best = np.argmin(last[:tracks])
+            number[best] = count
+            count += 1
+        last[best] = i
+        track[i] = number[best]
+    return track
+
+
+@_compiled
+def _may_have_landed(i, j, seconds, lat, lon, altitude, speed, ground, changed):
+    """Return whether there was time to land between two points of one aircraft."""
+    silence = seconds[j] - seconds[i]
+    if silence <= _SILENCE:
+        return False
+    away = distance_between(lat[i], lon[i], lat[j], lon[j])
+    if away / silence * 3600 > _LIMIT:
+        return True
+    pace = _CRUISE
+    climb = 0.0
+    for k in (i, j):
+        if speed[k] > pace:
+            pace = speed[k]
+        if not ground[k] and altitude[k] > 0:
+            climb += altitude[k] / _CHANGE_OF_LEVEL * 60
+    stop = _TURNAROUND[1] if changed else _TURNAROUND[0]
+    return silence - away / pace * 3600 >= stop + climb
+
+
+@_compiled
+def _segment(aircraft, seconds, lat, lon, altitude, speed, ground, callsign, identified):  # noqa: C901 (one loop, compiled)
+    n = len(aircraft)
+    cut = np.zeros(n, np.bool_)  # whether a point begins a new stretch
+    start = 0
+    while start < n:
+        end = start + 1
+        while end < n and aircraft[end] == aircraft[start]:
+            end += 1
+        cut[start] = True
+        airborne = not ground[start]
+        landed = -1  # first point on the ground after a flight
+        call = callsign[start]
+        for i in range(start + 1, end):
+            changed = callsign[i] >= 0 and call >= 0 and callsign[i] != call
+            if identified:
+                cut[i] = seconds[i] - seconds[i - 1] > _DAY
+            elif _may_have_landed(i - 1, i, seconds, lat, lon, altitude, speed, ground, changed):
+                cut[i] = True
+            if cut[i]:
+                airborne, landed = False, -1
+            if ground[i]:
+                if airborne and landed < 0:
+                    landed = i
+            else:
+                if landed >= 0 and not identified:
+                    stop = seconds[i] - seconds[landed]
+                    if stop >= _STOP or changed:
+                        cut[_find_stop(landed, i, seconds, speed)] = True
+                airborne, landed = True, -1
+            if callsign[i] >= 0 and (not ground[i] or cut[i]):
+                call = callsign[i]
+        start = end
+    return _number_stretches(cut, ground)
+
+
+@_compiled
+def _find_stop(first, last, seconds, speed):
+    """Return the point that ends the longest standstill between a landing and a take-off."""
+    best, longest, moved = last, -1.0, first
+    for i in range(first + 1, last + 1):
+        if speed[i] >= 3 or i == last:
+            if seconds[i] - seconds[moved] > longest:
+                best, longest = i, seconds[i] - seconds[moved]
+            moved = i
+    return best
+
+
+@_compiled
+def _number_stretches(cut, ground):
+    """Return a number for each stretch between cuts, without the time on the ground around it."""
+    n = len(cut)
+    flight = np.full(n, -1, np.int64)
+    count, start = 0, 0
+    while start < n:
+        end = start + 1
+        while end < n and not cut[end]:
+            end += 1
+        first, last = start, end - 1
+        while first < end and ground[first]:
+            first += 1
+        while last >= first and ground[last]:
+            last -= 1
+        if first <= last:
+            for i in range(max(first - 1, start), min(last + 2, end)):
+                flight[i] = count
+            count += 1
+        start = end
+    return flight
