@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from trajlib.archive.dialect import read_dialect
+from trajlib.archive.dialect import Dialect, read_dialect
 from trajlib.archive.storage import replacing
 from trajlib.archive.writer import format_lines
 from trajlib.cluster import current_client, gather
@@ -225,15 +225,24 @@ def _root(source: Path) -> Path:
     return source.parent if source.is_file() else source
 
 
+def _options(source: Path) -> Options:
+    return Options(dialect=_read_dialect(_root(source)))
+
+
+def _read_dialect(root: Path) -> Dialect | None:
+    return read_dialect(root) if (root / "columns.toml").is_file() else None
+
+
 def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
 def _recognize_files(root: Path, format: str | None, names: list[str]) -> pd.DataFrame:
     rows = []
+    dialect = _read_dialect(root)
     for name in names:
         try:
-            found = find_format(format) if format else recognize_format(root / name)
+            found = find_format(format) if format else recognize_format(root / name, dialect)
             rows.append((name, found.name, None))
         except (FormatError, OSError) as error:
             rows.append((name, None, str(error)))
@@ -316,7 +325,7 @@ def _read_identities(source: Path, files: pd.DataFrame) -> pd.DataFrame:
     tables = []
     for row in files.itertuples():
         read = find_format(row.format).read_identities
-        tables.append(read(_root(source) / row.file, Options()))
+        tables.append(read(_root(source) / row.file, _options(source)))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -338,13 +347,15 @@ def _read_unit(
     if done.exists():
         return pd.Series(json.loads(done.read_text()), dtype=float)
     counts, batches, rows, part = {}, [], 0, 0
+    options = _options(source)
     for row in files.itertuples():
         counts[row.file] = 0
-        for batch in _read_file(_root(source) / row.file, find_format(row.format)):
+        format = find_format(row.format)
+        for batch in _read_file(_root(source) / row.file, format, options):
             counts[row.file] += len(batch)
             if wanted is not None and "flight_id" in batch:
                 batch = batch[batch["flight_id"].isin(wanted)]
-            batches.append(_add_key(batch, row.file))
+            batches.append(_add_key(batch, row.file, format.splittable))
             rows += len(batch)
             if rows >= _ROWS:
                 _write_part(job, f"points-{number:05d}-{part:05d}", batches)
@@ -355,19 +366,20 @@ def _read_unit(
     return pd.Series(counts, dtype=float)
 
 
-def _read_file(path: Path, format: Format) -> Iterator[pd.DataFrame]:
+def _read_file(path: Path, format: Format, options: Options) -> Iterator[pd.DataFrame]:
     try:
-        yield from format.read(path, Options())
+        yield from format.read(path, options)
     except FormatError:
         return  # what was read before the damage is kept
 
 
-def _add_key(batch: pd.DataFrame, file: str) -> pd.DataFrame:
-    """Return the points with the ``key`` of their flight or aircraft, and how sure it is."""
+def _add_key(batch: pd.DataFrame, file: str, splittable: bool) -> pd.DataFrame:
+    """Return the points with the ``key`` of their flight, of their aircraft, or of the file."""
     key = pd.Series(pd.NA, batch.index, dtype="str")
     for name, kind in _KEYS.items():
         if name in batch:
-            key = key.fillna(kind + ":" + batch[name].astype("str"))
+            scope = "" if splittable or kind == "flight" else f"{file}:"
+            key = key.fillna(f"{kind}:{scope}" + batch[name].astype("str"))
     return batch.assign(key=key.fillna(f"file:{file}"))
 
 

@@ -22,6 +22,7 @@ ATTRIBUTION = (
     "the Federal Aviation Administration, published under the Community Data License Agreement, "
     "Permissive, Version 1.0 (CDLA-Permissive-1.0)"
 )
+SPACING = 30.0  # s: closer points come from two radars that disagree
 _POINTS = ("flight_id", "timestamp", "latitude", "longitude", "altitude", "groundspeed")
 _FIELDS = {name: Field(name) for name in _POINTS}
 _IDENTITY = (
@@ -104,6 +105,7 @@ FORMAT = Format(
     recognize=_recognize,
     read=point_reader(_FIELDS, _drop_absent_speeds),
     attribution=ATTRIBUTION,
+    spacing=SPACING,
 )
 GEOJSON = Format(
     name="sfomuseum-geojson",
@@ -112,4 +114,5 @@ GEOJSON = Format(
     recognize=_recognize_geojson,
     read=_read_geojson,
     attribution=ATTRIBUTION,
+    spacing=SPACING,
 )
