@@ -1,0 +1,115 @@
+"""Display names of predictors, one table for all pages."""
+
+import re
+
+from trajlib.schema import COLUMNS
+from trajlib.trajectories.events import FEATURES
+
+__all__ = ["display_name", "display_names"]
+
+_NAMES = {
+    "operator": "operator",
+    "aircraft_type": "aircraft type",
+    "weekday": "weekday",
+    "hour": "local hour of departure",
+    "month": "month",
+    "holiday": "public holiday",
+    "wind_u": "wind towards east felt by recent flights",
+    "wind_v": "wind towards north felt by recent flights",
+    "wind_residual": "scatter of the wind felt by recent flights",
+    "recent_departure_east": "eastward heading of recent departures",
+    "recent_departure_north": "northward heading of recent departures",
+    "recent_landing_east": "eastward heading of recent landings",
+    "recent_landing_north": "northward heading of recent landings",
+    "top_of_climb_time": "time of the top of climb",
+    "top_of_climb_distance": "distance to the top of climb",
+    "top_of_descent_time": "time of the top of descent",
+    "top_of_descent_distance": "distance from the top of descent to the end",
+    "energy_rate_climb": "energy rate in climb",
+    "energy_rate_descent": "energy rate in descent",
+}
+_PASSED = {
+    "cross": "cross-track offset",
+    "altitude": "altitude",
+    "duration": "time since take-off",
+    "groundspeed": "ground speed",
+}
+_STATE = {
+    "age": "age of the last point",
+    "along": "along-track position",
+    "cross": "cross-track offset",
+    "to_go": "distance to the destination",
+    "progress": "route progress",
+    "altitude": "altitude",
+    "groundspeed": "ground speed",
+    "track_off": "course off the great circle",
+    "climb": "climb rate",
+    "acceleration": "acceleration",
+    "drift": "cross-track drift",
+    "distance": "distance flown",
+    "groundspeed_mean": "mean ground speed so far",
+    "altitude_mean": "mean altitude so far",
+    "cross_max": "rightmost cross-track offset so far",
+    "cross_min": "leftmost cross-track offset so far",
+}
+_STATISTICS = {
+    "max": "maximum",
+    "min": "minimum",
+    "mean": "mean",
+    "std": "standard deviation of the",
+}
+_RECENT = re.compile(r"recent_(?P<what>\w+?)(_(?P<place>\d+))?_((?P<hours>\d+)h|last(?P<last>\d+))")
+_CALLSIGN = re.compile(r"callsign_(?P<what>[a-z]+)(_(?P<place>\d+))?")
+_AIRBORNE = re.compile(r"(?P<what>\w+)_at_(?P<minutes>\d+)")
+_AGGREGATE = re.compile(rf"(?P<column>\w+)_(?P<statistic>{'|'.join(_STATISTICS)})")
+_GROUP = re.compile(r"(?P<first>.+), (?P<others>\d+) alike")
+
+
+def display_name(predictor: str) -> str:
+    """Return how pages call a predictor, or a group of predictors.
+
+    A name that is in no table is returned with spaces for underscores.
+
+    >>> display_name("recent_departure_east")
+    'eastward heading of recent departures'
+    >>> display_name("callsign_altitude_50")
+    'altitude at 50 % of the route, earlier flights of the callsign'
+    >>> display_name("groundspeed_at_10, 2 alike")
+    'ground speed after 10 min, and 2 alike'
+    """
+    if group := _GROUP.fullmatch(predictor):
+        return f"{display_name(group['first'])}, and {group['others']} alike"
+    if predictor in _NAMES:
+        return _NAMES[predictor]
+    if match := _RECENT.fullmatch(predictor):
+        return f"{_name_passage(match)}, {_name_window(match)}, off the usual of their type"
+    if match := _CALLSIGN.fullmatch(predictor):
+        return f"{_name_passage(match)}, earlier flights of the callsign"
+    if (match := _AIRBORNE.fullmatch(predictor)) and match["what"] in _STATE:
+        return f"{_STATE[match['what']]} after {match['minutes']} min"
+    if predictor in FEATURES.index:
+        return predictor.replace("_", " ")
+    if (match := _AGGREGATE.fullmatch(predictor)) and match["column"] in COLUMNS:
+        column = match["column"].replace("_", " ")
+        return f"{_STATISTICS[match['statistic']]} {column}"
+    return predictor.replace("_", " ")
+
+
+def display_names(predictors: list[str]) -> dict[str, str]:
+    """Return the display name of each predictor, by its column name."""
+    return {name: display_name(name) for name in predictors}
+
+
+def _name_passage(match: re.Match) -> str:
+    if match["what"] == "arrival":
+        return "time of flight"
+    what = _PASSED.get(match["what"], match["what"].replace("_", " "))
+    return f"{what} at {match['place']} % of the route" if match["place"] else what
+
+
+def _name_window(match: re.Match) -> str:
+    if match["hours"]:
+        hours = int(match["hours"])
+        return "flights of the last hour" if hours == 1 else f"flights of the last {hours} h"
+    count = int(match["last"])
+    return "the last flight" if count == 1 else f"the last {count} flights"
