@@ -4,20 +4,25 @@ import pytest
 from click.testing import CliRunner
 
 from trajlib.cli import main
+from trajlib.estimate import Estimate
 from trajlib.report.comparison import compare_reports, read_report
 from trajlib.report.html import render_comparison
+from trajlib.report.summary import Summary
 
 
 def describe_report(*, numbers=None, verdict="holds", **told):
     claim = {"claim": "it spreads less", "talk": "less", "here": "8.7 NM", "verdict": verdict}
-    stage = {"name": "02_normalization", "status": "whole", "seconds": 3.0, "claims": [claim]}
-    stages = [stage | {"numbers": numbers or {}}]
+    stage = {"name": "02_normalization", "status": "whole", "seconds": 3.0}
+    summary = Summary("It spreads.", numbers or {}, [claim])
+    stages = [stage | summary.to_dict()]
     parts = {"pair": "LEMD → LEBL", "made": "today", "whole": True, "archive": {"title": "One"}}
     return parts | {"parameters": {}, "data": {}, "versions": {}, "stages": stages} | told
 
 
 def compare_numbers(before, after):
-    reports = (describe_report(numbers={"x": text} if text else None) for text in (before, after))
+    reports = (
+        describe_report(numbers={"x": number} if number else {}) for number in (before, after)
+    )
     (row,) = compare_reports(*reports)["numbers"]
     return row["change"], row["apart"]
 
@@ -34,23 +39,29 @@ def test_a_report_compared_with_itself_has_not_moved():
 @pytest.mark.parametrize(
     ("before", "after", "change", "apart"),
     [
-        ("8.94 NM", "7.61 NM", "-1.33 NM", None),
-        ("1,901 ft", "2,276 ft", "+375 ft", None),
-        ("13%", "17%", "+4 points", None),
-        ("0.6", "0.75", "+0.15", None),
-        ("0.64 (0.60 to 0.70)", "0.75 (0.71 to 0.80)", "+0.11", True),
-        ("0.64 (0.60 to 0.70)", "0.69 (0.65 to 0.72)", "+0.05", False),
-        ("-0.9% (-1.6% to -0.3%)", "-0.1% (-0.2% to +0.4%)", "+0.8 points", True),
-        ("0.64 (0.60 to 0.70)", "0.69", "+0.05", None),
-        ("8.9 NM", "16.5 km", None, None),
+        (Estimate(8.94, unit="NM"), Estimate(7.61, unit="NM"), "-1.330 NM", None),
+        (Estimate(1901, unit="ft"), Estimate(2276, unit="ft"), "+375.0 ft", None),
+        (Estimate(13, unit="%"), Estimate(17, unit="%"), "+4.000 points", None),
+        (Estimate(0.64, 0.6, 0.7), Estimate(0.75, 0.71, 0.8), "+0.110", True),
+        (Estimate(0.75, 0.71, 0.8), Estimate(0.64, 0.6, 0.7), "-0.110", True),
+        (Estimate(0.64, 0.6, 0.7), Estimate(0.69, 0.65, 0.72), "+0.050", False),
+        (Estimate(0.64, 0.6, 0.7), Estimate(0.69), "+0.050", None),
+        (Estimate(8.9, unit="NM"), Estimate(16.5, unit="km"), None, None),
         ("distance_max", "duration_max", None, None),
-        ("2 to 8", "2 to 3", None, None),
-        ("4 of 8", "5 of 9", None, None),
-        (None, "8.9 NM", None, None),
+        ("8.9 NM", "7.6 NM", None, None),
+        (None, Estimate(8.9, unit="NM"), None, None),
     ],
 )
-def test_a_change_is_told_in_its_unit_and_only_where_there_is_one(before, after, change, apart):
+def test_estimates_of_one_unit_have_a_change(before, after, change, apart):
     assert compare_numbers(before, after) == (change, apart)
+
+
+def test_a_stage_of_an_older_report_may_lack_parts():
+    report = describe_report()
+    report["stages"] = [{"name": "01_index", "status": "whole"}]
+    found = compare_reports(report, describe_report())
+    assert [row["before"] for row in found["claims"]] == [None]
+    render_comparison(found)
 
 
 def test_what_only_one_of_them_has_is_none_in_the_other():
@@ -71,10 +82,10 @@ def test_a_stage_that_only_one_of_them_ran_is_told():
 
 
 def test_the_page_says_what_turned_and_escapes_what_a_report_says():
-    before = describe_report(numbers={"x": "0.1 (0 to 0.2)"}, parameters={"p": "<script>"})
-    after = describe_report(numbers={"x": "0.9 (0.8 to 1.0)"}, verdict="does not hold")
+    before = describe_report(numbers={"x": Estimate(0.1, 0, 0.2)}, parameters={"p": "<script>"})
+    after = describe_report(numbers={"x": Estimate(0.9, 0.8, 1.0)}, verdict="does not hold")
     page = render_comparison(compare_reports(before, after))
-    for part in ("does not hold", "+0.8 (intervals apart)", "1 of 1 claims", "1 of 1 numbers"):
+    for part in ("does not hold", "+0.800 (intervals apart)", "1 of 1 claims", "1 of 1 numbers"):
         assert part in page
     assert "<script>" not in page
     assert "script-src 'none'" in page
@@ -102,12 +113,16 @@ def test_the_command_writes_the_page_or_prints_json(tmp_path):
     assert json.loads(told.stdout)["numbers"][0]["after"] == "b"
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"stages": '])
+NAMELESS = json.dumps(describe_report() | {"stages": [{"title": "x"}]})
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"stages": ', NAMELESS])
 def test_a_damaged_report_is_named(tmp_path, text):
     (tmp_path / "report.json").write_text(text)
     told = CliRunner().invoke(main, ["compare", str(tmp_path), str(tmp_path)])
     assert told.exit_code == 1
-    assert "report.json is" in told.output
+    assert "report.json" in told.output
+    assert "make the report again" in told.output
 
 
 def test_a_folder_without_a_report_is_told_with_what_makes_one(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from trajlib.report.html import render_front, render_notebook
+from trajlib.report.tables import format_table
 
 EXEC = "application/vnd.bokehjs_exec.v0+json"
 LOAD = "application/vnd.bokehjs_load.v0+json"
@@ -58,17 +59,45 @@ def test_code_is_folded_but_there_and_one_fold_where_nothing_is_shown_between():
     assert "second" in page
 
 
-def test_a_table_says_what_is_missing_or_nothing_and_breaks_where_words_end():
-    table = pd.DataFrame({"impurity_rank": [np.nan, -0.0004], "why": ["of " * 20, "of it"]})
-    table["who"] = [np.nan, "we"]
-    page = render(show(text__html=table.round(3).to_html()))
-    assert "<td>–</td>" in page
-    assert "<td>0.0</td>" in page
-    assert "<th>impurity_<wbr>rank</th>" in page
-    assert '<td class="long">of of' in page
-    assert '<td class="text">of it' in page
-    assert '<th class="text">why</th>' in page  # over words, which begin on the left
-    assert '<th class="text">who</th>' in page
+def show_table(**columns):
+    return format_table(pd.DataFrame(columns)).to_html()
+
+
+def test_a_table_has_a_dash_for_what_is_missing_and_no_sign_at_zero():
+    table = show_table(skill=[np.nan, -0.00004, -0.25])
+    assert re.findall(r"<td[^>]*>(.*?)</td>", table) == ["–", "0.00", "−0.25"]
+
+
+def test_numbers_of_a_column_have_as_many_decimals_as_the_largest_needs():
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", show_table(error=[0.123456, 12.3456]))
+    assert cells == ["0.12", "12.35"]
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", show_table(error=[7494.8, 12.3], flights=[5, 1e9]))
+    assert cells[0] == "7,495"
+
+
+def test_a_column_of_words_is_aligned_with_its_heading_to_the_left():
+    table = show_table(n=[1, 2], why=["of " * 20, "of it"])
+    assert re.search(r'class="data row0 col1 text long" ?>of of', table)
+    assert re.search(r"th\.col1 \{\s+text-align: left", table)
+    assert "th.col0" not in table
+
+
+def test_a_long_name_may_break_at_its_underscores_and_text_is_escaped():
+    table = show_table(**{"impurity_rank": ["<script>"], "<b>": [1]})
+    assert "impurity_<wbr>rank" in table
+    assert "&lt;script&gt;" in table
+    assert "&lt;b&gt;" in table
+
+
+def test_a_table_may_have_the_same_name_twice():
+    table = pd.DataFrame([[1, 2], [3, 4]], columns=["a", "a"], index=["x", "x"])
+    assert format_table(table).to_html().count("<td") >= 4
+
+
+def test_of_a_long_table_both_ends_are_shown():
+    table = show_table(n=range(1_000))
+    assert "60 of 1,000 rows" in table
+    assert table.count("<tr") < 70
 
 
 def test_a_formula_is_mathml():

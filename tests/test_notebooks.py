@@ -208,7 +208,7 @@ def test_the_front_page_holds_every_claim_of_the_talk(report):
 
 
 def test_the_damaged_file_is_counted(report):
-    assert report["data"]["set aside"] == "1"
+    assert report["data"]["rejected"] == "1"
 
 
 def test_nothing_made_names_the_machine(made, tiny_archive):

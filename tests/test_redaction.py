@@ -4,9 +4,10 @@ import json
 import socket
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from trajlib.report.redaction import (
     keep_aggregates,
@@ -69,14 +70,28 @@ def test_a_traceback_loses_its_colours_and_paths_and_keeps_its_words():
     assert error.traceback == ["ValueError\nFile …/a.py:3, in f"]
 
 
-def test_papermills_traces_are_dropped_and_the_notebook_given_is_not_changed():
-    marker = new_markdown_cell("An exception", metadata={"tags": ["papermill-error-cell-tag"]})
-    cell = new_code_cell("f()", metadata={"tags": ["parameters"], "papermill": {"start": 1}})
-    nb = new_notebook(cells=[marker, cell], metadata={"papermill": {"output_path": "/opt/x/y"}})
+def test_metadata_is_dropped_but_for_tags_and_the_notebook_given_is_not_changed():
+    metadata = {"tags": ["parameters"], "execution": {"iopub": "2016-01-01"}}
+    output = new_output("display_data", data={"text/plain": "x"}, metadata={"path": "/opt/x"})
+    cell = new_code_cell("f()", metadata=metadata, outputs=[output])
+    nb = new_notebook(cells=[cell], metadata={"papermill": {"output_path": "/opt/x/y"}})
     clean = redact_notebook(nb, RULES)
     assert [c.metadata for c in clean.cells] == [{"tags": ["parameters"]}]
+    assert clean.cells[0].outputs[0].metadata == {}
     assert "papermill" not in clean.metadata
     assert "papermill" in nb.metadata
+
+
+def test_an_output_of_an_unknown_kind_is_dropped():
+    data = {"text/plain": "x", "application/vnd.other+json": {"path": "/opt/x"}}
+    cell = new_code_cell("f()", outputs=[new_output("display_data", data=data)])
+    clean = redact_notebook(new_notebook(cells=[cell]), RULES)
+    assert clean.cells[0].outputs[0].data == {"text/plain": "x"}
+
+
+def test_a_user_without_a_name_is_no_error(monkeypatch):
+    monkeypatch.setattr(getpass, "getuser", Mock(side_effect=KeyError("uid not found")))
+    assert redact("root mean square", machine_rules(ROOT)) == "root mean square"
 
 
 def test_a_link_to_a_hidden_dashboard_is_no_link():

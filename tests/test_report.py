@@ -1,6 +1,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from contextlib import nullcontext
 
 import matplotlib.pyplot as plt
@@ -12,7 +14,14 @@ import pytest
 from trajlib.archive.dialect import Dialect
 from trajlib.archive.study import Study
 from trajlib.estimate import Estimate
-from trajlib.report.build import describe_data, list_main_numbers, make_report, share_report
+from trajlib.report import build
+from trajlib.report.build import (
+    alone_with,
+    describe_data,
+    list_main_numbers,
+    make_report,
+    share_report,
+)
 from trajlib.report.redaction import machine_rules
 from trajlib.report.stages import find_stages
 from trajlib.report.summary import save_summary
@@ -134,7 +143,7 @@ def test_a_run_that_was_killed_amid_its_results_vouches_for_none(
     write_notebook("notebooks/01_a.ipynb", SAVE_MODEL)
     make()
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("papermill.execute_notebook", write_half)
+        patch.setattr("trajlib.report.kernel.run_cells", write_half)
         make(fresh=True)
     assert make()[1] == ["01_a"]
     assert (tmp_path / "processed/a/model").read_text() == "whole"
@@ -179,15 +188,62 @@ def test_one_stage_alone_leaves_the_others_as_they_stand(make, write_notebook):
     assert statuses(make(wanted=["02_b"], fresh=True)[0]) == ["whole", "whole"]
 
 
-def test_the_first_failure_ends_the_run_and_is_told_on_both_pages(make, write_notebook, tmp_path):
+def test_a_failure_is_shown_on_both_pages_and_the_other_stages_run(make, write_notebook, tmp_path):
     write_notebook("notebooks/01_a.ipynb", "1 / 0")
     report, ran = make()
-    assert ran == ["01_a"]
+    assert ran == ["01_a", "02_b"]
     assert not report["whole"]
-    assert statuses(report) == ["failed", "not run"]
+    assert statuses(report) == ["failed", "whole"]
     for page in ("index.html", "01_a.html"):
         assert "ZeroDivisionError" in (tmp_path / "reports" / page).read_text("utf-8")
     assert "not whole" in (tmp_path / "reports/index.html").read_text("utf-8")
+
+
+def test_a_lost_cluster_ends_the_run(make, write_notebook):
+    write_notebook("notebooks/01_a.ipynb", "raise ConnectionError('the scheduler is lost')")
+    report, ran = make()
+    assert ran == ["01_a"]
+    assert statuses(report) == ["failed", "not run"]
+
+
+def test_a_copy_of_the_results_keeps_finished_stages(make, write_notebook, tmp_path):
+    write_notebook("notebooks/01_a.ipynb", SAVE_MODEL)
+    make()
+    for path in (tmp_path / "processed").rglob("*"):
+        os.utime(path, ns=(1, 1))  # as cp -r gives new times
+    assert make()[1] == []
+
+
+def test_two_reports_on_the_same_data_take_turns(tmp_path):
+    waited = []
+    with alone_with(tmp_path):
+        script = (
+            "from pathlib import Path; from trajlib.report.build import alone_with\n"
+            f"with alone_with(Path({str(tmp_path)!r}), lambda: print('waits', flush=True)):\n"
+            "    print('runs')"
+        )
+        other = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+        waited.append(other.stdout.readline())
+        assert other.poll() is None
+    assert waited == ["waits\n"]
+    assert other.communicate(timeout=60)[0] == "runs\n"
+
+
+@pytest.mark.parametrize("inside", ["", "lib"])
+def test_a_report_does_not_cite_the_commit_of_somebody_elses_repository(
+    tmp_path, monkeypatch, inside
+):
+    module = tmp_path / inside / "trajlib/report/build.py"
+    for command in ("init -q", "-c user.name=a -c user.email=a@b commit -q --allow-empty -m x"):
+        subprocess.run(["git", "-C", str(tmp_path), *command.split()], check=True)
+    module.parent.mkdir(parents=True)
+    monkeypatch.setattr("trajlib.report.build.__file__", str(module))
+    assert (build._commit() == "not under git") == bool(inside)
+
+
+def test_a_machine_without_git_makes_a_report(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert isinstance(build._commit(), str)
 
 
 def test_a_stage_that_failed_is_tried_again(make, write_notebook):
@@ -267,15 +323,15 @@ def test_the_fingerprint_changes_with_files_and_with_what_the_archive_says_of_it
     assert len(set(prints)) == 5
 
 
-def test_what_was_set_aside_is_counted_and_its_samples_are_not(tmp_path):
+def test_what_was_rejected_is_counted_and_its_samples_are_not(tmp_path):
     index = index_of(tmp_path, rejected="empty")
     store = index_of(tmp_path, rejected="damaged").assign(rows=[10, 0])
     facts = describe_data(index, store)
-    assert (facts["set aside"], facts["flights of the pair"], facts["samples"]) == ("2", "1", "10")
+    assert (facts["rejected"], facts["flights of the pair"], facts["samples"]) == ("2", "1", "10")
 
 
 def test_main_numbers_are_five_lines_at_most(make):
     report, _ = make()
-    report["data"] = {"flights of the pair": "9", "samples": "90", "set aside": "0"}
+    report["data"] = {"flights of the pair": "9", "samples": "90", "rejected": "0"}
     report["stages"] *= 5
     assert len(list_main_numbers(report)) == 5

@@ -1,11 +1,14 @@
 import json
+import re
 import socket
 from dataclasses import replace
 from pathlib import Path
 
+import dask
 import nbformat
 import pytest
 
+from trajlib.report import code
 from trajlib.report.redaction import machine_rules
 from trajlib.report.stages import Stage, find_stages, match_parameters, run_stage
 
@@ -16,10 +19,10 @@ def run(tmp_path, write_notebook):
     processed, folder = tmp_path / "data" / "processed", tmp_path / "reports"
     processed.mkdir(parents=True)
 
-    def run(*cells):
+    def run(*cells, env=None):
         stage = Stage(write_notebook("notebooks/02_trial.ipynb", *cells), {"origin": "SFO"})
         rules = machine_rules(tmp_path, [processed])
-        found = run_stage(stage, folder, key="key", processed=processed, rules=rules)
+        found = run_stage(stage, folder, key="key", processed=processed, rules=rules, env=env or {})
         return found, (folder / "02_trial.ipynb").read_text("utf-8")
 
     return run
@@ -81,9 +84,9 @@ def test_the_key_changes_with_notebook_parameters_and_data(write_notebook):
 def test_outputs_of_a_notebook_do_not_change_its_key(write_notebook):
     stage = Stage(write_notebook("01_a.ipynb", "x = 1"))
     key = stage.key("data")
-    nb = nbformat.read(stage.notebook, 4)
+    nb = nbformat.read(stage.path, 4)
     nb.cells[2].execution_count = 7
-    nbformat.write(nb, stage.notebook)
+    nbformat.write(nb, stage.path)
     assert stage.key("data") == key
 
 
@@ -126,17 +129,195 @@ def test_a_failure_names_notebook_cell_section_and_error(run):
     assert "ZeroDivisionError" in copy
 
 
-def test_a_notebook_that_is_ended_before_its_first_cell_is_a_failure_too(run, monkeypatch):
-    def end(notebook, copy, *_, **__):
-        Path(copy).write_bytes(Path(notebook).read_bytes())
-        raise RuntimeError("Kernel died before replying to kernel_info")
-
-    monkeypatch.setattr("papermill.execute_notebook", end)
-    assert "before its first cell" in run("1 + 1")[0]["failure"]
-
-
 def test_a_notebook_whose_process_is_killed_is_a_failure_too(run):
     found, copy = run("print('so far')", "import os\nos.kill(os.getpid(), 9)")
     assert "in cell [4]" in found["failure"]
     assert "memory" in found["failure"]
     assert "so far" in copy
+
+
+def test_a_process_that_ends_by_itself_is_not_called_out_of_memory(run):
+    found, _ = run("import os\nos._exit(3)")
+    assert "exit status 3" in found["failure"]
+    assert "memory" not in found["failure"]
+
+
+def test_a_process_that_cannot_start_is_described_by_its_own_words(run, monkeypatch, tmp_path):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'No module named ipykernel_launcher' >&2\nexit 1\n")
+    python.chmod(0o700)
+    monkeypatch.setattr("trajlib.report.kernel.sys.executable", str(python))
+    found, _ = run("1 + 1")
+    assert found["failure"] == (
+        "02_trial stopped before its first cell: its process could not start: "
+        "No module named ipykernel_launcher"
+    )
+
+
+def test_a_missing_interpreter_is_not_called_out_of_memory(run, monkeypatch):
+    monkeypatch.setattr("trajlib.report.kernel.sys.executable", "/no/such/python")
+    failure = run("1 + 1")[0]["failure"]
+    assert "could not start" in failure
+    assert "memory" not in failure
+
+
+def test_settings_of_the_user_do_not_reach_a_notebook(run, monkeypatch, tmp_path):
+    home = tmp_path / "home"
+    startup = home / ".ipython/profile_default/startup"
+    startup.mkdir(parents=True)
+    (startup / "00.py").write_text("surprise = 1")
+    (home / ".config/matplotlib").mkdir(parents=True)
+    (home / ".config/matplotlib/matplotlibrc").write_text("savefig.dpi: 17")
+    (home / ".config/dask").mkdir()
+    (home / ".config/dask/mine.yaml").write_text("array: {chunk-size: 17MiB}")
+    kernels = home / ".local/share/jupyter/kernels/python3"
+    kernels.mkdir(parents=True)
+    (kernels / "kernel.json").write_text('{"argv": ["/bin/false"], "language": "python"}')
+    for name, value in {"HOME": home, "MPLBACKEND": "svg", "DASK_ARRAY__SVG__SIZE": 1}.items():
+        monkeypatch.setenv(name, str(value))
+    _, copy = run(
+        "import dask, dask.array, matplotlib, matplotlib.pyplot as plt",
+        "print('surprise' in globals(), plt.rcParams['savefig.dpi'])",
+        "print(dask.config.get('array.chunk-size'), dask.config.get('array.svg.size'))",
+        "print(matplotlib.get_backend())",
+    )
+    assert "False figure" in copy
+    assert "128MiB 120" in copy
+    assert "inline" in copy
+
+
+def test_settings_that_lead_to_a_cluster_do_reach_a_notebook(run, monkeypatch):
+    with dask.config.set({"distributed.comm.tls.ca-file": "ours.pem"}):
+        _, copy = run(
+            "import dask, distributed",
+            "print(dask.config.get('distributed.comm.tls.ca-file'))",
+        )
+    assert '"ours.pem' in copy
+
+
+def test_a_docstring_or_a_comment_does_not_change_a_key_and_code_does(tmp_path, monkeypatch):
+    package = tmp_path / "trajlib"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "data.js").write_text("1")
+    monkeypatch.setattr("trajlib.report.code._PACKAGE", package)
+
+    def digest(a='"""A."""\nfrom trajlib.b import f', b="def f():\n    return 1", c="x = 1"):
+        code._read_module.cache_clear()
+        for name, text in {"a": a, "b": b, "c": c}.items():
+            (package / f"{name}.py").write_text(text)
+        return code.digest_code(["%matplotlib inline\nimport trajlib.a"])
+
+    same = digest()
+    assert digest(a='"""B."""\n\nfrom trajlib.b import f  # why') == same
+    assert digest(b='def f():\n    """Return 1."""\n    return 1') == same
+    assert digest(c="x = 2") == same  # which nothing imports
+    assert digest(b="def f():\n    return 2") != same
+    with_file = digest(b="FILE = 'data.js'")
+    (package / "data.js").write_text("2")
+    assert digest(b="FILE = 'data.js'") != with_file
+    code._read_module.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("cell", "line"),
+    [
+        ("origin, destination = 'LEMD', 'LEBL'", "origin, destination"),
+        ("%matplotlib inline\norigin: str = 'LEMD'", "%matplotlib inline"),
+        ("origin: str = 'LEMD'\nif True:\n    trees = 1", "if True:"),
+        ("origin: str = 'LEMD'\ntrees: int", "trees: int"),
+        ("origin = destination = 'LEMD'", "origin = destination"),
+    ],
+)
+def test_parameters_that_cannot_be_read_are_refused_with_the_line(write_notebook, cell, line):
+    stages = declare(write_notebook, cell)
+    with pytest.raises(ValueError, match=re.escape(line)) as error:
+        match_parameters(stages, {"origin": "SFO"}, {})
+    assert "01_a.ipynb" in str(error.value)
+
+
+def test_a_notebook_without_parameters_is_refused(write_notebook):
+    stage = Stage(write_notebook("01_a.ipynb"))
+    nb = nbformat.read(stage.path, 4)
+    nb.cells[1].metadata["tags"] = []
+    nbformat.write(nb, stage.path)
+    with pytest.raises(ValueError, match=r"01_a.ipynb has 0 cells tagged “parameters”"):
+        match_parameters([stage], {"origin": "SFO"}, {})
+
+
+def test_a_cell_that_sets_the_pair_again_is_refused(write_notebook):
+    stage = Stage(write_notebook("01_a.ipynb", "x = 1\ndestination = 'LEBL'"))
+    with pytest.raises(ValueError, match="“destination = 'LEBL'”: it would undo the report's"):
+        match_parameters([stage], {"origin": "SFO"}, {})
+
+
+def test_parameters_of_any_form_are_read(write_notebook):
+    cell = "models: list[str] = [\n    'forest',  # of trees\n]\nshare = 0.5; near = 20"
+    (stage,) = declare(write_notebook, cell)
+    assert stage.declared() == {"models": "list[str]", "share": "float", "near": "int"}
+    given = {"models": "forest,ridge", "near": "5"}
+    (matched,) = match_parameters([stage], {}, given)
+    assert matched.parameters == {"models": ["forest", "ridge"], "near": 5}
+
+
+@pytest.mark.parametrize(("text", "value"), [("10", [10]), ("5,10", [5, 10]), ("[5]", [5])])
+def test_a_list_may_be_given_without_its_brackets(write_notebook, text, value):
+    (stage,) = match_parameters(
+        declare(write_notebook, "minutes: list[int] = [10]"), {}, {"minutes": text}
+    )
+    assert stage.parameters == {"minutes": value}
+
+
+def test_a_list_of_another_type_is_refused(write_notebook):
+    stages = declare(write_notebook, "minutes: list[int] = [10]")
+    with pytest.raises(ValueError, match=r"expected a value of type list\[int\], as 01_a declares"):
+        match_parameters(stages, {}, {"minutes": "[1.5]"})
+
+
+def test_a_parameter_of_one_name_has_one_type_in_all_notebooks():
+    types = {}
+    for stage in find_stages(Path(__file__).parent.parent / "notebooks"):
+        for name, kind in stage.declared().items():
+            types.setdefault(name, set()).add(kind)
+    assert {name: kinds for name, kinds in types.items() if len(kinds) > 1} == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda path: path.write_text("{"), "01_a.ipynb is no notebook that can be read"),
+        (lambda path: path.write_text("[]"), "01_a.ipynb is no notebook that can be read"),
+        (lambda path: set_kernel(path, language="R"), "01_a.ipynb is written in R"),
+    ],
+)
+def test_a_file_that_is_no_notebook_in_python_is_named(write_notebook, change, message):
+    stage = Stage(write_notebook("01_a.ipynb"))
+    change(stage.path)
+    with pytest.raises(ValueError, match=message):
+        match_parameters([stage], {}, {})
+
+
+def set_kernel(path, **kernel):
+    nb = nbformat.read(path, 4)
+    nb.metadata.kernelspec = kernel and kernel | {"name": "x", "display_name": "x"}
+    nbformat.write(nb, path)
+
+
+def test_a_notebook_without_a_kernelspec_runs(run, tmp_path, write_notebook):
+    stage = Stage(write_notebook("notebooks/03_bare.ipynb", "1 + 1"), {"origin": "SFO"})
+    nb = nbformat.read(stage.path, 4)
+    del nb.metadata["kernelspec"]
+    nbformat.write(nb, stage.path)
+    options = {"key": "k", "processed": tmp_path / "data/processed", "rules": [], "env": {}}
+    assert run_stage(stage, tmp_path / "reports", **options)["failure"] is None
+
+
+@pytest.mark.parametrize("name", ["{x}", "a b%20", "q'\"#?&", "ñ→", "[x]*", "-n"])
+def test_a_notebook_runs_in_a_folder_of_any_name(tmp_path, write_notebook, name):
+    path = write_notebook(f"{name}/01_a.ipynb", "print(origin)")
+    stage = Stage(path, {"origin": name})
+    options = {"key": "k", "processed": tmp_path / name / "p", "rules": [], "env": {}}
+    (tmp_path / name / "p").mkdir()
+    (tmp_path / name / "r").mkdir()
+    assert run_stage(stage, tmp_path / name / "r", **options)["failure"] is None
+    assert (tmp_path / name / "r" / "01_a.ipynb").exists()

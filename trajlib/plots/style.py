@@ -92,7 +92,7 @@ def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
     @wraps(function)
     def draw(*args, title: str | None = None, **kwargs) -> Figure:
         plt.draw_if_interactive()  # loads the backend, whose settings would end with the context
-        with plt.rc_context(_STYLE):
+        with plt.style.context(["default", _STYLE]):  # whatever the user's own settings are
             figure = function(*args, **kwargs)
             if title:
                 _add_title(figure, title)

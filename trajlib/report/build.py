@@ -1,14 +1,14 @@
-"""The report of a city pair: what the notebooks found, and the pages that show it."""
+"""The report of a city pair: its stages, and the pages that show what they found."""
 
+import fcntl
 import hashlib
 import json
-import os
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from subprocess import run
+from subprocess import DEVNULL, PIPE, run
 from typing import Any
 
 import nbformat
@@ -21,6 +21,7 @@ from trajlib.report.stages import Stage, list_files, list_versions, run_stage
 from trajlib.report.summary import write_json
 
 __all__ = [
+    "alone_with",
     "describe_data",
     "list_flight_names",
     "list_main_numbers",
@@ -28,23 +29,27 @@ __all__ = [
     "share_report",
 ]
 
+_EMPTY = {"headline": "", "numbers": {}, "estimates": {}, "claims": []}
+# without a cluster or a disk, the stages that follow would fail as well
+_HOPELESS = ("ConnectionError", "OSError", "MemoryError", "FutureCancelledError")
+
 
 def describe_data(index: pd.DataFrame, store: pd.DataFrame) -> dict[str, str]:
-    """Return the facts by which a report says what it was made from.
+    """Return what a report shows of the data that it was made from.
 
     Parameters
     ----------
     index
-        Of the whole archive: one row a file.
+        Of the whole archive: one row per file.
     store
-        One row a flight of the city pair, with its number of samples, ``rows``.
+        One row per flight of the city pair, with its number of samples, ``rows``.
     """
     flights = store[store["rejected"].isna()]
-    aside = index["rejected"].notna().sum() + store["rejected"].notna().sum()
+    rejected = index["rejected"].notna().sum() + store["rejected"].notna().sum()
     return {
         "files": f"{len(index):,}",
         "size": f"{index['size'].sum() / 1e6:,.1f} MB",
-        "set aside": f"{aside:,}",
+        "rejected": f"{rejected:,}",
         "flights of the pair": f"{len(flights):,}",
         "samples": f"{flights['rows'].sum():,.0f}",
         "period": f"{flights['start'].min():%Y-%m-%d} to {flights['end'].max():%Y-%m-%d}",
@@ -52,8 +57,23 @@ def describe_data(index: pd.DataFrame, store: pd.DataFrame) -> dict[str, str]:
     }
 
 
-def _watch_nothing(name: str, expected: float | None, stands: bool) -> AbstractContextManager:
-    return nullcontext()
+@contextmanager
+def alone_with(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Let one process at a time work in a folder of results; the others wait their turn.
+
+    ``waiting`` is called once where another process is there. A file system without locks has
+    none.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            pass
+        yield
 
 
 def make_report(
@@ -66,11 +86,14 @@ def make_report(
     scheduler: str,
     rules: Rules,
     fresh: bool = False,
-    watch: Callable[[str, float | None, bool], AbstractContextManager] = _watch_nothing,
+    watch: Callable[[str, float | None, bool], AbstractContextManager] = (
+        lambda name, expected, unchanged: nullcontext()
+    ),
 ) -> dict:
-    """Run the wanted stages whose results do not stand yet, and write the pages of all.
+    """Run the wanted stages whose results are missing or outdated, and write the pages of all.
 
-    It stops at the first stage that fails. Whatever happens, the pages say what there is.
+    A stage that fails does not keep the others from running, unless the cluster or the disk is
+    gone. Whatever happens, the pages show what there is.
 
     Parameters
     ----------
@@ -79,40 +102,43 @@ def make_report(
     wanted
         Names of those to run.
     folder
-        Receives the executed notebooks, the pages, and ``report.json``, what it all says.
+        Receives the executed notebooks, the pages, and their content as ``report.json``.
     facts
         ``pair``, ``archive`` (title, source, simulated), ``data`` (as `describe_data` returns)
         and ``parameters``, to be shown.
     processed
-        Folder in which the notebooks save their results. What of these was deleted or written
-        anew since, such as by another report of the pair, stands no longer.
+        Folder in which the notebooks save their results. A stage whose files there were deleted
+        or changed since, such as by another report of the pair, runs again.
     scheduler
         Address of the Dask scheduler, which notebooks find in the environment.
     rules
         What must not leave the machine.
     fresh
-        Run them even where nothing changed.
+        Run the wanted stages even where nothing changed.
     watch
         Given a stage's name, the seconds that it took the last time, if there was one, and
-        whether its result stands, returns the context in which it is run.
+        whether its result is kept, returns the context in which it is run.
 
     Returns
     -------
     dict
         The content of ``report.json``; ``whole`` is whether all that was wanted is there.
     """
-    for place in (folder, processed):
-        place.mkdir(parents=True, exist_ok=True)
+    for needed in (folder, processed):
+        needed.mkdir(parents=True, exist_ok=True)
     keys = {stage.name: stage.key(facts["data"]["fingerprint"]) for stage in stages}
-    with _notebook_environment(scheduler):
-        for stage in (stage for stage in stages if stage.name in wanted):
-            key, found = keys[stage.name], _read_result(folder, stage.name)
-            stands = not fresh and _stands(found, key, list_files(processed))
-            with watch(stage.name, found.get("seconds"), stands):
-                if not stands:
-                    found = run_stage(stage, folder, key=key, processed=processed, rules=rules)
-            if found["failure"]:
-                break
+    # the address must not be a parameter: those are written into the executed notebook
+    env = {"DASK_SCHEDULER_ADDRESS": scheduler, "BOKEH_RESOURCES": "inline"}
+    for stage in (stage for stage in stages if stage.name in wanted):
+        key, result = keys[stage.name], _read_result(folder, stage.name)
+        unchanged = not fresh and _is_current(result, key, list_files(processed))
+        with watch(stage.name, result.get("seconds"), unchanged):
+            if not unchanged:
+                result = run_stage(
+                    stage, folder, key=key, processed=processed, rules=rules, env=env
+                )
+        if result["failure"] and any(f": {name}: " in result["failure"] for name in _HOPELESS):
+            break
     shown = [_describe_stage(stage, folder, keys[stage.name]) for stage in stages]
     report = {
         **facts,
@@ -126,10 +152,10 @@ def make_report(
 
 
 def share_report(report: Mapping[str, Any], folder: Path, target: Path, *, names: Set[str]) -> dict:
-    """Write a report once more without anything of single flights, to be shown to others.
+    """Write a report again without anything of single flights, to be shown to others.
 
-    Of each executed notebook the outputs stay that its author tagged ``aggregate`` and that name
-    no flight; a stage's sentence, numbers and figure stay where that is so of its summary.
+    Of each executed notebook the outputs are kept that its author tagged ``aggregate`` and that
+    name no flight; a stage's sentence, numbers and figure are kept where its summary is.
 
     Parameters
     ----------
@@ -140,7 +166,7 @@ def share_report(report: Mapping[str, Any], folder: Path, target: Path, *, names
     target
         Another folder; what an earlier run left there of a report is removed.
     names
-        Of flights, as `list_flight_names` tells them.
+        Of flights, as `list_flight_names` returns them.
 
     Returns
     -------
@@ -158,29 +184,29 @@ def share_report(report: Mapping[str, Any], folder: Path, target: Path, *, names
 
 
 def list_flight_names(index: pd.DataFrame) -> frozenset[str]:
-    """Return what flights of an index are known by: callsigns, registrations, files' names.
+    """Return the names of the flights of an index: callsigns, registrations, names of files.
 
     >>> rows = {"path": ["a/b/20160101T0615_IBE1234.csv.gz"], "callsign": ["IBE1234"]}
     >>> sorted(list_flight_names(pd.DataFrame(rows)))
     ['20160101T0615_IBE1234', 'IBE1234']
     """
     files = index["path"].str.rpartition("/")[2].str.replace(r"\.csv(\.gz)?$", "", regex=True)
-    told = [index[name].dropna() for name in ("callsign", "registration") if name in index]
-    names = set(pd.concat([files, *told]))
+    others = [index[name].dropna() for name in ("callsign", "registration") if name in index]
+    names = set(pd.concat([files, *others]))
     return frozenset(n for n in names if len(n) > 2 and not n.isdecimal())  # 17 is any number
 
 
 def list_main_numbers(report: Mapping[str, Any]) -> list[str]:
-    """Return the five lines that sum a report up: its data, and four stages that bear a claim.
+    """Return five lines that sum a report up: its data, and four stages with a claim.
 
-    >>> data = {"flights of the pair": "512", "samples": "2,100,000", "set aside": "3"}
+    >>> data = {"flights of the pair": "512", "samples": "2,100,000", "rejected": "3"}
     >>> stage = {"name": "04_models", "claims": [{}], "numbers": {"R² mid-flight": "0.9"}}
     >>> for line in list_main_numbers({"data": data, "stages": [stage]}):
     ...     print(line)
-    data                flights of the pair 512, samples 2,100,000, set aside 3
+    data                flights of the pair 512, samples 2,100,000, rejected 3
     04_models           R² mid-flight 0.9
     """
-    first = {name: report["data"][name] for name in ("flights of the pair", "samples", "set aside")}
+    first = {name: report["data"][name] for name in ("flights of the pair", "samples", "rejected")}
     bearing = [(stage["name"], stage["numbers"]) for stage in report["stages"] if stage["claims"]]
     return [
         f"{name:<20}{', '.join(f'{label} {value}' for label, value in list(numbers.items())[:3])}"
@@ -189,27 +215,12 @@ def list_main_numbers(report: Mapping[str, Any]) -> list[str]:
 
 
 def _fingerprint(index: pd.DataFrame) -> str:
+    content = "digest" if "digest" in index else "mtime"
     digest = hashlib.sha256()
-    files = index[["path", "size", "mtime"]]
+    files = index[["path", "size", content]]
     digest.update(pd.util.hash_pandas_object(files, index=False).to_numpy().tobytes())
     digest.update(read_dialect(index["archive"].iloc[0]).fingerprint().encode())
     return digest.hexdigest()[:12]
-
-
-@contextmanager
-def _notebook_environment(scheduler: str) -> Iterator[None]:
-    # the address must not be a parameter: papermill writes those into the executed notebook
-    wanted = {"DASK_SCHEDULER_ADDRESS": scheduler, "BOKEH_RESOURCES": "inline"}
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _read_result(folder: Path, name: str) -> dict:
@@ -217,20 +228,20 @@ def _read_result(folder: Path, name: str) -> dict:
     return json.loads(path.read_text("utf-8")) if path.exists() else {}
 
 
-def _stands(found: dict, key: str, files: dict) -> bool:
-    return found.get("key") == key and not found["failure"] and files | found["files"] == files
+def _is_current(result: dict, key: str, files: dict) -> bool:
+    same_key = result.get("key") == key
+    return same_key and not result["failure"] and files | result["files"] == files
 
 
 def _describe_stage(stage: Stage, folder: Path, key: str) -> dict:
-    found = {"headline": "", "numbers": {}, "estimates": {}, "claims": []}
-    found |= {"failure": None, "seconds": 0}
-    told = _read_result(folder, stage.name)
-    if told.get("key") == key:
-        found |= {part: told[part] for part in told if part != "files"}
-        status = "failed" if told["failure"] else "whole"
+    result = _read_result(folder, stage.name)
+    parts = {**_EMPTY, "failure": None, "seconds": 0}
+    if result.get("key") == key:
+        parts |= {part: result[part] for part in result if part != "files"}
+        status = "failed" if result["failure"] else "whole"
     else:
         status = "not run"
-    return {"name": stage.name, "title": stage.title(), "status": status, **found}
+    return {"name": stage.name, "title": stage.title(), "status": status, **parts}
 
 
 def _share_stage(stage: dict, folder: Path, target: Path, names: Set[str]) -> dict:
@@ -241,11 +252,10 @@ def _share_stage(stage: dict, folder: Path, target: Path, names: Set[str]) -> di
         nbformat.write(nb, temporary)
     vouched = any("save_summary(" in c.source and "aggregate" in c.metadata.tags for c in nb.cells)
     parts = [stage[part] for part in ("headline", "numbers", "claims")]
-    told = json.dumps(parts, ensure_ascii=False)
-    if stage["failure"] or not vouched or names_flight(told, names):
+    text = json.dumps(parts, ensure_ascii=False)
+    if stage["failure"] or not vouched or names_flight(text, names):
         failure = stage["failure"] and f"{stage['name']} did not run to its end"
-        hidden = {"headline": "", "numbers": {}, "estimates": {}, "claims": []}
-        return stage | hidden | {"failure": failure}
+        return stage | _EMPTY | {"failure": failure}
     picture = f"{stage['name']}.png"
     if (folder / picture).exists():
         with replacing(target / picture) as temporary:
@@ -275,6 +285,12 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _commit() -> str:
+    root = Path(__file__).parent.parent.parent
+    if not (root / ".git").exists():  # installed, perhaps inside somebody else's repository
+        return "not under git"
     command = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
-    told = run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    return told.stdout.strip() or "not under git"
+    try:
+        done = run(command, cwd=root, stdout=PIPE, stderr=DEVNULL, text=True, check=False)
+    except OSError:  # no git on this machine
+        return "unknown, as git is missing"
+    return done.stdout.strip() or "not under git"

@@ -1,25 +1,25 @@
 """What moved between two reports: parameters, data, versions, claims and numbers."""
 
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from trajlib.estimate import format_number
+
 __all__ = ["compare_reports", "read_report"]
 
 _PARTS = {"pair", "archive", "made", "whole", "parameters", "data", "versions", "stages"}
-_NUMBER = r"[-+]?\d[\d,]*\.?\d*"
-_VALUE = re.compile(rf"({_NUMBER})\s*([^\d(]*)(?:\(({_NUMBER})[^\d(]*? to ({_NUMBER})[^\d(]*\))?")
+_STAGE = {"claims": [], "numbers": {}, "estimates": {}, "seconds": None}
 
 
 def read_report(place: str | Path) -> dict:
-    """Return what a report says, of its folder or of the ``report.json`` or ``index.html`` there.
+    """Return the content of a report, given its folder or a file in it.
 
     Raises
     ------
     ValueError
-        When there is no report.
+        When there is no report, or one that is damaged.
     """
     place = Path(place)
     path = (place if place.is_dir() else place.parent) / "report.json"
@@ -29,16 +29,19 @@ def read_report(place: str | Path) -> dict:
             "such as reports/LEMD-LEBL; python -m trajlib report makes one"
         )
     try:
-        told = json.loads(path.read_text("utf-8"))
+        report = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}; make the report again") from error
-    if not isinstance(told, dict) or _PARTS - told.keys():
-        raise ValueError(f"{path} is not what a report says of itself; make the report again")
-    return told
+    if not isinstance(report, dict) or _PARTS - report.keys():
+        raise ValueError(f"{path} is not the content of a report; make the report again")
+    if not all(isinstance(stage, dict) and {"name", "status"} <= stage.keys()
+               for stage in report["stages"]):  # fmt: skip
+        raise ValueError(f"{path} has a stage without a name; make the report again")
+    return report
 
 
 def compare_reports(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict:
-    """Return what moved from one report to another.
+    """Return what changed from one report to another.
 
     Parameters
     ----------
@@ -52,8 +55,9 @@ def compare_reports(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict
         ``whole``. ``parameters``, ``data``, ``versions``, ``seconds``: rows of ``name``,
         ``before`` and ``after`` (None where it is missing) and ``moved``. ``claims`` and
         ``numbers``: such rows by ``stage``, those of claims with the ``verdict`` of each and
-        those of numbers with their ``change``, and by ``apart`` whether the intervals that they
-        give have nothing in common, None where they give none.
+        those of numbers with their ``change`` and with ``apart``, whether their intervals have
+        nothing in common; both are None where the values are no estimates of one unit, or have no
+        interval.
 
     >>> report = {"pair": "LEMD → LEBL", "made": "", "whole": True, "archive": {"title": ""}}
     >>> report |= {"data": {}, "versions": {}, "parameters": {"trees": 10}, "stages": []}
@@ -70,16 +74,20 @@ def compare_reports(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict
         **{part: _join(*(r[part] for r in both)) for part in ("parameters", "data", "versions")},
         "seconds": _join(*({s["name"]: s["seconds"] for s in _ran(r)} for r in both)),
         "claims": _join_stages(both, _claims_of, _compare_verdicts),
-        "numbers": _join_stages(both, lambda stage: stage["numbers"], _compare_values),
+        "numbers": _join_stages(both, _numbers_of, _compare_numbers),
     }
 
 
 def _ran(report: Mapping) -> list[dict]:
-    return [stage for stage in report["stages"] if stage["status"] != "not run"]
+    return [_STAGE | stage for stage in report["stages"] if stage["status"] != "not run"]
 
 
 def _claims_of(stage: Mapping) -> dict[str, dict]:
     return {claim["claim"]: claim for claim in stage["claims"]}
+
+
+def _numbers_of(stage: Mapping) -> dict[str, tuple]:
+    return {name: (text, stage["estimates"].get(name)) for name, text in stage["numbers"].items()}
 
 
 def _join(before: Mapping, after: Mapping) -> list[dict]:
@@ -100,27 +108,28 @@ def _join_stages(
 
 
 def _compare_verdicts(row: dict) -> dict:
-    sides = {side: row[side] or {"here": None, "verdict": None} for side in ("before", "after")}
-    verdicts = {f"verdict_{side}": claim["verdict"] for side, claim in sides.items()}
-    return row | {side: claim["here"] for side, claim in sides.items()} | verdicts
+    sides = {side: row[side] or {} for side in ("before", "after")}
+    verdicts = {f"verdict_{side}": claim.get("verdict") for side, claim in sides.items()}
+    return row | {side: claim.get("here") for side, claim in sides.items()} | verdicts
 
 
-def _compare_values(row: dict) -> dict:
-    """Return a row with the change of what both sides tell in one unit.
+def _compare_numbers(row: dict) -> dict:
+    """Return a row with texts and with the change of what both sides estimate in one unit.
 
-    >>> row = {"before": "8.94 NM (8.5 to 9.3)", "after": "7.61 NM (7.2 to 8.0)"}
-    >>> _compare_values(row)["change"], _compare_values(row)["apart"]
-    ('-1.33 NM', True)
+    >>> one = "8.9 NM", {"value": 8.94, "low": 8.5, "high": 9.3, "unit": "NM"}
+    >>> other = "7.6 NM", {"value": 7.61, "low": 7.2, "high": 8.0, "unit": "NM"}
+    >>> row = _compare_numbers({"before": one, "after": other})
+    >>> row["before"], row["change"], row["apart"]
+    ('8.9 NM', '-1.330 NM', True)
     """
-    found = [_VALUE.fullmatch(str(row[side] or "").strip()) for side in ("before", "after")]
-    if not all(found) or found[0][2].strip() != found[1][2].strip():
-        return row | {"change": None, "apart": None}
-    first, second = ([float(n.replace(",", "")) if n else None for n in m.group(1, 3, 4)]
-                     for m in found)  # fmt: skip
-    decimals = max(len(match[1].partition(".")[2]) for match in found)
-    unit = found[0][2].strip()
-    change = f"{second[0] - first[0]:+,.{decimals}f} {'points' if unit == '%' else unit}".strip()
-    apart = None
-    if None not in (*first, *second):
-        apart = first[2] < second[1] or second[2] < first[1]
-    return row | {"change": change, "apart": apart}
+    (text, first), (other, second) = (row[side] or (None, None) for side in ("before", "after"))
+    row |= {"before": text, "after": other, "moved": text != other, "change": None, "apart": None}
+    if not first or not second or first["unit"] != second["unit"]:
+        return row
+    unit = "points" if first["unit"] == "%" else first["unit"]
+    change = second["value"] - first["value"]
+    row["change"] = f"{'+' if change > 0 else ''}{format_number(change)} {unit}".strip()
+    ends = [side[end] for side in (first, second) for end in ("low", "high")]
+    if None not in ends:
+        row["apart"] = first["high"] < second["low"] or second["high"] < first["low"]
+    return row

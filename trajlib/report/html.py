@@ -114,7 +114,7 @@ class _Page:
         if "application/vnd.jupyter.widget-view+json" in data:
             return  # a widget is dead without its kernel
         if "text/html" in data:
-            yield {"kind": "html", "html": _tidy(data["text/html"]), "alt": f"Output: {section}"}
+            yield {"kind": "html", "html": data["text/html"], "alt": f"Output: {section}"}
         elif "text/markdown" in data:
             yield {"kind": "markdown", "html": self.markdown(data["text/markdown"])}
         elif "image/svg+xml" in data:
@@ -199,40 +199,6 @@ def _join_code(cells: list[dict]) -> list[dict]:
 def _settle(text: str) -> str:
     # what a terminal would show in the end of lines that a progress bar wrote over
     return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
-
-
-def _tidy(html: str) -> str:
-    # pandas' tables: a heading that is empty is none, a missing value a dash, and nothing has no
-    # sign; long names may break where their words do, and sentences anywhere
-    if 'class="dataframe"' not in html:
-        return html
-    html = html.replace("<th></th>", "<td></td>")
-    html = re.sub(r"<td>nan</td>", "<td>–</td>", html, flags=re.IGNORECASE)
-    html = re.sub(r"<td>-(0(\.0+)?)</td>", r"<td>\1</td>", html)
-    html = re.sub(r"<td>([A-Za-z][^<]* [^<]{20,})</td>", r'<td class="long">\1</td>', html)
-    html = re.sub(r"<td>([A-Za-z][^<]*)</td>", r'<td class="text">\1</td>', html)
-    html = re.sub(r"<th>\w+</th>", lambda found: found[0].replace("_", "_<wbr>"), html)
-    return _align_headings(html)
-
-
-def _align_headings(html: str) -> str:
-    # a heading stands over words as they stand; columns are counted from the right, where the
-    # index is not; headings that span several columns are left as they are
-    head, end, rest = html.partition("</tr>")
-    rows = rest.partition("</thead>")[2].split("</tr>")
-    rows = [re.findall(r"<td(.*?)>(.*?)</td>", row, re.DOTALL) for row in rows]
-    rows = [row for row in rows if row]
-    if "colspan" in head or not rows:
-        return html
-    start, *cells = head.split("<th>")
-    for place in range(1, 1 + min(len(cells), *map(len, rows))):
-        told = [
-            kind for kind, text in (row[-place] for row in rows) if text not in ("", "–", "...")
-        ]
-        if told and all(told):
-            cells[-place] = f'<th class="text">{cells[-place]}'
-    cells = [cell if cell.startswith("<th") else f"<th>{cell}" for cell in cells]
-    return "".join([start, *cells, end, rest])
 
 
 def _harmless(script: str) -> str:

@@ -9,11 +9,23 @@ from copy import deepcopy
 from functools import lru_cache
 from html import unescape
 from pathlib import Path
+from typing import Any
 
+from nbconvert.preprocessors import Preprocessor
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
-__all__ = ["keep_aggregates", "machine_rules", "names_flight", "redact", "redact_notebook"]
+from trajlib.report.summary import SUMMARY_TYPE
+
+__all__ = [
+    "HideMachine",
+    "KeepAggregates",
+    "keep_aggregates",
+    "machine_rules",
+    "names_flight",
+    "redact",
+    "redact_notebook",
+]
 
 Rules = list[tuple[re.Pattern, str]]
 
@@ -27,8 +39,10 @@ _ADDRESSES = (
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _PART = re.compile(r"\w+|\W")
 _ESCAPE = re.compile(r"\\(?:u([\da-fA-F]{4})|(.))")  # as in JSON
-_LEFT_OUT = "*Left out here: it may tell of single flights.*"
-_SCRIPTS = ("application/javascript", "application/vnd.bokehjs_exec.v0+json")
+_LEFT_OUT = "*Left out here: it may show single flights.*"
+_TEXTS = ("text/plain", "text/html", "text/markdown", "image/svg+xml")
+_AS_THEY_ARE = ("image/png", "application/javascript", "application/vnd.bokehjs_exec.v0+json")
+_AS_THEY_ARE += (SUMMARY_TYPE,)
 
 
 def machine_rules(root: Path, places: Iterable[Path] = ()) -> Rules:
@@ -68,37 +82,90 @@ def redact(text: str, rules: Rules) -> str:
 
 
 def redact_notebook(nb: NotebookNode, rules: Rules) -> NotebookNode:
-    """Return a copy of an executed notebook that can leave the machine it ran on.
-
-    Sources and outputs are redacted, scripts of figures excepted, which hold numbers only;
-    papermill's own cells and metadata, and the colours of terminals, are dropped.
-    """
-    nb = deepcopy(nb)
-    nb.metadata = {k: v for k, v in nb.metadata.items() if k in ("kernelspec", "language_info")}
-    nb.cells = [cell for cell in nb.cells if "papermill-error-cell-tag" not in _tags(cell)]
-    for cell in nb.cells:
-        cell.metadata = {"tags": _tags(cell)}
-        cell.source = redact(cell.source, rules)
-        if cell.cell_type == "code":
-            cell.outputs = [_redact_output(output, rules) for output in cell.outputs]
-    return nb
+    """Return a copy of an executed notebook that can leave the machine it ran on."""
+    return HideMachine(rules)(deepcopy(nb), {})[0]
 
 
 def keep_aggregates(nb: NotebookNode, names: Set[str]) -> NotebookNode:
-    """Return a copy of an executed notebook that tells nothing of single flights.
+    """Return a copy of an executed notebook that shows nothing of single flights."""
+    return KeepAggregates(names)(deepcopy(nb), {})[0]
 
-    An output stays where its cell is tagged ``aggregate``, by which whoever wrote it says that
-    it shows many flights as one, unless it is an error or names a flight. A note stands for the
-    outputs of every other cell: what nobody vouches for is left out.
+
+class HideMachine(Preprocessor):
+    """Redact sources and outputs, and drop the metadata of notebook and cells but for tags.
+
+    Outputs of other kinds than those that a page shows are dropped. Scripts of Bokeh stay as they
+    are: they hold numbers, and a change would break them.
     """
-    nb = deepcopy(nb)
-    for cell in nb.cells:
-        if cell.get("outputs"):
-            wrong = [o for o in cell.outputs if o.output_type == "error" or _names(o, names)]
-            if wrong or "aggregate" not in _tags(cell):
-                cell.outputs = [new_output("display_data", data={"text/markdown": _LEFT_OUT})]
-                cell.metadata = {"tags": [tag for tag in _tags(cell) if tag != "aggregate"]}
-    return nb
+
+    enabled = True
+
+    def __init__(self, rules: Rules):
+        super().__init__()
+        self.rules = rules
+
+    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        """Redact the metadata, then each cell."""
+        kept = {k: v for k, v in nb.metadata.items() if k in ("kernelspec", "language_info")}
+        nb.metadata = NotebookNode(kept)
+        return super().preprocess(nb, resources)
+
+    def preprocess_cell(
+        self, cell: NotebookNode, resources: dict, index: int
+    ) -> tuple[NotebookNode, dict]:
+        """Redact one cell."""
+        cell.metadata = NotebookNode(tags=_tags(cell))
+        cell.source = redact(cell.source, self.rules)
+        for output in cell.get("outputs", ()):
+            self._redact_output(output)
+        return cell, resources
+
+    def _redact_output(self, output: NotebookNode) -> None:
+        for key in ("text", "ename", "evalue"):
+            if key in output:
+                output[key] = redact(_ANSI.sub("", output[key]), self.rules)
+        if "traceback" in output:
+            output.traceback = [redact(_ANSI.sub("", "\n".join(output.traceback)), self.rules)]
+        if "metadata" in output:
+            output.metadata = NotebookNode()
+        if "data" in output:
+            shown = {k: v for k, v in output.data.items() if k in _TEXTS + _AS_THEY_ARE}
+            output.data = NotebookNode({k: self._redact_data(k, v) for k, v in shown.items()})
+
+    def _redact_data(self, kind: str, value: Any) -> Any:
+        if kind in _AS_THEY_ARE:
+            return value
+        # a link to a dashboard that is hidden leads nowhere
+        return redact(value, self.rules).replace(f' href="{_HIDDEN}"', "")
+
+
+class KeepAggregates(Preprocessor):
+    """Keep only outputs that their author tagged ``aggregate`` and that name no flight.
+
+    A note stands for the outputs of every other cell: what nobody vouches for is left out.
+    """
+
+    enabled = True
+
+    def __init__(self, names: Set[str]):
+        super().__init__()
+        self.names = names
+
+    def preprocess_cell(
+        self, cell: NotebookNode, resources: dict, index: int
+    ) -> tuple[NotebookNode, dict]:
+        """Keep the outputs of one cell, or replace them by the note."""
+        outputs = cell.get("outputs")
+        if outputs and ("aggregate" not in _tags(cell) or any(map(self._is_refused, outputs))):
+            cell.outputs = [new_output("display_data", data={"text/markdown": _LEFT_OUT})]
+            cell.metadata = NotebookNode(tags=[t for t in _tags(cell) if t != "aggregate"])
+        return cell, resources
+
+    def _is_refused(self, output: NotebookNode) -> bool:
+        if output.output_type == "error":
+            return True
+        data = output.get("data", {"text": output.get("text", "")})
+        return any(names_flight(str(data[k]), self.names) for k in data if k != "image/png")
 
 
 def names_flight(text: str, names: Set[str]) -> bool:
@@ -132,32 +199,6 @@ def _unescape(text: str) -> str:
     return unescape(_ESCAPE.sub(read, text))
 
 
-def _names(output: NotebookNode, names: Set[str]) -> bool:
-    data = output.get("data", {"text": output.get("text", "")})
-    return any(names_flight(str(v), names) for k, v in data.items() if k != "image/png")
-
-
-def _redact_output(output: NotebookNode, rules: Rules) -> NotebookNode:
-    clean = NotebookNode(output)
-    for key in ("text", "evalue"):
-        if key in clean:
-            clean[key] = redact(_ANSI.sub("", clean[key]), rules)
-    if "traceback" in clean:
-        clean.traceback = [redact(_ANSI.sub("", "\n".join(clean.traceback)), rules)]
-    if "data" in clean:
-        # the second copy of BokehJS, for JupyterLab alone, is of no use outside it
-        kept = {k: v for k, v in clean.data.items() if "bokehjs_load" not in k}
-        clean.data = NotebookNode({k: _redact_data(k, v, rules) for k, v in kept.items()})
-    return clean
-
-
-def _redact_data(kind: str, value: object, rules: Rules) -> object:
-    if kind in _SCRIPTS or kind.startswith("image/png") or not isinstance(value, str):
-        return value
-    # a link to a dashboard that is hidden leads nowhere
-    return redact(value, rules).replace(f' href="{_HIDDEN}"', "")
-
-
 def _tags(cell: NotebookNode) -> list[str]:
     return list(cell.metadata.get("tags", ()))
 
@@ -180,5 +221,12 @@ def _path(pattern: str) -> str:
 def _people_and_hosts() -> list[str]:
     host = socket.gethostname()
     # shorter names, and root, are words that a page may use for themselves
-    names = {getpass.getuser(), host, host.split(".")[0]} - {"root", "localhost"}
+    names = {_user(), host, host.split(".")[0]} - {"root", "localhost"}
     return sorted((name for name in names if len(name) > 3), key=len, reverse=True)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # neither in the environment nor among the users of the machine
+        return ""

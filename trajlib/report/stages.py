@@ -1,11 +1,12 @@
-"""The stages are the numbered notebooks: find them, check their parameters, run one."""
+"""The stages are the numbered notebooks: find them, set their parameters, run one."""
 
+import ast
 import hashlib
 import json
 import re
-from ast import literal_eval
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import requires, version
 from pathlib import Path
 from platform import python_version
@@ -14,7 +15,8 @@ from time import perf_counter
 import nbformat
 from nbformat import NotebookNode
 
-from trajlib.archive.storage import raise_full_disk, replacing
+from trajlib.archive.storage import replacing
+from trajlib.report.code import digest_code, parse_cell
 from trajlib.report.redaction import Rules, redact, redact_notebook
 from trajlib.report.summary import write_json
 
@@ -24,45 +26,130 @@ __all__ = [
     "list_files",
     "list_versions",
     "match_parameters",
+    "read_notebook",
     "run_stage",
 ]
 
 _HEADING = re.compile(r"^#+\s+(.+?)\s*$", re.MULTILINE)
+_PLACES = ("archive", "data")  # where things are does not change a result
 
 
 @dataclass(frozen=True)
 class Stage:
     """A numbered notebook, and what to set in its parameters cell."""
 
-    notebook: Path
+    path: Path
     parameters: dict = field(default_factory=dict, hash=False)
 
     @property
     def name(self) -> str:
         """As ``02_normalization``."""
-        return self.notebook.stem
+        return self.path.stem
 
     @property
     def topic(self) -> str:
         """As ``normalization``: the name of its results."""
         return self.name.partition("_")[2]
 
+    @property
+    def notebook(self) -> NotebookNode:
+        """The notebook as its author saved it."""
+        return read_notebook(self.path)
+
     def title(self) -> str:
         """Return the notebook's first heading."""
-        return next(iter(_headings(nbformat.read(self.notebook, 4).cells)), self.name)
+        return next(iter(_headings(self.notebook.cells)), self.name)
 
     def key(self, data: str) -> str:
         """Return a digest that changes with all that its results depend on.
 
-        These are the notebook, its parameters, the code of trajlib, the versions of what it
-        imports, and the data, by their fingerprint.
+        These are the notebook, its parameters, the modules that it uses, the versions of the
+        packages that trajlib declares, and the data, by their fingerprint.
         """
-        cells = [cell.source for cell in nbformat.read(self.notebook, 4).cells]
-        package = Path(__file__).parent.parent
-        files = [*package.rglob("*.py"), *package.rglob("*.js")]
-        code = [path.read_text("utf-8") for path in sorted(files)]
-        parts = [cells, self.parameters, code, list_versions(), data]
+        cells = self.notebook.cells
+        sources = [cell.source for cell in cells]
+        # what hides names of the machine in the executed copy belongs to every stage
+        code = [cell.source for cell in cells if cell.cell_type == "code"]
+        code.append("import trajlib.report.redaction")
+        given = {name: value for name, value in self.parameters.items() if name not in _PLACES}
+        parts = [sources, given, digest_code(code), list_versions(), data]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def declared(self) -> dict[str, str]:
+        """Return name and type, such as ``list[int]``, of the parameters.
+
+        Raises
+        ------
+        ValueError
+            When there is no cell tagged ``parameters``, when it holds anything but assignments
+            of one name a statement, or when another cell sets a parameter to a constant.
+        """
+        cells = [cell for cell in self.notebook.cells if cell.cell_type == "code"]
+        tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", ())]
+        if len(tagged) != 1:
+            raise ValueError(
+                f"{self.path} has {len(tagged)} cells tagged “parameters”, expected one: "
+                "it is where the report sets archive, origin and destination"
+            )
+        types = dict(self._read_parameters(tagged[0].source))
+        for cell in cells:
+            if cell is not tagged[0]:
+                self._refuse_constant(cell.source, {"origin", "destination", *types})
+        return types
+
+    def _read_parameters(self, source: str) -> Iterator[tuple[str, str]]:
+        lines = source.split("\n")
+        try:
+            statements = ast.parse(source).body
+        except SyntaxError as error:
+            line = lines[(error.lineno or 1) - 1]
+            raise self._refuse(line, "it is no Python that sets a parameter") from error
+        for node in statements:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", 0)]
+            is_one = len(targets) == 1 and isinstance(targets[0], ast.Name)
+            if not is_one or not isinstance(node, (ast.Assign, ast.AnnAssign)) or not node.value:
+                wanted = "expected one parameter a line, such as trees: int = 100"
+                raise self._refuse(lines[node.lineno - 1], wanted)
+            if isinstance(node, ast.AnnAssign):
+                kind = ast.unparse(node.annotation)
+            else:
+                kind = _type_of(node.value)
+            yield targets[0].id, kind
+
+    def _refuse_constant(self, source: str, names: set[str]) -> None:
+        try:
+            statements = parse_cell(source).body
+        except SyntaxError:
+            return  # the notebook fails there by itself
+        for node in statements:
+            if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Constant):
+                continue
+            set_here = {t.id for t in node.targets if isinstance(t, ast.Name)} & names
+            if set_here:
+                line = source.split("\n")[node.lineno - 1]
+                raise self._refuse(line, f"it would undo the report's {min(set_here)}")
+
+    def _refuse(self, line: str, why: str) -> ValueError:
+        return ValueError(f"{self.path}, the line “{line.strip()}”: {why}")
+
+
+def read_notebook(path: Path) -> NotebookNode:
+    """Return a notebook.
+
+    Raises
+    ------
+    ValueError
+        When the file is no notebook, or one in another language than Python.
+    """
+    try:
+        nb = nbformat.read(path, 4)
+    except Exception as error:  # of json, of nbformat, of its schema
+        raise ValueError(f"{path} is no notebook that can be read: {error}") from error
+    kernel = nb.metadata.get("kernelspec", {})
+    language = kernel.get("language") or nb.metadata.get("language_info", {}).get("name")
+    if (language or "python").lower() != "python":
+        raise ValueError(f"{path} is written in {language}, expected Python")
+    return nb
 
 
 def find_stages(notebooks: str | Path, names: Iterable[str] = ()) -> list[Stage]:
@@ -78,11 +165,11 @@ def find_stages(notebooks: str | Path, names: Iterable[str] = ()) -> list[Stage]
     stages = [Stage(path) for path in sorted(Path(notebooks).glob("[0-9][0-9]_*.ipynb"))]
     if not stages:
         raise ValueError(f"no numbered notebook in {notebooks}, expected such as 01_index.ipynb")
-    known = {name: stage for stage in stages for name in (stage.name, stage.topic)}
-    unknown = [name for name in names if name not in known]
+    by_name = {name: stage for stage in stages for name in (stage.topic, stage.name)}
+    unknown = [name for name in names if name not in by_name]
     if unknown:
         raise ValueError(f"no stage {unknown[0]!r}; there are {', '.join(s.name for s in stages)}")
-    wanted = [known[name].name for name in names]
+    wanted = [by_name[name].name for name in names]
     return [s for s in stages if not wanted or s.name in wanted]
 
 
@@ -98,36 +185,35 @@ def match_parameters(
     common
         Parameters that notebooks share; not every one needs each.
     given
-        Name to text, read as the type that the notebook declares.
+        Name to text, read as the type that the notebook declares; ``10,20`` is a list, too.
 
     Raises
     ------
     ValueError
-        When no stage declares a parameter that was given, or its text is not of that type.
+        When no stage declares a parameter that was given, when its text is not of that type, or
+        when a notebook's parameters cannot be read.
     """
-    declared = {stage: _declared(stage) for stage in stages}
-    known = sorted({name for parameters in declared.values() for name in parameters})
-    unknown = [name for name in given if name not in known]
+    declared = {stage: stage.declared() for stage in stages}
+    names = sorted({name for parameters in declared.values() for name in parameters})
+    unknown = [name for name in given if name not in names]
     if unknown:
-        raise ValueError(f"no stage has a parameter {unknown[0]!r}; there are {', '.join(known)}")
-    return [
-        Stage(
-            stage.notebook,
-            {name: common[name] for name in types if name in common}
-            | {
-                name: _read_value(name, given[name], types[name]) for name in types if name in given
-            },
-        )
-        for stage, types in declared.items()
-    ]
+        raise ValueError(f"no stage has a parameter {unknown[0]!r}; there are {', '.join(names)}")
+    matched = []
+    for stage, types in declared.items():
+        values = {name: common[name] for name in types if name in common}
+        for name in types.keys() & given.keys():
+            values[name] = _read_value(stage, name, given[name], types[name])
+        matched.append(Stage(stage.path, values))
+    return matched
 
 
-def run_stage(stage: Stage, folder: Path, *, key: str, processed: Path, rules: Rules) -> dict:
+def run_stage(
+    stage: Stage, folder: Path, *, key: str, processed: Path, rules: Rules, env: Mapping[str, str]
+) -> dict:
     """Run one notebook, keep its executed copy in the folder, and return what it found.
 
-    The result is saved beside the copy, as the last of all: where it stands, holds the stage's
-    key and no failure, and the files that it lists are as they were, the stage needs not be run
-    again.
+    The result is saved beside the copy, as the last of all: where it holds the stage's key and no
+    failure, and the files that it lists are as they were, the stage need not run again.
 
     Parameters
     ----------
@@ -141,20 +227,21 @@ def run_stage(stage: Stage, folder: Path, *, key: str, processed: Path, rules: R
         Folder in which the notebook saves its results.
     rules
         What must not leave the machine.
+    env
+        Environment variables of the notebook.
 
     Returns
     -------
     dict
         ``key``, ``seconds``, ``failure`` (None, or where and why it stopped), ``files``, those
-        that it wrote into ``processed``, as `list_files` tells them, and the summary:
-        ``headline``, ``numbers``, ``claims``.
+        that it wrote into ``processed`` (see `list_files`), and the content of its summary.
     """
     result, picture = folder / f"{stage.name}.json", folder / f"{stage.name}.png"
     summary, figure = (processed / f"{stage.topic}.summary.{kind}" for kind in ("json", "png"))
     for old in (summary, figure):
         old.unlink(missing_ok=True)
     before, started = list_files(processed), perf_counter()
-    nb, failure = _execute(stage, processed, rules)
+    nb, failure = _execute(stage, rules, env)
     found = {"key": key, "seconds": round(perf_counter() - started, 1), "failure": failure}
     files = list_files(processed)
     found["files"] = {name: files[name] for name in files if files[name] != before.get(name)}
@@ -171,14 +258,13 @@ def run_stage(stage: Stage, folder: Path, *, key: str, processed: Path, rules: R
     return found
 
 
-def list_files(folder: Path) -> dict[str, list[int]]:
-    """Return size [bytes] and time of change [ns] of each file below a folder, by its path there.
+def list_files(folder: Path) -> dict[str, str]:
+    """Return a digest of the content of each file below a folder, by its path there.
 
     Hidden files are left out: they are being written.
     """
     paths = [path for path in folder.rglob("[!.]*") if path.is_file()]
-    facts = {str(path.relative_to(folder)): path.stat() for path in paths}
-    return {name: [fact.st_size, fact.st_mtime_ns] for name, fact in facts.items()}
+    return {str(path.relative_to(folder)): _digest_file(path) for path in paths}
 
 
 def list_versions() -> dict[str, str]:
@@ -187,64 +273,73 @@ def list_versions() -> dict[str, str]:
     return {"Python": python_version()} | {name: version(name) for name in ("trajlib", *names)}
 
 
-def _declared(stage: Stage) -> dict[str, str]:
-    from papermill import inspect_notebook  # a second, which the lab need not wait for
-
-    parameters = inspect_notebook(str(stage.notebook)).values()
-    return {each["name"]: each["inferred_type_name"] for each in parameters}
+def _digest_file(path: Path) -> str:
+    status = path.stat()
+    return _digest_content(path, status.st_size, status.st_mtime_ns, status.st_ino)
 
 
-def _read_value(name: str, text: str, kind: str) -> object:
-    if kind == "str":
+@cache
+def _digest_content(path: Path, *_: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+
+
+def _type_of(value: ast.expr) -> str:
+    try:
+        return type(ast.literal_eval(value)).__name__
+    except ValueError:
+        return "object"
+
+
+def _read_value(stage: Stage, name: str, text: str, kind: str) -> object:
+    outer, _, inner = kind.rstrip("]").partition("[")
+    if outer == "str":
         return text
     try:
-        value = literal_eval(text)
+        value = ast.literal_eval(text)
     except (SyntaxError, ValueError):
-        value = text
-    if type(value).__name__ not in (kind.partition("[")[0], "int" if kind == "float" else kind):
-        raise ValueError(f"parameter {name} is {text!r}, expected a value of type {kind}")
+        value = text.split(",") if outer == "list" else text
+    if outer == "list" and not isinstance(value, list):
+        value = list(value) if isinstance(value, tuple) else [value]
+    fits = all(_is_of(each, inner) for each in value) if outer == "list" else _is_of(value, outer)
+    if not fits:
+        raise ValueError(
+            f"parameter {name} is {text!r}, expected a value of type {kind}, as {stage.name} "
+            "declares it"
+        )
     return value
 
 
-def _execute(stage: Stage, folder: Path, rules: Rules) -> tuple[NotebookNode, str | None]:
-    import papermill
-
-    failure, draft = None, folder / f".{stage.name}.ipynb"  # papermill saves it after each cell
-    try:
-        papermill.execute_notebook(
-            str(stage.notebook),
-            str(draft),
-            stage.parameters,
-            kernel_name="python3",
-            cwd=str(stage.notebook.parent),
-            progress_bar=False,
-            # A kernel is interrupted before it ends, and may say so in the terminal. There is
-            # nothing left for it to do: its results are on disk.
-            extra_arguments=["--log-level=CRITICAL"],
-            shutdown_kernel="immediate",
-        )
-    except papermill.PapermillExecutionError as error:
-        failure = f"{error.ename}: {error.evalue}"
-    except RuntimeError:  # nbclient's, when the process of the notebook is gone
-        failure = "its process ended, as it does when memory runs out"
-    except BaseException as error:  # papermill's, when it cannot save the copy; or Ctrl-C
-        draft.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise_full_disk(error, folder / f"{stage.name}.ipynb")
-        raise
-    executed = nbformat.read(draft, 4)
-    draft.unlink()
-    told = failure and redact(f"{stage.name} stopped {_place(executed)}: {failure}", rules)
-    return redact_notebook(executed, rules), told
+def _is_of(value: object, kind: str) -> bool:
+    allowed = (kind, "int") if kind == "float" else (kind,)
+    return kind in ("", "object") or type(value).__name__ in allowed
 
 
-def _place(nb: NotebookNode) -> str:
-    begun = [cell.metadata.get("papermill", {}).get("start_time") for cell in nb.cells]
-    code = [i for i, cell in enumerate(nb.cells) if cell.cell_type == "code" and begun[i]]
-    if not code:
+def _execute(stage: Stage, rules: Rules, env: Mapping[str, str]) -> tuple[NotebookNode, str | None]:
+    from papermill.parameterize import parameterize_notebook  # a second, not needed by the lab
+
+    from trajlib.report.kernel import run_cells
+
+    nb = nbformat.from_dict(stage.notebook)
+    nb.metadata.setdefault("papermill", {})
+    for cell in nb.cells:
+        cell.metadata.setdefault("tags", [])
+    nb = parameterize_notebook(nb, stage.parameters, kernel_name="python3", language="python")
+    for cell in nb.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    failure, begun = run_cells(nb, stage.path.parent, env)
+    if failure:
+        failure = redact(f"{stage.name} stopped {_place(nb.cells, begun)}: {failure}", rules)
+    return redact_notebook(nb, rules), failure
+
+
+def _place(cells: list[NotebookNode], begun: int) -> str:
+    if begun < 0:
         return "before its first cell"
-    above = _headings(nb.cells[: code[-1]])
-    return f"in cell [{len(code)}]" + (f", under “{above[-1]}”" if above else "")
+    number = sum(cell.cell_type == "code" for cell in cells[: begun + 1])
+    above = _headings(cells[:begun])
+    return f"in cell [{number}]" + (f", under “{above[-1]}”" if above else "")
 
 
 def _headings(cells: list[NotebookNode]) -> list[str]:

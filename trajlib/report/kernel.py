@@ -1,0 +1,126 @@
+"""Run a notebook in the Python that runs now, apart from the settings of whoever runs it."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from signal import Signals
+from tempfile import TemporaryDirectory
+
+import dask.config
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbformat import NotebookNode
+
+__all__ = ["run_cells"]
+
+# what would change how a notebook draws, prints or computes
+_PERSONAL = ("BOKEH_", "DASK_", "IPYTHON", "JUPYTER_", "JPY_", "MPL", "MATPLOTLIBRC", "PYDEVD_")
+_PERSONAL += ("PYTHONSTARTUP", "PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONIOENCODING")
+_KEPT_SETTINGS = "distributed", "jobqueue"  # certificates and addresses of a cluster
+# tables look as on our pages; nothing is imported before there is one
+_FIRST = """
+for _module in ("pandas", "pandas.core.frame"):
+    get_ipython().display_formatter.formatters["text/html"].for_type_by_name(
+        _module, "DataFrame",
+        lambda table: __import__("trajlib.report.tables", fromlist=["_"])
+        .format_table(table).to_html(),
+    )
+del _module
+"""
+
+
+class _ThisPython(KernelSpecManager):
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=command, language="python", display_name=kernel_name)
+
+
+def run_cells(nb: NotebookNode, folder: Path, env: Mapping[str, str]) -> tuple[str | None, int]:
+    """Run the cells of a notebook in place until one fails.
+
+    Matplotlib, IPython, Jupyter and Dask are as installed: personal settings do not count, but
+    for those of Dask that lead to a cluster.
+
+    Parameters
+    ----------
+    nb
+        Receives the outputs.
+    folder
+        Working directory of the kernel.
+    env
+        Environment variables to set.
+
+    Returns
+    -------
+    tuple
+        Why it stopped, or None, and the position of the last cell begun, -1 before the first.
+    """
+    begun = -1
+
+    def note(cell: NotebookNode, cell_index: int) -> None:
+        nonlocal begun
+        begun = cell_index
+
+    with TemporaryDirectory(prefix="trajlib-", ignore_cleanup_errors=True) as own:
+        log = Path(own, "stderr")
+        manager = AsyncKernelManager(
+            connection_file=f"{own}/kernel.json", kernel_spec_manager=_ThisPython()
+        )
+        client = NotebookClient(
+            nb,
+            km=manager,
+            timeout=None,
+            startup_timeout=120,
+            store_widget_state=False,
+            on_cell_start=note,
+            shutdown_kernel="immediate",
+            extra_arguments=["--log-level=CRITICAL", f"--IPKernelApp.exec_lines={_FIRST}"],
+        )
+        client.log.disabled = True
+        with log.open("wb") as stderr:
+            options = {"cwd": str(folder), "env": _environment(own) | env, "stderr": stderr}
+            try:
+                with client.setup_kernel(cleanup_kc=True, **options):
+                    for position, cell in enumerate(nb.cells):
+                        client.execute_cell(cell, position)
+            except CellExecutionError as error:
+                return f"{error.ename}: {error.evalue}", begun
+            except DeadKernelError:
+                return _describe_end(manager, log), begun
+            except (OSError, RuntimeError) as error:  # before there was a kernel
+                return f"its process could not start: {_last_line(log) or error}", begun
+    return None, begun
+
+
+def _environment(own: str) -> dict[str, str]:
+    env = {name: text for name, text in os.environ.items() if not name.startswith(_PERSONAL)}
+    config: dict = {}
+    dask.config.refresh(config=config, paths=[], env={})
+    kept = {name: dask.config.get(name) for name in _KEPT_SETTINGS if name in dask.config.config}
+    return env | {
+        "DASK_INTERNAL_INHERIT_CONFIG": dask.config.serialize(dask.config.merge(config, kept)),
+        "IPYTHONDIR": own,
+        "JUPYTER_NO_CONFIG": "1",
+        "JUPYTER_PLATFORM_DIRS": "1",
+        "MPLCONFIGDIR": own,
+        "PYTHONUTF8": "1",
+        "TZ": "UTC",
+    }
+
+
+def _describe_end(manager: AsyncKernelManager, log: Path) -> str:
+    process = getattr(manager.provisioner, "process", None)
+    code = process.poll() if process else None
+    if code == -Signals.SIGKILL:
+        return "its process was killed (SIGKILL), as it is when memory runs out"
+    if code is not None and code < 0:
+        return f"its process was ended by {Signals(-code).name}"
+    return f"its process ended by itself: {_last_line(log) or f'exit status {code}'}"
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text("utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else ""

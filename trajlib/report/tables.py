@@ -1,0 +1,101 @@
+"""How tables look on the pages of a report."""
+
+import re
+from datetime import datetime
+from html import escape
+from itertools import count
+
+import numpy as np
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from trajlib.estimate import format_number
+
+__all__ = ["format_table", "true_minus"]
+
+_ROWS = 60  # of a longer table the first and the last are shown
+_LONG = 25  # characters from which a text may be broken anywhere
+_NUMBER = re.compile(r"[-+\N{MINUS SIGN}]?[\d,]*\.?\d+(e[-+]?\d+)?( ?%)?")
+_HYPHEN = re.compile(r"(?<![\w.)\]])-(?=\.?\d)")
+_MISSING = "\N{EN DASH}"
+_numbers = count(1)
+
+
+def format_table(table: pd.DataFrame) -> Styler:
+    """Return a table in the manner of our pages.
+
+    Missing values are a dash, negative numbers have a minus sign and zeros none, columns of words
+    are aligned to the left, and long names may break at their underscores.
+
+    >>> table = pd.DataFrame({"skill": [-0.25, float("nan")], "of": ["forest", "ridge"]})
+    >>> html = format_table(table).to_html()
+    >>> "\N{MINUS SIGN}0.25" in html, ">\N{EN DASH}<" in html, "nan" in html
+    (True, True, False)
+    """
+    hidden = max(0, len(table) - _ROWS)
+    if hidden:
+        table = pd.concat([table.head(_ROWS // 2), table.tail(_ROWS // 2)])
+    if not (table.columns.is_unique and table.index.is_unique):  # which a Styler refuses
+        table = table.reset_index()
+        table.columns = [f"{name}{' ' * i}" for i, name in enumerate(table.columns)]
+    texts = pd.DataFrame({name: _format_column(table[name]) for name in table}, table.index)
+    texts.columns = table.columns
+    classes = texts.map(_classify)
+    styler = texts.style.set_uuid(f"t{next(_numbers)}").set_table_attributes('class="dataframe"')
+    styler.cell_ids = False
+    styler.set_td_classes(classes).format(escape="html")
+    styler.format_index(_break, axis="columns").format_index(_break, axis="index")
+    if hidden:
+        styler.set_caption(f"{_ROWS} of {hidden + _ROWS:,} rows")
+    left = [{"selector": "th", "props": "text-align: left"}]
+    words = [name for name in texts if (classes[name] != "").all()]
+    return styler.set_table_styles(dict.fromkeys(words, left))
+
+
+def true_minus(text: str) -> str:
+    """Return a text whose negative numbers have a minus sign instead of a hyphen.
+
+    >>> true_minus("-1.7 % (-4.1 to +0.6) on 2016-01-31, in IBE-12")
+    '−1.7 % (−4.1 to +0.6) on 2016-01-31, in IBE-12'
+    """
+    return _HYPHEN.sub("\N{MINUS SIGN}", text)
+
+
+def _format_column(column: pd.Series) -> list[str]:
+    if not pd.api.types.is_float_dtype(column):
+        return [_format_value(value) for value in column]
+    sizes = column.abs()
+    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
+    if len(sizes) and sizes.max() > 1_000 * sizes.min() and sizes.max() >= 10:
+        return [_format_value(value) for value in column]
+    largest = sizes.max() if len(sizes) else 1
+    decimals = int(np.clip(3 - np.floor(np.log10(largest)), 0, 4))
+    needed = [f"{value:.{decimals}f}".rstrip("0").partition(".")[2] for value in sizes]
+    decimals = max(map(len, needed), default=0)
+    return [_MISSING if pd.isna(v) else true_minus(f"{v:z,.{decimals}f}") for v in column]
+
+
+def _format_value(value: object) -> str:
+    if isinstance(value, (list, tuple, dict, set, np.ndarray)):
+        return str(value)
+    if pd.isna(value):
+        return _MISSING
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
+    if isinstance(value, (int, np.integer)):
+        return true_minus(f"{value:,}" if abs(value) >= 10_000 else f"{value}")
+    if isinstance(value, (float, np.floating)):
+        return true_minus(format_number(value)) if np.isfinite(value) else true_minus(str(value))
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    return true_minus(str(value))
+
+
+def _classify(text: str) -> str:
+    if text == _MISSING or _NUMBER.fullmatch(text) or not text[:1].isalpha():
+        return "missing" if text == _MISSING else ""
+    return "text long" if len(text) >= _LONG and " " in text else "text"
+
+
+def _break(label: object) -> str:
+    return escape(_format_value(label)).replace("_", "_<wbr>")
