@@ -9,7 +9,7 @@ import yaml
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
-IMPORTED_AS = {"scikit-learn": "sklearn"}
+IMPORTED_AS = {"scikit-learn": "sklearn", "jupyter-client": "jupyter_client"}
 PART_OF = {"llvmlite": "numba"}
 NOT_IMPORTED = {  # used without an import of ours
     "jupyterlab": "the lab itself",
