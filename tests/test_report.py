@@ -214,6 +214,16 @@ def test_a_copy_of_the_results_keeps_finished_stages(make, write_notebook, tmp_p
     assert make()[1] == []
 
 
+def test_a_result_that_was_written_again_with_the_same_content_is_missed_when_deleted(
+    make, write_notebook, tmp_path
+):
+    write_notebook("notebooks/01_a.ipynb", SAVE_MODEL)
+    make()
+    make(fresh=True)
+    (tmp_path / "processed/a/model").unlink()
+    assert make()[1] == ["01_a"]
+
+
 def test_two_reports_on_the_same_data_take_turns(tmp_path):
     waited = []
     with alone_with(tmp_path):

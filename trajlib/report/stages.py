@@ -240,11 +240,11 @@ def run_stage(
     summary, figure = (processed / f"{stage.topic}.summary.{kind}" for kind in ("json", "png"))
     for old in (summary, figure):
         old.unlink(missing_ok=True)
-    before, started = list_files(processed), perf_counter()
+    before, started = _list_states(processed), perf_counter()
     nb, failure = _execute(stage, rules, env)
     found = {"key": key, "seconds": round(perf_counter() - started, 1), "failure": failure}
-    files = list_files(processed)
-    found["files"] = {name: files[name] for name in files if files[name] != before.get(name)}
+    states, files = _list_states(processed), list_files(processed)
+    found["files"] = {name: files[name] for name in files if states[name] != before.get(name)}
     with replacing(folder / f"{stage.name}.ipynb") as temporary:
         nbformat.write(nb, temporary)
         for old in (result, picture):  # which stand until there is something in their place
@@ -263,8 +263,8 @@ def list_files(folder: Path) -> dict[str, str]:
 
     Hidden files are left out: they are being written.
     """
-    paths = [path for path in folder.rglob("[!.]*") if path.is_file()]
-    return {str(path.relative_to(folder)): _digest_file(path) for path in paths}
+    states = _list_states(folder)
+    return {name: _digest_content(folder / name, state) for name, state in states.items()}
 
 
 def list_versions() -> dict[str, str]:
@@ -273,13 +273,14 @@ def list_versions() -> dict[str, str]:
     return {"Python": python_version()} | {name: version(name) for name in ("trajlib", *names)}
 
 
-def _digest_file(path: Path) -> str:
-    status = path.stat()
-    return _digest_content(path, status.st_size, status.st_mtime_ns, status.st_ino)
+def _list_states(folder: Path) -> dict[str, tuple[int, int, int]]:
+    paths = [path for path in folder.rglob("[!.]*") if path.is_file()]
+    facts = {str(path.relative_to(folder)): path.stat() for path in paths}
+    return {n: (each.st_size, each.st_mtime_ns, each.st_ino) for n, each in facts.items()}
 
 
 @cache
-def _digest_content(path: Path, *_: int) -> str:
+def _digest_content(path: Path, state: tuple[int, int, int]) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
 
