@@ -193,7 +193,8 @@ def convert_times(values: pd.Series) -> pd.Series:
     if not pd.api.types.is_numeric_dtype(values):
         numbers = pd.to_numeric(values, errors="coerce")
         if numbers.isna().all():
-            times = pd.to_datetime(values, format="ISO8601", utc=True, errors="coerce")
+            texts = values.astype("str").str.replace(r"\s*(UTC|GMT)$", "+00:00", regex=True)
+            times = pd.to_datetime(texts.str.strip(), format="ISO8601", utc=True, errors="coerce")
             return times.astype("datetime64[ms, UTC]")
         values = numbers
     numbers = values.to_numpy(float, na_value=np.nan)

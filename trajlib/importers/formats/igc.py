@@ -49,7 +49,7 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     number = fixes.drop(columns=[5, 8, 9]).astype(float)
     seconds = number[0] * 3600 + number[1] * 60 + number[2]
     midnights = (seconds.diff() < -43200).cumsum()
-    pressure = number[10].where(number[10].ne(0).any())  # all 0: the recorder has no sensor
+    sensor = number[10].ne(0).any()  # without one all are 0
     pilot = re.search(r"(?m)^HFGID[^:\n]*:[ \t]*([\w-]+)", text)
     points = pd.DataFrame(
         {
@@ -58,7 +58,7 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
             "timestamp": day + pd.to_timedelta(seconds + 86400 * midnights, unit="s"),
             "latitude": (number[3] + number[4] / 60000) * np.where(fixes[5] == "S", -1, 1),
             "longitude": (number[6] + number[7] / 60000) * np.where(fixes[8] == "W", -1, 1),
-            "altitude": pressure,
+            "altitude": number[10] if sensor else np.nan,
             "geoaltitude": number[11].where(fixes[9] == "A"),
         }
     )
