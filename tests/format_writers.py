@@ -1,13 +1,13 @@
 """Writes flights in every format that the importers read."""
 
 import gzip
+import itertools
 import json
 
 import numpy as np
 import pandas as pd
 
 WRITERS = {}
-_SEED = 1
 
 
 def writer(name):
@@ -60,8 +60,8 @@ def write_opensky(flights, folder):
 
 @writer("traffic")
 def write_traffic(flights, folder):
-    names = "timestamp icao24 callsign latitude longitude altitude groundspeed track".split()
-    table = flights[[*names, "vertical_rate", "flight_id"]].assign(
+    names = ["timestamp", "icao24", "callsign", "latitude", "longitude", "altitude", "groundspeed"]
+    table = flights[[*names, "track", "vertical_rate", "flight_id"]].assign(
         typecode=flights["aircraft_type"].str.lower(), TAS=flights["true_airspeed"]
     )
     path = folder / "flights.parquet"
@@ -125,7 +125,7 @@ def write_so6(flights, folder):
     lines = []
     for flight_id, flight in flights.groupby("flight_id", sort=False):
         rows = flight.to_dict("records")
-        for number, (begin, end) in enumerate(zip(rows, rows[1:], strict=False)):
+        for number, (begin, end) in enumerate(itertools.pairwise(rows)):
             ends = (begin, end)
             fields = [
                 *(f"{begin['origin']}_{begin['destination']}", begin["origin"]),
@@ -262,7 +262,7 @@ def write_cpr(flights, folder):
         time = point["timestamp"].strftime("%y/%m/%d %H:%M:%S")
         position = f"{write_angle(point['latitude'], 2, 'NS')} "
         position += write_angle(point["longitude"], 3, "EW")
-        track = int(round(point["track"] * 3600))
+        track = round(point["track"] * 3600)
         lines.append(
             f"{number};{point['flight_id']};{time};{time};1;1;96;1;{point['callsign']};"
             f"{point['origin']};{point['destination']};;{position};"
@@ -473,8 +473,8 @@ def write_kml(flights, folder):
 def write_sfomuseum(flights, folder):
     names = ["flight_id", "timestamp", "latitude", "longitude", "altitude", "groundspeed"]
     flights[names].to_parquet(folder / "points.parquet")
-    identity = "flight_id callsign operator aircraft_type registration origin destination".split()
-    table = flights.drop_duplicates("flight_id").reindex(columns=identity)
+    identity = ["callsign", "operator", "aircraft_type", "registration", "origin", "destination"]
+    table = flights.drop_duplicates("flight_id").reindex(columns=["flight_id", *identity])
     table.assign(date="2016-01-01").to_parquet(folder / "flights.parquet")
     return folder / "points.parquet"
 
@@ -501,9 +501,7 @@ def write_sfomuseum_geojson(flights, folder):
     positions = flight[["longitude", "latitude"]].to_numpy().tolist()
     geometry = {"type": "LineString", "coordinates": positions}
     path = folder / f"{number}-alt-swim-path.geojson"
-    path.write_text(
-        json.dumps({"type": "Feature", "properties": properties, "geometry": geometry})
-    )
+    path.write_text(json.dumps({"type": "Feature", "properties": properties, "geometry": geometry}))
     return path
 
 

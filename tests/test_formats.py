@@ -170,3 +170,590 @@ def test_points_have_the_types_of_the_contract(write, name):
         assert points[column].dtype == float
     for column in {"onground", "new_leg"} & set(points):
         assert points[column].dtype == "boolean"
+
+
+def test_a_list_of_flights_gives_their_identity(flights, write):
+    path = write("flights")
+    identities = recognize_format(path).read_identities(path, Options())
+    first = identities.iloc[0]
+    original = flights.iloc[0]
+    assert list(identities["flight_id"]) == list(flights["flight_id"].unique())
+    for name in ("callsign", "origin", "destination", "aircraft_type", "operator"):
+        assert first[name] == original[name]
+
+
+@pytest.mark.parametrize(
+    "header, row, expected",
+    [
+        (
+            "flight_id,aircraft_id,reg,equip,callsign,flight,schd_from,schd_to,real_to,reserved",
+            "207610917,4838141,OKYBA,A333,CSA190,OK190,PRG,ICN,ICN,NA",
+            {"icao24": "49d2fd", "registration": "OKYBA", "aircraft_type": "A333", "origin": "PRG"},
+        ),
+        (
+            "flight_id,aircraft_id,reg,equip,callsign,flight,schd_from,schd_to,real_to,reserved",
+            "207610917,4838141,OKYBA,A333,CSA190,OK190,PRG,ICN,GMP,NA",
+            {"destination": "GMP"},
+        ),
+        (
+            '"ECTRL ID","ADEP","ADEP Latitude","ADES","FILED OFF BLOCK TIME","AC Type",'
+            '"AC Operator","AC Registration"',
+            '"186858226","EGLL",51.5,"LEMD","01-06-2015 10:00:00","A320","BAW","GEUYE"',
+            {
+                "flight_id": "186858226",
+                "origin": "EGLL",
+                "operator": "BAW",
+                "registration": "GEUYE",
+            },
+        ),
+        (
+            "flight_id,callsign,aircraft_reg,aircraft_type,aircraft_address,adep,ades",
+            "c2ce3a2c,GFA003,A9CKD,A332,0x89402C,OBBI,EGLL",
+            {"icao24": "89402c", "aircraft_type": "A332", "destination": "EGLL"},
+        ),
+    ],
+)
+def test_second_tables_are_understood(tmp_path, header, row, expected):
+    path = tmp_path / "flights.csv"
+    path.write_text(f"{header}\n{row}\n")
+    identity = recognize_format(path).read_identities(path, Options()).iloc[0]
+    assert {name: identity[name] for name in expected} == expected
+
+
+def test_geojson_takes_the_identity_from_the_record_beside_it(flights, write):
+    points = read(write("sfomuseum-geojson"))
+    assert points["callsign"].unique() == [flights["callsign"][0]]
+    assert points["registration"].unique() == ["EC-ABC"]
+
+
+def test_a_geojson_record_without_its_track_is_no_points(write):
+    record = write("sfomuseum-geojson").with_name("1713084729.geojson")
+    assert not [*recognize_format(record).read(record, Options())]
+
+
+def test_playback_names_the_airports(flights, write):
+    first = read(write("flightradar24-playback")).iloc[0]
+    original = flights.iloc[0]
+    for name in ("icao24", "callsign", "origin", "destination", "aircraft_type", "operator"):
+        assert first[name] == original[name]
+
+
+# The same table in other manners
+
+TABLES = {
+    "CSV": lambda table, path: table.to_csv(path, index=False),
+    "JSON records": lambda table, path: table.to_json(path, orient="records"),
+    "JSON columns": lambda table, path: table.to_json(path, orient="columns"),
+    "JSON lines": lambda table, path: table.to_json(path, orient="records", lines=True),
+    "JSON with line breaks": lambda table, path: table.to_json(path, orient="records", indent=2),
+    "Feather": lambda table, path: table.to_feather(path),
+    "Parquet": lambda table, path: table.to_parquet(path),
+    "Parquet by time": lambda table, path: table.set_index("timestamp").to_parquet(path),
+    "Parquet of texts": lambda table, path: table.astype("str").to_parquet(path),
+}
+
+
+@pytest.fixture
+def table(flights, tmp_path):
+    return pd.read_parquet(write_traffic(flights, tmp_path))
+
+
+@pytest.mark.parametrize("manner", TABLES)
+def test_tables_of_traffic_come_in_every_manner(table, tmp_path, manner):
+    path = tmp_path / "table"
+    TABLES[manner](table, path)
+    points = read(path)
+    assert recognize_format(path).name == "traffic"
+    assert (points["timestamp"] == table["timestamp"]).all()
+    assert np.allclose(points["latitude"], table["latitude"])
+    assert (points["flight_id"] == table["flight_id"]).all()
+    assert (points["aircraft_type"] == table["typecode"].str.upper()).all()
+
+
+PACKERS = {
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "zstd": lambda data: pa.compress(data, "zstd", asbytes=True),
+    "zip": lambda data: pack_zip({"flights.csv": data, "README.txt": b"about"}),
+    "tar": lambda data: pack_tar({"flights.csv": data}),
+    "gzip in tar": lambda data: pack_tar(
+        {"LICENSE.txt": b"", "flights.csv.gz": gzip.compress(data)}
+    ),
+}
+
+
+def pack_zip(files):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return packed.getvalue()
+
+
+def pack_tar(files):
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for name, data in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_packed_files_are_read(table, tmp_path, packer):
+    path = tmp_path / "packed"
+    path.write_bytes(PACKERS[packer](table.to_csv(index=False).encode()))
+    assert len(read(path)) == len(table)
+
+
+def test_so6_is_read_from_its_7z(flights, tmp_path):
+    py7zr = pytest.importorskip("py7zr")
+    so6, packed = write_so6(flights, tmp_path), tmp_path / "sample_m3.so6.7z"
+    with py7zr.SevenZipFile(packed, "w") as archive:
+        archive.write(so6, so6.name)
+    pd.testing.assert_frame_equal(read(packed), read(so6))
+
+
+@pytest.fixture
+def states(flights, tmp_path):
+    return pd.read_csv(write_opensky(flights, tmp_path), dtype={"icao24": str, "squawk": str})
+
+
+CHANGES = {
+    "columns in another order": lambda table: table[table.columns[::-1]],
+    "optional columns missing": lambda table: table[["time", "icao24", "lat", "lon", "velocity"]],
+    "columns more": lambda table: table.assign(serials="[1,2]", hour=0),
+    "names in capitals": lambda table: table.rename(columns=str.upper),
+    "names padded": lambda table: table.rename(columns=lambda name: f" {name} "),
+    "True and False": lambda table: table.assign(onground=True),
+    "rows out of order": lambda table: table.iloc[::-1].reset_index(drop=True),
+    "altitudes missing": lambda table: table.assign(
+        baroaltitude=table["baroaltitude"].where(table.index % 3 > 0)
+    ),
+    "nothing as NULL": lambda table: table.astype({"geoaltitude": object}).assign(
+        geoaltitude="NULL"
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_state_vectors_may_differ_in(states, tmp_path, change):
+    changed = CHANGES[change](states)
+    points = read(write_csv(changed, tmp_path / "states.csv"))
+    assert recognize_format(tmp_path / "states.csv").name == "opensky"
+    assert len(points) == len(states)
+    assert set(points["icao24"]) == set(states["icao24"])
+
+
+TIMES = {
+    "integers": lambda time: time,
+    "texts": lambda time: time.astype("str"),
+    "floats": lambda time: time.astype(float),
+    "milliseconds": lambda time: time * 1000,
+    "nanoseconds": lambda time: time * 1_000_000_000,
+    "times with a zone": lambda time: pd.to_datetime(time, unit="s", utc=True),
+    "times of another zone": lambda time: pd.to_datetime(time, unit="s", utc=True).dt.tz_convert(
+        "Asia/Tokyo"
+    ),
+    "times without a zone": lambda time: pd.to_datetime(time, unit="s"),
+    "times to the second": lambda time: pd.to_datetime(time, unit="s").astype("datetime64[s]"),
+}
+
+
+@pytest.mark.parametrize("kind", TIMES)
+def test_times_in_parquet_may_be(states, tmp_path, kind):
+    states.assign(time=TIMES[kind](states["time"])).to_parquet(tmp_path / "states.parquet")
+    points = read(tmp_path / "states.parquet")
+    assert (points["timestamp"] == pd.to_datetime(states["time"], unit="s", utc=True)).all()
+
+
+def test_state_vectors_between_rules_of_a_shell_are_read(states, tmp_path):
+    names = ["time", "icao24", "lat", "lon", "velocity", "callsign", "baroaltitude"]
+    rule = "+------------+--------+\n"
+    lines = [
+        "|" + "|".join(f" {value} " for value in row) + "|" for row in states[names].to_numpy()
+    ]
+    header = "|" + "|".join(f" {name} " for name in names) + "|"
+    path = tmp_path / "log.txt"
+    path.write_text(rule + header + "\n" + rule + "\n".join(lines) + "\n" + rule)
+    assert len(read(path)) == len(states)
+
+
+def test_no_number_without_a_date_is_a_time():
+    assert convert_times(pd.Series([0.0, 86400.0, np.nan])).isna().all()
+
+
+# What a format says besides numbers
+
+
+def test_filed_points_are_plans_and_no_flights(flights, tmp_path):
+    path = WRITERS["eurocontrol"](flights, tmp_path)
+    filed = path.rename(tmp_path / "Flight_Points_Filed_20160101_20160131.csv.gz")
+    reader = recognize_format(filed)
+    assert not [*reader.read(filed, Options())]
+    assert sum(map(len, reader.read(filed, Options(kind="plan")))) == len(flights)
+
+
+def test_m1_is_a_plan_and_m3_a_flight(flights, tmp_path):
+    m3 = write_so6(flights, tmp_path)
+    assert not [*find_format("so6").read(m3, Options(kind="plan"))]
+    m1 = m3.rename(tmp_path / "20160101_m1.so6")
+    assert not [*find_format("so6").read(m1, Options())]
+    assert [*find_format("so6").read(m1, Options(kind="plan"))]
+
+
+def test_waypoints_of_a_plan_come_in_their_order(flights, write):
+    path = write("tfms-plans")
+    (plans,) = find_format("tfms-plans").read(path, Options(kind="plan"))
+    first = plans[plans["flight_id"] == flights["flight_id"][0]]
+    expected = one(flights)["latitude"].iloc[[0, 5, 9]]
+    assert first["latitude"].tolist() == pytest.approx(expected.tolist())
+
+
+def test_0_ft_of_flightradar24_is_the_ground_and_no_altitude(tmp_path):
+    path = tmp_path / "flight.csv"
+    path.write_text(
+        "Timestamp,UTC,Callsign,Position,Altitude,Speed,Direction\n"
+        '1704180175,2024-01-02T07:22:55Z,JAL516,"42.787994,141.685074",0,0,73\n'
+        '1704180458,2024-01-02T07:27:38Z,JAL516,"42.770142,141.691422",550,144,172\n'
+    )
+    points = read(path)
+    assert points["onground"].tolist() == [True, False]
+    assert points["altitude"].isna().tolist() == [True, False]
+
+
+def test_messages_without_a_position_are_no_points(flights, write):
+    path = write("flightradar24-granular")
+    lines = path.read_text().splitlines()
+    fields = lines[3].split(",")
+    lines[3] = ",".join([*fields[:4], "0", "0", "N", *fields[7:]])
+    path.write_text("\n".join(lines))
+    assert len(read(path)) == len(one(flights)) - 1
+
+
+def test_a_trace_marks_ground_legs_and_geometric_altitudes(tmp_path):
+    path = tmp_path / "trace.json"
+    path.write_text(
+        '{"icao":"ac671b","timestamp":1738703622.5,"trace":['
+        '[0.5,16.7,-88.0,"ground",5.0,327.8,0,null,null],'
+        '[9.0,16.8,-88.0,1000,150.0,327.8,2,0,null,"adsb_icao",1200,0,null,null],'
+        '[20.0,16.9,-88.0,2000,150.0,327.8,8,0,null,"adsb_icao",null,0,null,null],'
+        "[30.0,17.0,-88.0,null,150.0,327.8,0,0,null]]}"
+    )
+    points = read(path)
+    assert points["onground"].tolist() == [True, False, False, False]
+    assert points["new_leg"].tolist() == [False, True, False, False]
+    assert points["altitude"].fillna(-1).tolist() == [-1, 1000, -1, -1]
+    assert points["geoaltitude"].fillna(-1).tolist() == [-1, 1200, 2000, -1]
+    assert points["timestamp"][0] == pd.Timestamp("2025-02-04 21:13:43", tz="UTC")
+
+
+def test_the_callsign_of_a_trace_holds_until_the_next(flights, write):
+    assert read(write("readsb"))["callsign"].eq(flights["callsign"][0]).all()
+
+
+def test_seconds_since_the_start_need_a_date_in_the_name(write):
+    path = write("recorder")
+    undated = path.rename(path.with_name("flight.csv"))
+    with pytest.raises(FormatError, match="put it into the file's name"):
+        read(undated)
+
+
+def test_a_glider_after_midnight_flies_on_the_next_day(tmp_path):
+    path = tmp_path / "night.igc"
+    path.write_text(
+        "AXXXABC\nHFDTEDATE:311223,01\n"
+        "B2359594612584N01249706EA0098801046\nB0000014612584S01249706WV0000001046\n"
+    )
+    points = read(path)
+    assert points["timestamp"].tolist() == [
+        pd.Timestamp("2023-12-31 23:59:59", tz="UTC"),
+        pd.Timestamp("2024-01-01 00:00:01", tz="UTC"),
+    ]
+    assert points["longitude"].tolist() == pytest.approx([12 + 49.706 / 60, -12 - 49.706 / 60])
+
+
+def test_ragged_lines_of_a_log_are_kept(flights, write):
+    path = write("garmin")
+    lines = path.read_text().splitlines()
+    lines[10] = lines[10].rsplit(",", 3)[0]
+    lines[11] += ",,,"
+    path.write_text("\n".join(lines))
+    assert len(read(path)) == len(one(flights))
+
+
+def test_a_file_named_as_another_is_another_flight(tmp_path, flights):
+    paths = []
+    for day in ("monday", "tuesday"):
+        (tmp_path / day).mkdir()
+        paths.append(WRITERS["kml"](flights, tmp_path / day))
+    names = {read(path, members=tuple(paths))["flight_id"][0] for path in paths}
+    assert names == {"monday-track", "tuesday-track"}
+
+
+# Tables that a columns.toml explains
+
+
+def test_a_table_with_names_of_its_own_is_read_by_columns_toml(flights, tmp_path):
+    table = pd.DataFrame(
+        {
+            "KEY": flights["flight_id"],
+            "D": flights["timestamp"].dt.strftime("%d/%m/%Y"),
+            "T": flights["timestamp"].dt.strftime("%H:%M:%S"),
+            "POS": flights["latitude"].astype("str") + " , " + flights["longitude"].astype("str"),
+            "LEVEL": "FL"
+            + (flights["altitude"] / 100).round().astype(int).astype("str").str.zfill(3),
+            "V": flights["groundspeed"] / 3600,
+        }
+    )
+    dialect = parse_dialect(
+        'constants = { operator = "IBE" }\n'
+        "[columns]\n"
+        'timestamp = { column = "T", format = "%d/%m/%Y %H:%M:%S" }\n'
+        'altitude = { column = "LEVEL", unit = "FL" }\n'
+        'groundspeed = { column = "V", unit = "NM/s" }\n'
+        '[import]\nflight_id = "KEY"\ndate = "D"\nposition = "POS"\n'
+    )
+    points = read(write_csv(table, tmp_path / "mine.csv", sep=";"), dialect=dialect)
+    assert (points["timestamp"] == flights["timestamp"]).all()
+    assert (points["flight_id"] == flights["flight_id"]).all()
+    assert np.allclose(points["longitude"], flights["longitude"])
+    assert np.allclose(points["altitude"], flights["altitude"], atol=50.1)
+    assert np.allclose(points["groundspeed"], flights["groundspeed"])
+    assert points["operator"].eq("IBE").all()
+
+
+@pytest.mark.parametrize("manner", ["arcmin", "letters"])
+def test_positions_in_minutes_of_arc_are_read(flights, tmp_path, manner):
+    if manner == "arcmin":
+        angles = [flights[name] * 60 for name in ("latitude", "longitude")]
+        unit = ', unit = "arcmin"'
+    else:
+        angles = [
+            flights[name].map(lambda value: f"{abs(value) // 1:.0f}°{abs(value) % 1 * 60:.6f}")
+            + flights[name].lt(0).map({False: sides[0], True: sides[1]})
+            for name, sides in (("latitude", "NS"), ("longitude", "EW"))
+        ]
+        unit = ""
+    table = flights[["flight_id", "timestamp", "altitude"]].assign(y=angles[0], x=angles[1])
+    dialect = parse_dialect(
+        f'[columns]\nlatitude = {{ column = "y"{unit} }}\nlongitude = {{ column = "x"{unit} }}\n'
+    )
+    points = read(write_csv(table, tmp_path / "mine.csv"), dialect=dialect)
+    assert np.allclose(points["latitude"], flights["latitude"])
+    assert np.allclose(points["longitude"], flights["longitude"])
+
+
+def test_the_second_table_of_a_columns_toml_gives_identities(flights, tmp_path):
+    table = flights.drop_duplicates("flight_id")
+    table = pd.DataFrame({"KEY": table["flight_id"], "CS": table["callsign"]})
+    dialect = parse_dialect(
+        'columns.callsign = "CS"\n[import]\nflight_id = "KEY"\nflights = "list.csv"'
+    )
+    path = write_csv(table, tmp_path / "list.csv")
+    identities = recognize_format(path, dialect).read_identities(path, Options(dialect=dialect))
+    assert identities["callsign"].tolist() == table["CS"].tolist()
+
+
+def test_an_address_stands_for_the_flight_where_columns_toml_names_one(flights, tmp_path):
+    table = flights[["timestamp", "latitude", "longitude", "altitude"]].assign(
+        HEX=flights["icao24"].str.upper()
+    )
+    dialect = parse_dialect('[import]\nicao24 = "HEX"\ngap = 1200')
+    points = read(write_csv(table, tmp_path / "mine.csv"), dialect=dialect)
+    assert (points["icao24"] == flights["icao24"]).all()
+    assert "flight_id" not in points
+
+
+def test_units_in_the_names_of_columns_are_taken(flights, tmp_path):
+    table = pd.DataFrame(
+        {
+            "Time (UTC)": flights["timestamp"].dt.strftime("%Y-%m-%dT%H:%M:%S"),
+            "Latitude [deg]": flights["latitude"],
+            "Longitude [deg]": flights["longitude"],
+            "Altitude (m)": flights["altitude"] * 0.3048,
+            "GS [m/s]": flights["groundspeed"] / 3600 * 1852,
+            "Callsign": flights["callsign"],
+        }
+    )
+    points = read(write_csv(table, tmp_path / "mine.csv"))
+    assert np.allclose(points["altitude"], flights["altitude"])
+    assert np.allclose(points["groundspeed"], flights["groundspeed"])
+
+
+@pytest.mark.parametrize("clock", ["%H:%M:%S", "seconds of the day"])
+def test_date_and_time_in_two_columns_are_joined(flights, tmp_path, clock):
+    times = flights["timestamp"].dt
+    if clock == "seconds of the day":
+        moment = times.hour * 3600 + times.minute * 60 + times.second
+    else:
+        moment = times.strftime(clock)
+    table = flights[["latitude", "longitude", "altitude", "callsign"]].assign(
+        DATE=times.strftime("%Y-%m-%d"), TIME=moment
+    )
+    points = read(write_csv(table, tmp_path / "mine.csv"))
+    assert (points["timestamp"] == flights["timestamp"]).all()
+
+
+def test_a_date_that_may_be_of_two_months_is_refused_with_the_question(flights, tmp_path):
+    table = flights[["latitude", "longitude", "altitude"]].assign(
+        DATE="03/04/2024", TIME="10:00:00"
+    )
+    path = write_csv(table, tmp_path / "mine.csv")
+    with pytest.raises(FormatError, match="day/month or month/day"):
+        read(path)
+
+
+def test_comments_and_the_separator_of_a_spreadsheet_are_passed(table, tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("# made by hand\n\nsep=;\n" + table.to_csv(index=False, sep=";"))
+    assert len(read(path)) == len(table)
+
+
+def test_utf_16_is_read(table, tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text(table.to_csv(index=False), encoding="utf-16")
+    assert len(read(path)) == len(table)
+
+
+# What is refused, and what stays harmless
+
+
+def refuse(path):
+    with pytest.raises(FormatError) as error:
+        read(path)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_pickles_are_refused_with_the_reason(table, tmp_path, protocol, pack):
+    path = tmp_path / "flights.parquet"
+    path.write_bytes(pack(pickle.dumps(table, protocol=protocol)))
+    assert "runs code" in refuse(path)
+
+
+def test_recorders_without_a_position_are_refused_with_the_reason(tmp_path):
+    path = tmp_path / "qar.csv"
+    path.write_text(
+        "SYST_TRAJ_ID,FLPL_AIRC_TYPE,PLOT_DATE,FLIGHT_TIME,ALTI_STD_FT,GRND_SPD_KT\n1,A320,1,1,1,1\n"
+    )
+    assert "no position" in refuse(path)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        gzip.compress(gzip.compress(b"time,icao24,lat,lon,velocity\n")),
+        gzip.compress(pack_zip({"a.csv": b""})),
+        gzip.compress(pack_tar({"a.csv": b""})),
+        pack_zip({"a.csv.gz": gzip.compress(b"")}),
+        pack_zip({"a.zip": pack_zip({"a.csv": b""})}),
+        pack_tar({"a.tar": pack_tar({"a.csv": b"a"})}),
+        pack_tar({"a.gz": gzip.compress(gzip.compress(b"a"))}),
+    ],
+)
+def test_archives_within_archives_are_refused(tmp_path, data):
+    path = tmp_path / "packed"
+    path.write_bytes(data)
+    assert "archive within an archive" in refuse(path)
+
+
+def test_an_archive_of_several_files_is_refused(tmp_path):
+    path = tmp_path / "packed"
+    path.write_bytes(pack_zip({"a.csv": b"a", "b.csv": b"b"}))
+    assert "unpack it first" in refuse(path)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\n\n", b"\x00" * 1000, b"PAR1", b"{", b"[", b"\x1f\x8b\x08", b"7z\xbc\xaf'\x1c"]
+)
+def test_what_is_no_format_is_refused(tmp_path, data):
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    refuse(path)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_a_file_that_breaks_off_is_refused_or_read_to_where_it_breaks(write, name, share):
+    path = write(name)
+    entry = recognize_format(path)
+    whole = sum(map(len, entry.read(path, Options()))) if entry.read else 0
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    try:
+        entry = recognize_format(path)
+        points = sum(map(len, entry.read(path, Options()))) if entry.read else 0
+    except FormatError:
+        return
+    assert points <= whole
+
+
+def test_a_parquet_that_promises_a_billion_rows_is_refused(tmp_path):
+    path = tmp_path / "many.parquet"
+    column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(10_000_000, "int8")), pa.array([1.0]))
+    names = ["time", "lat", "lon", "velocity", "icao24"]
+    pa.parquet.write_table(pa.table([column] * len(names), names=names), path)
+    assert "promises 10,000,000 rows" in refuse(path)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b'{"icao":"a","timestamp":1,"trace":[', b'{"time":', b"time,icao24,lat,lon,velocity\n"],
+)
+def test_a_line_without_end_is_refused(tmp_path, start, monkeypatch):
+    monkeypatch.setattr("trajlib.importers.formats.tables._BLOCK", 1 << 20)
+    monkeypatch.setattr("trajlib.importers.formats.tables._LARGEST", 2 << 20)
+    path = tmp_path / "long.json.gz"
+    path.write_bytes(gzip.compress(start + b"1" * (8 << 20)))
+    refuse(path)
+
+
+def test_one_line_of_json_records_is_read_in_blocks(table, tmp_path, monkeypatch):
+    monkeypatch.setattr("trajlib.importers.formats.tables._BLOCK", 1 << 14)
+    path = tmp_path / "table.json"
+    table.to_json(path, orient="records")
+    batches = [*recognize_format(path).read(path, Options())]
+    assert len(batches) > 3
+    assert sum(map(len, batches)) == len(table)
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "../../etc/passwd", "<script>alert(1)</script>", "'; DROP"]
+)
+def test_texts_stay_texts(table, tmp_path, text):
+    path = write_csv(table.assign(callsign=text, flight_id=text), tmp_path / "table.csv")
+    points = read(path)
+    assert points["callsign"].eq(text).all()
+    assert points["flight_id"].eq(text).all()
+
+
+@pytest.mark.parametrize("name", ["../../outside.csv", "/tmp/outside.csv"])
+def test_names_in_archives_lead_nowhere(table, tmp_path, name):
+    path = tmp_path / "inner" / "deep" / "packed"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(pack_zip({name: table.to_csv(index=False).encode()}))
+    assert len(read(path)) == len(table)
+    assert not (tmp_path / "outside.csv").exists()
+
+
+def test_entities_of_xml_are_not_expanded(write):
+    path = write("kml")
+    text = path.read_text().replace("<kml", '<!DOCTYPE k [<!ENTITY a "1e9">]><kml', 1)
+    path.write_text(text.replace("<when>2", "<when>&a;", 1))
+    points = read(path)
+    assert points["timestamp"].max() < pd.Timestamp("2017", tz="UTC")
+
+
+def test_the_list_of_formats_names_each_with_what_it_needs():
+    text = describe_formats()
+    for entry in FORMATS:
+        assert entry.name in text
+        assert entry.needs in text
+
+
+def test_an_unknown_name_of_a_format_is_refused_with_the_names():
+    with pytest.raises(FormatError, match="opensky"):
+        find_format("openskies")

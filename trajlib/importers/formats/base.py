@@ -20,6 +20,7 @@ __all__ = [
     "convert_points",
     "convert_table",
     "convert_times",
+    "find_texts",
     "parse_angles",
 ]
 
@@ -178,6 +179,11 @@ def convert_table(df: pd.DataFrame, fields: dict[str, Field]) -> pd.DataFrame:
                 values = _convert_column(name, df[their], field.unit)
                 columns[name] = columns[name].fillna(values) if name in columns else values
     return pd.DataFrame(columns, index=df.index)
+
+
+def find_texts(fields: dict[str, Field]) -> set[str]:
+    """Return the names, in a table, of columns that are texts."""
+    return {their for name in _TEXTS if name in fields for their in fields[name].names}
 
 
 def convert_times(values: pd.Series) -> pd.Series:

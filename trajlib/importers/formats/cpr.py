@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format, Head, Options, convert_points
+from trajlib.importers.formats.base import Field, Format, Head, Options, convert_points, find_texts
 from trajlib.importers.formats.tables import parse_csv, read_texts
 
 _COLUMNS = [
@@ -56,7 +56,9 @@ def _recognize(head: Head) -> bool:
 
 def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     for text in read_texts(path):
-        batch = parse_csv(text.encode(), _COLUMNS, _COLUMNS, ";").astype({"time": "str"})
+        batch = parse_csv(text.encode(), _COLUMNS, _COLUMNS, find_texts(_FIELDS), ";").astype(
+            {"time": "str"}
+        )
         position = batch["position"].astype("str").str.split(" ", expand=True)
         times = pd.to_datetime(batch["time"], format="%y/%m/%d %H:%M:%S", errors="coerce")
         batch = batch.assign(time=times, latitude=position[0], longitude=position[1])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format, Head, Options, convert_flights
+from trajlib.importers.formats.base import Field, Format, Head, Options, convert_flights, find_texts
 from trajlib.importers.formats.tables import read_table
 
 FIELDS = {
@@ -30,7 +30,7 @@ def _recognize(head: Head) -> bool:
 
 def _read_identities(path: Path, options: Options) -> pd.DataFrame:
     tables = []
-    for batch in read_table(path, _WANTED):
+    for batch in read_table(path, _WANTED, texts=find_texts(FIELDS)):
         if {"aircraft_id", "equip"} <= set(batch):  # the address as a decimal number
             numbers = pd.to_numeric(batch["aircraft_id"], errors="coerce")
             batch["icao24"] = numbers.map("{:06x}".format, na_action="ignore")

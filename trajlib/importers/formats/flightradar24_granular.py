@@ -41,7 +41,7 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         lines = pd.Series(text.splitlines())
         lines = lines[lines.str.startswith(("1", "2"))].reset_index(drop=True)
         fields = lines.str.split(",", n=len(names), expand=True).iloc[:, : len(names)]
-        batch = fields.set_axis(names[: fields.shape[1]], axis=1)
+        batch = fields.set_axis(names[: fields.shape[1]], axis=1).reindex(columns=names)
         for name in _REPORTED:
             batch[name] = lines.str.extract(rf",{name}:(-?[\d.]+)")[0]
         batch["MACH"] = lines.str.extract(r",MACH:(0?\.\d+|1\.\d+)")[0]  # also given in 1/1000

@@ -14,7 +14,7 @@ _FIELDS = {
     "timestamp": Field("timestamp"),
     "latitude": Field("latitude"),
     "longitude": Field("longitude"),
-    "altitude": Field("pressure_altitude"),
+    "altitude": Field("altp", "pressure_altitude"),
     "geoaltitude": Field("altgps", "altmsl"),
     "groundspeed": Field("gndspd"),
     "true_airspeed": Field("tas"),
@@ -27,7 +27,7 @@ _FIELDS = {
     "wind_v": Field("wind_v"),
 }
 _CLOCK = ("lcl date", "lcl time", "utcofst")
-_OTHERS = ("altb", "baroa", "wndspd", "wnddr")
+_OTHERS = ("altb", "altind", "baroa", "baro", "wndspd", "wnddr")
 _STANDARD = 29.92126  # inHg
 
 
@@ -43,12 +43,14 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         local = texts["lcl date"] + "T" + texts["lcl time"].str.split().str[-1]
         stamps = local + texts["utcofst"].where(texts["utcofst"].str.match(r"[+-]\d\d:\d\d"))
         numbers = texts.reindex(columns=_OTHERS).apply(pd.to_numeric, errors="coerce")
+        setting = numbers["baroa"].fillna(numbers["baro"])
+        indicated = numbers["altb"].fillna(numbers["altind"])
         towards = np.radians(numbers["wnddr"] + 180)
         batch = texts.assign(
             flight=flight,
             timestamp=pd.to_datetime(stamps, format="ISO8601", utc=True, errors="coerce"),
             # AltB is what the altimeter shows with the pressure BaroA set
-            pressure_altitude=numbers["altb"] + _altitude_of(numbers["baroa"]),
+            pressure_altitude=indicated + _altitude_of(setting),
             wind_u=numbers["wndspd"] * np.sin(towards),
             wind_v=numbers["wndspd"] * np.cos(towards),
         )

@@ -1,5 +1,6 @@
 """Any table of points: by the names of its columns, or by what a columns.toml says of them."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from trajlib.importers.formats.base import (
     convert_flights,
     convert_points,
     convert_times,
+    find_texts,
     parse_angles,
 )
 from trajlib.importers.formats.tables import name_flight, read_head, read_table
@@ -49,6 +51,17 @@ _ALIASES = {
     "destination": "destination ades arrival arr to dest",
     "onground": "onground on_ground",
 }
+_UNIT = re.compile(r"(.*?)(?:\s*[(\[]\s*([^)\]]*?)\s*[)\]])?")  # altitude (ft), lat [deg]
+_UNITS = {
+    **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), "m"),
+    **dict.fromkeys(("m/s", "mps", "m s-1"), "m/s"),
+    **dict.fromkeys(("km/h", "kmh", "kph"), "km/h"),
+    **dict.fromkeys(("c", "°c", "degc", "deg c", "celsius"), "degC"),
+    "rad": "rad",
+    "fl": "FL",
+    "100 ft": "100 ft",
+    "ft/s": "ft/s",
+}
 _DATES = ("date", "day", "utc_date", "date_utc")
 _CLOCKS = ("time", "time_utc", "utc_time", "utc", "clock")
 
@@ -61,13 +74,22 @@ def _recognize(head: Head) -> bool:
 
 
 def find_columns(columns: tuple[str, ...]) -> dict[str, Field]:
-    """Return where columns of the schema stand in a table, by the names in use."""
+    """Return where columns of the schema stand in a table, by the names in use.
+
+    >>> find_columns(("lat", "altitude (m)"))["altitude"].unit
+    'm'
+    """
+    written = {}
+    for column in columns:
+        base, unit = _UNIT.fullmatch(column).groups()
+        written.setdefault(re.sub(r"[\s.-]+", "_", base.strip()), (column, unit))
     fields = {}
     for name, aliases in _ALIASES.items():
-        units = dict(alias.partition(":")[::2] for alias in aliases.split())
-        for alias, unit in units.items():
-            if alias in columns and name not in fields:
-                fields[name] = Field(alias, unit=unit)
+        for alias in aliases.split():
+            base, _, usual = alias.partition(":")
+            if base in written and name not in fields:
+                column, unit = written[base]
+                fields[name] = Field(column, unit=_UNITS.get(unit, usual) if unit else usual)
     return fields
 
 
@@ -81,7 +103,7 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     clock = next((name for name in _CLOCKS if name in head.columns), None)
     wanted = {name for field in fields.values() for name in field.names} | {date, clock}
     wanted |= {"position", "latitude", "longitude"}
-    for batch in read_table(path, wanted, head=head):
+    for batch in read_table(path, wanted, texts=find_texts(fields), head=head):
         if date and clock:
             batch = batch.assign(**{clock: _join_date(batch[date], batch[clock])})
             fields["timestamp"] = Field(clock)
@@ -130,7 +152,9 @@ def _read_dialect(
         fields[name].names for name in ("timestamp", "latitude", "longitude")
     )
     identity = dialect.identity(path.as_posix())
-    for batch in read_table(path, wanted, head=head, decimal=dialect.decimal):
+    for batch in read_table(
+        path, wanted, texts=find_texts(fields), head=head, decimal=dialect.decimal
+    ):
         if time not in batch:
             raise FormatError(f"no column {time!r}, which is to be the timestamp")
         batch[time] = _parse_times(batch, time, date, dialect)
@@ -208,7 +232,8 @@ def _read_identities(path: Path, options: Options) -> pd.DataFrame:
     fields = _find_fields(options.dialect or Dialect())
     fields = {name: fields[name] for name in ("flight_id", "icao24", *IDENTITY) if name in fields}
     wanted = {name for field in fields.values() for name in field.names}
-    tables = [convert_flights(batch, fields) for batch in read_table(path, wanted)]
+    batches = read_table(path, wanted, texts=wanted)
+    tables = [convert_flights(batch, fields) for batch in batches]
     return pd.concat(tables).drop_duplicates("flight_id", ignore_index=True)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format, Head, Options, convert_points
+from trajlib.importers.formats.base import Field, Format, Head, Options, convert_points, find_texts
 from trajlib.importers.formats.tables import parse_csv, read_texts
 
 _COLUMNS = [
@@ -55,7 +55,7 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         return
     for text in read_texts(path):
         lines = re.sub(r"[ \t]+(?=\n|$)", "", re.sub(r" {2,}", " ", text))
-        segments = parse_csv(lines.encode(), _COLUMNS, _COLUMNS, " ")
+        segments = parse_csv(lines.encode(), _COLUMNS, _COLUMNS, find_texts(_FIELDS), " ")
         ends = pd.concat([_end(segments, "begin"), _end(segments, "end")]).sort_index(kind="stable")
         # a segment begins where the one before it ended
         yield convert_points(ends.drop_duplicates(ignore_index=True), _FIELDS)

@@ -23,7 +23,14 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
 
-from trajlib.importers.formats.base import Field, FormatError, Head, Options, convert_points
+from trajlib.importers.formats.base import (
+    Field,
+    FormatError,
+    Head,
+    Options,
+    convert_points,
+    find_texts,
+)
 
 __all__ = [
     "name_flight",
@@ -37,27 +44,12 @@ __all__ = [
     "read_texts",
 ]
 
-BATCH = 500_000  # rows at most
+BATCH = 200_000  # rows at most
 _BLOCK = 16 << 20  # bytes of text parsed at once
 _HEAD = 64 << 10  # bytes that a format is recognised by
 _LARGEST = 256 << 20  # bytes of a JSON that is parsed as a whole
 _UNPACKED = 16 << 30  # bytes at most of a file unpacked to disk
 _MISSING = ["", "N/A", "NA", "n/a", "nan", "NaN", "-", "\\N", "NULL", "null", "None", "ground"]
-# identifiers, which may be made of digits alone
-_KEPT_AS_TEXT = frozenset(
-    [
-        "icao24",
-        "hex",
-        "address",
-        "icao_address",
-        "callsign",
-        "flight_id",
-        "ectrl_id",
-        "fid",
-        "registration",
-        "reg",
-    ]
-)
 _OF_COLUMNS = re.compile(rb'\s*\{\s*"[^"]+"\s*:\s*\{')
 _ARCHIVES = {b"7z\xbc\xaf\x27\x1c": "7z", b"PK\x03\x04": "zip"}
 _COMPRESSIONS = {
@@ -116,7 +108,12 @@ def read_head(path: Path) -> Head:
 
 
 def read_table(
-    path: Path, wanted: Collection[str], *, head: Head | None = None, decimal: str = "."
+    path: Path,
+    wanted: Collection[str],
+    *,
+    texts: Collection[str] = (),
+    head: Head | None = None,
+    decimal: str = ".",
 ) -> Iterator[pd.DataFrame]:
     """Yield the columns wanted of a CSV, Parquet, Feather or JSON table, in batches.
 
@@ -124,6 +121,8 @@ def read_table(
     ----------
     wanted
         Names of columns in lower case; those that the table lacks are absent from the result.
+    texts
+        Those of them that are identifiers, which may look like numbers.
     head
         The file's beginning, where it was read already.
     decimal
@@ -143,7 +142,7 @@ def read_table(
         else:
             with open_source(path) as stream:
                 for block in read_blocks(_decode(stream), skip=head.skip + 1):
-                    yield parse_csv(block, head.columns, wanted, head.delimiter, decimal)
+                    yield parse_csv(block, head.columns, wanted, texts, head.delimiter, decimal)
     except (OSError, EOFError, pa.ArrowException, lzma.LZMAError) as error:
         raise FormatError(f"cannot be read: {str(error)[:200]}") from error
 
@@ -198,9 +197,10 @@ def point_reader(
         Other columns that it needs.
     """
     wanted = {name for field in fields.values() for name in field.names} | {*extra}
+    texts = find_texts(fields)
 
     def read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
-        for batch in read_table(path, wanted):
+        for batch in read_table(path, wanted, texts=texts):
             yield convert_points(prepare(batch, path) if prepare else batch, fields)
 
     return read
@@ -217,6 +217,7 @@ def parse_csv(
     block: bytes,
     columns: Collection[str],
     wanted: Collection[str],
+    texts: Collection[str] = (),
     delimiter: str = ",",
     decimal: str = ".",
 ) -> pd.DataFrame:
@@ -233,7 +234,7 @@ def parse_csv(
         null_values=_MISSING,
         strings_can_be_null=True,
         decimal_point=decimal,
-        column_types={name: pa.string() for name in include if name in _KEPT_AS_TEXT},
+        column_types={name: pa.string() for name in include if name in texts},
     )
     read = partial(
         pa.csv.read_csv,
@@ -317,7 +318,7 @@ def _open_member(file: BinaryIO) -> Iterator[BinaryIO]:
 
 
 def _only_member(names: list[str]) -> str:
-    about = re.compile(r"(?i)(^|/)(readme|license|licence|\.|__macosx)")
+    about = re.compile(r"(?i)(^|/)(readme|license|licence|__macosx|\.[^./])")
     data = [name for name in names if not about.search(name)]
     if len(data) != 1:
         raise FormatError(f"an archive of {len(data)} files, expected one: unpack it first")
@@ -330,12 +331,18 @@ def _open_7z(file: BinaryIO) -> Iterator[BinaryIO]:
         import py7zr
     except ImportError as error:
         raise FormatError("a 7z archive: install py7zr to read it, or unpack it first") from error
-    with py7zr.SevenZipFile(file) as archive, tempfile.TemporaryDirectory() as folder:
-        entries = [entry for entry in archive.list() if not entry.is_directory]
-        name = _only_member([entry.filename for entry in entries])
-        if sum(entry.uncompressed for entry in entries) > _UNPACKED:
-            raise FormatError(f"unpacks to more than {_UNPACKED >> 30} GiB")
-        archive.extract(folder, targets=[name])
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with py7zr.SevenZipFile(file) as archive:
+                entries = [entry for entry in archive.list() if not entry.is_directory]
+                if sum(entry.uncompressed for entry in entries) > _UNPACKED:
+                    raise FormatError(f"unpacks to more than {_UNPACKED >> 30} GiB")
+                name = _only_member([entry.filename for entry in entries])
+                archive.extract(folder, targets=[name])
+        except FormatError:
+            raise
+        except Exception as error:  # a damaged archive makes it raise errors of any kind
+            raise FormatError(f"cannot be unpacked: {str(error)[:200]}") from error
         with (Path(folder) / name).open("rb") as member:
             yield member
 
@@ -386,7 +393,7 @@ def _read_columnar(head: Head, wanted: Collection[str]) -> Iterator[pd.DataFrame
     names = {theirs: ours for theirs, ours in names.items() if ours in wanted}
     for batch in batches(list(names)):
         for start in range(0, batch.num_rows, BATCH):
-            yield batch.slice(start, BATCH).to_pandas().rename(columns=names)
+            yield batch.slice(start, BATCH).to_pandas(ignore_metadata=True).rename(columns=names)
 
 
 def _json_names(path: Path, data: bytes) -> tuple[str, ...]:
@@ -408,7 +415,8 @@ def _read_records(head: Head, wanted: Collection[str]) -> Iterator[pd.DataFrame]
         yield df[[name for name in df if name in wanted]]
         return
     with open_source(head.path) as stream:
-        for block in read_blocks(_decode(stream), end=b"}"):
+        end = b"}" if head.data.lstrip().startswith(b"[") else b"\n"
+        for block in read_blocks(_decode(stream), end=end):
             lines = re.sub(rb"\}\s*,?\s*\{", b"}\n{", block.strip().strip(b"[], \r\n"))
             if lines:
                 df = _lower(_parse_records(lines))
@@ -442,10 +450,14 @@ def _unique(names: Collection[str]) -> list[str]:
 def _find_header(data: bytes) -> tuple[tuple[str, ...], str, int]:
     """Return the names of a CSV's columns, its delimiter, and the lines before the header."""
     delimiter = ""
-    for skip, line in enumerate(_to_text(data).splitlines()[:100]):
+    lines = _to_text(data).splitlines()[:100]
+    for skip, line in enumerate(lines[:10]):
+        if "Lcl Date" in line and "Lcl Time" in line:  # below the units of the avionics
+            return tuple(line.split(",")), ",", skip
+    for skip, line in enumerate(lines):
         if match := re.fullmatch(r'"?sep=(.)"?', line.strip()):
             delimiter = match[1]
-        elif line.strip() and not line.lstrip().startswith(("#", "//", "%")):
+        elif line.strip() and not line.lstrip().startswith(("#", "//", "%", "+-")):
             delimiter = delimiter or max(",;\t|", key=line.count)
             names = next(csv.reader([line], delimiter=delimiter), [])
             return tuple(names), delimiter, skip

@@ -40,7 +40,7 @@ def _read_plans(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     lists = [member for member in beside if read_head(member).has("fid", "flt_plan_id")]
     if not lists:
         raise FormatError("no table beside it gives the plan of a flight (FID, FLT_PLAN_ID)")
-    flights = pd.concat(read_table(lists[0], ("fid", "flt_plan_id")))
+    flights = pd.concat(read_table(lists[0], ("fid", "flt_plan_id"), texts=("fid",)))
     waypoints = pd.concat(read_table(path, ("longitude", "latitude", "flt_plan_id")))
     plans = convert_table(flights.merge(waypoints, on="flt_plan_id"), _PLAN)
     yield plans.assign(timestamp=pd.Series(pd.NaT, plans.index).dt.tz_localize("UTC"))
