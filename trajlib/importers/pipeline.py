@@ -226,7 +226,7 @@ def _root(source: Path) -> Path:
 
 
 def _options(source: Path) -> Options:
-    return Options(dialect=_read_dialect(_root(source)))
+    return Options(dialect=_read_dialect(_root(source)), root=_root(source))
 
 
 def _read_dialect(root: Path) -> Dialect | None:

@@ -44,13 +44,13 @@ class Options:
         A ``columns.toml`` that names columns and units, for the generic format.
     kind
         ``flight`` for what was flown, ``plan`` for what was filed.
-    members
-        The other files of the source, among which a format may look for its second table.
+    root
+        The folder of the source, below which files that hold one flight are named by their path.
     """
 
     dialect: Dialect | None = None
     kind: str = "flight"
-    members: tuple[Path, ...] = ()
+    root: Path | None = None
 
 
 @dataclass(frozen=True)

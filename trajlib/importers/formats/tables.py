@@ -207,10 +207,9 @@ def point_reader(
 
 
 def name_flight(path: Path, options: Options) -> str:
-    """Return an identifier for the flight of a file that holds one: the file's name."""
-    name = path.name.partition(".")[0]
-    alike = [member for member in options.members if member.name.partition(".")[0] == name]
-    return name if len(alike) < 2 else f"{path.parent.name}-{name}"
+    """Return an identifier for the flight of a file that holds one: its path below the source."""
+    folders = path.parent.relative_to(options.root).parts if options.root else ()
+    return "-".join([*folders, path.name.partition(".")[0]])
 
 
 def parse_csv(

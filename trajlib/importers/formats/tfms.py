@@ -36,8 +36,8 @@ def _read_plans(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     """Yield the waypoints of each flight's plan in their order; they have no times."""
     if options.kind != "plan" or not read_head(path).has("latitude", "longitude"):
         return
-    beside = options.members or tuple(sorted(path.parent.glob("*.csv")))
-    lists = [member for member in beside if read_head(member).has("fid", "flt_plan_id")]
+    beside = sorted(path.parent.glob("*.csv"))
+    lists = [table for table in beside if read_head(table).has("fid", "flt_plan_id")]
     if not lists:
         raise FormatError("no table beside it gives the plan of a flight (FID, FLT_PLAN_ID)")
     flights = pd.concat(read_table(lists[0], ("fid", "flt_plan_id"), texts=("fid",)))
