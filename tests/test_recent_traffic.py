@@ -10,6 +10,7 @@ from trajlib.features.recent_traffic import (
     collect_recent_traffic,
     find_passages,
     select_other_traffic,
+    select_recent,
 )
 from trajlib.features.wind import WIND
 
@@ -41,6 +42,7 @@ def schedule(minutes, callsigns=None):
     paths = [f"{number}.csv" for number in range(len(minutes))]
     start = START + pd.to_timedelta(np.array(minutes), "min")
     flights = pd.DataFrame({"path": paths, "origin": "SFO", "destination": "LAX", "start": start})
+    flights["aircraft_type"] = "A320"
     return flights.assign(callsign=callsigns or [f"UAL{n % 2}" for n in range(len(minutes))])
 
 
@@ -95,13 +97,52 @@ def test_others_are_those_under_way_just_before_at_an_airport_of_the_pair():
     assert select_other_traffic(flights, others)["path"].tolist() == ["0.csv", "2.csv", "4.csv"]
 
 
-def test_what_is_told_is_the_mean_of_those_that_passed():
-    flights = schedule([0, 5, 120])
+def test_passages_are_averaged_as_differences_from_the_earlier_ones_of_their_type():
+    flights = schedule([0, 5, 10, 120])
+    flights["aircraft_type"] = ["A320", "A320", "A320", "B738"]
     points = locate_points(fly(flights), flights)
-    told = collect_recent_traffic(flights, points).loc["2.csv"]
+    row = collect_recent_traffic(flights, points).loc["3.csv"]
+    passages = find_passages(points).xs(0.5, level="place").sort_values("known")
+    first, second, third = passages["altitude"].drop("3.csv")
+    residuals = [second - first, third - (first + second) / 2]  # the first has none before it
+    assert row["recent_altitude_50_3h"] == pytest.approx(np.mean(residuals))
+    assert row["recent_altitude_50_last1"] == pytest.approx(residuals[-1])
+    assert row["recent_altitude_50_last3"] == row["recent_altitude_50_24h"]
+
+
+def test_a_passage_counts_in_the_hours_after_it_alone():
+    flights = schedule([0, 5, 120, 300, 60 * 24 * 8])
+    table = recall(flights, fly(flights))
+    known = table.filter(regex="^recent_altitude_20_").notna()
+    assert known.loc["2.csv"].tolist() == [False, True, True, True, True, True]
+    assert known.loc["3.csv", "recent_altitude_20_24h"]
+    assert not known.loc["4.csv"].any()  # more than a week later
+
+
+def test_the_history_of_a_callsign_goes_back_a_year():
+    flights = schedule([0, 60 * 24 * 200, 60 * 24 * 390, 60 * 24 * 900], ["UAL1"] * 4)
+    points = locate_points(fly(flights), flights)
+    callsign = collect_recent_traffic(flights, points)["callsign_altitude_50"]
     altitude = find_passages(points)["altitude"].xs(0.5, level="place")
-    assert told["recent_altitude_50"] == pytest.approx(altitude[["0.csv", "1.csv"]].mean())
-    assert told["callsign_altitude_50"] == pytest.approx(altitude["0.csv"])
+    assert callsign["1.csv"] == pytest.approx(altitude["0.csv"])
+    assert callsign["2.csv"] == pytest.approx(altitude["1.csv"])
+    assert np.isnan(callsign["3.csv"])
+
+
+def test_the_recent_flights_alone_give_the_same_as_all_past_ones():
+    rng = np.random.default_rng(0)
+    minutes = np.sort(rng.integers(0, 60 * 24 * 30, 400)).tolist()
+    flights = schedule(minutes, [f"UAL{number % 60}" for number in range(400)])
+    flights["aircraft_type"] = rng.choice(["A320", "B738", None], 400, p=[0.6, 0.3, 0.1])
+    flights["end"], flights["rejected"] = flights["start"] + pd.Timedelta("1h"), None
+    points = fly(flights)
+    past, last = flights.iloc[:-3], flights.iloc[-3:]
+    some = select_recent(past, last)
+    assert len(some) < len(past)
+    kept = pd.concat([some, last])
+    for path in last["path"]:
+        both = [recall(table, points.loc[list(table["path"])]) for table in (flights, kept)]
+        pd.testing.assert_series_equal(both[0].loc[path], both[1].loc[path])
 
 
 def test_a_flight_number_keeps_its_mean_where_its_last_flight_tells_nothing():
@@ -119,11 +160,12 @@ def test_missing_history_is_missing_and_not_zero():
     assert told.isna().all(axis=None)
 
 
-def test_a_flight_under_way_tells_what_it_has_passed_and_nothing_of_its_landing():
-    flights = schedule([0, 20])
-    told = recall(flights, fly(flights)).loc["1.csv"]
-    assert pd.notna(told["recent_altitude_20"])
-    assert told[["recent_altitude_95", "recent_arrival", "callsign_arrival"]].isna().all()
+def test_a_flight_under_way_counts_where_it_has_passed_and_not_by_its_landing():
+    flights = schedule([0, 2, 20])
+    row = recall(flights, fly(flights)).loc["2.csv"]
+    assert pd.notna(row["recent_altitude_20_1h"])
+    late = ["recent_altitude_95_1h", "recent_arrival_1h", "callsign_arrival"]
+    assert row[late].isna().all()
 
 
 def test_a_last_point_that_thinning_took_away_tells_of_no_landing_before_its_time():
@@ -142,10 +184,10 @@ def test_a_last_point_that_thinning_took_away_tells_of_no_landing_before_its_tim
 
 
 def test_what_one_flight_lacks_is_lost_for_that_flight_alone():
-    flights = schedule([0, 5, 120])
+    flights = schedule([0, 5, 120], ["UAL1"] * 3)
     points = fly(flights)
     points.loc["0.csv", "groundspeed"] = np.nan
-    told = recall(flights, points).loc["2.csv"]
-    assert told["recent_groundspeed_50"] == pytest.approx(
+    row = recall(flights, points).loc["2.csv"]
+    assert row["callsign_groundspeed_50"] == pytest.approx(
         points.loc["1.csv", "groundspeed"].iloc[0]
     )

@@ -1,10 +1,8 @@
-"""What flights before this one tell: recent traffic, and the flight number's own history.
+"""Recent traffic: what earlier flights of the pair, of the airports and of the callsign flew.
 
-A passage of another flight is known when the first point beyond it was measured; its landing
-when no point followed the last for as long as a usable flight may go without one, for that a
-point is the last cannot be seen in it; and since points are thinned, the last may have been
-measured up to 30 s after the last that is left. What is not known by the moment counts for
-nothing.
+Only what is known at a flight's first sample counts. A passage of another flight is known when
+the first point beyond it was measured. Its landing is known when no point has followed the last
+one for as long as a usable flight may go without one.
 """
 
 import numpy as np
@@ -15,29 +13,46 @@ from trajlib.geodesy import track
 
 __all__ = [
     "HISTORY",
+    "HOURS",
     "LANDING_DELAY",
+    "LAST",
+    "PLACES",
     "collect_recent_traffic",
     "find_passages",
     "select_other_traffic",
+    "select_recent",
 ]
 
-PLACES = (0.2, 0.5, 0.95)  # route progress at which passages are compared
-_TRAFFIC = 12.0  # h before the moment: as many of a pair as tell of its day
-_AIR = 2.0  # h before the moment: runways and wind change sooner, and more flights tell of them
-LANDING_DELAY = pd.Timedelta(420 + 30, "s")  # after the last point left, until a flight has landed
+PLACES = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95)  # route progress at which passages are compared
+HOURS = (1, 3, 6, 24)  # before the first sample, over which passages are averaged
+LAST = (1, 3)  # passages that are averaged whenever they were, within _OLDEST
+_OLDEST = 7 * 24.0  # h
+_AIR = 2.0  # h; runways and wind change sooner, and more flights show them
+_TYPE = 50  # flights of a type, over which its running mean is taken
+_CALLSIGN = pd.Timedelta(365, "D")  # older flights of a callsign are not used
+_CALLSIGN_PLACES = (0.2, 0.5, 0.95)
+# points are thinned: the last one kept may have been followed by another up to 30 s later
+LANDING_DELAY = pd.Timedelta(420 + 30, "s")  # after the last point, until a flight has landed
 _PASSED = ("cross", "altitude", "duration", "groundspeed")
-_FLOWN = tuple(f"{name}_{round(100 * place)}" for place in PLACES for name in _PASSED)
-_LANDED = (*_FLOWN, "arrival")
+_RECENT = (
+    *(f"{name}_{100 * place:.0f}" for place in PLACES for name in _PASSED[:3]),
+    "arrival",
+)
+_WINDOWS = (*(f"{hours}h" for hours in HOURS), *(f"last{count}" for count in LAST))
+_CALLSIGNS = (
+    *(f"{name}_{100 * place:.0f}" for place in _CALLSIGN_PLACES for name in _PASSED),
+    "arrival",
+)
 HISTORY = (
-    *(f"recent_{name}" for name in _LANDED),
-    *(f"callsign_{name}" for name in _LANDED),
+    *(f"recent_{name}_{window}" for name in _RECENT for window in _WINDOWS),
+    *(f"callsign_{name}" for name in _CALLSIGNS),
     *(f"recent_{name}_{axis}" for name in ("departure", "landing") for axis in ("east", "north")),
     *WIND,
 )
 
 
 def find_passages(points: pd.DataFrame) -> pd.DataFrame:
-    """Return when and how each flight passed places of its route, by ``path`` and ``place``.
+    """Return when and how each flight passed ``PLACES`` of its route, by ``path`` and ``place``.
 
     Returns
     -------
@@ -49,8 +64,8 @@ def find_passages(points: pd.DataFrame) -> pd.DataFrame:
     previous = points.groupby(level="path", sort=False).shift(1)
     parts = {}
     for place in PLACES:
-        here = (previous["progress"] < place) & (points["progress"] >= place)
-        after, before = points[here].droplevel("point"), previous[here].droplevel("point")
+        passed = (previous["progress"] < place) & (points["progress"] >= place)
+        after, before = points[passed].droplevel("point"), previous[passed].droplevel("point")
         share = (place - before["progress"]) / (after["progress"] - before["progress"])
         values = {name: before[name] + share * (after[name] - before[name]) for name in _PASSED}
         parts[place] = pd.DataFrame({"known": after["timestamp"], **values})
@@ -60,55 +75,65 @@ def find_passages(points: pd.DataFrame) -> pd.DataFrame:
 def collect_recent_traffic(
     flights: pd.DataFrame, points: pd.DataFrame, around: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Return what flights before it tell at each one's first sample.
+    """Return what earlier flights flew, as it is known at each flight's first sample.
 
     Parameters
     ----------
     flights
-        Rows of one city pair, with ``path``, ``callsign``, ``start`` and the airports.
+        Rows of one city pair, with ``path``, ``callsign``, ``aircraft_type``, ``start`` and the
+        airports.
     points
         Of the same flights, as `trajlib.features.airborne.measure_points` returns them.
     around
-        Of flights of other pairs, as `measure_other_traffic` returns them: they tell
-        of the runways of a shared airport, and of the wind.
+        Of flights of other pairs, as `measure_other_traffic` returns them. They add to the
+        runways of a shared airport and to the wind.
 
     Returns
     -------
     DataFrame
-        The columns ``HISTORY``, by path: means of what passed in the last 12 hours, and of the
-        flights of the same callsign that had landed; of the last two hours the courses flown at
-        either end (runways in use) and the wind (`wind`). Missing where there was none.
+        The columns ``HISTORY``, by path. ``recent_<quantity>_<place>_<window>``: means over
+        the passages of the last hours, or over the last passages, of the difference from the
+        running mean of the type that passed. ``callsign_…``: means over landed flights of the
+        same callsign in the last year. ``recent_departure_…`` and ``recent_landing_…``: courses
+        flown at either end in the last two hours, for the runways in use; and the wind
+        (`wind`). Missing where there was no such flight.
     """
     rows = flights.set_index("path")
     moments = rows["start"].dt.as_unit("ns")
-    passages = find_passages(points)
     landed = points.groupby(level="path", sort=False).tail(1).droplevel("point")
     landed = landed.assign(timestamp=landed["timestamp"] + LANDING_DELAY)
-    known, values = _collect_passages(passages, landed)
-    told = {
-        f"recent_{name}": _mean_since(known[name], values[name], moments, _TRAFFIC)
-        for name in _LANDED
-    }
+    known, values = _arrange_passages(find_passages(points), landed)
+    columns = {}
+    for name in _RECENT:
+        residuals = _subtract_type_mean(known[name], values[name], rows["aircraft_type"])
+        for window, means in _average_windows(known[name], residuals, moments).items():
+            columns[f"recent_{name}_{window}"] = means
     pair = {side: flights[side].iloc[0] for side in ("origin", "destination")}
     everyone = points.assign(**pair)
     everyone = everyone if around is None else pd.concat([everyone, around], join="inner")
-    for name, time, value in _courses(everyone, **pair):
-        told[f"recent_{name}"] = _mean_since(time, value, moments, _AIR)
-    told |= estimate_wind(measure_velocities(everyone, **pair), moments, hours=_AIR)
-    table = pd.DataFrame(told, rows.index)
-    return table.join(_same_callsign(rows, moments, landed, values))[list(HISTORY)]
+    for name, time, value in _measure_courses(everyone, **pair):
+        since = moments - pd.Timedelta(_AIR, "h")
+        columns[f"recent_{name}"] = _average(*_sort_known(time, value), since, moments)
+    wind = estimate_wind(measure_velocities(everyone, **pair), moments, hours=_AIR)
+    callsigns = _average_callsign(rows, moments, landed, values)
+    return pd.DataFrame(columns, rows.index).join([wind, callsigns])[list(HISTORY)]
 
 
 def select_other_traffic(flights: pd.DataFrame, traffic: pd.DataFrame) -> pd.DataFrame:
-    """Return the flights of other pairs of which any flight of one pair can be told at its start.
+    """Return the flights of other pairs that were under way shortly before those of one pair.
 
     Parameters
     ----------
     flights
         Rows of one city pair: the airports and ``start``.
     traffic
-        Rows of an index. Those that are usable, share an airport with the pair, and were under
-        way in the two hours before a flight of it, are returned.
+        Rows of an index.
+
+    Returns
+    -------
+    DataFrame
+        The rows of ``traffic`` that are usable, share an airport with the pair, and flew in the
+        two hours before a flight of it.
     """
     pair = flights[["origin", "destination"]].iloc[0].tolist()
     shared = traffic[["origin", "destination"]].isin(pair)
@@ -122,43 +147,108 @@ def select_other_traffic(flights: pd.DataFrame, traffic: pd.DataFrame) -> pd.Dat
     return traffic[traffic["rejected"].isna() & shared.any(axis=1) & other & (first < last)]
 
 
-def _collect_passages(passages: pd.DataFrame, landed: pd.DataFrame) -> tuple[dict, pd.DataFrame]:
+def select_recent(past: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame:
+    """Return the past flights that `collect_recent_traffic` needs for some flights.
+
+    It gives the same with these as with all past flights, and need not read the others.
+
+    Parameters
+    ----------
+    past, flights
+        Rows of one city pair, ``past`` in any order.
+    """
+    past = past[past["rejected"].isna() & (past["start"] < flights["start"].max())]
+    past = past.sort_values("start", kind="stable")
+    first = flights["start"].min()
+    recent = past["start"] > first - pd.Timedelta(_OLDEST, "h") - pd.Timedelta(1, "D")
+    # twice the running mean's flights, because flights may overtake each other
+    earlier = past[~recent]
+    types = earlier["aircraft_type"].fillna("")
+    for_means = earlier.groupby(types, sort=False).tail(2 * _TYPE).index
+    anybody = earlier.tail(2 * _TYPE).index
+    callsigns = set(flights["callsign"].dropna())
+    same = past["callsign"].isin(callsigns) & (past["end"] > first - _CALLSIGN)
+    wanted = recent | same | past.index.isin(for_means) | past.index.isin(anybody)
+    return past[wanted]
+
+
+def _arrange_passages(
+    passages: pd.DataFrame, landed: pd.DataFrame
+) -> tuple[dict[str, pd.Series], pd.DataFrame]:
+    """Return when each quantity became known, and the quantities, by path."""
     known = {"arrival": landed["timestamp"]}
     values = {"arrival": landed["duration"]}
     for place in PLACES:
         here = passages[passages.index.get_level_values("place") == place].droplevel("place")
         for name in _PASSED:
-            key = f"{name}_{round(100 * place)}"
+            key = f"{name}_{100 * place:.0f}"
             known[key], values[key] = here["known"], here[name]
     return known, pd.DataFrame(values).reindex(landed.index)
 
 
-def _mean_since(
-    known: pd.Series, values: pd.Series, moments: pd.Series, hours: float
-) -> np.ndarray:
-    """Return the mean of the values that became known in the hours before each moment."""
-    # a sum over what is missing would lose all that follows
+def _subtract_type_mean(known: pd.Series, values: pd.Series, types: pd.Series) -> pd.Series:
+    """Return values less the mean of the last flights of the same type that were known before.
+
+    Where there was none of the type, it is the mean over all types.
+    """
     values = values.loc[known.index].dropna()
-    known = known.loc[values.index]
-    order = np.argsort(to_nanoseconds(known), kind="stable")
-    times = to_nanoseconds(known)[order]
-    sums = np.append(0.0, np.cumsum(values.to_numpy()[order]))
-    until = to_nanoseconds(moments)
-    low, high = (
-        np.searchsorted(times, edge, side="right")
-        for edge in (until - np.int64(hours * 3600e9), until)
-    )
+    values = values.iloc[np.argsort(to_nanoseconds(known.loc[values.index]), kind="stable")]
+    if values.empty:
+        return values
+
+    def running_mean(earlier: pd.Series) -> pd.Series:
+        return earlier.shift().rolling(_TYPE, min_periods=1).mean()
+
+    of_type = values.groupby(types.reindex(values.index), sort=False).transform(running_mean)
+    return values - of_type.fillna(running_mean(values))
+
+
+def _average_windows(
+    known: pd.Series, values: pd.Series, moments: pd.Series
+) -> dict[str, np.ndarray]:
+    times, values = _sort_known(known, values)
+    means = {}
+    for hours in HOURS:
+        since = moments - pd.Timedelta(hours, "h")
+        means[f"{hours}h"] = _average(times, values, since, moments)
+    oldest = moments - pd.Timedelta(_OLDEST, "h")
+    for count in LAST:
+        means[f"last{count}"] = _average(times, values, oldest, moments, last=count)
+    return means
+
+
+def _sort_known(known: pd.Series, values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Return times [ns] and values in the order of time, without missing ones."""
+    values = values.reindex(known.index).dropna()
+    times = to_nanoseconds(known.loc[values.index])
+    order = np.argsort(times, kind="stable")
+    return times[order], values.to_numpy()[order]
+
+
+def _average(
+    times: np.ndarray,
+    values: np.ndarray,
+    since: pd.Series,
+    until: pd.Series,
+    *,
+    last: int | None = None,
+) -> np.ndarray:
+    """Return the mean of the values between two times, or of the last of them; NaN for none."""
+    sums = np.append(0.0, np.cumsum(values))
+    low, high = (np.searchsorted(times, to_nanoseconds(t), side="right") for t in (since, until))
+    if last is not None:
+        low = np.maximum(low, high - last)
     count = high - low
-    return np.divide(
-        sums[high] - sums[low], count, out=np.full(len(count), np.nan), where=count > 0
-    )
+    missing = np.full(len(count), np.nan)
+    return np.divide(sums[high] - sums[low], count, out=missing, where=count > 0)
 
 
-def _courses(
+def _measure_courses(
     points: pd.DataFrame, origin: str, destination: str
 ) -> list[tuple[str, pd.Series, pd.Series]]:
-    told = []
-    for name, part, silence in (
+    """Return name, time and value of the courses flown after take-off and before landing."""
+    courses = []
+    for name, part, delay in (
         ("departure", points[points["origin"] == origin], 0 * LANDING_DELAY),
         ("landing", points[points["destination"] == destination], LANDING_DELAY),
     ):
@@ -170,27 +260,35 @@ def _courses(
         first, last = first[moved], last[moved]
         sides = (table[side] for table in (first, last) for side in ("latitude", "longitude"))
         angle = pd.Series(np.radians(track(*sides)), last.index)
-        time = last["timestamp"] + silence
-        told += [(f"{name}_east", time, np.sin(angle)), (f"{name}_north", time, np.cos(angle))]
-    return told
+        time = last["timestamp"] + delay
+        courses += [(f"{name}_east", time, np.sin(angle)), (f"{name}_north", time, np.cos(angle))]
+    return courses
 
 
-def _same_callsign(
+def _average_callsign(
     rows: pd.DataFrame, moments: pd.Series, landed: pd.DataFrame, values: pd.DataFrame
 ) -> pd.DataFrame:
+    """Return the means over landed flights of the same callsign in the year before."""
+    names = list(_CALLSIGNS)
     before = (
-        values.assign(
+        values[names]
+        .assign(
             callsign=rows["callsign"].reindex(values.index),
             known=landed["timestamp"].dt.as_unit("ns"),
         )
         .dropna(subset=["callsign"])
         .sort_values("known", kind="stable")
     )
-    sums = before.groupby("callsign", sort=False)[list(_LANDED)].cumsum()
-    counts = before[list(_LANDED)].notna().groupby(before["callsign"]).cumsum()
-    means = sums.where(counts > 0).groupby(before["callsign"]).ffill() / counts
-    table = before[["callsign", "known"]].join(means.add_prefix("callsign_"))
-    asked = pd.DataFrame({"callsign": rows["callsign"], "moment": moments}).dropna()
-    asked = asked.reset_index().sort_values("moment", kind="stable")
-    found = pd.merge_asof(asked, table, left_on="moment", right_on="known", by="callsign")
-    return found.set_index("path").drop(columns=["callsign", "moment", "known"])
+    callsign = before["callsign"]
+    sums = before[names].fillna(0.0).groupby(callsign, sort=False).cumsum()
+    counts = before[names].notna().groupby(callsign, sort=False).cumsum().add_suffix("_count")
+    table = before[["callsign", "known"]].join([sums, counts])
+    wanted = pd.DataFrame({"callsign": rows["callsign"], "moment": moments}).dropna()
+    ends = []
+    for edge in (wanted["moment"], wanted["moment"] - _CALLSIGN):
+        at = wanted.assign(moment=edge).reset_index().sort_values("moment", kind="stable")
+        last = pd.merge_asof(at, table, left_on="moment", right_on="known", by="callsign")
+        ends.append(last.set_index("path").drop(columns=["callsign", "moment", "known"]).fillna(0))
+    total = ends[0] - ends[1]
+    count = total[[f"{name}_count" for name in names]].set_axis(names, axis=1)
+    return (total[names] / count.where(count > 0)).add_prefix("callsign_")
