@@ -1,5 +1,6 @@
 import json
 import os
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ from trajlib import build_index, select_flights, store_flights
 from trajlib.cli import main
 from trajlib.evaluation.splits import local_days
 from trajlib.features import feature_sets as features
-from trajlib.features.targets import FRACTIONS, build_targets
+from trajlib.features.targets import FRACTIONS, append_arrival, build_targets
 from trajlib.models.estimators import build_model
 from trajlib.models.inference import (
     build_flight_predictors,
@@ -32,6 +33,7 @@ def data(tiny_archive, tmp_path_factory):
     selected = select_flights(build_index(tiny_archive, data / "index.parquet"), *PAIR)
     store = store_flights(selected, data / "interim" / "LEMD-LEBL")
     flown = build_targets(store, FRACTIONS, by="route")
+    flown = append_arrival(flown, build_targets(store, [1.0]))
     days = local_days(store)
     for feature_set in ASKED:
         saved = train_model(
@@ -124,7 +126,7 @@ def test_without_an_archive_history_is_missing_and_said_to_be(data, csv):
     assert known.filter(regex="_at_10$").notna().all(axis=None)
     card = json.loads(next(data.rglob("airborne_10/card.json")).read_text("utf-8"))
     told = list_warnings(type("Saved", (), {"card": card}), known, "LEMD-LEBL")
-    assert [line for line in told if "No archive tells" in line] == told[-2:]
+    assert [line for line in told if "is in the archive" in line] == told[-2:]
 
 
 def test_a_model_that_learnt_of_other_pairs_says_when_they_are_not_asked(data, store, csv):
@@ -133,7 +135,7 @@ def test_a_model_that_learnt_of_other_pairs_says_when_they_are_not_asked(data, s
     card = json.loads(next(data.rglob("at_takeoff/card.json")).read_text("utf-8"))
     told = {}
     for others in (0, 1234):
-        saved = type("Saved", (), {"card": card | {"others": others}})
+        saved = type("Saved", (), {"card": card | {"other_traffic": others}})
         told[others] = list_warnings(saved, known, "LEMD-LEBL", traffic=False)
     assert told[1234][:-1] == told[0]
     assert "1,234 flights of other pairs" in told[1234][-1]
@@ -169,7 +171,7 @@ def test_nothing_after_the_cut_is_read(csv, tmp_path):
 
 @pytest.mark.parametrize("pair", [("LEBL", "LEBL"), ("LEMD", "LEMD")])
 def test_a_flight_of_another_pair_is_refused(csv, pair):
-    with pytest.raises(ValueError, match="was asked for"):
+    with pytest.raises(ValueError, match=r"its (origin|destination) is LE.., expected"):
         load_samples_until(csv, pair=pair)
     assert len(load_samples_until(csv, pair=PAIR)[0]) == 1
 
@@ -230,7 +232,8 @@ def test_a_csv_cut_or_not_and_a_description_are_answered_by_what_is_known(predic
     for feature_set, words in asked.items():
         status, said = predict(*words)
         assert status == 0, said
-        assert f"feature set {feature_set}; at 95% of route" in said
+        assert f"feature set {feature_set};" in said
+        assert re.search(r"arrival +\d\d:\d\d UTC \(\d\d:\d\d local\), 90% between", said)
         table = pd.read_csv(tmp_path / "predict" / f"{csv.stem}.csv", index_col="fraction")
         assert (
             table[["altitude_low", "altitude", "altitude_high", "altitude_flown"]]
@@ -243,7 +246,7 @@ def test_a_csv_cut_or_not_and_a_description_are_answered_by_what_is_known(predic
         assert (tmp_path / "predict" / f"{csv.stem}.png").stat().st_size > 10_000
     status, said = predict("--time", "2016-03-01T08:00", "--callsign", "IBE1", "--type", "A320")
     assert status == 0, said
-    assert "known at_takeoff" in said
+    assert "feature set at_takeoff" in said
 
 
 def test_where_no_flights_are_a_described_one_goes_by_what_is_planned(predict, data):
@@ -253,9 +256,9 @@ def test_where_no_flights_are_a_described_one_goes_by_what_is_planned(predict, d
     finally:
         (data / "away").rename(data / "interim")
     assert status == 0, said
-    assert "known planned" in said
-    assert "operator QQQ was in no flight trained on" in said
-    assert "aircraft type is not told" in said
+    assert "feature set planned" in said
+    assert "operator QQQ was in no training flight" in said
+    assert "aircraft type is not given" in said
 
 
 def test_a_time_is_iso_8601_and_files_stay_in_their_folder(predict, tmp_path):
@@ -272,8 +275,8 @@ def test_a_time_is_iso_8601_and_files_stay_in_their_folder(predict, tmp_path):
 def test_a_moment_without_a_model_is_refused_with_those_that_there_are(predict, csv):
     status, said = predict("--csv", csv, "--minutes", 7)
     assert status == 1
-    assert "no model in_flight_7" in said
-    assert "at_takeoff, airborne_10, planned" in said
+    assert "no model airborne_7" in said
+    assert "airborne_10, at_takeoff, planned" in said
 
 
 @pytest.mark.parametrize(
@@ -291,13 +294,13 @@ def test_a_model_of_another_moment_than_the_one_asked_is_refused(
     words = ("--model", model, "--csv", csv)
     status, said = predict(*words, *(word for each in minutes for word in ("--minutes", each)))
     assert status == 2
-    assert f"knows {feature_set}: give it {needed}" in said
+    assert f"the feature set {feature_set}: give {needed}" in said
     assert not (tmp_path / "predict").exists()
 
 
 def test_of_a_model_that_never_saw_an_operator_it_is_said_that_there_are_none(data):
     card = json.loads(next(data.rglob("planned/card.json")).read_text("utf-8"))
-    saved = type("Saved", (), {"card": card | {"known": {"operator": []}}})
+    saved = type("Saved", (), {"card": card | {"categories": {"operator": []}}})
     start = pd.Timestamp("2016-03-01 08:00", tz="UTC")
     known = features.build_predictors(build_flight_row(PAIR, start, callsign="QQQ12"), "planned")
     (operator,) = list_warnings(saved, known, "LEMD-LEBL")
@@ -309,12 +312,12 @@ def test_what_is_unknown_is_said(data):
     saved = type("Saved", (), {"card": card})
     start = pd.Timestamp("2016-03-01 08:00", tz="UTC")
     flight = build_flight_row(PAIR, start, callsign="QQQ12")
-    months = {"month": card["known"]["month"][0], "weekday": card["known"]["weekday"][0]}
+    months = {"month": card["categories"]["month"][0], "weekday": card["categories"]["weekday"][0]}
     known = features.build_predictors(flight, "planned").assign(**months)
     pair, operator, kind = list_warnings(saved, known, "LEMD-LEPA")
     assert "LEMD-LEBL only" in pair
-    assert "says nothing of LEMD-LEPA" in pair
-    assert "operator QQQ was in no flight trained on" in operator
-    assert "aircraft type is not told" in kind
-    usual = {name: values[0] for name, values in card["known"].items()}
+    assert "no prediction for LEMD-LEPA" in pair
+    assert "operator QQQ was in no training flight" in operator
+    assert "aircraft type is not given" in kind
+    usual = {name: values[0] for name, values in card["categories"].items()}
     assert list_warnings(saved, known.assign(**usual), "LEMD-LEBL") == []

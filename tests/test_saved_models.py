@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -109,14 +110,16 @@ def test_a_file_that_was_changed_is_refused(folder, name):
 def test_a_model_of_another_schema_is_refused(saved, tmp_path):
     card = json.loads(json.dumps(saved.card))
     card["schema"]["targets"] = ["latitude"]
-    save_model(saved._replace(card=card), tmp_path)
-    with pytest.raises(ValueError, match="another schema"):
+    save_model(dataclasses.replace(saved, card=card), tmp_path)
+    with pytest.raises(
+        ValueError, match=r"another version of trajlib; train it again: .* --stage 07_prediction"
+    ):
         load_model(tmp_path)
 
 
 def test_a_model_with_a_type_that_is_not_trusted_is_refused(saved, tmp_path):
     model = saved.model.__class__([*saved.model.steps[:-1], ("foreign", Foreign())])
-    save_model(saved._replace(model=model), tmp_path)
+    save_model(dataclasses.replace(saved, model=model), tmp_path)
     with pytest.raises(ValueError, match=r"Foreign.*refused"):
         load_model(tmp_path)
 
@@ -130,7 +133,7 @@ def test_predictors_other_than_those_trained_with_are_refused(saved):
         predict_trajectory(saved, ask(callsign="IBE1").drop(columns="hour"))
 
 
-def test_a_predictor_outside_the_knowledge_is_refused(tables):
+def test_a_predictor_outside_the_feature_set_is_refused(tables):
     predictors, targets, days = tables
     late = predictors.assign(duration_max=1.0)
     with pytest.raises(ValueError, match="not known planned: duration_max"):
@@ -229,7 +232,7 @@ def test_flights_without_a_day_are_left_out(tables):
     predictors, targets, days = tables
     some = days.iloc[:160]
     saved = train_model(build_model(trees=5), predictors, targets, some, feature_set="planned")
-    assert sum(part["flights"] for part in list(saved.card["split"].values())[:2]) == 160
+    assert sum(saved.card[part]["flights"] for part in ("training", "calibration")) == 160
     seeds = {"forward": None}
     given = {"feature_set": "planned", "seeds": seeds}
     worth, _ = measure_coverage(build_model(trees=5), predictors, targets, some, **given)

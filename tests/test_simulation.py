@@ -8,7 +8,6 @@ from trajlib.archive.dialect import read_dialect
 from trajlib.archive.reading import read_flight
 from trajlib.geodesy import distance, find_airport
 from trajlib.schema import COLUMNS, IDENTITY, NUMERIC
-from trajlib.simulation import simulate as simulation
 from trajlib.simulation.performance import standard
 from trajlib.simulation.procedures import find_runway
 from trajlib.simulation.scenario import draw_scenario

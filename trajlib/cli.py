@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from functools import partial, wraps
 from logging import ERROR, getLogger
 from pathlib import Path
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from distributed import Client
 
+    from trajlib.models.inference import FlightPrediction
     from trajlib.models.saved_models import SavedModel
     from trajlib.report.stages import Stage
 
@@ -380,21 +380,23 @@ def compare(before: Path, after: Path, output: Path, as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("flights", required=False, type=_folder(exists=True, dir_okay=False))
 @click.option("--origin", required=True, help="Airport of departure, as in the archive (LEMD).")
 @click.option("--destination", required=True, help="Airport of arrival, as in the archive (LEBL).")
-@click.option("--csv", type=_folder(exists=True, dir_okay=False), help="A flight's raw samples.")
-@click.option("--minutes", type=float, help="Cut the CSV so long after its first sample.")
+@click.option("--csv", type=_folder(exists=True, dir_okay=False), help="Raw samples of one flight.")
+@click.option("--minutes", type=float, help="Prediction time, after the first sample of the CSV.")
 @click.option("--callsign", help="Operator's code and flight number (IBE1234).")
 @click.option("--operator", help="By default the letters that the callsign begins with.")
 @click.option("--type", "aircraft_type", help="ICAO type designator (A320).")
-@click.option("--time", help="Of take-off, ISO 8601; UTC unless it tells its zone.")
+@click.option("--time", help="Of take-off: 2016-03-05T07:00 (UTC), 'tomorrow 07:00 local', now.")
 @click.option("--model", type=_folder(), help="Folder of the model, instead of the pair's.")
-@click.option("--archive", type=_folder(), help="Its flights of other pairs tell of wind, runways.")
+@click.option("--archive", type=_folder(), help="Its flights of other pairs, for runways and wind.")
 @click.option("--data", type=_folder(), default="data", show_default=True, help="For tables.")
 @click.option("--output", type=_folder(), default="predictions", show_default=True, help="For it.")
 @_as_json
 @_plainly
 def predict(
+    flights: Path | None,
     origin: str,
     destination: str,
     csv: Path | None,
@@ -407,112 +409,149 @@ def predict(
     as_json: bool,
     **identity: str | None,
 ) -> None:
-    """Predict the trajectory of one flight.
+    """Predict when and where flights of a city pair fly.
 
-    The flight is described here, or by a CSV. Where the flights of the pair are there
-    (DATA/interim/ORIGIN-DESTINATION, from a report), the flights before this one tell of traffic
-    and of its flight number, and with --archive those of other pairs of runways and wind, as they
-    do in the report; without them it goes by what is planned. Of a CSV what was known at take-off
-    is used, and with --minutes the samples so long after the first, no later one; what was flown
-    is drawn beside the prediction. The models are those that the stage 07_prediction saved. OUTPUT
-    receives a table (.csv), GeoJSON (.geojson) and a map (.png), in which the uncertainty is
-    drawn.
+    One flight is described by --time and --callsign, --operator, --type, or read from a --csv of
+    its samples. A flight that has not arrived by the end of its CSV is predicted from its newest
+    points that a model can use; of one that has arrived, only what was known at take-off is used,
+    or at --minutes. FLIGHTS is a CSV that lists many flights, with a column time and any of
+    callsign, operator and aircraft_type.
+
+    The models are those that the stage 07_prediction of a report saved. Where the flights of the
+    pair are there (DATA/interim/ORIGIN-DESTINATION, from a report), recent traffic is used, and
+    with --archive the flights of other pairs. OUTPUT receives a table (.csv), and for one flight
+    GeoJSON (.geojson) and a map (.png) with the uncertainty.
     """
-    import pandas as pd
-
     from trajlib.archive.index import build_index
-    from trajlib.features import feature_sets as features
-    from trajlib.models import inference as inference
-    from trajlib.models import saved_models as prediction
+    from trajlib.models import inference
+    from trajlib.models.saved_models import load_model
 
-    if (csv is None) == (time is None):
-        raise click.UsageError("give either --csv or --time")
+    if sum(given is not None for given in (flights, csv, time)) != 1:
+        raise click.UsageError("give one of --time, --csv and FLIGHTS")
     if minutes and csv is None:
-        raise click.UsageError("--minutes cuts a --csv")
-    pair = f"{origin}-{destination}"
-    past = inference.open_store(data / "interim" / pair)
-    known = f"airborne_{minutes:g}" if minutes else "planned" if past is None else "at_takeoff"
-    saved = prediction.load_model(model or _find_model(data / "processed" / pair, known))
-    known = saved.card["feature_set"]
-    moment = features.prediction_minutes(known)
-    if moment != (minutes or 0):
-        needed = f"--csv and --minutes {moment:g}" if moment else "no --minutes"
-        raise click.UsageError(f"the model knows {known}: give it {needed}, or another --model")
-    given = {name: value for name, value in identity.items() if value}
-    samples = flown = None
+        raise click.UsageError("--minutes needs a --csv")
+    pair = (origin, destination)
+    past = inference.open_store(data / "interim" / "-".join(pair))
+    folder = data / "processed" / "-".join(pair) / "prediction"
+    if csv is not None and minutes is None and model is None:
+        minutes = _newest_minutes(folder, inference.minutes_in_air(csv, destination))
+    feature_set = f"airborne_{minutes:g}" if minutes else "at_takeoff"
+    feature_set = "planned" if past is None and not minutes else feature_set
+    saved = load_model(model or _find_model(folder, feature_set))
+    _check_prediction_time(saved, minutes)
+    history = {"past": past}
+    history["traffic"] = None if archive is None else build_index(archive, _index_of(archive, data))
+    if flights is not None:
+        table = inference.load_flight_table(flights, pair)
+        answer = inference.predict_flights(saved, table, **history)
+        _write_flights(answer, output / f"{flights.stem}.predicted.csv", as_json=as_json)
+        return
+    described = {name: value for name, value in identity.items() if value}
+    flown = None
     if csv is None:
-        start = pd.Timestamp(datetime.fromisoformat(time))
-        start = start if start.tzinfo else start.tz_localize("UTC")
+        start = inference.parse_time(time, origin)
+        # a callsign may be ../x or a dot, and the files belong into OUTPUT
+        name = quote(described.get("callsign", "flight"), safe=" ").replace(".", "%2E")
     else:
-        samples, told = inference.load_samples_until(csv, minutes, pair=(origin, destination))
-        start, given = samples["timestamp"].iloc[0], told | given
+        samples, own = inference.load_samples_until(csv, minutes, pair=pair)
+        start, described = samples["timestamp"].iloc[0], own | described
+        history["samples"] = samples
         flown = inference.load_flown(csv, saved)
-    flight = inference.build_flight_row((origin, destination), start, csv=csv, **given)
-    traffic = None if archive is None else build_index(archive, _index_of(archive, data))
-    given = {"past": past, "traffic": traffic, "samples": samples}
-    predictors = inference.build_flight_predictors(flight, known, **given)
-    if csv is None:  # a callsign may be ../x, and the files belong into OUTPUT
-        name = quote(flight["path"].item(), safe=" ")
-    else:
         name = csv.name.removesuffix(".gz").removesuffix(".csv")
-    unknown = inference.list_warnings(saved, predictors, pair, traffic=traffic is not None)
-    given = {"flown": flown, "airports": (origin, destination), "unknown": unknown}
-    _write_prediction(saved, predictors, output / name, **given, as_json=as_json)
+    flight = inference.build_flight_row(pair, start, csv=csv, **described)
+    answer = inference.predict_flight(saved, flight, **history)
+    _write_prediction(answer, saved.card["by"], output / name, flown=flown, as_json=as_json)
 
 
 def _index_of(archive: Path, data: Path) -> Path:
     return data / "interim" / f"{archive.absolute().name}.index.parquet"
 
 
-def _find_model(processed: Path, feature_set: str) -> Path:
-    folder = processed / "prediction"
-    there = sorted(card.parent.name for card in folder.glob("*/card.json"))
-    if feature_set not in there:
+def _list_models(folder: Path) -> list[str]:
+    return sorted(card.parent.name for card in folder.glob("*/card.json"))
+
+
+def _find_model(folder: Path, feature_set: str) -> Path:
+    names = _list_models(folder)
+    if feature_set not in names:
         raise ValueError(
-            f"no model {feature_set} in {folder} (found: {', '.join(there) or 'none'}); "
+            f"no model {feature_set} in {folder} (found: {', '.join(names) or 'none'}); "
             "python -m trajlib report saves the models in its stage 07_prediction, whose parameter "
             "minutes lists the prediction times in flight"
         )
     return folder / feature_set
 
 
+def _newest_minutes(folder: Path, in_air: float | None) -> float | None:
+    """Return the latest prediction time with a model of a flight in the air, None at take-off."""
+    from trajlib.features.feature_sets import prediction_minutes
+
+    times = [prediction_minutes(name) for name in _list_models(folder)]
+    return max((time for time in times if time <= (in_air or 0)), default=0.0) or None
+
+
+def _check_prediction_time(saved: "SavedModel", minutes: float | None) -> None:
+    from trajlib.features.feature_sets import prediction_minutes
+
+    feature_set = saved.card["feature_set"]
+    needed = prediction_minutes(feature_set)
+    if needed != (minutes or 0):
+        options = f"--csv and --minutes {needed:g}" if needed else "no --minutes"
+        raise click.UsageError(
+            f"the model has the feature set {feature_set}: give {options}, or another --model"
+        )
+
+
+def _write_flights(table: "pd.DataFrame", path: Path, *, as_json: bool) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(path, index=False, date_format="%Y-%m-%dT%H:%M:%S%z")
+    if as_json:
+        _print_json({"file": path, "flights": table.to_dict("records")})
+        return
+    warned = int((table["warnings"] != "").sum())
+    width = ((table["minutes_high"] - table["minutes_low"]) / 2).mean()
+    click.echo(
+        f"{path}: {len(table):,} flights, arrivals within ± {width:.1f} min on average; "
+        f"{warned:,} with warnings"
+    )
+
+
 def _write_prediction(
-    saved: "SavedModel",
-    predictors: "pd.DataFrame",
+    answer: "FlightPrediction",
+    by: str,
     path: Path,
     *,
     flown: "pd.DataFrame | None",
-    airports: tuple[str, str],
-    unknown: list[str],
     as_json: bool,
 ) -> None:
     import json
 
-    from trajlib.models import saved_models as prediction
+    from trajlib.models.saved_models import to_geojson
     from trajlib.plots.prediction import plot_trajectory
 
-    table = prediction.predict_trajectory(saved, predictors)
+    table = answer.trajectory
     path.parent.mkdir(parents=True, exist_ok=True)
-    table.join(flown.add_suffix("_flown") if flown is not None else []).round(5).to_csv(
-        f"{path}.csv"
-    )
-    geojson = prediction.to_geojson(table, flown)
+    columns = table if flown is None else table.join(flown.add_suffix("_flown"))
+    columns.round(5).to_csv(f"{path}.csv")
+    geojson = to_geojson(table, flown)
     Path(f"{path}.geojson").write_text(json.dumps(geojson), "utf-8")
+    airports = (answer.flight["origin"], answer.flight["destination"])
     plot_trajectory(table, geojson, flown=flown, airports=airports).savefig(f"{path}.png")
-    end = table.iloc[-1]
     if as_json:
-        told = {"files": [f"{path}{kind}" for kind in (".csv", ".geojson", ".png")]}
-        told |= {name: saved.card[name] for name in ("feature_set", "by", "level")}
-        _print_json(told | {"unknown": unknown, "at": table.index[-1], "end": end.to_dict()})
+        answer_json = {
+            "files": [f"{path}{kind}" for kind in (".csv", ".geojson", ".png")],
+            "feature_set": answer.feature_set,
+            "by": by,
+            "level": answer.level,
+            "takeoff": answer.flight["start"].isoformat(),
+            "arrival": {name: time.isoformat() for name, time in answer.arrival.items()},
+            "warnings": answer.warnings,
+            "end": table.iloc[-1].to_dict(),
+        }
+        _print_json(answer_json)
         return
-    for line in unknown:
-        click.echo(line)
-    click.echo(
-        f"{path}.csv, .geojson, .png: feature set {saved.card['feature_set']}; at "
-        f"{table.index[-1]:.0%} of {saved.card['by']} after "
-        f"{end['duration'] / 60:.1f} min, {saved.card['level']:.0%} "
-        f"between {end['duration_low'] / 60:.1f} and {end['duration_high'] / 60:.1f} min"
-    )
+    click.echo("\n".join([*answer.describe(), *answer.warnings]))
+    click.echo(f"feature set {answer.feature_set}; {path}.csv, .geojson, .png")
 
 
 def _match_stages(

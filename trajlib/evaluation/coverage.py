@@ -1,4 +1,4 @@
-"""evaluation.coverage."""
+"""Coverage, width and interval score of prediction intervals on days that did not make them."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -9,16 +9,39 @@ from sklearn.pipeline import Pipeline
 from trajlib.evaluation.baselines import predict_baseline
 from trajlib.features.feature_sets import check_no_leakage
 from trajlib.models.prediction_intervals import (
-    _at,
-    _scaled,
     calibrate_intervals,
+    interval_bounds,
+    scale_errors,
     signed_errors,
     split_days,
 )
-from trajlib.models.saved_models import BAND, _calibrate, _of, _often_ahead, _predict
+from trajlib.models.saved_models import (
+    BAND,
+    calibrate,
+    keep_ahead,
+    predict_joint,
+    select_flights,
+)
 from trajlib.models.training import submit_splits, widen_targets
 
-__all__ = ["measure_coverage", "measure_joint_coverage", "score_intervals"]
+__all__ = [
+    "TOLERANCE",
+    "is_far_from_nominal",
+    "measure_coverage",
+    "measure_joint_coverage",
+    "score_intervals",
+]
+
+TOLERANCE = 0.05  # of coverage; beyond it a page marks it
+
+
+def is_far_from_nominal(coverage: pd.Series, level: float) -> pd.Series:
+    """Return whether measured coverages differ from the nominal one by more than ``TOLERANCE``.
+
+    >>> is_far_from_nominal(pd.Series([0.55, 0.87, 0.99]), 0.9).tolist()
+    [True, False, True]
+    """
+    return (coverage - level).abs() > TOLERANCE
 
 
 def measure_coverage(
@@ -31,53 +54,43 @@ def measure_coverage(
     seeds: Mapping[str, int | None],
     level: float = 0.9,
 ) -> tuple[pd.DataFrame, pd.Series]:
-    """Return what intervals and band are worth on days that neither trained nor calibrated them.
+    """Return how good intervals and band are on days that neither trained nor calibrated them.
 
-    Three days in five train, one in five calibrates, of one in five it is asked; nothing that a
-    flight had flown already at the moment of feature_set.
+    Three days in five train, one in five calibrates, and one in five is scored. What a flight
+    had flown at the prediction time is not scored.
 
     Parameters
     ----------
     seeds
-        By a name, of the days' order; None takes them in order of time.
+        By a name of the split, the seed of the order of days; None takes them in order of time.
 
     Returns
     -------
     tuple
-        `score_intervals` by ``split`` (the names) and ``interval``: ``conformal``, and ``naive``,
-        the quantiles of all earlier flights around their median; and the share of flights that
-        the band holds whole, by name.
+        `score_intervals` by ``split`` and ``interval``: ``conformal``, and ``naive``, the
+        quantiles of all earlier flights around their median; and the share of flights that the
+        band holds whole, by split.
     """
     check_no_leakage(predictors, feature_set)
     predictors = predictors[predictors.index.isin(days.index)]
-    targets, ahead = _often_ahead(targets, predictors, feature_set)
+    targets, unflown = keep_ahead(targets, predictors, feature_set)
     paths = widen_targets(targets).index.intersection(predictors.index, sort=False)
     parts = {name: split_days(days[paths], seed=seed) for name, seed in seeds.items()}
-    splits = [(train, rest.append(asked)) for train, rest, asked in parts.values()]
-    work = functools.partial(_predict, model)
-    training = submit_splits(work, predictors, targets, splits, joint=True)
-    naive = {name: _try_naive(targets, ahead, part, level) for name, part in parts.items()}
-    results = training()
+    splits = [(train, rest.append(scored)) for train, rest, scored in parts.values()]
+    train = functools.partial(predict_joint, model)
+    wait = submit_splits(train, predictors, targets, splits, joint=True)
+    naive = {
+        name: _calibrate_naive(targets, unflown, part, level, days) for name, part in parts.items()
+    }
     scores, whole = {}, {}
-    for (name, part), (_, predicted) in zip(parts.items(), results, strict=True):
-        own = signed_errors(predicted, ahead).dropna()
-        calibrated = _of(own, part[1])
-        intervals, band = _calibrate(calibrated, days, level, seeds[name])
-        errors = _of(own, part[2])
-        whole[name] = measure_joint_coverage(errors[BAND], band)
-        simple, others = naive[name]
-        for kind, asked in {"conformal": (errors, intervals), "naive": (others, simple)}.items():
-            scores[name, kind] = score_intervals(*asked, level)
+    for (name, part), (_, predicted) in zip(parts.items(), wait(), strict=True):
+        errors = signed_errors(predicted, unflown).dropna()
+        intervals, band = calibrate(select_flights(errors, part[1]), days, level, seeds[name])
+        scored = select_flights(errors, part[2])
+        whole[name] = measure_joint_coverage(scored[BAND], band)
+        scores[name, "conformal"] = score_intervals(scored, intervals, level)
+        scores[name, "naive"] = score_intervals(*naive[name], level)
     return pd.concat(scores, names=["split", "interval"]), pd.Series(whole)
-
-
-def _try_naive(
-    targets: pd.DataFrame, ahead: pd.DataFrame, parts: Sequence[pd.Index], level: float
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    earlier, asked = parts[0].append(parts[1]), parts[2]
-    median = predict_baseline(targets, [(earlier, earlier.append(asked))], "median")
-    errors = signed_errors(median, ahead).dropna()
-    return calibrate_intervals(_of(errors, earlier), level), _of(errors, asked)
 
 
 def score_intervals(
@@ -85,15 +98,15 @@ def score_intervals(
 ) -> pd.DataFrame:
     """Return coverage, width and interval score of each target at each fraction.
 
-    The score is the width, and 2 / (1 - level) times what a flight is outside (Winkler 1972; see
-    Gneiting and Raftery 2007): the less the better, in the target's unit.
+    The score is the width plus 2 / (1 - level) times the distance by which a flight is outside
+    (Winkler 1972; see Gneiting and Raftery 2007), in the target's unit; the less the better.
 
     Returns
     -------
     DataFrame
         Indexed by ``target`` and ``fraction``: ``coverage``, ``width``, ``score``.
     """
-    low, high = (_at(intervals, side, errors) for side in ("low", "high"))
+    low, high = (interval_bounds(intervals, side, errors) for side in ("low", "high"))
     width = high - low
     outside = (low - errors).clip(lower=0) + (errors - high).clip(lower=0)
     tables = {"coverage": (outside == 0).astype(float), "width": width}
@@ -105,5 +118,20 @@ def score_intervals(
 
 def measure_joint_coverage(errors: pd.DataFrame, band: pd.DataFrame) -> float:
     """Return the share of flights inside a band at all fractions and in all columns of errors."""
-    inside = _scaled(errors, band) <= 1 + 1e-9  # the band's edge is one of its flights
+    inside = scale_errors(errors, band) <= 1 + 1e-9  # the band's edge is one of its flights
     return float(inside.groupby(level="path").all().all(axis=1).mean())
+
+
+def _calibrate_naive(
+    targets: pd.DataFrame,
+    unflown: pd.DataFrame,
+    parts: Sequence[pd.Index],
+    level: float,
+    days: pd.Series,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the errors of scored flights around the median, and the naive intervals."""
+    earlier, scored = parts[0].append(parts[1]), parts[2]
+    median = predict_baseline(targets, [(earlier, earlier.append(scored))], "median")
+    errors = signed_errors(median, unflown).dropna()
+    intervals = calibrate_intervals(select_flights(errors, earlier), level, days=days)
+    return select_flights(errors, scored), intervals

@@ -11,6 +11,7 @@ __all__ = [
     "FRACTIONS",
     "SHARE_AHEAD",
     "TARGETS",
+    "append_arrival",
     "build_targets",
     "build_targets_by",
     "degenerate_targets",
@@ -68,8 +69,8 @@ def build_targets(
     DataFrame
         Indexed by ``path`` and ``fraction`` (by the clock ``minute``): latitude, longitude
         [deg], duration [s], distance [NM] and altitude [ft]; missing where a flight does not
-        reach it. Longitudes are within 180° of the
-        origin's, so that they do not jump at the antimeridian.
+        reach it. Longitudes are within 180° of the origin's, so that they do not jump at the
+        antimeridian.
     """
     return build_targets_by(flights, {by: (by, fractions)})[by]
 
@@ -90,6 +91,22 @@ def build_targets_by(
         level = "minute" if by == "clock" else "fraction"
         tables[name] = tables[name][list(TARGETS)].rename_axis(["path", level])
     return tables
+
+
+def append_arrival(targets: pd.DataFrame, ends: pd.DataFrame) -> pd.DataFrame:
+    """Return targets by route progress with the last sample of each flight as fraction 1.
+
+    A flight that is not among the ends keeps its rows.
+
+    Parameters
+    ----------
+    targets
+        As of `build_targets` by ``route``, at fractions below 1.
+    ends
+        As of `build_targets` by ``time``, at fraction 1: the end of the record, which for a
+        complete record is the arrival.
+    """
+    return pd.concat([targets, ends]).sort_index()
 
 
 def degenerate_targets(predictors: Iterable[str]) -> list[str]:

@@ -1,6 +1,7 @@
-"""One flight as a question: described, or by a CSV cut at a moment, with what earlier ones tell."""
+"""Inference: features and prediction for given flights, described or read from a CSV."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -15,25 +16,139 @@ from trajlib.features.airborne import (
     measure_other_traffic,
     measure_points,
 )
-from trajlib.features.recent_traffic import HISTORY, collect_recent_traffic
+from trajlib.features.recent_traffic import HISTORY, collect_recent_traffic, select_recent
 from trajlib.features.targets import TARGETS
-from trajlib.models.saved_models import SavedModel
+from trajlib.geodesy import distance, find_airport
+from trajlib.models.prediction_intervals import MIN_DAYS
+from trajlib.models.saved_models import SavedModel, predict_trajectories, predict_trajectory
 from trajlib.trajectories.normalization import resample_flight
 from trajlib.trajectories.progress import PROGRESS
 
 __all__ = [
+    "FlightPrediction",
     "build_flight_predictors",
     "build_flight_row",
+    "estimate_arrival",
     "list_warnings",
+    "load_flight_table",
     "load_flown",
     "load_samples_until",
+    "minutes_in_air",
     "open_store",
+    "parse_time",
+    "predict_flight",
+    "predict_flights",
 ]
 
-_NAMES = ("callsign", "operator", "aircraft_type")
+_IDENTITY = ("callsign", "operator", "aircraft_type")
 _ENDS = ("origin", "destination")
-_OLD = 180.0  # s; points come about once a minute
-_RECENT = 500  # flights before one, among which are all that what is recent can come from
+_OLD = 180.0  # s; points usually come about once a minute
+_SLACK = 31  # days before and after the training data for which it still stands
+_RARE_HOUR = 0.005  # share of the training flights within an hour either side
+_TOLERANCE = 0.05  # of coverage
+_ARRIVED = 15.0  # NM from the destination, within which a record has ended there
+_YEARS = (1900, 2200)
+_TIME_FORMS = (
+    "2016-03-05T07:00 (UTC), 2016-03-05T07:00+01:00, 'tomorrow 07:00', 'today 07:00' or 'now'; "
+    "add ' local' for the local time of the origin"
+)
+
+
+@dataclass(frozen=True)
+class FlightPrediction:
+    """The prediction of one flight.
+
+    Attributes
+    ----------
+    flight
+        Its row, as of `build_flight_row`.
+    trajectory
+        As of `predict_trajectory`; its last row is the end of the flight.
+    feature_set
+        That the model was given.
+    level
+        Coverage of the intervals.
+    warnings
+        Sentences about what the model had to do without, as of `list_warnings`.
+    """
+
+    flight: pd.Series
+    trajectory: pd.DataFrame
+    feature_set: str
+    level: float
+    warnings: list[str]
+
+    @property
+    def arrival(self) -> dict[str, pd.Timestamp]:
+        """When the flight arrives (UTC): ``time``, ``low`` and ``high``."""
+        return estimate_arrival(self.trajectory, self.flight["start"])
+
+    def describe(self) -> list[str]:
+        """Return the prediction in sentences: the flight, its take-off and its arrival."""
+        flight, arrival = self.flight, self.arrival
+        start, end = (find_airport(flight[side]).timezone for side in _ENDS)
+        names = [flight[name] for name in ("callsign", "aircraft_type") if flight[name]]
+        names.append(f"{flight['origin']} → {flight['destination']}")
+        day = f"{flight['start']:%A %d %B %Y}".replace(" 0", " ")
+        minutes = self.trajectory.iloc[-1] / 60
+        return [
+            f"{', '.join(names)}, {day} (UTC)",
+            f"take-off {_clock(flight['start'], start)}",
+            f"arrival  {_clock(arrival['time'], end)}, {self.level:.0%} between "
+            f"{arrival['low']:%H:%M} and {arrival['high']:%H:%M} UTC",
+            f"         {minutes['duration']:.1f} min after take-off "
+            f"({minutes['duration_low']:.1f} to {minutes['duration_high']:.1f})",
+        ]
+
+    def _repr_markdown_(self) -> str:
+        lines = self.describe() + [f"*{line}*" for line in self.warnings]
+        return "  \n".join(lines)
+
+
+def parse_time(text: str, origin: str, *, now: pd.Timestamp | None = None) -> pd.Timestamp:
+    """Return a time given in words or as ISO 8601, in UTC.
+
+    Parameters
+    ----------
+    text
+        As ``2016-03-05T07:00``, ``tomorrow 07:00``, ``today 07:00`` or ``now``; UTC unless it
+        ends with an offset or with `` local``, the local time of the origin.
+    origin
+        Airport code.
+    now
+        By default the present.
+
+    Raises
+    ------
+    ValueError
+        When the text is none of these; the message lists the forms.
+
+    >>> now = pd.Timestamp("2026-11-28T12:00Z")
+    >>> print(parse_time("tomorrow 07:00 local", "LEMD", now=now))
+    2026-11-29 06:00:00+00:00
+    """
+    now = pd.Timestamp.now("UTC").floor("s") if now is None else now
+    words = text.strip().lower().split()
+    local = words[-1:] == ["local"]
+    zone = find_airport(origin).timezone if local else "UTC"
+    words = words[:-1] if local else words
+    days = {"today": 0, "tomorrow": 1}
+    try:
+        if words == ["now"]:
+            return now
+        if len(words) == 2 and words[0] in days:
+            day = now.tz_convert(zone).normalize().tz_localize(None)
+            time = day + pd.Timedelta(days[words[0]], "D") + pd.Timedelta(f"{words[1]}:00")
+        else:
+            time = pd.Timestamp.fromisoformat(" ".join(words).upper())
+        time = time if time.tzinfo else time.tz_localize(zone)
+        if not _YEARS[0] <= time.year < _YEARS[1]:
+            raise ValueError
+        return time.tz_convert("UTC")
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(
+            f"{text!r} is not a time that can be used; expected {_TIME_FORMS}"
+        ) from error
 
 
 def build_flight_row(
@@ -53,205 +168,426 @@ def build_flight_row(
     >>> build_flight_row(("LEMD", "LEBL"), start, callsign="IBE1234")["operator"].item()
     'IBE'
     """
-    if operator is None and callsign:
-        operator = callsign[:3] if callsign[:3].isalpha() else callsign[:2]
     row = {
         "path": callsign or "flight",
         "archive": None,
         "origin": pair[0],
         "destination": pair[1],
         "callsign": callsign,
-        "operator": operator,
+        "operator": operator or _operator(callsign),
         "aircraft_type": aircraft_type,
         "start": start.tz_convert("UTC"),
         "rejected": None,
     }
     if csv is not None:
         archive = find_archive(csv)
-        row |= {"path": _find_name(csv, archive), "archive": resolve(archive)}
+        row |= {"path": _relative(csv, archive), "archive": resolve(archive)}
     return pd.DataFrame([row])
+
+
+def load_flight_table(path: str | Path, pair: tuple[str, str]) -> pd.DataFrame:
+    """Return the flights that a CSV lists, one per line, as rows of an index.
+
+    Parameters
+    ----------
+    path
+        CSV with a column ``time`` (see `parse_time`) and any of ``callsign``, ``operator`` and
+        ``aircraft_type``. Other columns are ignored.
+    pair
+        Origin and destination of all flights.
+
+    Raises
+    ------
+    ValueError
+        When there is no column ``time``, or a time cannot be read; the message names the line.
+    """
+    table = pd.read_csv(path, dtype=str).replace({float("nan"): None})
+    if "time" not in table:
+        raise ValueError(
+            f"{path}: expected a column time, and any of {', '.join(_IDENTITY)}; it has "
+            + ", ".join(table.columns)
+        )
+    starts = []
+    for line, text in enumerate(table["time"], 2):
+        try:
+            starts.append(parse_time(text or "", pair[0]))
+        except ValueError as error:
+            raise ValueError(f"{path}, line {line}: {error}") from error
+    rows = table.reindex(columns=list(_IDENTITY)).astype(object)
+    rows["operator"] = rows["operator"].where(
+        rows["operator"].notna(), rows["callsign"].map(_operator)
+    )
+    rows = rows.where(rows.notna(), None)
+    names = [f"{path}, line {line}" for line in range(2, len(table) + 2)]
+    rows = rows.assign(path=names, origin=pair[0], destination=pair[1], rejected=None, archive=None)
+    return rows.assign(start=pd.Series(pd.DatetimeIndex(starts, tz="UTC"), rows.index))
 
 
 def load_samples_until(
     path: str | Path, minutes: float | None = None, *, pair: tuple[str, str] | None = None
 ) -> tuple[pd.DataFrame, dict]:
-    """Return the raw samples of a CSV's first minutes, and the identity that they tell.
+    """Return the raw samples of a CSV's first minutes, and the identity that they hold.
 
     Nothing after the cut is in either; without minutes nothing after the first sample. The
-    ``columns.toml`` of the nearest folder above the file says how it is to be read.
+    ``columns.toml`` of the nearest folder above the file describes its columns.
 
     Raises
     ------
     ValueError
-        When the CSV, or its place, tells another pair of airports than the one that is asked for.
+        When the CSV, or its folder, names another pair of airports than the given one.
     """
     df = _read(path)
     since = (df["timestamp"] - df["timestamp"].iloc[0]).dt.total_seconds()
-    known = df[since <= 60 * (minutes or 0)]
-    names = [name for name in (*_NAMES, *_ENDS) if name in df]
-    identity = {name: known[name].iloc[0] for name in names if pd.notna(known[name].iloc[0])}
+    samples = df[since <= 60 * (minutes or 0)]
+    names = [name for name in (*_IDENTITY, *_ENDS) if name in df]
+    identity = {name: samples[name].iloc[0] for name in names if pd.notna(samples[name].iloc[0])}
     archive = find_archive(path)
-    told = read_dialect(archive).identity(_find_name(path, archive))
-    identity |= {name: text for name, text in told.items() if text}
+    of_path = read_dialect(archive).identity(_relative(path, archive))
+    identity |= {name: text for name, text in of_path.items() if text}
     for name, code in zip(_ENDS, pair or (), strict=False):
         if identity.get(name, code) != code:
-            raise ValueError(f"{path}: its {name} is {identity[name]}, and {code} was asked for")
-    return known, {name: identity[name] for name in _NAMES if name in identity}
+            raise ValueError(f"{path}: its {name} is {identity[name]}, expected {code}")
+    return samples, {name: identity[name] for name in _IDENTITY if name in identity}
 
 
 def load_flown(path: str | Path, saved: SavedModel) -> pd.DataFrame:
-    """Return the trajectory that a CSV tells, at the fractions of a saved model."""
+    """Return the trajectory that a CSV holds, at the fractions of a saved model."""
     df = _read(path)
     progress = PROGRESS[saved.card["by"]](df, *saved.card["pair"].split("-"))
     fractions = saved.card["schema"]["fractions"]
-    return resample_flight(df, progress, fractions, columns=TARGETS)
+    flown = resample_flight(df, progress, fractions, columns=TARGETS)
+    if fractions[-1] == 1.0 and minutes_in_air(path, saved.card["pair"].split("-")[1]) is None:
+        flown.loc[1.0] = df[list(flown)].iloc[-1]
+    return flown
+
+
+def minutes_in_air(path: str | Path, destination: str) -> float | None:
+    """Return how long a CSV's flight has been in the air [min]; None where it has arrived."""
+    last = _read(path)[["duration", "latitude", "longitude"]].iloc[-1]
+    end = find_airport(destination)
+    away = distance(last["latitude"], last["longitude"], end.latitude, end.longitude)
+    return last["duration"] / 60 if away > _ARRIVED else None
 
 
 def build_flight_predictors(
-    flight: pd.DataFrame,
+    flights: pd.DataFrame,
     feature_set: str,
     *,
     past: pd.DataFrame | None = None,
     traffic: pd.DataFrame | None = None,
     samples: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Return the predictors of one flight, as `predictors` does of many.
+    """Return the predictors of given flights, as `build_predictors` does for an archive.
 
     Parameters
     ----------
-    flight
-        As of `build_flight_row`.
+    flights
+        As of `build_flight_row` or `load_flight_table`.
     feature_set
         ``planned``, ``at_takeoff`` or ``airborne_m``.
     past
-        Flights of the city pair, rows of its store. Those that began later, and this flight
-        itself, are left aside. Without any, what earlier flights tell is missing.
+        Flights of the city pair, rows of its store. Those that began later, and the given flights
+        themselves, are not used. Without any, recent traffic is missing.
     traffic
-        Rows of an index, whose flights of other pairs tell of the runways and of the wind.
+        Rows of an index, whose flights of other pairs add to runways and wind.
     samples
-        Of the flight, as of `load_samples_until`; what is later than the moment is not looked at.
+        Of a single flight, as of `load_samples_until`; none later than the prediction time is
+        used.
 
     Raises
     ------
     ValueError
-        When a flight in flight has no samples.
+        When a flight in the air has no samples.
     """
-    known = features.build_predictors(flight, "planned")
+    planned = features.build_predictors(flights, "planned")
     if feature_set == "planned":
-        return known
-    known = known.join(_recall(flight, past, traffic))
+        return planned
+    predictors = planned.join(_collect_history(flights, past, traffic))
     if feature_set == "at_takeoff":
-        return known
+        return predictors
     if samples is None:
-        raise ValueError(f"what is known {feature_set} is in samples of the flight: there are none")
+        raise ValueError(f"the predictors {feature_set} need samples of the flight: give its CSV")
     so_far = samples[samples["duration"] <= 60 * features.prediction_minutes(feature_set)]
-    points = pd.concat({flight["path"].item(): keep_measured(so_far)}, names=["path"])
-    return features.join_state(known, locate_points(points, flight), feature_set)
+    points = pd.concat({flights["path"].item(): keep_measured(so_far)}, names=["path"])
+    return features.join_state(predictors, locate_points(points, flights), feature_set)
+
+
+def predict_flight(
+    saved: SavedModel,
+    flight: pd.DataFrame,
+    *,
+    past: pd.DataFrame | None = None,
+    traffic: pd.DataFrame | None = None,
+    samples: pd.DataFrame | None = None,
+) -> FlightPrediction:
+    """Return the prediction of one flight by a saved model.
+
+    Parameters
+    ----------
+    flight, past, traffic, samples
+        As of `build_flight_predictors`.
+    """
+    feature_set = saved.card["feature_set"]
+    predictors = build_flight_predictors(
+        flight, feature_set, past=past, traffic=traffic, samples=samples
+    )
+    row = flight.iloc[0]
+    warnings = list_warnings(
+        saved,
+        predictors,
+        f"{row['origin']}-{row['destination']}",
+        start=row["start"],
+        traffic=traffic is not None,
+    )
+    trajectory = predict_trajectory(saved, predictors)
+    return FlightPrediction(row, trajectory, feature_set, saved.card["level"], warnings)
+
+
+def predict_flights(
+    saved: SavedModel,
+    flights: pd.DataFrame,
+    *,
+    past: pd.DataFrame | None = None,
+    traffic: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Return when many flights arrive, a row for each.
+
+    Parameters
+    ----------
+    flights
+        As of `load_flight_table`.
+    past, traffic
+        As of `build_flight_predictors`.
+
+    Returns
+    -------
+    DataFrame
+        Identity; ``takeoff``, ``arrival``, ``arrival_low`` and ``arrival_high`` (UTC),
+        ``takeoff_local`` and ``arrival_local``; ``minutes`` from take-off to arrival with
+        ``minutes_low`` and ``minutes_high``; and ``warnings``, in one text.
+    """
+    predictors = build_flight_predictors(
+        flights, saved.card["feature_set"], past=past, traffic=traffic
+    )
+    ends = predict_trajectories(saved, predictors).groupby(level="path", sort=False).tail(1)
+    ends = ends.droplevel("fraction").loc[flights["path"]]
+    table = flights[[*_IDENTITY, *_ENDS]].reset_index(drop=True)
+    table["takeoff"] = flights["start"].dt.floor("s").to_numpy()
+    for name, column in {
+        "arrival": "duration",
+        "arrival_low": "duration_low",
+        "arrival_high": "duration_high",
+    }.items():
+        seconds = ends[column].round().to_numpy()
+        table[name] = table["takeoff"] + pd.to_timedelta(seconds, "s")
+        table[name.replace("arrival", "minutes")] = (ends[column] / 60).round(1).to_numpy()
+    for name in ("takeoff", "arrival", "arrival_low", "arrival_high"):
+        table[name] = pd.DatetimeIndex(table[name]).tz_localize("UTC")
+    for name, side in {"takeoff": "origin", "arrival": "destination"}.items():
+        zone = find_airport(flights[side].iloc[0]).timezone
+        table[f"{name}_local"] = table[name].dt.tz_convert(zone).dt.tz_localize(None)
+    pair = "-".join(flights[list(_ENDS)].iloc[0])
+    texts = []
+    for path, start in flights.set_index("path")["start"].items():
+        lines = list_warnings(
+            saved, predictors.loc[[path]], pair, start=start, traffic=traffic is not None
+        )
+        texts.append(" ".join(lines))
+    return table.assign(warnings=texts)
+
+
+def estimate_arrival(trajectory: pd.DataFrame, start: pd.Timestamp) -> dict[str, pd.Timestamp]:
+    """Return when a flight is at the end of a predicted trajectory: ``time``, ``low``, ``high``.
+
+    Parameters
+    ----------
+    trajectory
+        As of `trajlib.models.saved_models.predict_trajectory`.
+    start
+        Of the flight: its first sample.
+
+    >>> end = {"duration": [3000.0], "duration_low": [2900.0], "duration_high": [3120.0]}
+    >>> times = estimate_arrival(pd.DataFrame(end), pd.Timestamp("2016-03-01 08:00", tz="UTC"))
+    >>> [f"{time:%H:%M}" for time in times.values()]
+    ['08:50', '08:48', '08:52']
+    """
+    end = trajectory.iloc[-1]
+    columns = {"time": "duration", "low": "duration_low", "high": "duration_high"}
+    return {name: start + pd.Timedelta(end[column], "s") for name, column in columns.items()}
 
 
 def open_store(folder: str | Path) -> pd.DataFrame | None:
     """Return the flights of a store that was written before, None where there is none."""
     table = Path(folder) / "flights.parquet"
-    return (
-        pd.read_parquet(table).assign(store=str(table.parent.resolve())) if table.exists() else None
-    )
+    if not table.exists():
+        return None
+    return pd.read_parquet(table).assign(store=str(table.parent.resolve()))
 
 
 def list_warnings(
-    saved: SavedModel, predictors: pd.DataFrame, pair: str, *, traffic: bool = True
+    saved: SavedModel,
+    predictors: pd.DataFrame,
+    pair: str,
+    *,
+    start: pd.Timestamp | None = None,
+    traffic: bool = True,
 ) -> list[str]:
-    """Return, in sentences, what of a flight the model never saw and what it then does.
+    """Return, in sentences, what about a flight was not in the training data.
 
-    Without ``traffic``, flights of other pairs were not asked.
+    Parameters
+    ----------
+    predictors
+        One row.
+    pair
+        Of the flight, as in ``LEMD-LEBL``.
+    start
+        Take-off (UTC).
+    traffic
+        Whether flights of other pairs were used.
     """
     return [
-        *_unknown_pair(saved, pair),
-        *_unknown_words(saved, predictors),
-        *_missing(predictors),
-        *([] if traffic else _unasked(saved)),
+        *_warn_pair(saved, pair),
+        *_warn_calibration(saved),
+        *([] if start is None else _warn_date(saved, start)),
+        *_warn_hour(saved, predictors),
+        *_warn_categories(saved, predictors),
+        *_warn_missing(predictors),
+        *([] if traffic else _warn_traffic(saved)),
     ]
 
 
 def find_archive(path: str | Path) -> Path:
     """Return the nearest folder above a CSV that has a ``columns.toml``, else the CSV's own."""
-    above = _place(path).parents
+    above = _absolute(path).parents
     above = above[:-2] if is_remote(path) else above  # a bucket is in no folder
     return next((folder for folder in above if exists(folder / "columns.toml")), above[0])
 
 
-def _find_name(path: str | Path, archive: Path) -> str:
-    return _place(path).relative_to(archive).as_posix()
+def _operator(callsign: str | None) -> str | None:
+    if not callsign:
+        return None
+    return callsign[:3] if callsign[:3].isalpha() else callsign[:2]
 
 
-def _place(path: str | Path) -> Path:
+def _clock(time: pd.Timestamp, zone: str) -> str:
+    return f"{time:%H:%M} UTC ({time.tz_convert(zone):%H:%M} local)"
+
+
+def _relative(path: str | Path, archive: Path) -> str:
+    return _absolute(path).relative_to(archive).as_posix()
+
+
+def _absolute(path: str | Path) -> Path:
     return Path(path) if is_remote(path) else Path(path).absolute()
-
-
-def _unknown_pair(saved: SavedModel, pair: str) -> Iterator[str]:
-    known = saved.card["pair"]
-    if pair != known:
-        yield (
-            f"The model knows {known} only: it predicts what the flight would do there, which "
-            f"says nothing of {pair}."
-        )
-
-
-def _unknown_words(saved: SavedModel, predictors: pd.DataFrame) -> Iterator[str]:
-    row = predictors.iloc[0]
-    for name, known in saved.card["known"].items():
-        word, value = name.replace("_", " "), row[name]
-        if not isinstance(value, str):
-            yield f"The {word} is not told: the model goes by the other predictors."
-        elif value not in known:
-            yield (
-                f"The {word} {value} was in no flight trained on "
-                f"(there are {', '.join(sorted(known)) or 'none'}): the model takes it for none of "
-                "these, goes by the other predictors, and its intervals may be too narrow."
-            )
-
-
-def _missing(predictors: pd.DataFrame) -> Iterator[str]:
-    told = {
-        "recent_": "what flights before this one did on the way",
-        "callsign_": "what this flight number did before",
-    }
-    for prefix, what in told.items():
-        own = predictors[[name for name in predictors if name.startswith(prefix)]]
-        if own.size and own.isna().all(axis=None):
-            yield f"No archive tells {what}: the model goes by the other predictors."
-    for name, age in predictors.filter(regex=r"^age_at_\d+$").iloc[0].items():
-        if not age <= _OLD:
-            yield (
-                f"At {name.removeprefix('age_at_')} min the last point measured is "
-                + (f"{age:.0f} s old: what it did since is not known." if age > 0 else "missing.")
-            )
-
-
-def _unasked(saved: SavedModel) -> Iterator[str]:
-    others = saved.card.get("others", 0)
-    if others and saved.card["feature_set"] != "planned":
-        yield (
-            f"{others:,} flights of other pairs told the model of runways and wind: without the "
-            "archive they are not asked."
-        )
 
 
 def _read(path: str | Path) -> pd.DataFrame:
     return read_flight(path, dialect=read_dialect(find_archive(path)))
 
 
-def _recall(
-    flight: pd.DataFrame, past: pd.DataFrame | None, traffic: pd.DataFrame | None
+def _collect_history(
+    flights: pd.DataFrame, past: pd.DataFrame | None, traffic: pd.DataFrame | None
 ) -> pd.DataFrame:
-    row = flight.iloc[0]
+    paths = flights["path"].tolist()
     if past is not None:
-        past = past[past["rejected"].isna() & (past["start"] < row["start"])]
-        past = past[past["path"] != row["path"]].sort_values("start", kind="stable")
-        same = past["callsign"] == row["callsign"]
-        past = past[same | (past["start"].rank(ascending=False, method="first") <= _RECENT)]
+        past = select_recent(past[~past["path"].isin(paths)], flights)
     if past is None or past.empty:
-        return pd.DataFrame(float("nan"), [row["path"]], list(HISTORY))
+        return pd.DataFrame(float("nan"), paths, list(HISTORY))
     points = measure_points(past)
-    around = measure_other_traffic(flight, traffic)
-    both = pd.concat([past, flight.astype({"start": past["start"].dtype})], ignore_index=True)
-    return collect_recent_traffic(both, points, around).loc[[row["path"]]]
+    around = measure_other_traffic(flights, traffic)
+    rows = pd.concat([past, flights.astype({"start": past["start"].dtype})], ignore_index=True)
+    return collect_recent_traffic(rows, points, around).loc[paths]
+
+
+def _warn_pair(saved: SavedModel, pair: str) -> Iterator[str]:
+    trained = saved.card["pair"]
+    if pair != trained:
+        yield (
+            f"The model was trained on {trained} only: it predicts the flight as if it flew there, "
+            f"which is no prediction for {pair}."
+        )
+
+
+def _warn_calibration(saved: SavedModel) -> Iterator[str]:
+    days = saved.card.get("calibration", {}).get("days", MIN_DAYS)
+    if days < MIN_DAYS:
+        yield (
+            f"The intervals were calibrated on {days} days only, expected {MIN_DAYS} or more: they "
+            "are widened to the largest errors of those days and may still be too narrow."
+        )
+    level = saved.card.get("level", 0.0)
+    coverages = saved.card.get("scores", {}).get("blocked days", {})
+    coverage = coverages.get("duration")
+    if coverage is not None and abs(coverage - level) > _TOLERANCE:
+        yield (
+            f"On days that were held out, {coverage:.0%} of the flights arrived within their "
+            f"{level:.0%} interval."
+        )
+
+
+def _warn_date(saved: SavedModel, start: pd.Timestamp) -> Iterator[str]:
+    training = saved.card.get("training")
+    if training is None:
+        return
+    first, last = (pd.Timestamp(training[name], tz="UTC") for name in ("first", "last"))
+    slack = pd.Timedelta(_SLACK, "D")
+    if not first - slack <= start <= last + slack:
+        days = (start - last).days if start > last else (first - start).days
+        side = "after the last" if start > last else "before the first"
+        span = f"{days / 365.25:.0f} years" if days > 730 else f"{days} days"
+        yield (
+            f"The date {start:%Y-%m-%d} is {span} {side} training day ({training['first']} to "
+            f"{training['last']}): routes, procedures and fleet may differ."
+        )
+
+
+def _warn_hour(saved: SavedModel, predictors: pd.DataFrame) -> Iterator[str]:
+    counts = saved.card.get("hours")
+    if not counts:
+        return
+    hour = int(predictors["hour"].iloc[0])
+    near = sum(counts[(hour + shift) % 24] for shift in (-1, 0, 1))
+    if near <= _RARE_HOUR * sum(counts):
+        yield (
+            f"{near or 'No'} of {sum(counts):,} training flights began within an hour of "
+            f"{hour:02}:00 local time: the model goes by flights of other hours."
+        )
+
+
+def _warn_categories(saved: SavedModel, predictors: pd.DataFrame) -> Iterator[str]:
+    row = predictors.iloc[0]
+    for name, trained in saved.card["categories"].items():
+        word, value = name.replace("_", " "), row[name]
+        if not isinstance(value, str):
+            yield f"The {word} is not given: the model uses the other predictors."
+        elif value not in trained:
+            yield (
+                f"The {word} {value} was in no training flight "
+                f"(there are {', '.join(trained) or 'none'}): the model uses the other "
+                "predictors, and its intervals may be too narrow."
+            )
+
+
+def _warn_missing(predictors: pd.DataFrame) -> Iterator[str]:
+    sources = {
+        "recent_": "No flight of the pair in the week before is in the archive",
+        "callsign_": "No flight of the same callsign in the year before is in the archive",
+    }
+    for prefix, sentence in sources.items():
+        values = predictors[[name for name in predictors if name.startswith(prefix)]]
+        if values.size and values.isna().all(axis=None):
+            yield f"{sentence}: the model uses the other predictors."
+    for name, age in predictors.filter(regex=r"^age_at_\d+$").iloc[0].items():
+        if not age <= _OLD:
+            minutes = name.removeprefix("age_at_")
+            state = f"{age:.0f} s old" if age > 0 else "missing"
+            yield f"At {minutes} min the last measured point is {state}."
+
+
+def _warn_traffic(saved: SavedModel) -> Iterator[str]:
+    others = saved.card.get("other_traffic", 0)
+    if others and saved.card["feature_set"] != "planned":
+        yield (
+            f"The model was trained with {others:,} flights of other pairs, for runways and wind; "
+            "without --archive they are not used here."
+        )

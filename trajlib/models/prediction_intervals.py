@@ -1,9 +1,9 @@
-"""Intervals around predictions that hold what they promise: split conformal prediction.
+"""Prediction intervals by split conformal prediction.
 
-Errors of flights that neither trained the model nor are asked about say how wide an interval has
-to be (Papadopoulos et al. 2002, "Inductive confidence machines for regression"). It holds for
-flights exchangeable with those: days of other seasons are not, so coverage forward in time is
-measured beside that on blocked days.
+The errors of flights that were not used in training determine how wide an interval has to be
+(Papadopoulos et al. 2002, "Inductive confidence machines for regression"). The coverage holds
+for flights exchangeable with those. Days of other seasons are not, so coverage forward in time
+is measured beside that on blocked days.
 """
 
 import math
@@ -13,21 +13,26 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import ConvexHull
 
-from trajlib.geodesy import along_cross_track, offset
+from trajlib.geodesy import along_cross_track, offset, unwrap_longitude
 from trajlib.trajectories.normalization import courses
 
 __all__ = [
+    "MIN_DAYS",
     "calibrate_band",
     "calibrate_intervals",
     "find_regions",
+    "interval_bounds",
+    "scale_errors",
     "signed_errors",
     "split_days",
     "widen_to_band",
 ]
 
+MIN_DAYS = 10  # for calibration; with fewer the flights of a day are no independent evidence
+
 
 def signed_errors(predictions: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
-    """Return what was flown less what was predicted.
+    """Return flown - predicted.
 
     Parameters
     ----------
@@ -37,13 +42,12 @@ def signed_errors(predictions: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFr
     Returns
     -------
     DataFrame
-        As ``predictions``, with ``along`` and ``cross`` [NM] before it: how far ahead, and how
-        far to the right of the predicted course, the flight was.
+        As ``predictions``, with two columns before: ``along`` and ``cross`` [NM], how far the
+        flight was ahead and to the right of the predicted position, on the predicted course.
     """
     flown = targets.loc[predictions.index]
-    where = [flown["latitude"], flown["longitude"]]
-    where += [predictions["latitude"], predictions["longitude"], courses(predictions)]
-    along, cross = along_cross_track(*where)
+    ends = [table[name] for table in (flown, predictions) for name in ("latitude", "longitude")]
+    along, cross = along_cross_track(*ends, courses(predictions))
     errors = (flown - predictions)[list(predictions)]
     errors.insert(0, "along", along)
     errors.insert(1, "cross", cross)
@@ -53,7 +57,7 @@ def signed_errors(predictions: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFr
 def split_days(
     days: pd.Series, shares: tuple[float, ...] = (0.6, 0.2, 0.2), *, seed: int | None = 0
 ) -> list[pd.Index]:
-    """Return paths in parts of whole days: to train on, to calibrate, and to ask about.
+    """Return the paths of flights in parts of whole days, for training, calibration and scoring.
 
     Parameters
     ----------
@@ -62,7 +66,7 @@ def split_days(
     shares
         Of the days, in each part.
     seed
-        Of the days' order; None keeps that of time, so that the last part is the future.
+        Of the order of the days; None keeps that of time, so that the last part is the future.
 
     >>> days = pd.Series([1, 1, 2, 3, 4, 5], list("abcdef"))
     >>> [list(part) for part in split_days(days, seed=None)]
@@ -77,47 +81,58 @@ def split_days(
     return [days.index[days.isin(part)] for part in np.split(order, ends[:-1])]
 
 
-def calibrate_intervals(errors: pd.DataFrame, level: float = 0.9) -> pd.DataFrame:
+def calibrate_intervals(
+    errors: pd.DataFrame, level: float = 0.9, *, days: pd.Series | None = None
+) -> pd.DataFrame:
     """Return how far flights are below and above their predictions, at each fraction.
 
     Parameters
     ----------
     errors
-        Of calibration flights, as of `signed_errors`; not each needs every fraction.
+        Of calibration flights, as of `signed_errors`; a flight may lack fractions.
     level
-        Share of future flights that an interval shall hold. Each side leaves out half the rest,
-        by the rank ⌈(n + 1) (1 + level) / 2⌉, so that n flights promise no less than it; too few
-        for that rank, at 0.9 fewer than 19, can promise no more than their largest error does.
+        Share of future flights that an interval shall hold. Each side leaves out half of the
+        rest, by the rank ⌈(n + 1) (1 + level) / 2⌉ of n flights. Where that rank exceeds n (at
+        0.9 for fewer than 19 flights) it is the largest error.
+    days
+        The local day of each flight, by path. Flights of one day are alike, so that on fewer
+        than ``MIN_DAYS`` days the interval is widened to the largest errors.
 
     Returns
     -------
     DataFrame
         A row for each fraction, columns of (target, ``low`` or ``high``).
     """
-    sides = {
-        "low": -_outermost(-errors, (1 + level) / 2),
-        "high": _outermost(errors, (1 + level) / 2),
-    }
+    share = 1.0 if _too_few(errors, days) else (1 + level) / 2
+    sides = {"low": -_outermost(-errors, share), "high": _outermost(errors, share)}
     return pd.concat(sides, axis=1).swaplevel(axis=1).sort_index(axis=1)
 
 
-def calibrate_band(errors: pd.DataFrame, intervals: pd.DataFrame, level: float = 0.9) -> float:
+def calibrate_band(
+    errors: pd.DataFrame,
+    intervals: pd.DataFrame,
+    level: float = 0.9,
+    *,
+    days: pd.Series | None = None,
+) -> float:
     """Return the factor by which intervals must grow to hold whole trajectories.
 
     Parameters
     ----------
     errors
-        Of calibration flights other than those that the intervals are of; of the targets that
-        are to be held all at once.
+        Of calibration flights that did not make the intervals; of the targets that are to be
+        held all at once.
+    level, days
+        As of `calibrate_intervals`.
 
     Returns
     -------
     float
         The largest error of a flight, in halves of the interval around its middle, that a share
-        ``level`` of the flights stays below.
+        ``level`` of the flights does not exceed.
     """
-    worst = _scaled(errors, intervals).groupby(level="path").max().max(axis=1)
-    return float(_ranked(worst.to_numpy(), level))
+    worst = scale_errors(errors, intervals).groupby(level="path").max().max(axis=1)
+    return float(_ranked(worst.to_numpy(), 1.0 if _too_few(errors, days) else level))
 
 
 def widen_to_band(intervals: pd.DataFrame, factor: float) -> pd.DataFrame:
@@ -129,28 +144,46 @@ def widen_to_band(intervals: pd.DataFrame, factor: float) -> pd.DataFrame:
 
 
 def find_regions(trajectory: pd.DataFrame, end: str = "") -> list[np.ndarray]:
-    """Return where a flight may be from each fraction to the next.
+    """Return the regions that hold a flight from each fraction to the next.
 
     Parameters
     ----------
     trajectory
-        By fraction: latitude, longitude and ``course`` [deg], and ``along<end>_low`` and
-        ``_high`` and those of ``cross`` [NM].
+        By fraction: latitude, longitude and ``course`` [deg], and ``along<end>_low``,
+        ``along<end>_high`` and the same of ``cross`` [NM].
 
     Returns
     -------
     list
         Arrays (n, 2) of longitude and latitude, each a convex polygon around both boxes.
     """
-    corners = [(a, c) for a in ("low", "high") for c in ("low", "high")]
-    where = [trajectory[name] for name in ("latitude", "longitude", "course")]
-    boxes = [
-        offset(*where, trajectory[f"along{end}_{a}"], trajectory[f"cross{end}_{c}"])
-        for a, c in corners
-    ]
-    points = np.array([np.column_stack([lon, lat]) for lat, lon in boxes]).swapaxes(0, 1)
-    both = [np.concatenate(pair) for pair in pairwise(points)]
-    return [pair[ConvexHull(pair).vertices] for pair in both]
+    reference = [trajectory[name] for name in ("latitude", "longitude", "course")]
+    boxes = []
+    for along in ("low", "high"):
+        for cross in ("low", "high"):
+            offsets = trajectory[f"along{end}_{along}"], trajectory[f"cross{end}_{cross}"]
+            lat, lon = offset(*reference, *offsets)
+            boxes.append(np.column_stack([unwrap_longitude(lon, trajectory["longitude"]), lat]))
+    corners = np.array(boxes).swapaxes(0, 1)
+    both = [np.concatenate(neighbours) for neighbours in pairwise(corners)]
+    return [points[ConvexHull(points).vertices] for points in both]
+
+
+def scale_errors(errors: pd.DataFrame, intervals: pd.DataFrame) -> pd.DataFrame:
+    """Return the distance of errors from the middle of their interval, in halves of its width."""
+    low, high = (interval_bounds(intervals, side, errors) for side in ("low", "high"))
+    half = ((high - low) / 2).clip(lower=1e-9)  # flights may all be alike
+    return (errors - (low + high) / 2).abs() / half
+
+
+def interval_bounds(intervals: pd.DataFrame, side: str, errors: pd.DataFrame) -> pd.DataFrame:
+    """Return one side of the intervals (``low`` or ``high``) at each row of errors."""
+    bounds = intervals.xs(side, axis=1, level=1)[list(errors)]
+    return bounds.loc[errors.index.get_level_values("fraction")].set_axis(errors.index)
+
+
+def _too_few(errors: pd.DataFrame, days: pd.Series | None) -> bool:
+    return days is not None and days[errors.index.unique("path")].nunique() < MIN_DAYS
 
 
 def _outermost(errors: pd.DataFrame, share: float) -> pd.DataFrame:
@@ -163,14 +196,3 @@ def _outermost(errors: pd.DataFrame, share: float) -> pd.DataFrame:
 def _ranked(values: np.ndarray, share: float) -> np.ndarray:
     rank = min(math.ceil((len(values) + 1) * share), len(values))
     return np.partition(values, rank - 1, axis=0)[rank - 1]
-
-
-def _scaled(errors: pd.DataFrame, intervals: pd.DataFrame) -> pd.DataFrame:
-    low, high = (_at(intervals, side, errors) for side in ("low", "high"))
-    half = ((high - low) / 2).clip(lower=1e-9)  # where flights do not differ
-    return (errors - (low + high) / 2).abs() / half
-
-
-def _at(intervals: pd.DataFrame, side: str, errors: pd.DataFrame) -> pd.DataFrame:
-    bounds = intervals.xs(side, axis=1, level=1)[list(errors)]
-    return bounds.loc[errors.index.get_level_values("fraction")].set_axis(errors.index)

@@ -1,16 +1,16 @@
-"""A saved model and a flight in, a predicted trajectory with its intervals out.
+"""Saved models: a joint model with calibrated intervals, and the prediction of a trajectory.
 
-A saved model is a folder of two files: ``model.skops``, the joint model without pickle, which
-would run what it reads; and ``card.json``, which says what it was trained on, what it may be
-given, how good it is and how wide its intervals are.
+A saved model is a folder of two files. ``model.skops`` is the joint model, without pickle, which
+would run code when it is read. ``card.json`` holds what it was trained on, its predictors, its
+coverage and its intervals.
 """
 
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 from zipfile import ZIP_DEFLATED
 
 import numpy as np
@@ -25,6 +25,7 @@ from trajlib.features.feature_sets import check_no_leakage, prediction_minutes
 from trajlib.features.targets import TARGETS, keep_unflown, match_flights
 from trajlib.models.estimators import text_columns
 from trajlib.models.prediction_intervals import (
+    MIN_DAYS,
     calibrate_band,
     calibrate_intervals,
     find_regions,
@@ -37,15 +38,20 @@ from trajlib.trajectories.normalization import courses
 
 __all__ = [
     "SavedModel",
+    "calibrate",
     "fingerprint_flights",
+    "keep_ahead",
     "load_model",
+    "predict_joint",
+    "predict_trajectories",
     "predict_trajectory",
     "save_model",
+    "select_flights",
     "to_geojson",
     "train_model",
 ]
 
-TRUSTED = [  # all that is in a saved model beyond what skops trusts by itself
+TRUSTED = [  # types in a saved model besides those that skops trusts by itself
     "collections.OrderedDict",
     "lightgbm.basic.Booster",
     "lightgbm.sklearn.LGBMRegressor",
@@ -53,12 +59,21 @@ TRUSTED = [  # all that is in a saved model beyond what skops trusts by itself
     "trajlib.models.estimators.text_columns",
 ]
 BAND = ["along", "cross", "altitude", "duration"]
-_SCHEMA = 2  # of the card; changes when a card of another form would be misread
+_SCHEMA = 3  # of the card; raised when a card of an older form would be misread
 _LOWEST = -1500.0  # ft; no airport lies so low
 
 
-class SavedModel(NamedTuple):
-    """A trained joint model and its card."""
+@dataclass(frozen=True)
+class SavedModel:
+    """A trained joint model and its card.
+
+    Attributes
+    ----------
+    model
+        Trained.
+    card
+        As `train_model` writes it, and `load_model` reads it.
+    """
 
     model: Pipeline
     card: dict
@@ -83,40 +98,41 @@ def train_model(
         Untrained, as of `trajlib.models.estimators.build_model`.
     predictors, targets
         As of `trajlib.features`; flights that do not reach every fraction are left out. A model
-        of flights under way has the fractions that more than half of them have still ahead.
+        of flights in the air has the fractions that more than half of them have ahead.
     days
         The local day of each flight, by path; flights without one are left out. Three in four
-        are trained on, the others make the intervals and widen them to a band; ``seed`` says
-        which.
+        days are trained on, the others calibrate the intervals and the band.
+    seed
+        Of the order of the days.
     facts
-        What the card shall tell besides: ``pair``, ``by``, ``scores``, and how many flights of
-        other pairs, ``others``, told of runways and wind.
+        Further entries of the card: ``pair``, ``by``, ``scores``, and ``other_traffic``, the
+        number of flights of other pairs that the predictors were made of.
 
     Raises
     ------
     ValueError
-        When a predictor is outside the feature_set, or there are too few days.
+        When a predictor is not in the feature set, or there are too few days.
     """
     check_no_leakage(predictors, feature_set)
     predictors = predictors[predictors.index.isin(days.index)]
-    targets, asked = _often_ahead(targets, predictors, feature_set)
+    targets, unflown = keep_ahead(targets, predictors, feature_set)
     wide = widen_targets(targets)
     wide = wide.loc[wide.index.intersection(predictors.index, sort=False)]
     train, held_out = split_days(days[wide.index], (0.75, 0.25), seed=seed)
-    trained, predicted = _fit(
-        model, predictors.loc[train], wide.loc[train], predictors.loc[held_out]
-    )
-    errors = signed_errors(predicted, asked).dropna()
-    intervals, band = _calibrate(errors, days, level, seed)
-    parts = {"trained on": train, "calibrated on": held_out}
+    trained = clone(model).fit(predictors.loc[train], wide.loc[train])
+    predicted = _predict_wide(trained, predictors.loc[held_out], wide.columns)
+    errors = signed_errors(predicted, unflown).dropna()
+    intervals, band = calibrate(errors, days, level, seed)
     card = {
-        "schema": _schema(predictors, targets),
+        "schema": _describe_schema(predictors, targets),
         "feature_set": feature_set,
         "level": level,
         **facts,
-        "split": {name: _describe_days(days[part]) for name, part in parts.items()}
-        | {"seed": seed},
-        "known": _known(predictors.loc[train]),
+        "training": _describe_days(days[train]),
+        "calibration": _describe_days(days[held_out]),
+        "seed": seed,
+        "categories": _list_categories(predictors.loc[train]),
+        "hours": _count_hours(predictors.loc[train]),
         "intervals": _to_lists(intervals),
         "band": _to_lists(band),
         "versions": {"scikit-learn": sklearn_version, "skops": skops.__version__},
@@ -125,7 +141,7 @@ def train_model(
 
 
 def save_model(saved: SavedModel, folder: str | Path) -> None:
-    """Write a model and its card; the card holds the digests of the model's file and its own."""
+    """Write a model and its card, which holds the digests of both files."""
     folder = Path(folder)
     blob = skops.io.dumps(saved.model, compression=ZIP_DEFLATED)
     card = {**saved.card, "sha256": hashlib.sha256(blob).hexdigest()}
@@ -137,15 +153,15 @@ def save_model(saved: SavedModel, folder: str | Path) -> None:
 
 
 def load_model(folder: str | Path) -> SavedModel:
-    """Return a saved model, once it is certain that it is the one that its card tells of.
+    """Return a saved model after checking that neither of its files was changed.
 
     Raises
     ------
     ValueError
-        When a file was changed since it was saved, holds a type that is not trusted, or was made
-        by another version of the card's schema or of scikit-learn.
+        When a file was changed since it was saved, holds a type that is not trusted, or was
+        saved by another version of trajlib or of scikit-learn.
     OSError
-        When a file is not there.
+        When a file is missing.
     """
     folder = Path(folder)
     changed = f"{folder.name}/card.json was changed since it was saved"
@@ -156,18 +172,19 @@ def load_model(folder: str | Path) -> SavedModel:
         raise ValueError(changed) from error
     if _write_card(card) != text or card.pop("card_sha256", None) != _digest(card):
         raise ValueError(changed)
-    if card["schema"]["version"] != _SCHEMA or card["schema"]["targets"] != list(TARGETS):
-        raise ValueError(f"{folder.name} was saved with another schema; train it again")
+    schema = card.get("schema", {})
+    if schema.get("version") != _SCHEMA or schema.get("targets") != list(TARGETS):
+        raise ValueError(f"{folder} was saved by another version of trajlib; {_train_again(card)}")
     version = card["versions"]["scikit-learn"]
     if version != sklearn_version:
         raise ValueError(
-            f"{folder.name} was saved with scikit-learn {version}, here it is {sklearn_version}; "
-            "train it again"
+            f"{folder} was saved with scikit-learn {version}, this is {sklearn_version}; "
+            + _train_again(card)
         )
     check_no_leakage(card["schema"]["predictors"], card["feature_set"])
     blob = (folder / "model.skops").read_bytes()
     if hashlib.sha256(blob).hexdigest() != card["sha256"]:
-        raise ValueError(f"{folder.name}/model.skops is not the file that its card tells of")
+        raise ValueError(f"{folder.name}/model.skops is not the file that its card describes")
     foreign = set(skops.io.get_untrusted_types(file=io.BytesIO(blob))) - set(TRUSTED)
     if foreign:
         raise ValueError(f"{folder.name}/model.skops holds {', '.join(sorted(foreign))}: refused")
@@ -185,45 +202,66 @@ def predict_trajectory(saved: SavedModel, predictors: pd.DataFrame) -> pd.DataFr
     Returns
     -------
     DataFrame
-        Indexed by ``fraction``: the targets, ``<target>_low`` and ``<target>_high``, the position
-        also as ``along`` and ``cross`` [NM] from the predicted one, and ``<name>_band_low`` and
-        ``_band_high``, which hold the whole trajectory in all of ``BAND``. ``course`` [deg].
-        No time and no distance is below 0, no altitude below any airport's.
-        Of a flight under way, the fractions that it has still ahead.
+        Indexed by ``fraction``, see `predict_trajectories`. Of a flight in the air, only the
+        fractions ahead of it.
 
     Raises
     ------
     ValueError
-        When the columns or their kinds are others than those trained with, or the flight has
+        When the columns or their kinds differ from those of the training, or the flight has
         passed every fraction.
     """
-    schema = saved.card["schema"]
-    given = _kinds(predictors, schema["predictors"])
-    if given != schema["predictors"]:
-        raise ValueError(f"predictors {given}, expected {schema['predictors']}")
-    columns = pd.MultiIndex.from_product([schema["targets"], schema["fractions"]])
-    columns = columns.set_names([None, "fraction"])
-    wide = pd.DataFrame(saved.model.predict(predictors), predictors.index, columns)
-    stacked = stack_targets(wide)
+    table = predict_trajectories(saved, predictors).droplevel("path")
     reached = predictors.filter(regex=r"^progress_at_\d+$").max(axis=1).fillna(0.0).iloc[0]
-    table = stacked.droplevel("path")
-    table["course"] = courses(stacked)
-    for end, key in (("", "intervals"), ("_band", "band")):
-        for name, sides in saved.card[key].items():
-            centre = table[name] if name in TARGETS else 0.0
-            for side, offsets in sides.items():
-                table[f"{name}{end}_{side}"] = centre + np.array(offsets)
-    least = [name for name in table if name.startswith(("duration", "distance"))]
-    table[least] = table[least].clip(lower=0)
-    heights = [name for name in table if name.startswith("altitude")]
-    table[heights] = table[heights].clip(lower=_LOWEST)
     if reached >= table.index[-1]:
         raise ValueError(f"the flight has passed {table.index[-1]:.0%}: nothing is left to predict")
     return table[table.index > reached]
 
 
+def predict_trajectories(saved: SavedModel, predictors: pd.DataFrame) -> pd.DataFrame:
+    """Return the predicted trajectories of flights, their intervals and their bands.
+
+    Parameters
+    ----------
+    predictors
+        A row for each flight, the columns that the model was trained with.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``path`` and ``fraction``: the targets, ``<target>_low`` and
+        ``<target>_high``, the position also as ``along`` and ``cross`` [NM] from the predicted
+        one, and ``<name>_band_low`` and ``<name>_band_high``, which hold the whole trajectory in
+        all of ``BAND``; ``course`` [deg]. No time and no distance is below 0, no altitude below
+        that of any airport.
+
+    Raises
+    ------
+    ValueError
+        When the columns or their kinds differ from those of the training.
+    """
+    schema = saved.card["schema"]
+    given = _find_kinds(predictors, schema["predictors"])
+    if given != schema["predictors"]:
+        raise ValueError(f"predictors {given}, expected {schema['predictors']}")
+    columns = pd.MultiIndex.from_product([schema["targets"], schema["fractions"]])
+    columns = columns.set_names([None, "fraction"])
+    table = _predict_wide(saved.model, predictors, columns)
+    table["course"] = courses(table)
+    for end, key in (("", "intervals"), ("_band", "band")):
+        for name, sides in saved.card[key].items():
+            centre = table[name] if name in TARGETS else 0.0
+            for side, offsets in sides.items():
+                table[f"{name}{end}_{side}"] = centre + np.tile(offsets, len(predictors))
+    least = [name for name in table if name.startswith(("duration", "distance"))]
+    table[least] = table[least].clip(lower=0)
+    heights = [name for name in table if name.startswith("altitude")]
+    table[heights] = table[heights].clip(lower=_LOWEST)
+    return table
+
+
 def to_geojson(trajectory: pd.DataFrame, flown: pd.DataFrame | None = None) -> dict:
-    """Return a predicted trajectory as GeoJSON: the line, and where the position may be.
+    """Return a predicted trajectory as GeoJSON: the line, and the regions that hold the position.
 
     Parameters
     ----------
@@ -256,70 +294,98 @@ def fingerprint_flights(flights: pd.DataFrame) -> str:
     return hashlib.sha256(files.encode()).hexdigest()
 
 
-def _often_ahead(
+def keep_ahead(
     targets: pd.DataFrame, predictors: pd.DataFrame, feature_set: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    # at fractions that most flights have passed too few are left to learn and to calibrate from
+    """Return the targets at fractions that most flights have ahead, whole and without flown ones.
+
+    At other fractions too few flights are left to learn and to calibrate from.
+    """
     targets = targets[match_flights(targets.index, predictors.index)]
     fractions = targets.index.unique("fraction")
-    asked = keep_unflown(targets, fractions, prediction_minutes(feature_set))
-    return targets.loc[asked.index], asked
+    unflown = keep_unflown(targets, fractions, prediction_minutes(feature_set))
+    return targets.loc[unflown.index], unflown
 
 
-def _fit(
-    model: Pipeline, predictors: pd.DataFrame, wide: pd.DataFrame, asked: pd.DataFrame
-) -> tuple[Pipeline, pd.DataFrame]:
-    trained = clone(model).fit(predictors, wide)
-    return trained, stack_targets(pd.DataFrame(trained.predict(asked), asked.index, wide.columns))
-
-
-def _predict(
+def predict_joint(
     model: Pipeline,
     predictors: pd.DataFrame,
     wide: pd.DataFrame,
-    asked: pd.DataFrame,
+    held_out: pd.DataFrame,
     _: pd.DataFrame,
 ) -> pd.DataFrame:
-    return _fit(model, predictors, wide, asked)[1]
+    """Train a joint model and return its predictions, as a function for `submit_splits`."""
+    trained = clone(model).fit(predictors, wide)
+    return _predict_wide(trained, held_out, wide.columns)
 
 
-def _calibrate(
+def calibrate(
     errors: pd.DataFrame, days: pd.Series, level: float, seed: int | None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    # the band grows intervals of one half of the days until they hold flights of the other
+    """Return the intervals and the band that calibration flights require.
+
+    The band is made of intervals of one half of the days, grown until they hold the flights of
+    the other half.
+    """
     paths = errors.index.unique("path")
-    first, second = (_of(errors, half) for half in split_days(days[paths], (0.5, 0.5), seed=seed))
+    halves = split_days(days[paths], (0.5, 0.5), seed=seed)
+    first, second = (select_flights(errors, half) for half in halves)
     narrow = calibrate_intervals(first, level)
-    factor = calibrate_band(second[BAND], narrow, level)
-    return calibrate_intervals(errors, level), widen_to_band(narrow, factor)[BAND]
+    few = days if _is_few(days[paths]) else None
+    factor = calibrate_band(second[BAND], narrow, level, days=few)
+    return calibrate_intervals(errors, level, days=days), widen_to_band(narrow, factor)[BAND]
 
 
-def _of(errors: pd.DataFrame, paths: pd.Index) -> pd.DataFrame:
+def select_flights(errors: pd.DataFrame, paths: pd.Index) -> pd.DataFrame:
+    """Return the rows of some flights."""
     return errors[match_flights(errors.index, paths)]
 
 
-def _schema(predictors: pd.DataFrame, targets: pd.DataFrame) -> dict:
+def _is_few(days: pd.Series) -> bool:
+    return days.nunique() < MIN_DAYS
+
+
+def _predict_wide(
+    trained: Pipeline, predictors: pd.DataFrame, columns: pd.MultiIndex
+) -> pd.DataFrame:
+    return stack_targets(pd.DataFrame(trained.predict(predictors), predictors.index, columns))
+
+
+def _train_again(card: Mapping) -> str:
+    origin, _, destination = str(card.get("pair", "ORIGIN-DESTINATION")).partition("-")
+    return (
+        "train it again: python -m trajlib report --archive ARCHIVE "
+        f"--origin {origin} --destination {destination} --stage 07_prediction"
+    )
+
+
+def _describe_schema(predictors: pd.DataFrame, targets: pd.DataFrame) -> dict:
     return {
         "version": _SCHEMA,
-        "predictors": _kinds(predictors, list(predictors)),
+        "predictors": _find_kinds(predictors, {}),
         "targets": list(targets),
-        "fractions": [float(at) for at in targets.index.unique("fraction")],
+        "fractions": [float(fraction) for fraction in targets.index.unique("fraction")],
     }
 
 
-def _kinds(predictors: pd.DataFrame, expected: Sequence[str] | Mapping[str, str]) -> dict:
-    # a text that is missing has no kind of its own in a single row
+def _find_kinds(predictors: pd.DataFrame, expected: Mapping[str, str]) -> dict[str, str]:
+    """Return ``text`` or ``number`` for each predictor; the expected kind where all are missing."""
     text = set(text_columns(predictors))
     kinds = {name: "text" if name in text else "number" for name in predictors}
-    if isinstance(expected, Mapping):
-        missing = predictors.columns[predictors.isna().all()]
-        kinds |= {name: expected.get(name, kinds[name]) for name in missing}
+    for name in predictors.columns[predictors.isna().all()]:
+        kinds[name] = expected.get(name, kinds[name])
     return kinds
 
 
-def _known(predictors: pd.DataFrame) -> dict[str, list[str]]:
+def _list_categories(predictors: pd.DataFrame) -> dict[str, list[str]]:
     names = text_columns(predictors)
     return {name: sorted(predictors[name].dropna().unique().tolist()) for name in names}
+
+
+def _count_hours(predictors: pd.DataFrame) -> list[int]:
+    """Return how many flights began in each local hour of the day."""
+    hours = predictors["hour"].astype(int)
+    return hours.value_counts().reindex(range(24), fill_value=0).tolist()
 
 
 def _describe_days(days: pd.Series) -> dict:
