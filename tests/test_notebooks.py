@@ -3,7 +3,6 @@ import json
 import re
 import subprocess
 import sys
-from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -80,21 +79,12 @@ def test_parameters_that_notebooks_share_are_the_same_in_all(path):
 
 
 @each_notebook
-def test_code_cells_are_short_and_few_and_define_nothing(path):
-    cells = cells_of(path, "code")
-    assert 10 <= len(cells) <= 24
-    for cell in cells:
-        assert len(cell.source.splitlines()) <= 10
-        assert not re.search(r"^\s*(?:def|class) ", cell.source, re.MULTILINE)
-
-
-@each_notebook
-def test_every_figure_is_followed_by_what_it_shows(path):
+def test_every_figure_has_text_beside_it(path):
     cells = cells_of(path)
-    for cell, after in pairwise(cells):
+    for before, cell, after in zip(cells, cells[1:], cells[2:], strict=False):
         if cell.cell_type == "code" and re.search(r"\b(plot|explore)_\w+\(", cell.source):
-            told = after.cell_type == "markdown" and not after.source.startswith("#")
-            assert told or "Markdown(" in cell.source + after.source
+            texts = [c for c in (before, after) if c.cell_type == "markdown"]
+            assert texts or "Markdown(" in cell.source + after.source
 
 
 @each_notebook
@@ -272,7 +262,7 @@ def test_the_tour_reads_an_archive_that_is_written_otherwise(tmp_path):
         "[columns]\ntimestamp = {column = 'time', format = '%d/%m/%Y %H:%M:%S'}\n"
         "altitude = {column = 'height', unit = 'm'}\n"
     )
-    lines = [f"13/01/2016 06:15:{s:02};40,{s};-3,5;{s},5" for s in range(60)]
+    lines = [f"13/01/2016 06:15:{s:02};40,5{s:02};-3,5;{s},5" for s in range(60)]
     text = "\n".join(["time;latitude;longitude;height", *lines, ""])
     for name in "ab":
         (folder / f"{name}.csv").write_text(text)

@@ -8,6 +8,7 @@ from trajlib.features.feature_sets import local_start
 
 __all__ = [
     "Split",
+    "choose_folds",
     "find_repeats",
     "local_days",
     "split_at_random",
@@ -21,6 +22,15 @@ Split = tuple[pd.Index, pd.Index]  # paths of the flights to train on, and of th
 def local_days(flights: pd.DataFrame) -> pd.Series:
     """Return the day of each flight's first sample in its origin's time zone, by path."""
     return local_start(flights).dt.normalize().rename("day")
+
+
+def choose_folds(days: pd.Series, folds: int = 4) -> int:
+    """Return how many folds `split_by_day` can make of these days, at most ``folds``.
+
+    >>> choose_folds(pd.Series([1, 2] * 20))
+    2
+    """
+    return min(folds, days.nunique(), len(days) // 10)
 
 
 def split_by_day(days: pd.Series, folds: int = 4, *, seed: int = 0) -> list[Split]:
