@@ -4,8 +4,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import nullcontext
+from pathlib import Path
 from unittest.mock import Mock
 
 import pandas as pd
@@ -15,6 +17,7 @@ from click.testing import CliRunner
 
 from trajlib.cli import main
 
+ROOT = str(Path(__file__).parent.parent)
 COMMANDS = ("simulate", "import", "index", "report", "compare", "predict")
 
 
@@ -41,6 +44,9 @@ def archive(tmp_path):
     for name in "abc":
         (folder / f"{name}.csv").write_text(text)
     return folder
+
+
+PAIR = ("--origin", "LEMD", "--destination", "LEBL")
 
 
 def report(archive, origin="LEMD", destination="LEBL"):
@@ -77,8 +83,7 @@ def test_a_simulation_that_was_cut_short_leaves_no_columns_file(tmp_path, monkey
         (archive / left_by_an_earlier_one).touch()
     ground_truth = pd.DataFrame({"x": [1]}, index=pd.Index(["a.csv"], name="path"))
     ground_truth.to_parquet(archive / "ground_truth.parquet")
-    monkeypatch.setattr(simulation, "current_client", lambda: None)
-    monkeypatch.setattr(simulation, "_write_batch", fail)
+    monkeypatch.setattr(simulation, "run_blocks", fail)
     with pytest.raises(KeyboardInterrupt):
         simulation.simulate_archive(archive, flights=1, seed=1)
     assert not (archive / "columns.toml").exists()
@@ -90,7 +95,9 @@ def fail(*_, **__):
 
 def test_an_index_is_made_beside_and_summed_up(run, archive, tmp_path):
     status, said = run("index", archive)
-    assert (status, said.strip()) == (0, f"{archive}: 3 files, 1 city pairs, 0 set aside")
+    assert status == 0
+    assert said.splitlines()[0] == f"{archive}: 3 files, 1 city pairs, 0 rejected"
+    assert "3  LEMD → LEBL" in said
     assert (tmp_path / "data/interim/few.index.parquet").exists()
 
 
@@ -100,6 +107,145 @@ def test_an_index_is_told_as_json_to_a_script(run, archive):
     told = json.loads(said)
     assert (told["files"], told["rejected"]) == (3, 0)
     assert told["pairs"] == [{"origin": "LEMD", "destination": "LEBL", "files": 3}]
+
+
+def test_an_index_counts_why_files_were_rejected(run, archive):
+    (archive / "d.csv").write_text("")
+    assert "1  the file is empty" in run("index", archive)[1]
+    counts = json.loads(run("index", archive, "--json")[1])
+    assert counts["rejected_by_reason"] == {"the file is empty": 1}
+
+
+def test_a_report_without_a_pair_takes_the_busiest(run, archive, write_notebook, monkeypatch):
+    text = (archive / "a.csv").read_text()
+    for number in range(45):
+        (archive / f"{number}.csv").write_text(
+            text.replace("2016-01-01", f"2016-01-{1 + number % 9:02}")
+        )
+        (archive / f"circuit{number}.csv").write_text(text.replace("LEBL", "LEMD"))
+        (archive / f"other{number}.csv").write_text(text.replace("LEBL", "ZZZZ"))
+    write_notebook("notebooks/01_a.ipynb")
+    made = {"whole": True, "stages": [], "data": Mock()}
+    monkeypatch.setattr("trajlib.report.build.make_report", lambda *_, **__: made)
+    monkeypatch.setattr("trajlib.report.build.list_main_numbers", lambda _: [])
+    monkeypatch.setattr("trajlib.cli._connected", lambda _: nullcontext(Mock()))
+    status, said = run("report", "--archive", archive)
+    assert status == 0
+    assert "LEMD → LEBL is the pair with most flights" in said
+    assert "reports/LEMD-LEBL/index.html" in said
+
+
+def test_an_archive_without_a_pair_to_score_says_what_it_has(
+    run, archive, write_notebook, monkeypatch
+):
+    write_notebook("notebooks/01_a.ipynb")
+    monkeypatch.setattr("trajlib.cli._connected", lambda _: nullcontext(Mock()))
+    status, said = run("report", "--archive", archive)
+    assert status == 1
+    assert "those with most: LEMD → LEBL (3)" in said
+    assert run("report", "--archive", archive, "--origin", "LEMD")[0] == 2
+
+
+def test_flights_of_one_day_are_refused_before_any_stage_runs(
+    run, archive, write_notebook, monkeypatch
+):
+    for number in range(45):
+        shutil.copy(archive / "a.csv", archive / f"{number}.csv")
+    write_notebook("notebooks/01_a.ipynb")
+    monkeypatch.setattr("trajlib.report.build.make_report", fail)
+    monkeypatch.setattr("trajlib.cli._connected", lambda _: nullcontext(Mock()))
+    status, said = run(*report(archive))
+    assert status == 1
+    assert "are of one day" in said
+
+
+@pytest.mark.parametrize("time", ["soon", "9999-12-31T23:00", "0001-01-01", "2016-13-01", ""])
+def test_a_time_that_is_none_is_refused_with_the_form(run, time):
+    status, said = run("predict", *PAIR, "--time", time)
+    assert status == 1
+    assert "2016-03-05T07:00" in said
+
+
+@pytest.mark.parametrize("option", ["--data", "--output"])
+def test_a_folder_that_cannot_be_written_to_is_named_with_its_option(
+    run, archive, write_notebook, monkeypatch, option
+):
+    write_notebook("notebooks/01_a.ipynb")
+    locked = archive.parent / "locked"
+    locked.mkdir()
+    monkeypatch.setattr("os.access", lambda path, mode: "locked" not in str(path))
+    status, said = run(*report(archive), option, locked / "below")
+    assert status == 1
+    assert f"cannot be written to: choose a folder by {option}" in said
+
+
+def test_an_index_beside_a_folder_that_cannot_be_written_to_names_the_option(
+    run, archive, monkeypatch
+):
+    monkeypatch.setattr("os.access", lambda path, mode: not mode & os.W_OK)
+    assert "choose a folder by --output" in run("index", archive)[1]
+
+
+def run_process(*words, **options):
+    command = [sys.executable, "-m", "trajlib", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+
+
+def test_a_console_that_is_not_unicode_gets_plain_text(archive, tmp_path):
+    env = os.environ | {"PYTHONIOENCODING": "latin-1", "PYTHONPATH": ROOT}
+    done = run_process("index", archive, env=env, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "LEMD -> LEBL" in done.stdout
+    (archive / "→.csv").write_text("")
+    done = run_process("index", archive, "--json", env=env, cwd=tmp_path)
+    assert json.loads(done.stdout)["files"] == 4
+
+
+def test_a_closed_standard_output_is_no_traceback(archive, tmp_path):
+    for words in (["index", archive], ["index", archive, "--json"], ["--help"]):
+        command = 'exec "$@" >&-'
+        words = ["sh", "-c", command, "sh", sys.executable, "-m", "trajlib", *map(str, words)]
+        done = subprocess.run(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        assert "Traceback" not in done.stderr
+    reader = subprocess.Popen(["true"], stdin=subprocess.PIPE)
+    reader.wait()
+    words = [sys.executable, "-m", "trajlib", "index", str(archive)]
+    done = subprocess.run(
+        words, cwd=tmp_path, stdout=reader.stdin, stderr=subprocess.PIPE, text=True
+    )
+    assert done.stderr == ""
+
+
+NOBODY = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"]
+# so that it can read an interpreter and a project that are in somebody's home
+NOBODY += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+
+
+@pytest.fixture(scope="module")
+def nobody():
+    """Words that run a command as a user without a name, a home or a file of their own."""
+    can = shutil.which("setpriv") and not subprocess.run([*NOBODY, "true"]).returncode
+    return NOBODY if can else pytest.skip("only root may run a process as another user")
+
+
+@pytest.mark.parametrize("home", [{}, {"HOME": "/"}, {"HOME": "/no/such/home"}])
+def test_a_user_without_a_name_or_a_home_makes_a_report(nobody, archive, write_notebook, home):
+    for number in range(20):
+        shutil.copy(archive / "a.csv", archive / f"{number}.csv")
+    write_notebook("notebooks/01_a.ipynb", "import matplotlib.pyplot as plt", "plt.plot([1, 2])")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        theirs = shutil.copytree(archive, f"{folder}/raw/few")
+        shutil.copytree(archive.parents[2] / "notebooks", f"{folder}/notebooks")
+        env = {"PATH": os.environ["PATH"], "PYTHONPATH": ROOT, "TMPDIR": folder, **home}
+        places = [f"--{name}={folder}/{name}" for name in ("data", "output", "notebooks")]
+        words = [*report(theirs), "--stage", "01_a", *places]
+        for each in (["--help"], words):
+            command = [*nobody, sys.executable, "-m", "trajlib", *each]
+            done = subprocess.run(command, env=env, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            assert done.stderr == ""
+        assert Path(folder, "output/LEMD-LEBL/index.html").exists()
 
 
 def test_a_dialect_is_suggested_and_nothing_written(run, archive, tmp_path):
@@ -116,7 +262,7 @@ def test_what_a_user_can_mend_is_told_in_a_line(run, archive, tmp_path, write_no
         "no archive at nowhere": ("index", "nowhere"),
         "the archive empty is empty": report("empty"),
         "no usable flight LEMD → LEVC": report(archive, destination="LEVC"),
-        "the nearest pairs there are: LEMD → LEBL": report(archive, origin="LEMX"),
+        "the nearest pairs there are: LEMD → LEBL": report(archive, origin="LEMG"),
         "3 usable flights LEMD → LEBL, expected 40 or more": report(archive),
         "3 usable flights LEMD → LEBL, expected 20": (*report(archive), "--stage", "01_a"),
     }
@@ -134,6 +280,9 @@ def test_what_was_not_understood_ends_with_2_before_anything_runs(
     assert run("index", archive, "--suggest", "--json")[0] == 2
     told = {
         "no stage 'b'; there are 01_a": ("--stage", "b"),
+        "--origin: ": ("--origin", "ZZZZ"),
+        "LEBL and LEBL are one airport": ("--origin", "LEBL"),
+        "LEBL and BCN are one airport": ("--origin", "lebl", "--destination", "bcn"),
         "no stage has a parameter 'x'": ("-p", "x", "1"),
         "parameter origin has an option of its own": ("-p", "origin", "SFO"),
         "No such option": ("--no-such-option",),
@@ -172,7 +321,7 @@ def test_ctrl_c_stops_all_that_a_report_started_and_leaves_no_half(
     for number in range(40):
         shutil.copy(archive / "a.csv", archive / f"{number}.csv")
     write_notebook("notebooks/01_a.ipynb", BUSY, STARTED, "client.gather(futures)")
-    command = [sys.executable, "-m", "trajlib", *report(archive)]
+    command = [sys.executable, "-m", "trajlib", *report(archive), "--stage", "01_a"]
     process = subprocess.Popen(
         command,
         cwd=tmp_path,
@@ -189,10 +338,29 @@ def test_ctrl_c_stops_all_that_a_report_started_and_leaves_no_half(
     said, wrong = process.communicate(timeout=120)
     assert process.returncode == 130, wrong
     assert psutil.wait_procs(children, timeout=30)[1] == []
-    assert wrong.strip() == "stopped; the same command goes on from what is whole"
+    assert wrong.strip() == "stopped; the same command continues from what is finished"
     assert "01_a" in said
     assert not list((tmp_path / "reports").rglob("*.*"))
     assert not list((tmp_path / "data").rglob(".*.ipynb"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("children", [1, 3])
+def test_ctrl_c_while_the_cluster_starts_is_one_sentence(tmp_path, children):
+    command = [sys.executable, "-m", "trajlib", "simulate", "sample", "--flights", "300"]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    while len(psutil.Process(process.pid).children(recursive=True)) < children:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, wrong = process.communicate(timeout=120)
+    assert wrong.strip() == "stopped; the same command continues from what is finished"
 
 
 def wait_for(path, process):

@@ -3,6 +3,7 @@ import re
 import sys
 import tomllib
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 import yaml
@@ -88,3 +89,14 @@ def imports_of(path):
             yield from (alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
             yield node.module.split(".")[0]
+
+
+def test_a_wheel_brings_the_notebooks_and_the_templates(tmp_path, monkeypatch):
+    from flit_core.buildapi import build_wheel
+
+    monkeypatch.chdir(ROOT)
+    names = ZipFile(tmp_path / build_wheel(tmp_path)).namelist()
+    notebooks = {path.name for path in (ROOT / "notebooks").glob("[0-9]*.ipynb")}
+    assert {name.rpartition("/")[2] for name in names if name.endswith(".ipynb")} == notebooks
+    assert "trajlib/report/templates/style.css" in names
+    assert "trajlib/plots/explorer.js" in names

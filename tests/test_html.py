@@ -1,4 +1,5 @@
 import re
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -47,6 +48,16 @@ def test_before_and_after_are_the_stages_that_have_a_page():
     assert 'rel="prev" href="01_index.html"' in page
     assert 'rel="next" href="03_mine.html"' in page
     assert "04_later" not in page
+
+
+@pytest.mark.parametrize("name", ["03_a#1", "03_what?", "03_50 %", 'a"b'])
+def test_a_link_leads_to_a_stage_of_any_name(name):
+    stages = [describe_stage("02_models"), describe_stage(name)]
+    report = describe_report(*stages)
+    for page in (render_front(report, {}), render_notebook(new_notebook(), report, stages[0])):
+        links = re.findall(r'href="([^"]*)\.html"', page)
+        assert name in [unquote(link) for link in links]
+        assert not [link for link in links if re.search(r"[#? ]", link)]
 
 
 def test_code_is_folded_but_there_and_one_fold_where_nothing_is_shown_between():

@@ -5,11 +5,13 @@ What a command needs is imported when it runs, so that help comes at once.
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from atexit import register
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial, wraps
-from logging import ERROR, getLogger
+from logging import CRITICAL, ERROR, getLogger
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _FEWEST = 40  # flights; with fewer, days held out hold next to nothing
 _FEWEST_NAMED = 20  # for stages that are asked for by name, which may hold nothing out
+
+_POSITIVE = click.FloatRange(0, min_open=True)
 
 _folder = partial(click.Path, path_type=Path)
 
@@ -66,28 +70,46 @@ def main() -> None:
                  2 when the command was not understood,
                  130 when it was stopped by Ctrl-C.
     """  # noqa: D301, as \b is how click is told to leave lines as they are
+    from trajlib.report.console import prepare_console
+
     os.umask(0o077)  # files that hold flights are for their owner's eyes
+    prepare_console()
+    _prepare_home()
+
+
+def _prepare_home() -> None:
+    # Libraries keep caches and settings in the home folder; a user may have none that is usable.
+    home = os.path.expanduser("~")  # noqa: PTH111, which keeps ~ where there is no home
+    if not (Path(home).is_dir() and os.access(home, os.W_OK | os.X_OK)):
+        folder = TemporaryDirectory(prefix="trajlib-home-", ignore_cleanup_errors=True)
+        register(folder.cleanup)
+        os.environ["HOME"] = folder.name
 
 
 def _plainly(command: Callable) -> Callable:
-    # what a user can mend is told in a line; a traceback is for what we must mend
+    # a line for what a user can change; a traceback for what is wrong with this package
     @wraps(command)
     def wrapper(*args: object, **options: object) -> object:
         try:
             return command(*args, **options)
+        except BrokenPipeError:
+            raise  # the reader of our output went away; click ends quietly
         except (OSError, ValueError, MemoryError) as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:
-            click.echo("\nstopped; the same command goes on from what is whole", err=True)
+            click.echo("\nstopped; the same command continues from what is finished", err=True)
             raise click.exceptions.Exit(130) from None
 
     return wrapper
 
 
-def _print_json(told: object) -> None:
+def _print_json(content: object) -> None:
     import json
 
-    click.echo(json.dumps(told, ensure_ascii=False, indent=1, default=str))
+    from trajlib.report.console import is_unicode
+
+    plain = not is_unicode(sys.stdout)
+    click.echo(json.dumps(content, ensure_ascii=plain, indent=1, default=str))
 
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for a script.")
@@ -106,6 +128,8 @@ def _connected(address: str | None = None) -> "Iterator[Client]":
         yield client
     finally:
         if client is not found:  # what this process had before is not ours to end
+            for name in ("asyncio", "tornado"):  # what an end amid work leaves unfinished
+                getLogger(name).setLevel(CRITICAL + 1)
             client.close()
             if client.cluster is not None:
                 client.cluster.close()
@@ -225,26 +249,54 @@ def index(archive: Path, output: Path | None, suggest: bool, as_json: bool) -> N
 
         click.echo(suggest_dialect(archive))
         return
-    from trajlib.archive.index import build_index
+    from trajlib.archive.index import build_index, default_index_path, read_rejections
 
+    _check_writable(Path(output or default_index_path(archive)).parent, "--output")
     table = build_index(archive, output)
-    pairs = table.groupby(["origin", "destination"]).size().sort_values(ascending=False)
-    aside = int(table["rejected"].notna().sum())
+    usable = table[table["rejected"].isna()]
+    pairs = usable.groupby(["origin", "destination"]).size().sort_values(ascending=False)
+    rejected = read_rejections(table)["rejected"].value_counts()
+    repaired = _count_repairs(usable)
     if as_json:
-        told = {"archive": archive, "files": len(table), "rejected": aside}
-        _print_json(told | {"pairs": pairs.rename("files").reset_index().to_dict("records")})
+        content = {"archive": archive, "files": len(table), "rejected": int(rejected.sum())}
+        content["pairs"] = pairs.rename("files").reset_index().to_dict("records")
+        reasons = {"rejected_by_reason": rejected, "repaired_by_kind": repaired}
+        _print_json(content | {name: counts.to_dict() for name, counts in reasons.items()})
         return
-    click.echo(f"{archive}: {len(table):,} files, {len(pairs):,} city pairs, {aside:,} set aside")
+    click.echo(
+        f"{archive}: {len(table):,} files, {len(pairs):,} city pairs, {rejected.sum():,} rejected"
+    )
+    pairs.index = [f"{origin} → {destination}" for origin, destination in pairs.index]
+    for title, counts in {"flights": pairs, "rejected": rejected, "repaired": repaired}.items():
+        _show_counts(title, counts)
+
+
+def _count_repairs(table: "pd.DataFrame") -> "pd.Series":
+    """Return the number of flights by kind of repair."""
+    import pandas as pd
+
+    repairs = table["repairs"].dropna() if "repairs" in table else pd.Series(dtype="str")
+    kinds = repairs.str.split(";").explode().str.replace(r"^\s*\d+\s+", "", regex=True)
+    return kinds[kinds != ""].value_counts()
+
+
+def _show_counts(title: str, counts: "pd.Series", most: int = 10) -> None:
+    if len(counts):
+        click.echo(f"\n{title:>9}")
+    for name, count in counts.head(most).items():
+        click.echo(f"{count:9,}  {name}")
+    if len(counts) > most:
+        click.echo(f"{counts.iloc[most:].sum():9,}  others, of {len(counts) - most:,} kinds")
 
 
 @main.command()
 @click.option("--archive", type=_folder(), required=True, help="Folder of flight CSVs.")
-@click.option("--origin", required=True, help="Airport of departure, as in the archive (LEMD).")
-@click.option("--destination", required=True, help="Airport of arrival, as in the archive (LEBL).")
+@click.option("--origin", help="Airport of departure, ICAO or IATA code (LEMD).")
+@click.option("--destination", help="Airport of arrival, ICAO or IATA code (LEBL).")
 @click.option("--scheduler", help="Address of a Dask scheduler, instead of a local cluster.")
 @click.option("--output", type=_folder(), default="reports", show_default=True, help="For reports.")
 @click.option("--data", type=_folder(), default="data", show_default=True, help="For tables.")
-@click.option("--notebooks", type=_folder(), default="notebooks", show_default=True, help="Stages.")
+@click.option("--notebooks", type=_folder(), help="Stages; by default ./notebooks, or our own.")
 @click.option("--stage", "names", metavar="NAME", multiple=True, help="Only this; repeatable.")
 @click.option(
     "-p",
@@ -260,12 +312,12 @@ def index(archive: Path, output: Path | None, suggest: bool, as_json: bool) -> N
 @_plainly
 def report(
     archive: Path,
-    origin: str,
-    destination: str,
+    origin: str | None,
+    destination: str | None,
     scheduler: str | None,
     output: Path,
     data: Path,
-    notebooks: Path,
+    notebooks: Path | None,
     names: tuple[str, ...],
     given: tuple[tuple[str, str], ...],
     fresh: bool,
@@ -274,70 +326,147 @@ def report(
 ) -> None:
     """Run the notebooks on one city pair and make its report.
 
-    The stages are the numbered notebooks; a new one joins by its file's name. A stage whose
-    notebook, parameters, code and data have not changed since it ran, and whose results are still
-    there, is kept as it is. The report is OUTPUT/ORIGIN-DESTINATION, to be opened at index.html;
-    the executed notebooks are beside it. Each stage is a line with the seconds that it has taken,
-    and those of the last time.
+    Without --origin and --destination it is the pair with most flights that can be scored.
 
-    A notebook that fails ends the run: its copy and its page show the error, the report says
-    that it is not whole, and the exit status is 1.
+    The stages are the numbered notebooks; a new one joins by its file's name. A stage is kept as
+    it is where its notebook, its parameters, the code that it uses and the data have not changed
+    since it ran, and its results are still there. The report is OUTPUT/ORIGIN-DESTINATION, to be
+    opened at index.html, beside the executed notebooks. Each stage is a line with the seconds that
+    it took, and those of the last time.
 
-    With --aggregate-only there is a second one, OUTPUT/ORIGIN-DESTINATION-aggregate, to be shown
-    to others: outputs stay only where the notebook's cell is tagged "aggregate" and names no
-    callsign, registration or file.
+    A notebook that fails does not keep the others from running: its copy and its page show the
+    error, the report says that it is not whole, and the exit status is 1.
+
+    With --aggregate-only there is a second report, OUTPUT/ORIGIN-DESTINATION-aggregate, to be
+    shown to others: outputs are kept only where the notebook's cell is tagged "aggregate" and
+    names no callsign, registration or file.
     """
     from trajlib.archive.index import build_index, select_flights
     from trajlib.archive.storage import is_remote, resolve
     from trajlib.archive.store import store_flights
-    from trajlib.report.build import list_flight_names, list_main_numbers, make_report, share_report
+    from trajlib.report.build import (
+        alone_with,
+        list_flight_names,
+        list_main_numbers,
+        make_report,
+        share_report,
+    )
     from trajlib.report.console import show_stage
     from trajlib.report.redaction import machine_rules
 
-    notebooks, folder = notebooks.resolve(), output / f"{origin}-{destination}"
+    if (origin is None) != (destination is None):
+        raise click.UsageError("give both --origin and --destination, or neither")
+    if origin and destination:
+        origin, destination = _check_pair(origin, destination)
+    notebooks, project = _find_notebooks(notebooks)
     shared = {"archive": archive, "data": data}
     common = {name: os.path.relpath(path.absolute(), notebooks) for name, path in shared.items()}
     if is_remote(archive):
         common["archive"] = resolve(archive)
-    common |= {"origin": origin, "destination": destination}
-    stages, wanted = _match_stages(notebooks, names, common, dict(given))
+    pair = {"origin": origin, "destination": destination}
+    _match_stages(notebooks, names, common | pair, dict(given))  # before anything is read
+    _check_writable(data, "--data")
+    _check_writable(output, "--output")
     with _connected(scheduler) as client:
         table = build_index(archive, _index_of(archive, data))
+        if origin is None or destination is None:
+            origin, destination = _busiest_pair(table)
+        common |= {"origin": origin, "destination": destination}
+        stages, wanted = _match_stages(notebooks, names, common, dict(given))
+        folder = output / f"{origin}-{destination}"
+        processed = data / "processed" / folder.name
         selected = select_flights(table, origin, destination)
-        pair = f"{origin} → {destination}"
-        click.echo(f"{pair}: {len(selected):,} flights of {len(table):,} files", err=as_json)
-        store = store_flights(selected, data / "interim" / folder.name)
-        made = make_report(
-            stages,
-            wanted,
-            folder,
-            facts=_gather_facts(
-                table,
-                store,
-                {**common, "archive": archive.name, **dict(given)},
-                fewest=_FEWEST_NAMED if names else _FEWEST,
-            ),
-            processed=data / "processed" / folder.name,
-            scheduler=client.scheduler.address,
-            rules=machine_rules(notebooks.parent, [archive, data, output]),
-            fresh=fresh,
-            watch=partial(show_stage, stream=sys.stderr if as_json else sys.stdout),
-        )
+        title = f"{origin} → {destination}"
+        click.echo(f"{title}: {len(selected):,} flights of {len(table):,} files", err=as_json)
+        with alone_with(processed, _say_waiting):
+            store = store_flights(selected, data / "interim" / folder.name)
+            made = make_report(
+                stages,
+                wanted,
+                folder,
+                facts=_gather_facts(
+                    table, store, {**common, "archive": archive.name, **dict(given)}, named=names
+                ),
+                processed=processed,
+                scheduler=client.scheduler.address,
+                rules=machine_rules(project, [archive, data, output]),
+                fresh=fresh,
+                watch=partial(show_stage, stream=sys.stderr if as_json else sys.stdout),
+            )
     if not made["whole"]:
-        failed = next(s for s in made["stages"] if s["name"] in wanted and s["failure"])
-        raise click.ClickException(
-            f"{failed['failure']}\nsee {folder / failed['name']}.html; once it is mended, the same "
-            "command goes on from what is whole"
-        )
+        failed = [s for s in made["stages"] if s["name"] in wanted and s["failure"]]
+        reasons = [f"{s['failure']}\nsee {folder / s['name']}.html" for s in failed]
+        again = "once the cause is removed, the same command continues from what is finished"
+        raise click.ClickException("\n".join([*reasons, again]))
     if aggregate_only:
-        shared = folder.with_name(f"{folder.name}-aggregate")
-        share_report(made, folder, shared, names=list_flight_names(table))
-        click.echo(f"\n{shared / 'index.html'}", err=as_json)
+        shareable = folder.with_name(f"{folder.name}-aggregate")
+        share_report(made, folder, shareable, names=list_flight_names(table))
+        click.echo(f"\n{shareable / 'index.html'}", err=as_json)
     page = folder / "index.html"
     if as_json:
         _print_json({"page": page, **made})
     else:
         click.echo("\n".join([f"\n{page}", *list_main_numbers(made)]))
+
+
+def _say_waiting() -> None:
+    click.echo("waiting for another report on the same data to finish", err=True)
+
+
+def _check_pair(origin: str, destination: str) -> tuple[str, str]:
+    from trajlib.geodesy import find_airport
+
+    pair = origin.strip().upper(), destination.strip().upper()
+    for name, code in zip(("--origin", "--destination"), pair, strict=True):
+        try:
+            find_airport(code)
+        except ValueError as error:
+            raise click.UsageError(f"{name}: {error}") from error
+    first, second = (find_airport(code) for code in pair)
+    if first[1:] == second[1:]:  # but for the code
+        raise click.UsageError(
+            f"{pair[0]} and {pair[1]} are one airport, expected two: progress along a route, and "
+            "what is scored by it, need two airports; flights that return stay in the archive"
+        )
+    return pair
+
+
+def _busiest_pair(table: "pd.DataFrame") -> tuple[str, str]:
+    usable = table[table["rejected"].isna()]
+    counts = usable.groupby(["origin", "destination"]).size().sort_values(ascending=False)
+    for (origin, destination), count in counts.items():
+        try:
+            pair = _check_pair(origin, destination)
+        except click.UsageError:
+            continue
+        if count >= _FEWEST:
+            click.echo(f"{pair[0]} → {pair[1]} is the pair with most flights", err=True)
+            return pair
+    most = ", ".join(f"{o} → {d} ({n:,})" for (o, d), n in counts.head(3).items())
+    raise ValueError(
+        f"no pair of two known airports has {_FEWEST} or more usable flights; those with most: "
+        f"{most or 'none'}"
+    )
+
+
+def _check_writable(folder: Path, option: str) -> None:
+    from trajlib.archive.storage import is_remote
+
+    if is_remote(folder):
+        return
+    there = next(f for f in (folder.absolute(), *folder.absolute().parents) if f.exists())
+    if not there.is_dir():
+        raise click.UsageError(f"{there} is a file, expected a folder for {option}")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise click.ClickException(f"{there} cannot be written to: choose a folder by {option}")
+
+
+def _find_notebooks(folder: Path | None) -> tuple[Path, Path]:
+    """Return the folder of the stages and that of the project, below which paths may be shown."""
+    if folder is None and not Path("notebooks").is_dir():
+        return Path(__file__).parent / "notebooks", Path.cwd()
+    folder = (folder or Path("notebooks")).resolve()
+    return folder, folder.parent
 
 
 @main.command()
@@ -353,12 +482,12 @@ def report(
 @_as_json
 @_plainly
 def compare(before: Path, after: Path, output: Path, as_json: bool) -> None:
-    """Compare two reports: what moved.
+    """Compare two reports: what changed.
 
-    Each is given by its folder, the earlier one first. The page OUTPUT says what moved:
-    parameters, the data, the versions of packages, the verdicts of claims, and every number with
-    its change. Of numbers that give an interval in both it says whether these overlap. To keep a
-    report for it, give the next one another --output.
+    Each is given by its folder, the earlier one first. The page OUTPUT shows what changed:
+    parameters, the data, the versions of packages, the verdicts of claims, and every number. For
+    numbers with an interval in both it shows whether the intervals overlap. To keep a report for
+    comparison, give the next one another --output.
     """
     from trajlib.report.comparison import compare_reports, read_report
 
@@ -368,12 +497,13 @@ def compare(before: Path, after: Path, output: Path, as_json: bool) -> None:
         return
     from trajlib.report.html import render_comparison
 
+    _check_writable(output.parent, "--output")
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(render_comparison(found), "utf-8")
     moved = {part: sum(row["moved"] for row in found[part]) for part in ("parameters", "numbers")}
     turned = sum(row["verdict_before"] != row["verdict_after"] for row in found["claims"])
     click.echo(
-        f"{output}: moved are {moved['parameters']} of {len(found['parameters'])} parameters, "
+        f"{output}: changed are {moved['parameters']} of {len(found['parameters'])} parameters, "
         f"{moved['numbers']} of {len(found['numbers'])} numbers, "
         f"{turned} of {len(found['claims'])} verdicts"
     )
@@ -430,7 +560,8 @@ def predict(
         raise click.UsageError("give one of --time, --csv and FLIGHTS")
     if minutes and csv is None:
         raise click.UsageError("--minutes needs a --csv")
-    pair = (origin, destination)
+    pair = origin, destination = _check_pair(origin, destination)
+    start = None if time is None else inference.parse_time(time, origin)
     past = inference.open_store(data / "interim" / "-".join(pair))
     folder = data / "processed" / "-".join(pair) / "prediction"
     if csv is not None and minutes is None and model is None:
@@ -449,15 +580,15 @@ def predict(
     described = {name: value for name, value in identity.items() if value}
     flown = None
     if csv is None:
-        start = inference.parse_time(time, origin)
-        # a callsign may be ../x or a dot, and the files belong into OUTPUT
-        name = quote(described.get("callsign", "flight"), safe=" ").replace(".", "%2E")
+        name = described.get("callsign", "flight")
     else:
         samples, own = inference.load_samples_until(csv, minutes, pair=pair)
         start, described = samples["timestamp"].iloc[0], own | described
         history["samples"] = samples
         flown = inference.load_flown(csv, saved)
         name = csv.name.removesuffix(".gz").removesuffix(".csv")
+    # a callsign may be ../x or a dot, and the files belong into OUTPUT
+    name = quote(name, safe=" ")[:100].replace(".", "%2E")
     flight = inference.build_flight_row(pair, start, csv=csv, **described)
     answer = inference.predict_flight(saved, flight, **history)
     _write_prediction(answer, saved.card["by"], output / name, flown=flown, as_json=as_json)
@@ -571,21 +702,30 @@ def _match_stages(
 
 
 def _gather_facts(
-    index: "pd.DataFrame", store: "pd.DataFrame", parameters: Mapping, *, fewest: int
+    index: "pd.DataFrame", store: "pd.DataFrame", parameters: Mapping, *, named: Sequence[str]
 ) -> dict:
     from trajlib.archive.dialect import read_dialect
+    from trajlib.geodesy import find_airport
     from trajlib.report.build import describe_data
 
-    flights = store["rejected"].isna().sum()
-    if flights < fewest:
+    flights = store[store["rejected"].isna()]
+    pair = f"{parameters['origin']} → {parameters['destination']}"
+    fewest = _FEWEST_NAMED if named else _FEWEST
+    if len(flights) < fewest:
         raise ValueError(
-            f"{flights} usable flights {parameters['origin']} → {parameters['destination']}, "
-            f"expected {fewest} or more: days that are held out would hold next to nothing; "
-            "python -m trajlib index ARCHIVE --json lists the pairs with more"
+            f"{len(flights)} usable flights {pair}, expected {fewest} or more: days that are held "
+            "out would hold next to nothing; python -m trajlib index ARCHIVE lists the pairs"
+        )
+    timezone = find_airport(parameters["origin"]).timezone
+    days = flights["start"].dt.tz_convert(timezone).dt.date.nunique()
+    if days < 2 and not named:
+        raise ValueError(
+            f"all {len(flights)} flights {pair} are of one day, expected two or more: no day can "
+            "be held out to score predictions; --stage 02_normalization and others do without"
         )
     dialect = read_dialect(index["archive"].iloc[0])
     return {
-        "pair": f"{parameters['origin']} → {parameters['destination']}",
+        "pair": pair,
         "archive": {n: getattr(dialect, n) for n in ("title", "source", "simulated")},
         "data": describe_data(index, store),
         "parameters": {name: parameters[name] for name in parameters if name != "data"},

@@ -5,14 +5,17 @@ import gc
 import logging
 import os
 import re
+import signal
 import socket
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as NotYet
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import requires
+from multiprocessing import resource_tracker
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
@@ -327,7 +330,7 @@ def local_cluster(workers: int) -> LocalCluster:
     # a shuffle that has ended is no warning, and would be shown among a notebook's results
     logging.getLogger("distributed.shuffle._scheduler_plugin").setLevel(logging.ERROR)
     spill = {} if (disk := _spill_folder()) else {"distributed.worker.memory.spill": False}
-    with dask.config.set(_KEEP_MEMORY | spill), warnings.catch_warnings():
+    with dask.config.set(_KEEP_MEMORY | spill), warnings.catch_warnings(), _without_interrupts():
         # the dashboard of another command's cluster has the port: ours takes another
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         cluster = LocalCluster(
@@ -342,6 +345,18 @@ def local_cluster(workers: int) -> LocalCluster:
         )
     cluster.adapt(minimum=workers, maximum=workers)  # a worker lost at its start is replaced too
     return cluster
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    # Threads and processes that begin here never see Ctrl-C, which is for the client to act on;
+    # this thread sees it once they have begun.
+    resource_tracker.ensure_running()  # which unblocks the signal in the thread that starts it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _available_memory(root: Path = Path("/sys/fs/cgroup")) -> int:

@@ -1,21 +1,50 @@
-"""What a person at a terminal sees of long work: one line a stage, with its time."""
+"""What a person at a terminal sees of long work: one line for each stage, with its time."""
 
+import codecs
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 from time import perf_counter
 from typing import TextIO
 
-__all__ = ["show_stage"]
+__all__ = ["is_unicode", "prepare_console", "show_stage"]
+
+_PLAIN = {"→": "->", "−": "-", "–": "-", "…": "...", "“": '"', "”": '"', "’": "'", "±": "+/-"}
+
+
+def prepare_console() -> None:
+    """Let standard output and error take any text, whatever the locale, and even if closed."""
+    codecs.register_error("plain", _replace)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the caller; the next file opened must not take its place
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123, for the whole run
+        elif hasattr(stream, "reconfigure") and not is_unicode(stream):
+            stream.reconfigure(errors="plain")
+
+
+def is_unicode(stream: TextIO) -> bool:
+    """Return whether a stream takes any character."""
+    try:
+        return codecs.lookup(stream.encoding or "ascii").name.startswith("utf")
+    except LookupError:
+        return False
+
+
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    text = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(character, "?") for character in text), error.end
 
 
 @contextmanager
 def show_stage(
-    name: str, expected: float | None, stands: bool = False, *, stream: TextIO
+    name: str, expected: float | None, unchanged: bool = False, *, stream: TextIO
 ) -> Iterator[None]:
-    """Show in one line that a stage runs, how long it has, and how long it took the last time.
+    """Show in one line that a stage runs, for how long, and how long it took the last time.
 
-    On a terminal the line is written anew every second; elsewhere, such as in a log, the name is
+    On a terminal the line is updated every second; elsewhere, such as in a log, the name is
     written at the start and the time at the end.
 
     Parameters
@@ -24,13 +53,13 @@ def show_stage(
         Of the stage.
     expected
         Seconds that it took the last time, or None.
-    stands
-        Whether its result of that time stands, so that nothing is run.
+    unchanged
+        Whether its result of that time is kept, so that nothing is run.
     stream
         Where to write.
 
     >>> import sys
-    >>> with show_stage("01_index", 12.3, stands=True, stream=sys.stdout):
+    >>> with show_stage("01_index", 12.3, unchanged=True, stream=sys.stdout):
     ...     pass
       01_index               12.3 s, unchanged since it ran
     """
@@ -55,7 +84,8 @@ def show_stage(
         if ticking.is_alive():
             ticking.join()
             stream.write(f"\r{begin}")
-        seconds = expected if stands else perf_counter() - started
-        told = f", {expected:.1f} s the last time" if expected else ""
-        stream.write(f"{seconds:7.1f} s{', unchanged since it ran' if stands else told}\n")
+        seconds = expected if unchanged else perf_counter() - started
+        compared = f", {expected:.1f} s the last time" if expected else ""
+        end = ", unchanged since it ran" if unchanged else compared
+        stream.write(f"{seconds:7.1f} s{end}\n")
         stream.flush()
