@@ -9,6 +9,7 @@ from trajlib.features.feature_sets import local_start
 __all__ = [
     "Split",
     "choose_folds",
+    "describe_splits",
     "find_repeats",
     "local_days",
     "split_at_random",
@@ -96,6 +97,25 @@ def split_at_random(events: pd.Series, folds: int = 4, *, seed: int = 0) -> list
     """
     folded = GroupKFold(folds, shuffle=True, random_state=seed).split(events, groups=events)
     return [(events.index[train], events.index[held_out]) for train, held_out in folded]
+
+
+def describe_splits(splits: list[Split], days: pd.Series) -> pd.DataFrame:
+    """Return how many flights and days each split trains on and holds out.
+
+    >>> days = pd.Series([1, 1, 2, 3, 3], list("abcde"))
+    >>> describe_splits(split_forward(days, 2), days)["flights held out"].tolist()
+    [1, 2]
+    """
+    rows = []
+    for train, held_out in splits:
+        row = {
+            "flights trained on": len(train),
+            "days trained on": days[train].nunique(),
+            "flights held out": len(held_out),
+            "days held out": days[held_out].nunique(),
+        }
+        rows.append(row)
+    return pd.DataFrame(rows, pd.RangeIndex(1, len(rows) + 1, name="split"))
 
 
 def find_repeats(flights: pd.DataFrame) -> pd.Series:

@@ -8,10 +8,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from trajlib.plots.style import GREY, INK, WIDTH, series_styles, styled
+from trajlib.plots.style import COLORS, GREY, INK, WIDTH, series_styles, styled
 from trajlib.schema import label
 
-__all__ = ["plot_errors", "plot_scores", "plot_skills"]
+__all__ = [
+    "plot_arrivals",
+    "plot_errors",
+    "plot_groups",
+    "plot_look_ahead",
+    "plot_scores",
+    "plot_skills",
+]
 
 _ERRORS = {
     "horizontal": "horizontal error [NM]",
@@ -85,9 +92,84 @@ def plot_skills(
         floor = max(-0.5, min(-0.1, here["low"].min()))
         ax.set(title=_ERRORS[error].partition(" error")[0], ylim=(floor, 1.02))
     figure.supylabel("skill against the mean trajectory", fontsize=9)
-    handles, names = axs[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper left", ncols=len(names))
+    _add_legend(figure, axs[0])
     return figure
+
+
+@styled
+def plot_look_ahead(table: pd.DataFrame) -> Figure:
+    """Draw errors and their intervals over the minutes ahead, a line for each model and baseline.
+
+    Rows as of `trajlib.evaluation.experiments.tabulate_errors`, of one feature set, with a column
+    ``minutes ahead``; a panel for each ``quantity``.
+    """
+    quantities = table["quantity"].unique()
+    figure, axs = _panels(len(quantities))
+    for ax, quantity in zip(axs, quantities, strict=True):
+        here = table[table["quantity"] == quantity]
+        _draw_intervals(ax, here, "minutes ahead", ("error", "low", "high"))
+        ax.set(title=f"{quantity.replace('_', ' ')} [{here['unit'].iloc[0]}]", ylim=(0, None))
+    figure.supxlabel("minutes ahead of the prediction time", fontsize=9)
+    _add_legend(figure, axs[0])
+    return figure
+
+
+@styled
+def plot_arrivals(table: pd.DataFrame, names: Sequence[str]) -> Figure:
+    """Draw the mean and the 95th percentile of arrival errors at each prediction time.
+
+    Parameters
+    ----------
+    table
+        As of `trajlib.evaluation.experiments.score_arrivals`.
+    names
+        Models and baselines shown.
+    """
+    rows = table.reset_index()
+    rows = rows[rows["name"].isin(names)]
+    order = list(rows["feature_set"].unique())
+    rows = rows.assign(position=rows["feature_set"].map(order.index))
+    parts = {
+        "mean absolute error [min]": ("mae", "low", "high"),
+        "95th percentile of the error [min]": ("p95", "p95_low", "p95_high"),
+    }
+    figure, axs = _panels(len(parts))
+    for ax, (title, columns) in zip(axs, parts.items(), strict=True):
+        _draw_intervals(ax, rows, "position", columns)
+        ax.set_xticks(range(len(order)), [name.replace("_", " ") for name in order], rotation=30)
+        ax.set(title=title, ylim=(0, None))
+    _add_legend(figure, axs[0])
+    return figure
+
+
+@styled
+def plot_groups(table: pd.DataFrame, errors: Sequence[str]) -> Figure:
+    """Draw the skill and its interval of groups of flights, a panel for each error.
+
+    Rows of (by, group, error), columns ``skill``, ``low`` and ``high``.
+    """
+    names = table.index.droplevel("error").unique()
+    figure, axs = plt.subplots(
+        1, len(errors), sharey=True, squeeze=False, figsize=(WIDTH, 0.8 + 0.24 * len(names))
+    )
+    for ax, error in zip(axs.flat, errors, strict=True):
+        here = table.xs(error, level="error").reindex(names)
+        sides = [here["skill"] - here["low"], here["high"] - here["skill"]]
+        ax.errorbar(here["skill"], range(len(names)), xerr=sides, fmt="o", color=COLORS[0])
+        ax.axvline(0, color=GREY, linewidth=0.8)
+        ax.set_yticks(range(len(names)), [f"{by}: {group}" for by, group in names])
+        ax.set(title=_ERRORS[error].partition(" error")[0])
+    axs.flat[0].invert_yaxis()
+    figure.supxlabel("skill against the mean trajectory", fontsize=9)
+    return figure
+
+
+def _draw_intervals(ax: Axes, table: pd.DataFrame, x: str, columns: tuple[str, str, str]) -> None:
+    value, low, high = columns
+    for name, style in series_styles(table["name"].unique(), markers=True).items():
+        line = table[table["name"] == name]
+        ax.plot(line[x], line[value], label=name, **style)
+        ax.fill_between(line[x], line[low], line[high], color=style["color"], alpha=0.12, lw=0)
 
 
 def _panels(count: int) -> tuple[Figure, np.ndarray]:
@@ -115,5 +197,9 @@ def _floor(scores: pd.DataFrame) -> float:
 
 def _finish(figure: Figure, ax: Axes, of: str = "the total duration") -> None:
     figure.supxlabel(f"fraction of {of}", fontsize=9)
+    _add_legend(figure, ax)
+
+
+def _add_legend(figure: Figure, ax: Axes) -> None:
     handles, names = ax.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper left", ncols=len(names))
+    figure.legend(handles, names, loc="outside upper left", ncols=min(5, len(names)))
