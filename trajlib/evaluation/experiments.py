@@ -32,6 +32,7 @@ __all__ = [
     "Quantity",
     "compare_models",
     "evaluate_settings",
+    "format_arrivals",
     "format_errors",
     "format_groups",
     "format_skills",
@@ -362,7 +363,7 @@ def format_errors(table: pd.DataFrame, quantities: Sequence[str] | None = None) 
         how = QUANTITIES[quantity]
         rows = table[table["quantity"] == quantity].set_index(keys)
         texts = [
-            str(Estimate(*row, decimals=how.decimals)).replace(" (nan to nan)", "")
+            _format_interval(row, how.decimals)
             for row in rows[["error", "low", "high"]].itertuples(index=False)
         ]
         columns[f"{how.label} [{how.unit}]"] = pd.Series(texts, rows.index, dtype=object)
@@ -452,6 +453,24 @@ def score_before_landing(
         if len(errors):
             rows[key] = _score_minutes(errors, days)
     return _to_arrivals(rows, ["minutes before landing", "kind", "name"])
+
+
+def format_arrivals(table: pd.DataFrame) -> pd.DataFrame:
+    """Return arrival errors with their intervals as text, as in ``2.43 (2.31 to 2.55)``.
+
+    Parameters
+    ----------
+    table
+        As `score_arrivals` or `score_before_landing` returns it.
+    """
+    parts = {
+        "mean absolute error [min]": ["mae", "low", "high"],
+        "95th percentile [min]": ["p95", "p95_low", "p95_high"],
+    }
+    columns = {"flights": table["flights"]}
+    for name, part in parts.items():
+        columns[name] = [_format_interval(row, 2) for row in table[part].itertuples(index=False)]
+    return pd.DataFrame(columns, table.index)
 
 
 def format_skills(
@@ -632,6 +651,10 @@ def _submit_training(
             model, predictors, targets, splits, feature_set=feature_set
         )
     return training
+
+
+def _format_interval(row: tuple[float, float, float], decimals: int) -> str:
+    return str(Estimate(*row, decimals=decimals)).replace(" (nan to nan)", "")
 
 
 def _no_comparison() -> pd.DataFrame:

@@ -5,7 +5,7 @@ import re
 from trajlib.schema import COLUMNS
 from trajlib.trajectories.events import FEATURES
 
-__all__ = ["display_name", "display_names"]
+__all__ = ["display_feature_set", "display_name", "display_names"]
 
 _NAMES = {
     "operator": "operator",
@@ -93,6 +93,18 @@ def display_name(predictor: str) -> str:
         column = match["column"].replace("_", " ")
         return f"{_STATISTICS[match['statistic']]} {column}"
     return predictor.replace("_", " ")
+
+
+def display_feature_set(name: str) -> str:
+    """Return how pages call the time at which a feature set is known.
+
+    >>> [display_feature_set(name) for name in ("planned", "at_takeoff", "airborne_10")]
+    ['before departure', 'at take-off', '10 min into the flight']
+    """
+    if name.startswith("airborne_"):
+        return f"{name.removeprefix('airborne_')} min into the flight"
+    times = {"planned": "before departure", "at_takeoff": "at take-off"}
+    return times.get(name, "after landing")
 
 
 def display_names(predictors: list[str]) -> dict[str, str]:

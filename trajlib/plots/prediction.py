@@ -17,6 +17,11 @@ from trajlib.schema import label
 __all__ = ["plot_coverage", "plot_route_clusters", "plot_trajectory"]
 
 _BAND, _INTERVAL = "#cdd3d9", "#a9c9e6"  # opaque: regions overlap
+_REFERENCES = (
+    {"color": COLORS[3], "linewidth": 3.0, "alpha": 0.7},
+    {"color": COLORS[2], "linewidth": 1.6, "linestyle": ":"},
+)
+_SCALES = {"altitude": (1, label("altitude")), "duration": (60, "time since departure [min]")}
 
 
 @styled
@@ -25,6 +30,9 @@ def plot_trajectory(
     geojson: Mapping,
     *,
     flown: pd.DataFrame | None = None,
+    track: pd.DataFrame | None = None,
+    usual: pd.DataFrame | None = None,
+    plan: pd.DataFrame | None = None,
     airports: Sequence[str] = (),
 ) -> Figure:
     """Draw a predicted trajectory from above, its altitude and its time, with their uncertainty.
@@ -35,6 +43,10 @@ def plot_trajectory(
         As of `trajlib.models.saved_models`.
     flown
         Targets by fraction, where known.
+    track
+        Positions flown, for the map; by default those of ``flown``.
+    usual, plan
+        Positions of the usual track and of the flight plan, where known.
     airports
         Codes to mark.
     """
@@ -43,18 +55,29 @@ def plot_trajectory(
     )
     regions = {f["properties"]["name"]: f["geometry"]["coordinates"] for f in geojson["features"]}
     polygons = {n: [np.array(r[0]) for r in regions[n]] for n in ("band", "interval")}
+    lines = {"usual track": usual, "flight plan": plan}
+    lines = {name: line for name, line in lines.items() if line is not None}
     ends = [find_airport(code) for code in airports]
-    points = np.concatenate([*polygons["band"], *[[(e.longitude, e.latitude)] for e in ends]])
-    draw_map(axs["map"], bounds_around(points))
+    points = [*polygons["interval"], *[[(e.longitude, e.latitude)] for e in ends]]
+    points += [line[["longitude", "latitude"]].to_numpy() for line in lines.values()]
+    ax = axs["map"]
+    draw_map(ax, bounds_around(np.concatenate(points)))
     for shapes, look in zip(polygons.values(), (_BAND, _INTERVAL), strict=True):
-        axs["map"].add_collection(PolyCollection(shapes, facecolor=look, edgecolor="none"))
-    _draw_lines(axs["map"], trajectory, flown, "longitude", "latitude")
-    mark_airports(axs["map"], airports)
+        ax.add_collection(PolyCollection(shapes, facecolor=look, edgecolor="none"))
+    for (name, line), look in zip(lines.items(), _REFERENCES, strict=False):
+        ax.plot(line["longitude"], line["latitude"], label=name, **look)
+    _draw_lines(ax, trajectory, flown if track is None else None, "longitude", "latitude")
+    if track is not None:
+        ax.plot(track["longitude"], track["latitude"], color=COLORS[1], linestyle="--")
+    mark_airports(ax, airports)
     for name in ("altitude", "duration"):
         _draw_side(axs[name], trajectory, flown, name)
-    axs["duration"].set_xlabel("fraction of the progress")
+    axs["duration"].set_xlabel("fraction of route progress")
     handles, names = axs["altitude"].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper left", ncols=len(names))
+    on_map = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    handles += [on_map[name] for name in lines]
+    names += list(lines)
+    figure.legend(handles, names, loc="outside upper left", ncols=min(6, len(names)))
     return figure
 
 
@@ -118,11 +141,17 @@ def plot_route_clusters(targets: pd.DataFrame, clusters: pd.Series, *, most: int
 
 
 def _draw_side(ax: Axes, trajectory: pd.DataFrame, flown: pd.DataFrame | None, name: str) -> None:
+    divisor, axis_label = _SCALES[name]
     for end, color, text in (("_band", _BAND, "whole flight"), ("", _INTERVAL, "each fraction")):
-        low, high = (trajectory[f"{name}{end}_{side}"] for side in ("low", "high"))
+        low, high = (trajectory[f"{name}{end}_{side}"] / divisor for side in ("low", "high"))
         ax.fill_between(trajectory.index, low, high, color=color, label=f"holds {text}", lw=0)
-    _draw_lines(ax, trajectory, flown, "fraction", name)
-    ax.set_ylabel(label(name))
+    scaled = trajectory[[name]] / divisor
+    _draw_lines(ax, scaled, None if flown is None else flown[[name]] / divisor, "fraction", name)
+    shown = [scaled[name], *(trajectory[f"{name}_{side}"] / divisor for side in ("low", "high"))]
+    shown += [] if flown is None else [flown[name] / divisor]
+    low, high = min(line.min() for line in shown), max(line.max() for line in shown)
+    margin = 0.1 * (high - low)  # the band may reach farther than the picture
+    ax.set(ylabel=axis_label, ylim=(max(0, low - margin), high + margin))
 
 
 def _draw_lines(

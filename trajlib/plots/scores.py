@@ -77,6 +77,7 @@ def plot_skills(
     Rows of (feature_set, model, error), columns ``skill``, ``low`` and ``high``.
     """
     figure, axs = _panels(len(errors))
+    figure.set_figheight(3.6)
     models = table.index.unique("model")
     feature_set = table.index.unique("feature_set")
     for ax, error in zip(axs, errors, strict=True):
@@ -91,7 +92,7 @@ def plot_skills(
         ax.tick_params(axis="x", rotation=60)
         floor = max(-0.5, min(-0.1, here["low"].min()))
         ax.set(title=_ERRORS[error].partition(" error")[0], ylim=(floor, 1.02))
-    figure.supylabel("skill against the mean trajectory", fontsize=9)
+    figure.supylabel("skill", fontsize=9)
     _add_legend(figure, axs[0])
     return figure
 

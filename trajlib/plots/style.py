@@ -104,7 +104,7 @@ def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
 
 
 def _add_title(figure: Figure, title: str) -> None:
-    lines = "\n".join(textwrap.wrap(title, 92))
+    lines = "\n".join(textwrap.wrap(title, 104))
     if not figure.legends:
         figure.suptitle(lines, x=0.005, ha="left")
         return
