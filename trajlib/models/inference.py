@@ -412,26 +412,6 @@ def estimate_arrival(trajectory: pd.DataFrame, start: pd.Timestamp) -> dict[str,
     ['08:50', '08:48', '08:52']
     """
     end = trajectory.iloc[-1]
-    columns = {"time": "duration", "low": "duration_low", "high": "duration_high"}
-    return {name: start + pd.Timedelta(end[column], "s") for name, column in columns.items()}
-
-
-def estimate_arrival(trajectory: pd.DataFrame, start: pd.Timestamp) -> dict[str, pd.Timestamp]:
-    """Return when a flight is at the end of a predicted trajectory: ``time``, ``low``, ``high``.
-
-    Parameters
-    ----------
-    trajectory
-        As of `trajlib.models.saved_models.predict_trajectory`.
-    start
-        Of the flight: its first sample.
-
-    >>> end = {"duration": [3000.0], "duration_low": [2900.0], "duration_high": [3120.0]}
-    >>> times = estimate_arrival(pd.DataFrame(end), pd.Timestamp("2016-03-01 08:00", tz="UTC"))
-    >>> [f"{time:%H:%M}" for time in times.values()]
-    ['08:50', '08:48', '08:52']
-    """
-    end = trajectory.iloc[-1]
     parts = {"time": "duration", "low": "duration_low", "high": "duration_high"}
     return {name: start + pd.Timedelta(end[column], "s") for name, column in parts.items()}
 
