@@ -412,8 +412,8 @@ def estimate_arrival(trajectory: pd.DataFrame, start: pd.Timestamp) -> dict[str,
     ['08:50', '08:48', '08:52']
     """
     end = trajectory.iloc[-1]
-    parts = {"time": "duration", "low": "duration_low", "high": "duration_high"}
-    return {name: start + pd.Timedelta(end[column], "s") for name, column in parts.items()}
+    columns = {"time": "duration", "low": "duration_low", "high": "duration_high"}
+    return {name: start + pd.Timedelta(end[column], "s") for name, column in columns.items()}
 
 
 def open_store(folder: str | Path) -> pd.DataFrame | None:
