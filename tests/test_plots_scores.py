@@ -51,12 +51,12 @@ def test_errors_carry_their_units():
     ]  # fmt: skip
 
 
-def test_skills_stand_with_their_intervals_side_by_side_for_each_knowledge():
+def test_skills_stand_with_their_intervals_side_by_side_for_each_feature_set():
     levels = {"feature_set": ["planned", "airborne_5"], "model": MODELS, "error": ["altitude"]}
     rows = pd.MultiIndex.from_product(levels.values(), names=list(levels))
     skills = pd.DataFrame({"skill": [0.1, 0.2, 0.3, 0.4], "low": 0.05, "high": 0.5}, rows)
     (ax,) = plot_skills(skills, ["altitude"]).axes
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["planned", "in flight 5"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["planned", "airborne 5"]
     assert [bar.lines[0].get_ydata().tolist() for bar in ax.containers] == [[0.1, 0.3], [0.2, 0.4]]
 
 
