@@ -161,6 +161,7 @@ def simulate(archive: Path, flights: int, seed: int) -> None:
 @click.option("--origin", help="Only flights from this airport, by the source's codes (SFO).")
 @click.option("--destination", help="Only flights to this airport, by the source's codes (LAX).")
 @click.option("--measured-only", is_flag=True, help="The points alone, for traffic and wind.")
+@click.option("--plans", is_flag=True, help="Import filed flight plans instead of flights.")
 @click.option("--strict", is_flag=True, help="Reject every flight that needs a repair.")
 @click.option("--min-points", default=20, show_default=True, help="Points of a trajectory.")
 @click.option("--max-gap", default=420.0, show_default=True, help="Seconds between two points.")
@@ -177,6 +178,7 @@ def import_(
     origin: str | None,
     destination: str | None,
     measured_only: bool,
+    plans: bool,
     strict: bool,
     min_points: int,
     max_gap: float,
@@ -196,6 +198,9 @@ def import_(
     A flight that fails --min-points, --max-gap or --max-reach is a fragment: its points are kept
     for what they show of wind and runways, but no trajectory is made of it. Every flight, with
     its repairs, is in ARCHIVE/imported.parquet, or with the reason in ARCHIVE/rejected.parquet.
+
+    With --plans, the filed routes in SOURCE go into ARCHIVE/plans/ instead: TFMS plans, so6 m1,
+    EUROCONTROL's filed points, or a table that a columns.toml beside it describes.
     """
     from trajlib.importers.formats import describe_formats
 
@@ -204,6 +209,15 @@ def import_(
         return
     if source is None or archive is None:
         raise click.UsageError("give SOURCE and ARCHIVE, or --formats")
+    if plans:
+        from trajlib.importers.plans import import_plans
+
+        waypoints = import_plans(source, archive, format=name)
+        click.echo(
+            f"{archive}: plans of {len(waypoints):,} flights, {waypoints.median():.0f} waypoints "
+            "in the median"
+        )
+        return
     from trajlib.importers.pipeline import Criteria, import_flights
 
     criteria = Criteria(min_points, max_gap, max_reach, max_repaired, max_speed, max_rate)

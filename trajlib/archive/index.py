@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from pyarrow.csv import ConvertOptions
 
 from trajlib.archive.dialect import Dialect, read_dialect
+from trajlib.archive.plans import FOLDER as PLANS
 from trajlib.archive.reading import (
     FlightError,
     find_fields,
@@ -59,7 +60,7 @@ def build_index(archive: str | Path, output: str | Path | None = None) -> pd.Dat
     Parameters
     ----------
     archive
-        Folder of flight CSVs (``.csv``, ``.csv.gz``), in any sub-folders.
+        Folder of flight CSVs (``.csv``, ``.csv.gz``), in any sub-folders but ``plans/``.
     output
         Parquet file that keeps the index. By default ``NAME.index.parquet`` beside the archive
         ``NAME``, or in the folder ``interim`` beside ``raw`` when the archive stands in ``raw``.
@@ -185,6 +186,7 @@ def list_files(archive: str | Path) -> pd.DataFrame:
     else:
         status = Path(archive).stat()
         rows = sorted(_walk(str(archive), "", {(status.st_dev, status.st_ino)}))
+    rows = [row for row in rows if not row[0].startswith(f"{PLANS}/")]
     if not rows:
         raise FileNotFoundError(f"the archive {archive} is empty: no .csv or .csv.gz in it")
     return pd.DataFrame(rows, columns=list(_FILE)).astype(_FILE)

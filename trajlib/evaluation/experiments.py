@@ -17,9 +17,11 @@ from trajlib.evaluation import baselines
 from trajlib.evaluation.baselines import predict_baseline
 from trajlib.evaluation.bootstrap import estimate_mean, estimate_percentile, estimate_skill
 from trajlib.evaluation.metrics import flown_courses, measure_errors, skill
+from trajlib.evaluation.plans import predict_plan_baselines
 from trajlib.evaluation.splits import Split
 from trajlib.features.airborne import STATE
 from trajlib.features.feature_sets import prediction_minutes
+from trajlib.features.plans import add_reference, has_plan, locate_plan, measure_deviations
 from trajlib.features.targets import SHARE_AHEAD, keep_unflown, match_flights
 from trajlib.geodesy import distance, find_airport
 from trajlib.models.estimators import build_model
@@ -128,6 +130,7 @@ def run_experiment(
     trees: int = 100,
     seed: int = 0,
     further: Mapping[str, pd.DataFrame] | None = None,
+    deviations: bool = True,
 ) -> Experiment:
     """Train models for each fraction, and return their errors and those of the baselines.
 
@@ -153,12 +156,19 @@ def run_experiment(
     further
         Predictions of baselines besides those of `predict_baselines`, by name, in the form of
         the targets; where one is missing the median takes its place.
+    deviations
+        With predictors of filed plans, and targets by ``route``: train models to predict how
+        far flights deviate from their plans, or, where False, where they are.
     """
     targets = targets.loc[match_flights(targets.index, predictors.index), _SCORED]
     unflown = keep_unflown(targets, fractions, prediction_minutes(feature_set))
     course = flown_courses(targets)
+    pair = flights[["origin", "destination"]].iloc[0].tolist()
+    planned = by == "route" and has_plan(predictors).any()
+    reference = locate_plan(predictors, unflown.index, *pair) if planned and deviations else None
+    learned = unflown if reference is None else measure_deviations(unflown, reference)
     training = _submit_training(
-        predictors, unflown, splits, feature_set, models, trees=trees, seed=seed
+        predictors, learned, splits, feature_set, models, trees=trees, seed=seed
     )
     simple = predict_baselines(  # in this process, while the workers train
         predictors,
@@ -170,10 +180,14 @@ def run_experiment(
         routes=routes,
         flights=flights,
     )
+    if planned:
+        simple |= predict_plan_baselines(predictors, unflown, splits, *pair)
     for name, table in (further or {}).items():
         rows = simple["median"]
         simple[name] = table.reindex(index=rows.index, columns=rows.columns).fillna(rows)
     predicted = {name: wait().predictions for name, wait in training.items()}
+    if reference is not None:
+        predicted = {name: add_reference(table, reference) for name, table in predicted.items()}
     errors = [
         {name: measure_errors(table, unflown, course=course) for name, table in tables.items()}
         for tables in (predicted, simple)

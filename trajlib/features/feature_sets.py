@@ -10,6 +10,7 @@ import pandas as pd
 from trajlib.archive.dialect import read_dialect
 from trajlib.archive.flights import map_flights
 from trajlib.features.airborne import STATE, measure_other_traffic, measure_points, measure_state
+from trajlib.features.plans import PLAN, PLAN_STATE, build_plan_features, join_plan_state
 from trajlib.features.recent_traffic import HISTORY, collect_recent_traffic
 from trajlib.geodesy import find_airport
 from trajlib.schema import NUMERIC
@@ -23,6 +24,7 @@ __all__ = [
     "build_predictors_by",
     "check_no_leakage",
     "feature_availability",
+    "join_plans",
     "join_state",
     "local_start",
     "prediction_minutes",
@@ -51,7 +53,7 @@ _SOME_STATISTICS = {
 _STATES = {
     f"{name}_at_{feature_set.removeprefix('airborne_')}": feature_set
     for feature_set in FEATURE_SETS[2:-1]
-    for name in STATE
+    for name in (*STATE, *PLAN_STATE)
 }
 _AGGREGATES = tuple(
     f"{column}_{statistic}"
@@ -65,6 +67,7 @@ def build_predictors(
     feature_set: str = "whole_flight",
     *,
     traffic: pd.DataFrame | None = None,
+    plans: pd.DataFrame | None = None,
     features: bool = False,
 ) -> pd.DataFrame:
     """Return the predictors of each flight that are known at a moment.
@@ -83,6 +86,10 @@ def build_predictors(
     traffic
         Rows of an index: its flights of other pairs, as far as they share an airport, tell of
         runways and of the wind. By default the flights alone tell of each other.
+    plans
+        Filed flight plans, as of `trajlib.archive.plans.read_plans`: with ``planned`` and later
+        also the features of the last plan filed by the prediction time
+        (`trajlib.features.plans`). By default none.
     features
         With ``whole_flight``, also the flight's events (`trajlib.trajectories.events`).
 
@@ -100,6 +107,9 @@ def build_predictors(
     """
     check_no_leakage((), feature_set)
     flights = flights[flights["rejected"].isna()]
+    if plans is not None:
+        without = build_predictors(flights, feature_set, traffic=traffic, features=features)
+        return join_plans(without, plans, flights, feature_set)
     planned = _build_planned(flights)
     if feature_set == "planned":
         return planned
@@ -122,6 +132,7 @@ def build_predictors_by(
     feature_set: Sequence[str],
     *,
     traffic: pd.DataFrame | None = None,
+    plans: pd.DataFrame | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Return the predictors of several moments by their name, of flights that all of them know.
 
@@ -140,6 +151,9 @@ def build_predictors_by(
         for name in measured:
             late = name != "at_takeoff"
             tables[name] = join_state(takeoff, points, name) if late else takeoff
+    if plans is not None:
+        for name, table in tables.items():
+            tables[name] = join_plans(table, plans, flights, name)
     paths = functools.reduce(pd.Index.intersection, (t.index for t in tables.values()))
     return {name: tables[name].loc[paths] for name in feature_set}
 
@@ -167,6 +181,26 @@ def join_state(known: pd.DataFrame, points: pd.DataFrame, feature_set: str) -> p
     """
     minutes = prediction_minutes(feature_set)
     return known.join(measure_state(points, minutes).add_suffix(f"_at_{minutes:g}"))
+
+
+def join_plans(
+    predictors: pd.DataFrame, plans: pd.DataFrame, flights: pd.DataFrame, feature_set: str
+) -> pd.DataFrame:
+    """Return predictors with the features of the last plan that was filed by the prediction time.
+
+    Parameters
+    ----------
+    predictors
+        Of the ``feature_set``, by path.
+    plans
+        As of `trajlib.archive.plans.read_plans`.
+    flights
+        Rows of the same city pair.
+    """
+    minutes = prediction_minutes(feature_set)
+    filed = build_plan_features(plans, flights, minutes=minutes)
+    joined = predictors.join(filed)
+    return join_plan_state(joined, minutes) if minutes else joined
 
 
 def aggregate_flight(df: pd.DataFrame) -> dict[str, float]:
@@ -199,7 +233,7 @@ def feature_availability(predictor: str) -> str:
     >>> [feature_availability(name) for name in ("operator", "altitude_at_10", "mass_min")]
     ['planned', 'airborne_10', 'whole_flight']
     """
-    if predictor in PLANNED:
+    if predictor in PLANNED or predictor in PLAN:
         return "planned"
     if predictor in HISTORY:
         return "at_takeoff"

@@ -25,8 +25,16 @@ _NAMES = {
     "top_of_climb_distance": "distance to the top of climb",
     "top_of_descent_time": "time of the top of descent",
     "top_of_descent_distance": "distance from the top of descent to the end",
+    "plan_length": "length of the filed plan",
+    "plan_level": "filed flight level",
+    "plan_speed": "filed speed",
+    "plan_minutes": "filed time en route",
     "energy_rate_climb": "energy rate in climb",
     "energy_rate_descent": "energy rate in descent",
+}
+_NAMES |= {
+    f"plan_cross_{percent}": f"cross-track offset of the filed plan at {percent} % of the route"
+    for percent in range(5, 100, 5)
 }
 _PASSED = {
     "cross": "cross-track offset",
@@ -51,6 +59,8 @@ _STATE = {
     "altitude_mean": "mean altitude so far",
     "cross_max": "rightmost cross-track offset so far",
     "cross_min": "leftmost cross-track offset so far",
+    "plan_off": "offset from the filed plan",
+    "plan_turn": "course off the filed plan's",
 }
 _STATISTICS = {
     "max": "maximum",

@@ -226,10 +226,11 @@ def _root(source: Path) -> Path:
 
 
 def _options(source: Path) -> Options:
-    return Options(dialect=_read_dialect(_root(source)), root=_root(source))
+    return Options(dialect=read_source_dialect(_root(source)), root=_root(source))
 
 
-def _read_dialect(root: Path) -> Dialect | None:
+def read_source_dialect(root: Path) -> Dialect | None:
+    """Return what a columns.toml beside a source says of it; None where there is none."""
     return read_dialect(root) if (root / "columns.toml").is_file() else None
 
 
@@ -239,7 +240,7 @@ def _is_hidden(path: Path) -> bool:
 
 def _recognize_files(root: Path, format: str | None, names: list[str]) -> pd.DataFrame:
     rows = []
-    dialect = _read_dialect(root)
+    dialect = read_source_dialect(root)
     for name in names:
         try:
             found = find_format(format) if format else recognize_format(root / name, dialect)

@@ -1,0 +1,266 @@
+"""Filed flight plans: which one counts, what its features are, and that nothing leaks."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from trajlib.archive.index import build_index
+from trajlib.archive.plans import read_plan, read_plans, save_plans, select_plans
+from trajlib.evaluation.plans import measure_plan_deviations, predict_plan_baselines
+from trajlib.features.feature_sets import check_no_leakage, feature_availability
+from trajlib.features.names import display_name
+from trajlib.features.plans import (
+    PLAN,
+    add_reference,
+    build_plan_features,
+    has_plan,
+    join_plan_state,
+    locate_plan,
+    measure_deviations,
+    trace_plan,
+)
+from trajlib.geodesy import distance
+from trajlib.importers.plans import import_plans
+
+PAIR = ("LEMD", "LEBL")
+NORTH = [(40.49, -3.57), (42.0, -1.0), (41.29, 2.08)]
+SOUTH = [(40.49, -3.57), (40.2, -1.0), (41.29, 2.08)]
+
+
+def make_plan(route, **columns):
+    latitude, longitude = zip(*route, strict=True)
+    table = pd.DataFrame({"latitude": latitude, "longitude": longitude, **columns})
+    return table.assign(sequence=range(len(table)))
+
+
+def read_back(tmp_path, *tables):
+    save_plans(pd.concat(tables), tmp_path)
+    return read_plans(tmp_path)
+
+
+@pytest.fixture
+def flights():
+    starts = pd.to_datetime(["2016-01-01T08:00Z", "2016-01-01T14:00Z", "2016-01-02T08:00Z"])
+    return pd.DataFrame(
+        {
+            "path": ["LEMD-LEBL/one.csv", "LEMD-LEBL/two.csv", "LEMD-LEBL/three.csv"],
+            "callsign": ["IBE1", "IBE2", None],
+            "origin": "LEMD",
+            "destination": "LEBL",
+            "start": starts,
+        }
+    )
+
+
+def test_the_last_plan_filed_before_the_prediction_time_counts(tmp_path, flights):
+    early = make_plan(NORTH, flight_id="one", filed="2016-01-01T05:00Z")
+    late = make_plan(SOUTH, flight_id="one", filed="2016-01-01T07:30Z")
+    plans = read_back(tmp_path, late, early)
+    selected = select_plans(plans, flights)
+    assert selected.loc["LEMD-LEBL/one.csv", "latitude"].tolist() == [p[0] for p in SOUTH]
+
+
+def test_a_plan_filed_after_the_prediction_time_does_not_count(tmp_path, flights):
+    before = make_plan(NORTH, flight_id="one", filed="2016-01-01T05:00Z")
+    after = make_plan(SOUTH, flight_id="one", filed="2016-01-01T08:05Z")
+    plans = read_back(tmp_path, before, after)
+    middle = {m: select_plans(plans, flights, minutes=m)["latitude"].iloc[1] for m in (0, 5, 4.9)}
+    assert middle == {0: 42.0, 5: 40.2, 4.9: 42.0}
+
+
+def test_a_flight_whose_only_plan_is_filed_later_has_none(tmp_path, flights):
+    plans = read_back(tmp_path, make_plan(NORTH, flight_id="one", filed="2016-01-01T09:00Z"))
+    assert not has_plan(build_plan_features(plans, flights)).any()
+
+
+def test_plans_match_by_path_by_name_and_by_callsign_and_time(tmp_path, flights):
+    departure = "2016-01-01T13:40Z"
+    plans = read_back(
+        tmp_path,
+        make_plan(NORTH, flight_id="LEMD-LEBL/one.csv"),
+        make_plan(SOUTH, callsign="IBE2", departure_time=departure),
+        make_plan(NORTH, callsign="IBE2", departure_time="2016-01-03T13:40Z"),
+        make_plan(SOUTH, flight_id="three"),
+    )
+    middle = select_plans(plans, flights).xs(1, level="point")["latitude"]
+    assert middle.to_dict() == {
+        "LEMD-LEBL/one.csv": 42.0,
+        "LEMD-LEBL/two.csv": 40.2,
+        "LEMD-LEBL/three.csv": 40.2,
+    }
+
+
+def test_a_csv_without_positions_is_refused_with_its_name(tmp_path):
+    (tmp_path / "mine.csv").write_text("flight_id,lat,lon\n1,40,3\n")
+    with pytest.raises(ValueError, match=r"mine\.csv: no column latitude"):
+        read_plan(tmp_path / "mine.csv")
+
+
+def test_a_waypoint_off_the_earth_is_refused(tmp_path):
+    (tmp_path / "mine.csv").write_text("latitude,longitude\n91,3\n40,4\n")
+    with pytest.raises(ValueError, match="no position on earth"):
+        read_plan(tmp_path / "mine.csv")
+
+
+def test_plans_are_no_flights_of_the_archive(tmp_path):
+    archive = tmp_path / "archive"
+    (archive / "plans").mkdir(parents=True)
+    (archive / "flight.csv").write_text("timestamp,latitude,longitude\n")
+    make_plan(NORTH, flight_id="flight").to_csv(archive / "plans" / "plans.csv", index=False)
+    index = build_index(archive, tmp_path / "index.parquet")
+    assert index["path"].tolist() == ["flight.csv"]
+
+
+def test_an_archive_without_plans_has_none(tmp_path):
+    assert read_plans(tmp_path) is None
+
+
+def test_a_plan_is_traced_from_airport_to_airport():
+    line = trace_plan(pd.DataFrame(NORTH[1:2], columns=["latitude", "longitude"]), *PAIR)
+    assert line["progress"].iloc[[0, -1]].tolist() == pytest.approx([0, 1], abs=1e-3)
+    nearest = distance(line["latitude"], line["longitude"], *NORTH[1]).min()
+    assert nearest < 1e-6
+    assert np.diff(line["distance"]).max() < 6
+
+
+def test_a_plan_lies_where_it_was_filed_at_equal_progress(tmp_path, flights):
+    plans = read_back(tmp_path, make_plan(NORTH, flight_id="one"))
+    features = build_plan_features(plans, flights)
+    rows = pd.MultiIndex.from_product(
+        [flights["path"], np.arange(5, 100, 5) / 100], names=["path", "fraction"]
+    )
+    located = locate_plan(features, rows, *PAIR).loc["LEMD-LEBL/one.csv"]
+    line = trace_plan(pd.DataFrame(NORTH, columns=["latitude", "longitude"]), *PAIR)
+    for name in ("latitude", "longitude"):
+        expected = np.interp(located.index, line["progress"], line[name])
+        np.testing.assert_allclose(located[name], expected, atol=0.02)
+
+
+def test_a_flight_without_a_plan_is_referred_to_the_great_circle(tmp_path, flights):
+    plans = read_back(tmp_path, make_plan(NORTH, flight_id="one"))
+    features = build_plan_features(plans, flights)
+    rows = pd.MultiIndex.from_tuples([("LEMD-LEBL/two.csv", 0.5)], names=["path", "fraction"])
+    located = locate_plan(features, rows, *PAIR)
+    straight = locate_plan(features * 0, rows, *PAIR)
+    pd.testing.assert_frame_equal(located, straight.fillna(located))
+
+
+def test_deviations_and_the_reference_give_the_targets_again(flights):
+    rows = pd.MultiIndex.from_product([flights["path"], [0.3, 0.6]], names=["path", "fraction"])
+    rng = np.random.default_rng(1)
+    names = ["latitude", "longitude", "altitude"]
+    targets = pd.DataFrame(rng.random((len(rows), 3)), rows, names)
+    reference = targets[["latitude", "longitude"]] + 1
+    deviations = measure_deviations(targets, reference)
+    assert deviations["latitude"].to_numpy() == pytest.approx(-1)
+    pd.testing.assert_frame_equal(add_reference(deviations, reference), targets)
+
+
+def test_a_flight_on_its_plan_does_not_deviate(tmp_path, flights):
+    plans = read_back(tmp_path, make_plan(NORTH, flight_id="one"))
+    features = build_plan_features(plans, flights)
+    rows = pd.MultiIndex.from_product(
+        [["LEMD-LEBL/one.csv"], [0.2, 0.4, 0.6]], names=["path", "fraction"]
+    )
+    reference = locate_plan(features, rows, *PAIR)
+    assert measure_plan_deviations(reference, reference)["distance"].max() == 0
+    north = reference.assign(latitude=reference["latitude"] + 0.5)
+    assert (measure_plan_deviations(north, reference)["cross"] < 0).all()
+
+
+def test_the_offset_from_the_plan_in_flight_is_that_of_the_great_circle_less_the_plans(
+    tmp_path, flights
+):
+    plans = read_back(tmp_path, make_plan(NORTH, flight_id="one"))
+    features = build_plan_features(plans, flights)
+    state = pd.DataFrame(
+        {
+            "progress_at_10": 0.25,
+            "along_at_10": 70.0,
+            "to_go_at_10": 200.0,
+            "cross_at_10": -9.0,
+            "track_off_at_10": 0.0,
+        },
+        features.index,
+    )
+    joined = join_plan_state(features.join(state), 10).loc["LEMD-LEBL/one.csv"]
+    assert joined["plan_off_at_10"] == pytest.approx(-9.0 - joined["plan_cross_25"])
+    assert joined["plan_turn_at_10"] > 0  # the plan still leads away to the left
+
+
+def test_the_baseline_plan_is_the_plan_and_the_median_without_one(tmp_path, flights):
+    plans = read_back(tmp_path, make_plan(NORTH, flight_id="one"))
+    features = build_plan_features(plans, flights)
+    rows = pd.MultiIndex.from_product([flights["path"], [0.3, 0.6]], names=["path", "fraction"])
+    targets = locate_plan(features, rows, *PAIR).assign(altitude=30_000.0)
+    paths = pd.Index(flights["path"])
+    tables = predict_plan_baselines(features, targets, [(paths[1:], paths)], *PAIR)
+    wanted = targets.loc["LEMD-LEBL/one.csv"]
+    pd.testing.assert_frame_equal(tables["plan"].loc["LEMD-LEBL/one.csv"], wanted)
+    median = targets.loc["LEMD-LEBL/two.csv"]
+    pd.testing.assert_frame_equal(tables["plan"].loc["LEMD-LEBL/two.csv"], median)
+
+
+def test_the_usual_deviation_comes_from_training_flights_alone(tmp_path):
+    paths = [f"LEMD-LEBL/{n}.csv" for n in range(24)]
+    starts = pd.date_range("2016-01-01", periods=24, freq="h", tz="UTC")
+    flights = pd.DataFrame({"path": paths, "callsign": None, "start": starts})
+    flights = flights.assign(origin="LEMD", destination="LEBL")
+    plans = read_back(
+        tmp_path,
+        *(make_plan(NORTH if n % 2 else SOUTH, flight_id=str(n)) for n in range(24)),
+    )
+    features = build_plan_features(plans, flights)
+    rows = pd.MultiIndex.from_product([paths, [0.3, 0.6]], names=["path", "fraction"])
+    plan = locate_plan(features, rows, *PAIR)
+    number = rows.get_level_values("path").str.extract(r"/(\d+)")[0].astype(int).to_numpy()
+    deviation = np.where(number % 2, 0.1, -0.1) + np.where(number < 2, 5.0, 0.0)
+    targets = plan.assign(latitude=plan["latitude"] + deviation)
+    split = [(pd.Index(paths[2:]), pd.Index(paths[:2]))]
+    tables = predict_plan_baselines(features, targets, split, *PAIR)
+    of_route = tables["plan and deviation of its route"]["latitude"] - plan["latitude"]
+    assert of_route.dropna().tolist() == pytest.approx([-0.1, -0.1, 0.1, 0.1])
+
+
+def test_features_of_plans_are_known_when_planned_and_those_in_flight_later():
+    assert {feature_availability(name) for name in PLAN} == {"planned"}
+    assert feature_availability("plan_off_at_20") == "airborne_20"
+    with pytest.raises(ValueError, match="plan_turn_at_10"):
+        check_no_leakage(["plan_length", "plan_turn_at_10"], "at_takeoff")
+
+
+def test_every_plan_feature_has_a_display_name():
+    assert not [name for name in PLAN if display_name(name) == name.replace("_", " ")]
+    assert display_name("plan_off_at_10") == "offset from the filed plan after 10 min"
+
+
+def test_tfms_plans_are_imported_with_their_waypoints_in_order(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "utils.csv").write_text("FID,FLT_PLAN_ID\n0071,FP_1\n72,FP_1\n73,FP_9\n")
+    (source / "plans.csv").write_text(
+        "LONGITUDE,LATITUDE,FLT_PLAN_ID\n-3.5,40.5,FP_1\n-1.0,42.0,FP_1\n2.0,41.3,FP_1\n"
+    )
+    counts = import_plans(source, tmp_path / "archive")
+    assert counts.to_dict() == {"0071": 3, "72": 3}
+    plan = read_plans(tmp_path / "archive").query("flight_id == '0071'")
+    assert plan.sort_values("sequence")["latitude"].tolist() == [40.5, 42.0, 41.3]
+
+
+def test_so6_m1_is_imported_as_plans_with_levels_and_times(tmp_path):
+    line = (
+        "A_B LEMD LEBL A320 {} {} {} {} 0 IBE1 160101 160101 "
+        "2430.0 -214.0 2520.0 -60.0 99 {} 10.0 0\n"
+    )
+    segments = line.format("080000", "081000", 0, 310, 1)
+    (tmp_path / "day_m1.so6").write_text(segments)
+    import_plans(tmp_path / "day_m1.so6", tmp_path / "archive")
+    plan = read_plans(tmp_path / "archive")
+    assert plan["flight_level"].tolist() == [0, 310]
+    assert plan["estimated_time"].dt.strftime("%H:%M").tolist() == ["08:00", "08:10"]
+
+
+def test_a_source_without_plans_is_refused(tmp_path):
+    (tmp_path / "tracks.csv").write_text("FID,Elap_Time,Lat,Lon,Alt\n1,2013-08-01 00:00,1,2,3\n")
+    with pytest.raises(FileNotFoundError, match="no flight plans"):
+        import_plans(tmp_path, tmp_path / "archive")

@@ -1,0 +1,187 @@
+"""Filed flight plans beside an archive: waypoints by flight, and the plan that counts.
+
+Plans are tables in the archive's folder ``plans/``, Parquet or CSV, one row per waypoint:
+
+- ``flight_id``, the name of the flight's file without its ending or its path in the archive;
+  or ``callsign`` and ``departure_time``, of the flight that began closest to it;
+- ``sequence``, ``latitude``, ``longitude`` [deg];
+- where known ``flight_level`` [100 ft], ``speed`` [kt], ``estimated_time`` over the waypoint,
+  and ``filed``, when the plan was filed. Times are in UTC.
+
+A flight may have several plans, filed at different times. Only the last one filed before the
+prediction time counts. A plan without a filing time counts as filed before departure.
+"""
+
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+
+from trajlib.archive.storage import is_remote, list_objects, open_file, replacing, resolve
+
+__all__ = ["FOLDER", "read_plan", "read_plans", "save_plans", "select_plans"]
+
+FOLDER = "plans"
+WAYPOINT = ("latitude", "longitude", "flight_level", "speed", "estimated_time", "filed")
+_TIMES = ("departure_time", "estimated_time", "filed")
+_NUMBERS = ("sequence", "latitude", "longitude", "flight_level", "speed")
+_TEXTS = ("flight_id", "callsign")
+_NEAR = pd.Timedelta(6, "h")  # between a plan's departure time and the flight's first sample
+
+
+def read_plans(archive: str | Path) -> pd.DataFrame | None:
+    """Return the waypoints of all plans of an archive; None where it has no folder ``plans``.
+
+    Returns
+    -------
+    DataFrame
+        The columns above; those that no file has are missing throughout. Times in UTC.
+
+    Raises
+    ------
+    ValueError
+        When a file lacks a column, or holds a position or a time that cannot be read.
+    """
+    files = _list_files(f"{archive}/{FOLDER}")
+    if not files:
+        return None
+    return pd.concat([read_plan(file) for file in files], ignore_index=True)
+
+
+def read_plan(path: str | Path) -> pd.DataFrame:
+    """Return the waypoints of the plans in one file, Parquet or CSV.
+
+    A CSV of one plan, for one flight, needs neither ``flight_id`` nor ``callsign``.
+
+    Raises
+    ------
+    ValueError
+        As `read_plans`; the message names the file and what was expected.
+    """
+    name = Path(path).name
+    with open_file(path) as file:
+        if name.endswith(".parquet"):
+            table = pd.read_parquet(file)
+        else:
+            table = pd.read_csv(file, dtype=dict.fromkeys(_TEXTS, "str"))
+    table.columns = table.columns.str.strip().str.lower()
+    lacking = [column for column in ("latitude", "longitude") if column not in table]
+    if lacking:
+        raise ValueError(
+            f"{name}: no column {' and no '.join(lacking)}; expected one row per waypoint with "
+            "latitude, longitude, sequence, and flight_id or callsign and departure_time; it has "
+            + ", ".join(table.columns)
+        )
+    try:
+        return _convert(table)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def save_plans(plans: pd.DataFrame, archive: str | Path, name: str = "plans") -> Path:
+    """Write waypoints as one table of an archive's folder ``plans``, and return its path."""
+    folder = Path(archive) / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.parquet"
+    with replacing(path) as temporary:
+        plans.to_parquet(temporary, index=False)
+    return path
+
+
+def select_plans(
+    plans: pd.DataFrame, flights: pd.DataFrame, *, minutes: float = 0.0
+) -> pd.DataFrame:
+    """Return the plan of each flight that counts at a prediction time.
+
+    Parameters
+    ----------
+    plans
+        As of `read_plans`.
+    flights
+        Rows of an index or of a store: ``path``, ``callsign`` and ``start``.
+    minutes
+        From a flight's first sample to the prediction time.
+
+    Returns
+    -------
+    DataFrame
+        Waypoints by ``path`` and ``point`` in their order, the columns ``WAYPOINT``. Flights
+        without a plan filed by then are absent.
+    """
+    flights = flights.assign(
+        start=flights["start"].dt.as_unit("ns"), callsign=flights["callsign"].astype("str")
+    )
+    waypoints = pd.concat([_match_ids(plans, flights), _match_callsigns(plans, flights)])
+    deadline = waypoints["start"] + pd.Timedelta(minutes, "min")
+    waypoints = waypoints[~(waypoints["filed"] > deadline)]
+    filed = waypoints["filed"].fillna(pd.Timestamp(0, tz="UTC"))
+    last = filed.groupby(waypoints["path"]).transform("max")
+    waypoints = waypoints[filed == last]
+    waypoints = waypoints.sort_values(["path", "sequence"], kind="stable")
+    waypoints = waypoints.drop_duplicates(["path", "sequence"])
+    point = waypoints.groupby("path").cumcount().rename("point")
+    return waypoints.set_index(["path", point])[list(WAYPOINT)]
+
+
+def _list_files(folder: str) -> list[str]:
+    endings = (".parquet", ".csv", ".csv.gz")
+    if is_remote(folder):
+        names = [name for name, _, _ in list_objects(folder)]
+    else:
+        names = [path.name for path in Path(folder).glob("*")]
+    return [f"{resolve(folder)}/{name}" for name in sorted(names) if name.endswith(endings)]
+
+
+def _convert(table: pd.DataFrame) -> pd.DataFrame:
+    columns = {}
+    for name in _TEXTS:
+        columns[name] = table[name].astype("str") if name in table else pd.NA
+    for name in _NUMBERS:
+        columns[name] = pd.to_numeric(table[name]) if name in table else np.nan
+    for name in _TIMES:
+        values = table.get(name, pd.NaT)
+        times = pd.to_datetime(pd.Series(values, table.index), utc=True, format="ISO8601")
+        columns[name] = times.dt.as_unit("ns")
+    result = pd.DataFrame(columns, table.index).astype(dict.fromkeys(_TEXTS, "str"))
+    wrong = ~(result["latitude"].abs().le(90) & result["longitude"].abs().le(360))
+    if wrong.any():
+        row = result[wrong].iloc[0]
+        raise ValueError(
+            f"{wrong.sum()} waypoints have no position on earth, the first is "
+            f"{row['latitude']}, {row['longitude']} (latitude, longitude in degrees)"
+        )
+    if result["sequence"].isna().any():
+        plan = result[["flight_id", "callsign", "departure_time", "filed"]].astype("str")
+        result["sequence"] = plan.groupby(list(plan)).cumcount().astype(float)
+    return result
+
+
+def _match_ids(plans: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame:
+    stems = flights["path"].str.replace(r"\.csv(\.gz)?$", "", regex=True)
+    names = pd.concat([flights["path"], stems, stems.str.rpartition("/")[2]])
+    table = pd.DataFrame({"name": names, "path": pd.concat([flights["path"]] * 3)})
+    table = table.drop_duplicates().merge(flights[["path", "start"]], on="path")
+    wanted = plans.dropna(subset="flight_id")
+    wanted = wanted.assign(name=wanted["flight_id"].map(lambda name: quote(name, safe=" /?")))
+    matched = [wanted.merge(table, on="name")]
+    # a plain name may hold what a file's name has quoted, or not
+    rest = wanted[~wanted["name"].isin(table["name"])]
+    matched.append(rest.assign(name=rest["flight_id"]).merge(table, on="name"))
+    return pd.concat(matched).drop(columns="name")
+
+
+def _match_callsigns(plans: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame:
+    rows = plans[plans["flight_id"].isna()].dropna(subset=["callsign", "departure_time"])
+    departures = rows[["callsign", "departure_time"]].drop_duplicates()
+    starts = flights[["path", "callsign", "start"]].dropna(subset="callsign")
+    nearest = pd.merge_asof(
+        departures.sort_values("departure_time"),
+        starts.sort_values("start"),
+        left_on="departure_time",
+        right_on="start",
+        by="callsign",
+        direction="nearest",
+        tolerance=_NEAR,
+    )
+    return rows.merge(nearest.dropna(subset="path"), on=["callsign", "departure_time"])

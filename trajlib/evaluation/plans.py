@@ -1,0 +1,95 @@
+"""Predictions from the filed plan that need no model, and how far flights deviate from it."""
+
+import pandas as pd
+
+from trajlib.evaluation.baselines import average_by_group, predict_baseline
+from trajlib.evaluation.splits import Split
+from trajlib.features.plans import add_reference, has_plan, locate_plan, measure_deviations
+from trajlib.geodesy import along_cross_track, distance
+from trajlib.trajectories.normalization import courses
+
+__all__ = ["measure_plan_deviations", "predict_plan_baselines"]
+
+_SAME = 1.0  # NM: plans whose offsets agree to this are the same route
+
+
+def predict_plan_baselines(
+    predictors: pd.DataFrame,
+    targets: pd.DataFrame,
+    splits: list[Split],
+    origin: str,
+    destination: str,
+) -> dict[str, pd.DataFrame]:
+    """Return what the filed plans predict for held-out flights, by the name of the baseline.
+
+    Altitudes and times are those of the median trajectory, and so is everything of a flight
+    without a plan.
+
+    Parameters
+    ----------
+    predictors
+        With the columns `trajlib.features.plans.PLAN`, by path.
+    targets
+        At fractions of route progress.
+    splits
+        Paths to train on and paths held out.
+
+    Returns
+    -------
+    dict
+        ``plan``: the route as filed. ``plan and usual deviation``: and the median deviation [deg]
+        of training flights from their plans at each fraction. ``plan and deviation of its
+        route``: and that of training flights with the same route, where there are enough.
+    """
+    median = predict_baseline(targets, splits, "median")
+    planned = predictors[has_plan(predictors)]
+    rows = median.index[median.index.get_level_values("path").isin(planned.index)]
+    reference = locate_plan(planned, rows, origin, destination)
+    deviations = measure_deviations(
+        targets, locate_plan(planned, targets.index, origin, destination)
+    )
+    deviations[~targets.index.get_level_values("path").isin(planned.index)] = float("nan")
+    names = list(reference)
+    usual = predict_baseline(deviations, splits, "median").loc[rows]
+    of_route = average_by_group(deviations, splits, _name_routes(planned)).loc[rows]
+    tables = {
+        "plan": reference,
+        "plan and usual deviation": add_reference(usual, reference)[names],
+        "plan and deviation of its route": add_reference(of_route, reference)[names],
+    }
+    return {name: _replace(median, table) for name, table in tables.items()}
+
+
+def measure_plan_deviations(targets: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
+    """Return how far flights are from their plans at equal route progress.
+
+    Parameters
+    ----------
+    targets
+        By path and fraction: ``latitude``, ``longitude`` [deg].
+    reference
+        Of the same rows, as of `trajlib.features.plans.locate_plan`.
+
+    Returns
+    -------
+    DataFrame
+        ``along`` and ``cross`` [NM] the plan's course, ahead and to its right positive, and
+        ``distance`` [NM].
+    """
+    targets = targets.loc[reference.index]
+    plan = reference["latitude"], reference["longitude"]
+    flown = targets["latitude"], targets["longitude"]
+    along, cross = along_cross_track(*flown, *plan, courses(reference))
+    columns = {"along": along, "cross": cross, "distance": distance(*flown, *plan)}
+    return pd.DataFrame(columns, reference.index)
+
+
+def _name_routes(predictors: pd.DataFrame) -> pd.Series:
+    cross = (predictors.filter(regex=r"^plan_cross_\d+$") / _SAME).round().astype(int)
+    return cross.astype("str").agg(" ".join, axis=1)
+
+
+def _replace(table: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
+    replaced = table.copy()
+    replaced.loc[values.index, list(values)] = values
+    return replaced

@@ -1,0 +1,78 @@
+"""Filed flight plans from the formats that hold them, into an archive's folder ``plans``."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from trajlib.archive.plans import save_plans
+from trajlib.importers.formats import FormatError, Options, find_format, recognize_format
+from trajlib.importers.pipeline import list_members, read_source_dialect
+
+__all__ = ["PLAN_FORMATS", "import_plans"]
+
+PLAN_FORMATS = ("tfms-plans", "so6", "eurocontrol", "generic")
+_COLUMNS = {
+    "flight_id": "flight_id",
+    "callsign": "callsign",
+    "latitude": "latitude",
+    "longitude": "longitude",
+    "altitude": "flight_level",
+    "groundspeed": "speed",
+    "timestamp": "estimated_time",
+}
+
+
+def import_plans(
+    source: str | Path, archive: str | Path, *, format: str | None = None
+) -> pd.Series:
+    """Write the filed plans of a source into an archive, and return the waypoints of each flight.
+
+    Parameters
+    ----------
+    source
+        A file, or a folder of files: TFMS plans with their table of flights, so6 m1,
+        EUROCONTROL's ``Flight_Points_Filed_*``, or any table that a ``columns.toml`` beside it
+        describes. Files in other formats are passed over. A plan without times keeps none, and
+        counts as filed before departure.
+    archive
+        Folder to write to, as ``plans/NAME.parquet``.
+    format
+        One of ``PLAN_FORMATS``, for all files; recognised by default.
+
+    Returns
+    -------
+    Series
+        Number of waypoints by ``flight_id``.
+
+    Raises
+    ------
+    FileNotFoundError
+        When no file holds a plan.
+    ValueError
+        When ``format`` is not one of ``PLAN_FORMATS``.
+    """
+    if format not in (None, *PLAN_FORMATS):
+        raise ValueError(f"format {format!r} holds no plans, expected {', '.join(PLAN_FORMATS)}")
+    source = Path(source).resolve()
+    root = source if source.is_dir() else source.parent
+    options = Options(dialect=read_source_dialect(root), kind="plan", root=root)
+    tables, reasons = [], []
+    for path in list_members(source):
+        try:
+            found = find_format(format) if format else recognize_format(path, options.dialect)
+            if found.name in PLAN_FORMATS and found.read is not None:
+                tables += found.read(path, options)
+        except FormatError as error:
+            reasons.append(f"{path.name}: {error}")
+    tables = [table for table in tables if len(table)]
+    if not tables:
+        raise FileNotFoundError(
+            f"no flight plans in {source}" + (f": {reasons[0]}" if reasons else "")
+        )
+    points = pd.concat(tables, ignore_index=True)
+    plans = points[[name for name in _COLUMNS if name in points]].rename(columns=_COLUMNS)
+    if "flight_level" in plans:
+        plans["flight_level"] /= 100
+    plans["sequence"] = plans.groupby("flight_id").cumcount()
+    save_plans(plans, archive, source.stem)
+    return plans.groupby("flight_id").size().rename("waypoints")
