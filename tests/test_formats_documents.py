@@ -1,0 +1,125 @@
+"""The pages on formats and on one's own flights, as they are written."""
+
+import gzip
+import re
+import shlex
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from format_writers import WRITERS
+from machines import SMALL
+
+from trajlib.archive.reading import read_flight
+from trajlib.cli import main
+from trajlib.importers.formats import FORMATS
+from trajlib.importers.formats.base import Head
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def sections_of(document):
+    text = (DOCS / document).read_text("utf-8")
+    parts = re.split(r"^## (.+)\n", text, flags=re.MULTILINE)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+RECIPES = sections_of("your-own-flights.md")
+
+
+@pytest.fixture(scope="module")
+def flights(tiny_archive):
+    tables = []
+    for number, path in enumerate(sorted(tiny_archive.glob("LEMD-LEBL/*.csv"))):
+        flight = read_flight(path).iloc[::10]
+        tables.append(flight.assign(flight_id=f"2016{number:04d}", icao24=f"3451{number:02x}"))
+    return tables
+
+
+def download(folder, flights):
+    """Write the flights as the page says that they come; one folder a recipe."""
+    together = pd.concat(flights, ignore_index=True)
+    WRITERS["opensky"](together, make(folder / "opensky"))
+    WRITERS["eurocontrol"](together, make(folder / "eurocontrol"))
+    write_flights_of_eurocontrol(together, folder / "eurocontrol")
+    write_mine(together, make(folder / "mine"))
+    for number, flight in enumerate(flights):
+        flight = flight.reset_index(drop=True)
+        WRITERS["readsb"](flight, make(folder / "traces" / str(number)))
+        name = ("flightradar24", "flightradar24-playback")[number % 2]
+        WRITERS[name](flight, make(folder / "flightradar24" / str(number)))
+        WRITERS["recorder"](flight, make(folder / "recorder" / str(number)))
+
+
+def make(folder):
+    folder.mkdir(parents=True)
+    return folder
+
+
+def write_flights_of_eurocontrol(flights, folder):
+    first = flights.drop_duplicates("flight_id")
+    table = pd.DataFrame(
+        {
+            "ECTRL ID": first["flight_id"],
+            "ADEP": first["origin"],
+            "ADES": first["destination"],
+            "AC Type": first["aircraft_type"],
+            "AC Operator": first["operator"],
+        }
+    )
+    table.to_csv(folder / "Flights_20160101_20160131.csv.gz", index=False, quoting=2)
+
+
+def write_mine(flights, folder):
+    local = flights["timestamp"].dt.tz_convert("Europe/Madrid")
+    table = pd.DataFrame(
+        {
+            "FLIGHT": flights["flight_id"],
+            "DATE": local.dt.strftime("%d/%m/%Y"),
+            "TIME": local.dt.strftime("%H:%M:%S"),
+            "LAT": flights["latitude"],
+            "LON": flights["longitude"],
+            "LEVEL": flights["altitude"] / 100,
+            "SPEED": flights["groundspeed"] * 1.852,
+        }
+    )
+    table.to_csv(folder / "flights.csv", index=False)
+    (dialect,) = re.findall(r"```toml\n(.*?)```", RECIPES["Any other table"], re.DOTALL)
+    (folder / "columns.toml").write_text(dialect)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_leads_from_files_to_a_report(recipe, flights, tmp_path, monkeypatch):
+    download(tmp_path / "downloads", flights)
+    (tmp_path / "notebooks").symlink_to(DOCS.parent / "notebooks")
+    monkeypatch.chdir(tmp_path)
+    commands = re.findall(r"^    python -m trajlib (.+)$", RECIPES[recipe], re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["import", "index", "report"]
+    for command in commands:
+        small = f" {SMALL} --stage 02_normalization" if command.startswith("report") else ""
+        result = CliRunner().invoke(main, shlex.split(command + small))
+        assert result.exit_code == 0, result.output
+    imported = pd.read_parquet(next(tmp_path.glob("data/raw/*/imported.parquet")))
+    assert (imported["kind"] == "flight").sum() == len(flights)
+    assert (tmp_path / "reports/LEMD-LEBL/index.html").exists()
+
+
+def test_every_format_has_a_section():
+    sections = sections_of("formats.md")
+    assert [*sections][:-1] == [entry.name for entry in FORMATS]
+
+
+def test_the_module_of_the_page_is_a_format(tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", sections_of("formats.md")["Adding a format"], re.S)
+    names = {}
+    exec(code, names)
+    path = tmp_path / "radar.csv.gz"
+    path.write_bytes(
+        gzip.compress(b"mode_s,ident,t,phi,lambda,h,v\n345100,IBE1,1451606400,40,3,3048,100\n")
+    )
+    head = Head(path, b"", "text", ("mode_s", "t", "phi", "lambda", "h"))
+    assert names["FORMAT"].recognize(head)
+    (points,) = names["FORMAT"].read(path, None)
+    assert points["altitude"].tolist() == pytest.approx([10_000])
