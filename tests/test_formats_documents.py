@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from format_writers import WRITERS
-from machines import SMALL
 
 from trajlib.archive.reading import read_flight
 from trajlib.cli import main
 from trajlib.importers.formats import FORMATS
 from trajlib.importers.formats.base import Head
 
+# one stage, and few draws: that the archive can be read is what a recipe is about
+SMALL = ["-p", "draws", "50", "-p", "aligned", "10", "--stage", "02_normalization"]
 DOCS = Path(__file__).parent.parent / "docs"
 
 
@@ -98,8 +99,9 @@ def test_a_recipe_leads_from_files_to_a_report(recipe, flights, tmp_path, monkey
     commands = re.findall(r"^    python -m trajlib (.+)$", RECIPES[recipe], re.MULTILINE)
     assert [command.split()[0] for command in commands] == ["import", "index", "report"]
     for command in commands:
-        small = f" {SMALL} --stage 02_normalization" if command.startswith("report") else ""
-        result = CliRunner().invoke(main, shlex.split(command + small))
+        result = CliRunner().invoke(
+            main, shlex.split(command) + SMALL * command.startswith("report")
+        )
         assert result.exit_code == 0, result.output
     imported = pd.read_parquet(next(tmp_path.glob("data/raw/*/imported.parquet")))
     assert (imported["kind"] == "flight").sum() == len(flights)

@@ -116,7 +116,7 @@ def infer_airports(ends: pd.DataFrame, side: str, traffic: pd.Series | None = No
     pairs = pairs[pairs["low"]]
     pairs = pairs[pairs["scheduled"] | ~pairs.groupby("flight")["scheduled"].transform("any")]
     if traffic is not None:
-        flights = pairs["icao"].map(traffic).fillna(0)
+        flights = pairs["icao"].map(traffic).astype(float).fillna(0)
         most = flights.groupby(pairs["flight"]).transform("max")
         pairs = pairs.assign(cost=pairs["cost"] + _DECADE * np.log10((most + 1) / (flights + 1)))
     pairs = pairs.sort_values(["flight", "cost"], kind="stable")
