@@ -6,6 +6,8 @@ import io
 import lzma
 import pickle
 import shutil
+import subprocess
+import sys
 import tarfile
 import zipfile
 
@@ -728,6 +730,43 @@ def test_texts_stay_texts(table, tmp_path, text):
     points = read(path)
     assert points["callsign"].eq(text).all()
     assert points["flight_id"].eq(text).all()
+
+
+_READ = """
+import resource, sys
+from pathlib import Path
+from trajlib.importers.formats import FormatError, Options, recognize_format
+path = Path(sys.argv[1])
+try:
+    print(sum(map(len, recognize_format(path).read(path, Options()))))
+except FormatError as error:
+    print(error)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+"""
+_RECORD = (
+    b'{"timestamp":1633608773000,"latitude":48.5,"longitude":3.8,"icao24":"0101de","altitude":1},'
+)
+LINES = {  # how it begins, and what is repeated up to a gigabyte
+    "records": (b"[", _RECORD),
+    "a trace": (b'{"icao":"a","timestamp":1,"trace":[', b"[1,2,3],"),
+    "digits": (b'{"time":', b"1"),
+    "fields": (b"time,icao24,lat,lon,velocity\n", b"1,"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", LINES)
+def test_a_gigabyte_in_one_line_is_refused_or_read_in_bounded_memory(tmp_path, kind):
+    start, repeated = LINES[kind]
+    block = repeated * ((1 << 20) // len(repeated))
+    path = tmp_path / "long.json.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(start)
+        for _ in range(1000):
+            file.write(block)
+    command = [sys.executable, "-c", _READ, path]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout.splitlines()[-1]) < 900, done.stdout
 
 
 @pytest.mark.parametrize("name", ["../../outside.csv", "/tmp/outside.csv"])

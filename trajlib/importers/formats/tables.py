@@ -47,7 +47,7 @@ __all__ = [
 BATCH = 200_000  # rows at most
 _BLOCK = 16 << 20  # bytes of text parsed at once
 _HEAD = 64 << 10  # bytes that a format is recognised by
-_LARGEST = 256 << 20  # bytes of a JSON that is parsed as a whole
+_LARGEST = 64 << 20  # bytes of a JSON that is parsed as a whole, which takes ten times as much
 _UNPACKED = 16 << 30  # bytes at most of a file unpacked to disk
 _MISSING = ["", "N/A", "NA", "n/a", "nan", "NaN", "-", "\\N", "NULL", "null", "None", "ground"]
 _OF_COLUMNS = re.compile(rb'\s*\{\s*"[^"]+"\s*:\s*\{')
@@ -264,12 +264,15 @@ def read_json(path: Path) -> object:
     Raises
     ------
     FormatError
-        When it is larger than 256 MiB, or no JSON.
+        When it is larger than 64 MiB, or no JSON.
     """
     with open_source(path) as stream:
         data = stream.read(_LARGEST + 1)
     if len(data) > _LARGEST:
-        raise FormatError(f"a JSON of more than {_LARGEST >> 20} MiB")
+        raise FormatError(
+            f"a JSON of more than {_LARGEST >> 20} MiB, which has to be read as a whole: "
+            "save it as Parquet, or as one record a line"
+        )
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
