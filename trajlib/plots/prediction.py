@@ -37,6 +37,8 @@ def plot_trajectory(
 ) -> Figure:
     """Draw a predicted trajectory from above, its altitude and its time, with their uncertainty.
 
+    The band of whole flights is drawn where it fits the picture.
+
     Parameters
     ----------
     trajectory, geojson
@@ -61,9 +63,11 @@ def plot_trajectory(
     points = [*polygons["interval"], *[[(e.longitude, e.latitude)] for e in ends]]
     points += [line[["longitude", "latitude"]].to_numpy() for line in lines.values()]
     ax = axs["map"]
-    draw_map(ax, bounds_around(np.concatenate(points)))
+    bounds = bounds_around(np.concatenate(points))
+    draw_map(ax, bounds)
     for shapes, look in zip(polygons.values(), (_BAND, _INTERVAL), strict=True):
-        ax.add_collection(PolyCollection(shapes, facecolor=look, edgecolor="none"))
+        fitting = [shape for shape in shapes if _fits(shape, bounds)]
+        ax.add_collection(PolyCollection(fitting, facecolor=look, edgecolor="none"))
     for (name, line), look in zip(lines.items(), _REFERENCES, strict=False):
         ax.plot(line["longitude"], line["latitude"], label=name, **look)
     _draw_lines(ax, trajectory, flown if track is None else None, "longitude", "latitude")
@@ -142,16 +146,25 @@ def plot_route_clusters(targets: pd.DataFrame, clusters: pd.Series, *, most: int
 
 def _draw_side(ax: Axes, trajectory: pd.DataFrame, flown: pd.DataFrame | None, name: str) -> None:
     divisor, axis_label = _SCALES[name]
+    scaled = trajectory.filter(regex=rf"^{name}(_|$)") / divisor
+    scaled_flown = None if flown is None else flown[[name]] / divisor
+    shown = [scaled[[name, f"{name}_low", f"{name}_high"]].to_numpy().ravel()]
+    shown += [] if scaled_flown is None else [scaled_flown[name].to_numpy()]
+    low, high = np.nanmin(np.concatenate(shown)), np.nanmax(np.concatenate(shown))
+    margin = 0.1 * (high - low)
+    bounds = (max(0, low - margin), high + margin)
     for end, color, text in (("_band", _BAND, "whole flight"), ("", _INTERVAL, "each fraction")):
-        low, high = (trajectory[f"{name}{end}_{side}"] / divisor for side in ("low", "high"))
-        ax.fill_between(trajectory.index, low, high, color=color, label=f"holds {text}", lw=0)
-    scaled = trajectory[[name]] / divisor
-    _draw_lines(ax, scaled, None if flown is None else flown[[name]] / divisor, "fraction", name)
-    shown = [scaled[name], *(trajectory[f"{name}_{side}"] / divisor for side in ("low", "high"))]
-    shown += [] if flown is None else [flown[name] / divisor]
-    low, high = min(line.min() for line in shown), max(line.max() for line in shown)
-    margin = 0.1 * (high - low)  # the band may reach farther than the picture
-    ax.set(ylabel=axis_label, ylim=(max(0, low - margin), high + margin))
+        low, high = (scaled[f"{name}{end}_{side}"] for side in ("low", "high"))
+        fits = (low >= min(0, bounds[0])) & (high <= bounds[1])
+        look = {"color": color, "lw": 0, "label": f"holds {text}"}
+        ax.fill_between(scaled.index, low, high, where=fits, **look)
+    _draw_lines(ax, scaled, scaled_flown, "fraction", name)
+    ax.set(ylabel=axis_label, ylim=bounds)
+
+
+def _fits(shape: np.ndarray, bounds: tuple[float, float, float, float]) -> bool:
+    west, south, east, north = bounds
+    return bool((shape >= (west, south)).all() and (shape <= (east, north)).all())
 
 
 def _draw_lines(

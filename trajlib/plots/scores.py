@@ -20,6 +20,7 @@ __all__ = [
     "plot_skills",
 ]
 
+_SHORT = {"horizontal": "position", "along": "along track", "cross": "cross track"}
 _ERRORS = {
     "horizontal": "horizontal error [NM]",
     "along": "along-track error [NM]",
@@ -91,7 +92,7 @@ def plot_skills(
         ax.set_xticks(range(len(feature_set)), [name.replace("_", " ") for name in feature_set])
         ax.tick_params(axis="x", rotation=60)
         floor = max(-0.5, min(-0.1, here["low"].min()))
-        ax.set(title=_ERRORS[error].partition(" error")[0], ylim=(floor, 1.02))
+        ax.set(title=_SHORT.get(error, error), ylim=(floor, 1.02))
     figure.supylabel("skill", fontsize=9)
     _add_legend(figure, axs[0])
     return figure
@@ -109,7 +110,8 @@ def plot_look_ahead(table: pd.DataFrame) -> Figure:
     for ax, quantity in zip(axs, quantities, strict=True):
         here = table[table["quantity"] == quantity]
         _draw_intervals(ax, here, "minutes ahead", ("error", "low", "high"))
-        ax.set(title=f"{quantity.replace('_', ' ')} [{here['unit'].iloc[0]}]", ylim=(0, None))
+        name = _SHORT.get(quantity, quantity.replace("_", " "))
+        ax.set(title=f"{name} error [{here['unit'].iloc[0]}]", ylim=(0, None))
     figure.supxlabel("minutes ahead of the prediction time", fontsize=9)
     _add_legend(figure, axs[0])
     return figure
@@ -159,7 +161,7 @@ def plot_groups(table: pd.DataFrame, errors: Sequence[str]) -> Figure:
         ax.errorbar(here["skill"], range(len(names)), xerr=sides, fmt="o", color=COLORS[0])
         ax.axvline(0, color=GREY, linewidth=0.8)
         ax.set_yticks(range(len(names)), [f"{by}: {group}" for by, group in names])
-        ax.set(title=_ERRORS[error].partition(" error")[0])
+        ax.set(title=_SHORT.get(error, error))
     axs.flat[0].invert_yaxis()
     figure.supxlabel("skill against the mean trajectory", fontsize=9)
     return figure
