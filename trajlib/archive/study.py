@@ -8,6 +8,7 @@ from distributed import Client
 
 from trajlib.archive.dialect import Dialect, read_dialect
 from trajlib.archive.index import build_index, default_index_path, select_flights
+from trajlib.archive.plans import read_plans
 from trajlib.archive.storage import is_remote
 from trajlib.archive.store import store_flights
 from trajlib.cluster import connect
@@ -36,6 +37,9 @@ class Study:
         What the archive's ``columns.toml`` says of it: title, source, modelled columns.
     results
         Folder for tables and models of the pair.
+    plans
+        Filed flight plans of the archive, see `trajlib.archive.plans.read_plans`; None where it
+        has none.
     """
 
     archive: str
@@ -46,6 +50,7 @@ class Study:
     flights: pd.DataFrame
     dialect: Dialect
     results: Path
+    plans: pd.DataFrame | None = None
 
     @property
     def usable(self) -> pd.DataFrame:
@@ -102,4 +107,5 @@ def open_study(
     results.mkdir(parents=True, exist_ok=True)
     location = str(archive) if is_remote(archive) else str(Path(archive))
     dialect = read_dialect(archive)
-    return Study(location, origin, destination, client, index, flights, dialect, results)
+    parts = (client, index, flights, dialect, results, read_plans(archive))
+    return Study(location, origin, destination, *parts)
