@@ -17,10 +17,11 @@ from trajlib.evaluation.bootstrap import (
     interval_dispersion,
 )
 from trajlib.geodesy import distance, find_airport
+from trajlib.plots.maps import plot_routes
 from trajlib.plots.normalization import plot_dispersion, plot_normalized, plot_progress
 from trajlib.trajectories.dispersion import dispersion, mean_trajectory
 from trajlib.trajectories.normalization import PERCENTS, normalize_flights, resample_flight
-from trajlib.trajectories.progress import distance_to_go, measure_progress
+from trajlib.trajectories.progress import align_to, distance_to_go, measure_progress
 
 MADRID, BARCELONA = find_airport("LEMD"), find_airport("LEBL")
 GEOD = Geod(ellps="WGS84")
@@ -312,3 +313,56 @@ def test_figures_have_a_line_for_each_progress(behind):
     assert titles == BY
     figure = plot_progress(map_flights(behind, measure_progress))
     assert [len(ax.lines) for ax in figure.axes] == [2] * 3
+
+
+# Across the antimeridian
+
+
+@pytest.fixture(scope="module")
+def auckland_honolulu(tmp_path_factory):
+    """Flights from Auckland to Honolulu on three tracks, which cross 180° on the way."""
+    start, end = find_airport("NZAA"), find_airport("PHNL")
+    azimuth, _, length = GEOD.inv(start.longitude, start.latitude, end.longitude, end.latitude)
+    flown = np.linspace(0, length, 600)
+    flights = []
+    for number, aside in enumerate((-20, 0, 20)):
+        along = np.full((len(flown), 3), [start.longitude, start.latitude, azimuth])
+        lon, lat, back = GEOD.fwd(*along.T, flown)
+        bulge = aside * 1852 * np.sin(np.pi * flown / length)
+        lon, lat, _ = GEOD.fwd(lon, lat, back + 180 + 90, bulge)
+        times = pd.date_range(
+            f"2016-01-0{number + 1}T08:00", periods=len(flown), freq="50s", tz="UTC"
+        )
+        df = pd.DataFrame({"timestamp": times, "latitude": lat, "longitude": lon})
+        flights.append(df.assign(altitude=9000.0, origin="NZAA", destination="PHNL"))
+    return write_archive(tmp_path_factory.mktemp("pacific") / "archive", *flights)
+
+
+def test_trajectories_and_their_mean_are_continuous_across_the_antimeridian(auckland_honolulu):
+    ds = normalize_flights(auckland_honolulu, BY)
+    mean = mean_trajectory(ds)
+    for longitude in (ds["longitude"].sel(by="distance"), mean["longitude"].sel(by="distance")):
+        values = longitude.transpose("fraction", ...).to_numpy()
+        assert values.max() > 200
+        assert np.abs(np.diff(values, axis=0)).max() < 1
+
+
+def test_dispersion_is_that_of_the_tracks_across_the_antimeridian(auckland_honolulu):
+    spread = dispersion(normalize_flights(auckland_honolulu, "route"))
+    assert spread["horizontal"].max() == pytest.approx(20, abs=0.5)
+    assert spread["horizontal"].iloc[[1, -2]].max() < 1
+
+
+def test_an_alignment_across_the_antimeridian_is_that_of_the_distance(auckland_honolulu):
+    ds = normalize_flights(auckland_honolulu, "distance")
+    median = ds[["latitude", "longitude"]].median("path").to_dataframe()
+    aligned = normalize_flights(auckland_honolulu, align_to(median))
+    np.testing.assert_allclose(aligned["longitude"], ds["longitude"], atol=0.3)
+
+
+def test_a_map_across_the_antimeridian_is_as_wide_as_the_flights(auckland_honolulu):
+    ds = normalize_flights(auckland_honolulu, "distance")
+    figure = plot_routes(ds, mean=mean_trajectory(ds), airports=("NZAA", "PHNL"))
+    west, east = figure.axes[0].get_xlim()
+    assert 160 < west < 175
+    assert 202 < east < 215

@@ -158,7 +158,7 @@ def dead_reckon_home(
     fraction = otherwise.index.get_level_values(1).to_numpy()
     left = (now["to_go"] * (1 - fraction) / (1 - now["progress"])).clip(lower=0)
     back = track(end.latitude, end.longitude, lat, lon)
-    lat, lon = offset(end.latitude, end.longitude, back, left, 0.0)
+    lat, lon = offset(end.latitude, unwrap_longitude(end.longitude, lon), back, left, 0.0)
     seconds = 3600 * (now["to_go"] - left) / now["groundspeed"].where(now["groundspeed"] > 0)
     predicted = {"latitude": lat, "longitude": lon, "duration": 60 * minutes - now["age"] + seconds}
     predicted |= {"distance": now["distance"] + now["to_go"] - left}

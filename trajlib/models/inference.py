@@ -18,7 +18,7 @@ from trajlib.features.airborne import (
 )
 from trajlib.features.recent_traffic import HISTORY, collect_recent_traffic, select_recent
 from trajlib.features.targets import TARGETS
-from trajlib.geodesy import distance, find_airport
+from trajlib.geodesy import distance, find_airport, unwrap_longitude
 from trajlib.models.prediction_intervals import MIN_DAYS
 from trajlib.models.saved_models import SavedModel, predict_trajectories, predict_trajectory
 from trajlib.trajectories.normalization import resample_flight
@@ -253,12 +253,14 @@ def load_samples_until(
 def load_flown(path: str | Path, saved: SavedModel) -> pd.DataFrame:
     """Return the trajectory that a CSV holds, at the fractions of a saved model."""
     df = _read(path)
-    progress = PROGRESS[saved.card["by"]](df, *saved.card["pair"].split("-"))
+    origin, destination = saved.card["pair"].split("-")
+    progress = PROGRESS[saved.card["by"]](df, origin, destination)
     fractions = saved.card["schema"]["fractions"]
     flown = resample_flight(df, progress, fractions, columns=TARGETS)
-    if fractions[-1] == 1.0 and minutes_in_air(path, saved.card["pair"].split("-")[1]) is None:
+    if fractions[-1] == 1.0 and minutes_in_air(path, destination) is None:
         flown.loc[1.0] = df[list(flown)].iloc[-1]
-    return flown
+    centre = find_airport(origin).longitude  # as in training
+    return flown.assign(longitude=unwrap_longitude(flown["longitude"], centre))
 
 
 def minutes_in_air(path: str | Path, destination: str) -> float | None:

@@ -16,7 +16,7 @@ from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
 from pyproj import Geod
 
-from trajlib.geodesy import find_airport
+from trajlib.geodesy import find_airport, unwrap_longitude
 from trajlib.plots.basemap import Bounds, read_borders, read_land
 from trajlib.plots.flights import draw_tracks, split_flights
 from trajlib.plots.style import COLORS, GREY, INK, LAND, PALE, SEA, SEQUENTIAL, WIDTH, styled
@@ -60,8 +60,11 @@ def plot_routes(
         Up to six flights have each their colour; of more than 200 the density is drawn.
     """
     tracks = split_flights(trajectories, "longitude", "latitude")
-    places = [find_airport(code) for code in airports]
-    ends = np.array([(place.longitude, place.latitude) for place in places]).reshape(-1, 2)
+    ends = np.array([(a.longitude, a.latitude) for a in map(find_airport, airports)]).reshape(-1, 2)
+    # continuous across the antimeridian, around the origin as the normalised flights are
+    centre = ends[0, 0] if len(ends) else next(iter(tracks.values()))[0, 0]
+    tracks = {path: _unwrap_line(line, centre) for path, line in tracks.items()}
+    ends = _unwrap_line(ends, centre)
     bounds = bounds_around(np.concatenate([*tracks.values(), ends]))
     figure, ax = plt.subplots(figsize=_map_size(bounds))
     draw_map(ax, bounds)
@@ -160,6 +163,8 @@ def draw_map(ax: Axes, bounds: Bounds) -> None:
     ax.set_aspect(1 / np.cos(np.radians((south + north) / 2)))
     ax.grid(False)
     ax.set(xlim=(west, east), ylim=(south, north))
+    if west < -180 or east > 180:
+        ax.xaxis.set_major_formatter(lambda lon, _: f"{(lon + 180) % 360 - 180:g}")
     ax.set(xlabel=label("longitude"), ylabel=label("latitude"))
 
 
@@ -176,6 +181,10 @@ def bounds_around(points: np.ndarray, *, margin: float = 0.06) -> Bounds:
     return tuple(float(bound) for bound in bounds)
 
 
+def _unwrap_line(line: np.ndarray, centre: float) -> np.ndarray:
+    return np.column_stack([unwrap_longitude(line[:, 0], centre), line[:, 1]])
+
+
 def _map_size(bounds: Bounds) -> tuple[float, float]:
     """Return a figure's size [in] near the map's own shape, within a report's column."""
     west, south, east, north = bounds
@@ -186,10 +195,12 @@ def _map_size(bounds: Bounds) -> tuple[float, float]:
 
 def mark_airports(ax: Axes, codes: Sequence[str]) -> None:
     """Mark airports of a route on a map; their names stand off the way between them."""
-    places = [find_airport(code) for code in codes]
-    for code, place in zip(codes, places, strict=True):
-        lowest = len(places) > 1 and place.latitude == min(each.latitude for each in places)
-        _mark_airport(ax, code, place.longitude, place.latitude, up=-12 if lowest else 5)
+    airports = [find_airport(code) for code in codes]
+    lowest = min((airport.latitude for airport in airports), default=0.0)
+    for code, airport in zip(codes, airports, strict=True):
+        lon = unwrap_longitude(airport.longitude, np.mean(ax.get_xlim())).item()
+        below = len(airports) > 1 and airport.latitude == lowest
+        _mark_airport(ax, code, lon, airport.latitude, up=-12 if below else 5)
 
 
 def _mark_airport(ax: Axes, code: str, lon: float, lat: float, up: float = 5) -> None:

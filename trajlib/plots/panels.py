@@ -19,7 +19,7 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
-from trajlib.geodesy import find_airport
+from trajlib.geodesy import find_airport, unwrap_longitude
 from trajlib.plots.basemap import Bounds, read_borders, read_land
 from trajlib.plots.maps import bounds_around
 from trajlib.plots.style import COLORS, GREY, INK, LAND, SEA, SEQUENTIAL, dress_plot
@@ -165,8 +165,10 @@ def _draw_land(plot: Plot, bounds: Bounds) -> None:
 
 
 def _mark_airports(plot: Plot, codes: Sequence[str]) -> None:
-    places = [find_airport(code) for code in codes]
-    lon, lat = [place.longitude for place in places], [place.latitude for place in places]
+    airports = [find_airport(code) for code in codes]
+    centre = (plot.x_range.start + plot.x_range.end) / 2
+    lon = unwrap_longitude([airport.longitude for airport in airports], centre).tolist()
+    lat = [airport.latitude for airport in airports]
     plot.scatter(lon, lat, size=7, fill_color="white", line_color=INK, line_width=1.5)
     look = {"text_font_size": "11px", "text_color": INK, "background_fill_color": "white"}
     plot.text(

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
-from trajlib.geodesy import find_airport
+from trajlib.geodesy import find_airport, unwrap_longitude
 from trajlib.plots.maps import bounds_around, draw_map, mark_airports
 from trajlib.plots.style import COLORS, GREY, INK, WIDTH, format_cluster, series_styles, styled
 from trajlib.schema import label
@@ -57,10 +57,16 @@ def plot_trajectory(
     )
     regions = {f["properties"]["name"]: f["geometry"]["coordinates"] for f in geojson["features"]}
     polygons = {n: [np.array(r[0]) for r in regions[n]] for n in ("band", "interval")}
+    centre = trajectory["longitude"].iloc[0]
     lines = {"usual track": usual, "flight plan": plan}
-    lines = {name: line for name, line in lines.items() if line is not None}
-    ends = [find_airport(code) for code in airports]
-    points = [*polygons["interval"], *[[(e.longitude, e.latitude)] for e in ends]]
+    lines = {
+        name: line.assign(longitude=unwrap_longitude(line["longitude"], centre))
+        for name, line in lines.items()
+        if line is not None
+    }
+    points = [*polygons["interval"]]
+    for airport in map(find_airport, airports):
+        points.append([(unwrap_longitude(airport.longitude, centre), airport.latitude)])
     points += [line[["longitude", "latitude"]].to_numpy() for line in lines.values()]
     ax = axs["map"]
     bounds = bounds_around(np.concatenate(points))
