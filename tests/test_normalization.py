@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import Geod
 
+from trajlib import cluster
 from trajlib.archive import flights as flights_module
 from trajlib.archive.flights import map_flights
 from trajlib.archive.index import build_index
@@ -213,7 +214,7 @@ def test_trajectories_do_not_depend_on_blocks_or_workers(behind, monkeypatch, cl
     on_workers = normalize_flights(behind, BY)
     monkeypatch.setattr(flights_module, "BLOCK", 1)
     xr.testing.assert_identical(normalize_flights(behind, BY), on_workers)
-    monkeypatch.setattr(flights_module, "current_client", lambda: None)
+    monkeypatch.setattr(cluster, "current_client", lambda: None)
     xr.testing.assert_identical(normalize_flights(behind, BY), on_workers)
 
 
