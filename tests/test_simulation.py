@@ -17,7 +17,7 @@ from trajlib.simulation.weather import START, draw_weather, sample_weather
 
 SEED = 3
 KNOTS = 1852 / 3600  # m/s
-UNKNOWN = {"gap", "pitch", "relative_humidity"}  # no model of ours gives them
+NOT_SIMULATED = {"gap", "pitch", "relative_humidity"}
 
 
 @cache
@@ -45,13 +45,13 @@ def flights():
 
 
 def away_from(code, df):
-    place = find_airport(code)
-    return distance(df["latitude"], df["longitude"], place.latitude, place.longitude)
+    airport = find_airport(code)
+    return distance(df["latitude"], df["longitude"], airport.latitude, airport.longitude)
 
 
 def contents(archive):
-    found = [path for path in archive.rglob("*") if path.suffix in (".csv", ".toml")]
-    return {path.relative_to(archive).as_posix(): path.read_bytes() for path in found}
+    paths = [path for path in archive.rglob("*") if path.suffix in (".csv", ".toml")]
+    return {path.relative_to(archive).as_posix(): path.read_bytes() for path in paths}
 
 
 # The archive
@@ -71,7 +71,7 @@ def test_another_seed_fills_the_folder_anew(tmp_path, client):
     assert set(contents(tmp_path)) == {*second.index, "columns.toml"}
 
 
-def test_flights_of_others_are_never_mixed_with_simulated_ones(tmp_path):
+def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "real.csv").write_text("timestamp\n")
     with pytest.raises(ValueError, match=r"holds real\.csv, which no simulation wrote"):
         simulate_archive(tmp_path, flights=1, seed=SEED)
@@ -82,13 +82,13 @@ def test_no_flights_are_refused(tmp_path):
         simulate_archive(tmp_path / "none", flights=0, seed=SEED)
 
 
-def test_the_archive_says_that_it_is_simulated_and_its_files_are_read_back(tiny_archive):
+def test_the_archive_is_marked_as_simulated_and_its_files_are_read_back(tiny_archive):
     assert read_dialect(tiny_archive).simulated
     ground_truth = pd.read_parquet(tiny_archive / "ground_truth.parquet")
     assert len(ground_truth) == 60
     for path in ground_truth.index[::15]:
         df = read_flight(tiny_archive / path)
-        assert set(NUMERIC) - set(df) == UNKNOWN
+        assert set(NUMERIC) - set(df) == NOT_SIMULATED
         assert path.startswith(f"{df['origin'].iloc[0]}-{df['destination'].iloc[0]}/")
         assert (df[list(IDENTITY)] == df[list(IDENTITY)].iloc[0]).all(axis=None)
 
@@ -120,7 +120,7 @@ def test_columns_agree_with_each_other(number):
     usual, pressure, _ = standard(df["altitude"])
     np.testing.assert_allclose(df["temperature"], usual + df["temperature_departure"])
     np.testing.assert_allclose(df["pressure"], pressure)
-    assert set(NUMERIC) - set(df) == UNKNOWN
+    assert set(NUMERIC) - set(df) == NOT_SIMULATED
     assert df.notna().all(axis=None)
 
 
@@ -237,7 +237,7 @@ def test_causes_are_in_no_column():
 
 
 @pytest.mark.parametrize("key", ["operator", "hour", "weekday"])
-def test_causes_are_no_function_of_what_is_known(key):
+def test_causes_are_no_function_of_operator_hour_or_weekday(key):
     ground_truth = draw(6000).query("destination == 'LEBL'")
     takeoff = ground_truth["takeoff"].dt
     known = {
@@ -268,13 +268,13 @@ def test_other_causes_make_another_flight_of_the_same_timetable():
     assert not np.allclose(one["flow"], other["flow"])
 
 
-def test_a_row_of_truths_and_the_weather_are_all_that_a_flight_follows_from():
+def test_a_flight_follows_from_its_scenario_and_the_weather():
     pd.testing.assert_frame_equal(simulate(westerly()), simulate(westerly()))
     slow = simulate(westerly(), cruise_mach=0.74, climb_cas=270, descent_cas=260)
     assert len(slow) > len(simulate(westerly()))
 
 
-def test_a_twin_keeps_what_could_be_known_at_take_off():
+def test_a_replicate_keeps_what_is_knowable_at_take_off():
     weather, timetable = draw_weather(SEED), draw_timetable(60, SEED)
     one, replicate = (draw_scenario(timetable, weather, SEED, replicate=n) for n in (0, 1))
     known = ["takeoff", "runway_departure", "configuration_arrival", "flow", "mass_initial"]
@@ -283,7 +283,7 @@ def test_a_twin_keeps_what_could_be_known_at_take_off():
         assert (one[name] != replicate[name]).mean() > 0.9, name
 
 
-def test_the_ceiling_is_the_variance_between_twins(tiny_archive):
+def test_the_ceiling_is_the_variance_between_replicates(tiny_archive):
     ceiling = pd.read_parquet(tiny_archive / "ceiling.parquet").loc[("LEMD", "LEBL")]
     assert ceiling.index.tolist() == [at / 100 for at in range(5, 100, 5)]
     assert (ceiling > 0).all(axis=None)

@@ -1,1 +1,1 @@
-"""Simulated flights, whose causes are known."""
+"""Simulated flights and the ground truth of what caused them."""

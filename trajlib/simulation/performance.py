@@ -1,4 +1,4 @@
-"""The physics that the sources share: atmosphere, airspeeds, and OpenAP's performance."""
+"""Physics of simulated and imported flights: atmosphere, airspeeds, and OpenAP's performance."""
 
 import warnings
 from functools import cache
@@ -21,7 +21,7 @@ __all__ = [
     "standard",
 ]
 
-warnings.filterwarnings("ignore", ".*using synonym", UserWarning)  # OpenAP tells of each one
+warnings.filterwarnings("ignore", ".*using synonym", UserWarning)  # one for each synonym
 
 
 class Models(NamedTuple):
@@ -46,7 +46,7 @@ def aircraft_models(aircraft_type: str) -> Models | None:
         thrust = Thrust(aircraft_type, use_synonym=True)
         drag = Drag(aircraft_type, use_synonym=True)
         fuel = FuelFlow(aircraft_type, use_synonym=True)
-    except ValueError:  # what OpenAP raises for a type it does not know
+    except ValueError:  # raised by OpenAP for an unknown type
         return None
     return Models(thrust, drag, fuel, drag.aircraft["wing"]["area"])
 
@@ -105,17 +105,17 @@ def add_airspeeds(df: pd.DataFrame) -> pd.DataFrame:
 def add_performance(
     df: pd.DataFrame, aircraft_type: str, *, mass_initial: float | None = None
 ) -> pd.DataFrame:
-    """Return the flight with what OpenAP estimates of its forces, fuel and mass.
+    """Return the flight with OpenAP's estimates of its forces, fuel and mass.
 
     Parameters
     ----------
     df
         One flight: ``timestamp``, ``altitude``, ``vertical_rate``, and ``true_airspeed`` or,
-        where there is none, ``groundspeed`` as its stand-in. ``roll`` and ``temperature`` count
-        where they are there.
+        where there is none, ``groundspeed`` in its place. ``roll`` and ``temperature`` are used
+        where present.
     aircraft_type
-        ICAO type designator; one that OpenAP knows neither by itself nor by a synonym adds
-        nothing.
+        ICAO type designator. For a type without a model or a synonym in OpenAP the flight is
+        returned unchanged.
     mass_initial
         Mass at the first sample [kg]; OpenAP's estimate for the distance between the first and
         the last sample by default.
@@ -124,9 +124,9 @@ def add_performance(
     -------
     DataFrame
         With ``thrust drag fuel_flow fuel mass``, and with true airspeed also
-        ``lift load_factor lift_coefficient drag_coefficient``. Thrust is what the motion needs,
-        within what the engines give from idle to full; what idle leaves over adds to drag, as
-        speed brakes would. Source: Sun, Hoekstra and Ellerbroek (2020), OpenAP.
+        ``lift load_factor lift_coefficient drag_coefficient``. Thrust follows from the motion,
+        between idle and full thrust; excess idle thrust is balanced by drag, as of speed
+        brakes. Source: Sun, Hoekstra and Ellerbroek (2020), OpenAP.
 
     >>> times = pd.to_datetime(["2016-01-01T06:00Z", "2016-01-01T07:00Z"])
     >>> level = pd.DataFrame({"timestamp": times, "altitude": 35e3, "vertical_rate": 0.0})
@@ -145,18 +145,18 @@ def add_performance(
         forces = _forces(models, motion, mass)
         fuel = _integrate(forces["fuel_flow"], motion["seconds"])
         mass = mass_initial - fuel
-    told = {name: forces[name] for name in ("thrust", "drag", "fuel_flow")}
-    told |= {"fuel": fuel, "mass": mass}
+    columns = {name: forces[name] for name in ("thrust", "drag", "fuel_flow")}
+    columns |= {"fuel": fuel, "mass": mass}
     if "true_airspeed" in df:
-        told |= {name: forces[name] for name in forces if name not in df and name not in told}
-    return df.assign(**told)
+        columns |= {name: forces[name] for name in forces if name not in df and name not in columns}
+    return df.assign(**columns)
 
 
 def _motion(df: pd.DataFrame, models: Models) -> dict[str, np.ndarray]:
-    """Return what the mass does not change: the motion in SI units, and the limits of thrust.
+    """Return the motion in SI units and the limits of thrust, which do not depend on the mass.
 
-    OpenAP's own temperature shift moves the pressure too. The same Mach number at the same
-    pressure altitude has the same dynamic pressure on any day, so it is given the speeds [kt,
+    OpenAP's temperature shift changes the pressure, too. The same Mach number at the same
+    pressure altitude has the same dynamic pressure on any day, so OpenAP gets the speeds [kt,
     ft/min] of the standard day.
     """
     altitude = df["altitude"].to_numpy(float)
@@ -218,7 +218,7 @@ def full_thrust(
 def _drag(
     models: Models, motion: dict[str, np.ndarray], mass: np.ndarray, lift_coefficient: np.ndarray
 ) -> np.ndarray:
-    """Return drag [N], with flaps where the wing alone could not lift, and gear to land."""
+    """Return drag [N], with flaps where the clean wing has not enough lift, and gear to land."""
     state = mass, motion["airspeed"], motion["altitude"]
     flaps = np.interp(lift_coefficient, [0.75, 1.5], [0.0, 30.0])
     slowed = models.drag.nonclean(*state, flap_angle=flaps, vs=motion["climb"])

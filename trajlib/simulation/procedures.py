@@ -57,8 +57,8 @@ class Runway(NamedTuple):
 class Path(NamedTuple):
     """A path over ground: a polyline in the plane of ``projection``, in NM, and its marks.
 
-    ``stretches`` are the parts (from, to) [NM along the path] that controllers added, ``missed``
-    is where a missed approach passes the threshold for the first time, if it does.
+    ``stretches`` are the parts (from, to) [NM along the path] that controllers added. ``missed``
+    is where a missed approach passes the threshold for the first time, or None.
     """
 
     projection: Proj
@@ -79,7 +79,7 @@ def find_runway(airport: str, ident: str) -> Runway:
 
 @cache
 def _runways() -> dict[tuple[str, str], Runway]:
-    found = {}
+    runways = {}
     for line in _RUNWAYS.strip().splitlines():
         airport, *ends = line.split()
         low, high = ends[:5], ends[5:]
@@ -89,22 +89,22 @@ def _runways() -> dict[tuple[str, str], Runway]:
             length = np.hypot(far_lat - lat, (far_lon - lon) * np.cos(np.radians(lat))) * 60
             share = displaced * 0.3048 / NAUTICAL_MILE / length
             threshold = lat + share * (far_lat - lat), lon + share * (far_lon - lon)
-            found[airport, ident] = Runway(*threshold, far_lat, far_lon, elevation)
-    return found
+            runways[airport, ident] = Runway(*threshold, far_lat, far_lon, elevation)
+    return runways
 
 
 def configurations(airport: str, weather: Weather) -> np.ndarray:
-    """Return which of an airport's configurations is in use at each hour of the weather, (hours,).
+    """Return the number of an airport's configuration in use at each hour of the weather.
 
-    The preferred one is left when its tail wind exceeds 7 kt, and taken again below 2 kt.
+    The preferred one is left when its tail wind exceeds 7 kt, and used again below 2 kt.
 
     >>> from trajlib.simulation.weather import draw_weather
     >>> bool(0 < configurations("LEBL", draw_weather(1)).mean() < 0.4)
     True
     """
-    place = find_airport(airport)
+    latitude, longitude = find_airport(airport)[2:4]
     seconds = START.timestamp() + 3600 * np.arange(HOURS)
-    wind = sample_weather(weather, seconds, place.latitude, place.longitude, 0.0)
+    wind = sample_weather(weather, seconds, latitude, longitude, 0.0)
     runway = find_runway(airport, CONFIGURATIONS[airport][0][0][0])
     course = np.radians(track(*runway[:4]))
     tail = wind["wind_u"] * np.sin(course) + wind["wind_v"] * np.cos(course)
@@ -165,7 +165,7 @@ def _departure(start: complex, ahead: complex, goal: complex) -> list[tuple[comp
 
 
 def _route(home: complex, away: complex, scenario: dict) -> list[tuple[complex, float]]:
-    """Return the waypoints between the terminal areas; the last is where the arrival begins."""
+    """Return the waypoints between the terminal areas; the arrival begins at the last."""
     ahead = (away - home) / abs(away - home)
     start = home + 25.0 * ahead
     turned = np.exp(1j * np.radians(scenario["entry_angle"]))
@@ -195,8 +195,8 @@ def _arrival(
         aside = 1j * (gate - entry) / (2 * half)
         outward = -np.sign((aside / landing).real) or 1.0
         return [((entry + gate) / 2 + outward * height * aside, _ENTRY), (gate, _FINAL)]
-    place = (entry - threshold) / landing
-    side = np.sign(place.imag) if abs(place.imag) > 12 else scenario["downwind_side"]
+    abeam = ((entry - threshold) / landing).imag
+    side = np.sign(abeam) if abs(abeam) > 12 else scenario["downwind_side"]
     aside = side * scenario["downwind_offset"] * 1j * landing
     turn = gate - extension * landing
     return [(threshold + 2 * landing + aside, _DOWNWIND), (turn + aside, _FINAL), (turn, _FINAL)]
@@ -226,8 +226,8 @@ def _missed(
 def _fillet(waypoints: Sequence[tuple[complex, float]]) -> tuple[np.ndarray, np.ndarray, list]:
     """Round the corners of a polyline with arcs.
 
-    Returns the distance along and the points of the rounded line, and the distance at which each
-    waypoint is passed, but the last.
+    Returns distances along the rounded line, its points there, and the distance of each waypoint
+    except the last.
     """
     pieces, counts = [[waypoints[0][0]]], [0]
     for (before, _), (corner, radius), (after, _) in zip(

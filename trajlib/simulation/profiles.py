@@ -22,8 +22,8 @@ _MISSED = 1.5  # NM before the threshold, where a missed approach begins
 def plan_profile(scenario: dict, weather: Weather, path: Path) -> pd.DataFrame:
     """Return ``seconds`` since lift-off and ``altitude`` [ft] at points ``along`` a path [NM].
 
-    Altitude is the lower of the climb and the descent, within the cleared level: both follow
-    from OpenAP's thrust and drag at the flight's speeds and mass. Time follows from the wind.
+    Altitude is the lower of the climb and the descent, up to the cleared level. Both follow from
+    OpenAP's thrust and drag at the flight's speeds and mass, the time from speeds and wind.
     """
     along = np.append(np.arange(0, path.along[-1], _STEP), path.along[-1])
     to_go = _to_go(along, path)
@@ -57,9 +57,9 @@ def _highest(altitude: np.ndarray, cleared: float) -> float:
 
 
 def _to_go(along: np.ndarray, path: Path) -> np.ndarray:
-    """Return the distance to touchdown [NM] as it was planned.
+    """Return the planned distance to touchdown [NM].
 
-    It stands still where controllers lengthen the path, so that the descent does, too.
+    It stays constant where controllers lengthen the path, and the descent stops with it.
     """
     end = np.full(along.size, along[-1])
     if path.missed is not None:
@@ -72,7 +72,7 @@ def _freeze(along: np.ndarray, start: float, length: float) -> np.ndarray:
 
 
 def _rising(scenario: dict, weather: Weather, along: np.ndarray) -> np.ndarray:
-    """Return the altitude [ft] of a climb that goes on to the cleared level."""
+    """Return the altitude [ft] of a climb to the cleared level."""
     air = _column(scenario, weather, "origin", "departure", 0.0)
     altitude = air["altitude"].to_numpy()
     usual = _climb_mach(scenario, altitude) * _sound(altitude)
@@ -87,7 +87,7 @@ def _rising(scenario: dict, weather: Weather, along: np.ndarray) -> np.ndarray:
 
 
 def _falling(scenario: dict, weather: Weather, to_go: np.ndarray, later: float) -> np.ndarray:
-    """Return the altitude [ft] of a descent that comes from the cleared level."""
+    """Return the altitude [ft] of a descent from the cleared level."""
     air = _column(scenario, weather, "destination", "arrival", later)
     altitude = air["altitude"].to_numpy()
     usual = _descent_mach(scenario, altitude, np.full(altitude.size, 99.0)) * _sound(altitude)
@@ -108,22 +108,22 @@ def _falling(scenario: dict, weather: Weather, to_go: np.ndarray, later: float) 
 
 def _column(scenario: dict, weather: Weather, end: str, use: str, later: float) -> pd.DataFrame:
     """Return the air over an airport by pressure altitude, from the runway to the cleared level."""
-    place, seconds = _position(scenario[end]), scenario["takeoff"].timestamp() + later
+    position, seconds = _position(scenario[end]), scenario["takeoff"].timestamp() + later
     elevation = find_runway(scenario[end], scenario[f"runway_{use}"]).elevation
-    height = elevation + (35.0 if end == "origin" else 10.0)  # where flights begin and end
+    height = elevation + (35.0 if end == "origin" else 10.0)  # of the first and last samples
     foot = height
-    for _ in range(2):  # pressure altitude from height; the second round is worth a few feet
-        foot += height - sample_weather(weather, seconds, *place, foot)["geoaltitude"].iloc[0]
+    for _ in range(2):  # pressure altitude from height; the second round changes a few feet
+        foot += height - sample_weather(weather, seconds, *position, foot)["geoaltitude"].iloc[0]
     altitude = np.append(np.arange(foot, scenario["level"] - 50, 250.0), scenario["level"])
-    air = sample_weather(weather, seconds, *place, altitude)
+    air = sample_weather(weather, seconds, *position, altitude)
     course = track(*_position(scenario["origin"]), *_position(scenario["destination"]))
     tail, _ = _along_across(air, course)
     return air.assign(altitude=altitude, tail=tail)
 
 
 def _position(airport: str) -> tuple[float, float]:
-    place = find_airport(airport)
-    return place.latitude, place.longitude
+    latitude, longitude = find_airport(airport)[2:4]
+    return latitude, longitude
 
 
 def _gradient(air: pd.DataFrame, usual: np.ndarray, excess: np.ndarray) -> np.ndarray:
@@ -138,7 +138,7 @@ def _gradient(air: pd.DataFrame, usual: np.ndarray, excess: np.ndarray) -> np.nd
 
 
 def _climb_mach(scenario: dict, altitude: np.ndarray) -> np.ndarray:
-    """Return the Mach number of the climb: initial speed, 250 kt below 10,000 ft, then its own."""
+    """Return the Mach number of the climb: initial speed, 250 kt below 10,000 ft, climb speed."""
     height = altitude - find_runway(scenario["origin"], scenario["runway_departure"]).elevation
     initial, final = scenario["initial_cas"], scenario["climb_cas"]
     leaving = np.interp(height, [0, 1500, 5000], [initial, initial + 10, final])
@@ -147,16 +147,16 @@ def _climb_mach(scenario: dict, altitude: np.ndarray) -> np.ndarray:
 
 
 def _descent_mach(scenario: dict, altitude: np.ndarray, to_go: np.ndarray) -> np.ndarray:
-    """Return the Mach number of the descent: its own, 250 kt below 10,000 ft, then as asked."""
-    own = np.interp(altitude, [1.0e4, 1.2e4], [250, scenario["descent_cas"]])
+    """Return the Mach number of the descent: its speed, 250 kt below 10,000 ft, approach limits."""
+    planned = np.interp(altitude, [1.0e4, 1.2e4], [250, scenario["descent_cas"]])
     limits = [scenario["final_cas"], 160, 180, 210, 240, 250, 400]
     distances = [3.0, 5.5, 9.5, 15, 25, 35, 36]
-    asked = np.interp(to_go / scenario["approach_pace"], distances, limits)
-    return np.minimum(_mach(np.minimum(own, asked), altitude), scenario["descent_mach"])
+    limit = np.interp(to_go / scenario["approach_pace"], distances, limits)
+    return np.minimum(_mach(np.minimum(planned, limit), altitude), scenario["descent_mach"])
 
 
 def _limits(along: np.ndarray, altitude: np.ndarray, path: Path) -> np.ndarray:
-    """Return the Mach number that holdings and circuits allow; no limit elsewhere."""
+    """Return the largest Mach number in holdings and circuits; elsewhere no limit."""
     calibrated = np.full(along.size, 400.0)
     for start, stop in path.stretches[:-1]:
         calibrated[along > start - 3] = 220
@@ -198,10 +198,10 @@ def _fly(
 
 
 def _accelerate(airspeed: np.ndarray, along: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    """Return the highest airspeeds [kt] within those given that no one gains or loses too fast.
+    """Return the highest airspeeds [kt] up to those given with limited accelerations.
 
-    Speed is gained at ``gain`` [m/s²] at most and lost at 0.35 m/s². In terms of v²/2 that is a
-    slope along the path, so that running minima find them.
+    Speed increases by ``gain`` [m/s²] at most and decreases by 0.35 m/s². For v²/2 that is a
+    slope along the path, so running minima give the result.
     """
     energy = (airspeed * aero.kts) ** 2 / 2
     metres = np.diff(along) * NAUTICAL_MILE

@@ -1,4 +1,4 @@
-"""The hidden causes that make simulated flights differ."""
+"""The scenarios of simulated flights: the hidden causes that make them differ."""
 
 from functools import cache
 
@@ -20,25 +20,24 @@ Random = np.random.Generator
 def draw_scenario(
     timetable: pd.DataFrame, weather: Weather, seed: int, *, replicate: int = 0
 ) -> pd.DataFrame:
-    """Return the hidden causes of every flight of a timetable, one row each, indexed by path.
+    """Return the causes of every flight of a timetable, one row each, indexed by path.
 
-    With the weather they are all that a flight follows from; another seed draws other causes for
-    the same timetable. Another replicate keeps what could be known at take-off, which is what an
-    hour or a day shares, the moment and the runway of the take-off and the mass, and draws the rest
-    anew: two replicates differ by what no honest predictor can know. None of the causes is a
-    function of operator or hour of day, except through the aircraft type: they belong to the
-    flight, or to an hour or a day that flights share.
+    A flight follows from its causes and the weather alone. Another seed draws other causes for the
+    same timetable. Another replicate keeps what is knowable at take-off (what flights of an hour
+    or a day share, time and runway of the take-off, mass) and draws the rest again: two replicates
+    differ by what no predictor can know at take-off. No cause is a function of operator or hour
+    of day, except through the aircraft type.
 
     Returns
     -------
     DataFrame
-        The timetable's columns; ``takeoff`` and ``departure_delay`` [s]; runways, and which
-        ``configuration_*`` of them is in use; wind [kt] and temperature departure [K] half-way,
-        at 30,000 ft; ``flow``, the congestion at the destination (standard normal), the ``delay``
-        [s] it asks for, taken by ``holding_laps`` and an ``extension`` [NM] of the downwind;
+        The timetable's columns; ``takeoff`` and ``departure_delay`` [s]; runways, and the
+        ``configuration_*`` in use; wind [kt] and temperature departure [K] half-way, at
+        30,000 ft; ``flow``, the congestion at the destination (standard normal), and the ``delay``
+        [s] it causes, absorbed by ``holding_laps`` and an ``extension`` [NM] of the downwind;
         ``go_around``; ``final_length``, ``downwind_offset`` [NM] and ``downwind_side``;
-        ``airway_offset`` [NM], ``entry_angle`` [deg] and the waypoints that a ``direct`` leaves
-        out; ``load``, the share of seats taken, and ``mass_initial`` [kg]; ``level_requested``
+        ``airway_offset`` [NM], ``entry_angle`` [deg] and the waypoints that a ``direct`` skips;
+        ``load``, the share of seats taken, and ``mass_initial`` [kg]; ``level_requested``
         and the highest ``level`` cleared [ft], levels held in climb and descent and for how long
         [NM];
         ``cost_index`` and the speeds it leads to [kt, Mach]; ``approach_pace``, how early the
@@ -51,16 +50,16 @@ def draw_scenario(
     >>> ground_truth["runway_arrival"].isin(["25R", "07L"]).all()
     np.True_
     """
-    rng, own = np.random.default_rng([seed, 2]), np.random.default_rng([seed, 3, replicate])
+    rng, flight_rng = np.random.default_rng([seed, 2]), np.random.default_rng([seed, 3, replicate])
     ground_truth = (
         timetable.pipe(_add_takeoff, rng)
         .pipe(_add_weather, weather)
-        .pipe(_add_runways, rng, own, weather)
-        .pipe(_add_flow, rng, own)
-        .pipe(_add_route, rng, own)
+        .pipe(_add_runways, rng, flight_rng, weather)
+        .pipe(_add_flow, rng, flight_rng)
+        .pipe(_add_route, rng, flight_rng)
         .pipe(_add_mass, rng)
-        .pipe(_add_levels, rng, own)
-        .pipe(_add_speeds, rng, own)
+        .pipe(_add_levels, rng, flight_rng)
+        .pipe(_add_speeds, rng, flight_rng)
     )
     pairs = ground_truth["origin"] + "-" + ground_truth["destination"]
     names = ground_truth["takeoff"].dt.strftime("%Y%m%dT%H%M") + "_" + ground_truth["callsign"]
@@ -97,12 +96,11 @@ def _add_weather(ground_truth: pd.DataFrame, weather: Weather) -> pd.DataFrame:
 
 def _positions(airports: pd.Series) -> np.ndarray:
     """Return latitudes and longitudes [deg] of airports, (2, airports)."""
-    places = map(find_airport, airports)
-    return np.transpose([(place.latitude, place.longitude) for place in places])
+    return np.transpose([find_airport(code)[2:4] for code in airports])
 
 
 def _add_runways(
-    ground_truth: pd.DataFrame, rng: Random, own: Random, weather: Weather
+    ground_truth: pd.DataFrame, rng: Random, flight_rng: Random, weather: Weather
 ) -> pd.DataFrame:
     """Add the runways, by the wind of the hour; of parallel ones, mostly the day's."""
     for end, use, hour in (
@@ -113,9 +111,9 @@ def _add_runways(
         state = [
             modes[code][at] for code, at in zip(ground_truth[end], ground_truth[hour], strict=True)
         ]
-        of_day = (rng.random(DAYS) < 0.5)[ground_truth["day"]]
-        usual = (rng if use == "departure" else own).random(len(ground_truth)) < 0.85
-        rank = np.where(usual, of_day, ~of_day)
+        day_choice = (rng.random(DAYS) < 0.5)[ground_truth["day"]]
+        usual = (rng if use == "departure" else flight_rng).random(len(ground_truth)) < 0.85
+        rank = np.where(usual, day_choice, ~day_choice)
         choices = [
             CONFIGURATIONS[code][mode][use == "departure"]
             for code, mode in zip(ground_truth[end], state, strict=True)
@@ -127,7 +125,7 @@ def _add_runways(
     return ground_truth
 
 
-def _add_flow(ground_truth: pd.DataFrame, rng: Random, own: Random) -> pd.DataFrame:
+def _add_flow(ground_truth: pd.DataFrame, rng: Random, flight_rng: Random) -> pd.DataFrame:
     """Add the congestion at the destination, and how arrivals are delayed by it."""
     count, day, hour = len(ground_truth), ground_truth["day"], ground_truth["hour_arrival"]
     flow = np.zeros(count)
@@ -135,23 +133,23 @@ def _add_flow(ground_truth: pd.DataFrame, rng: Random, own: Random) -> pd.DataFr
         shared = 0.75 * rng.standard_normal(DAYS)[day]
         shared = shared + 0.66 * autoregress(rng, (HOURS,), 3.0)[hour]
         flow = np.where(ground_truth["destination"] == code, shared, flow)
-    delay = 110 * np.log1p(np.exp(1.6 * (flow - 0.2))) * own.gamma(5.0, 0.2, count)
+    delay = 110 * np.log1p(np.exp(1.6 * (flow - 0.2))) * flight_rng.gamma(5.0, 0.2, count)
     laps = np.ceil(np.maximum(delay - 300, 0) / 360).astype(int)
-    left = np.clip(delay - 360 * laps, 0, 300)
+    remaining = np.clip(delay - 360 * laps, 0, 300)
     side = np.where(rng.random(DAYS)[day] < 0.7, 1, -1)
     return ground_truth.assign(
         flow=flow,
         delay=delay,
         holding_laps=laps,
-        extension=left / 2 * 225 / 3600,
-        go_around=own.random(count) < 0.01,
-        final_length=np.clip(8.5 + flow + 0.5 * own.standard_normal(count), 7.5, 12),
-        downwind_side=np.where(own.random(count) < 0.85, side, -side),
-        downwind_offset=own.uniform(5.2, 7.2, count),
+        extension=remaining / 2 * 225 / 3600,
+        go_around=flight_rng.random(count) < 0.01,
+        final_length=np.clip(8.5 + flow + 0.5 * flight_rng.standard_normal(count), 7.5, 12),
+        downwind_side=np.where(flight_rng.random(count) < 0.85, side, -side),
+        downwind_offset=flight_rng.uniform(5.2, 7.2, count),
     )
 
 
-def _add_route(ground_truth: pd.DataFrame, rng: Random, own: Random) -> pd.DataFrame:
+def _add_route(ground_truth: pd.DataFrame, rng: Random, flight_rng: Random) -> pd.DataFrame:
     """Add the airway in use, changed by closed airspace for half a day or so, and directs."""
     count, hour = len(ground_truth), ground_truth["hour"]
     closed = autoregress(rng, (HOURS,), 18.0)[hour]
@@ -159,10 +157,10 @@ def _add_route(ground_truth: pd.DataFrame, rng: Random, own: Random) -> pd.DataF
         np.select([closed > 0.7, closed < -0.8], [10.0, -13.0], 1.5) * ground_truth["miles"] / 261
     )
     friendly = 0.8 * autoregress(rng, (HOURS,), 4.0)[hour] - 0.4 * ground_truth["flow"]
-    friendly = friendly + 0.6 * own.standard_normal(count)
+    friendly = friendly + 0.6 * flight_rng.standard_normal(count)
     return ground_truth.assign(
-        airway_offset=offset + 0.8 * own.standard_normal(count),
-        entry_angle=5 * np.clip(closed, -2, 2) + 2.0 * own.standard_normal(count),
+        airway_offset=offset + 0.8 * flight_rng.standard_normal(count),
+        entry_angle=5 * np.clip(closed, -2, 2) + 2.0 * flight_rng.standard_normal(count),
         direct=np.select(
             [friendly > 1.3, friendly > 0.7, friendly > 0.2],
             ["first second third", "second third", "first"],
@@ -183,41 +181,47 @@ def _add_mass(ground_truth: pd.DataFrame, rng: Random) -> pd.DataFrame:
     return ground_truth.assign(load=load, mass_initial=np.round(mass), mass_landing=mass - trip)
 
 
-def _add_levels(ground_truth: pd.DataFrame, rng: Random, own: Random) -> pd.DataFrame:
-    """Add the level asked for, odd flight levels eastbound, and what controllers made of it."""
+def _add_levels(ground_truth: pd.DataFrame, rng: Random, flight_rng: Random) -> pd.DataFrame:
+    """Add the level requested, odd flight levels eastbound, and the levels that are cleared."""
     count, hour, day = len(ground_truth), ground_truth["hour"], ground_truth["day"]
     east = (
         track(*_positions(ground_truth["origin"]), *_positions(ground_truth["destination"])) < 180
     )
-    best = 10_500 + 85 * ground_truth["miles"] + 1500 * own.standard_normal(count)
+    best = 10_500 + 85 * ground_truth["miles"] + 1500 * flight_rng.standard_normal(count)
     best = np.clip(best, 11_500, 38_500)
-    asked = 2000 * np.round((best - 1000 * east) / 2000) + 1000 * east
+    requested = 2000 * np.round((best - 1000 * east) / 2000) + 1000 * east
     sector = autoregress(rng, (HOURS,), 3.0)[hour] + 0.5 * rng.standard_normal(DAYS)[day]
-    level = asked - np.select([sector > 2, sector > 1.2], [4000, 2000], 0)
-    hold_low = own.random(count) < 0.55 + 0.15 * np.sign(rng.standard_normal(DAYS)[day])
-    late = own.random(count) < 0.1
-    early = own.random(count) < 0.45 + 0.1 * np.clip(ground_truth["flow"], -2, 2)
-    held = own.choice([13_000, 19_000, 24_000, 28_000], count)
+    level = requested - np.select([sector > 2, sector > 1.2], [4000, 2000], 0)
+    hold_low = flight_rng.random(count) < 0.55 + 0.15 * np.sign(rng.standard_normal(DAYS)[day])
+    late = flight_rng.random(count) < 0.1
+    early = flight_rng.random(count) < 0.45 + 0.1 * np.clip(ground_truth["flow"], -2, 2)
+    held = flight_rng.choice([13_000, 19_000, 24_000, 28_000], count)
     return ground_truth.assign(
-        level_requested=asked,
+        level_requested=requested,
         level=level,
         climb_level=np.where(late, level - 4000, np.minimum(held, level - 2000)),
         climb_level_length=np.select(
-            [late, hold_low], [own.uniform(40, 110, count), own.gamma(1.5, 7.0, count)], 0.0
+            [late, hold_low],
+            [flight_rng.uniform(40, 110, count), flight_rng.gamma(1.5, 7.0, count)],
+            0.0,
         ),
-        descent_level=np.minimum(own.choice([12_000, 15_000, 21_000, 25_000], count), level - 2000),
-        descent_level_length=np.where(early, own.gamma(1.4, 8.0, count), 0.0),
+        descent_level=np.minimum(
+            flight_rng.choice([12_000, 15_000, 21_000, 25_000], count), level - 2000
+        ),
+        descent_level_length=np.where(early, flight_rng.gamma(1.4, 8.0, count), 0.0),
     )
 
 
-def _add_speeds(ground_truth: pd.DataFrame, rng: Random, own: Random) -> pd.DataFrame:
+def _add_speeds(ground_truth: pd.DataFrame, rng: Random, flight_rng: Random) -> pd.DataFrame:
     """Add speeds within WRAP's limits of each type: faster where time costs more than fuel."""
     count = len(ground_truth)
-    cost = 0.5 * rng.standard_normal(DAYS)[ground_truth["day"]] + 0.87 * own.standard_normal(count)
+    cost = 0.5 * rng.standard_normal(DAYS)[ground_truth["day"]] + 0.87 * flight_rng.standard_normal(
+        count
+    )
     ranges = [_speed_ranges(kind) for kind in ground_truth["aircraft_type"]]
     speeds = {}
     for name in ("climb_cas", "climb_mach", "cruise_mach", "descent_mach", "descent_cas"):
-        share = ndtr(0.8 * cost + 0.6 * own.standard_normal(count))
+        share = ndtr(0.8 * cost + 0.6 * flight_rng.standard_normal(count))
         low, usual, high = np.transpose([one[name] for one in ranges])
         speeds[name] = low + (usual - low) * np.minimum(2 * share, 1)
         speeds[name] += (high - usual) * np.maximum(2 * share - 1, 0)
@@ -228,24 +232,26 @@ def _add_speeds(ground_truth: pd.DataFrame, rng: Random, own: Random) -> pd.Data
         **speeds,
         initial_cas=heavy * [one["initial_cas"][1] for one in ranges],
         final_cas=heavy * [one["final_cas"][1] for one in ranges],
-        approach_pace=np.clip(own.normal(1.0 + 0.06 * ground_truth["flow"], 0.1), 0.75, 1.35),
-        climb_thrust=own.uniform(0.95, 1.15, count),
-        descent_thrust=own.uniform(0.5, 1.2, count),
+        approach_pace=np.clip(
+            flight_rng.normal(1.0 + 0.06 * ground_truth["flow"], 0.1), 0.75, 1.35
+        ),
+        climb_thrust=flight_rng.uniform(0.95, 1.15, count),
+        descent_thrust=flight_rng.uniform(0.5, 1.2, count),
     )
 
 
 @cache
 def _limits(aircraft_type: str) -> tuple[float, float, float, float]:
     """Return the empty, maximum take-off and maximum landing mass [kg], and the seats of a type."""
-    found = prop.aircraft(aircraft_type)
-    return found["oew"], found["mtow"], found["mlw"], found["pax"]["max"]
+    aircraft = prop.aircraft(aircraft_type)
+    return aircraft["oew"], aircraft["mtow"], aircraft["mlw"], aircraft["pax"]["max"]
 
 
 @cache
 def _speed_ranges(aircraft_type: str) -> dict[str, tuple[float, float, float]]:
     """Return minimum, default and maximum of WRAP's speeds of a type [kt, Mach]."""
     wrap = WRAP(aircraft_type)
-    found = {
+    speeds = {
         "initial_cas": wrap.initclimb_vcas(),
         "climb_cas": wrap.climb_const_vcas(),
         "climb_mach": wrap.climb_const_mach(),
@@ -259,5 +265,5 @@ def _speed_ranges(aircraft_type: str) -> dict[str, tuple[float, float, float]]:
             value[limit] / (aero.kts if name.endswith("cas") else 1)
             for limit in ("minimum", "default", "maximum")
         )
-        for name, value in found.items()
+        for name, value in speeds.items()
     }

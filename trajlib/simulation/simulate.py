@@ -22,7 +22,7 @@ from trajlib.simulation.weather import Weather, draw_weather, sample_weather
 __all__ = ["fly", "simulate_archive"]
 
 _BATCH = 10  # flights a task
-_REPLICATED = 3  # one flight in so many is flown again by its replicate
+_REPLICATED = 3  # a replicate is flown of one flight in three
 _FRACTIONS = np.arange(5, 100, 5) / 100  # of the duration
 _DIALECT = """\
 title = "Simulated flights of Spanish city pairs, January to May 2016"
@@ -37,25 +37,25 @@ def simulate_archive(
     flights: int,
     seed: int,
 ) -> pd.DataFrame:
-    """Write an archive of simulated flights, the same for a seed whatever the workers.
+    """Write an archive of simulated flights; the same seed gives the same bytes.
 
     Parameters
     ----------
     archive
-        A folder; one that ``simulate_archive`` filled before is filled anew.
+        A folder. Flights of an earlier simulation in it are replaced.
     flights
-        How many, four in five of them from Madrid to Barcelona.
+        Number of flights; four in five are from Madrid to Barcelona.
     seed
-        Of timetable, weather and causes alike.
+        Of timetable, weather and scenarios.
 
     Returns
     -------
     DataFrame
-        The causes of every flight, as ``causes.draw_scenario`` describes them and as saved in the
-        archive's ``ground_truth.parquet``, for judging predictions and never for making them. From
-        them comes ``ceiling.parquet``: for every pair and fraction of the duration, the variance
-        of position [NM²], altitude [ft²], distance [NM²] and time [s²] that is left when all
-        that could be known at take-off is known. A predictor with less error than that leaks.
+        The scenario of every flight, as `draw_scenario` describes it and as saved in the archive's
+        ``ground_truth.parquet``: for scoring predictions, never for making them.
+        ``ceiling.parquet`` holds for every pair and fraction of the duration the variance of
+        position [NM²], altitude [ft²], distance [NM²] and time [s²] that remains when everything
+        knowable at take-off is known. A predictor with a smaller error uses later information.
 
     Raises
     ------
@@ -66,18 +66,16 @@ def simulate_archive(
         raise ValueError(f"{flights} flights to simulate, expected 1 or more")
     archive = Path(archive)
     _clear(archive)
-    known = draw_timetable(flights, seed), draw_weather(seed), seed
-    ground_truth, replicates = (
-        draw_scenario(*known),
-        draw_scenario(*known, replicate=1).iloc[::_REPLICATED],
-    )
+    timetable, weather = draw_timetable(flights, seed), draw_weather(seed)
+    ground_truth = draw_scenario(timetable, weather, seed)
+    replicates = draw_scenario(timetable, weather, seed, replicate=1).iloc[::_REPLICATED]
     for pair in {Path(path).parent for path in ground_truth.index}:
         (archive / pair).mkdir(parents=True, exist_ok=True)
     ground_truth.to_parquet(archive / "ground_truth.parquet")
     write = partial(_write_batch, replicates=replicates, archive=archive.resolve(), seed=seed)
-    compared = run_blocks(write, ground_truth, _BATCH)
-    twice = pd.concat(chain.from_iterable(compared))
-    twice.groupby(level=list(twice.index.names)).mean().to_parquet(archive / "ceiling.parquet")
+    differences = pd.concat(chain.from_iterable(run_blocks(write, ground_truth, _BATCH)))
+    ceiling = differences.groupby(level=list(differences.index.names)).mean()
+    ceiling.to_parquet(archive / "ceiling.parquet")
     (archive / "columns.toml").write_text(_DIALECT.format(flights=flights, seed=seed))
     return ground_truth
 
@@ -85,22 +83,17 @@ def simulate_archive(
 def fly(scenario: dict, weather: Weather) -> pd.DataFrame:
     """Return the flight that follows from a scenario and the weather, all columns at 1 s.
 
-    Positions and altitudes come from the planned path and profile, smoothed over some seconds as
-    aircraft roll and pitch; everything else is derived from them, so that the columns agree.
+    Positions and altitudes come from the planned path and profile, smoothed over 15 s because
+    aircraft roll and pitch. All other columns are derived from them, and so agree with them.
 
     >>> weather = draw_weather(1)
     >>> scenario = draw_scenario(draw_timetable(1, seed=1), weather, seed=1).iloc[0].to_dict()
     >>> 40 < len(fly(scenario, weather)) / 60 < 75
     True
     """
-    df = _kinematics(*_plan(scenario, weather))
-    air = sample_weather(
-        weather,
-        scenario["takeoff"].timestamp() + df["duration"],
-        df["latitude"],
-        df["longitude"],
-        df["altitude"],
-    )
+    df = _kinematics(scenario, weather)
+    seconds = scenario["takeoff"].timestamp() + df["duration"]
+    air = sample_weather(weather, seconds, df["latitude"], df["longitude"], df["altitude"])
     df = _airspeed(df.join(air))
     df = add_airspeeds(add_atmosphere(df))
     df = add_performance(df, scenario["aircraft_type"], mass_initial=scenario["mass_initial"])
@@ -108,12 +101,9 @@ def fly(scenario: dict, weather: Weather) -> pd.DataFrame:
     return df[[name for name in COLUMNS if name in df]]
 
 
-def _plan(scenario: dict, weather: Weather) -> tuple[dict, procedures.Path, pd.DataFrame]:
+def _kinematics(scenario: dict, weather: Weather) -> pd.DataFrame:
     path = procedures.lay_path(scenario)
-    return scenario, path, plan_profile(scenario, weather, path)
-
-
-def _kinematics(scenario: dict, path: procedures.Path, plan: pd.DataFrame) -> pd.DataFrame:
+    plan = plan_profile(scenario, weather, path)
     seconds = np.arange(plan["seconds"].iloc[-1])
     along = np.interp(seconds, plan["seconds"], plan["along"])
     points = _smooth(np.interp(along, path.along, path.points)) * NAUTICAL_MILE
@@ -157,33 +147,33 @@ def _airspeed(df: pd.DataFrame) -> pd.DataFrame:
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-    """Return values averaged over 15 s; the first and the last stay what they are."""
+    """Return values averaged over 15 s; the first and the last do not change."""
     window = np.hanning(17)[1:-1]
     padded = np.pad(values, window.size // 2, mode="reflect", reflect_type="odd")
     return np.convolve(padded, window / window.sum(), "valid")
 
 
 def _centre(steps: np.ndarray) -> np.ndarray:
-    """Return at the samples what is known of the steps between them."""
+    """Return values at the samples from values of the steps between them."""
     return np.concatenate([steps[:1], (steps[1:] + steps[:-1]) / 2, steps[-1:]])
 
 
 def _write_batch(
     ground_truth: pd.DataFrame, replicates: pd.DataFrame, archive: Path, seed: int
 ) -> list[pd.DataFrame]:
-    weather, compared = draw_weather(seed), []
+    weather, differences = draw_weather(seed), []
     for path, scenario in zip(ground_truth.index, ground_truth.to_dict("records"), strict=True):
         flight = fly(scenario, weather)
         write_flight(flight, archive / path)
         if path in replicates.index:
-            replicate = _kinematics(*_plan(replicates.loc[path].to_dict(), weather))
-            compared.append(_compare(scenario, flight, replicate))
-    return compared
+            replicate = _kinematics(replicates.loc[path].to_dict(), weather)
+            differences.append(_compare(scenario, flight, replicate))
+    return differences
 
 
 def _compare(scenario: dict, flight: pd.DataFrame, replicate: pd.DataFrame) -> pd.DataFrame:
-    """Return half the squared differences of replicates; their mean is that variance."""
-    one, other = (_at_fractions(df) for df in (flight, replicate))
+    """Return half the squared differences of two replicates, whose mean is their variance."""
+    one, other = _at_fractions(flight), _at_fractions(replicate)
     squares = pd.DataFrame(
         {
             "horizontal": distance(
@@ -200,18 +190,18 @@ def _compare(scenario: dict, flight: pd.DataFrame, replicate: pd.DataFrame) -> p
 
 
 def _at_fractions(df: pd.DataFrame) -> pd.DataFrame:
-    at = _FRACTIONS * df["duration"].iloc[-1]
+    times = _FRACTIONS * df["duration"].iloc[-1]
     names = ("latitude", "longitude", "altitude", "distance", "duration")
-    return pd.DataFrame({name: np.interp(at, df["duration"], df[name]) for name in names})
+    return pd.DataFrame({name: np.interp(times, df["duration"], df[name]) for name in names})
 
 
 def _clear(archive: Path) -> None:
-    """Remove the flights of an earlier simulation, and refuse to mix with any others."""
+    """Remove the flights of an earlier simulation; refuse a folder with any others."""
     earlier = archive / "ground_truth.parquet"
     if earlier.exists():
         for path in ("columns.toml", *pd.read_parquet(earlier, columns=[]).index):
             (archive / path).unlink(missing_ok=True)
     for stray in archive.glob("**/*.csv*"):
         raise ValueError(
-            f"{archive} holds {stray.name}, which no simulation wrote; name a new folder"
+            f"{archive} holds {stray.name}, which no simulation wrote; choose a new folder"
         )

@@ -1,4 +1,4 @@
-"""Who flies when, in simulated archives."""
+"""The timetable of simulated archives: pairs, airlines, callsigns, aircraft and times."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ __all__ = ["DAYS", "FIRST_DAY", "draw_timetable"]
 
 FIRST_DAY = pd.Timestamp("2016-01-01", tz="UTC")
 DAYS = 152  # January to May
-# The share of flights of each city pair; the first takes what rounding leaves.
+# Share of flights of each city pair; the first also gets the remainder of rounding.
 PAIRS = {
     ("LEMD", "LEBL"): 0.82,
     ("LEBL", "LEMD"): 0.06,

@@ -1,4 +1,4 @@
-"""Weather for simulated flights: winds, temperatures and pressure that days and hours share."""
+"""Weather for simulated flights: winds, temperatures and pressure, correlated over hours."""
 
 from functools import cache
 from typing import NamedTuple
@@ -14,8 +14,8 @@ __all__ = ["Weather", "draw_weather", "sample_weather"]
 START = pd.Timestamp("2015-12-28", tz="UTC")  # some days before the first flight
 HOURS = 24 * 162
 LEVELS = np.array([0, 5e3, 1e4, 1.8e4, 2.4e4, 3e4, 3.4e4, 3.9e4, 4.5e4])  # ft, pressure altitude
-# Winters over Spain: westerlies that grow with height to a jet near 34,000 ft, and half as much
-# again of day-to-day spread; temperatures that depart from the standard by some kelvins.
+# Winters over Spain: westerlies that grow with height to a jet near 34,000 ft, with a day-to-day
+# spread; temperatures depart from the standard by some kelvins.
 WIND_MEAN = np.array([2, 7, 12, 22, 30, 38, 41, 37, 30.0])  # kt, towards east
 WIND_SPREAD = np.array([6, 9, 12, 17, 21, 25, 27, 25, 21.0])  # kt, both components
 TEMPERATURE_SPREAD = np.array([3.5, 3.5, 3, 2.5, 2.5, 2.5, 3, 4, 4.0])  # K
@@ -36,7 +36,7 @@ class Weather(NamedTuple):
 
 @cache
 def draw_weather(seed: int) -> Weather:
-    """Return the weather of January to May 2016 that a seed draws.
+    """Return the weather of January to May 2016 for a seed.
 
     Each quantity is a sum of two first-order autoregressions in time, of days and of hours,
     correlated between heights. No part of it is a function of the hour of day.
@@ -78,8 +78,8 @@ def sample_weather(
     -------
     DataFrame
         ``wind_u wind_v`` [kt], ``temperature_departure`` [K] and ``geoaltitude`` [ft], the last
-        from the hydrostatic equation. Weather systems move east unchanged: what Madrid has now,
-        Barcelona gets ten hours later.
+        from the hydrostatic equation. Weather systems move east unchanged: Barcelona has the
+        weather of Madrid ten hours later.
 
     >>> noon = pd.Timestamp("2016-02-01T12:00Z").timestamp()
     >>> list(sample_weather(draw_weather(1), noon, 40.5, -3.6, 30_000.0).columns)
@@ -107,11 +107,11 @@ def sample_weather(
 
 
 def autoregress(rng: np.random.Generator, shape: tuple[int, ...], memory: float) -> np.ndarray:
-    """Return standard normal series along the first axis that forget in ``memory`` steps."""
-    kept = np.exp(-1 / memory)
-    noise = rng.standard_normal(shape) * np.sqrt(1 - kept**2)
-    noise[0] /= np.sqrt(1 - kept**2)
-    return lfilter([1.0], [1.0, -kept], noise, axis=0)
+    """Return standard normal series along the first axis, correlated over ``memory`` steps."""
+    correlation = np.exp(-1 / memory)
+    noise = rng.standard_normal(shape) * np.sqrt(1 - correlation**2)
+    noise[0] /= np.sqrt(1 - correlation**2)
+    return lfilter([1.0], [1.0, -correlation], noise, axis=0)
 
 
 def _draw_levels(rng: np.random.Generator) -> np.ndarray:
