@@ -3,13 +3,20 @@ import pandas as pd
 import pytest
 from test_baselines import great_circle_flights, state_of
 
+from trajlib.evaluation.bootstrap import draw_days, estimate_mean, estimate_percentile
 from trajlib.evaluation.experiments import (
+    Experiment,
+    compare_models,
+    format_errors,
     format_groups,
     format_skills,
+    group_look_ahead,
     name_directions,
     name_phases,
     run_descent_experiment,
     run_experiment,
+    score_arrivals,
+    score_before_landing,
 )
 from trajlib.evaluation.splits import split_by_day
 from trajlib.features.airborne import STATE
@@ -164,3 +171,140 @@ def test_the_direction_is_that_of_the_last_course_where_an_end_is_at_the_airport
         )
         assert name_directions(way, "LAX")["000.csv"] == name
         assert name_directions(way[1:], "LAX").isna().all()  # begins too far out to tell
+
+
+def test_every_model_and_baseline_has_its_error_interval_and_skill(late):
+    trial = run(late, "airborne_10")
+    table = trial.tabulate()
+    assert table.groupby("kind")["name"].unique().map(list).to_dict() == {
+        "model": ["ridge"],
+        "baseline": list(trial.baselines),
+    }
+    units = table.drop_duplicates("quantity").set_index("quantity")["unit"]
+    assert units[["horizontal", "altitude", "time"]].tolist() == ["NM", "ft", "min"]
+    row = table[(table["name"] == "ridge") & (table["quantity"] == "time")].iloc[0]
+    assert row["error"] == pytest.approx(trial.models["ridge"]["time"].mean() / 60)
+    assert row["low"] < row["error"] < row["high"]
+    skills = trial.compare().loc[("ridge", "time")]
+    np.testing.assert_allclose(
+        row[["skill", "skill_low", "skill_high"]].astype(float),
+        skills[["skill", "low", "high"]].astype(float),
+    )
+    mean = table[(table["name"] == "mean") & (table["quantity"] == "time")].iloc[0]
+    assert mean["skill"] == 0
+
+
+def test_errors_are_shown_with_their_unit_and_interval(late):
+    trial = run(late, "airborne_10")
+    shown = format_errors(trial.tabulate(), ["time"])
+    assert list(shown) == ["time [min]"]
+    row = trial.tabulate().query("name == 'ridge' and quantity == 'time'").iloc[0]
+    expected = f"{row['error']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
+    assert shown.loc[("airborne_10", "model", "ridge"), "time [min]"] == expected
+    assert expected in trial._repr_html_()
+
+
+def test_errors_are_tabulated_by_look_ahead_time():
+    rows = pd.MultiIndex.from_product([list("abc"), [12.0, 25.0]], names=["path", "minute"])
+    errors = pd.DataFrame({"horizontal": [1.0, 9.0] * 3}, rows)
+    days = pd.Series([1, 2, 3], list("abc"))
+    trial = Experiment("airborne_10", {"ridge": errors}, {"mean": 2 * errors}, days)
+    table = trial.tabulate(group_look_ahead(rows, "airborne_10"))
+    model = table[table["kind"] == "model"].set_index("minutes ahead, to")["error"]
+    assert model.to_dict() == {5.0: 1.0, 20.0: 9.0}
+
+
+def nothing_ahead():
+    rows = pd.MultiIndex.from_product([list("ab"), [0.5]], names=["path", "fraction"])
+    errors = pd.DataFrame(np.nan, rows, ["horizontal", "time"])
+    days = pd.Series([1, 2], list("ab"))
+    return Experiment(
+        "airborne_30", {"ridge": errors}, {n: errors for n in ("mean", "median")}, days
+    )
+
+
+def test_an_experiment_in_which_nothing_is_ahead_gives_empty_tables():
+    trial = nothing_ahead()
+    assert trial.empty
+    table, full = trial.compare(), compare_of_two()
+    assert table.empty
+    assert table.index.names == full.index.names
+    assert list(table) == list(full)
+    assert format_skills(table).empty
+    assert list(format_skills(table)) == ["horizontal", "altitude", "time"]
+    assert trial.tabulate().empty
+    assert {"quantity", "unit", "error", "skill_high"} <= set(trial.tabulate())
+    assert format_errors(trial.tabulate()).empty
+    arrivals = score_arrivals([trial])
+    assert arrivals["mae"].isna().all()
+    assert score_before_landing([trial], pd.Series(3600.0, list("ab"))).empty
+
+
+def compare_of_two():
+    rows = pd.MultiIndex.from_product([list("ab"), [0.5]], names=["path", "fraction"])
+    errors = pd.DataFrame({"horizontal": [1.0, 2.0]}, rows)
+    simple = {name: errors + 1 for name in ("mean", "median")}
+    return compare_models({"ridge": errors}, simple, pd.Series([1, 2], list("ab")))
+
+
+@pytest.mark.parametrize("tops", [pd.DataFrame(index=pd.Index([], name="path")), None])
+def test_without_tops_of_descent_the_descent_experiment_is_empty(late, tops):
+    _, _, known, days = tables(late)
+    if tops is None:  # no flight has one
+        tops = pd.DataFrame(np.nan, known.index, ["top_of_descent_time", "top_of_descent_distance"])
+    trial = run_descent_experiment(
+        known, tops, split_by_day(days), feature_set="at_takeoff", models=["ridge"], days=days
+    )
+    assert trial.empty
+    assert format_skills(trial.compare(), ["top_of_descent_time"]).empty
+
+
+def arrivals():
+    paths = list("abcdef")
+    rows = pd.MultiIndex.from_product([paths, [1.0]], names=["path", "fraction"])
+    days = pd.Series([1, 1, 2, 2, 3, 3], paths)
+    experiments = []
+    for name, minutes in {"at_takeoff": 8.0, "airborne_30": 2.0}.items():
+        errors = pd.DataFrame({"time": 60 * (minutes + np.arange(6) / 10)}, rows)
+        experiments.append(Experiment(name, {"ridge": errors}, {"mean": errors + 60}, days))
+    return experiments, pd.Series(3600.0, paths)
+
+
+def test_arrivals_are_scored_in_minutes_by_prediction_time():
+    table = score_arrivals(arrivals()[0])
+    row = table.loc[("airborne_30", "model", "ridge")]
+    assert row["flights"] == 6
+    assert row["mae"] == pytest.approx(2.25)
+    assert row["p95"] == pytest.approx(2.5)
+    assert row["low"] <= row["mae"] <= row["high"]
+    assert table.loc[("airborne_30", "baseline", "mean"), "mae"] == pytest.approx(3.25)
+
+
+def test_arrivals_are_scored_by_the_minutes_that_were_left_until_landing():
+    experiments, durations = arrivals()
+    table = score_before_landing(experiments, durations)
+    models = table.xs("model", level="kind")["mae"].droplevel("name")
+    assert models.to_dict() == pytest.approx({60.0: 8.25, 30.0: 2.25})
+
+
+def test_draws_take_as_many_days_as_there_are_and_depend_on_their_seed():
+    drawn = draw_days(7, 50)
+    assert drawn.shape == (50, 7)
+    assert (drawn.sum(axis=1) == 7).all()
+    assert (drawn == draw_days(7, 50)).all()
+    assert (drawn != draw_days(7, 50, seed=1)).any()
+
+
+def test_a_mean_and_a_percentile_have_intervals_over_days_and_none_on_one_day():
+    rng = np.random.default_rng(0)
+    rows = pd.MultiIndex.from_product([range(300), [0.5]], names=["path", "fraction"])
+    errors = pd.DataFrame({"time": rng.exponential(60, 300)}, rows)
+    days = pd.Series(np.arange(300) % 20, range(300))
+    mean = estimate_mean(errors, days).loc["time"]
+    p95 = estimate_percentile(errors, days).loc["time"]
+    assert mean["mean"] == pytest.approx(errors["time"].mean())
+    assert p95["value"] == pytest.approx(errors["time"].quantile(0.95, interpolation="higher"))
+    for name, row in {"mean": mean, "value": p95}.items():
+        assert row["low"] < row[name] < row["high"]
+    for estimate in (estimate_mean, estimate_percentile):
+        assert estimate(errors, days * 0).loc["time", ["low", "high"]].isna().all()

@@ -40,13 +40,13 @@ def tables():
     return predictors, pd.DataFrame({n: v.to_numpy() for n, v in values.items()}, rows)
 
 
-def weigh(tables, splits=SPLITS, **options):
+def collect(tables, splits=SPLITS, **options):
     model = build_model(trees=12)
     return collect_importance(model, *tables, splits, DAYS, feature_set="whole_flight", **options)
 
 
 def measure(tables, splits=SPLITS, **options):
-    return measure_importance(weigh(tables, splits, **options))
+    return measure_importance(collect(tables, splits, **options))
 
 
 def test_a_row_for_each_fraction_and_predictor_and_categories_are_one(tables):
@@ -67,9 +67,10 @@ def test_a_target_that_is_missing_takes_none_but_its_flight_away(tables):
     predictors, targets = tables
     lacking = targets.copy()
     lacking.iloc[2, 0] = np.nan
-    without = weigh((predictors, targets.drop(targets.index[2])))
-    for each, other in zip(weigh((predictors, lacking)), without, strict=True):
-        pd.testing.assert_frame_equal(each, other)
+    without = collect((predictors, targets.drop(targets.index[2])))
+    samples = collect((predictors, lacking))
+    for name in ("impurity", "rises", "spread"):
+        pd.testing.assert_frame_equal(getattr(samples, name), getattr(without, name))
 
 
 def test_a_constant_is_worth_nothing(tables):
@@ -140,20 +141,20 @@ def test_ranks_count_from_one_by_falling_worth():
 
 def test_one_split_looked_at_is_that_split_weighed(tables):
     alone = measure(tables, SPLITS[1:])
-    pd.testing.assert_frame_equal(measure_importance(weigh(tables), 1), alone)
+    pd.testing.assert_frame_equal(measure_importance(collect(tables), 1), alone)
 
 
 def test_a_rank_that_holds_is_the_same_on_every_split(tables):
-    ranks = rank_splits(weigh(tables))
+    ranks = rank_splits(collect(tables))
     assert ranks.columns.tolist() == [0, 1]
     assert ranks.loc["duration_max"].tolist() == [1, 1]
     assert sorted(ranks[0])[:2] == [1, 2]
 
 
 def test_the_interval_lies_around_the_importance_and_has_days_as_its_units(tables):
-    weights = weigh(tables)
-    worth = measure_importance(weights)["permutation"].groupby("predictor", sort=False).mean()
-    bounds = interval_importance(weights)
+    samples = collect(tables)
+    worth = measure_importance(samples)["permutation"].groupby("predictor", sort=False).mean()
+    bounds = interval_importance(samples)
     assert bounds.index.tolist() == worth.index.tolist()
     assert (bounds["low"] <= worth).all()
     assert (worth <= bounds["high"]).all()

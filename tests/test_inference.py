@@ -17,10 +17,13 @@ from trajlib.models.inference import (
     build_flight_predictors,
     build_flight_row,
     list_warnings,
+    load_flight_table,
     load_samples_until,
     open_store,
+    parse_time,
+    predict_flights,
 )
-from trajlib.models.saved_models import save_model, train_model
+from trajlib.models.saved_models import load_model, save_model, train_model
 
 PAIR = "LEMD", "LEBL"
 ASKED = ("planned", "at_takeoff", "airborne_10")
@@ -262,10 +265,9 @@ def test_where_no_flights_are_a_described_one_goes_by_what_is_planned(predict, d
 
 
 def test_a_time_is_iso_8601_and_files_stay_in_their_folder(predict, tmp_path):
-    for text in ("05/03/2016", "NaT"):
-        status, said = predict("--time", text)
-        assert status == 1
-        assert text in said
+    status, said = predict("--time", "05/03/2016")
+    assert status == 1
+    assert "'05/03/2016' is not a time" in said
     status, said = predict("--time", "2016-03-05T07:00", "--callsign", "../IBE1")
     assert status == 0, said
     assert not list(tmp_path.glob("*.csv"))
@@ -321,3 +323,133 @@ def test_what_is_unknown_is_said(data):
     assert "aircraft type is not given" in kind
     usual = {name: values[0] for name, values in card["categories"].items()}
     assert list_warnings(saved, known.assign(**usual), "LEMD-LEBL") == []
+
+
+NOW = pd.Timestamp("2026-11-28T23:30Z")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2016-03-05T07:00", "2016-03-05T07:00Z"),
+        ("2016-03-05 07:00", "2016-03-05T07:00Z"),
+        ("2016-03-05T07:00+02:00", "2016-03-05T05:00Z"),
+        ("2016-03-05T07:00 local", "2016-03-05T06:00Z"),
+        ("tomorrow 07:00", "2026-11-29T07:00Z"),
+        ("tomorrow 07:00 local", "2026-11-30T06:00Z"),  # in Madrid it is the 29th already
+        ("today 7:00", "2026-11-28T07:00Z"),
+        ("now", "2026-11-28T23:30Z"),
+    ],
+)
+def test_a_time_is_understood_in_words_and_as_iso_8601(text, expected):
+    assert parse_time(text, "LEMD", now=NOW) == pd.Timestamp(expected)
+
+
+@pytest.mark.parametrize("text", ["05/03/2016", "NaT", "", "9999-12-31T23:00", "tomorrow", "soon"])
+def test_other_times_are_refused_with_the_forms_that_are_expected(text):
+    with pytest.raises(ValueError, match=r"expected 2016-03-05T07:00 \(UTC\).*tomorrow 07:00"):
+        parse_time(text, "LEMD", now=NOW)
+
+
+@pytest.fixture(scope="module")
+def saved(data):
+    return load_model(data / "processed" / "LEMD-LEBL" / "prediction" / "at_takeoff")
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        ("2030-03-01T08:00Z", "14 years after the last training day"),
+        ("1916-03-01T08:00Z", "100 years before the first training day"),
+        ("2016-03-01T02:00Z", "training flights began within an hour of 03:00 local time"),
+    ],
+)
+def test_a_date_or_an_hour_outside_the_training_is_warned_of(saved, start, words):
+    flight = build_flight_row(PAIR, pd.Timestamp(start), callsign="IBE1")
+    known = build_flight_predictors(flight, "at_takeoff")
+    told = list_warnings(saved, known, "LEMD-LEBL", start=flight["start"].item())
+    assert sum(words in line for line in told) == 1
+    usual = build_flight_row(PAIR, pd.Timestamp("2016-03-01T08:00Z"), callsign="IBE1")
+    known = build_flight_predictors(usual, "at_takeoff")
+    told = list_warnings(saved, known, "LEMD-LEBL", start=usual["start"].item())
+    assert not any(words in line for line in told)
+
+
+def test_a_history_of_years_before_is_not_used(store):
+    row = store[store["callsign"].duplicated(keep=False) & store["rejected"].isna()].iloc[0]
+    later = {}
+    for years in (0, 14):
+        start = store["start"].max() + pd.Timedelta(1 + 365 * years, "D")
+        flight = build_flight_row(PAIR, start, callsign=row["callsign"])
+        known = build_flight_predictors(flight, "at_takeoff", past=store)
+        later[years] = known.filter(regex="^(recent|callsign)_").notna().any(axis=None)
+    assert later == {0: True, 14: False}
+
+
+def test_intervals_of_few_calibration_days_or_of_bad_coverage_are_warned_of(saved, store, csv):
+    flight, _ = ask(csv)
+    known = build_flight_predictors(flight, "at_takeoff", past=store)
+    facts = {
+        "calibration": {"days": 6},
+        "scores": {"blocked days": {"duration": 0.55}},
+    }
+    bad = type("Saved", (), {"card": saved.card | facts})
+    told = " ".join(list_warnings(bad, known, "LEMD-LEBL"))
+    assert "calibrated on 6 days only" in told
+    assert "55% of the flights arrived within their 90% interval" in told
+
+
+def test_a_table_of_flights_is_predicted_as_each_flight_alone(saved, store, tmp_path):
+    lines = ["callsign,aircraft_type,time,gate"]
+    lines += ["IBE1234,A320,2016-05-01T08:00,B2", ",,2016-05-02T18:00 local,"]
+    (tmp_path / "flights.csv").write_text("\n".join(lines))
+    flights = load_flight_table(tmp_path / "flights.csv", PAIR)
+    table = predict_flights(saved, flights, past=store)
+    assert table["operator"].tolist() == ["IBE", None]
+    assert str(table["takeoff"].iloc[1]) == "2016-05-02 16:00:00+00:00"
+    assert str(table["takeoff_local"].iloc[1]) == "2016-05-02 18:00:00"
+    assert (
+        table["warnings"].iloc[1].startswith("The intervals") or "not given" in table["warnings"][1]
+    )
+    for number in (0, 1):
+        alone = predict_flights(saved, flights.iloc[[number]], past=store)
+        pd.testing.assert_frame_equal(
+            alone, table.iloc[[number]].reset_index(drop=True), check_dtype=False
+        )
+    assert (table["arrival_low"] < table["arrival"]).all()
+    assert (table["arrival"] < table["arrival_high"]).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("callsign\nIBE1", "expected a column time"),
+        ("time\n2016-05-01T08:00\nlater", "line 3: 'later' is not a time"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_refused_with_the_line(tmp_path, text, words):
+    (tmp_path / "flights.csv").write_text(text)
+    with pytest.raises(ValueError, match=words):
+        load_flight_table(tmp_path / "flights.csv", PAIR)
+
+
+def test_a_flight_in_the_air_is_predicted_from_its_newest_points(
+    predict, csv, tiny_archive, tmp_path
+):
+    (tmp_path / "columns.toml").write_bytes((tiny_archive / "columns.toml").read_bytes())
+    lines = csv.read_text("utf-8").splitlines()
+    for minutes, feature_set in {15: "airborne_10", 5: "at_takeoff"}.items():
+        (tmp_path / "one.csv").write_text("\n".join(lines[: 60 * minutes]), "utf-8")
+        status, said = predict("--csv", tmp_path / "one.csv")
+        assert status == 0, said
+        assert f"feature set {feature_set};" in said
+
+
+def test_a_table_of_flights_is_answered_on_the_command_line(predict, tmp_path):
+    (tmp_path / "flights.csv").write_text("callsign,time\nIBE1,2016-05-01T08:00\n")
+    status, said = predict(tmp_path / "flights.csv")
+    assert status == 0, said
+    assert "1 flights, arrivals within" in said
+    table = pd.read_csv(tmp_path / "predict" / "flights.predicted.csv")
+    assert table["takeoff"].tolist() == ["2016-05-01T08:00:00+0000"]
+    assert predict(tmp_path / "flights.csv", "--time", "now")[0] == 2

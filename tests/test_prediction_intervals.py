@@ -34,6 +34,15 @@ def test_few_calibration_flights_promise_no_less():
     assert np.mean(held) > 0.9 - 2 * np.std(held) / np.sqrt(len(held))
 
 
+@pytest.mark.parametrize(("days", "widest"), [(5, True), (20, False)])
+def test_on_few_days_an_interval_is_widened_to_the_largest_errors(days, widest):
+    errors = draw(100)
+    of_flight = pd.Series(np.arange(100) % days, errors.index.unique("path"))
+    intervals = calibrate_intervals(errors, 0.9, days=of_flight)
+    largest = errors["altitude"].groupby(level="fraction").max()
+    assert (intervals["altitude", "high"] == largest).all() == widest
+
+
 def test_a_band_is_the_flight_of_the_rank_that_it_promises():
     sides = pd.MultiIndex.from_product([["altitude"], ["low", "high"]])
     half = pd.DataFrame([[-1.0, 1.0]], pd.Index([0.5], name="fraction"), sides)

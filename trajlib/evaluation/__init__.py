@@ -1,1 +1,1 @@
-"""Models and baselines scored on the same held-out flights."""
+"""Splits, errors and skill, baselines, bootstrap intervals, experiments and importance."""

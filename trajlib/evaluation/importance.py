@@ -1,8 +1,8 @@
-"""What each predictor is worth to a model, at each fraction, and how sure that is."""
+"""Importance of predictors at each fraction: impurity, permutation and SHAP, with intervals."""
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -27,15 +27,22 @@ __all__ = [
 ]
 
 _DRAWS = 500  # of days, for an interval
-_ROWS = 20_000  # predicted at once: asking each of a hundred trees costs more than a few rows
+_ROWS = 20_000  # predicted at once; each call of a hundred trees costs as much as many rows
 
 
-class ImportanceSamples(NamedTuple):
-    """What `collect_importance` found, each table by split and fraction first.
+@dataclass(frozen=True)
+class ImportanceSamples:
+    """Impurity and errors of shuffled predictors, from which importance is computed.
 
-    ``impurity``, a column for each group of predictors; ``rises`` of the squared errors when a
-    ``predictor`` is shuffled, and the squared errors of the mean trajectory, ``spread``, both
-    summed over the held-out flights of a ``day``, a column for each target.
+    Attributes
+    ----------
+    impurity
+        By split and fraction, a column for each group of predictors.
+    rises
+        Of squared errors when a ``predictor`` is shuffled, summed over the held-out flights of a
+        ``day``; by split, fraction, predictor and day, a column for each target.
+    spread
+        Squared errors of the mean trajectory, summed in the same way; by split, fraction and day.
     """
 
     impurity: pd.DataFrame
@@ -44,10 +51,10 @@ class ImportanceSamples(NamedTuple):
 
 
 def group_predictors(predictors: pd.DataFrame, threshold: float = 0.8) -> dict[str, list[str]]:
-    """Return groups of predictors that say the same; each predictor is in one.
+    """Return groups of correlated predictors; each predictor is in one.
 
-    Numbers of which any two have ranks correlated by ``threshold`` or more are a group, named
-    after the one that stands best for it; categories, and what does not vary, stand alone.
+    Numbers whose ranks are pairwise correlated by ``threshold`` or more form a group, named
+    after its most typical member. Categories and constants stand alone.
 
     >>> table = pd.DataFrame({"a": [1.0, 2.0, 4.0], "b": [1.0, 4.0, 16.0], "c": ["x", "y", "x"]})
     >>> group_predictors(table)
@@ -57,8 +64,8 @@ def group_predictors(predictors: pd.DataFrame, threshold: float = 0.8) -> dict[s
     ranks = numbers.loc[:, numbers.std() > 0].rank()
     groups = {}
     if ranks.shape[1] > 1:
-        alike = redundant_groups(ranks.corr(), threshold)
-        for _, group in alike[alike["size"] > 1].groupby("group"):
+        correlated = redundant_groups(ranks.corr(), threshold)
+        for _, group in correlated[correlated["size"] > 1].groupby("group"):
             members = [name for name in predictors if name in group.index]
             groups[f"{group.index[group['keep']][0]}, {len(members) - 1} alike"] = members
     grouped = {name for members in groups.values() for name in members}
@@ -77,9 +84,9 @@ def collect_importance(
     repeats: int = 3,
     seed: int = 0,
 ) -> ImportanceSamples:
-    """Train a forest for each split and fraction, and weigh its predictors on held-out flights.
+    """Train a forest for each split and fraction, and shuffle predictors of held-out flights.
 
-    All one-hot columns of a category count, and are shuffled, as one.
+    The one-hot columns of a category are shuffled together.
 
     Parameters
     ----------
@@ -90,37 +97,37 @@ def collect_importance(
     days
         The local day of each flight, by path.
     groups
-        Predictors, by a name, that are shuffled together. By default each on its own.
+        Names of groups, and the predictors that are shuffled together. By default each alone.
     repeats
         Shuffles of each predictor.
 
     Raises
     ------
     ValueError
-        When a predictor is outside the feature_set.
+        When a predictor is not in the feature set.
     """
     check_no_leakage(predictors, feature_set)
     groups = groups or {name: [name] for name in predictors}
-    weigh = functools.partial(_collect_importance, model, groups, days, repeats, seed)
-    results = map_splits(weigh, predictors, targets, splits)
+    collect = functools.partial(_collect_importance, model, groups, days, repeats, seed)
+    results = map_splits(collect, predictors, targets, splits)
     keys = _number(fraction for fraction, _ in results)
     tables = zip(*(tables for _, tables in results), strict=True)
     names = ["split", "fraction"]
     return ImportanceSamples(*(pd.concat(parts, keys=keys, names=names) for parts in tables))
 
 
-def measure_importance(weights: ImportanceSamples, split: int | None = None) -> pd.DataFrame:
+def measure_importance(samples: ImportanceSamples, split: int | None = None) -> pd.DataFrame:
     """Return impurity and permutation importance of predictors at each fraction.
 
-    Impurity importance is the share of the training flights' variance that a forest's splits on
-    a predictor took away. Permutation importance is the skill against the mean trajectory that
-    is lost on held-out flights when a predictor's values are shuffled among them: squared
-    errors are pooled over flights and splits for each target, and the targets averaged.
+    Impurity importance is the share of the variance of the training flights that the splits of
+    a forest on a predictor remove. Permutation importance is the skill against the mean
+    trajectory that is lost when the values of a predictor are shuffled among held-out flights:
+    squared errors are pooled over flights and splits for each target, and the targets averaged.
 
     Parameters
     ----------
     split
-        Number of the one split to look at, instead of all.
+        Number of a single split, instead of all.
 
     Returns
     -------
@@ -129,12 +136,13 @@ def measure_importance(weights: ImportanceSamples, split: int | None = None) -> 
         and ``permutation``, in units of skill.
     """
     if split is not None:
-        weights = ImportanceSamples(
-            *(table.xs(split, level="split", drop_level=False) for table in weights)
+        tables = (samples.impurity, samples.rises, samples.spread)
+        samples = ImportanceSamples(
+            *(table.xs(split, level="split", drop_level=False) for table in tables)
         )
-    lost = weights.rises.groupby(level=["fraction", "predictor"], sort=False).sum()
-    lost = lost / weights.spread.groupby(level="fraction").sum()
-    impurity = weights.impurity.groupby(level="fraction").mean().stack()  # noqa: PD013, one column
+    lost = samples.rises.groupby(level=["fraction", "predictor"], sort=False).sum()
+    lost = lost / samples.spread.groupby(level="fraction").sum()
+    impurity = samples.impurity.groupby(level="fraction").mean().stack()  # noqa: PD013, one column
     impurity.index.names = ["fraction", "predictor"]
     return pd.DataFrame({"impurity": impurity, "permutation": lost.mean(axis=1)}).loc[lost.index]
 
@@ -148,11 +156,12 @@ def measure_shap(
     feature_set: str,
     groups: Mapping[str, Sequence[str]] | None = None,
 ) -> pd.Series:
-    """Return how far predictors move what LightGBM predicts for held-out flights, by fraction.
+    """Return the mean size of the contributions of predictors to LightGBM's predictions.
 
-    A prediction is the mean, and a contribution of each predictor (TreeSHAP: Lundberg et al.
-    2020, "From local explanations to global understanding with explainable AI for trees"). Those
-    of a group are added; their size is averaged over held-out flights and targets.
+    A prediction is the sum of the mean and a contribution of each predictor (TreeSHAP: Lundberg
+    et al. 2020, "From local explanations to global understanding with explainable AI for
+    trees"). Contributions of a group are added. Their absolute value is averaged over held-out
+    flights and targets.
 
     Parameters
     ----------
@@ -169,7 +178,7 @@ def measure_shap(
     Raises
     ------
     ValueError
-        When a predictor is outside the feature_set.
+        When a predictor is not in the feature set.
     """
     check_no_leakage(predictors, feature_set)
     groups = groups or {name: [name] for name in predictors}
@@ -184,18 +193,20 @@ def measure_shap(
 def rank_predictors(importance: pd.DataFrame) -> pd.DataFrame:
     """Return the importance of each predictor averaged over fractions, and its ranks from 1.
 
-    By falling permutation importance, with a column ``<measure>_rank`` for each measure.
+    In the order of permutation importance, with a column ``<measure>_rank`` for each measure.
     """
     mean = importance.groupby(level="predictor", sort=False).mean()
     ranks = mean.rank(ascending=False, method="min").astype(int).add_suffix("_rank")
     return mean.join(ranks).sort_values("permutation", ascending=False, kind="stable")
 
 
-def rank_splits(weights: ImportanceSamples) -> pd.DataFrame:
-    """Return the rank by permutation of each predictor (rows) on each split (columns) alone."""
-    splits = weights.impurity.index.unique("split")
-    ranked = {at: rank_predictors(measure_importance(weights, at)) for at in splits}
-    return pd.DataFrame({at: table["permutation_rank"] for at, table in ranked.items()})
+def rank_splits(samples: ImportanceSamples) -> pd.DataFrame:
+    """Return the rank by permutation of each predictor (rows) on each single split (columns)."""
+    splits = samples.impurity.index.unique("split")
+    ranks = {}
+    for split in splits:
+        ranks[split] = rank_predictors(measure_importance(samples, split))["permutation_rank"]
+    return pd.DataFrame(ranks)
 
 
 def _number(fractions: Sequence[float]) -> list[tuple[int, float]]:
@@ -218,35 +229,34 @@ def _collect_importance(
     held_out: pd.DataFrame,
     flown: pd.DataFrame,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    flown = flown.dropna()  # or one that is missing would take its whole part of the days away
+    flown = flown.dropna()  # a missing error would make the sum of its day missing
     held_out = held_out.loc[flown.index]
     trained = clone(model).fit(predictors, targets)
     encoder, regressor = trained
     encoded, behind = encoder.transform(held_out), np.array(encoded_predictors(trained))
     day = days[held_out.index].to_numpy()
-    each = np.unique(day)
-    own_day = (each[:, None] == day).astype(float)
+    dates = np.unique(day)
+    of_day = (dates[:, None] == day).astype(float)
     rng = np.random.default_rng(seed)
     orders = np.concatenate([rng.permutation(len(held_out)) for _ in range(repeats)])
-    untouched = own_day @ ((regressor.predict(encoded) - flown.to_numpy()) ** 2)
+    untouched = of_day @ ((regressor.predict(encoded) - flown.to_numpy()) ** 2)
     rises = []
     size = max(1, _ROWS // len(orders))
     for batch in (list(groups)[at : at + size] for at in range(0, len(groups), size)):
-        columns = [np.isin(behind, groups[name]) for name in batch]
-        shuffled = [
-            np.where(own, encoded[orders], np.tile(encoded, (repeats, 1))) for own in columns
-        ]
+        shuffled = []
+        for name in batch:
+            members = np.isin(behind, groups[name])
+            shuffled.append(np.where(members, encoded[orders], np.tile(encoded, (repeats, 1))))
         predicted = regressor.predict(np.concatenate(shuffled))
-        off = predicted.reshape(len(batch), repeats, *flown.shape) - flown.to_numpy()
-        rises += list(own_day @ (off**2).mean(axis=1) - untouched)
-    tables = [
-        pd.DataFrame(each_rise, pd.Index(each, name="day"), flown.columns) for each_rise in rises
-    ]
-    spread = own_day @ ((flown - targets.mean()) ** 2).to_numpy()
+        errors = predicted.reshape(len(batch), repeats, *flown.shape) - flown.to_numpy()
+        rises += list(of_day @ (errors**2).mean(axis=1) - untouched)
+    rows = pd.Index(dates, name="day")
+    tables = [pd.DataFrame(rise, rows, flown.columns) for rise in rises]
+    spread = of_day @ ((flown - targets.mean()) ** 2).to_numpy()
     return (
         _impurity(trained, groups),
         pd.concat(dict(zip(groups, tables, strict=True)), names=["predictor"]),
-        pd.DataFrame(spread, pd.Index(each, name="day"), flown.columns),
+        pd.DataFrame(spread, rows, flown.columns),
     )
 
 
@@ -274,27 +284,27 @@ def _explain(
     return pd.DataFrame([np.mean(moved, axis=0)], columns=list(groups)).assign(flights=len(encoded))
 
 
-def interval_importance(weights: ImportanceSamples, *, seed: int = 0) -> pd.DataFrame:
+def interval_importance(samples: ImportanceSamples, *, seed: int = 0) -> pd.DataFrame:
     """Return the 95 % bootstrap interval over held-out days of the permutation importance.
 
-    Of the mean over fractions: days are drawn with replacement, the same at all fractions.
+    Of the mean over fractions. The same days are drawn at all fractions.
 
     Returns
     -------
     DataFrame
         Indexed by ``predictor``: ``low`` and ``high``, in units of skill.
     """
-    days = weights.spread.index.unique("day")
-    names = weights.rises.index.unique("predictor")
+    days = samples.spread.index.unique("day")
+    names = samples.rises.index.unique("predictor")
     drawn = draw_days(len(days), _DRAWS, seed=seed)
-    worth = []
-    for fraction in weights.spread.index.unique("fraction"):
-        here = [table.xs(fraction, level="fraction") for table in weights[1:]]
-        rises = here[0].groupby(level=["day", "predictor"]).sum().unstack()  # noqa: PD010
-        spread = here[1].groupby(level="day").sum()
+    by_fraction = []
+    for fraction in samples.spread.index.unique("fraction"):
+        rises = samples.rises.xs(fraction, level="fraction")
+        rises = rises.groupby(level=["day", "predictor"]).sum().unstack()  # noqa: PD010
+        spread = samples.spread.xs(fraction, level="fraction").groupby(level="day").sum()
         lost = drawn @ rises.reindex(days, fill_value=0.0).to_numpy()
         of = drawn @ spread.reindex(days, fill_value=0.0).to_numpy()
         lost = lost.reshape(_DRAWS, of.shape[1], -1) / of[:, :, None]
-        worth.append(pd.DataFrame(lost.mean(axis=1), columns=rises.columns.unique(1)))
-    bounds = (sum(worth) / len(worth)).quantile([0.025, 0.975]).T
+        by_fraction.append(pd.DataFrame(lost.mean(axis=1), columns=rises.columns.unique(1)))
+    bounds = (sum(by_fraction) / len(by_fraction)).quantile([0.025, 0.975]).T
     return bounds.set_axis(["low", "high"], axis=1).loc[names]

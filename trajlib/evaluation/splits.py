@@ -1,4 +1,4 @@
-"""evaluation.splits."""
+"""Splits into training and held-out flights: by local day, forward in time, at random."""
 
 import numpy as np
 import pandas as pd
@@ -37,8 +37,8 @@ def choose_folds(days: pd.Series, folds: int = 4) -> int:
 def split_by_day(days: pd.Series, folds: int = 4, *, seed: int = 0) -> list[Split]:
     """Return splits that hold out whole days, every day once.
 
-    Flights of one day share its wind and its runways: a random split would train on the day
-    that it is tested on, and would put a repeated flight on both sides.
+    Flights of one day share its wind and its runways. A random split would train on the day
+    that it is tested on.
 
     Parameters
     ----------
@@ -68,8 +68,8 @@ def split_by_day(days: pd.Series, folds: int = 4, *, seed: int = 0) -> list[Spli
 def split_forward(days: pd.Series, folds: int = 4) -> list[Split]:
     """Return splits that hold out days later than all that they train on.
 
-    The days fall into one part more than there are folds, in the order of time; each part but the
-    first is held out from training on those before it: what a user would live.
+    The days fall into one part more than there are folds, in the order of time. Each part but
+    the first is held out, and all earlier parts are trained on, as in operation.
 
     >>> days = pd.Series([1, 1, 2, 3, 3], list("abcde"))
     >>> [(list(train), list(held_out)) for train, held_out in split_forward(days, 2)]
@@ -88,8 +88,8 @@ def split_forward(days: pd.Series, folds: int = 4) -> list[Split]:
 def split_at_random(events: pd.Series, folds: int = 4, *, seed: int = 0) -> list[Split]:
     """Return splits that hold out flights at random, every flight once; for contrast.
 
-    They train on the days that they are tested on. Only what `find_repeats` says is one event
-    stays together.
+    They train on the days that they are tested on. Only records of one flight, as found by
+    `find_repeats`, stay together.
 
     >>> events = pd.Series([0, 0, 1, 2], list("aabc"))
     >>> sorted(sorted(held_out) for _, held_out in split_at_random(events, 2))
@@ -119,10 +119,10 @@ def describe_splits(splits: list[Split], days: pd.Series) -> pd.DataFrame:
 
 
 def find_repeats(flights: pd.DataFrame) -> pd.Series:
-    """Return the number of the event that each flight is a record of, by path.
+    """Return the number of the flight that each record is of, by path.
 
-    Records of the same callsign that overlap in time are one flight under several names. A
-    flight without a callsign is an event of its own.
+    Records of the same callsign that overlap in time are records of one flight. A record
+    without a callsign is a flight of its own.
 
     Parameters
     ----------

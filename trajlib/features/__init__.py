@@ -1,1 +1,1 @@
-"""What a model is given, by when it is known, and what it predicts."""
+"""Predictors by feature set, recent traffic, wind, and targets."""

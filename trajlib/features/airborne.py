@@ -1,8 +1,8 @@
-"""What is known of a flight under way: its measured points up to a moment, and nothing between.
+"""The state of a flight in the air, from the points measured until the prediction time.
 
-An archive that was interpolated marks what was measured by a ``gap`` of 0. Every other sample
-may hold something of the next point, and so of the future; so may distances, courses and rates
-that the archive derived. Here they are made of measured points alone.
+In an interpolated archive measured samples have a ``gap`` of 0. Every other sample is partly
+made of the next point, and so of the future; so are distances, courses and rates that the archive
+derived. The state is therefore computed from measured points only.
 """
 
 import numpy as np
@@ -21,9 +21,9 @@ __all__ = [
     "measure_state",
 ]
 
-SPACING = 30.0  # s at least between points; of a sampled history fewer say as much
+SPACING = 30.0  # s between points, at least; more points add nothing
 _READ = ("timestamp", "duration", "gap", "latitude", "longitude", "altitude", "groundspeed")
-_SINCE = 90.0  # s before the last point, or more: where the course and the rates begin
+_SINCE = 90.0  # s before the last point, at least: where courses and rates begin
 STATE = (
     *("age", "along", "cross", "to_go", "progress", "altitude", "groundspeed", "track_off"),
     *("climb", "acceleration", "drift", "distance", "groundspeed_mean", "altitude_mean"),
@@ -32,13 +32,13 @@ STATE = (
 
 
 def measure_points(flights: pd.DataFrame) -> pd.DataFrame:
-    """Return the measured points of flights, by ``path`` and ``point``, with where they are.
+    """Return the measured points of flights and their positions on the route.
 
     Returns
     -------
     DataFrame
-        ``timestamp``, ``duration`` [s], ``latitude``, ``longitude`` [deg], ``altitude`` [ft],
-        ``groundspeed`` [kt], and what `locate_points` adds.
+        By ``path`` and ``point``: ``timestamp``, ``duration`` [s], ``latitude``, ``longitude``
+        [deg], ``altitude`` [ft], ``groundspeed`` [kt], and the columns of `locate_points`.
     """
     points = map_flights(flights, keep_measured, columns=_READ)
     return locate_points(points, flights)
@@ -47,7 +47,7 @@ def measure_points(flights: pd.DataFrame) -> pd.DataFrame:
 def measure_other_traffic(
     flights: pd.DataFrame, traffic: pd.DataFrame | None
 ) -> pd.DataFrame | None:
-    """Return the measured points of the flights of other pairs that can tell of those of one.
+    """Return the measured points of flights of other pairs near the flights of one pair.
 
     Parameters
     ----------
@@ -58,13 +58,13 @@ def measure_other_traffic(
     -------
     DataFrame
         As `map_flights` returns them, with ``origin`` and ``destination``; None where there are
-        no such flights that can be read.
+        none that can be read.
     """
     others = traffic if traffic is None else select_other_traffic(flights, traffic)
     if others is None or others.empty:
         return None
     points = map_flights(others, keep_measured, columns=_READ)
-    if points.empty:  # none of them could be read
+    if points.empty:
         return None
     rows = others.set_index("path").loc[points.index.get_level_values("path")]
     return points.assign(**{side: rows[side].to_numpy() for side in ("origin", "destination")})
@@ -73,8 +73,7 @@ def measure_other_traffic(
 def keep_measured(df: pd.DataFrame) -> pd.DataFrame:
     """Return the measured samples of a flight, 30 s or more apart.
 
-    Their duration rises, as `read_flight` sees to. Whether a sample stays depends
-    on those before it alone.
+    Whether a sample is kept depends on earlier samples only.
 
     >>> df = pd.DataFrame({"duration": [0.0, 1, 40, 50, 75], "gap": [0.0, 1, 0, 0, 0]})
     >>> keep_measured(df)["duration"].tolist()
@@ -82,30 +81,30 @@ def keep_measured(df: pd.DataFrame) -> pd.DataFrame:
     """
     measured = np.flatnonzero(df["gap"].to_numpy() == 0) if "gap" in df else np.arange(len(df))
     seconds = df["duration"].to_numpy()[measured]
-    kept, at = [], 0
-    while at < len(seconds):
-        kept.append(measured[at])
-        at = np.searchsorted(seconds, seconds[at] + SPACING)
+    kept, position = [], 0
+    while position < len(seconds):
+        kept.append(measured[position])
+        position = np.searchsorted(seconds, seconds[position] + SPACING)
     kept = np.array(kept, int)
     columns = {name: df[name].array[kept] for name in df if name != "gap"}
-    if "groundspeed" not in columns:  # an archive need not have it
+    if "groundspeed" not in columns:
         columns["groundspeed"] = np.full(len(kept), np.nan)
     return pd.DataFrame(columns, pd.RangeIndex(len(kept), name="point"))
 
 
 def locate_points(points: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame:
-    """Return points with their place on the great circle between their flight's airports.
+    """Return points with their position relative to the great circle between the airports.
 
     Adds ``along`` and ``cross`` [NM, right of it] from the origin, ``to_go`` [NM], ``progress``
     (the largest route progress so far) and ``distance`` [NM] flown from point to point.
     """
     pairs = flights.set_index("path")[["origin", "destination"]]
     path = points.index.get_level_values("path")
-    ends = pairs.drop_duplicates()
-    known = {code: find_airport(code) for code in np.unique(ends.to_numpy(dtype=str))}
-    here = pairs.loc[path]
+    codes = np.unique(pairs.drop_duplicates().to_numpy(dtype=str))
+    airports = {code: find_airport(code) for code in codes}
+    rows = pairs.loc[path]
     lat_o, lon_o, lat_d, lon_d = (
-        here[side].map({code: getattr(airport, axis) for code, airport in known.items()}).to_numpy()
+        rows[side].map({code: getattr(airports[code], axis) for code in codes}).to_numpy()
         for side in ("origin", "destination")
         for axis in ("latitude", "longitude")
     )
@@ -115,30 +114,29 @@ def locate_points(points: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame:
     to_go, gone = distance(lat, lon, lat_d, lon_d), distance(lat, lon, lat_o, lon_o)
     step = np.append(0.0, distance(lat[:-1], lon[:-1], lat[1:], lon[1:])) if len(lat) else lat
     first = np.append(True, path[1:] != path[:-1]) if len(lat) else np.array([], bool)
-    placed = points.assign(along=along, cross=cross, to_go=to_go, progress=gone / (gone + to_go))
-    placed["distance"] = np.where(first, 0.0, step)
-    placed["course"] = course
-    by_path = placed.groupby(level="path", sort=False)
-    placed["progress"] = by_path["progress"].cummax()
-    placed["distance"] = by_path["distance"].cumsum()
-    return placed
+    located = points.assign(along=along, cross=cross, to_go=to_go, progress=gone / (gone + to_go))
+    located["distance"] = np.where(first, 0.0, step)
+    located["course"] = course
+    by_path = located.groupby(level="path", sort=False)
+    located["progress"] = by_path["progress"].cummax()
+    located["distance"] = by_path["distance"].cumsum()
+    return located
 
 
 def measure_state(points: pd.DataFrame, minutes: float) -> pd.DataFrame:
     """Return the state of each flight some minutes after its first sample, by ``path``.
 
-    Made of the points measured until then; missing where there are too few.
+    From the points measured until then; missing where there are too few.
 
     Returns
     -------
     DataFrame
-        The columns ``STATE``: ``age`` [s] of the last point and what is measured there;
-        ``track_off`` [deg] the course against the great circle's, ``climb`` [ft/min],
-        ``acceleration`` [kt/min] and ``drift`` [NM/min] since about two minutes before;
+        The columns ``STATE``: ``age`` [s] of the last point and the values there;
+        ``track_off`` [deg], the course less that of the great circle, ``climb`` [ft/min],
+        ``acceleration`` [kt/min] and ``drift`` [NM/min] over about the last two minutes;
         ``distance`` flown, means and extremes so far.
     """
-    moment = 60.0 * minutes
-    so_far = points[points["duration"] <= moment]
+    so_far = points[points["duration"] <= 60.0 * minutes]
     by_path = so_far.groupby(level="path", sort=False)
     last = by_path.tail(1).droplevel("point")
     earlier = so_far["duration"] <= by_path["duration"].transform("last") - _SINCE
@@ -153,7 +151,7 @@ def measure_state(points: pd.DataFrame, minutes: float) -> pd.DataFrame:
     course = track(before["latitude"], before["longitude"], last["latitude"], last["longitude"])
     state = last[["along", "cross", "to_go", "progress", "altitude", "groundspeed", "distance"]]
     return state.assign(
-        age=moment - last["duration"],
+        age=60.0 * minutes - last["duration"],
         track_off=(course - last["course"] + 180) % 360 - 180,
         climb=(last["altitude"] - before["altitude"]) / minutes_between,
         acceleration=(last["groundspeed"] - before["groundspeed"]) / minutes_between,

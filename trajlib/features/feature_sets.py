@@ -1,4 +1,4 @@
-"""What a model is given and what it is asked: predictors by when they are known, and targets."""
+"""Feature sets: the predictors of flights by the time at which they are known."""
 
 import functools
 from collections.abc import Iterable, Sequence
@@ -30,7 +30,7 @@ __all__ = [
     "prediction_minutes",
 ]
 
-# in the order of time: each may know what those before knew
+# in the order of time: each may have the predictors of those before it
 FEATURE_SETS = (
     *("planned", "at_takeoff", "airborne_5", "airborne_10", "airborne_20", "airborne_30"),
     "whole_flight",
@@ -38,8 +38,8 @@ FEATURE_SETS = (
 PLANNED = ("operator", "aircraft_type", "weekday", "hour", "month", "holiday")
 
 _STATISTICS = {"max": np.nanmax, "min": np.nanmin, "mean": np.nanmean, "std": np.nanstd}
-# What only grows is its end; the mean position is the mean of the very targets, and would outrank
-# all else; the mean of an angle says nothing; the gap is the radar's, not the flight's.
+# Of a column that only grows the maximum is enough. The mean position is the mean of the targets
+# themselves, the mean of an angle means nothing, and the gap belongs to the radar.
 _SOME_STATISTICS = {
     "latitude": (),
     "longitude": (),
@@ -70,7 +70,7 @@ def build_predictors(
     plans: pd.DataFrame | None = None,
     features: bool = False,
 ) -> pd.DataFrame:
-    """Return the predictors of each flight that are known at a moment.
+    """Return the predictors of each flight in a feature set.
 
     Parameters
     ----------
@@ -78,14 +78,13 @@ def build_predictors(
         Rows of one city pair, of the index or of the store.
     feature_set
         ``planned``: operator, aircraft type, and of the first sample the local weekday, hour [h]
-        and month, and whether the day is a public holiday where it takes off. ``at_takeoff``:
-        these, and what earlier flights show (`recent_traffic`). ``airborne_m``: these, and the
-        state after m minutes, from points measured until then (`airborne`), named
-        ``<state>_at_<m>``. ``whole_flight``, the talk's: what is planned, and the aggregates of the
-        whole flight.
+        and month, and whether the day is a public holiday at the origin. ``at_takeoff``: these,
+        and recent traffic (`recent_traffic`). ``airborne_m``: these, and the state after m
+        minutes, from points measured until then (`airborne`), named ``<state>_at_<m>``.
+        ``whole_flight``, the talk's: ``planned``, and the aggregates of the whole flight.
     traffic
-        Rows of an index: its flights of other pairs, as far as they share an airport, tell of
-        runways and of the wind. By default the flights alone tell of each other.
+        Rows of an index, whose flights of other pairs that share an airport add to runways and
+        wind. By default recent traffic consists of the given flights alone.
     plans
         Filed flight plans, as of `trajlib.archive.plans.read_plans`: with ``planned`` and later
         also the features of the last plan filed by the prediction time
@@ -96,14 +95,14 @@ def build_predictors(
     Returns
     -------
     DataFrame
-        One row a flight, indexed by ``path``; categories as text, not yet encoded, because an
-        encoding is fitted on training days. Missing history is missing. Columns that the
-        archive marks as modelled give no predictor: they are functions of the others.
+        One row per flight, indexed by ``path``; categories as text, because their encoding is
+        fitted on training days. Columns that the archive marks as modelled give no predictor:
+        they are functions of the others.
 
     Raises
     ------
     ValueError
-        When the feature_set is not one of ``FEATURE_SETS``.
+        When the feature set is not one of ``FEATURE_SETS``.
     """
     check_no_leakage((), feature_set)
     flights = flights[flights["rejected"].isna()]
@@ -123,43 +122,44 @@ def build_predictors(
         )
         return planned.join(list(measured.values()), how="inner")
     points = measure_points(flights)
-    known = _build_at_takeoff(flights, points, traffic)
-    return known if feature_set == "at_takeoff" else join_state(known, points, feature_set)
+    takeoff = _build_at_takeoff(flights, points, traffic)
+    return takeoff if feature_set == "at_takeoff" else join_state(takeoff, points, feature_set)
 
 
 def build_predictors_by(
     flights: pd.DataFrame,
-    feature_set: Sequence[str],
+    feature_sets: Sequence[str],
     *,
     traffic: pd.DataFrame | None = None,
     plans: pd.DataFrame | None = None,
 ) -> dict[str, pd.DataFrame]:
-    """Return the predictors of several moments by their name, of flights that all of them know.
+    """Return the predictors of several feature sets, for the flights that are in all of them.
 
-    As `build_predictors` returns each; the measured points and the recent traffic are read once for
-    take-off and all moments in flight.
+    As `build_predictors` returns each; measured points are read once for all of them.
     """
-    for name in feature_set:
+    for name in feature_sets:
         check_no_leakage((), name)
-    measured = [name for name in feature_set if name not in ("planned", "whole_flight")]
-    rest = [name for name in feature_set if name not in measured]
+    measured = [name for name in feature_sets if name not in ("planned", "whole_flight")]
+    rest = [name for name in feature_sets if name not in measured]
     tables = {name: build_predictors(flights, name) for name in rest}
     if measured:
         flights = flights[flights["rejected"].isna()]
         points = measure_points(flights)
         takeoff = _build_at_takeoff(flights, points, traffic)
         for name in measured:
-            late = name != "at_takeoff"
-            tables[name] = join_state(takeoff, points, name) if late else takeoff
+            airborne = name != "at_takeoff"
+            tables[name] = join_state(takeoff, points, name) if airborne else takeoff
     if plans is not None:
         for name, table in tables.items():
             tables[name] = join_plans(table, plans, flights, name)
     paths = functools.reduce(pd.Index.intersection, (t.index for t in tables.values()))
-    return {name: tables[name].loc[paths] for name in feature_set}
+    return {name: tables[name].loc[paths] for name in feature_sets}
 
 
 def prediction_minutes(feature_set: str) -> float:
-    """Return the minutes after the first sample at which something is known; 0 if not in flight.
+    """Return the prediction time of a feature set, in minutes after the first sample.
+
+    It is 0 for those that are not in the air.
 
     >>> prediction_minutes("airborne_10"), prediction_minutes("at_takeoff")
     (10.0, 0.0)
@@ -167,20 +167,20 @@ def prediction_minutes(feature_set: str) -> float:
     return float(feature_set.rpartition("_")[2]) if feature_set.startswith("airborne") else 0.0
 
 
-def join_state(known: pd.DataFrame, points: pd.DataFrame, feature_set: str) -> pd.DataFrame:
-    """Return what is known at take-off with the state that flights have at a moment in flight.
+def join_state(takeoff: pd.DataFrame, points: pd.DataFrame, feature_set: str) -> pd.DataFrame:
+    """Return predictors at take-off with the state of the flights at a later prediction time.
 
     Parameters
     ----------
-    known
+    takeoff
         Predictors ``at_takeoff``, by path.
     points
         Of the same flights, as of `trajlib.features.airborne.measure_points`.
     feature_set
-        The moment, ``airborne_m``.
+        As ``airborne_m``.
     """
     minutes = prediction_minutes(feature_set)
-    return known.join(measure_state(points, minutes).add_suffix(f"_at_{minutes:g}"))
+    return takeoff.join(measure_state(points, minutes).add_suffix(f"_at_{minutes:g}"))
 
 
 def join_plans(
@@ -206,7 +206,7 @@ def join_plans(
 def aggregate_flight(df: pd.DataFrame) -> dict[str, float]:
     """Return the maximum, minimum, mean and standard deviation of the columns of one flight.
 
-    Named ``<column>_<statistic>``; a column that only grows has its maximum alone, angles and
+    Named ``<column>_<statistic>``. A column that only grows has only its maximum, angles and
     positions have none. Samples are taken as equally spaced. A column without numbers gives NaN.
 
     >>> aggregate_flight(pd.DataFrame({"duration": [0.0, 1.0, 2.0], "mach": [0.1, 0.3, 0.5]}))
@@ -228,7 +228,7 @@ def aggregate_flight(df: pd.DataFrame) -> dict[str, float]:
 
 
 def feature_availability(predictor: str) -> str:
-    """Return the feature_set that a predictor belongs to.
+    """Return the first feature set that has a predictor.
 
     >>> [feature_availability(name) for name in ("operator", "altitude_at_10", "mass_min")]
     ['planned', 'airborne_10', 'whole_flight']
@@ -241,11 +241,11 @@ def feature_availability(predictor: str) -> str:
         return _STATES[predictor]
     if predictor in _AGGREGATES or predictor in FEATURES.index:  # of the whole flight
         return "whole_flight"
-    raise ValueError(f"nothing says when the predictor {predictor!r} is known")
+    raise ValueError(f"the predictor {predictor!r} is in no feature set")
 
 
 def check_no_leakage(predictors: Iterable[str], feature_set: str) -> None:
-    """Raise a ValueError when a predictor is not known yet at a moment.
+    """Raise a ValueError when a predictor is not yet known in a feature set.
 
     >>> check_no_leakage(["operator", "hour"], "at_takeoff")
     >>> check_no_leakage(["operator", "mass_min"], "at_takeoff")
@@ -254,12 +254,12 @@ def check_no_leakage(predictors: Iterable[str], feature_set: str) -> None:
     ValueError: not known at_takeoff: mass_min (whole_flight)
     """
     if feature_set not in FEATURE_SETS:
-        raise ValueError(f"feature_set {feature_set!r}, expected one of {', '.join(FEATURE_SETS)}")
-    known = FEATURE_SETS[: FEATURE_SETS.index(feature_set) + 1]
+        raise ValueError(f"feature set {feature_set!r}, expected one of {', '.join(FEATURE_SETS)}")
+    earlier = FEATURE_SETS[: FEATURE_SETS.index(feature_set) + 1]
     late = [
         f"{name} ({feature_availability(name)})"
         for name in predictors
-        if feature_availability(name) not in known
+        if feature_availability(name) not in earlier
     ]
     if late:
         raise ValueError(f"not known {feature_set}: {', '.join(late)}")
@@ -268,7 +268,7 @@ def check_no_leakage(predictors: Iterable[str], feature_set: str) -> None:
 def local_start(flights: pd.DataFrame) -> pd.Series:
     """Return the time of the first sample of each flight in its origin's time zone, by path.
 
-    Without the zone's name, so that flights of several origins stand in one column.
+    Times are without time zone, so that flights of several origins fit in one column.
     """
     start = flights.set_index("path")["start"]
     zones = flights["origin"].map(lambda code: find_airport(code).timezone).to_numpy()
@@ -296,8 +296,8 @@ def _build_planned(flights: pd.DataFrame) -> pd.DataFrame:
 
 
 def _on_holiday(dates: pd.Series, origins: pd.Series) -> pd.Series:
-    # 1 or 0; those of the whole country alone
+    # national holidays only
     countries = origins.map(lambda code: find_airport(code).country)
     calendars = {country: holidays.country_holidays(country) for country in countries.unique()}
-    known = zip(dates, countries, strict=True)
-    return pd.Series([float(date in calendars[country]) for date, country in known], dates.index)
+    days = zip(dates, countries, strict=True)
+    return pd.Series([float(date in calendars[country]) for date, country in days], dates.index)

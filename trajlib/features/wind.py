@@ -1,4 +1,4 @@
-"""The wind that flights felt: a ground speed is highest on the track that the wind blows along.
+"""The wind that recent flights felt, from their ground velocities in cruise.
 
 A ground velocity is an air velocity plus the wind, so those of aircraft of like airspeed lie on a
 circle around the wind: |g|² = 2 g · w + c, with c = V² - |w|², is linear in w and c (Kåsa 1976).
@@ -12,12 +12,12 @@ from trajlib.geodesy import along_cross_track, distance, find_airport, track
 __all__ = ["WIND", "estimate_wind", "measure_velocities", "to_nanoseconds"]
 
 WIND = ("wind_u", "wind_v", "wind_residual")
-_CRUISE = 24_000.0  # ft, and above: jets that fly at about the same airspeed
-_SPEED = 450.0  # kt, theirs: what is assumed where tracks are too alike to tell it from the wind
+_CRUISE = 24_000.0  # ft; above it jets fly at about the same airspeed
+_SPEED = 450.0  # kt; assumed airspeed where tracks are too alike to separate it from the wind
 _STEPS = 2  # points back, for the track: a fifth of the positions are rounded to a mile
-_CORRIDOR = 150.0  # NM from the route, within which it is the route's wind
-_ASSUMED = 1.0  # samples that calm at this speed counts for
-_FEWEST = 20  # samples
+_CORRIDOR = 150.0  # NM from the route, at most
+_ASSUMED = 1.0  # samples that the assumption of calm air counts for
+_MIN_SAMPLES = 20
 
 
 def measure_velocities(points: pd.DataFrame, origin: str, destination: str) -> pd.DataFrame:
@@ -32,8 +32,8 @@ def measure_velocities(points: pd.DataFrame, origin: str, destination: str) -> p
     Returns
     -------
     DataFrame
-        ``known``, the time of the point that it was measured at; ``speed`` [kt]; and ``track``
-        [deg], from the point two before.
+        ``known``, the time of the point; ``speed`` [kt]; and ``track`` [deg], from the point two
+        before.
     """
     before = points.groupby(level="path", sort=False).shift(_STEPS)
     level = (before["altitude"] >= _CRUISE) & (points["altitude"] >= _CRUISE)
@@ -53,10 +53,10 @@ def measure_velocities(points: pd.DataFrame, origin: str, destination: str) -> p
 def estimate_wind(
     velocities: pd.DataFrame, moments: pd.Series, *, hours: float = 2.0
 ) -> pd.DataFrame:
-    """Return the wind that fits best what was flown in the hours before each moment.
+    """Return the wind that best fits the velocities in the hours before each moment.
 
-    Least squares over ground speed and track. Where tracks are alike, the airspeed is taken to
-    be a jet's, and the wind across them to be calm.
+    Least squares over ground speed and track. Where tracks are alike, the airspeed is assumed
+    to be that of a jet, and the wind across them to be calm.
 
     Parameters
     ----------
@@ -69,15 +69,15 @@ def estimate_wind(
     -------
     DataFrame
         ``wind_u`` (towards east), ``wind_v`` (towards north) and ``wind_residual`` [kt], the root
-        mean square of what it leaves of the speeds; missing where fewer than 20 samples were
-        measured.
+        mean square of the residuals of the speeds; missing where there are fewer than 20
+        samples.
 
     >>> track = np.arange(0.0, 360)  # 450 kt through air that moves at 50 kt towards east
     >>> east, north = 450 * np.sin(np.radians(track)) + 50, 450 * np.cos(np.radians(track))
-    >>> flown = {"speed": np.hypot(east, north), "track": np.degrees(np.arctan2(east, north))}
+    >>> velocity = {"speed": np.hypot(east, north), "track": np.degrees(np.arctan2(east, north))}
     >>> moment = pd.Series(pd.Timestamp("2020-01-01T12:00", tz="UTC"), ["a"])
-    >>> felt = pd.DataFrame({"known": moment["a"] - pd.Timedelta("1h"), **flown})
-    >>> estimate_wind(felt, moment).round().abs().loc["a"].tolist()
+    >>> velocities = pd.DataFrame({"known": moment["a"] - pd.Timedelta("1h"), **velocity})
+    >>> estimate_wind(velocities, moment).round().abs().loc["a"].tolist()
     [50.0, 0.0, 0.0]
     """
     velocities = velocities.sort_values("known", kind="stable")
@@ -97,10 +97,10 @@ def estimate_wind(
     count = high - low
     residual = np.sqrt(np.maximum(left, 0) / np.maximum(count, 1)) / 2  # of |g|², twice that of |g|
     table = _SPEED * np.column_stack([fit[:, :2], residual])
-    table[count < _FEWEST] = np.nan
+    table[count < _MIN_SAMPLES] = np.nan
     return pd.DataFrame(table, moments.index, WIND)
 
 
 def to_nanoseconds(times: pd.Series) -> np.ndarray:
-    """Return times as integers since 1970, of one unit whatever theirs is."""
+    """Return times as integers [ns] since 1970."""
     return times.dt.as_unit("ns").astype("int64").to_numpy()

@@ -1,4 +1,4 @@
-"""models.estimators."""
+"""Estimators behind one interface, with their encoding and scaling."""
 
 import numpy as np
 import pandas as pd
@@ -38,39 +38,39 @@ def build_model(
     min_samples_leaf: int = 5,
     seed: int = 0,
 ) -> Pipeline:
-    """Return an untrained model that takes predictors as they are, categories as text.
+    """Return an untrained model that takes predictors with categories as text.
 
-    Targets are brought to mean 0 and spread 1 of the training flights: a forest of several
-    targets splits by the sum of their squared errors, and feet would outweigh degrees. A number
-    that is missing, and a category that was never seen, are taken by every model.
+    Targets are standardised on the training flights: a forest of several targets splits by the
+    sum of their squared errors, and feet would outweigh degrees. Every model accepts missing
+    numbers and categories that were not in the training.
 
     Parameters
     ----------
     name
-        ``forest``: one forest for all targets. ``forest per target``: one for each, about as
-        many times the work. ``extra trees``: as a forest, at random thresholds. ``boosting`` and
-        ``lightgbm``: histogram gradient boosting of the absolute error, a model for each target;
-        scikit-learn's is the slower. Their trees of 12 leaves at a rate of 0.1 were chosen at
-        take-off on real flights, within training days. ``ridge``: linear. ``neighbours``: the
-        mean of those alike.
+        ``forest``: one forest for all targets. ``forest per target``: one for each.
+        ``extra trees``: as a forest, with random thresholds. ``boosting`` and ``lightgbm``:
+        histogram gradient boosting of the absolute error, a model for each target, by
+        scikit-learn and by LightGBM, which is faster. Their trees of 12 leaves at a rate of 0.1
+        were chosen at take-off on real flights, within training days. ``ridge``: linear.
+        ``neighbours``: the mean of the nearest flights.
     trees
-        Of a forest, or boosting's rounds.
+        Of a forest, or rounds of boosting.
     max_features, min_samples_leaf
-        As of scikit-learn's ``RandomForestRegressor``; the latter also the least flights in a
-        leaf of boosting, times four, and the neighbours, times three.
+        As of scikit-learn's ``RandomForestRegressor``. The latter times four is also the least
+        number of flights in a leaf of boosting, and times three the number of neighbours.
 
     >>> build_model("forest", trees=10)[-1].regressor.n_estimators
     10
     """
     if name not in MODELS:
         raise ValueError(f"model {name!r}, expected one of {', '.join(MODELS)}")
-    grown = {"max_features": max_features, "min_samples_leaf": min_samples_leaf}
-    several = {"n_estimators": trees, "random_state": seed, "n_jobs": 1}
+    leaf = {"max_features": max_features, "min_samples_leaf": min_samples_leaf}
+    ensemble = {"n_estimators": trees, "random_state": seed, "n_jobs": 1}
     few, rate, leaves = 4 * min_samples_leaf, 0.1, 12
     regressor = {
-        "forest": RandomForestRegressor(**several, **grown),
-        "forest per target": MultiOutputRegressor(RandomForestRegressor(**several, **grown)),
-        "extra trees": ExtraTreesRegressor(**several, **grown),
+        "forest": RandomForestRegressor(**ensemble, **leaf),
+        "forest per target": MultiOutputRegressor(RandomForestRegressor(**ensemble, **leaf)),
+        "extra trees": ExtraTreesRegressor(**ensemble, **leaf),
         "boosting": MultiOutputRegressor(
             HistGradientBoostingRegressor(
                 loss="absolute_error", max_iter=trees, learning_rate=rate, max_leaf_nodes=leaves,
@@ -79,9 +79,9 @@ def build_model(
         ),
         "lightgbm": MultiOutputRegressor(
             LGBMRegressor(
-                **several, objective="l1", learning_rate=rate, num_leaves=leaves,
+                **ensemble, objective="l1", learning_rate=rate, num_leaves=leaves,
                 colsample_bytree=max_features, min_child_samples=few, verbose=-1,
-                deterministic=True, force_col_wise=True,  # or each fit would time both ways
+                deterministic=True, force_col_wise=True,  # else each fit measures both ways
             )
         ),
         "ridge": Ridge(alpha=10.0),
@@ -94,7 +94,7 @@ def build_model(
 
 
 def build_encoder() -> BaseEstimator:
-    """Return what makes one-hot columns of categories; one that it never saw is none of them."""
+    """Return a one-hot encoder of categories; an unseen category has 0 in every column."""
     return make_column_transformer(
         (OneHotEncoder(handle_unknown="ignore", sparse_output=False), text_columns),
         remainder="passthrough",

@@ -1,8 +1,8 @@
-"""Route clusters, and a prediction for each, mixed by their probabilities.
+"""Route clusters, and predictions for each, mixed by the probabilities of the clusters.
 
-Flights between two airports follow a few routes. A region where trajectories are dense is a
-cluster (HDBSCAN: Campello, Moulavi and Sander 2013). Noise counts as one more cluster, so that
-every flight has one.
+Flights between two airports follow a few routes. A cluster is a region where trajectories are
+dense (HDBSCAN: Campello, Moulavi and Sander 2013). Noise counts as one more cluster, so that
+every flight is in one.
 """
 
 import functools
@@ -24,7 +24,7 @@ from trajlib.models.training import map_splits, stack_targets, widen_targets
 __all__ = ["NOISE", "describe_route_clusters", "find_route_clusters", "predict_by_cluster"]
 
 NOISE = -1
-_FEWEST = 40  # flights of a cluster that a model of its own is trained on; fewer have their mean
+_MIN_FLIGHTS = 40  # of a cluster with its own model; smaller clusters are predicted by their mean
 
 
 def find_route_clusters(
@@ -42,37 +42,37 @@ def find_route_clusters(
         Aligned trajectories, by path and fraction, preferably of route progress; flights that do
         not reach every fraction are left out.
     columns
-        What flights of a cluster have alike; each fraction of each counts the same.
+        Targets in which flights of a cluster are alike; each fraction of each counts the same.
     share
-        Of all flights, that a cluster has at least.
+        Least share of all flights in a cluster.
     components
-        Principal components in which density is measured.
+        Number of principal components in which density is measured.
     """
     wide = widen_targets(targets[list(columns)])
-    pressed = make_pipeline(StandardScaler(), PCA(min(components, *wide.shape), random_state=0))
+    reduced = make_pipeline(StandardScaler(), PCA(min(components, *wide.shape), random_state=0))
     size = max(5, round(share * len(wide)))
-    found = HDBSCAN(size, min_samples=5, copy=True).fit_predict(pressed.fit_transform(wide))
-    clusters = pd.Series(found, wide.index, name="cluster")
+    labels = HDBSCAN(size, min_samples=5, copy=True).fit_predict(reduced.fit_transform(wide))
+    clusters = pd.Series(labels, wide.index, name="cluster")
     order = clusters[clusters != NOISE].value_counts().index
-    return clusters.map({name: at for at, name in enumerate(order)} | {NOISE: NOISE})
+    return clusters.map({label: rank for rank, label in enumerate(order)} | {NOISE: NOISE})
 
 
-def describe_route_clusters(known: pd.DataFrame, clusters: pd.Series) -> pd.DataFrame:
-    """Return of each cluster its flights, and the operator, type and hour that are usual in it.
+def describe_route_clusters(predictors: pd.DataFrame, clusters: pd.Series) -> pd.DataFrame:
+    """Return the number of flights of each cluster, and its usual operator, type and hour.
 
     Parameters
     ----------
-    known
-        With ``operator``, ``aircraft_type`` and ``hour``, by path; what no flight tells is absent
-        from the result.
+    predictors
+        With ``operator``, ``aircraft_type`` and ``hour``, by path. A column that is missing in
+        all flights is absent from the result.
     clusters
         As of `find_route_clusters`.
     """
-    groups = known.groupby(clusters.reindex(known.index))
+    groups = predictors.groupby(clusters.reindex(predictors.index))
     texts = groups[["operator", "aircraft_type"]]
     most = texts.agg(lambda values: next(iter(values.mode()), None)).dropna(axis=1, how="all")
     most.insert(0, "flights", groups.size())
-    return most.fillna("not told").assign(**{"median hour": groups["hour"].median()})
+    return most.fillna("not known").assign(**{"median hour": groups["hour"].median()})
 
 
 def predict_by_cluster(
@@ -85,7 +85,7 @@ def predict_by_cluster(
     seed: int = 0,
     **options: object,
 ) -> list[tuple[pd.DataFrame, pd.DataFrame, pd.Series]]:
-    """Return predictions for held-out flights, mixed over clusters found on training flights.
+    """Return predictions for held-out flights, mixed over clusters of the training flights.
 
     Each split is a task of the current Dask client.
 
@@ -94,10 +94,9 @@ def predict_by_cluster(
     model
         Untrained, for each cluster a joint one.
     predictors, targets, feature_set
-        As of `predict_held_out`; flights of which there are no predictors are left
-        out.
+        As of `predict_held_out`; flights without predictors are left out.
     splits
-        Paths to train on, and those held out, of which nothing makes a cluster.
+        Paths to train on, and those held out, which have no part in the clusters.
     options
         Of `find_route_clusters`.
 
@@ -110,11 +109,11 @@ def predict_by_cluster(
     Raises
     ------
     ValueError
-        When a predictor is outside the feature_set.
+        When a predictor is not in the feature set.
     """
     check_no_leakage(predictors, feature_set)
     mix = functools.partial(_mix_clusters, model, seed, options)
-    return [found for _, found in map_splits(mix, predictors, targets, splits, joint=True)]
+    return [result for _, result in map_splits(mix, predictors, targets, splits, joint=True)]
 
 
 def _mix_clusters(
@@ -123,24 +122,25 @@ def _mix_clusters(
     options: dict,
     predictors: pd.DataFrame,
     wide: pd.DataFrame,
-    asked: pd.DataFrame,
+    held_out: pd.DataFrame,
     _: pd.DataFrame,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
     clusters = find_route_clusters(stack_targets(wide), **options)[wide.index]
     forest = RandomForestClassifier(200, min_samples_leaf=20, random_state=seed, n_jobs=1)
     classifier = make_pipeline(build_encoder(), forest).fit(predictors, clusters)
-    chances = pd.DataFrame(classifier.predict_proba(asked), asked.index, classifier.classes_)
-    mixed = np.zeros((len(asked), wide.shape[1]))
+    shares = classifier.predict_proba(held_out)
+    chances = pd.DataFrame(shares, held_out.index, classifier.classes_)
+    mixed = np.zeros((len(held_out), wide.shape[1]))
     for cluster in chances:
         own = clusters.index[clusters == cluster]
-        predicted = _predict_cluster(model, predictors.loc[own], wide.loc[own], asked)
+        predicted = _predict_cluster(model, predictors.loc[own], wide.loc[own], held_out)
         mixed += chances[[cluster]].to_numpy() * predicted
-    return stack_targets(pd.DataFrame(mixed, asked.index, wide.columns)), chances, clusters
+    return stack_targets(pd.DataFrame(mixed, held_out.index, wide.columns)), chances, clusters
 
 
 def _predict_cluster(
-    model: BaseEstimator, predictors: pd.DataFrame, wide: pd.DataFrame, asked: pd.DataFrame
+    model: BaseEstimator, predictors: pd.DataFrame, wide: pd.DataFrame, held_out: pd.DataFrame
 ) -> np.ndarray:
-    if len(wide) < _FEWEST:
-        return np.tile(wide.mean().to_numpy(), (len(asked), 1))
-    return clone(model).fit(predictors, wide).predict(asked)
+    if len(wide) < _MIN_FLIGHTS:
+        return np.tile(wide.mean().to_numpy(), (len(held_out), 1))
+    return clone(model).fit(predictors, wide).predict(held_out)

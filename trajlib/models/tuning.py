@@ -1,8 +1,8 @@
-"""Search of a model's settings on the cluster, by local days held out.
+"""Search of a model's settings on the cluster, with whole days held out.
 
-Dask-ML and scikit-learn draw the same settings and the same days, and agree. Dask-ML fits a step
-that candidates share, such as the encoding, once for all of them, and its tasks are the fits;
-scikit-learn hands joblib's batches of fits to the same cluster, and needs nothing installed.
+Dask-ML and scikit-learn draw the same settings and the same days. Dask-ML fits a step that
+candidates share, such as the encoding, only once, and each fit is a task. scikit-learn passes
+joblib's batches of fits to the same cluster, and is always installed.
 """
 
 import importlib.util
@@ -37,10 +37,10 @@ def search_settings(
     engine: str = "scikit-learn",
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return settings of a joint model drawn at random, the best on days held out first.
+    """Return randomly drawn settings of a joint model, the best on held-out days first.
 
-    Whatever is then claimed of the best must be measured on flights that are not among these:
-    it was chosen for these days.
+    The score of the best is too good, because it was chosen on these days. Measure it on other
+    flights, see `trajlib.evaluation.experiments.evaluate_settings`.
 
     Parameters
     ----------
@@ -49,15 +49,15 @@ def search_settings(
     predictors, targets
         As of `trajlib.features`; flights that do not reach every fraction are left out.
     days
-        The local day of each flight, by path: the groups that are held out whole.
+        The local day of each flight, by path; days are held out whole.
     settings
         Values by the name of a parameter of the regressor (``max_features``).
     draws
-        Combinations tried, all of them where there are no more.
+        Combinations that are tried; all of them where there are no more.
     folds
-        Parts that the days fall into, each held out once from each training.
+        Parts that the days fall into, each held out once.
     engine
-        One of ``ENGINES``; the first needs the extra ``search``.
+        ``dask-ml``, which needs the extra ``search``, or ``scikit-learn``.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def search_settings(
     Raises
     ------
     ValueError
-        When a predictor is outside the feature_set, or the engine is not one.
+        When a predictor is not in the feature set, or the engine is unknown.
     """
     check_no_leakage(predictors, feature_set)
     if engine not in ENGINES:
@@ -87,14 +87,14 @@ def search_settings(
     }
     backend = nullcontext()
     if engine == "dask-ml":
-        options["iid"] = False  # every part of the days counts the same, as in scikit-learn
+        options["iid"] = False  # every fold counts the same, as in scikit-learn
     elif current_client() is not None:
         options["n_jobs"] = -1
         backend = joblib.parallel_backend("dask")
     search = _search_class(engine)
     with backend:
-        found = search(model, grid, **options).fit(predictors.loc[wide.index], wide.to_numpy())
-    return _tabulate(found.cv_results_, folds)
+        fitted = search(model, grid, **options).fit(predictors.loc[wide.index], wide.to_numpy())
+    return _tabulate(fitted.cv_results_, folds)
 
 
 def find_engine() -> str:
