@@ -303,7 +303,7 @@ def test_a_mean_and_a_percentile_have_intervals_over_days_and_none_on_one_day():
     mean = estimate_mean(errors, days).loc["time"]
     p95 = estimate_percentile(errors, days).loc["time"]
     assert mean["mean"] == pytest.approx(errors["time"].mean())
-    assert p95["value"] == pytest.approx(errors["time"].quantile(0.95, interpolation="higher"))
+    assert p95["value"] == np.sort(errors["time"])[284]  # 285 of 300 do not exceed it
     for name, row in {"mean": mean, "value": p95}.items():
         assert row["low"] < row[name] < row["high"]
     for estimate in (estimate_mean, estimate_percentile):

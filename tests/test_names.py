@@ -24,9 +24,9 @@ def test_every_predictor_has_a_display_name_of_its_own(names):
         (
             "recent_cross_20_3h",
             "cross-track offset at 20 % of the route, flights of the last 3 h, "
-            "off the usual of their type",
+            "adjusted for aircraft type",
         ),
-        ("recent_arrival_last1", "time of flight, the last flight, off the usual of their type"),
+        ("recent_arrival_last1", "time of flight, the last flight, adjusted for aircraft type"),
     ],
 )
 def test_a_name_says_what_is_measured_where_and_of_which_flights(name, shown):

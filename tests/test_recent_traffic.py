@@ -97,17 +97,28 @@ def test_others_are_those_under_way_just_before_at_an_airport_of_the_pair():
     assert select_other_traffic(flights, others)["path"].tolist() == ["0.csv", "2.csv", "4.csv"]
 
 
-def test_passages_are_averaged_as_differences_from_the_earlier_ones_of_their_type():
-    flights = schedule([0, 5, 10, 120])
-    flights["aircraft_type"] = ["A320", "A320", "A320", "B738"]
+def test_passages_are_averaged_less_the_usual_difference_of_their_type():
+    flights = schedule([0, 10, 25, 120])
+    flights["aircraft_type"] = ["A320", "B738", "B738", "A320"]
     points = locate_points(fly(flights), flights)
     row = collect_recent_traffic(flights, points).loc["3.csv"]
-    passages = find_passages(points).xs(0.5, level="place").sort_values("known")
-    first, second, third = passages["altitude"].drop("3.csv")
-    residuals = [second - first, third - (first + second) / 2]  # the first has none before it
-    assert row["recent_altitude_50_3h"] == pytest.approx(np.mean(residuals))
-    assert row["recent_altitude_50_last1"] == pytest.approx(residuals[-1])
+    passages = find_passages(points).xs(0.5, level="place")
+    a320, first, second = passages["altitude"][["0.csv", "1.csv", "2.csv"]]
+    known = passages["known"]
+    assert known["0.csv"] < known["1.csv"] < known["2.csv"]
+    usual = first - (a320 + first) / 2  # of the B738, when the second was known
+    values = [a320, first, second - usual]
+    assert row["recent_altitude_50_3h"] == pytest.approx(np.mean(values))
+    assert row["recent_altitude_50_last1"] == pytest.approx(values[-1])
     assert row["recent_altitude_50_last3"] == row["recent_altitude_50_24h"]
+
+
+def test_a_level_that_all_types_share_stays_in_the_averages():
+    flights = schedule([0, 5, 10, 120])
+    points = locate_points(fly(flights), flights)
+    altitude = find_passages(points)["altitude"].xs(0.5, level="place")
+    row = collect_recent_traffic(flights, points).loc["3.csv"]
+    assert row["recent_altitude_50_24h"] == pytest.approx(altitude.drop("3.csv").mean())
 
 
 def test_a_passage_counts_in_the_hours_after_it_alone():
@@ -131,7 +142,7 @@ def test_the_history_of_a_callsign_goes_back_a_year():
 
 def test_the_recent_flights_alone_give_the_same_as_all_past_ones():
     rng = np.random.default_rng(0)
-    minutes = np.sort(rng.integers(0, 60 * 24 * 30, 400)).tolist()
+    minutes = np.sort(rng.integers(0, 60 * 24 * 90, 400)).tolist()
     flights = schedule(minutes, [f"UAL{number % 60}" for number in range(400)])
     flights["aircraft_type"] = rng.choice(["A320", "B738", None], 400, p=[0.6, 0.3, 0.1])
     flights["end"], flights["rejected"] = flights["start"] + pd.Timedelta("1h"), None

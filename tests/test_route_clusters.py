@@ -50,7 +50,7 @@ def test_a_family_is_described_by_what_its_flights_tell(tables, kind):
     assert list(told) == ["flights", "operator", "median hour"]
     some = known.assign(aircraft_type=nobody.mask(clusters == 0, "A320"), operator=nobody)
     told = describe_route_clusters(some, clusters)
-    assert told["aircraft_type"].to_dict() == {NOISE: "not told", 0: "A320", 1: "not told"}
+    assert told["aircraft_type"].to_dict() == {NOISE: "not known", 0: "A320", 1: "not known"}
     some["aircraft_type"] = nobody
     assert list(describe_route_clusters(some, clusters)) == ["flights", "median hour"]
 

@@ -218,6 +218,8 @@ def run_descent_experiment(
     """
     names = ["top_of_descent_time", "top_of_descent_distance"]
     targets = tops.reindex(columns=names).loc[tops.index.isin(predictors.index)].astype(float)
+    if targets.empty:
+        targets = targets.reindex(predictors.index)
     ahead = targets["top_of_descent_time"] > 60 * prediction_minutes(feature_set)
     targets = targets.where(ahead & (ahead.mean() > SHARE_AHEAD))
     targets = pd.concat({1.0: targets}, names=["fraction"]).swaplevel().sort_index()

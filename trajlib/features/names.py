@@ -92,7 +92,7 @@ def display_name(predictor: str) -> str:
     if predictor in _NAMES:
         return _NAMES[predictor]
     if match := _RECENT.fullmatch(predictor):
-        return f"{_name_passage(match)}, {_name_window(match)}, off the usual of their type"
+        return f"{_name_passage(match)}, {_name_window(match)}, adjusted for aircraft type"
     if match := _CALLSIGN.fullmatch(predictor):
         return f"{_name_passage(match)}, earlier flights of the callsign"
     if (match := _AIRBORNE.fullmatch(predictor)) and match["what"] in _STATE:

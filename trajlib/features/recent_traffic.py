@@ -28,7 +28,7 @@ HOURS = (1, 3, 6, 24)  # before the first sample, over which passages are averag
 LAST = (1, 3)  # passages that are averaged whenever they were, within _OLDEST
 _OLDEST = 7 * 24.0  # h
 _AIR = 2.0  # h; runways and wind change sooner, and more flights show them
-_TYPE = 50  # flights of a type, over which its running mean is taken
+_TYPE = 30  # days, over which the usual difference of an aircraft type is measured
 _CALLSIGN = pd.Timedelta(365, "D")  # older flights of a callsign are not used
 _CALLSIGN_PLACES = (0.2, 0.5, 0.95)
 # points are thinned: the last one kept may have been followed by another up to 30 s later
@@ -92,10 +92,10 @@ def collect_recent_traffic(
     -------
     DataFrame
         The columns ``HISTORY``, by path. ``recent_<quantity>_<place>_<window>``: means over
-        the passages of the last hours, or over the last passages, of the difference from the
-        running mean of the type that passed. ``callsign_…``: means over landed flights of the
-        same callsign in the last year. ``recent_departure_…`` and ``recent_landing_…``: courses
-        flown at either end in the last two hours, for the runways in use; and the wind
+        the passages of the last hours, or over the last passages, less the usual difference of
+        the aircraft type that passed from all types. ``callsign_…``: means over landed flights
+        of the same callsign in the last year. ``recent_departure_…`` and ``recent_landing_…``:
+        courses flown at either end in the last two hours, for the runways in use; and the wind
         (`wind`). Missing where there was no such flight.
     """
     rows = flights.set_index("path")
@@ -105,8 +105,8 @@ def collect_recent_traffic(
     known, values = _arrange_passages(find_passages(points), landed)
     columns = {}
     for name in _RECENT:
-        residuals = _subtract_type_mean(known[name], values[name], rows["aircraft_type"])
-        for window, means in _average_windows(known[name], residuals, moments).items():
+        adjusted = _adjust_for_type(known[name], values[name], rows["aircraft_type"])
+        for window, means in _average_windows(known[name], adjusted, moments).items():
             columns[f"recent_{name}_{window}"] = means
     pair = {side: flights[side].iloc[0] for side in ("origin", "destination")}
     everyone = points.assign(**pair)
@@ -160,16 +160,12 @@ def select_recent(past: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame:
     past = past[past["rejected"].isna() & (past["start"] < flights["start"].max())]
     past = past.sort_values("start", kind="stable")
     first = flights["start"].min()
-    recent = past["start"] > first - pd.Timedelta(_OLDEST, "h") - pd.Timedelta(1, "D")
-    # twice the running mean's flights, because flights may overtake each other
-    earlier = past[~recent]
-    types = earlier["aircraft_type"].fillna("")
-    for_means = earlier.groupby(types, sort=False).tail(2 * _TYPE).index
-    anybody = earlier.tail(2 * _TYPE).index
-    callsigns = set(flights["callsign"].dropna())
-    same = past["callsign"].isin(callsigns) & (past["end"] > first - _CALLSIGN)
-    wanted = recent | same | past.index.isin(for_means) | past.index.isin(anybody)
-    return past[wanted]
+    # a flight may be under way for a day, and its type is compared over the days before
+    days = _OLDEST / 24 + _TYPE + 2
+    recent = past["start"] > first - pd.Timedelta(days, "D")
+    same = past["callsign"].isin(set(flights["callsign"].dropna()))
+    same &= past["end"] > first - _CALLSIGN
+    return past[recent | same]
 
 
 def _arrange_passages(
@@ -186,21 +182,27 @@ def _arrange_passages(
     return known, pd.DataFrame(values).reindex(landed.index)
 
 
-def _subtract_type_mean(known: pd.Series, values: pd.Series, types: pd.Series) -> pd.Series:
-    """Return values less the mean of the last flights of the same type that were known before.
+def _adjust_for_type(known: pd.Series, values: pd.Series, types: pd.Series) -> pd.Series:
+    """Return values less the usual difference of their aircraft type from all types.
 
-    Where there was none of the type, it is the mean over all types.
+    The difference is that of the running means over the days before each value was known. The
+    level of the day and of the season stays in the values.
     """
     values = values.loc[known.index].dropna()
-    values = values.iloc[np.argsort(to_nanoseconds(known.loc[values.index]), kind="stable")]
+    times = pd.DatetimeIndex(known.loc[values.index])
+    order = np.argsort(times, kind="stable")
+    values, times = values.iloc[order], times[order]
     if values.empty:
         return values
 
-    def running_mean(earlier: pd.Series) -> pd.Series:
-        return earlier.shift().rolling(_TYPE, min_periods=1).mean()
+    def running_mean(series: pd.Series) -> pd.Series:
+        return series.rolling(f"{_TYPE}D", closed="left").mean()
 
-    of_type = values.groupby(types.reindex(values.index), sort=False).transform(running_mean)
-    return values - of_type.fillna(running_mean(values))
+    by_time = pd.Series(values.to_numpy(), times)
+    groups = types.reindex(values.index).to_numpy()
+    of_type = by_time.groupby(groups, sort=False).transform(running_mean)
+    difference = (of_type - running_mean(by_time)).fillna(0.0)
+    return values - difference.to_numpy()
 
 
 def _average_windows(

@@ -374,7 +374,7 @@ def predict_flights(
     ends = predict_trajectories(saved, predictors).groupby(level="path", sort=False).tail(1)
     ends = ends.droplevel("fraction").loc[flights["path"]]
     table = flights[[*_IDENTITY, *_ENDS]].reset_index(drop=True)
-    table["takeoff"] = flights["start"].dt.floor("s").to_numpy()
+    table["takeoff"] = pd.DatetimeIndex(flights["start"]).floor("s")
     for name, column in {
         "arrival": "duration",
         "arrival_low": "duration_low",
@@ -383,8 +383,6 @@ def predict_flights(
         seconds = ends[column].round().to_numpy()
         table[name] = table["takeoff"] + pd.to_timedelta(seconds, "s")
         table[name.replace("arrival", "minutes")] = (ends[column] / 60).round(1).to_numpy()
-    for name in ("takeoff", "arrival", "arrival_low", "arrival_high"):
-        table[name] = pd.DatetimeIndex(table[name]).tz_localize("UTC")
     for name, side in {"takeoff": "origin", "arrival": "destination"}.items():
         zone = find_airport(flights[side].iloc[0]).timezone
         table[f"{name}_local"] = table[name].dt.tz_convert(zone).dt.tz_localize(None)
