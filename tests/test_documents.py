@@ -12,7 +12,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from trajlib import build_index, select_flights, store_flights
+from trajlib import open_study
 from trajlib.archive.dialect import parse_dialect
 from trajlib.archive.reading import read_flight
 from trajlib.cli import main
@@ -115,19 +115,17 @@ def test_the_examples_of_the_readme_run(desk, client, monkeypatch):
     names = {}
     for block in blocks_of("README.md", "python"):
         exec(compile(block, "README.md", "exec"), names)
-    assert len(names["top"]) == len(names["store"])
+    assert len(names["top"]) == len(names["study"].usable)
 
 
-def test_the_first_hour_is_as_it_says(desk, client, tmp_path, monkeypatch):
+def test_the_first_hour_runs_as_written(desk, client, tmp_path, monkeypatch):
     monkeypatch.chdir(desk)
-    (tmp_path / "processed" / "LEMD-LEBL").mkdir(parents=True)
-    index = build_index("data/raw/sample", tmp_path / "index.parquet")
-    store = store_flights(select_flights(index, "LEMD", "LEBL"), tmp_path / "store")
-    names = {"pd": pd, "store": store, "data": str(tmp_path), "pair": "LEMD-LEBL"}
+    study = open_study("data/raw/sample", "LEMD", "LEBL", data=tmp_path)
+    names = {"pd": pd, "study": study}
     for block in blocks_of("docs/first-hour.md", "python"):
         exec(compile(block, "first-hour.md", "exec"), names)
-    assert len(names["climbs"]) == len(store)
-    assert names["middle"] in (tmp_path / "processed/LEMD-LEBL/climb.summary.json").read_text()
+    assert len(names["climbs"]) == len(study.usable)
+    assert names["median"] in (study.results / "climb.summary.json").read_text()
 
 
 def test_the_columns_of_the_contract_are_those_of_the_schema():
@@ -142,9 +140,10 @@ def test_the_columns_of_the_contract_are_those_of_the_schema():
 
 
 CHECKS = {
-    "features": "'mach_median' in features.aggregate_flight(pd.DataFrame({'mach': [0.1, 0.3]}))",
-    "models": "models.build_model('tree')[-1].regressor.min_samples_leaf == 5",
-    "progress": "'origin' in progress.PROGRESS",
+    "features.feature_sets": "'mach_median' in feature_sets.aggregate_flight("
+    "pd.DataFrame({'mach': [0.1, 0.3]}))",
+    "models.estimators": "estimators.build_model('tree')[-1].regressor.min_samples_leaf == 5",
+    "trajectories.progress": "'origin' in progress.PROGRESS",
 }
 
 
@@ -157,8 +156,10 @@ def test_what_contributing_adds_fits_the_code_and_works(tmp_path):
         command = ["git", "apply", "--unsafe-paths", "-C1", f"{number}.diff"]
         told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert told.returncode == 0, told.stderr
-    code = f"import pandas as pd\nfrom trajlib import {', '.join(CHECKS)}\n"
-    code += "\n".join(f"assert {check}" for check in CHECKS.values())
+    code = "import pandas as pd\n"
+    for module, check in CHECKS.items():
+        package, name = module.split(".")
+        code += f"from trajlib.{package} import {name}\nassert {check}\n"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
 
 
