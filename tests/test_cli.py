@@ -125,9 +125,10 @@ def test_a_report_without_a_pair_takes_the_busiest(run, archive, write_notebook,
         (archive / f"circuit{number}.csv").write_text(text.replace("LEBL", "LEMD"))
         (archive / f"other{number}.csv").write_text(text.replace("LEBL", "ZZZZ"))
     write_notebook("notebooks/01_a.ipynb")
-    made = {"whole": True, "stages": [], "data": Mock()}
+    made = {"whole": True, "stages": [], "front": {"models": []}}
+    made["parameters"] = {"origin": "LEMD", "destination": "LEBL"}
     monkeypatch.setattr("trajlib.report.build.make_report", lambda *_, **__: made)
-    monkeypatch.setattr("trajlib.report.build.list_main_numbers", lambda _: [])
+    monkeypatch.setattr("trajlib.report.front.answer", lambda _: "45 flights.")
     monkeypatch.setattr("trajlib.cli._connected", lambda _: nullcontext(Mock()))
     status, said = run("report", "--archive", archive)
     assert status == 0

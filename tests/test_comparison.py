@@ -108,7 +108,7 @@ def test_the_command_writes_the_page_or_prints_json(tmp_path):
     told = CliRunner().invoke(main, ["compare", *places, "--output", str(page)])
     assert told.exit_code == 0
     assert "1 of 1 numbers" in told.output
-    assert "What moved" in page.read_text("utf-8")
+    assert "What changed" in page.read_text("utf-8")
     told = CliRunner().invoke(main, ["compare", *places, "--json"])
     assert json.loads(told.stdout)["numbers"][0]["after"] == "b"
 

@@ -6,7 +6,13 @@ import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from trajlib.report.html import render_front, render_notebook
+from trajlib.report.html import (
+    render_companions,
+    render_explorer,
+    render_front,
+    render_notebook,
+)
+from trajlib.report.summary import SUMMARY_TYPE
 from trajlib.report.tables import format_table
 
 EXEC = "application/vnd.bokehjs_exec.v0+json"
@@ -37,10 +43,11 @@ def show(**data):
 
 def test_headings_are_the_contents_and_lead_to_their_sections():
     page = render(new_markdown_cell("# Models\n\n## Train\n\n## Score & tell"))
-    for anchor, text in re.findall(r'<li class="level2"><a href="#(.*?)">(.*?)</a>', page):
+    links = re.findall(r'<li class="level2"><a href="#(.*?)">(.*?)</a>', page)
+    for anchor, text in links:
         assert f'id="{anchor}"' in page
         assert text in ("Train", "Score &amp; tell")
-    assert page.count('<li class="level2">') == 2
+    assert len(set(links)) == 2
 
 
 def test_before_and_after_are_the_stages_that_have_a_page():
@@ -135,21 +142,69 @@ def test_text_that_looks_like_a_script_is_text(cell):
     assert "script-src 'none'" in page
 
 
-def test_bokehs_script_is_there_once_and_only_with_a_figure():
-    def loader():
-        return show(**{"application/javascript": "BOKEHJS", LOAD: "BOKEHJS"})
+def make_figure(script="embed('</script><b>')"):
+    return [
+        show(text__html='<div data-root-id="p1"></div>'),
+        show(**{"application/javascript": script, EXEC: ""}),
+    ]
 
-    def figure():
-        return show(**{"application/javascript": "embed('</script><b>')", EXEC: ""})
 
-    assert "BOKEHJS" not in render(loader())
-    page = render(loader(), loader(), figure(), figure())
+def explore(*cells):
+    stage = describe_stage("02_models")
+    return render_explorer(new_notebook(cells=list(cells)), describe_report(stage), stage)
+
+
+def test_bokehs_script_is_on_the_page_of_the_explorer_once():
+    loader = show(**{"application/javascript": "BOKEHJS", LOAD: "BOKEHJS"})
+    assert explore(loader) is None
+    page = explore(loader, loader, *make_figure(), *make_figure())
     assert page.count("BOKEHJS") == 1
     assert page.count(r"embed('\x3c/script><b>')") == 2
+    assert page.count("data-root-id") == 2
+
+
+def test_a_notebooks_page_links_its_explorer_once_and_has_no_script():
+    page = render(*make_figure(), *make_figure())
+    assert page.count('href="02_models.explorer.html"') == 1
+    assert "<script" not in page
+    assert "script-src 'none'" in page
 
 
 def test_scripts_other_than_bokehs_are_left_out():
-    assert "alert" not in render(show(application__javascript="alert(1)"))
+    alert = show(application__javascript="alert(1)")
+    assert "alert" not in render(alert)
+    assert explore(alert) is None
+
+
+def test_the_summary_is_at_the_top_of_a_page_and_only_there():
+    data = {"text/markdown": "**It is -3 NM.**", SUMMARY_TYPE: {}}
+    page = render(
+        new_markdown_cell("# Models"),
+        new_markdown_cell("## Train"),
+        new_code_cell("save()", outputs=[new_output("execute_result", data)]),
+        headline="It is -3 NM.",
+        numbers={"error": "-3 NM"},
+    )
+    assert page.count("It is −3 NM.") == 1
+    assert page.index("It is −3 NM.") < page.index('<h2 id="2-train">')
+    assert "<dd>−3 NM</dd>" in page
+
+
+def test_a_long_table_is_folded_and_a_short_one_is_not():
+    for rows, folded in ((5, 0), (40, 1)):
+        table = format_table(pd.DataFrame({"n": range(rows)})).to_html()
+        assert render(show(text__html=table)).count('<details class="table">') == folded
+
+
+def test_a_term_is_linked_where_it_first_appears_outside_headings_and_links():
+    page = render(
+        new_markdown_cell("# Skill\n\n[skill](https://a.b) and the skill, again skill"),
+        new_markdown_cell("Skill is explained."),
+    )
+    assert page.count('href="glossary.html#skill"') == 1
+    assert ">skill</a>, again skill" in page
+    glossary = render_companions(describe_report())["glossary.html"]
+    assert 'id="skill"' in glossary
 
 
 def test_a_progress_bar_leaves_its_end_and_a_widget_nothing():
@@ -180,35 +235,103 @@ def test_a_picture_has_a_text_that_tells_its_section():
 
 
 def test_no_page_asks_for_anything_over_the_network():
-    for page in (render(), render_front(describe_report(describe_stage("01_index")), {})):
+    report = describe_report(describe_stage("01_index"))
+    pages = [render(), render_front(report, {}), *render_companions(report).values()]
+    for page in (*pages, explore(*make_figure())):
         assert "default-src 'none'" in page
         assert not re.search(r'(?:src|href|action)="(?!data:|#|[\w.]+html)', page)
         assert "@import" not in page
         assert "url(" not in page
 
 
-def test_the_front_page_tells_claims_figures_and_the_time_of_each_stage():
-    claim = {"claim": "R² is 0.9", "talk": "0.9", "here": "0.4", "verdict": "does not hold"}
-    stage = describe_stage(
-        "04_models", headline="R² is 0.4.", claims=[claim], numbers={"R²": "0.4"}
-    )
-    page = render_front(describe_report(stage), {"04_models": "data:image/png;base64,eA=="})
-    for part in ("R² is 0.9", "does not hold", "1 min 1 s", "base64,eA==", "04_models.html"):
-        assert part in page
+FRONT = {
+    "days": 360,
+    "rejected": 2233,
+    "arrival": {
+        "at_takeoff": {"value": 2.43, "low": 2.3, "high": 2.6, "unit": "min"},
+        "airborne_10": {"value": 2.21, "low": 2.1, "high": 2.3, "unit": "min"},
+        "mean flight": {"value": 3.18, "low": 3.0, "high": 3.3, "unit": "min"},
+    },
+    "interval": {"level": 90.0, "width": 8.6, "coverage": 90.2, "far": False},
+    "routes": ["54 % fly along the direct line"],
+    "models": [],
+}
 
 
-def test_the_front_page_escapes_what_an_archive_says():
+def test_the_front_page_answers_first():
+    report = describe_report(front=FRONT, data={"flights of the pair": "4,722"})
+    page = render_front(report, {"map": "data:image/png;base64,eA=="}, "02_a.explorer.html")
+    text = re.sub(r"\s+", " ", page)
+    assert "LEMD → LEBL: 4,722 flights on 360 days, 2,233 more rejected." in text
+    assert "missed by 2.4 min on average (3.2 min with the average flight)" in text
+    assert "The 90 % interval is 8.6 min wide and contains 90 % of the arrivals." in text
+    assert page.count("<li><strong>") == 5
+    assert 'class="marked"' not in page
+    assert "54 % fly along the direct line" in text
+    assert text.index("LEMD → LEBL: 4,722") < text.index("base64,eA==") < text.index("notebooks")
+    assert 'href="02_a.explorer.html"' in page
+
+
+def test_a_coverage_far_from_nominal_is_marked_and_what_is_unknown_left_out():
+    interval = {"level": 90.0, "width": 8.6, "coverage": 55.0, "far": True}
+    front = FRONT | {"interval": interval, "arrival": {}}
+    page = render_front(describe_report(front=front, data={"flights of the pair": "4,722"}), {})
+    assert page.count('class="marked"') == 1
+    assert "far from the 90 % expected" in page
+    assert "missed by" not in page
+    assert page.count("<strong>") == 3
+
+
+def test_claims_are_one_line_on_the_front_page_and_a_table_on_their_own():
+    claim = {"claim": "R² is 0.9", "talk": "0.9", "here": "-0.4", "verdict": "does not hold"}
+    stage = describe_stage("04_models", headline="R² is -0.4.", claims=[claim])
+    report = describe_report(stage)
+    page = render_front(report, {})
+    assert '<a href="claims.html">1 does not hold</a>' in page
+    assert "R² is 0.9" not in page
+    assert page.count("R² is −0.4.") == 1
+    table = render_companions(report)["claims.html"]
+    for part in ("R² is 0.9", "−0.4", "does not hold", 'href="04_models.html"'):
+        assert part in table
+
+
+def test_data_and_models_have_pages_of_their_own():
+    card = {
+        "feature_set": "at_takeoff",
+        "level": 0.9,
+        "scores": {"random days": {"duration": 0.55}},
+    }
+    card["training"] = {"flights": 1200, "days": 300, "first": "2016-01-01", "last": "2016-12-01"}
+    report = describe_report(front=FRONT | {"models": [card]}, data={"period": "2016"})
+    report["reasons"] = {"Rejected": {"the file is empty": 3}, "Repaired": {}}
+    pages = render_companions(report)
+    for part in ("the file is empty", "<dd>2016</dd>", "An archive", "its source", "biases"):
+        assert part in pages["data.html"]
+    for part in ("1,200 flights on 300 days", "at take-off", '55 <strong class="far">!</strong>'):
+        assert part in pages["models.html"]
+
+
+def test_every_page_escapes_what_an_archive_holds():
     hostile = "<script>alert(1)</script>"
-    stage = describe_stage("01_index", headline=hostile, numbers={hostile: hostile})
-    archive = {"title": hostile, "source": hostile, "simulated": False}
-    page = render_front(describe_report(stage, archive=archive), {})
-    assert "<script" not in page
+    claim = {"claim": hostile, "talk": hostile, "here": hostile, "verdict": "holds"}
+    texts = {"headline": hostile, "numbers": {hostile: hostile}, "claims": [claim]}
+    report = describe_report(
+        describe_stage("01_index", **texts),
+        archive={"title": hostile, "source": hostile, "simulated": False},
+        data={hostile: hostile, "flights of the pair": hostile},
+        parameters={"archive": hostile},
+        front=FRONT | {"routes": [hostile]},
+        reasons={"Rejected": {hostile: 1}},
+    )
+    pictures = {"map": "data:image/png;base64,eA=="}
+    for page in (render_front(report, pictures), *render_companions(report).values()):
+        assert "<script" not in page
 
 
-def test_the_front_page_says_that_simulated_flights_are_no_evidence():
+def test_pages_with_claims_and_data_say_that_simulated_flights_are_no_evidence():
     archive = {"title": "", "source": "", "simulated": True}
-    claim = {"claim": "c", "talk": "t", "here": "h", "verdict": "holds"}
-    stage = describe_stage("04_models", claims=[claim])
-    page = render_front(describe_report(stage, archive=archive), {})
-    assert page.count("no evidence") == 2  # at the top, and below the claims
+    report = describe_report(archive=archive)
+    pages = render_companions(report)
+    for page in (render_front(report, {}), pages["claims.html"], pages["data.html"]):
+        assert page.count("no evidence") == 1
     assert "no evidence" not in render_front(describe_report(), {})

@@ -18,7 +18,6 @@ from trajlib.report import build
 from trajlib.report.build import (
     alone_with,
     describe_data,
-    list_main_numbers,
     make_report,
     share_report,
 )
@@ -80,7 +79,8 @@ def test_a_report_is_a_page_a_notebook_and_a_front_page(make, tmp_path):
     assert ran == ["01_a", "02_b"]
     names = {path.name for path in (tmp_path / "reports").iterdir()}
     expected = {f"{stage}.{kind}" for stage in ran for kind in ("html", "ipynb", "json")}
-    assert names == expected | {"index.html", "report.json"}
+    companions = {f"{name}.html" for name in ("claims", "data", "models", "glossary")}
+    assert names == expected | companions | {"index.html", "report.json"}
     assert "B is 2." in (tmp_path / "reports/index.html").read_text("utf-8")
     assert json.loads((tmp_path / "reports/report.json").read_text("utf-8")) == report
 
@@ -197,6 +197,19 @@ def test_a_failure_is_shown_on_both_pages_and_the_other_stages_run(make, write_n
     for page in ("index.html", "01_a.html"):
         assert "ZeroDivisionError" in (tmp_path / "reports" / page).read_text("utf-8")
     assert "not whole" in (tmp_path / "reports/index.html").read_text("utf-8")
+
+
+def test_a_front_page_without_its_figures_does_not_cost_the_report(tmp_path, write_notebook):
+    write_notebook("notebooks/01_a.ipynb", "1 + 1")
+
+    def fail():
+        raise ZeroDivisionError
+
+    options = {"facts": FACTS, "processed": tmp_path / "processed", "scheduler": "", "rules": []}
+    stages = find_stages(tmp_path / "notebooks")
+    report = make_report(stages, ["01_a"], tmp_path / "reports", **options, draw=fail)
+    assert report["whole"]
+    assert (tmp_path / "reports/index.html").exists()
 
 
 def test_a_lost_cluster_ends_the_run(make, write_notebook):
@@ -338,10 +351,3 @@ def test_what_was_rejected_is_counted_and_its_samples_are_not(tmp_path):
     store = index_of(tmp_path, rejected="damaged").assign(rows=[10, 0])
     facts = describe_data(index, store)
     assert (facts["rejected"], facts["flights of the pair"], facts["samples"]) == ("2", "1", "10")
-
-
-def test_main_numbers_are_five_lines_at_most(make):
-    report, _ = make()
-    report["data"] = {"flights of the pair": "9", "samples": "90", "rejected": "0"}
-    report["stages"] *= 5
-    assert len(list_main_numbers(report)) == 5

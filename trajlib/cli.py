@@ -361,11 +361,11 @@ def report(
     from trajlib.report.build import (
         alone_with,
         list_flight_names,
-        list_main_numbers,
         make_report,
         share_report,
     )
     from trajlib.report.console import show_stage
+    from trajlib.report.front import answer, count_rejected, draw_front
     from trajlib.report.redaction import machine_rules
 
     if (origin is None) != (destination is None):
@@ -405,6 +405,14 @@ def report(
                 scheduler=client.scheduler.address,
                 rules=machine_rules(project, [archive, data, output]),
                 fresh=fresh,
+                draw=partial(
+                    draw_front,
+                    store,
+                    processed,
+                    folder,
+                    pair=(origin, destination),
+                    rejected=count_rejected(table, store, str(archive), (origin, destination)),
+                ),
                 watch=partial(show_stage, stream=sys.stderr if as_json else sys.stdout),
             )
     if not made["whole"]:
@@ -420,7 +428,15 @@ def report(
     if as_json:
         _print_json({"page": page, **made})
     else:
-        click.echo("\n".join([f"\n{page}", *list_main_numbers(made)]))
+        click.echo(f"\n{answer(made)}\n{page}\nnext: {_suggest_next(made, archive)}")
+
+
+def _suggest_next(report: Mapping, archive: Path) -> str:
+    origin, destination = report["parameters"]["origin"], report["parameters"]["destination"]
+    if not report["front"].get("models"):
+        return "the same command without --stage runs all notebooks"
+    options = f"--origin {origin} --destination {destination} --archive {archive}"
+    return f"python -m trajlib predict {options} --time 'tomorrow 07:00 local'"
 
 
 def _say_waiting() -> None:
@@ -719,6 +735,7 @@ def _gather_facts(
     index: "pd.DataFrame", store: "pd.DataFrame", parameters: Mapping, *, named: Sequence[str]
 ) -> dict:
     from trajlib.archive.dialect import read_dialect
+    from trajlib.archive.index import read_rejections
     from trajlib.geodesy import find_airport
     from trajlib.report.build import describe_data
 
@@ -742,5 +759,9 @@ def _gather_facts(
         "pair": pair,
         "archive": {n: getattr(dialect, n) for n in ("title", "source", "simulated")},
         "data": describe_data(index, store),
+        "reasons": {
+            "Rejected": read_rejections(index)["rejected"].value_counts().to_dict(),
+            "Repaired": _count_repairs(flights).to_dict(),
+        },
         "parameters": {name: parameters[name] for name in parameters if name != "data"},
     }

@@ -25,10 +25,12 @@ from trajlib.schema import label
 __all__ = [
     "bounds_around",
     "draw_map",
+    "map_size",
     "mark_airports",
     "plot_archive",
     "plot_pair_matrix",
     "plot_routes",
+    "unwrap_line",
 ]
 
 _GEOD = Geod(ellps="WGS84")
@@ -63,10 +65,10 @@ def plot_routes(
     ends = np.array([(a.longitude, a.latitude) for a in map(find_airport, airports)]).reshape(-1, 2)
     # continuous across the antimeridian, around the origin as the normalised flights are
     centre = ends[0, 0] if len(ends) else next(iter(tracks.values()))[0, 0]
-    tracks = {path: _unwrap_line(line, centre) for path, line in tracks.items()}
-    ends = _unwrap_line(ends, centre)
+    tracks = {path: unwrap_line(line, centre) for path, line in tracks.items()}
+    ends = unwrap_line(ends, centre)
     bounds = bounds_around(np.concatenate([*tracks.values(), ends]))
-    figure, ax = plt.subplots(figsize=_map_size(bounds))
+    figure, ax = plt.subplots(figsize=map_size(bounds))
     draw_map(ax, bounds)
     draw_tracks(ax, tracks)
     if mean is not None:
@@ -90,7 +92,7 @@ def plot_archive(index: pd.DataFrame, *, named: int = 15) -> Figure:
     routes = _count_routes(index)
     lines = _great_circles(routes)
     bounds = bounds_around(np.concatenate(lines))
-    figure, ax = plt.subplots(figsize=_map_size(bounds))
+    figure, ax = plt.subplots(figsize=map_size(bounds))
     draw_map(ax, bounds)
     flights = routes["flights"].to_numpy()
     drawn = LineCollection(
@@ -181,11 +183,11 @@ def bounds_around(points: np.ndarray, *, margin: float = 0.06) -> Bounds:
     return tuple(float(bound) for bound in bounds)
 
 
-def _unwrap_line(line: np.ndarray, centre: float) -> np.ndarray:
+def unwrap_line(line: np.ndarray, centre: float) -> np.ndarray:
     return np.column_stack([unwrap_longitude(line[:, 0], centre), line[:, 1]])
 
 
-def _map_size(bounds: Bounds) -> tuple[float, float]:
+def map_size(bounds: Bounds) -> tuple[float, float]:
     """Return a figure's size [in] near the map's own shape, within a report's column."""
     west, south, east, north = bounds
     shape = (north - south) / ((east - west) * np.cos(np.radians((south + north) / 2)))

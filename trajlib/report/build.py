@@ -7,6 +7,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
+from logging import getLogger
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, run
 from typing import Any
@@ -24,7 +25,6 @@ __all__ = [
     "alone_with",
     "describe_data",
     "list_flight_names",
-    "list_main_numbers",
     "make_report",
     "share_report",
 ]
@@ -86,6 +86,7 @@ def make_report(
     scheduler: str,
     rules: Rules,
     fresh: bool = False,
+    draw: Callable[[], dict] = dict,
     watch: Callable[[str, float | None, bool], AbstractContextManager] = (
         lambda name, expected, unchanged: nullcontext()
     ),
@@ -115,6 +116,9 @@ def make_report(
         What must not leave the machine.
     fresh
         Run the wanted stages even where nothing changed.
+    draw
+        Draws the figures of the front page into the folder and returns its numbers, see
+        `trajlib.report.front.draw_front`.
     watch
         Given a stage's name, the seconds that it took the last time, if there was one, and
         whether its result is kept, returns the context in which it is run.
@@ -146,6 +150,7 @@ def make_report(
         "whole": all(each["status"] == "whole" for each in shown if each["name"] in wanted),
         "versions": {"commit": _commit()} | list_versions(),
         "stages": shown,
+        "front": _draw(draw),
     }
     _write_pages(report, folder)
     return report
@@ -174,11 +179,17 @@ def share_report(report: Mapping[str, Any], folder: Path, target: Path, *, names
         The content of the other ``report.json``.
     """
     target.mkdir(parents=True, exist_ok=True)
-    for old in target.glob("[0-9][0-9]_*.*"):
+    for old in (*target.glob("[0-9][0-9]_*.*"), *target.glob("*.png")):
         old.unlink()
+    if (folder / "arrivals.png").exists():  # the map shows single tracks
+        with replacing(target / "arrivals.png") as temporary:
+            temporary.write_bytes((folder / "arrivals.png").read_bytes())
     stages = [_share_stage(stage, folder, target, names) for stage in report["stages"]]
     data = {**report["data"], "shown": "aggregates alone, nothing of single flights"}
-    shared = {**report, "data": data, "stages": stages}
+    reasons = report.get("reasons", {})
+    if names_flight(json.dumps(reasons, ensure_ascii=False), names):
+        reasons = {}
+    shared = {**report, "data": data, "stages": stages, "reasons": reasons}
     _write_pages(shared, target)
     return shared
 
@@ -196,22 +207,12 @@ def list_flight_names(index: pd.DataFrame) -> frozenset[str]:
     return frozenset(n for n in names if len(n) > 2 and not n.isdecimal())  # 17 is any number
 
 
-def list_main_numbers(report: Mapping[str, Any]) -> list[str]:
-    """Return five lines that sum a report up: its data, and four stages with a claim.
-
-    >>> data = {"flights of the pair": "512", "samples": "2,100,000", "rejected": "3"}
-    >>> stage = {"name": "04_models", "claims": [{}], "numbers": {"R² mid-flight": "0.9"}}
-    >>> for line in list_main_numbers({"data": data, "stages": [stage]}):
-    ...     print(line)
-    data                flights of the pair 512, samples 2,100,000, rejected 3
-    04_models           R² mid-flight 0.9
-    """
-    first = {name: report["data"][name] for name in ("flights of the pair", "samples", "rejected")}
-    bearing = [(stage["name"], stage["numbers"]) for stage in report["stages"] if stage["claims"]]
-    return [
-        f"{name:<20}{', '.join(f'{label} {value}' for label, value in list(numbers.items())[:3])}"
-        for name, numbers in [("data", first), *bearing[:4]]
-    ]
+def _draw(draw: Callable[[], dict]) -> dict:
+    try:
+        return draw()
+    except Exception as error:  # the stages' results are there, whatever is wrong with a picture
+        getLogger(__name__).warning("the front page has no figures: %s", error)
+        return {}
 
 
 def _fingerprint(index: pd.DataFrame) -> str:
@@ -264,19 +265,29 @@ def _share_stage(stage: dict, folder: Path, target: Path, names: Set[str]) -> di
 
 
 def _write_pages(report: dict, folder: Path) -> None:
-    from trajlib.report.html import render_front, render_notebook  # slow to import, not for the lab
+    # slow to import, and not needed by the lab
+    from trajlib.report import html
 
     write_json(folder / "report.json", report)
+    explorers = []
     for stage in report["stages"]:
+        page = folder / f"{stage['name']}.explorer.html"
+        page.unlink(missing_ok=True)
         if stage["status"] != "not run":
             nb = nbformat.read(folder / f"{stage['name']}.ipynb", 4)
-            _write_text(folder / f"{stage['name']}.html", render_notebook(nb, report, stage))
+            _write_text(folder / f"{stage['name']}.html", html.render_notebook(nb, report, stage))
+            if explorer := html.render_explorer(nb, report, stage):
+                _write_text(page, explorer)
+                explorers.append(page.name)
     pictures = {
-        stage["name"]: f"data:image/png;base64,{b64encode(picture.read_bytes()).decode()}"
-        for stage in report["stages"]
-        if (picture := folder / f"{stage['name']}.png").exists() and stage["status"] == "whole"
+        name: f"data:image/png;base64,{b64encode(picture.read_bytes()).decode()}"
+        for name in ("map", "arrivals")
+        if (picture := folder / f"{name}.png").exists()
     }
-    _write_text(folder / "index.html", render_front(report, pictures))
+    for name, text in html.render_companions(report).items():
+        _write_text(folder / name, text)
+    explorer = explorers[0] if explorers else None
+    _write_text(folder / "index.html", html.render_front(report, pictures, explorer))
 
 
 def _write_text(path: Path, text: str) -> None:

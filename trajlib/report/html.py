@@ -1,10 +1,12 @@
-"""HTML pages of a report: of each executed notebook, the front page, and two reports compared."""
+"""HTML pages of a report: the front page, its companions, and one page for each notebook."""
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from html import escape, unescape
+from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader
 from latex2mathml.converter import convert
@@ -14,59 +16,99 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-__all__ = ["render_comparison", "render_front", "render_notebook"]
+from trajlib.report.front import answer, list_tiles
+from trajlib.report.summary import SIMULATED, SUMMARY_TYPE
+from trajlib.report.tables import true_minus
+
+__all__ = [
+    "render_companions",
+    "render_comparison",
+    "render_explorer",
+    "render_front",
+    "render_notebook",
+]
 
 _EXEC = "application/vnd.bokehjs_exec.v0+json"
 _SCRIPT = "application/javascript"
-_FIGURES = 4  # on the front page
+_FOLDED = 12  # rows from which a table is folded
+_TERM = re.compile(r'<a class="term" href="[^"]*">(.*?)</a>')
 
 
-def render_front(report: dict, pictures: dict[str, str]) -> str:
+def render_front(report: dict, pictures: Mapping[str, str], explorer: str | None = None) -> str:
     """Return the front page of a report: see `make_report` for its parts.
 
-    ``pictures`` holds the figure of a stage, by its name, as a ``data:`` URL.
+    Parameters
+    ----------
+    pictures
+        ``map`` and ``arrivals`` as ``data:`` URLs, as far as there are any.
+    explorer
+        File of the explorer's page, if there is one.
     """
-    stages = [stage for stage in report["stages"] if stage["status"] == "whole"]
-    claims = [claim | {"stage": stage["name"]} for stage in stages for claim in stage["claims"]]
-    shown = [stage for stage in stages if stage["name"] in pictures]
-    shown.sort(key=lambda stage: not stage["claims"])  # those that bear a claim come first
-    return (
-        _environment()
-        .get_template("index.html.j2")
-        .render(
-            report=report,
-            answers=[s for s in stages if s["headline"] and (s["claims"] or s in shown)],
-            claims=claims,
-            verdicts=_count_verdicts(claims),
-            figures=sorted(shown[:_FIGURES], key=lambda stage: stage["name"]),
-            pictures=pictures,
-            seconds=sum(stage["seconds"] for stage in report["stages"]),
-        )
+    claims = _list_claims(report)
+    has_front = bool(report.get("front"))
+    return _render(
+        "index.html.j2",
+        report=report,
+        answer=answer(report) if has_front else "",
+        tiles=list_tiles(report) if has_front else [],
+        claims=claims,
+        verdicts=_count_verdicts(claims),
+        pictures=pictures,
+        explorer=explorer,
+        seconds=sum(stage["seconds"] for stage in report["stages"]),
+        simulated=SIMULATED,
     )
+
+
+def render_companions(report: dict) -> dict[str, str]:
+    """Return the other pages of a report without a notebook, by their names.
+
+    These are the claims of the talk, the data, the models and the glossary.
+    """
+    return {
+        "claims.html": _render("claims.html.j2", report=report, claims=_list_claims(report)),
+        "data.html": _render("data.html.j2", report=report, simulated=SIMULATED),
+        "models.html": _render("models.html.j2", report=report),
+        "glossary.html": _render("glossary.html.j2", report=report, terms=_read_glossary()),
+    }
 
 
 def render_notebook(nb: NotebookNode, report: dict, stage: dict) -> str:
     """Return the page of an executed notebook, with contents and its neighbours in the report.
 
-    Text of outputs and Markdown is escaped; scripts are Bokeh's alone, with BokehJS once.
+    Text of outputs and Markdown is escaped. Interactive figures are on the explorer's page.
     """
-    page = _Page()
+    page = _Page(explorer=f"{stage['name']}.explorer.html")
     cells = _join_code([page.show_cell(cell) for cell in nb.cells if cell.source])
     shown = [s for s in report["stages"] if s["status"] != "not run"]
     here = [s["name"] for s in shown].index(stage["name"])
-    return (
-        _environment()
-        .get_template("page.html.j2")
-        .render(
-            report=report,
-            stage=stage,
-            cells=cells,
-            headings=page.headings,
-            bokeh=page.bokeh,
-            before=shown[here - 1] if here else None,
-            after=shown[here + 1] if here + 1 < len(shown) else None,
-        )
+    return _render(
+        "page.html.j2",
+        report=report,
+        stage=stage,
+        cells=cells,
+        headings=page.headings,
+        summary=page.summary,
+        before=shown[here - 1] if here else None,
+        after=shown[here + 1] if here + 1 < len(shown) else None,
     )
+
+
+def render_explorer(nb: NotebookNode, report: dict, stage: dict) -> str | None:
+    """Return the page of a notebook's interactive figures, or None where it has none.
+
+    Its scripts are Bokeh's alone, with BokehJS once.
+    """
+    outputs = [output for cell in nb.cells for output in cell.get("outputs", ())]
+    data = [output.data for output in outputs if "data" in output]
+    figures = [each for each in data if _EXEC in each]
+    if not figures:
+        return None
+    # output_notebook's, with BokehJS inline
+    loader = next((each[_SCRIPT] for each in data if _SCRIPT in each and _EXEC not in each), "")
+    scripts = [_harmless(script) for script in (loader, *(f[_SCRIPT] for f in figures))]
+    places = [each["text/html"] for each in data if "data-root-id" in each.get("text/html", "")]
+    return _render("explorer.html.j2", report=report, stage=stage, places=places, scripts=scripts)
 
 
 def render_comparison(found: dict) -> str:
@@ -76,17 +118,38 @@ def render_comparison(found: dict) -> str:
     counts["judged"] = sum(row["apart"] is not None for row in found["numbers"])
     counts["apart"] = _count(found["numbers"], "apart")
     pairs = dict.fromkeys(each["pair"] for each in found["reports"])
-    template = _environment().get_template("comparison.html.j2")
-    return template.render(report={"pair": ", ".join(pairs)}, found=found, counts=counts)
+    return _render(
+        "comparison.html.j2", report={"pair": ", ".join(pairs)}, found=found, counts=counts
+    )
+
+
+def _list_claims(report: dict) -> list[dict]:
+    stages = [stage for stage in report["stages"] if stage["status"] == "whole"]
+    return [claim | {"stage": stage["name"]} for stage in stages for claim in stage["claims"]]
+
+
+@cache
+def _read_glossary() -> dict[str, str]:
+    """Return the definition of each term, as Markdown."""
+    text = files("trajlib.report").joinpath("templates/glossary.md").read_text("utf-8")
+    return {
+        term.strip("`"): body for term, body in re.findall(r"^(.+)\n: (.+)$", text, re.MULTILINE)
+    }
+
+
+def _anchor(term: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", term.lower()).strip("-")
 
 
 @dataclass
 class _Page:
-    """What one page remembers from cell to cell: its headings, and whether BokehJS is in."""
+    """What a page remembers from cell to cell: headings, terms, and outputs that go elsewhere."""
 
+    explorer: str
     headings: list[dict] = field(default_factory=list)
-    loader: str = ""
-    bokeh: bool = False
+    terms: set[str] = field(default_factory=lambda: set(_read_glossary()))
+    summary: str = ""
+    linked: bool = False
 
     def show_cell(self, cell: NotebookNode) -> dict:
         if cell.cell_type != "code":
@@ -104,8 +167,12 @@ class _Page:
         elif output.output_type == "error":
             text, trace = output.evalue, "\n".join(output.traceback)
             yield {"kind": "error", "name": output.ename, "text": text, "traceback": trace}
-        elif _SCRIPT in output.data:
-            yield from self.show_script(output.data)
+        elif SUMMARY_TYPE in output.data:
+            self.summary = self.markdown(true_minus(output.data["text/markdown"]))
+        elif _SCRIPT in output.data or "data-root-id" in output.data.get("text/html", ""):
+            if _EXEC in output.data and not self.linked:
+                self.linked = True
+                yield {"kind": "explorer", "page": self.explorer}
         else:
             yield from self.show_data(output.data)
 
@@ -114,9 +181,11 @@ class _Page:
         if "application/vnd.jupyter.widget-view+json" in data:
             return  # a widget is dead without its kernel
         if "text/html" in data:
-            yield {"kind": "html", "html": data["text/html"], "alt": f"Output: {section}"}
+            rows = data["text/html"].count("<tr")
+            html = {"kind": "html", "html": data["text/html"], "alt": f"Table: {section}"}
+            yield html | {"rows": rows - 1 if rows > _FOLDED else 0}
         elif "text/markdown" in data:
-            yield {"kind": "markdown", "html": self.markdown(data["text/markdown"])}
+            yield {"kind": "markdown", "html": self.markdown(true_minus(data["text/markdown"]))}
         elif "image/svg+xml" in data:
             yield {"kind": "html", "html": data["image/svg+xml"], "alt": f"Figure: {section}"}
         elif "image/png" in data:
@@ -125,32 +194,46 @@ class _Page:
         elif "text/plain" in data:
             yield {"kind": "text", "text": data["text/plain"]}
 
-    def show_script(self, data: NotebookNode) -> Iterator[dict]:
-        if _EXEC not in data:
-            self.loader = self.loader or data[_SCRIPT]  # output_notebook's, with BokehJS inline
-            return
-        if not self.bokeh:
-            yield {"kind": "script", "script": _harmless(self.loader)}
-        self.bokeh = True
-        yield {"kind": "script", "script": _harmless(data[_SCRIPT])}
-
     def markdown(self, source: str) -> str:
-        return MarkdownWithMath(renderer=_Renderer(self.headings)).render(source)
+        return MarkdownWithMath(renderer=_Renderer(self.headings, self.terms)).render(source)
 
 
 class _Renderer(IPythonRenderer):
-    """Markdown with formulae as MathML, headings that are noted, and no raw HTML."""
+    """Markdown with formulae as MathML, headings that are noted, and no raw HTML.
 
-    def __init__(self, headings: list[dict]):
+    ``terms`` of the glossary are linked where they first appear, and removed from the set.
+    """
+
+    def __init__(self, headings: list[dict], terms: set[str]):
         super().__init__(escape=True, allow_harmful_protocols=False)
         self.headings = headings
+        self.terms = terms
+
+    def text(self, text: str) -> str:
+        text = super().text(text)
+        for term in sorted(self.terms, key=len, reverse=True):
+            found = re.search(rf"(?<![\w-]){re.escape(term)}s?(?![\w-])", text, re.IGNORECASE)
+            if found and not _is_linked(text, found.start()):
+                self.terms.discard(term)
+                link = f'<a class="term" href="glossary.html#{_anchor(term)}">{found[0]}</a>'
+                text = text[: found.start()] + link + text[found.end() :]
+        return text
 
     def heading(self, text: str, level: int, **attrs: object) -> str:
+        text = self.unlink(text)
         plain = unescape(re.sub(r"<[^>]+>", "", text))
-        anchor = f"{len(self.headings) + 1}-{re.sub(r'[^a-z0-9]+', '-', plain.lower()).strip('-')}"
+        anchor = f"{len(self.headings) + 1}-{_anchor(plain)}"
         self.headings.append({"text": plain, "level": level, "anchor": anchor})
         link = f'<a class="anchor" href="#{anchor}" aria-label="Link to this section">#</a>'
         return f'<h{level} id="{anchor}">{text}{link}</h{level}>\n'
+
+    def link(self, text: str, url: str, title: str | None = None) -> str:
+        return super().link(self.unlink(text), url, title)
+
+    def unlink(self, text: str) -> str:
+        for name in _TERM.findall(text):
+            self.terms |= {term for term in _read_glossary() if term.lower() == name.lower()}
+        return _TERM.sub(r"\1", text)
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
         return super().image(text, url, title) if url.startswith("data:image/") else text
@@ -160,6 +243,11 @@ class _Renderer(IPythonRenderer):
 
     def block_math(self, body: str) -> str:
         return _show_formula(body, "block")
+
+
+def _is_linked(text: str, position: int) -> bool:
+    before = text[:position]
+    return before.count("<a ") > before.count("</a>") or before.rfind("<") > before.rfind(">")
 
 
 def _show_formula(body: str, display: str) -> str:
@@ -210,12 +298,23 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
 
 
+def _render(name: str, **values: object) -> str:
+    return _environment().get_template(name).render(**values)
+
+
+@cache
 def _environment() -> Environment:
     templates = PackageLoader("trajlib.report")
     environment = Environment(
         loader=templates, autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["duration"] = _duration
-    environment.filters["shown"] = lambda value: "–" if value is None else value
+    markdown = MarkdownWithMath(renderer=_Renderer([], set()))
+    environment.filters |= {
+        "anchor": _anchor,
+        "duration": _duration,
+        "markdown": lambda text: markdown.render(text),
+        "minus": lambda text: true_minus(str(text)),
+        "shown": lambda value: "–" if value is None else true_minus(str(value)),
+    }
     environment.globals["style"] = templates.get_source(environment, "style.css")[0]
     return environment

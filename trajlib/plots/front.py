@@ -1,0 +1,97 @@
+"""The two figures of the front page of a report."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from trajlib.geodesy import find_airport
+from trajlib.plots.maps import bounds_around, draw_map, map_size, mark_airports, unwrap_line
+from trajlib.plots.style import COLORS, GREY, WIDTH, series_styles, styled
+
+__all__ = ["plot_arrival_errors", "plot_tracks"]
+
+_BASELINES = 3  # the best, beside the model
+
+
+@styled
+def plot_tracks(
+    tracks: Mapping[str, np.ndarray],
+    airports: Sequence[str],
+    *,
+    clusters: pd.Series | None = None,
+    names: Mapping[int, str] | None = None,
+) -> Figure:
+    """Draw the tracks of many flights over land, in the colours of their route clusters.
+
+    Parameters
+    ----------
+    tracks
+        By path, arrays (n, 2) of longitude and latitude [deg].
+    airports
+        Codes of origin and destination.
+    clusters
+        Number of the cluster by path; -1, and a flight that is missing, are grey.
+    names
+        Of the clusters, for the legend; one that is missing is grey, too.
+    """
+    ends = [find_airport(code) for code in airports]
+    ends = np.array([(end.longitude, end.latitude) for end in ends])
+    # continuous across the antimeridian
+    tracks = {path: unwrap_line(line, ends[0, 0]) for path, line in tracks.items()}
+    ends = unwrap_line(ends, ends[0, 0])
+    bounds = bounds_around(np.concatenate([*tracks.values(), ends]))
+    figure, ax = plt.subplots(figsize=map_size(bounds))
+    draw_map(ax, bounds)
+    alpha = float(np.clip(20 / max(len(tracks), 1), 0.08, 0.6))
+    names = names or {}
+    coloured = [number for number in names if number >= 0][: len(COLORS)]
+    colors = dict(zip(coloured, COLORS, strict=False))
+    for path, line in tracks.items():
+        number = -1 if clusters is None else clusters.get(path, -1)
+        color = COLORS[0] if clusters is None else colors.get(number, GREY)
+        ax.plot(*line.T, color=color, linewidth=0.9, alpha=alpha, solid_capstyle="round")
+    for number, name in names.items():
+        ax.plot([], [], color=colors.get(number, GREY), linewidth=2, label=name)
+    mark_airports(ax, airports)
+    if names:
+        figure.legend(loc="outside upper left", ncols=2)
+    return figure
+
+
+@styled
+def plot_arrival_errors(table: pd.DataFrame, model: str) -> Figure:
+    """Draw the mean absolute error of the arrival against the prediction time.
+
+    Parameters
+    ----------
+    table
+        ``feature_set``, ``kind``, ``name``, ``mae``, ``low`` and ``high`` [min]; the feature sets
+        in order of their prediction times.
+    model
+        Drawn with its interval, beside the best three of the baselines.
+    """
+    order = list(table["feature_set"].unique())
+    baselines = table[table["kind"] != "model"].groupby("name")["mae"].mean().sort_values()
+    names = [model, *baselines.index[:_BASELINES]]
+    figure, ax = plt.subplots(figsize=(WIDTH, 3.6))
+    for name, style in series_styles(names, markers=True).items():
+        rows = table[table["name"] == name].drop_duplicates("feature_set").set_index("feature_set")
+        rows = rows.reindex(order)
+        label = f"model ({name})" if name == model else name
+        ax.plot(range(len(order)), rows["mae"], label=label, **style)
+        if name == model:
+            band = {"color": style["color"], "alpha": 0.2, "linewidth": 0}
+            ax.fill_between(range(len(order)), rows["low"], rows["high"], **band)
+    ax.set_xticks(range(len(order)), [_describe(name) for name in order])
+    ax.set(xlabel="prediction time", ylabel="mean arrival error [min]", ylim=(0, None))
+    figure.legend(loc="outside upper left", ncols=2)
+    return figure
+
+
+def _describe(feature_set: str) -> str:
+    names = {"planned": "before departure", "at_takeoff": "take-off"}
+    minutes = feature_set.removeprefix("airborne_")
+    return names.get(feature_set, f"{minutes} min later")

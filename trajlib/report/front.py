@@ -1,0 +1,236 @@
+"""The answer on the front page: a sentence, five numbers, a map and one chart."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from trajlib.archive.flights import read_flights
+from trajlib.archive.reading import FlightError
+from trajlib.archive.storage import replacing
+from trajlib.estimate import Estimate
+from trajlib.geodesy import along_cross_track, distance, find_airport, track
+from trajlib.plots.front import plot_arrival_errors, plot_tracks
+
+__all__ = ["answer", "count_rejected", "draw_front", "list_tiles"]
+
+_MOST = 300  # flights drawn on the map
+_STEP = 30  # samples between two drawn points
+_TOLERANCE = 5  # points that a coverage may be off before it is marked
+_LATER = "airborne_10"
+_WINDS = ("north", "north-east", "east", "south-east", "south", "south-west", "west", "north-west")
+
+
+def answer(report: dict) -> str:
+    """Return one or two sentences that answer the question of a report."""
+    data, front = report["data"], report["front"]
+    if not front:
+        return f"{report['pair']}: {data['flights of the pair']} flights."
+    text = f"{data['flights of the pair']} flights on {front['days']} days"
+    if front["rejected"]:
+        text += f", {front['rejected']:,} more rejected"
+    sentences = [f"{report['pair']}: {text}."]
+    errors = {name: _estimate(front["arrival"].get(name)) for name in ("at_takeoff", _LATER)}
+    first, later = errors["at_takeoff"], errors[_LATER]
+    if first:
+        sentence = f"At take-off the arrival time is missed by {_plain(first)} on average"
+        baseline = _estimate(front["arrival"].get("mean flight"))
+        if baseline:
+            sentence += f" ({_plain(baseline)} with the average flight)"
+        sentences.append(f"{sentence}{f', 10 minutes later by {_plain(later)}' if later else ''}.")
+    if interval := front["interval"]:
+        sentences.append(
+            f"The {interval['level']:.0f} % interval is {interval['width']:.1f} min wide and "
+            f"contains {interval['coverage']:.0f} % of the arrivals."
+        )
+    return " ".join(sentences)
+
+
+def list_tiles(report: dict) -> list[dict]:
+    """Return the numbers at the top of a front page: ``value``, ``label``, ``note``, ``marked``."""
+    data, front = report["data"], report["front"]
+    note = f"on {front['days']} days" + (
+        f", {front['rejected']:,} more rejected" if front["rejected"] else ""
+    )
+    tiles = [{"value": data["flights of the pair"], "label": "flights", "note": note}]
+    labels = {"at_takeoff": "arrival error at take-off", _LATER: "arrival error 10 min later"}
+    for name, label in labels.items():
+        if estimate := _estimate(front["arrival"].get(name)):
+            ends = f"95 % confidence interval {estimate.low:.1f} to {estimate.high:.1f}"
+            tiles.append({"value": _plain(estimate), "label": label, "note": ends})
+    if interval := front["interval"]:
+        level, far = f"{interval['level']:.0f} %", interval["far"]
+        width = {"value": f"{interval['width']:.1f} min", "label": f"width of the {level} interval"}
+        coverage = {"value": f"{interval['coverage']:.0f} %", "label": "of arrivals inside it"}
+        tiles.append(width | {"note": "of the arrival, at take-off"})
+        note = f"far from the {level} expected" if far else f"{level} expected"
+        tiles.append(coverage | {"note": note, "marked": far})
+    return tiles
+
+
+def draw_front(
+    store: pd.DataFrame, processed: Path, folder: Path, *, pair: tuple[str, str], rejected: int
+) -> dict:
+    """Draw the map and the chart of a front page into a folder, and return its numbers.
+
+    Parameters
+    ----------
+    store
+        Flights of the pair, as `trajlib.archive.store.store_flights` returns them.
+    processed
+        Folder of results, from which the stages' tables are read where they exist.
+    folder
+        Receives ``map.png`` and ``arrivals.png``.
+    pair
+        Airports.
+    rejected
+        Flights of the pair that were not used.
+
+    Returns
+    -------
+    dict
+        ``days``, ``rejected``, ``arrival`` (mean absolute error by feature set [min]),
+        ``interval`` (``level`` and ``coverage`` [%], ``width`` [min], and whether the coverage is
+        ``far`` from the level; empty without models), ``routes``, in words, and ``models``, the
+        cards of the saved models.
+    """
+    flights = store[store["rejected"].isna()]
+    zone = find_airport(pair[0]).timezone
+    days = int(flights["start"].dt.tz_convert(zone).dt.date.nunique())
+    arrivals = _read(processed / "look_ahead_arrivals.parquet")
+    clusters = _read(processed / "routes.parquet")
+    tracks = _read_tracks(flights)
+    routes = _describe_routes(tracks, clusters, pair)
+    title = f"Where flights {pair[0]} → {pair[1]} fly"
+    numbers = None if clusters is None else clusters.iloc[:, 0]
+    figures = {"map": plot_tracks(tracks, pair, clusters=numbers, names=routes, title=title)}
+    found = {}
+    if arrivals is not None:
+        arrivals = arrivals if "feature_set" in arrivals else arrivals.reset_index()
+        models = arrivals[arrivals["kind"] == "model"]
+        best = models.groupby("name")["mae"].mean().idxmin()
+        rows = models[models["name"] == best].set_index("feature_set")
+        found = {name: _to_dict(row) for name, row in rows.iterrows()}
+        mean = arrivals[(arrivals["name"] == "mean") & (arrivals["feature_set"] == "at_takeoff")]
+        if len(mean):
+            found["mean flight"] = _to_dict(mean.iloc[0])
+        figures["arrivals"] = plot_arrival_errors(arrivals, best, title=_title(found))
+    for name, figure in figures.items():
+        with replacing(folder / f"{name}.png") as temporary:
+            figure.savefig(temporary, format="png")
+    return {
+        "days": days,
+        "rejected": rejected,
+        "arrival": found,
+        "interval": _read_interval(processed),
+        "routes": list(routes.values()),
+        "models": _read_cards(processed),
+    }
+
+
+def count_rejected(
+    index: pd.DataFrame, store: pd.DataFrame, archive: str, pair: tuple[str, str]
+) -> int:
+    """Return how many flights of a pair were not used: by import, by index, or by a full read."""
+    imported = _read(Path(archive) / "rejected.parquet")
+    tables = [index[index["rejected"].notna()], store[store["rejected"].notna()]]
+    if imported is not None and {"origin", "destination"} <= set(imported.columns):
+        tables.append(imported)
+    return sum(
+        int((table[["origin", "destination"]] == list(pair)).all(axis=1).sum()) for table in tables
+    )
+
+
+def _read(path: Path) -> pd.DataFrame | None:
+    return pd.read_parquet(path) if path.is_file() else None
+
+
+def _read_tracks(flights: pd.DataFrame) -> dict[str, np.ndarray]:
+    chosen = np.unique(np.linspace(0, len(flights) - 1, _MOST).round().astype(int))
+    tracks = {}
+    for row, flight in read_flights(flights.iloc[chosen], columns=["latitude", "longitude"]):
+        if not isinstance(flight, FlightError):
+            points = flight[["longitude", "latitude"]].to_numpy()
+            tracks[row["path"]] = np.concatenate([points[:-1:_STEP], points[-1:]])
+    return tracks
+
+
+def _describe_routes(
+    tracks: dict[str, np.ndarray], clusters: pd.DataFrame | None, pair: tuple[str, str]
+) -> dict[int, str]:
+    """Return where each route cluster is beside the direct line, the largest first."""
+    if clusters is None:
+        return {}
+    numbers = clusters.iloc[:, 0]
+    first, last = (find_airport(code) for code in pair)
+    course = track(first.latitude, first.longitude, last.latitude, last.longitude)
+    length = distance(first.latitude, first.longitude, last.latitude, last.longitude)
+    sentences: dict[int, str] = {}
+    for number, share in numbers.value_counts(normalize=True).items():
+        members = [tracks[path] for path in numbers.index[numbers == number] if path in tracks]
+        if number < 0 or not members:
+            continue
+        points = np.concatenate(members)
+        along, cross = along_cross_track(
+            points[:, 1], points[:, 0], first.latitude, first.longitude, course
+        )
+        middle = float(np.median(cross[(along > 0.25 * length) & (along < 0.75 * length)]))
+        wind = _WINDS[round((course + (90 if middle > 0 else -90)) / 45) % 8]
+        place = f"{abs(middle):.0f} NM {wind} of" if abs(middle) >= 2 else "along"
+        sentences[number] = f"{100 * share:.0f} % fly {place} the direct line"
+    rest = (numbers < 0).mean()
+    if sentences and rest > 0:
+        sentences[-1] = f"{100 * rest:.0f} % fly another way"
+    return sentences
+
+
+def _read_interval(processed: Path) -> dict:
+    table = _read(processed / "prediction.parquet")
+    card = processed / "prediction" / "at_takeoff" / "card.json"
+    if table is None or not card.is_file() or "feature_set" not in table.index.names:
+        return {}
+    level = json.loads(card.read_text("utf-8")).get("level", 0.9)
+    names = {"feature_set": "at_takeoff", "interval": "conformal", "target": "duration"}
+    try:
+        rows = table.xs(tuple(names.values()), level=tuple(names))
+    except KeyError:
+        return {}
+    last = rows.index.get_level_values("fraction").max()
+    order = rows.index.get_level_values("split")
+    chosen = rows[order == order[0]].xs(last, level="fraction").iloc[0]
+    coverage = 100 * float(chosen["coverage"])
+    return {
+        "level": 100 * level,
+        "width": float(chosen["width"]) / 60,
+        "coverage": coverage,
+        "far": abs(coverage - 100 * level) > _TOLERANCE,
+    }
+
+
+def _read_cards(processed: Path) -> list[dict]:
+    parts = ("feature_set", "level", "by", "training", "calibration", "scores", "versions")
+    cards = [json.loads(p.read_text("utf-8")) for p in processed.glob("prediction/*/card.json")]
+    cards = [{part: card[part] for part in parts if part in card} for card in cards]
+    return sorted(cards, key=lambda card: card.get("feature_set", ""), reverse=True)
+
+
+def _to_dict(row: pd.Series) -> dict:
+    return {name: float(row[column]) for name, column in
+            {"value": "mae", "low": "low", "high": "high"}.items()} | {"unit": "min"}  # fmt: skip
+
+
+def _estimate(parts: dict | None) -> Estimate | None:
+    return Estimate(**parts, decimals=1) if parts else None
+
+
+def _plain(estimate: Estimate) -> str:
+    return f"{estimate.value:.1f} {estimate.unit}"
+
+
+def _title(found: dict) -> str:
+    first, later = _estimate(found.get("at_takeoff")), _estimate(found.get(_LATER))
+    if not first:
+        return "By how much the arrival is missed"
+    text = f"At take-off the arrival is missed by {_plain(first)}"
+    return f"{text}, 10 min later by {_plain(later)}" if later else text
