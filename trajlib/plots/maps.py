@@ -184,6 +184,7 @@ def bounds_around(points: np.ndarray, *, margin: float = 0.06) -> Bounds:
 
 
 def unwrap_line(line: np.ndarray, centre: float) -> np.ndarray:
+    """Return a line (n, 2) of longitude and latitude within 180° of a longitude [deg]."""
     return np.column_stack([unwrap_longitude(line[:, 0], centre), line[:, 1]])
 
 
