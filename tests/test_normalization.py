@@ -102,8 +102,8 @@ def test_a_fraction_is_where_it_is_first_reached_and_a_return_is_passed_over():
 def test_a_column_that_a_flight_does_not_have_is_absent():
     df = pd.DataFrame({"altitude": [0.0, 10.0], "callsign": ["IBE1", "IBE1"]})
     given = df, np.array([0.0, 1.0]), [0.5]
-    told = resample_flight(*given, columns=["mass", "altitude"])
-    assert told.to_dict("list") == {"altitude": [5.0]}
+    resampled = resample_flight(*given, columns=["mass", "altitude"])
+    assert resampled.to_dict("list") == {"altitude": [5.0]}
     assert resample_flight(*given, columns=["mass"]).shape == (1, 0)
 
 
@@ -282,7 +282,7 @@ def test_what_is_not_gained_by_construction_is_weighed_as_one():
     assert intervals["rest"].to_numpy() == pytest.approx(1)  # half, the same and twice
 
 
-def test_what_is_surely_less_holds_unless_something_is_surely_more():
+def test_less_dispersion_holds_unless_an_interval_lies_above_1():
     def rows(horizontal, rest):
         middle = {"horizontal": np.mean(horizontal), "rest": np.mean(rest)}
         ends = [
