@@ -246,8 +246,12 @@ TABLES = {
     "CSV": lambda table, path: table.to_csv(path, index=False),
     "JSON records": lambda table, path: table.to_json(path, orient="records"),
     "JSON columns": lambda table, path: table.to_json(path, orient="columns"),
-    "JSON lines": lambda table, path: table.to_json(path, orient="records", lines=True),
-    "JSON with line breaks": lambda table, path: table.to_json(path, orient="records", indent=2),
+    "JSON lines": lambda table, path: table.to_json(
+        path, orient="records", lines=True, date_format="iso"
+    ),
+    "JSON with line breaks": lambda table, path: table.to_json(
+        path, orient="records", indent=2, date_format="iso"
+    ),
     "Feather": lambda table, path: table.to_feather(path),
     "Parquet": lambda table, path: table.to_parquet(path),
     "Parquet by time": lambda table, path: table.set_index("timestamp").to_parquet(path),
@@ -585,7 +589,7 @@ def test_units_in_the_names_of_columns_are_taken(flights, tmp_path):
     assert np.allclose(points["groundspeed"], flights["groundspeed"])
 
 
-@pytest.mark.parametrize("clock", ["%H:%M:%S", "seconds of the day"])
+@pytest.mark.parametrize("clock", ["%H:%M:%S", "%Y-%m-%d %H:%M:%S", "seconds of the day"])
 def test_date_and_time_in_two_columns_are_joined(flights, tmp_path, clock):
     times = flights["timestamp"].dt
     if clock == "seconds of the day":
@@ -603,6 +607,23 @@ def test_a_date_that_may_be_of_two_months_is_refused_with_the_question(flights, 
     table = flights[["latitude", "longitude", "altitude"]].assign(
         DATE="03/04/2024", TIME="10:00:00"
     )
+    path = write_csv(table, tmp_path / "mine.csv")
+    with pytest.raises(FormatError, match="day/month or month/day"):
+        read(path)
+
+
+@pytest.mark.parametrize("form", ["%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S", "%d.%m.%Y %H:%M:%S"])
+def test_a_day_after_the_12th_shows_the_order_of_day_and_month(flights, tmp_path, form):
+    flight = one(flights)
+    later = pd.Timestamp("2016-01-13", tz="UTC") - flight["timestamp"].iloc[0].floor("D")
+    times = flight["timestamp"] + later
+    table = flight[["latitude", "longitude", "altitude"]].assign(time=times.dt.strftime(form))
+    points = read(write_csv(table, tmp_path / "mine.csv"))
+    assert (points["timestamp"] == times).all()
+
+
+def test_times_that_may_be_of_two_months_are_refused_with_the_question(flights, tmp_path):
+    table = flights[["latitude", "longitude", "altitude"]].assign(time="03/04/2024 10:00:00")
     path = write_csv(table, tmp_path / "mine.csv")
     with pytest.raises(FormatError, match="day/month or month/day"):
         read(path)
@@ -649,6 +670,7 @@ def test_recorders_without_a_position_are_refused_with_the_reason(tmp_path):
     "data",
     [
         gzip.compress(gzip.compress(b"time,icao24,lat,lon,velocity\n")),
+        pa.compress(gzip.compress(b"time"), "zstd", asbytes=True),
         gzip.compress(pack_zip({"a.csv": b""})),
         gzip.compress(pack_tar({"a.csv": b""})),
         pack_zip({"a.csv.gz": gzip.compress(b"")}),

@@ -22,6 +22,7 @@ __all__ = [
     "convert_times",
     "find_texts",
     "parse_angles",
+    "parse_days",
 ]
 
 _TRUE = {"true", "t", "1", "1.0", "yes"}
@@ -181,6 +182,31 @@ def convert_table(df: pd.DataFrame, fields: dict[str, Field]) -> pd.DataFrame:
     return pd.DataFrame(columns, index=df.index)
 
 
+def parse_days(values: pd.Series) -> pd.Series:
+    """Return dates of texts: ISO 8601, or day and month in the order that the numbers allow.
+
+    Raises
+    ------
+    FormatError
+        When day and month may be either, with what to write into columns.toml.
+    """
+    texts = values.astype("str").str.strip()
+    parts = texts.str.extract(r"^(\d{1,2})[/.-](\d{1,2})[/.-](\d{2,4})$")
+    if parts[0].isna().all():
+        return pd.to_datetime(texts, format="ISO8601", errors="coerce")
+    first, second = parts[0].astype(float), parts[1].astype(float)
+    if not first.gt(12).any() and not second.gt(12).any():
+        raise FormatError(
+            f"is {texts[parts[0].notna()].iloc[0]} day/month or month/day? Give the format in "
+            'columns.toml, as timestamp = { column = "TIME", format = "%d/%m/%Y %H:%M:%S" } under '
+            '[columns], and where the date has a column of its own, date = "DATE" under [import]'
+        )
+    order = "%d/%m/" if first.gt(12).any() else "%m/%d/"
+    year = "%Y" if parts[2].str.len().max() == 4 else "%y"
+    joined = parts[0] + "/" + parts[1] + "/" + parts[2]
+    return pd.to_datetime(joined, format=order + year, errors="coerce")
+
+
 def find_texts(fields: dict[str, Field]) -> set[str]:
     """Return the names, in a table, of columns that are texts."""
     return {their for name in _TEXTS if name in fields for their in fields[name].names}
@@ -199,9 +225,7 @@ def convert_times(values: pd.Series) -> pd.Series:
     if not pd.api.types.is_numeric_dtype(values):
         numbers = pd.to_numeric(values, errors="coerce")
         if numbers.isna().all():
-            texts = values.astype("str").str.replace(r"\s*(UTC|GMT)$", "+00:00", regex=True)
-            times = pd.to_datetime(texts.str.strip(), format="ISO8601", utc=True, errors="coerce")
-            return times.astype("datetime64[ms, UTC]")
+            return _parse_times(values)
         values = numbers
     numbers = values.to_numpy(float, na_value=np.nan)
     milliseconds = np.full(len(numbers), np.nan)
@@ -232,6 +256,17 @@ def parse_angles(values: pd.Series) -> pd.Series:
     seconds = parts[2].where(~seconds, parts[0] % 100).fillna(0)
     sign = 1 - 2 * texts.str.contains(r"^-|[SW]", na=False)
     return sign * (degrees + minutes / 60 + seconds / 3600)
+
+
+def _parse_times(values: pd.Series) -> pd.Series:
+    texts = values.astype("str").str.strip().str.replace(r"\s*(UTC|GMT)$", "+00:00", regex=True)
+    times = pd.to_datetime(texts, format="ISO8601", utc=True, errors="coerce")
+    if times.isna().all():
+        parts = texts.str.extract(r"^(\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4})[ T]+(\d{1,2}:\d\d.*)$")
+        if parts[0].notna().any():
+            clock = pd.to_timedelta(parts[1].str.removesuffix("Z"), errors="coerce")
+            times = parse_days(parts[0]).dt.tz_localize("UTC") + clock
+    return times.astype("datetime64[ms, UTC]")
 
 
 def _convert_column(name: str, values: pd.Series, unit: str) -> pd.Series:

@@ -19,6 +19,7 @@ from trajlib.importers.formats.base import (
     convert_times,
     find_texts,
     parse_angles,
+    parse_days,
 )
 from trajlib.importers.formats.tables import name_flight, read_head, read_table
 from trajlib.schema import COLUMNS, IDENTITY
@@ -121,22 +122,12 @@ def _name(points: pd.DataFrame, path: Path, options: Options) -> pd.DataFrame:
 
 def _join_date(dates: pd.Series, clocks: pd.Series) -> pd.Series:
     """Return times of dates and times of day, or seconds of the day, in two columns."""
-    texts = dates.astype("str").str.strip().str.removesuffix(" 00:00:00")
-    parts = texts.str.extract(r"^(\d{1,2})[/.-](\d{1,2})[/.-](\d{2,4})$")
-    days = pd.to_datetime(texts, format="ISO8601", errors="coerce")
-    if parts[0].notna().any():
-        first, second = parts[0].astype(float), parts[1].astype(float)
-        if not first.gt(12).any() and not second.gt(12).any():
-            raise FormatError(
-                f"is {texts[parts[0].notna()].iloc[0]} day/month or month/day? Give the format "
-                'in columns.toml: timestamp = { column = "TIME", format = "%d/%m/%Y %H:%M:%S" } '
-                'under [columns], and date = "DATE" under [import]'
-            )
-        order = "%d/%m/" if first.gt(12).any() else "%m/%d/"
-        joined = parts[0] + "/" + parts[1] + "/" + parts[2]
-        year = "%Y" if parts[2].str.len().max() == 4 else "%y"
-        days = pd.to_datetime(joined, format=order + year, errors="coerce")
+    if pd.api.types.is_datetime64_any_dtype(clocks.dtype):
+        return convert_times(clocks)  # the date stands in both
     seconds = pd.to_numeric(clocks, errors="coerce")
+    if seconds.gt(86_400).any() or clocks.astype("str").str.contains(r"\d{4}-\d\d-\d\d").any():
+        return convert_times(clocks)
+    days = parse_days(dates.astype("str").str.removesuffix(" 00:00:00"))
     if seconds.notna().any():
         return days + pd.to_timedelta(seconds, unit="s")
     return days + pd.to_timedelta(clocks.astype("str").str.strip(), errors="coerce")

@@ -200,8 +200,13 @@ def point_reader(
     texts = find_texts(fields)
 
     def read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
+        rows, count = 0, 0
         for batch in read_table(path, wanted, texts=texts):
-            yield convert_points(prepare(batch, path) if prepare else batch, fields)
+            points = convert_points(prepare(batch, path) if prepare else batch, fields)
+            rows, count = rows + len(batch), count + len(points)
+            yield points
+        if rows and not count:
+            raise FormatError(f"none of {rows:,} rows has both a time and a position")
 
     return read
 
@@ -284,7 +289,7 @@ def _decompress(file: BinaryIO) -> BinaryIO:
     file.seek(0)
     for magic, opener in _COMPRESSIONS.items():
         if start.startswith(magic):
-            return io.BufferedReader(opener(file)) if magic != b"\x28\xb5\x2f\xfd" else opener(file)
+            return io.BufferedReader(opener(file))
     return file
 
 
