@@ -93,6 +93,7 @@ class _Job:
     strict: bool
     origin: str | None
     destination: str | None
+    gap: float | None  # s, after which columns.toml begins another flight
 
 
 def import_flights(
@@ -160,6 +161,7 @@ def import_flights(
     if readable.empty:
         raise FileNotFoundError(f"no file of {source} can be read: {_first_reason(sources)}")
     options = (format, origin, destination, measured_only, strict, criteria)
+    dialect = read_source_dialect(_root(source))
     work = archive / f".import-{_digest(source, members, options)}"
     work.mkdir(parents=True, exist_ok=True)
     job = _Job(
@@ -172,10 +174,18 @@ def import_flights(
         strict=strict,
         origin=origin,
         destination=destination,
+        gap=dialect.many.get("gap") if dialect else None,
     )
     wanted = _save_identities(job, source, readable)
     units = _list_units(source, readable)
     read = _run(functools.partial(_read_unit, job, source, wanted), list(enumerate(units)))
+    read = pd.concat(read).reindex(sources["file"]).reset_index(drop=True)
+    sources["points"] = read["points"].fillna(0).astype(int)
+    sources["refused"] = sources["refused"].fillna(read["damage"])
+    for row in sources[read["damage"].notna()].itertuples():
+        report(f"{row.file}: {row.points:,} points read, then: {row.refused}")
+    if not sources["points"].any():
+        raise FileNotFoundError(f"no file of {source} can be read: {_first_reason(sources)}")
     parts = sorted(work.glob("points-*.arrow"))
     traffic = _run(functools.partial(_segment_bucket, job, parts), range(job.buckets))
     total = pd.concat(traffic).groupby(level=0).sum() if traffic else pd.Series(dtype=float)
@@ -186,7 +196,6 @@ def import_flights(
     flights = _reject_repeats(flights.sort_values("path", ignore_index=True))
     if flights.empty and (origin or destination):
         raise ValueError(f"no flight {origin or '?'} → {destination or '?'} in {source.name}")
-    sources["points"] = sources["file"].map(pd.concat(read)).fillna(0).astype(int)
     _finish(job, source, flights, sources)
     return flights
 
@@ -262,7 +271,7 @@ def _describe_sources(sources: pd.DataFrame) -> Iterator[str]:
 
 
 def _first_reason(sources: pd.DataFrame) -> str:
-    row = sources.iloc[0]
+    row = sources.sort_values("refused", na_position="last", kind="stable").iloc[0]
     return f"{row['file']}: {row['refused']}"
 
 
@@ -341,19 +350,19 @@ def _is_wanted(job: _Job, flights: pd.DataFrame) -> pd.Series:
 
 def _read_unit(
     job: _Job, source: Path, wanted: set[str] | None, unit: tuple[int, pd.DataFrame]
-) -> pd.Series:
-    """Write the points of some files in buckets; return how many each file has."""
+) -> pd.DataFrame:
+    """Write the points of some files in buckets; return by file their ``points`` and ``damage``."""
     number, files = unit
     done = job.work / f"points-{number:05d}.json"
     if done.exists():
-        return pd.Series(json.loads(done.read_text()), dtype=float)
+        return _summarize_files(json.loads(done.read_text()))
     counts, batches, rows, part = {}, [], 0, 0
     options = _options(source)
     for row in files.itertuples():
-        counts[row.file] = 0
+        counts[row.file] = [0, None]
         format = find_format(row.format)
-        for batch in _read_file(_root(source) / row.file, format, options):
-            counts[row.file] += len(batch)
+        for batch in _read_file(_root(source) / row.file, format, options, counts[row.file]):
+            counts[row.file][0] += len(batch)
             if wanted is not None and "flight_id" in batch:
                 batch = batch[batch["flight_id"].isin(wanted)]
             batches.append(_add_key(batch, row.file, format.splittable))
@@ -364,14 +373,19 @@ def _read_unit(
     if rows:
         _write_part(job, f"points-{number:05d}-{part:05d}", batches)
     done.write_text(json.dumps(counts))
-    return pd.Series(counts, dtype=float)
+    return _summarize_files(counts)
 
 
-def _read_file(path: Path, format: Format, options: Options) -> Iterator[pd.DataFrame]:
+def _summarize_files(counts: dict[str, list]) -> pd.DataFrame:
+    table = pd.DataFrame.from_dict(counts, orient="index", columns=["points", "damage"])
+    return table.astype({"points": int, "damage": "str"})
+
+
+def _read_file(path: Path, format: Format, options: Options, count: list) -> Iterator[pd.DataFrame]:
     try:
         yield from format.read(path, options)
-    except FormatError:
-        return  # what was read before the damage is kept
+    except FormatError as error:  # what was read before the damage is kept
+        count[1] = str(error)
 
 
 def _add_key(batch: pd.DataFrame, file: str, splittable: bool) -> pd.DataFrame:
@@ -478,9 +492,24 @@ def _number_flights(job: _Job, points: pd.DataFrame, kind: np.ndarray) -> np.nda
             pairs = np.column_stack([some["aircraft"], track[order]])
             some = some.assign(aircraft=np.unique(pairs, axis=0, return_inverse=True)[1])
         numbers = segment_flights(some, identified=kinds == ("flight",))
+        if "flight" not in kinds:
+            numbers = _cut_legs(some, numbers, job.gap or np.inf)
         flight[here] = np.where(numbers >= 0, numbers + count, -1)
         count += numbers.max(initial=-1) + 1
     return flight
+
+
+def _cut_legs(points: pd.DataFrame, numbers: np.ndarray, gap: float) -> np.ndarray:
+    """Return the numbers of flights cut at silences, and where the source marks a new leg."""
+    used = np.flatnonzero(numbers >= 0)
+    seconds = points["timestamp"].astype("int64").to_numpy()[used] / 1000
+    begins = np.diff(numbers[used], prepend=-1) != 0
+    begins |= np.diff(seconds, prepend=np.inf) > gap
+    if "new_leg" in points:
+        begins |= points["new_leg"].to_numpy(dtype=float, na_value=0)[used] == 1
+    result = numbers.copy()
+    result[used] = np.cumsum(begins) - 1
+    return result
 
 
 def _collect_identity(job: _Job, points: pd.DataFrame) -> pd.DataFrame:

@@ -46,6 +46,7 @@ __all__ = [
 
 BATCH = 200_000  # rows at most
 _BLOCK = 16 << 20  # bytes of text parsed at once
+_PART = 16 << 10  # bytes of it read at once, which are lost where a packed file breaks off
 _HEAD = 64 << 10  # bytes that a format is recognised by
 _LARGEST = 64 << 20  # bytes of a JSON that is parsed as a whole, which takes ten times as much
 _UNPACKED = 16 << 30  # bytes at most of a file unpacked to disk
@@ -156,8 +157,8 @@ def read_blocks(stream: BinaryIO, *, skip: int = 0, end: bytes = b"\n") -> Itera
         When a line is longer than a block.
     """
     rest = b""
-    while block := stream.read(_BLOCK):
-        block = rest + block
+    for piece in _read_pieces(stream):
+        block = rest + piece
         cut = block.rfind(end) + 1
         rest = block[cut:]
         if len(rest) > _BLOCK:
@@ -352,6 +353,22 @@ def _open_7z(file: BinaryIO) -> Iterator[BinaryIO]:
             raise FormatError(f"cannot be unpacked: {str(error)[:200]}") from error
         with (Path(folder) / name).open("rb") as member:
             yield member
+
+
+def _read_pieces(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield a file in pieces; of one that breaks off, what comes before that as well."""
+    parts, size = [], 0
+    try:
+        while part := stream.read(_PART):
+            parts.append(part)
+            size += len(part)
+            if size >= _BLOCK:
+                yield b"".join(parts)
+                parts, size = [], 0
+    except (OSError, EOFError, lzma.LZMAError):
+        yield b"".join(parts)
+        raise
+    yield b"".join(parts)
 
 
 def _decode(stream: BinaryIO) -> BinaryIO:

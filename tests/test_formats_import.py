@@ -1,0 +1,90 @@
+"""What an import makes of what the formats say: broken files, legs, and columns.toml."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from format_writers import WRITERS, one, write_csv
+
+from trajlib.archive.reading import read_flight
+from trajlib.importers.pipeline import import_flights
+
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
+
+@pytest.fixture(scope="module")
+def flights(tiny_archive):
+    tables = []
+    for number, path in enumerate(sorted(tiny_archive.glob("LEMD-LEBL/*.csv"))[:3]):
+        flight = read_flight(path).iloc[::20]
+        tables.append(flight.assign(flight_id=f"2016{number:04d}", icao24=f"34510{number}"))
+    return pd.concat(tables, ignore_index=True)
+
+
+@pytest.fixture
+def source(tmp_path):
+    folder = tmp_path / "source"
+    folder.mkdir()
+    return folder
+
+
+def test_a_file_that_breaks_off_is_read_to_there_and_named(flights, source, tmp_path):
+    path = WRITERS["opensky"](flights, source)
+    path.write_bytes(path.read_bytes()[:-200])
+    lines = []
+    table = import_flights(source, tmp_path / "archive", report=lines.append)
+    assert table["rejected"].isna().any()
+    assert any("points read, then: cannot be read" in line for line in lines)
+    sources = pd.read_parquet(tmp_path / "archive" / "sources.parquet")
+    assert sources["refused"].notna().all()
+
+
+def test_a_question_of_a_reader_reaches_the_user(flights, source, tmp_path):
+    table = flights[["latitude", "longitude", "altitude"]].assign(time="03/04/2024 10:00:00")
+    write_csv(table, source / "mine.csv")
+    with pytest.raises(FileNotFoundError, match="day/month or month/day"):
+        import_flights(source, tmp_path / "archive")
+
+
+@pytest.mark.parametrize("gap, count", [(600, 2), (7200, 1)])
+def test_the_gap_of_columns_toml_parts_flights_of_an_aircraft(
+    flights, source, tmp_path, gap, count
+):
+    flight = one(flights)
+    seconds = (flight["timestamp"] - flight["timestamp"].iloc[0]).dt.total_seconds()
+    flight = flight[~seconds.between(1000, 1900)]
+    table = flight[["timestamp", "latitude", "longitude", "altitude"]].assign(HEX="345100")
+    write_csv(table, source / "mine.csv")
+    (source / "columns.toml").write_text(f'[import]\nicao24 = "HEX"\ngap = {gap}\n')
+    assert len(import_flights(source, tmp_path / "archive")) == count
+
+
+def test_a_new_leg_of_a_trace_is_a_new_flight(source, tmp_path):
+    trace = []
+    for number in range(240):
+        flags = 2 if number == 120 else 0
+        trace.append([10.0 * number, 40 + 0.02 * number, 3.0, 30_000, 430.0, 0.0, flags, 0, None])
+    content = {"icao": "345100", "timestamp": 1451606400.0, "trace": trace}
+    (source / "trace.json").write_text(json.dumps(content))
+    table = import_flights(source, tmp_path / "archive")
+    assert np.array_equal(table["points"], [120, 120])
+
+
+def test_identities_of_a_second_table_are_joined(flights, source, tmp_path):
+    WRITERS["pru"](flights, source)
+    WRITERS["flights"](flights, source)
+    table = import_flights(source, tmp_path / "archive")
+    assert table["callsign"].tolist() == flights["callsign"].unique().tolist()
+    assert set(table["origin"]) == {"LEMD"}
+
+
+def test_names_that_lead_elsewhere_stay_in_the_archive(flights, source, tmp_path):
+    names = {"flight_id": "../../out", "callsign": "=cmd|' /C calc'!A0", "origin": "../../LEMD"}
+    table = one(flights)[["timestamp", "latitude", "longitude", "altitude"]].assign(**names)
+    write_csv(table, source / "table.csv")
+    before = {path for path in tmp_path.iterdir()}
+    import_flights(source, tmp_path / "archive")
+    assert {path for path in tmp_path.iterdir()} - before == {tmp_path / "archive"}
+    for path in (tmp_path / "archive").rglob("*.csv"):
+        assert path.resolve().is_relative_to(tmp_path / "archive")
