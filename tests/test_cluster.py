@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import dask
 import pandas as pd
@@ -382,3 +383,11 @@ def test_the_manifests_are_what_kubernetes_takes(manifests):
     validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is missing")
     for manifest in manifests.values():
         validate.validate(manifest, "1.29", strict=True)
+
+
+def test_a_worker_with_too_little_memory_is_named_instead_of_a_file():
+    worker = {"memory_limit": 150 << 20}
+    client = Mock(**{"scheduler_info.return_value": {"workers": {"a": worker}}})
+    assert "a worker has 150 MiB of memory, and needs" in ours._describe_small_workers(client)
+    worker["memory_limit"] = 4 << 30
+    assert ours._describe_small_workers(client) is None

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pyarrow import csv
 
 from trajlib import build_index
+from trajlib.archive import parser
 from trajlib.archive.flights import read_flights
 from trajlib.archive.parser import PADDING, SKIP, TIME, compile_parser, parse_fields
 
@@ -128,3 +129,17 @@ def test_what_the_installation_compiles_is_what_files_are_parsed_by(tmp_path):
     compiled = set(parse_fields.signatures)
     compile_parser()
     assert set(parse_fields.signatures) == compiled
+
+
+
+
+def test_functions_are_compiled_where_nothing_can_be_kept(monkeypatch):
+    compile_now = parser.numba.njit
+
+    def refuse_to_keep(*arguments, cache=False, **options):
+        if cache:
+            raise RuntimeError("no locator available for file")
+        return compile_now(*arguments, **options)
+
+    monkeypatch.setattr(parser.numba, "njit", refuse_to_keep)
+    assert parser._compiled(lambda value: value + 1)(1) == 2

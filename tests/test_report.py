@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 
 from trajlib.archive.dialect import Dialect
+from trajlib.archive.index import build_index, select_flights
+from trajlib.archive.store import store_flights
 from trajlib.archive.study import Study
 from trajlib.estimate import Estimate
 from trajlib.report import build
@@ -336,14 +338,45 @@ def index_of(tmp_path, **changes):
     return pd.DataFrame([row, row | {"path": "b.csv"} | changes]).assign(archive=str(tmp_path))
 
 
-def test_the_fingerprint_changes_with_files_and_with_what_the_archive_says_of_itself(tmp_path):
+def test_the_fingerprint_changes_with_contents_and_with_what_the_archive_says_of_itself(tmp_path):
     store = index_of(tmp_path).assign(rows=10)
     prints = [describe_data(index_of(tmp_path), store)["fingerprint"]]
-    for change in ({"path": "c.csv"}, {"size": 2}, {"mtime": 2}):
+    for change in ({"path": "c.csv"}, {"size": 2}, {"end": pd.Timestamp("2016-01-02T06:00Z")}):
         prints.append(describe_data(index_of(tmp_path, **change), store)["fingerprint"])
     (tmp_path / "columns.toml").write_text("simulated = true")
     prints.append(describe_data(index_of(tmp_path), store)["fingerprint"])
     assert len(set(prints)) == 5
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """Store an archive of two flights; return what a report shows of its data."""
+
+    def store(name, altitude=100, mtime=1):
+        archive = tmp_path / name
+        archive.mkdir(exist_ok=True)
+        for day in (1, 2):
+            lines = [f"2016-01-0{day}T06:{m:02}:00Z,40.5,{m / 10},{100 + m}" for m in range(60)]
+            lines[30] = f"2016-01-0{day}T06:30:00Z,40.5,3.0,{altitude}"
+            file = archive / f"{day}.csv"
+            header = "timestamp,latitude,longitude,altitude,origin,destination"
+            lines = [f"{line},LEMD,LEBL" for line in lines]
+            file.write_text("\n".join([header, *lines, ""]))
+            os.utime(file, ns=(mtime, mtime))
+        index = build_index(archive, tmp_path / f"{name}.index.parquet")
+        flights = store_flights(select_flights(index, "LEMD", "LEBL"), tmp_path / f"{name}.store")
+        return describe_data(index, flights)["fingerprint"]
+
+    return store
+
+
+def test_a_copy_of_an_archive_has_its_fingerprint(stored, in_this_process):
+    assert stored("a", mtime=1) == stored("b", mtime=10**18)
+
+
+def test_a_change_amid_a_file_changes_the_fingerprint(stored, in_this_process):
+    first = stored("a", altitude=130, mtime=1)
+    assert stored("a", altitude=990, mtime=2) != first
 
 
 def test_what_was_rejected_is_counted_and_its_samples_are_not(tmp_path):

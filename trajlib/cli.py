@@ -287,11 +287,13 @@ def index(archive: Path, output: Path | None, suggest: bool, as_json: bool) -> N
 
 def _count_repairs(table: "pd.DataFrame") -> "pd.Series":
     """Return the number of flights by kind of repair."""
+    import json
+
     import pandas as pd
 
-    repairs = table["repairs"].dropna() if "repairs" in table else pd.Series(dtype="str")
-    kinds = repairs.str.split(";").explode().str.replace(r"^\s*\d+\s+", "", regex=True)
-    return kinds[kinds != ""].value_counts()
+    repairs = table["repairs"].dropna() if "repairs" in table else []
+    kinds = [kind.replace("_", " ") for repair in repairs for kind in json.loads(repair)]
+    return pd.Series(kinds, dtype="str").value_counts()
 
 
 def _show_counts(title: str, counts: "pd.Series", most: int = 10) -> None:

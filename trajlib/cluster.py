@@ -63,6 +63,7 @@ _SAME = (
     "install requirements.lock and this trajlib on every machine of the cluster (docs/cluster.md)"
 )
 _RESUME = "start the cluster again, then the command, which goes on from what is whole"
+_ENOUGH = 400 << 20  # bytes of a worker with the libraries that it imports, and some work
 _MEMORY = (
     "it most likely needs more memory than a worker has; give each more, by fewer workers on a "
     "machine or a higher --memory-limit, or take its file out of the archive"
@@ -149,9 +150,8 @@ def gather(
         what = "the scheduler" if "scheduler" in error.reason else "what a lost worker held"
         raise ConnectionError(f"{what} is lost: {_RESUME}") from error
     except KilledWorker as error:
-        raise MemoryError(
-            f"workers were lost on one task, one after the other: {_MEMORY}"
-        ) from error
+        cause = _describe_small_workers(client) or _MEMORY
+        raise MemoryError(f"workers were lost on one task, one after the other: {cause}") from error
     finally:
         results.cancel()
 
@@ -179,6 +179,8 @@ def run_blocks(function: Callable, table: pd.DataFrame, size: int) -> list:
     try:
         return [result for batch in gather(client, futures) for result in batch]
     except MemoryError as error:
+        if _describe_small_workers(client):
+            raise  # no file is to blame
         lost = [batches[i] for i, future in enumerate(futures) if future.status == "error"]
         client.cancel(futures)
         rows = pd.concat([block for batch in lost for block in batch])
@@ -203,6 +205,17 @@ def _blocks_per_task(blocks: int, workers: int) -> int:
 
 def _run_batch(function: Callable, blocks: list[pd.DataFrame]) -> list:
     return [function(block) for block in blocks]
+
+
+def _describe_small_workers(client: Client) -> str | None:
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    smallest = min((worker["memory_limit"] or _ENOUGH for worker in workers), default=_ENOUGH)
+    if smallest >= _ENOUGH:
+        return None
+    return (
+        f"a worker has {smallest / 2**20:.0f} MiB of memory, and needs {_ENOUGH / 2**20:.0f} MiB "
+        "before it reads any flight; start fewer workers, or free memory"
+    )
 
 
 def _find_largest(client: Client, function: Callable, rows: pd.DataFrame, error: Exception) -> str:

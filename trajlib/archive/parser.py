@@ -8,6 +8,8 @@ are looked at together, as the bytes of one integer (Lemire 2021, Number parsing
 per second).
 """
 
+from collections.abc import Callable
+
 import numba
 import numpy as np
 from llvmlite import ir
@@ -29,7 +31,15 @@ _EIGHTS = np.uint64(0xFFFFFFFF)
 _COMMAS, _CONTROLS, _QUOTES = _ONES * _COMMA, _ONES * np.uint8(0x20), _ONES * _QUOTE
 _MINUSES, _POINTS = _ONES * _MINUS, _ONES * np.uint8(ord(".") ^ ord("0"))
 
-_compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+
+def _compiled(function: Callable) -> Callable:
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # neither the package nor the user's home can be written to
+        return numba.njit(**options)(function)
+
+
 _inlined = numba.njit(inline="always", error_model="numpy")  # half as fast when called
 
 

@@ -14,9 +14,10 @@ from typing import Any
 
 import nbformat
 import pandas as pd
+import pyarrow.parquet as pq
 
 from trajlib.archive.dialect import read_dialect
-from trajlib.archive.storage import replacing
+from trajlib.archive.storage import open_file, replacing
 from trajlib.report.redaction import Rules, keep_aggregates, names_flight
 from trajlib.report.stages import Stage, list_files, list_versions, run_stage
 from trajlib.report.summary import write_json
@@ -53,7 +54,7 @@ def describe_data(index: pd.DataFrame, store: pd.DataFrame) -> dict[str, str]:
         "flights of the pair": f"{len(flights):,}",
         "samples": f"{flights['rows'].sum():,.0f}",
         "period": f"{flights['start'].min():%Y-%m-%d} to {flights['end'].max():%Y-%m-%d}",
-        "fingerprint": _fingerprint(index),
+        "fingerprint": _fingerprint(index, store),
     }
 
 
@@ -215,13 +216,30 @@ def _draw(draw: Callable[[], dict]) -> dict:
         return {}
 
 
-def _fingerprint(index: pd.DataFrame) -> str:
-    content = "digest" if "digest" in index else "mtime"
-    digest = hashlib.sha256()
-    files = index[["path", "size", content]]
-    digest.update(pd.util.hash_pandas_object(files, index=False).to_numpy().tobytes())
-    digest.update(read_dialect(index["archive"].iloc[0]).fingerprint().encode())
+def _fingerprint(index: pd.DataFrame, store: pd.DataFrame) -> str:
+    """Return a digest of what is known of the files' contents, wherever and whenever they lie.
+
+    Of all files these are size, first and last sample; of the pair's flights also the range and
+    the packed size of every column.
+    """
+    digest = hashlib.sha256(read_dialect(index["archive"].iloc[0]).fingerprint().encode())
+    facts = index.drop(columns=["mtime", "archive", "rejections_file"], errors="ignore")
+    digest.update(pd.util.hash_pandas_object(facts.astype(str), index=False).to_numpy().tobytes())
+    if "store" in store:
+        for part in sorted(store["part"].dropna().unique()):
+            with open_file(f"{store['store'].iloc[0]}/{part}") as file:
+                digest.update(_describe_part(pq.read_metadata(file)).encode())
     return digest.hexdigest()[:12]
+
+
+def _describe_part(metadata: pq.FileMetaData) -> str:
+    chunks = []
+    for group in range(metadata.num_row_groups):
+        for column in range(metadata.num_columns):
+            chunk = metadata.row_group(group).column(column)
+            ends = chunk.statistics and (chunk.statistics.min, chunk.statistics.max)
+            chunks.append((chunk.path_in_schema, chunk.total_compressed_size, str(ends)))
+    return json.dumps(chunks)
 
 
 def _read_result(folder: Path, name: str) -> dict:
