@@ -81,11 +81,11 @@ def keep_measured(df: pd.DataFrame) -> pd.DataFrame:
     """
     measured = np.flatnonzero(df["gap"].to_numpy() == 0) if "gap" in df else np.arange(len(df))
     seconds = df["duration"].to_numpy()[measured]
-    kept, position = [], 0
+    indices, position = [], 0
     while position < len(seconds):
-        kept.append(measured[position])
+        indices.append(measured[position])
         position = np.searchsorted(seconds, seconds[position] + SPACING)
-    kept = np.array(kept, int)
+    kept = np.array(indices, int)
     columns = {name: df[name].array[kept] for name in df if name != "gap"}
     if "groundspeed" not in columns:
         columns["groundspeed"] = np.full(len(kept), np.nan)

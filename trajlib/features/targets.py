@@ -1,9 +1,10 @@
 """Targets: where, how high and when flights are at fractions of a progress or at minutes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from trajlib.trajectories.normalization import resample_flights
 
@@ -54,7 +55,7 @@ def keep_unflown(
 
 
 def build_targets(
-    flights: pd.DataFrame, fractions: Sequence[float] = FRACTIONS, *, by: str = "time"
+    flights: pd.DataFrame, fractions: ArrayLike = FRACTIONS, *, by: str = "time"
 ) -> pd.DataFrame:
     """Return where each flight is at fractions of its progress.
 
@@ -76,7 +77,7 @@ def build_targets(
 
 
 def build_targets_by(
-    flights: pd.DataFrame, wanted: Mapping[str, tuple[str, Sequence[float]]]
+    flights: pd.DataFrame, wanted: Mapping[str, tuple[str, ArrayLike]]
 ) -> dict[str, pd.DataFrame]:
     """Return several tables of targets, from one pass over the flights.
 

@@ -46,8 +46,13 @@ def signed_errors(predictions: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFr
         flight was ahead and to the right of the predicted position, on the predicted course.
     """
     flown = targets.loc[predictions.index]
-    ends = [table[name] for table in (flown, predictions) for name in ("latitude", "longitude")]
-    along, cross = along_cross_track(*ends, courses(predictions))
+    along, cross = along_cross_track(
+        flown["latitude"],
+        flown["longitude"],
+        predictions["latitude"],
+        predictions["longitude"],
+        courses(predictions),
+    )
     errors = (flown - predictions)[list(predictions)]
     errors.insert(0, "along", along)
     errors.insert(1, "cross", cross)
@@ -157,12 +162,16 @@ def find_regions(trajectory: pd.DataFrame, end: str = "") -> list[np.ndarray]:
     list
         Arrays (n, 2) of longitude and latitude, each a convex polygon around both boxes.
     """
-    reference = [trajectory[name] for name in ("latitude", "longitude", "course")]
     boxes = []
     for along in ("low", "high"):
         for cross in ("low", "high"):
-            offsets = trajectory[f"along{end}_{along}"], trajectory[f"cross{end}_{cross}"]
-            lat, lon = offset(*reference, *offsets)
+            lat, lon = offset(
+                trajectory["latitude"],
+                trajectory["longitude"],
+                trajectory["course"],
+                trajectory[f"along{end}_{along}"],
+                trajectory[f"cross{end}_{cross}"],
+            )
             boxes.append(np.column_stack([unwrap_longitude(lon, trajectory["longitude"]), lat]))
     corners = np.array(boxes).swapaxes(0, 1)
     both = [np.concatenate(neighbours) for neighbours in pairwise(corners)]

@@ -84,7 +84,7 @@ def _land() -> list[tuple[list[np.ndarray], np.ndarray]]:
 def _borders() -> list[tuple[np.ndarray, np.ndarray]]:
     """Return the arcs that two countries share, each with its box."""
     objects, arcs = _atlas()
-    uses = Counter()
+    uses: Counter[int] = Counter()
     for country in objects["countries"]["geometries"]:
         polygons = country["arcs"] if country["type"] == "MultiPolygon" else [country["arcs"]]
         uses.update(
@@ -117,7 +117,7 @@ def _turns(box: np.ndarray, bounds: Bounds) -> list[tuple[float, float]]:
 def _clip(ring: np.ndarray, bounds: Bounds, steps: int) -> np.ndarray:
     west, south, east, north = bounds
     box = Bbox.from_extents(west, south, east, north)
-    return _thin(Path(ring, closed=True).clip_to_bbox(box).vertices, bounds, steps)
+    return _thin(np.asarray(Path(ring, closed=True).clip_to_bbox(box).vertices), bounds, steps)
 
 
 def _thin(line: np.ndarray, bounds: Bounds, steps: int) -> np.ndarray:

@@ -36,8 +36,8 @@ def plot_graph(collection) -> Figure:
     for height, layer in enumerate(layers):
         dots = np.array([places[key] for key in layer])
         ax.scatter(*dots.T, s=110, color=COLORS[height % 4], edgecolor="white", zorder=2)
-        names = Counter(key_split(key) for key in layer)
-        names = ", ".join(f"{name} × {count}" for name, count in names.items())
+        counts = Counter(key_split(key) for key in layer)
+        names = ", ".join(f"{name} × {count}" for name, count in counts.items())
         ax.text(-0.03, height, names, ha="right", va="center", color=INK)
     ax.set(ylim=(-0.5, len(layers) - 0.5), xlim=(-0.02, 1.02))
     ax.set_axis_off()
@@ -116,7 +116,8 @@ def plot_costs(costs: pd.DataFrame) -> Figure:
 
 def _stack_layers(needs: dict) -> list[list]:
     """Return the tasks in layers: each one above the highest of those that it needs."""
-    heights, layers = {}, defaultdict(list)
+    heights: dict = {}
+    layers: defaultdict[int, list] = defaultdict(list)
     for key, found in needs.items():
         heights[key] = 1 + max((heights[one] for one in found), default=-1)
         layers[heights[key]].append(key)
@@ -125,7 +126,7 @@ def _stack_layers(needs: dict) -> list[list]:
 
 def _place_tasks(needs: dict, layers: list[list]) -> dict:
     """Return x and y of each task: its layer's tasks evenly apart, near those that they need."""
-    places = {}
+    places: dict = {}
     for height, layer in enumerate(layers):
         if height:
             layer = sorted(layer, key=lambda key: np.mean([places[one][0] for one in needs[key]]))

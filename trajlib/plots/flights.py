@@ -1,6 +1,7 @@
 """Profiles of one flight, ten, or all."""
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,7 +17,7 @@ from trajlib.schema import label
 
 __all__ = ["count_flights", "draw_tracks", "plot_profiles", "split_flights"]
 
-Flights = xr.Dataset | pd.DataFrame
+Flights: TypeAlias = "xr.Dataset | pd.DataFrame"
 _GRID = 300, 500  # rows and columns of a density
 
 

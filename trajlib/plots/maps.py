@@ -179,8 +179,8 @@ def bounds_around(points: np.ndarray, *, margin: float = 0.06) -> Bounds:
     west, south = np.nanmin(points, axis=0)
     east, north = np.nanmax(points, axis=0)
     pad = max(margin * max(east - west, north - south), 0.1)
-    bounds = west - pad, max(south - pad, -90.0), east + pad, min(north + pad, 90.0)
-    return tuple(float(bound) for bound in bounds)
+    south, north = max(south - pad, -90.0), min(north + pad, 90.0)
+    return float(west - pad), float(south), float(east + pad), float(north)
 
 
 def unwrap_line(line: np.ndarray, centre: float) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The panels of the explorer: a map and profiles, over sources that its script fills."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import seaborn as sns
@@ -42,7 +43,7 @@ def build_sources(flights: dict[str, list]) -> Sources:
 
     ``cloud`` is where each flight is at the slider's fraction, ``now`` where the mean is.
     """
-    empty = {name: [] for name in _DRAWN}
+    empty: dict[str, list] = {name: [] for name in _DRAWN}
     cloud = {name: [0] * len(flights["path"]) for name in _DRAWN}
     flights = flights | {"nothing": [[]] * len(flights["path"])}
     sources = {"flights": flights, "cloud": cloud, "mean": empty, "now": empty, "ellipse": empty}
@@ -134,7 +135,7 @@ def _draw_flights(plot: Plot, sources: Sources, view: CDSView, x: str, y: str) -
     return {"plot": plot, "image": image, "crowd": crowd, "picked": picked, "x": x, "y": y}
 
 
-def _draw_density(plot: Plot, name: str, palette: Sequence) -> ColumnDataSource:
+def _draw_density(plot: Plot, name: str, palette: Any) -> ColumnDataSource:
     """Draw an image of counts, empty until the script fills its source, which is returned."""
     pixel = np.ones((1, 1), dtype=np.float32)
     nowhere = {"x": [0], "y": [0], "dw": [0], "dh": [0], "image": [pixel]}

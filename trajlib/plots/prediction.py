@@ -66,7 +66,8 @@ def plot_trajectory(
     }
     points = [*polygons["interval"]]
     for airport in map(find_airport, airports):
-        points.append([(unwrap_longitude(airport.longitude, centre), airport.latitude)])
+        longitude = unwrap_longitude(airport.longitude, centre)
+        points.append(np.array([(longitude, airport.latitude)]))
     points += [line[["longitude", "latitude"]].to_numpy() for line in lines.values()]
     ax = axs["map"]
     bounds = bounds_around(np.concatenate(points))

@@ -115,11 +115,12 @@ def configurations(airport: str, weather: Weather) -> np.ndarray:
 def lay_path(scenario: dict) -> Path:
     """Return the path of a flight from lift-off to the aiming point, from its scenario."""
     origin, destination = find_airport(scenario["origin"]), find_airport(scenario["destination"])
-    middle = {
-        "lat_0": (origin.latitude + destination.latitude) / 2,
-        "lon_0": (origin.longitude + destination.longitude) / 2,
-    }
-    projection = Proj(proj="stere", ellps="WGS84", **middle)
+    projection = Proj(
+        proj="stere",
+        ellps="WGS84",
+        lat_0=(origin.latitude + destination.latitude) / 2,
+        lon_0=(origin.longitude + destination.longitude) / 2,
+    )
     lift_off, ahead = _frame(projection, scenario["origin"], scenario["runway_departure"], 1.0)
     threshold, landing = _frame(
         projection, scenario["destination"], scenario["runway_arrival"], 0.0
@@ -229,7 +230,7 @@ def _fillet(waypoints: Sequence[tuple[complex, float]]) -> tuple[np.ndarray, np.
     Returns distances along the rounded line, its points there, and the distance of each waypoint
     except the last.
     """
-    pieces, counts = [[waypoints[0][0]]], [0]
+    pieces, counts = [np.array([waypoints[0][0]])], [0]
     for (before, _), (corner, radius), (after, _) in zip(
         waypoints, waypoints[1:], waypoints[2:], strict=False
     ):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.signal import lfilter
 
 from trajlib.simulation.performance import standard
@@ -59,10 +60,10 @@ def draw_weather(seed: int) -> Weather:
 
 def sample_weather(
     weather: Weather,
-    seconds: np.ndarray,
-    lat: np.ndarray,
-    lon: np.ndarray,
-    altitude: np.ndarray,
+    seconds: ArrayLike,
+    lat: ArrayLike,
+    lon: ArrayLike,
+    altitude: ArrayLike,
 ) -> pd.DataFrame:
     """Return wind, temperature departure and geometric height at samples.
 

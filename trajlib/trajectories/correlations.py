@@ -6,8 +6,8 @@ however many samples there are and however far their mean is from zero.
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from functools import reduce
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -36,7 +36,8 @@ _SAMPLES = 20_000  # in all: enough for neighbours in one variable to be close i
 _SCATTER = 0.01  # standard deviations, around a function of another variable
 
 
-class Moments(NamedTuple):
+@dataclass(frozen=True)
+class Moments:
     """Moments of every pair of the schema's numeric columns, as arrays (column, column).
 
     Each is of the row's column over the samples that have both: their number, the mean, and the
@@ -104,10 +105,10 @@ def correlation_of(parts: Sequence[Moments | None]) -> pd.DataFrame:
 
     The moments of a part without a readable flight are None.
     """
-    parts = [part for part in parts if part is not None]
-    if not parts:
+    readable = [part for part in parts if part is not None]
+    if not readable:
         raise ValueError("no flight could be read, so nothing can be correlated")
-    moments = reduce(merge_moments, parts)
+    moments = reduce(merge_moments, readable)
     least = np.array([0.1 * 10.0 ** -COLUMNS[name].decimals for name in NUMERIC])
     varies = moments.square > moments.count * least[:, None] ** 2
     scale = np.sqrt(np.where(varies & varies.T, moments.square * moments.square.T, np.nan))
@@ -305,7 +306,7 @@ def _find_functions(samples: pd.DataFrame) -> dict[str, str]:
     """Return the columns that are a function of another one, and a text that names it."""
     scatter = pd.DataFrame({name: _measure_scatter(samples, name) for name in samples})
     is_function = scatter <= _SCATTER
-    functions = {}
+    functions: dict[str, str] = {}
     for number, name in enumerate(samples):
         for other_number, other in enumerate(samples):
             # of two that are functions of each other, only the later one is

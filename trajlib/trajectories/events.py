@@ -39,8 +39,10 @@ FEATURES = pd.DataFrame(
 
 Samples = dict[str, np.ndarray]  # by column: DataFrames would take most of the time
 
-_COLUMNS = ("duration", "distance", "latitude", "longitude", "altitude", "groundspeed", "track")
-_COLUMNS += ("true_airspeed", "wind_u", "wind_v", "gap")
+_COLUMNS = (
+    *("duration", "distance", "latitude", "longitude", "altitude", "groundspeed", "track"),
+    *("true_airspeed", "wind_u", "wind_v", "gap"),
+)
 _STEP = 10.0  # s between the samples used
 _LEVEL_RATE, _LEVEL_TIME = 300.0, 60.0  # ft/min below which a flight is level, and s at least
 _CRUISE = 0.9  # of the highest altitude, from which on a level segment is cruise
@@ -98,7 +100,7 @@ def _thin(df: pd.DataFrame) -> Samples:
     columns = {name: df[name].to_numpy(float) for name in _COLUMNS if name in df}
     time = columns["duration"]
     positions = [columns[name] for name in ("altitude", "latitude", "longitude")]
-    missing = np.isnan(positions).any(axis=0)
+    missing = np.asarray(np.isnan(positions).any(axis=0))
     if "gap" in columns:
         missing |= columns["gap"] > LONG_GAP
     chosen = np.searchsorted(time, np.arange(time[0], time[-1], _STEP))

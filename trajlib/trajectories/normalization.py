@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from trajlib.archive.flights import map_flights
 from trajlib.geodesy import find_airport, track, unwrap_longitude
@@ -114,7 +115,7 @@ def normalize_flights(
 
 def resample_flights(
     flights: pd.DataFrame,
-    kinds: Mapping[str, tuple[str | Progress, np.ndarray]],
+    kinds: Mapping[str, tuple[str | Progress, ArrayLike]],
     *,
     columns: Sequence[str] = VARIABLES,
 ) -> dict[str, pd.DataFrame]:
@@ -141,8 +142,12 @@ def resample_flights(
         if not callable(by) and by not in PROGRESS:
             raise ValueError(f"no progress {by!r}, expected one of {', '.join(PROGRESS)}")
         progress = by if callable(by) else PROGRESS[by]
-        options = {"progress": progress, "fractions": np.asarray(fractions), "columns": columns}
-        functions[name] = partial(_resample_by_progress, **options)
+        functions[name] = partial(
+            _resample_by_progress,
+            progress=progress,
+            fractions=np.asarray(fractions),
+            columns=columns,
+        )
     return map_flights(flights, functions, columns=sorted({*columns, *PROGRESS_COLUMNS}))
 
 
