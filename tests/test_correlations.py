@@ -160,7 +160,7 @@ def index(tmp_path_factory):
 def test_correlations_do_not_depend_on_workers_and_hardly_on_blocks(index, monkeypatch, client):
     on_workers = correlate(index)
     with monkeypatch.context() as patch:
-        patch.setattr(flights_module, "current_client", lambda: None)
+        patch.setattr("trajlib.cluster.current_client", lambda: None)
         pd.testing.assert_frame_equal(correlate(index), on_workers, check_exact=True)
     monkeypatch.setattr(flights_module, "BLOCK", 2)
     assert np.nanmax(np.abs(correlate(index) - on_workers)) < 1e-13
