@@ -131,8 +131,6 @@ def test_what_the_installation_compiles_is_what_files_are_parsed_by(tmp_path):
     assert set(parse_fields.signatures) == compiled
 
 
-
-
 def test_functions_are_compiled_where_nothing_can_be_kept(monkeypatch):
     compile_now = parser.numba.njit
 
