@@ -8,9 +8,9 @@ import psutil
 import pytest
 
 from trajlib import build_index
-from trajlib.plots.dask import plot_tasks
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+from plots import plot_tasks
 from scaling import (
     TERMS,
     check_costs,
