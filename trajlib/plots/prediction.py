@@ -62,7 +62,7 @@ def plot_trajectory(
     lines = {
         name: line.assign(longitude=unwrap_longitude(line["longitude"], centre))
         for name, line in lines.items()
-        if line is not None
+        if line is not None and len(line)
     }
     points = [*polygons["interval"]]
     for airport in map(find_airport, airports):
