@@ -16,7 +16,7 @@ from trajlib.cluster import connect
 __all__ = ["Study", "open_study"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Study:
     """One city pair of an archive, ready to be analysed.
 
@@ -66,6 +66,9 @@ class Study:
     def store(self) -> Path:
         """Folder of the pair's Parquet files."""
         return Path(self.flights["store"].iloc[0])
+
+    def __repr__(self) -> str:  # that of a dataclass would hold the names of flights
+        return self._repr_markdown_().replace("**", "")
 
     def _repr_markdown_(self) -> str:
         start, end = self.usable["start"].min(), self.usable["end"].max()
