@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from trajlib.archive.storage import exists, open_file
@@ -106,7 +107,7 @@ class Dialect:
     units: dict[str, tuple[float, float]] = field(default_factory=dict)
     constants: dict[str, str] = field(default_factory=dict)
     path: str = ""
-    many: dict[str, str | int] = field(default_factory=dict)
+    many: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def header(self) -> tuple[str | None, ...]:

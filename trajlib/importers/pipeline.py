@@ -356,7 +356,8 @@ def _read_unit(
     done = job.work / f"points-{number:05d}.json"
     if done.exists():
         return _summarize_files(json.loads(done.read_text()))
-    counts, batches, rows, part = {}, [], 0, 0
+    counts: dict[str, list] = {}
+    batches, rows, part = [], 0, 0
     options = _options(source)
     for row in files.itertuples():
         counts[row.file] = [0, None]

@@ -173,7 +173,7 @@ def convert_flights(df: pd.DataFrame, fields: dict[str, Field]) -> pd.DataFrame:
 
 def convert_table(df: pd.DataFrame, fields: dict[str, Field]) -> pd.DataFrame:
     """Return a table with the schema's columns and units; what its source lacks is absent."""
-    columns = {}
+    columns: dict[str, pd.Series] = {}
     for name, field in fields.items():
         for their in field.names:
             if their in df:

@@ -52,7 +52,7 @@ _ALIASES = {
     "destination": "destination ades arrival arr to dest",
     "onground": "onground on_ground",
 }
-_UNIT = re.compile(r"(.*?)(?:\s*[(\[]\s*([^)\]]*?)\s*[)\]])?")  # altitude (ft), lat [deg]
+_UNIT = re.compile(r"(?s)^(.*?)(?:\s*[(\[]\s*([^)\]]*?)\s*[)\]])?$")  # altitude (ft), lat [deg]
 _UNITS = {
     **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), "m"),
     **dict.fromkeys(("m/s", "mps", "m s-1"), "m/s"),
@@ -80,9 +80,9 @@ def find_columns(columns: tuple[str, ...]) -> dict[str, Field]:
     >>> find_columns(("lat", "altitude (m)"))["altitude"].unit
     'm'
     """
-    written = {}
+    written: dict[str, tuple[str, str]] = {}
     for column in columns:
-        base, unit = _UNIT.fullmatch(column).groups()
+        base, unit = _UNIT.findall(column)[0]
         written.setdefault(re.sub(r"[\s.-]+", "_", base.strip()), (column, unit))
     fields = {}
     for name, aliases in _ALIASES.items():
@@ -100,8 +100,8 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         yield from _read_dialect(path, options, options.dialect, head)
         return
     fields = find_columns(head.columns)
-    date = next((name for name in _DATES if name in head.columns), None)
-    clock = next((name for name in _CLOCKS if name in head.columns), None)
+    date = next((name for name in _DATES if name in head.columns), "")
+    clock = next((name for name in _CLOCKS if name in head.columns), "")
     wanted = {name for field in fields.values() for name in field.names} | {date, clock}
     wanted |= {"position", "latitude", "longitude"}
     for batch in read_table(path, wanted, texts=find_texts(fields), head=head):

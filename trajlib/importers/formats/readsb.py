@@ -62,6 +62,8 @@ def _recognize(head: Head) -> bool:
 
 def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     aircraft = read_json(path)
+    if not isinstance(aircraft, dict):
+        raise FormatError("no object of an aircraft")
     start, trace = aircraft.get("timestamp"), aircraft.get("trace")
     if not isinstance(start, int | float) or not isinstance(trace, list):
         raise FormatError("no timestamp or no trace")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any, cast
 
 import pandas as pd
 import pyarrow as pa
@@ -53,7 +53,7 @@ _UNPACKED = 16 << 30  # bytes at most of a file unpacked to disk
 _MISSING = ["", "N/A", "NA", "n/a", "nan", "NaN", "-", "\\N", "NULL", "null", "None", "ground"]
 _OF_COLUMNS = re.compile(rb'\s*\{\s*"[^"]+"\s*:\s*\{')
 _ARCHIVES = {b"7z\xbc\xaf\x27\x1c": "7z", b"PK\x03\x04": "zip"}
-_COMPRESSIONS = {
+_COMPRESSIONS: dict[bytes, Callable[[Any], Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
@@ -64,7 +64,7 @@ _PICKLE = re.compile(rb"\x80[\x02-\x05]|c[a-z_.]+\n[A-Za-z_]+\n|\(lp0|\(dp0|ccop
 
 
 @contextmanager
-def open_source(path: Path) -> Iterator[BinaryIO]:
+def open_source(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for reading, decompressed; gzip, bzip2, xz, Zstandard, zip, 7z and tar.
 
     Raises
@@ -148,7 +148,7 @@ def read_table(
         raise FormatError(f"cannot be read: {str(error)[:200]}") from error
 
 
-def read_blocks(stream: BinaryIO, *, skip: int = 0, end: bytes = b"\n") -> Iterator[bytes]:
+def read_blocks(stream: IO[bytes], *, skip: int = 0, end: bytes = b"\n") -> Iterator[bytes]:
     """Yield a text in blocks of whole lines, without its first lines.
 
     Raises
@@ -233,7 +233,7 @@ def parse_csv(
     """
     names = _unique(columns)
     include = [name for name in names if name in wanted]
-    ragged = []
+    ragged: list[str] = []
     convert = pa.csv.ConvertOptions(
         include_columns=include,
         null_values=_MISSING,
@@ -241,12 +241,15 @@ def parse_csv(
         decimal_point=decimal,
         column_types={name: pa.string() for name in include if name in texts},
     )
+
+    def keep(row: pa.csv.InvalidRow) -> str:
+        ragged.append(row.text)
+        return "skip"
+
     read = partial(
         pa.csv.read_csv,
         read_options=pa.csv.ReadOptions(column_names=names, use_threads=False),
-        parse_options=pa.csv.ParseOptions(
-            delimiter=delimiter, invalid_row_handler=lambda row: ragged.append(row.text) or "skip"
-        ),
+        parse_options=pa.csv.ParseOptions(delimiter=delimiter, invalid_row_handler=keep),
         convert_options=convert,
     )
     try:
@@ -264,7 +267,7 @@ def parse_csv(
     return pd.concat([table.to_pandas(), others.replace(_MISSING, None)], ignore_index=True)
 
 
-def read_json(path: Path) -> object:
+def read_json(path: Path) -> Any:
     """Return a JSON as a whole.
 
     Raises
@@ -285,7 +288,7 @@ def read_json(path: Path) -> object:
         raise FormatError(f"no JSON: {str(error)[:100]}") from error
 
 
-def _decompress(file: BinaryIO) -> BinaryIO:
+def _decompress(file: IO[bytes]) -> IO[bytes]:
     start = file.read(8)
     file.seek(0)
     for magic, opener in _COMPRESSIONS.items():
@@ -294,7 +297,7 @@ def _decompress(file: BinaryIO) -> BinaryIO:
     return file
 
 
-def _refuse_archive(stream: BinaryIO) -> BinaryIO:
+def _refuse_archive(stream: IO[bytes]) -> IO[bytes]:
     start = stream.peek(512)[:512] if hasattr(stream, "peek") else b""
     packed = any(start.startswith(magic) for magic in (*_ARCHIVES, *_COMPRESSIONS))
     if packed or start[257:262] == b"ustar":
@@ -303,7 +306,7 @@ def _refuse_archive(stream: BinaryIO) -> BinaryIO:
 
 
 @contextmanager
-def _open_member(file: BinaryIO) -> Iterator[BinaryIO]:
+def _open_member(file: IO[bytes]) -> Iterator[IO[bytes]]:
     """Open the one file of data in an archive, or the file itself where it is none."""
     start = file.read(512)
     file.seek(0)
@@ -311,13 +314,13 @@ def _open_member(file: BinaryIO) -> Iterator[BinaryIO]:
         with zipfile.ZipFile(file) as archive:
             names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
             with archive.open(_only_member(names)) as member:
-                yield _refuse_archive(io.BufferedReader(member))
+                yield _refuse_archive(member)
     elif start[257:262] == b"ustar":
         with tarfile.open(fileobj=file, mode="r:") as archive:
             names = [entry.name for entry in archive.getmembers() if entry.isfile()]
             # the hours that OpenSky publishes are each a gzip in a tar
-            with archive.extractfile(_only_member(names)) as member:
-                yield _refuse_archive(io.BufferedReader(_decompress(member)))
+            member = cast(IO[bytes], archive.extractfile(_only_member(names)))
+            yield _refuse_archive(_decompress(member))
     elif start.startswith(b"7z\xbc\xaf\x27\x1c"):
         with _open_7z(file) as member:
             yield _refuse_archive(member)
@@ -334,7 +337,7 @@ def _only_member(names: list[str]) -> str:
 
 
 @contextmanager
-def _open_7z(file: BinaryIO) -> Iterator[BinaryIO]:
+def _open_7z(file: IO[bytes]) -> Iterator[IO[bytes]]:
     try:
         import py7zr
     except ImportError as error:
@@ -355,7 +358,7 @@ def _open_7z(file: BinaryIO) -> Iterator[BinaryIO]:
             yield member
 
 
-def _read_pieces(stream: BinaryIO) -> Iterator[bytes]:
+def _read_pieces(stream: IO[bytes]) -> Iterator[bytes]:
     """Yield a file in pieces; of one that breaks off, what comes before that as well."""
     parts, size = [], 0
     try:
@@ -371,7 +374,7 @@ def _read_pieces(stream: BinaryIO) -> Iterator[bytes]:
     yield b"".join(parts)
 
 
-def _decode(stream: BinaryIO) -> BinaryIO:
+def _decode(stream: IO[bytes]) -> IO[bytes]:
     """Return the stream in UTF-8 and without a byte order mark."""
     start = stream.peek(4)[:4] if hasattr(stream, "peek") else b""
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -424,7 +427,8 @@ def _json_names(path: Path, data: bytes) -> tuple[str, ...]:
     """Return the names in the first records of a JSON, or those of an object of columns."""
     if not _OF_COLUMNS.match(data):
         return tuple(dict.fromkeys(re.findall(r'"([^"\\]{1,60})"\s*:', _to_text(data))))
-    names, size = {}, 0
+    names: dict[bytes, None] = {}
+    size = 0
     with open_source(path) as stream:
         while (block := stream.read(_BLOCK)) and size < _LARGEST:
             names |= dict.fromkeys(re.findall(rb'"([^"\\]{1,60})"\s*:\s*\{', block))
