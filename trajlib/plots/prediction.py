@@ -72,9 +72,9 @@ def plot_trajectory(
     ax = axs["map"]
     bounds = bounds_around(np.concatenate(points))
     draw_map(ax, bounds)
-    for shapes, look in zip(polygons.values(), (_BAND, _INTERVAL), strict=True):
-        fitting = [shape for shape in shapes if _fits(shape, bounds)]
-        ax.add_collection(PolyCollection(fitting, facecolor=look, edgecolor="none"))
+    if all(_fits(shape, bounds) for shape in polygons["band"]):
+        ax.add_collection(PolyCollection(polygons["band"], facecolor=_BAND, edgecolor="none"))
+    ax.add_collection(PolyCollection(polygons["interval"], facecolor=_INTERVAL, edgecolor="none"))
     for (name, line), look in zip(lines.items(), _REFERENCES, strict=False):
         ax.plot(line["longitude"], line["latitude"], label=name, **look)
     _draw_lines(ax, trajectory, flown if track is None else None, "longitude", "latitude")
@@ -84,11 +84,11 @@ def plot_trajectory(
     for name in ("altitude", "duration"):
         _draw_side(axs[name], trajectory, flown, name)
     axs["duration"].set_xlabel("fraction of route progress")
-    handles, names = axs["altitude"].get_legend_handles_labels()
-    on_map = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-    handles += [on_map[name] for name in lines]
-    names += list(lines)
-    figure.legend(handles, names, loc="outside upper left", ncols=min(6, len(names)))
+    labelled = {}
+    for each in (axs["altitude"], axs["duration"], ax):
+        labelled |= dict(zip(*reversed(each.get_legend_handles_labels()), strict=True))
+    count = min(6, len(labelled))
+    figure.legend(labelled.values(), labelled.keys(), loc="outside upper left", ncols=count)
     return figure
 
 
@@ -99,6 +99,7 @@ def plot_coverage(scores: pd.DataFrame, level: float, *, by: str = "split") -> F
     Rows of (``by``, target, fraction) with a column ``coverage``; the level is the line to be on.
     """
     targets = scores.index.unique("target")
+    lowest = min(max(0.0, 2 * level - 1.2), scores["coverage"].min())
     rows = -(-len(targets) // 4)
     figure, axs = plt.subplots(
         rows, 4, sharey=True, figsize=(WIDTH, 0.6 + 1.9 * rows), squeeze=False
@@ -110,7 +111,7 @@ def plot_coverage(scores: pd.DataFrame, level: float, *, by: str = "split") -> F
         for name, style in series_styles(scores.index.unique(by)).items():
             ax.plot(table.xs(name, level=by), label=name, **style)
         ax.axhline(level, color=GREY, linewidth=0.8)
-        ax.set(title=target, ylim=(max(0.0, 2 * level - 1.2), 1.0))
+        ax.set(title=target, ylim=(lowest, 1.0))
     figure.supxlabel("fraction of the progress", fontsize=9)
     figure.supylabel("coverage", fontsize=9)
     handles, names = axs.flat[0].get_legend_handles_labels()
@@ -162,9 +163,8 @@ def _draw_side(ax: Axes, trajectory: pd.DataFrame, flown: pd.DataFrame | None, n
     bounds = (max(0, low - margin), high + margin)
     for end, color, text in (("_band", _BAND, "whole flight"), ("", _INTERVAL, "each fraction")):
         low, high = (scaled[f"{name}{end}_{side}"] for side in ("low", "high"))
-        fits = (low >= min(0, bounds[0])) & (high <= bounds[1])
-        look = {"color": color, "lw": 0, "label": f"holds {text}"}
-        ax.fill_between(scaled.index, low, high, where=fits, **look)
+        if not end or high.max() <= bounds[1]:
+            ax.fill_between(scaled.index, low, high, color=color, lw=0, label=f"holds {text}")
     _draw_lines(ax, scaled, scaled_flown, "fraction", name)
     ax.set(ylabel=axis_label, ylim=bounds)
 
