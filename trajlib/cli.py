@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _FEWEST = 40  # flights; with fewer, days held out hold next to nothing
-_FEWEST_NAMED = 20  # for stages that are asked for by name, which may hold nothing out
+_FEWEST_NAMED = 20  # for stages given by name, which may hold nothing out
 
 _POSITIVE = click.FloatRange(0, min_open=True)
 
@@ -44,8 +44,8 @@ class _InOrder(click.Group):
 def main() -> None:
     """Predict aircraft trajectories from an archive of flights.
 
-    An archive is a folder of CSVs, one flight a file, in any sub-folders. Simulate one or import
-    real flights, make the report of a city pair, then ask for one flight, or compare two reports:
+    An archive is a folder of CSVs, one per flight, in any sub-folders. Simulate one or import
+    real flights, make the report of a city pair, then predict flights, or compare two reports:
 
     \b
         python -m trajlib simulate data/raw/sample --flights 620 --seed 2016
@@ -54,8 +54,8 @@ def main() -> None:
         python -m trajlib compare reports/LEMD-LEBL reports/SFO-LAX
 
     Nothing leaves the machine: a local cluster listens on loopback only, and pages open from
-    disk without a network. Ctrl-C stops what a command started; given again, it keeps what is
-    whole.
+    disk without a network. Ctrl-C stops what a command started; given again, it continues from
+    what is finished.
 
     \b
     Files:       data/raw/NAME              an archive, never changed
@@ -64,12 +64,12 @@ def main() -> None:
                  reports/PAIR/index.html    the report, beside the executed notebooks
     Environment: DASK_SCHEDULER_ADDRESS     a Dask scheduler, instead of a local cluster
     Scripts:     --json, where a command has it, prints one JSON document and nothing else;
-                 what is told on the way, and errors, go to standard error
-    Exit status: 0 when all that was asked for is there and whole,
-                 1 when something stopped it (the message says what, and what to do),
+                 progress and errors go to standard error
+    Exit status: 0 when everything requested is finished,
+                 1 when something stopped it (the message names cause and remedy),
                  2 when the command was not understood,
                  130 when it was stopped by Ctrl-C.
-    """  # noqa: D301, as \b is how click is told to leave lines as they are
+    """  # noqa: D301, as \b makes click leave lines as they are
     from trajlib.report.console import prepare_console
 
     os.umask(0o077)  # files that hold flights are for their owner's eyes
@@ -119,7 +119,7 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for
 def _connected(address: str | None = None) -> "Iterator[Client]":
     from trajlib.cluster import connect, current_client
 
-    # what scheduler and workers note on their own work is not for the terminal
+    # log messages of scheduler and workers are not for the terminal
     getLogger("distributed").setLevel(ERROR)
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")
     found = current_client()
@@ -250,10 +250,10 @@ def import_(
 def index(archive: Path, output: Path | None, suggest: bool, as_json: bool) -> None:
     """Index the folder ARCHIVE in one table.
 
-    One row a file; only new and changed files are read. By default the table of data/raw/NAME is
-    data/interim/NAME.index.parquet, and that of any other folder stands beside it.
+    One row per file; only new and changed files are read. By default the table of data/raw/NAME is
+    data/interim/NAME.index.parquet, and that of any other folder is beside it.
 
-    Where the names, units or form of the CSVs are not ours, a columns.toml in the folder tells
+    Where the names, units or form of the CSVs are not ours, a columns.toml in the folder describes
     what they are: see data/README.md. --suggest reads a few files and proposes one.
     """
     if suggest and as_json:
@@ -351,7 +351,7 @@ def report(
     it took, and those of the last time.
 
     A notebook that fails does not keep the others from running: its copy and its page show the
-    error, the report says that it is not whole, and the exit status is 1.
+    error, the report is marked as not whole, and the exit status is 1.
 
     With --aggregate-only there is a second report, OUTPUT/ORIGIN-DESTINATION-aggregate, to be
     shown to others: outputs are kept only where the notebook's cell is tagged "aggregate" and

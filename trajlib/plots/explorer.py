@@ -70,9 +70,9 @@ def explore_flights(
     flights
         Callsign, operator, aircraft_type, registration, start (UTC) and cluster of each flight,
         as far as they are known, by ``path``; clusters are numbers from 0, and -1 where a flight
-        is of none. By default what the coordinates of ``trajectories`` know.
+        is of none. By default the coordinates of ``trajectories``.
     airports
-        ICAO or IATA codes to mark, the origin first: its time zone tells the weekday.
+        ICAO or IATA codes to mark, the origin first: the weekday is in its time zone.
 
     >>> names = ("longitude", "latitude", "altitude", "duration")
     >>> lines = {name: (("path", "fraction"), [[1.0, 2.0]]) for name in names}
@@ -114,7 +114,7 @@ def _arrange(map_plot: Plot, profiles: list[Plot]) -> GridPlot:
     grid = gridplot(plots, toolbar_location="right", toolbar_options={"logo": None})
     for tool in grid.toolbar.tools:
         if isinstance(tool, SaveTool):
-            tool.filename = "flights"  # a browser that is asked for a name stops until it is told
+            tool.filename = "flights"  # or the browser would wait for a name
     return grid
 
 

@@ -85,7 +85,7 @@ def plot_archive(index: pd.DataFrame, *, named: int = 15) -> Figure:
     Parameters
     ----------
     index
-        One row a file; unusable files, and airports that nobody knows, are not drawn.
+        One row per file; unusable files and unknown airports are not drawn.
     named
         How many of the busiest airports are named.
     """
@@ -108,7 +108,9 @@ def plot_archive(index: pd.DataFrame, *, named: int = 15) -> Figure:
         drawn, ax=ax, label="flights, both directions", format="{x:,.0f}", pad=0.01, shrink=0.8
     )
     _name_busiest(ax, routes, lines, named)
-    ax.set_title(f"{flights.sum():,} flights on {len(routes):,} routes")
+    ax.set_title(
+        f"{flights.sum():,} flights on {len(routes):,} route{'s' if len(routes) > 1 else ''}"
+    )
     return figure
 
 

@@ -31,7 +31,7 @@ __all__ = ["build_sources", "draw_map_panel", "draw_profile_panel"]
 Sources = dict[str, ColumnDataSource]
 
 _DRAWN = ("progress", "longitude", "latitude", "altitude", "groundspeed", "duration")
-_TOLD = ("callsign", "operator", "aircraft_type", "start")
+_IDENTITY = ("callsign", "operator", "aircraft_type", "start")
 _TOOLS = "pan,wheel_zoom,box_zoom,reset,save"
 _WIDE, _TALL = 780, 420  # px, of a map above its profiles and of one beside them
 _CROWD = "#dfa0aa", COLORS[1], "#5c1420"  # of few selected flights in a pixel to many
@@ -146,8 +146,8 @@ def _draw_density(plot: Plot, name: str, palette: Any) -> ColumnDataSource:
 
 
 def _add_tools(plot: Plot, lines: GlyphRenderer, cloud: GlyphRenderer) -> None:
-    told = [name for name in _TOLD if name in lines.data_source.data] or ["path"]
-    tooltips = " · ".join(f"@{name}" for name in told)
+    shown = [name for name in _IDENTITY if name in lines.data_source.data] or ["path"]
+    tooltips = " · ".join(f"@{name}" for name in shown)
     plot.add_tools(
         TapTool(renderers=[lines, cloud]),
         BoxSelectTool(renderers=[cloud]),

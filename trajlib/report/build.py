@@ -217,7 +217,7 @@ def _draw(draw: Callable[[], dict]) -> dict:
 
 
 def _fingerprint(index: pd.DataFrame, store: pd.DataFrame) -> str:
-    """Return a digest of what is known of the files' contents, wherever and whenever they lie.
+    """Return a digest of the contents of the files, independent of their place and times of change.
 
     Of all files these are size, first and last sample; of the pair's flights also the range and
     the packed size of every column.

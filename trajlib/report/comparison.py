@@ -13,7 +13,7 @@ _PARTS = {"pair", "archive", "made", "whole", "parameters", "data", "versions", 
 _STAGE = {"claims": [], "numbers": {}, "estimates": {}, "seconds": None}
 
 
-def read_report(place: str | Path) -> dict:
+def read_report(path: str | Path) -> dict:
     """Return the content of a report, given its folder or a file in it.
 
     Raises
@@ -21,8 +21,8 @@ def read_report(place: str | Path) -> dict:
     ValueError
         When there is no report, or one that is damaged.
     """
-    place = Path(place)
-    path = (place if place.is_dir() else place.parent) / "report.json"
+    path = Path(path)
+    path = (path if path.is_dir() else path.parent) / "report.json"
     if not path.exists():
         raise ValueError(
             f"no report.json in {path.parent}, expected the folder of a report, "

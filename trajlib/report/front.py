@@ -105,24 +105,24 @@ def draw_front(
     title = f"Where flights {pair[0]} → {pair[1]} fly"
     numbers = None if clusters is None else clusters.iloc[:, 0]
     figures = {"map": plot_tracks(tracks, pair, clusters=numbers, names=routes, title=title)}
-    found = {}
+    errors = {}
     if arrivals is not None:
         arrivals = arrivals if "feature_set" in arrivals else arrivals.reset_index()
         models = arrivals[arrivals["kind"] == "model"]
         best = models.groupby("name")["mae"].mean().idxmin()
         rows = models[models["name"] == best].set_index("feature_set")
-        found = {name: _to_dict(row) for name, row in rows.iterrows()}
+        errors = {name: _to_dict(row) for name, row in rows.iterrows()}
         mean = arrivals[(arrivals["name"] == "mean") & (arrivals["feature_set"] == "at_takeoff")]
         if len(mean):
-            found["mean flight"] = _to_dict(mean.iloc[0])
-        figures["arrivals"] = plot_arrival_errors(arrivals, best, title=_title(found))
+            errors["mean flight"] = _to_dict(mean.iloc[0])
+        figures["arrivals"] = plot_arrival_errors(arrivals, best, title=_title(errors))
     for name, figure in figures.items():
         with replacing(folder / f"{name}.png") as temporary:
             figure.savefig(temporary, format="png")
     return {
         "days": days,
         "rejected": rejected,
-        "arrival": found,
+        "arrival": errors,
         "interval": _read_interval(processed),
         "routes": list(routes.values()),
         "models": _read_cards(processed),
@@ -177,8 +177,8 @@ def _describe_routes(
         )
         middle = float(np.median(cross[(along > 0.25 * length) & (along < 0.75 * length)]))
         wind = _WINDS[round((course + (90 if middle > 0 else -90)) / 45) % 8]
-        place = f"{abs(middle):.0f} NM {wind} of" if abs(middle) >= 2 else "along"
-        sentences[number] = f"{100 * share:.0f} % fly {place} the direct line"
+        position = f"{abs(middle):.0f} NM {wind} of" if abs(middle) >= 2 else "along"
+        sentences[number] = f"{100 * share:.0f} % fly {position} the direct line"
     rest = (numbers < 0).mean()
     if sentences and rest > 0:
         sentences[-1] = f"{100 * rest:.0f} % fly another way"
@@ -228,8 +228,8 @@ def _plain(estimate: Estimate) -> str:
     return f"{estimate.value:.1f} {estimate.unit}"
 
 
-def _title(found: dict) -> str:
-    first, later = _estimate(found.get("at_takeoff")), _estimate(found.get(_LATER))
+def _title(errors: dict) -> str:
+    first, later = _estimate(errors.get("at_takeoff")), _estimate(errors.get(_LATER))
     if not first:
         return "By how much the arrival is missed"
     text = f"At take-off the arrival is missed by {_plain(first)}"

@@ -262,13 +262,13 @@ def _count(rows: list[dict], name: str) -> int:
 
 
 def _count_verdicts(claims: list[dict]) -> str:
-    """Return what became of claims, as in ``2 hold, 1 does not hold``."""
+    """Return the number of claims by verdict, as in ``2 hold, 1 does not hold``."""
     counts = Counter(claim["verdict"] for claim in claims)
     plural = {"holds": "hold", "does not hold": "do not hold"}
-    told = (
-        (n, verdict if n == 1 else plural.get(verdict, verdict)) for verdict, n in counts.items()
-    )
-    return ", ".join(f"{n} {verdict}" for n, verdict in told)
+    texts = []
+    for verdict, number in counts.items():
+        texts.append(f"{number} {verdict if number == 1 else plural.get(verdict, verdict)}")
+    return ", ".join(texts)
 
 
 def _join_code(cells: list[dict]) -> list[dict]:
@@ -290,7 +290,7 @@ def _settle(text: str) -> str:
 
 
 def _harmless(script: str) -> str:
-    # text of an archive in a figure's data must not end the script it stands in
+    # text of an archive in a figure's data must not end the script that contains it
     return re.sub(r"<(?=/script|script|!--)", r"\\x3c", script, flags=re.IGNORECASE)
 
 

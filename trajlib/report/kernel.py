@@ -64,10 +64,10 @@ def run_cells(nb: NotebookNode, folder: Path, env: Mapping[str, str]) -> tuple[s
         nonlocal begun
         begun = cell_index
 
-    with TemporaryDirectory(prefix="trajlib-", ignore_cleanup_errors=True) as own:
-        log = Path(own, "stderr")
+    with TemporaryDirectory(prefix="trajlib-", ignore_cleanup_errors=True) as temporary:
+        log = Path(temporary, "stderr")
         manager = AsyncKernelManager(
-            connection_file=f"{own}/kernel.json", kernel_spec_manager=_ThisPython()
+            connection_file=f"{temporary}/kernel.json", kernel_spec_manager=_ThisPython()
         )
         client = NotebookClient(
             nb,
@@ -81,7 +81,7 @@ def run_cells(nb: NotebookNode, folder: Path, env: Mapping[str, str]) -> tuple[s
         )
         client.log.disabled = True
         with log.open("wb") as stderr:
-            options = {"cwd": str(folder), "env": _environment(own) | env, "stderr": stderr}
+            options = {"cwd": str(folder), "env": _environment(temporary) | env, "stderr": stderr}
             try:
                 with client.setup_kernel(cleanup_kc=True, **options):
                     for position, cell in enumerate(nb.cells):
@@ -95,17 +95,17 @@ def run_cells(nb: NotebookNode, folder: Path, env: Mapping[str, str]) -> tuple[s
     return None, begun
 
 
-def _environment(own: str) -> dict[str, str]:
+def _environment(temporary: str) -> dict[str, str]:
     env = {name: text for name, text in os.environ.items() if not name.startswith(_PERSONAL)}
     config: dict = {}
     dask.config.refresh(config=config, paths=[], env={})
     kept = {name: dask.config.get(name) for name in _KEPT_SETTINGS if name in dask.config.config}
     return env | {
         "DASK_INTERNAL_INHERIT_CONFIG": dask.config.serialize(dask.config.merge(config, kept)),
-        "IPYTHONDIR": own,
+        "IPYTHONDIR": temporary,
         "JUPYTER_NO_CONFIG": "1",
         "JUPYTER_PLATFORM_DIRS": "1",
-        "MPLCONFIGDIR": own,
+        "MPLCONFIGDIR": temporary,
         "PYTHONUTF8": "1",
         "TZ": "UTC",
     }

@@ -1,4 +1,4 @@
-"""Take out of executed notebooks what names this machine: paths, addresses, host, user."""
+"""Remove paths, addresses, host and user of this machine from executed notebooks."""
 
 import getpass
 import os
@@ -46,22 +46,23 @@ _AS_THEY_ARE += (SUMMARY_TYPE,)
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-def machine_rules(root: Path, places: Iterable[Path] = ()) -> Rules:
+def machine_rules(root: Path, folders: Iterable[Path] = ()) -> Rules:
     """Return the rules, pattern and text to put there, by which :func:`redact` hides a machine.
 
     Parameters
     ----------
     root
         The project's folder: paths below it are shown relative to it.
-    places
-        Other folders that occur in outputs, such as the archive: shown by their name alone,
-        where they are named from the root of the file system and from ``root/notebooks``.
+    folders
+        Others that occur in outputs, such as the archive: shown by their name alone, where their
+        path is absolute or relative to ``root/notebooks``.
     """
     rules = [(f"{re.escape(str(root))}/", ""), (rf"{re.escape(str(root))}\b", ".")]
-    for place in sorted({p.absolute() for p in places} | {p.resolve() for p in places}):
-        if not place.is_relative_to(root):
-            forms = (str(place), os.path.relpath(place, root), os.path.relpath(place, root / "any"))
-            rules += [(_path(re.escape(form)), f"{_HIDDEN}/{place.name}") for form in forms]
+    for folder in sorted({f.absolute() for f in folders} | {f.resolve() for f in folders}):
+        if not folder.is_relative_to(root):
+            relative = [os.path.relpath(folder, start) for start in (root, root / "any")]
+            forms = [str(folder), *relative]
+            rules += [(_path(re.escape(form)), f"{_HIDDEN}/{folder.name}") for form in forms]
     rules += _absolute_paths(root)
     rules += [(pattern, _HIDDEN) for pattern in _ADDRESSES]
     rules += [(rf"\b{re.escape(name)}\b", _HIDDEN) for name in _people_and_hosts()]
@@ -145,7 +146,7 @@ class HideMachine(Preprocessor):
 class KeepAggregates(Preprocessor):
     """Keep only outputs that their author tagged ``aggregate`` and that name no flight.
 
-    A note stands for the outputs of every other cell: what nobody vouches for is left out.
+    A note replaces the outputs of every other cell: what is not tagged is left out.
     """
 
     enabled = True
@@ -172,7 +173,7 @@ class KeepAggregates(Preprocessor):
 
 
 def names_flight(text: str, names: Set[str]) -> bool:
-    """Return whether one of the names of flights stands in a text and is no part of a word.
+    """Return whether a text contains the name of a flight, not as a part of a word.
 
     A name may hold blanks and signs; the text may escape them as HTML and JSON do.
 
@@ -189,7 +190,7 @@ def names_flight(text: str, names: Set[str]) -> bool:
     return False
 
 
-@lru_cache(maxsize=1)  # of one archive, asked for each output
+@lru_cache(maxsize=1)  # of one archive, needed for each output
 def _count_parts(names: frozenset[str]) -> set[int]:
     return {len(_PART.findall(name)) for name in names}
 

@@ -33,7 +33,7 @@ class Summary:
     claims
         Claims of the talk with their verdicts.
     simulated
-        Whether the flights are simulated, which the summary then says.
+        Whether the flights are simulated; the summary then shows that they are no evidence.
     """
 
     headline: str
