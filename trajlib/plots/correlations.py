@@ -42,7 +42,7 @@ def plot_correlations(
     written = size <= _WRITTEN
     signs = np.where(
         values < 0, "\N{MINUS SIGN}", ""
-    )  # which a colour printed in grey does not show
+    )  # for prints in grey
     names = [label(column).split(" [")[0] for column in correlation.columns[order]]
     sns.heatmap(
         values, ax=heat, cmap=DIVERGING, vmin=-1, vmax=1, xticklabels=names, yticklabels=names,
