@@ -453,3 +453,20 @@ def test_a_table_of_flights_is_answered_on_the_command_line(predict, tmp_path):
     table = pd.read_csv(tmp_path / "predict" / "flights.predicted.csv")
     assert table["takeoff"].tolist() == ["2016-05-01T08:00:00+0000"]
     assert predict(tmp_path / "flights.csv", "--time", "now")[0] == 2
+
+
+def test_points_that_were_kept_beside_the_store_give_the_same_predictors(
+    store, csv, tmp_path, monkeypatch
+):
+    for part in Path(store["store"].iloc[0]).glob("*.parquet"):
+        if not part.name.startswith("points-"):
+            (tmp_path / part.name).symlink_to(part)
+    past = open_store(tmp_path)
+    flight, _ = ask(csv)
+    alone = build_flight_predictors(flight, "at_takeoff", past=past)
+    assert not list(tmp_path.glob("points-*.parquet"))
+    monkeypatch.setattr("trajlib.models.inference.current_client", lambda: "a cluster")
+    for _ in ("kept", "read again"):
+        again = build_flight_predictors(flight, "at_takeoff", past=past)
+        pd.testing.assert_frame_equal(again, alone)
+        assert len(list(tmp_path.glob("points-*.parquet"))) == 1

@@ -1,5 +1,6 @@
 """Inference: features and prediction for given flights, described or read from a CSV."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,8 @@ import pandas as pd
 
 from trajlib.archive.dialect import read_dialect
 from trajlib.archive.reading import read_flight
-from trajlib.archive.storage import exists, is_remote, resolve
+from trajlib.archive.storage import exists, is_remote, replacing, resolve
+from trajlib.cluster import current_client
 from trajlib.features import feature_sets as features
 from trajlib.features.airborne import (
     keep_measured,
@@ -17,7 +19,7 @@ from trajlib.features.airborne import (
     measure_points,
 )
 from trajlib.features.recent_traffic import HISTORY, collect_recent_traffic, select_recent
-from trajlib.features.targets import TARGETS
+from trajlib.features.targets import TARGETS, match_flights
 from trajlib.geodesy import distance, find_airport, unwrap_longitude
 from trajlib.models.prediction_intervals import MIN_DAYS
 from trajlib.models.saved_models import SavedModel, predict_trajectories, predict_trajectory
@@ -489,14 +491,46 @@ def _collect_history(
     flights: pd.DataFrame, past: pd.DataFrame | None, traffic: pd.DataFrame | None
 ) -> pd.DataFrame:
     paths = flights["path"].tolist()
+    recent = past
     if past is not None:
-        past = select_recent(past[~past["path"].isin(paths)], flights)
-    if past is None or past.empty:
+        recent = select_recent(past[~past["path"].isin(paths)], flights)
+    if recent is None or recent.empty:
         return pd.DataFrame(float("nan"), paths, list(HISTORY))
-    points = measure_points(past)
+    points = _load_points(recent)
     around = measure_other_traffic(flights, traffic)
-    rows = pd.concat([past, flights.astype({"start": past["start"].dtype})], ignore_index=True)
+    rows = pd.concat([recent, flights.astype({"start": past["start"].dtype})], ignore_index=True)
     return collect_recent_traffic(rows, points, around).loc[paths]
+
+
+def _load_points(recent: pd.DataFrame) -> pd.DataFrame:
+    """Return the measured points of recent flights.
+
+    Those of all flights of the store are kept beside it. They are measured the first time that
+    there is a cluster for it, or that most of them are needed.
+    """
+    if "store" not in recent or is_remote(recent["store"].iloc[0]):
+        return measure_points(recent)
+    folder = Path(recent["store"].iloc[0])
+    everyone = open_store(folder)
+    if everyone is None:
+        return measure_points(recent)
+    usable = everyone[everyone["rejected"].isna()]
+    names = usable[["path", "part"]].to_json(orient="values")
+    file = folder / f"points-{hashlib.sha256(names.encode()).hexdigest()[:16]}.parquet"
+    if file.exists():
+        points = pd.read_parquet(file)
+        return points[match_flights(points.index, pd.Index(recent["path"]))]
+    if current_client() is None and len(recent) < len(usable) / 2:
+        return measure_points(recent)
+    points = measure_points(usable)
+    try:
+        for old in file.parent.glob("points-*.parquet"):
+            old.unlink()
+        with replacing(file) as temporary:
+            points.to_parquet(temporary)
+    except OSError:  # a folder that cannot be written to
+        pass
+    return points[match_flights(points.index, pd.Index(recent["path"]))]
 
 
 def _warn_pair(saved: SavedModel, pair: str) -> Iterator[str]:
