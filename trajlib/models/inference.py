@@ -550,13 +550,13 @@ def _warn_calibration(saved: SavedModel) -> Iterator[str]:
             "are widened to the largest errors of those days and may still be too narrow."
         )
     level = saved.card.get("level", 0.0)
-    coverages = saved.card.get("scores", {}).get("blocked days", {})
-    coverage = coverages.get("duration")
-    if coverage is not None and abs(coverage - level) > _TOLERANCE:
-        yield (
-            f"On days that were held out, {coverage:.0%} of the flights arrived within their "
-            f"{level:.0%} interval."
-        )
+    for split, coverages in saved.card.get("scores", {}).items():
+        coverage = coverages.get("duration")
+        if coverage is not None and abs(coverage - level) > _TOLERANCE:
+            yield (
+                f"On held-out days ({split}) {coverage:.0%} of the flights arrived within their "
+                f"{level:.0%} interval."
+            )
 
 
 def _warn_date(saved: SavedModel, start: pd.Timestamp) -> Iterator[str]:
