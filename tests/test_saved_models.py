@@ -239,3 +239,17 @@ def test_flights_without_a_day_are_left_out(tables):
     few = predictors.loc[some.index], targets.loc[list(some.index)]
     again, _ = measure_coverage(build_model(trees=5), *few, some, **given)
     pd.testing.assert_frame_equal(worth, again)
+
+
+@pytest.mark.parametrize("count", [5, 9])
+def test_on_few_days_intervals_are_calibrated_all_the_same_and_the_card_counts_them(tables, count):
+    predictors, targets, _ = tables
+    dates = pd.date_range("2016-03-01", periods=count)
+    days = pd.Series(dates[np.arange(200) % count], PATHS)
+    model, given = build_model(trees=5), {"feature_set": "planned"}
+    saved = train_model(model, predictors, targets, days, **given)
+    assert saved.card["calibration"]["days"] < 3
+    table = predict_trajectory(saved, predictors.iloc[[0]])
+    assert table.notna().all(axis=None)
+    scores, _ = measure_coverage(model, predictors, targets, days, **given, seeds={"random": 0})
+    assert scores["coverage"].between(0, 1).all()

@@ -325,11 +325,14 @@ def calibrate(
     """Return the intervals and the band that calibration flights require.
 
     The band is made of intervals of one half of the days, grown until they hold the flights of
-    the other half.
+    the other half; of a single day the same flights serve for both.
     """
     paths = errors.index.unique("path")
-    halves = split_days(days[paths], (0.5, 0.5), seed=seed)
-    first, second = (select_flights(errors, half) for half in halves)
+    if days[paths].nunique() < 2:
+        first = second = errors
+    else:
+        halves = split_days(days[paths], (0.5, 0.5), seed=seed)
+        first, second = (select_flights(errors, half) for half in halves)
     narrow = calibrate_intervals(first, level)
     few = days if _is_few(days[paths]) else None
     factor = calibrate_band(second[BAND], narrow, level, days=few)

@@ -40,9 +40,7 @@ def plot_correlations(
     _draw_hierarchy(tree, hierarchy, threshold)
     values = correlation.to_numpy()[np.ix_(order, order)]
     written = size <= _WRITTEN
-    signs = np.where(
-        values < 0, "\N{MINUS SIGN}", ""
-    )  # for prints in grey
+    signs = np.where(values < 0, "\N{MINUS SIGN}", "")  # for prints in grey
     names = [label(column).split(" [")[0] for column in correlation.columns[order]]
     sns.heatmap(
         values, ax=heat, cmap=DIVERGING, vmin=-1, vmax=1, xticklabels=names, yticklabels=names,
