@@ -23,7 +23,7 @@ COMMANDS = ("simulate", "import", "index", "report", "compare", "predict")
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Run a command line in ``tmp_path``; return its exit status and what it said."""
+    """Run a command line in ``tmp_path``; return its exit status and what it output."""
     monkeypatch.chdir(tmp_path)
 
     def run(*words):
@@ -55,23 +55,23 @@ def report(archive, origin="LEMD", destination="LEBL"):
 
 @pytest.mark.parametrize("words", [(), *((command,) for command in COMMANDS)])
 def test_help_is_everywhere(run, words):
-    status, said = run(*words, "--help")
+    status, output = run(*words, "--help")
     assert status == 0
-    assert said.startswith("Usage:")
+    assert output.startswith("Usage:")
 
 
 def test_help_names_every_command_and_the_exit_statuses(run):
-    _, said = run("--help")
+    _, output = run("--help")
     for part in (*COMMANDS, "Exit status: 0", "1 when", "2 when", "130 when"):
-        assert part in said
-    listed = said.split("Commands:")[1]
+        assert part in output
+    listed = output.split("Commands:")[1]
     assert "..." not in listed  # each says what it does in less than a line
 
 
 def test_the_module_and_the_script_are_the_same_command():
     for words in ([sys.executable, "-m", "trajlib"], [f"{sys.prefix}/bin/trajlib"]):
-        told = subprocess.run([*words, "--version"], capture_output=True, text=True, check=True)
-        assert "version 0." in told.stdout
+        done = subprocess.run([*words, "--version"], capture_output=True, text=True, check=True)
+        assert "version 0." in done.stdout
 
 
 def test_a_simulation_that_was_cut_short_leaves_no_columns_file(tmp_path, monkeypatch):
@@ -94,19 +94,19 @@ def fail(*_, **__):
 
 
 def test_an_index_is_made_beside_and_summed_up(run, archive, tmp_path):
-    status, said = run("index", archive)
+    status, output = run("index", archive)
     assert status == 0
-    assert said.splitlines()[0] == f"{archive}: 3 files, 1 city pairs, 0 rejected"
-    assert "3  LEMD → LEBL" in said
+    assert output.splitlines()[0] == f"{archive}: 3 files, 1 city pairs, 0 rejected"
+    assert "3  LEMD → LEBL" in output
     assert (tmp_path / "data/interim/few.index.parquet").exists()
 
 
-def test_an_index_is_told_as_json_to_a_script(run, archive):
-    status, said = run("index", archive, "--json")
+def test_an_index_is_printed_as_json_for_a_script(run, archive):
+    status, output = run("index", archive, "--json")
     assert status == 0
-    told = json.loads(said)
-    assert (told["files"], told["rejected"]) == (3, 0)
-    assert told["pairs"] == [{"origin": "LEMD", "destination": "LEBL", "files": 3}]
+    content = json.loads(output)
+    assert (content["files"], content["rejected"]) == (3, 0)
+    assert content["pairs"] == [{"origin": "LEMD", "destination": "LEBL", "files": 3}]
 
 
 def test_an_index_counts_why_files_were_rejected(run, archive):
@@ -130,20 +130,20 @@ def test_a_report_without_a_pair_takes_the_busiest(run, archive, write_notebook,
     monkeypatch.setattr("trajlib.report.build.make_report", lambda *_, **__: made)
     monkeypatch.setattr("trajlib.report.front.answer", lambda _: "45 flights.")
     monkeypatch.setattr("trajlib.cli._connected", lambda _: nullcontext(Mock()))
-    status, said = run("report", "--archive", archive)
+    status, output = run("report", "--archive", archive)
     assert status == 0
-    assert "LEMD → LEBL is the pair with most flights" in said
-    assert "reports/LEMD-LEBL/index.html" in said
+    assert "LEMD → LEBL is the pair with most flights" in output
+    assert "reports/LEMD-LEBL/index.html" in output
 
 
-def test_an_archive_without_a_pair_to_score_says_what_it_has(
+def test_an_archive_without_a_pair_to_score_names_its_largest_pairs(
     run, archive, write_notebook, monkeypatch
 ):
     write_notebook("notebooks/01_a.ipynb")
     monkeypatch.setattr("trajlib.cli._connected", lambda _: nullcontext(Mock()))
-    status, said = run("report", "--archive", archive)
+    status, output = run("report", "--archive", archive)
     assert status == 1
-    assert "those with most: LEMD → LEBL (3)" in said
+    assert "those with most: LEMD → LEBL (3)" in output
     assert run("report", "--archive", archive, "--origin", "LEMD")[0] == 2
 
 
@@ -155,16 +155,16 @@ def test_flights_of_one_day_are_refused_before_any_stage_runs(
     write_notebook("notebooks/01_a.ipynb")
     monkeypatch.setattr("trajlib.report.build.make_report", fail)
     monkeypatch.setattr("trajlib.cli._connected", lambda _: nullcontext(Mock()))
-    status, said = run(*report(archive))
+    status, output = run(*report(archive))
     assert status == 1
-    assert "are of one day" in said
+    assert "are of one day" in output
 
 
 @pytest.mark.parametrize("time", ["soon", "9999-12-31T23:00", "0001-01-01", "2016-13-01", ""])
 def test_a_time_that_is_none_is_refused_with_the_form(run, time):
-    status, said = run("predict", *PAIR, "--time", time)
+    status, output = run("predict", *PAIR, "--time", time)
     assert status == 1
-    assert "2016-03-05T07:00" in said
+    assert "2016-03-05T07:00" in output
 
 
 @pytest.mark.parametrize("option", ["--data", "--output"])
@@ -175,9 +175,9 @@ def test_a_folder_that_cannot_be_written_to_is_named_with_its_option(
     locked = archive.parent / "locked"
     locked.mkdir()
     monkeypatch.setattr("os.access", lambda path, mode: "locked" not in str(path))
-    status, said = run(*report(archive), option, locked / "below")
+    status, output = run(*report(archive), option, locked / "below")
     assert status == 1
-    assert f"cannot be written to: choose a folder by {option}" in said
+    assert f"cannot be written to: choose a folder by {option}" in output
 
 
 def test_an_index_beside_a_folder_that_cannot_be_written_to_names_the_option(
@@ -250,16 +250,16 @@ def test_a_user_without_a_name_or_a_home_makes_a_report(nobody, archive, write_n
 
 
 def test_a_dialect_is_suggested_and_nothing_written(run, archive, tmp_path):
-    status, said = run("index", archive, "--suggest")
+    status, output = run("index", archive, "--suggest")
     assert status == 0
-    assert "# 6 of " in said
+    assert "# 6 of " in output
     assert not (tmp_path / "data/interim").exists()
 
 
-def test_what_a_user_can_mend_is_told_in_a_line(run, archive, tmp_path, write_notebook):
+def test_an_error_that_a_user_can_correct_is_one_line(run, archive, tmp_path, write_notebook):
     write_notebook("notebooks/01_a.ipynb")
     (tmp_path / "empty").mkdir()
-    told = {
+    messages = {
         "no archive at nowhere": ("index", "nowhere"),
         "the archive empty is empty": report("empty"),
         "no usable flight LEMD → LEVC": report(archive, destination="LEVC"),
@@ -267,11 +267,11 @@ def test_what_a_user_can_mend_is_told_in_a_line(run, archive, tmp_path, write_no
         "3 usable flights LEMD → LEBL, expected 40 or more": report(archive),
         "3 usable flights LEMD → LEBL, expected 20": (*report(archive), "--stage", "01_a"),
     }
-    for text, words in told.items():
-        status, said = run(*words)
+    for text, words in messages.items():
+        status, output = run(*words)
         assert status == 1
-        assert text in said
-        assert said.splitlines()[-1].startswith("Error: ")
+        assert text in output
+        assert output.splitlines()[-1].startswith("Error: ")
 
 
 def test_what_was_not_understood_ends_with_2_before_anything_runs(
@@ -279,7 +279,7 @@ def test_what_was_not_understood_ends_with_2_before_anything_runs(
 ):
     write_notebook("notebooks/01_a.ipynb")
     assert run("index", archive, "--suggest", "--json")[0] == 2
-    told = {
+    messages = {
         "no stage 'b'; there are 01_a": ("--stage", "b"),
         "--origin: ": ("--origin", "ZZZZ"),
         "LEBL and LEBL are one airport": ("--origin", "LEBL"),
@@ -289,14 +289,14 @@ def test_what_was_not_understood_ends_with_2_before_anything_runs(
         "No such option": ("--no-such-option",),
         "no numbered notebook": ("--notebooks", "elsewhere"),
     }
-    for text, words in told.items():
-        status, said = run(*report(archive), *words)
+    for text, words in messages.items():
+        status, output = run(*report(archive), *words)
         assert status == 2
-        assert text in said
+        assert text in output
     assert not (tmp_path / "reports").exists()
 
 
-def test_what_stopped_is_told_of_the_stages_asked_for(run, archive, write_notebook, monkeypatch):
+def test_only_failures_of_requested_stages_are_printed(run, archive, write_notebook, monkeypatch):
     for number in range(20):
         shutil.copy(archive / "a.csv", archive / f"{number}.csv")
     for name in ("01_a", "02_b"):
@@ -305,10 +305,10 @@ def test_what_stopped_is_told_of_the_stages_asked_for(run, archive, write_notebo
     made = {"whole": False, "stages": failed}
     monkeypatch.setattr("trajlib.report.build.make_report", lambda *_, **__: made)
     monkeypatch.setattr("trajlib.cli._connected", lambda _: nullcontext(Mock()))
-    status, said = run(*report(archive), "--stage", "02_b")
+    status, output = run(*report(archive), "--stage", "02_b")
     assert status == 1
-    assert "just now" in said
-    assert "long ago" not in said
+    assert "just now" in output
+    assert "long ago" not in output
 
 
 STARTED = "from pathlib import Path\nPath('started').touch()"
@@ -336,11 +336,11 @@ def test_ctrl_c_stops_all_that_a_report_started_and_leaves_no_half(
     children = psutil.Process(process.pid).children(recursive=True)
     assert len(children) >= 3  # two workers and the notebook's kernel
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    said, wrong = process.communicate(timeout=120)
+    output, wrong = process.communicate(timeout=120)
     assert process.returncode == 130, wrong
     assert psutil.wait_procs(children, timeout=30)[1] == []
     assert wrong.strip() == "stopped; the same command continues from what is finished"
-    assert "01_a" in said
+    assert "01_a" in output
     assert not list((tmp_path / "reports").rglob("*.*"))
     assert not list((tmp_path / "data").rglob(".*.ipynb"))
 

@@ -10,13 +10,13 @@ from trajlib.report.html import render_comparison
 from trajlib.report.summary import Summary
 
 
-def describe_report(*, numbers=None, verdict="holds", **told):
+def describe_report(*, numbers=None, verdict="holds", **changes):
     claim = {"claim": "it spreads less", "talk": "less", "here": "8.7 NM", "verdict": verdict}
     stage = {"name": "02_normalization", "status": "whole", "seconds": 3.0}
     summary = Summary("It spreads.", numbers or {}, [claim])
     stages = [stage | summary.to_dict()]
     parts = {"pair": "LEMD → LEBL", "made": "today", "whole": True, "archive": {"title": "One"}}
-    return parts | {"parameters": {}, "data": {}, "versions": {}, "stages": stages} | told
+    return parts | {"parameters": {}, "data": {}, "versions": {}, "stages": stages} | changes
 
 
 def compare_numbers(before, after):
@@ -74,14 +74,14 @@ def test_what_only_one_of_them_has_is_none_in_the_other():
     ]
 
 
-def test_a_stage_that_only_one_of_them_ran_is_told():
+def test_a_stage_that_only_one_of_them_ran_is_listed():
     without = describe_report()
     without["stages"] = [without["stages"][0] | {"status": "not run"}]
     (row,) = compare_reports(without, describe_report())["claims"]
     assert (row["verdict_before"], row["verdict_after"]) == (None, "holds")
 
 
-def test_the_page_says_what_turned_and_escapes_what_a_report_says():
+def test_the_page_shows_changed_verdicts_and_escapes_texts_of_a_report():
     before = describe_report(numbers={"x": Estimate(0.1, 0, 0.2)}, parameters={"p": "<script>"})
     after = describe_report(numbers={"x": Estimate(0.9, 0.8, 1.0)}, verdict="does not hold")
     page = render_comparison(compare_reports(before, after))
@@ -91,9 +91,9 @@ def test_the_page_says_what_turned_and_escapes_what_a_report_says():
     assert "script-src 'none'" in page
 
 
-def write_report(folder, **told):
+def write_report(folder, **changes):
     folder.mkdir()
-    (folder / "report.json").write_text(json.dumps(describe_report(**told)), "utf-8")
+    (folder / "report.json").write_text(json.dumps(describe_report(**changes)), "utf-8")
     return folder
 
 
@@ -105,12 +105,12 @@ def test_a_report_is_read_by_its_folder_or_its_page(tmp_path):
 def test_the_command_writes_the_page_or_prints_json(tmp_path):
     places = [str(write_report(tmp_path / name, numbers={"x": name})) for name in "ab"]
     page = tmp_path / "made" / "moved.html"
-    told = CliRunner().invoke(main, ["compare", *places, "--output", str(page)])
-    assert told.exit_code == 0
-    assert "1 of 1 numbers" in told.output
+    result = CliRunner().invoke(main, ["compare", *places, "--output", str(page)])
+    assert result.exit_code == 0
+    assert "1 of 1 numbers" in result.output
     assert "What changed" in page.read_text("utf-8")
-    told = CliRunner().invoke(main, ["compare", *places, "--json"])
-    assert json.loads(told.stdout)["numbers"][0]["after"] == "b"
+    result = CliRunner().invoke(main, ["compare", *places, "--json"])
+    assert json.loads(result.stdout)["numbers"][0]["after"] == "b"
 
 
 NAMELESS = json.dumps(describe_report() | {"stages": [{"title": "x"}]})
@@ -119,13 +119,13 @@ NAMELESS = json.dumps(describe_report() | {"stages": [{"title": "x"}]})
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"stages": ', NAMELESS])
 def test_a_damaged_report_is_named(tmp_path, text):
     (tmp_path / "report.json").write_text(text)
-    told = CliRunner().invoke(main, ["compare", str(tmp_path), str(tmp_path)])
-    assert told.exit_code == 1
-    assert "report.json" in told.output
-    assert "make the report again" in told.output
+    result = CliRunner().invoke(main, ["compare", str(tmp_path), str(tmp_path)])
+    assert result.exit_code == 1
+    assert "report.json" in result.output
+    assert "make the report again" in result.output
 
 
-def test_a_folder_without_a_report_is_told_with_what_makes_one(tmp_path):
-    told = CliRunner().invoke(main, ["compare", str(tmp_path), str(tmp_path)])
-    assert told.exit_code == 1
-    assert "python -m trajlib report makes one" in told.output
+def test_a_folder_without_a_report_is_an_error_with_the_command_that_makes_one(tmp_path):
+    result = CliRunner().invoke(main, ["compare", str(tmp_path), str(tmp_path)])
+    assert result.exit_code == 1
+    assert "python -m trajlib report makes one" in result.output

@@ -119,7 +119,7 @@ def test_a_page_of_5000_flights_stays_below_8_mb():
     assert len(_page(5_000).encode()) < 8e6
 
 
-def test_the_page_opens_without_asking_for_anything_or_complaining(page):
+def test_the_page_opens_without_requests_or_errors(page):
     page.wait("text('counted') === '200 of 200 flights shown, 0 selected'")
     asked = [
         e["params"]["request"]["url"] for e in page.events if e["method"].endswith("WillBeSent")
@@ -148,7 +148,7 @@ def test_a_box_picks_the_flights_that_are_in_it(fresh):
     assert abs(_selected(fresh) - int(inside)) <= 2  # a pixel more or less
 
 
-def test_pointing_at_a_line_tells_the_flight(fresh):
+def test_pointing_at_a_line_shows_the_flight(fresh):
     fresh.mouse("Moved", *fresh.run("place('altitude', 20, 10_000)"))
     x, y = fresh.run("place('altitude', 50, 33_000)")
     fresh.mouse("Moved", x, y)

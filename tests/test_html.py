@@ -19,19 +19,19 @@ EXEC = "application/vnd.bokehjs_exec.v0+json"
 LOAD = "application/vnd.bokehjs_load.v0+json"
 
 
-def describe_stage(name, **told):
+def describe_stage(name, **changes):
     stage = {"name": name, "title": name.title(), "status": "whole", "seconds": 61, "failure": None}
-    return stage | {"headline": "", "numbers": {}, "claims": []} | told
+    return stage | {"headline": "", "numbers": {}, "claims": []} | changes
 
 
-def describe_report(*stages, **told):
+def describe_report(*stages, **changes):
     parts = {"pair": "LEMD → LEBL", "made": "today", "data": {}, "parameters": {}, "versions": {}}
     archive = {"title": "An archive", "source": "its source", "simulated": False}
-    return parts | {"archive": archive, "stages": stages} | told
+    return parts | {"archive": archive, "stages": stages} | changes
 
 
-def render(*cells, **told):
-    stages = [describe_stage("01_index"), describe_stage("02_models", **told)]
+def render(*cells, **changes):
+    stages = [describe_stage("01_index"), describe_stage("02_models", **changes)]
     stages += [describe_stage("03_mine"), describe_stage("04_later", status="not run")]
     return render_notebook(new_notebook(cells=list(cells)), describe_report(*stages), stages[1])
 
@@ -218,7 +218,7 @@ def test_a_progress_bar_leaves_its_end_and_a_widget_nothing():
     assert "VBox" not in page
 
 
-def test_an_error_is_shown_with_its_traceback_and_said_at_the_top():
+def test_an_error_is_shown_with_its_traceback_and_at_the_top():
     error = new_output("error", ename="ValueError", evalue="no flights", traceback=["line 1"])
     page = render(
         new_code_cell("x", outputs=[error]),
@@ -229,12 +229,12 @@ def test_an_error_is_shown_with_its_traceback_and_said_at_the_top():
     assert "line 1" in page
 
 
-def test_a_picture_has_a_text_that_tells_its_section():
+def test_the_alternative_text_of_a_picture_names_its_section():
     page = render(new_markdown_cell("## Dispersion"), show(image__png="aGVsbG8=\n"))
     assert '<img src="data:image/png;base64,aGVsbG8=" alt="Figure: Dispersion">' in page
 
 
-def test_no_page_asks_for_anything_over_the_network():
+def test_no_page_loads_anything_over_the_network():
     report = describe_report(describe_stage("01_index"))
     pages = [render(), render_front(report, {}), *render_companions(report).values()]
     for page in (*pages, explore(*make_figure())):
@@ -328,7 +328,7 @@ def test_every_page_escapes_what_an_archive_holds():
         assert "<script" not in page
 
 
-def test_pages_with_claims_and_data_say_that_simulated_flights_are_no_evidence():
+def test_pages_with_claims_and_data_mark_simulated_flights_as_no_evidence():
     archive = {"title": "", "source": "", "simulated": True}
     report = describe_report(archive=archive)
     pages = render_companions(report)

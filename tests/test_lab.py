@@ -76,7 +76,7 @@ def find_address(desk, server):
     return f"{told['url']}?token={told['token']}"
 
 
-def test_the_lab_opens_on_a_page_that_says_where_to_begin(lab):
+def test_the_lab_opens_on_a_page_for_the_first_steps(lab):
     title = lab.wait("document.querySelector('.jp-MarkdownViewer h1')?.textContent", seconds=300)
     assert title.startswith("Where to begin")
     assert lab.wait("document.querySelector('.jp-MarkdownViewer a[href*=\"01_index\"]') != null")

@@ -70,7 +70,7 @@ def _is_drawn(figure) -> bool:
         (0.0, -85.0, (-180.0, -90.0, 180.0, 0.0), True),  # Antarctica closes at the pole
     ],
 )
-def test_the_base_map_knows_land_from_sea(lon, lat, bounds, land):
+def test_the_base_map_distinguishes_land_from_sea(lon, lat, bounds, land):
     assert _on_land(lon, lat, bounds) is land
 
 

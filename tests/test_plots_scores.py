@@ -51,7 +51,7 @@ def test_errors_carry_their_units():
     ]  # fmt: skip
 
 
-def test_skills_stand_with_their_intervals_side_by_side_for_each_feature_set():
+def test_skills_are_drawn_with_their_intervals_for_each_feature_set():
     levels = {"feature_set": ["planned", "airborne_5"], "model": MODELS, "error": ["altitude"]}
     rows = pd.MultiIndex.from_product(levels.values(), names=list(levels))
     skills = pd.DataFrame({"skill": [0.1, 0.2, 0.3, 0.4], "low": 0.05, "high": 0.5}, rows)
@@ -99,7 +99,7 @@ def test_of_a_flight_under_way_what_it_flew_before_is_drawn_apart(predicted, fir
     assert sum(len(line.get_xdata()) for line in altitude.lines[1:]) == len(predicted)
 
 
-def test_coverage_has_a_panel_a_target_and_a_line_a_knowledge():
+def test_coverage_has_a_panel_for_each_target_and_a_line_for_each_feature_set():
     scores = pd.concat({name: table(["coverage"], ["along", "cross"], "target") for name in MODELS},
                        names=["feature_set"])  # fmt: skip
     axes = plot_coverage(scores, 0.9, by="feature_set").axes

@@ -22,7 +22,7 @@ RULES = machine_rules(ROOT, [Path("/mnt/big disk/sfo"), ROOT / "data/raw/sample"
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"),
+    ("text", "shown"),
     [
         ("in /srv/someone/project/trajlib/index.py", "in trajlib/index.py"),
         ("run from /srv/someone/project", "run from ."),
@@ -36,8 +36,8 @@ RULES = machine_rules(ROOT, [Path("/mnt/big disk/sfo"), ROOT / "data/raw/sample"
         ("kernel on 127.0.0.1:53124", "kernel on …"),
     ],
 )
-def test_what_names_the_machine_is_hidden(said, shown):
-    assert redact(said, RULES) == shown
+def test_what_names_the_machine_is_hidden(text, shown):
+    assert redact(text, RULES) == shown
 
 
 @pytest.mark.parametrize(

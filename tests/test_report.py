@@ -135,9 +135,7 @@ def test_a_stage_whose_results_another_report_overwrote_runs_again(make, write_n
     assert (tmp_path / "processed/a/model").read_text() == "whole"
 
 
-def test_a_run_that_was_killed_amid_its_results_vouches_for_none(
-    make, write_notebook, tmp_path, monkeypatch
-):
+def test_results_of_a_killed_run_are_made_again(make, write_notebook, tmp_path, monkeypatch):
     def write_half(*_, **__):
         (tmp_path / "processed/a/model").write_text("ha")
         raise KeyboardInterrupt
@@ -151,7 +149,7 @@ def test_a_run_that_was_killed_amid_its_results_vouches_for_none(
     assert (tmp_path / "processed/a/model").read_text() == "whole"
 
 
-def test_files_of_a_stage_which_may_be_named_after_flights_are_not_told_in_the_report(
+def test_files_of_a_stage_are_not_listed_in_the_report_as_they_may_be_named_after_flights(
     make, tmp_path
 ):
     make()
@@ -181,7 +179,7 @@ def test_a_stage_is_expected_to_take_what_it_took_the_last_time(make):
     assert make.expected == {stage["name"]: stage["seconds"] for stage in report["stages"]}
 
 
-def test_one_stage_alone_leaves_the_others_as_they_stand(make, write_notebook):
+def test_one_stage_alone_leaves_the_others_unchanged(make, write_notebook):
     report, ran = make(wanted=["02_b"])
     assert ran == ["02_b"]
     assert report["whole"]
@@ -338,7 +336,7 @@ def index_of(tmp_path, **changes):
     return pd.DataFrame([row, row | {"path": "b.csv"} | changes]).assign(archive=str(tmp_path))
 
 
-def test_the_fingerprint_changes_with_contents_and_with_what_the_archive_says_of_itself(tmp_path):
+def test_the_fingerprint_changes_with_contents_and_with_columns_toml(tmp_path):
     store = index_of(tmp_path).assign(rows=10)
     prints = [describe_data(index_of(tmp_path), store)["fingerprint"]]
     for change in ({"path": "c.csv"}, {"size": 2}, {"end": pd.Timestamp("2016-01-02T06:00Z")}):

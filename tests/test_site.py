@@ -50,7 +50,7 @@ def test_no_page_is_wider_than_its_window(page, width):
     assert page.run("document.documentElement.scrollWidth") <= width
 
 
-def test_no_script_fails_and_nothing_is_asked_for(page):
+def test_no_script_fails_and_nothing_is_loaded(page):
     methods = [event["method"] for event in page.events]
     assert "Runtime.exceptionThrown" not in methods
     asked = [e["params"]["request"]["url"] for e in page.events if "WillBeSent" in e["method"]]

@@ -40,7 +40,7 @@ def test_a_stage_is_named_with_or_without_its_number(write_notebook):
     assert [stage.name for stage in find_stages(folder, ["b", "01_a"])] == ["01_a", "02_b"]
 
 
-def test_an_unknown_stage_is_refused_and_the_known_named(write_notebook):
+def test_an_unknown_stage_is_refused_with_the_names_of_all(write_notebook):
     folder = write_notebook("01_a.ipynb").parent
     with pytest.raises(ValueError, match=r"no stage 'x'; there are 01_a"):
         find_stages(folder, ["x"])
