@@ -96,6 +96,12 @@ def test_an_output_of_an_unknown_kind_is_dropped():
     assert clean.cells[0].outputs[0].data == {"text/plain": "x"}
 
 
+def test_a_widget_is_dropped_with_its_text():
+    data = {"text/plain": "VBox()", "application/vnd.jupyter.widget-view+json": {"model_id": "x"}}
+    cell = new_code_cell("f()", outputs=[new_output("display_data", data=data)])
+    assert redact_notebook(new_notebook(cells=[cell]), RULES).cells[0].outputs == []
+
+
 def test_a_user_without_a_name_is_no_error(monkeypatch):
     monkeypatch.setattr(getpass, "getuser", Mock(side_effect=KeyError("uid not found")))
     assert redact("root mean square", machine_rules(ROOT)) == "root mean square"

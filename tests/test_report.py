@@ -23,6 +23,7 @@ from trajlib.report.build import (
     make_report,
     share_report,
 )
+from trajlib.report.front import draw_front
 from trajlib.report.redaction import machine_rules
 from trajlib.report.stages import find_stages
 from trajlib.report.summary import save_summary
@@ -382,3 +383,32 @@ def test_what_was_rejected_is_counted_and_its_samples_are_not(tmp_path):
     store = index_of(tmp_path, rejected="damaged").assign(rows=[10, 0])
     facts = describe_data(index, store)
     assert (facts["rejected"], facts["flights of the pair"], facts["samples"]) == ("2", "1", "10")
+
+
+def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path, tiny_archive):
+    index = build_index(tiny_archive, tmp_path / "tiny.index.parquet")
+    store = store_flights(select_flights(index, "LEMD", "LEBL"), tmp_path / "store")
+    rows = [
+        ("at_takeoff", "model", "forest", 2.4, 2.2, 2.6),
+        ("at_takeoff", "baseline", "mean", 3.2, 3.0, 3.4),
+        ("airborne_10", "model", "forest", 2.2, 2.1, 2.3),
+        ("airborne_10", "model", "lightgbm", 1.1, 1.0, 1.2),
+    ]
+    columns = ["feature_set", "kind", "name", "mae", "low", "high"]
+    pd.DataFrame(rows, columns=columns).to_parquet(tmp_path / "look_ahead_arrivals.parquet")
+    paths = store.loc[store["rejected"].isna(), "path"]
+    clusters = pd.Series(0, index=pd.Index(paths, name="path")).to_frame("cluster")
+    clusters.to_parquet(tmp_path / "routes.parquet")
+    folder = tmp_path / "report"
+    folder.mkdir()
+    front = draw_front(store, tmp_path, folder, pair=("LEMD", "LEBL"), rejected=7)
+    assert front["arrival"]["at_takeoff"]["value"] == 2.4
+    assert front["arrival"]["airborne_10"]["value"] == 2.2  # of the first model, not of the best
+    assert front["arrival"]["mean flight"]["value"] == 3.2
+    assert front["interval"] == {}
+    assert len(front["routes"]) == 1
+    assert front["routes"][0].startswith("100 % fly")
+    for name in ("map", "arrivals"):
+        assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    front = draw_front(store, tmp_path / "none", folder, pair=("LEMD", "LEBL"), rejected=0)
+    assert (front["arrival"], front["routes"], front["models"]) == ({}, [], [])

@@ -178,8 +178,6 @@ class _Page:
 
     def show_data(self, data: NotebookNode) -> Iterator[dict]:
         section = self.headings[-1]["text"] if self.headings else "the notebook"
-        if "application/vnd.jupyter.widget-view+json" in data:
-            return  # a widget is dead without its kernel
         if "text/html" in data:
             rows = data["text/html"].count("<tr")
             html = {"kind": "html", "html": data["text/html"], "alt": f"Table: {section}"}

@@ -44,6 +44,7 @@ _TEXTS = ("text/plain", "text/html", "text/markdown", "image/svg+xml")
 _AS_THEY_ARE = ("image/png", "application/javascript", "application/vnd.bokehjs_exec.v0+json")
 _AS_THEY_ARE += (SUMMARY_TYPE,)
 _WIDGET = "application/vnd.jupyter.widget-view+json"
+_WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def machine_rules(root: Path, folders: Iterable[Path] = ()) -> Rules:
@@ -118,8 +119,10 @@ class HideMachine(Preprocessor):
         """Redact one cell."""
         cell.metadata = NotebookNode(tags=_tags(cell))
         cell.source = redact(cell.source, self.rules)
-        for output in cell.get("outputs", ()):
-            self._redact_output(output)
+        if "outputs" in cell:  # a widget is dead without its kernel
+            cell.outputs = [o for o in cell.outputs if _WIDGET not in o.get("data", {})]
+            for output in cell.outputs:
+                self._redact_output(output)
         return cell, resources
 
     def _redact_output(self, output: NotebookNode) -> None:
