@@ -82,13 +82,6 @@ def test_metadata_is_dropped_but_for_tags_and_the_notebook_given_is_not_changed(
     assert "papermill" in nb.metadata
 
 
-def test_a_widget_is_dropped_with_its_text():
-    data = {"text/plain": "VBox()", "application/vnd.jupyter.widget-view+json": {"model_id": "a"}}
-    cell = new_code_cell("f()", outputs=[new_output("display_data", data=data)])
-    clean = redact_notebook(new_notebook(cells=[cell]), RULES)
-    assert clean.cells[0].outputs[0].data == {}
-
-
 def test_an_output_of_an_unknown_kind_is_dropped():
     data = {"text/plain": "x", "application/vnd.other+json": {"path": "/opt/x"}}
     cell = new_code_cell("f()", outputs=[new_output("display_data", data=data)])

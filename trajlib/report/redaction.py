@@ -44,7 +44,6 @@ _TEXTS = ("text/plain", "text/html", "text/markdown", "image/svg+xml")
 _AS_THEY_ARE = ("image/png", "application/javascript", "application/vnd.bokehjs_exec.v0+json")
 _AS_THEY_ARE += (SUMMARY_TYPE,)
 _WIDGET = "application/vnd.jupyter.widget-view+json"
-_WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def machine_rules(root: Path, folders: Iterable[Path] = ()) -> Rules:
@@ -135,8 +134,6 @@ class HideMachine(Preprocessor):
             output.metadata = NotebookNode()
         if "data" in output:
             shown = {k: v for k, v in output.data.items() if k in _TEXTS + _AS_THEY_ARE}
-            if _WIDGET in output.data:  # which is dead without its kernel, and has no text
-                shown = {}
             output.data = NotebookNode({k: self._redact_data(k, v) for k, v in shown.items()})
 
     def _redact_data(self, kind: str, value: Any) -> Any:
