@@ -38,7 +38,7 @@ def straight_flight(*, speed=420.0, offset=0.0, day=1, samples=None):
     start = pd.Timestamp(f"2016-01-{day:02}T08:00", tz="UTC")
     df = pd.DataFrame({"timestamp": pd.date_range(start, periods=len(run), freq="s")})
     return df.assign(
-        latitude=lat, longitude=lon, altitude=9000.0, groundspeed=speed,
+        latitude=lat, longitude=lon, altitude=29_000.0, groundspeed=speed,
         origin="LEMD", destination="LEBL", operator="IBE",
     )  # fmt: skip
 
@@ -335,7 +335,7 @@ def auckland_honolulu(tmp_path_factory):
             f"2016-01-0{number + 1}T08:00", periods=len(flown), freq="50s", tz="UTC"
         )
         df = pd.DataFrame({"timestamp": times, "latitude": lat, "longitude": lon})
-        flights.append(df.assign(altitude=9000.0, origin="NZAA", destination="PHNL"))
+        flights.append(df.assign(altitude=29_000.0, origin="NZAA", destination="PHNL"))
     return write_archive(tmp_path_factory.mktemp("pacific") / "archive", *flights)
 
 
