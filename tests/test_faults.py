@@ -3,6 +3,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from zlib import crc32
 
 import dask
 import numpy as np
@@ -61,9 +62,11 @@ def contents(folder):
 
 
 def write_flights(archive, names):
-    lines = "\n".join(f"2016-01-01T06:0{m}:00Z,40,{m},0,LEMD,LEBL" for m in range(9))
     archive.mkdir(exist_ok=True)
     for name in names:
+        height = crc32(name.encode()) % 9000  # so that no file is a copy of another
+        ways = ((5 * m, f"40.9,{0.7 * m - 3.6:.1f},{height}") for m in range(9))
+        lines = "\n".join(f"2016-01-01T06:{m:02}:00Z,{way},LEMD,LEBL" for m, way in ways)
         text = f"timestamp,latitude,longitude,altitude,origin,destination\n{lines}\n"
         (archive / f"{name}.csv").write_text(text)
     return archive

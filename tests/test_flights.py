@@ -29,7 +29,10 @@ def random_flight(seed, samples=120):
     )
     for name in NUMERIC:  # six digits, as many as flights have
         df[name] = 10.0 ** (6 - COLUMNS[name].decimals) * rng.uniform(0.1, 1, samples)
-    df["latitude"], df["longitude"] = rng.uniform(-90, 90, samples), rng.uniform(-180, 180, samples)
+    df["latitude"] = 40 + 0.001 * np.arange(samples) + rng.uniform(0, 1e-4, samples)
+    df["longitude"] = rng.uniform(-3.6, -3.5999, samples)
+    df["altitude"] = 1000 + rng.uniform(0, 100, samples)
+    df["groundspeed"] = rng.uniform(200, 230, samples)
     df["duration"] = np.arange(samples)
     return df.assign(origin="LEMD", destination="LEBL", operator="IBE")
 
@@ -41,7 +44,7 @@ def archive(tmp_path_factory):
     for seed in range(9):
         write_flight(random_flight(seed), folder / f"x/{seed}.csv")
     text = (folder / "x/4.csv").read_text().splitlines()
-    text[50] = text[49]  # seen on the full read only
+    text[50:60] = text[49:50] * 10  # seen on the full read only
     (folder / "x/4.csv").write_text("\n".join(text) + "\n")
     return folder
 

@@ -21,11 +21,12 @@ CALLSIGNS = {
     "dots..": "../../x",
     "plain": "IBE1",
 }
-LINES = [f"2016-01-01T06:{m:02}:00Z,{40.5 + m / 100},{m / 20 - 3.5},{100 * m}" for m in range(60)]
+LINES = [f"2016-01-01T06:{m:02}:00Z,{40.5 + m / 100},{m / 10 - 3.5},{100 * m}" for m in range(60)]
 CELLS = [
     "from pathlib import Path\nimport numpy as np\nfrom bokeh.io import output_notebook, show",
     "from IPython.display import Markdown, display",
-    "from trajlib import build_index, map_flights, normalization, select_flights, store_flights",
+    "from trajlib import build_index, map_flights, select_flights, store_flights",
+    "from trajlib.trajectories import normalization",
     "from trajlib.plots.explorer import BOKEHJS, explore_flights",
     "from trajlib.plots.flights import plot_profiles",
     "from trajlib.plots.maps import plot_pair_matrix",

@@ -10,7 +10,7 @@ from pyarrow import csv
 from trajlib import build_index
 from trajlib.archive import parser
 from trajlib.archive.flights import read_flights
-from trajlib.archive.parser import PADDING, SKIP, TIME, compile_parser, parse_fields
+from trajlib.archive.parser import PADDING, SAME, SKIP, TIME, compile_parser, parse_fields
 
 digits = st.text("0123456789", min_size=1, max_size=9)
 plain = st.builds(
@@ -113,6 +113,14 @@ def test_a_skipped_field_of_any_length_ends_at_its_comma(texts, at):
     assert values[0].tolist() == [42, 42]
 
 
+@given(st.lists(st.text("abé ", max_size=20), min_size=2, max_size=5))
+@example(["abcdefgh", "abcdefgi"])
+@example(["abcdefghi", "abcdefghj"])
+def test_a_text_that_changes_is_not_understood_where_it_must_not(texts):
+    count, _, _ = parse("".join(f"{text},1\n" for text in texts), [SAME, 0])
+    assert (count == len(texts)) == (len(set(texts)) == 1)
+
+
 def test_an_empty_field_is_missing():
     count, values, _ = parse(",1\n2,\n", [0, 1])
     assert count == 2
@@ -121,7 +129,7 @@ def test_an_empty_field_is_missing():
 
 
 def test_what_the_installation_compiles_is_what_files_are_parsed_by(tmp_path):
-    lines = "\n".join(f"2016-01-01T06:0{m}:00Z,40,{m},0,LEMD,LEBL" for m in range(3))
+    lines = "\n".join(f"2016-01-01T06:0{m}:00Z,40,{m / 10},0,LEMD,LEBL" for m in range(3))
     header = "timestamp,latitude,longitude,altitude,origin,destination"
     (tmp_path / "a.csv").write_text(f"{header}\n{lines}\n")
     rows = build_index(tmp_path, tmp_path / "index.parquet")

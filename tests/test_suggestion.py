@@ -19,7 +19,7 @@ def test_state_vectors_of_opensky_are_recognised(tmp_path):
         "time,icao24,lat,lon,velocity,heading,vertrate,callsign,onground,baroaltitude,geoaltitude"
     )
     lines = [
-        f"{1451628900 + s},34508a,40.{s},-3.5,200,90,5,IBE1234,false,3048,3100" for s in range(9)
+        f"{1451628900 + s},34508a,40.00{s},-3.5,55.6,0,0,IBE1234,false,3048,3100" for s in range(9)
     ]
     path = write(tmp_path, "LEMD-LEBL/1.csv", "\n".join([header, *lines, ""]))
     dialect = parse_dialect(suggest_dialect(tmp_path))
@@ -30,7 +30,7 @@ def test_state_vectors_of_opensky_are_recognised(tmp_path):
 
 
 def test_semicolons_and_decimal_commas_are_recognised(tmp_path):
-    lines = [f"2016-01-01T06:15:0{s}Z;40,{s};-3,5;100,0" for s in range(9)]
+    lines = [f"2016-01-01T06:1{s}:00Z;40,{s};-3,5;100,0" for s in range(9)]
     path = write(tmp_path, "1.csv", "\n".join(["timestamp;lat;lon;alt", *lines, ""]))
     df = read_flight(path, dialect=parse_dialect(suggest_dialect(tmp_path)))
     assert df["latitude"].iloc[-1] == 40.8
@@ -44,12 +44,17 @@ def test_our_own_form_needs_nothing(tmp_path):
     assert (dialect.names, dialect.units, dialect.delimiter) == ({}, {}, ",")
 
 
-def test_milliseconds_are_said_to_be_none_of_what_is_understood(tmp_path):
-    lines = [f"14568192{s}0000,40,-3,100" for s in range(9)]
+def test_milliseconds_are_times_since_1970(tmp_path):
+    lines = [f"145681920{s}000,40,-3,100" for s in range(9)]
+    path = write(tmp_path, "1.csv", "\n".join(["time,lat,lon,alt", *lines, ""]))
+    df = read_flight(path, dialect=parse_dialect(suggest_dialect(tmp_path)))
+    assert df["timestamp"].iloc[0].isoformat() == "2016-03-01T08:00:00+00:00"
+
+
+def test_what_could_mean_two_things_is_asked(tmp_path):
+    lines = [f"05/03/2016 06:15:0{s},40,-3,100" for s in range(9)]
     write(tmp_path, "1.csv", "\n".join(["time,lat,lon,alt", *lines, ""]))
-    told = suggest_dialect(tmp_path)
-    assert "time counts no seconds" in told
-    assert "columns missing: timestamp" in told
+    assert "# to be decided: is 05/03/2016 06:15:00 day/month" in suggest_dialect(tmp_path)
 
 
 def test_a_file_of_one_column_lacks_the_others(tmp_path):

@@ -42,6 +42,7 @@ _KINDS = {  # what a columns.toml may hold
     "title": str,
     "source": str,
     "simulated": bool,
+    "strict": bool,
     "modelled": list,
     "delimiter": str,
     "decimal": str,
@@ -72,6 +73,8 @@ class Dialect:
         What the archive is and where it is from, with its licence.
     simulated
         Whether the flights are no evidence of anything but the code.
+    strict
+        Whether a flight is rejected where it would be repaired otherwise.
     modelled
         Columns that a model computed from the others.
     delimiter, decimal
@@ -98,6 +101,7 @@ class Dialect:
     title: str = ""
     source: str = ""
     simulated: bool = False
+    strict: bool = False
     modelled: frozenset[str] = frozenset()
     delimiter: str = ","
     decimal: str = "."

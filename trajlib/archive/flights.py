@@ -6,6 +6,7 @@ depend on how many workers there were, nor on which of them was lost.
 """
 
 import functools
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -15,20 +16,26 @@ import pandas as pd
 import pyarrow.parquet as pq
 from pandas.api.types import is_scalar
 
-from trajlib.archive.dialect import read_dialect
-from trajlib.archive.index import record_rejections
+from trajlib.archive.index import dialect_of, record_findings
 from trajlib.archive.reading import FlightError, read_flight
 from trajlib.archive.storage import check_visible, is_remote, open_file
 from trajlib.cluster import run_blocks
 from trajlib.schema import IDENTITY, NUMERIC
 
-__all__ = ["BLOCK", "map_flights", "read_flights", "reduce_flights"]
+__all__ = [
+    "BLOCK",
+    "MEASURED",
+    "map_flights",
+    "read_flights",
+    "record",
+    "reduce_flights",
+    "run_in_blocks",
+]
 
 BLOCK = 32  # flights
-_MEASURED = ("timestamp", *NUMERIC)
+MEASURED = ("timestamp", *NUMERIC)
 _ROWS = (Mapping, pd.Series, pd.DataFrame)  # what a function of a flight may return
 _READ_AT_ONCE = 40_000  # samples of a store, 6 MB: a flight alone takes half as long again
-_PLACE = ("part", "row_group", "rows", "rejected")
 
 
 def map_flights(
@@ -110,21 +117,23 @@ def read_flights(
     Yields the row as a dict, and the flight or the reason why it cannot be read.
     """
     _check_columns(columns)
-    wanted = [name for name in _MEASURED if columns is None or name in columns]
+    wanted = [name for name in MEASURED if columns is None or name in columns]
     read = _read_stored if "store" in flights else _read_files
     for place in flights["store" if "store" in flights else "archive"].unique():
         check_visible(place)
     for row, flight in read(flights.to_dict("records"), wanted):
         if isinstance(flight, pd.DataFrame):
+            if repairs := flight.attrs.get("repairs"):
+                row["repairs"] = json.dumps(repairs)
             flight.attrs = {name: row.get(name) for name in ("path", *IDENTITY)}
         yield row, flight
 
 
 def _check_columns(columns: Sequence[str] | None) -> None:
-    unknown = [name for name in columns or () if name not in _MEASURED]
+    unknown = [name for name in columns or () if name not in MEASURED]
     if unknown:
         raise ValueError(
-            f"no such columns: {', '.join(unknown)}; there are {', '.join(_MEASURED)} (who flew is "
+            f"no such columns: {', '.join(unknown)}; there are {', '.join(MEASURED)} (who flew is "
             "in a flight's attrs)"
         )
 
@@ -132,7 +141,8 @@ def _check_columns(columns: Sequence[str] | None) -> None:
 def _read_files(
     rows: list[dict], wanted: list[str]
 ) -> Iterator[tuple[dict, pd.DataFrame | FlightError]]:
-    dialects = {archive: read_dialect(archive) for archive in {row["archive"] for row in rows}}
+    dialects = {row["archive"]: row for row in rows}
+    dialects = {name: dialect_of(pd.DataFrame([row])) for name, row in dialects.items()}
     for row in rows:
         try:
             if isinstance(row.get("rejected"), str):
@@ -193,18 +203,19 @@ def _read_row_groups(
         yield df
 
 
-def _record(flights: pd.DataFrame, rejections: Mapping[str, str]) -> None:
-    if "store" not in flights:  # whose files were read when it was made
-        sound = (
-            set(flights.loc[flights["rejected"].isna(), "path"]) if "rejected" in flights else ()
-        )
-        record_rejections(flights, {p: why for p, why in rejections.items() if p in sound})
+def record(flights: pd.DataFrame, findings: Mapping[str, Mapping[str, str]]) -> None:
+    """Record what full reads of an archive have shown, except of files that the index rejects."""
+    if "store" in flights:  # whose files were read when it was made
+        return
+    rejected = flights["rejected"].notna() if "rejected" in flights else True
+    skipped = set(flights.loc[rejected, "path"])
+    record_findings(flights, {path: f for path, f in findings.items() if path not in skipped})
 
 
 def _record_all(flights: pd.DataFrame, blocks: list[tuple[Any, dict]]) -> dict[str, str]:
-    rejections = {path: reason for _, wrong in blocks for path, reason in wrong.items()}
-    _record(flights, rejections)
-    return rejections
+    findings = {path: finding for _, found in blocks for path, finding in found.items()}
+    record(flights, findings)
+    return {path: f["rejected"] for path, f in findings.items() if "rejected" in f}
 
 
 def run_in_blocks(function: Callable, flights: pd.DataFrame) -> list:
@@ -216,11 +227,11 @@ def _map_block(
     functions: Mapping[str, Callable], columns, block: pd.DataFrame
 ) -> tuple[dict, dict]:
     results: dict[str, list] = {name: [] for name in functions}
-    rejections: dict[str, str] = {}
-    for row, flight in _read_sound(block, columns, rejections):
+    findings: dict[str, dict] = {}
+    for row, flight in _read_sound(block, columns, findings):
         for name, function in functions.items():
             results[name].append((row["path"], _describe(function, flight)))
-    return {name: _pack(rows) for name, rows in results.items()}, rejections
+    return {name: _pack(rows) for name, rows in results.items()}, findings
 
 
 def _pack(results: list[tuple[str, Any]]) -> list[tuple[str, Any]] | pd.DataFrame:
@@ -236,23 +247,25 @@ def _pack(results: list[tuple[str, Any]]) -> list[tuple[str, Any]] | pd.DataFram
 
 def _reduce_block(
     function: Callable, merge: Callable, columns, block: pd.DataFrame
-) -> tuple[Any, dict[str, str]]:
-    partial, rejections = None, {}
-    for _, flight in _read_sound(block, columns, rejections):
+) -> tuple[Any, dict]:
+    partial, findings = None, {}
+    for _, flight in _read_sound(block, columns, findings):
         result = _call(function, flight)
         partial = result if partial is None else merge(partial, result)
-    return partial, rejections
+    return partial, findings
 
 
 def _read_sound(
-    block: pd.DataFrame, columns, rejections: dict[str, str]
+    block: pd.DataFrame, columns, findings: dict[str, dict]
 ) -> Iterator[tuple[dict, pd.DataFrame]]:
-    """Yield what can be read; why the others cannot goes into ``rejections``."""
+    """Yield the flights that can be read; ``findings`` receives why others cannot, and repairs."""
     for row, flight in read_flights(block, columns=columns):
         if isinstance(flight, FlightError):
-            rejections[row["path"]] = str(flight)
-        else:
-            yield row, flight
+            findings[row["path"]] = {"rejected": str(flight)}
+            continue
+        if isinstance(row.get("repairs"), str):
+            findings[row["path"]] = {"repairs": row["repairs"]}
+        yield row, flight
 
 
 def _call(function: Callable, flight: pd.DataFrame) -> Any:

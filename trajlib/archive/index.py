@@ -1,10 +1,15 @@
 """An archive's index: one row a file, brought up to date by size and time of change."""
 
 import difflib
+import hashlib
+import json
 import os
 import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from errno import EACCES, EPERM, EROFS
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 
@@ -12,18 +17,21 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow.csv import ConvertOptions
 
 from trajlib.archive.dialect import Dialect, read_dialect
+from trajlib.archive.layout import MISSING, find_columns, split_line
 from trajlib.archive.plans import FOLDER as PLANS
 from trajlib.archive.reading import (
+    IDENTITIES,
     FlightError,
-    find_fields,
-    parse_times,
+    parse_ends,
+    read_bytes,
+    read_flight,
     read_gzip,
     reason,
-    split_line,
+    to_utf8,
 )
+from trajlib.archive.repairs import REPAIRS
 from trajlib.archive.storage import (
     is_folder,
     is_remote,
@@ -33,29 +41,46 @@ from trajlib.archive.storage import (
     replacing,
     resolve,
 )
-from trajlib.cluster import current_client, gather
+from trajlib.archive.values import parse_times
+from trajlib.cluster import current_client, gather, run_blocks
+from trajlib.geodesy import distance, find_airport
 from trajlib.schema import IDENTITY, REQUIRED
 
 __all__ = [
+    "UNSAVED",
     "build_index",
+    "default_index_path",
+    "find_pair",
+    "list_files",
     "read_head_tail",
     "read_rejections",
-    "record_rejections",
+    "read_repairs",
+    "record_findings",
     "select_flights",
 ]
 
+UNSAVED = ("archive", "rejections_file", "strict", "incomplete")  # that say where and how
 _FILE = {"path": "str", "size": "int64", "mtime": "int64"}
+_FINDINGS = {"rejected": "str", "repairs": "str"}
 _POSITIONS = ("latitude_first", "longitude_first", "latitude_last", "longitude_last")
 _FACTS = (*IDENTITY, "start", "end", *_POSITIONS, "rejected")
 _ENDINGS = (".csv", ".csv.gz")
+_SYSTEM = {"__MACOSX", "__pycache__", "lost+found", "$RECYCLE.BIN", "System Volume Information"}
 _STREAMS = 32  # objects read at once, as each takes tens of milliseconds to answer
-_NULLS = ConvertOptions().null_values  # what a full read takes for missing
 _HEAD, _TAIL = 4096, 1024  # bytes that hold a header and a line, and a last line
 _BATCH = 500  # files a task: one takes milliseconds on shared storage, as a task itself does
+_CLOSE = 50  # files a task that are parsed
+_FAR = 30.0  # NM from its airport that a flight may begin or end
+_COPY = "the same contents as "
+_SEVERAL = "several flights"  # until they are counted
 
 
-def build_index(archive: str | Path, output: str | Path | None = None) -> pd.DataFrame:
+def build_index(
+    archive: str | Path, output: str | Path | None = None, *, strict: bool | None = None
+) -> pd.DataFrame:
     """Return the index of an archive, reading only files that are new or changed.
+
+    Hidden files and folders are no part of an archive. Of files with the same contents one counts.
 
     Parameters
     ----------
@@ -63,16 +88,22 @@ def build_index(archive: str | Path, output: str | Path | None = None) -> pd.Dat
         Folder of flight CSVs (``.csv``, ``.csv.gz``), in any sub-folders but ``plans/``.
     output
         Parquet file that keeps the index. By default ``NAME.index.parquet`` beside the archive
-        ``NAME``, or in the folder ``interim`` beside ``raw`` when the archive stands in ``raw``.
+        ``NAME``, or in the folder ``interim`` beside ``raw`` when the archive is in ``raw``.
+    strict
+        Reject flights where they would be repaired. By default as columns.toml, or the environment
+        variable ``TRAJLIB_STRICT``, has it.
 
     Returns
     -------
     DataFrame
         One row a file, in the order of ``path``, which is relative to the archive: ``size``
         [bytes], ``mtime`` [ns], the identity of the flight, ``start`` and ``end`` (UTC), first
-        and last position [deg], ``rejected`` (the reason that the file is set aside, or null)
-        and, never saved, the absolute paths of the folder (``archive``) and of the table of
-        what full reads show (``rejections_file``, see `read_rejections`).
+        and last position [deg], ``rejected`` (the reason, or null) and ``repairs`` (as JSON, the
+        number of samples by name; null where none is known, see `read_repairs`). An airport that
+        the archive has under two codes has the more frequent one.
+        Never saved are ``incomplete`` (how far from its airports the flight begins or ends, null
+        where it does not), the absolute paths of the folder (``archive``) and of the table of what
+        full reads show (``rejections_file``), and ``strict``.
 
     Raises
     ------
@@ -80,7 +111,11 @@ def build_index(archive: str | Path, output: str | Path | None = None) -> pd.Dat
         When the archive is not a folder, or holds no CSV.
     """
     output = str(output or default_index_path(archive))
-    files, dialect = list_files(archive), read_dialect(archive)
+    files = list_files(archive)
+    dialect = read_dialect(archive)
+    if strict is None:
+        strict = dialect.strict or bool(os.environ.get("TRAJLIB_STRICT"))
+    dialect = replace(dialect, strict=strict)
     old = _read_index(output, dialect)
     if old is None or not files.equals(old[list(_FILE)]):
         index = _update(archive, files, old, dialect)
@@ -88,7 +123,12 @@ def build_index(archive: str | Path, output: str | Path | None = None) -> pd.Dat
     else:
         index = old
     rejections = f"{output.removesuffix('.index.parquet')}.rejections.parquet"
-    return index.assign(archive=resolve(archive), rejections_file=resolve(rejections))
+    places = {"archive": resolve(archive), "rejections_file": resolve(rejections)}
+    index = _unify_airports(index.assign(**places, strict=strict))
+    recorded = _read_recorded(index).dropna(subset="repairs")
+    recorded = index[[*_FILE]].merge(recorded, how="left", on=[*_FILE])["repairs"]
+    repairs = index["repairs"].fillna(recorded).astype("str")
+    return index.assign(repairs=repairs, incomplete=_describe_ends(index))
 
 
 def read_rejections(index: pd.DataFrame) -> pd.DataFrame:
@@ -97,44 +137,70 @@ def read_rejections(index: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Indexed by ``path``, one row a file: ``rejected``, the reason it is set aside, and
-        ``seen_in``, its ``ends`` (the index's own look) or a ``full read``. A file that has
-        changed since its full read is sound until it is read again.
+        Indexed by ``path``, one row a file: ``rejected``, the reason, and ``seen_in``, its
+        ``ends`` (the index's own look) or a ``full read``. A file that has changed since its full
+        read is sound until it is read again.
     """
     ends = index.loc[index["rejected"].notna(), ["path", "rejected"]].assign(seen_in="ends")
-    known = _read_recorded(index).merge(index[[*_FILE]], on=[*_FILE])
-    known = known.loc[~known["path"].isin(ends["path"]), ["path", "rejected"]]
-    both = pd.concat([ends, known.assign(seen_in="full read")])
+    recorded = _read_recorded(index).dropna(subset="rejected").merge(index[[*_FILE]], on=[*_FILE])
+    recorded = recorded.loc[~recorded["path"].isin(ends["path"]), ["path", "rejected"]]
+    both = pd.concat([ends, recorded.assign(seen_in="full read")])
     return both.sort_values("path").set_index("path")
 
 
-def record_rejections(flights: pd.DataFrame, rejections: Mapping[str, str]) -> None:
-    """Add what a full read has shown to the table beside the index; the index stays as it is.
+def read_repairs(index: pd.DataFrame) -> pd.DataFrame:
+    """Return how many samples of which flights were repaired, as far as any run has read them.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``path``, one row a repaired flight, and one column for each of
+        `trajlib.archive.repairs.REPAIRS` that was made: the number of samples.
+
+    >>> read_repairs(pd.DataFrame({"path": ["a.csv"], "repairs": ['{"no_time": 2}']}))
+           no_time
+    path
+    a.csv        2
+    """
+    repaired = index.dropna(subset="repairs").set_index("path")["repairs"].map(json.loads)
+    table = pd.DataFrame(list(repaired), index=repaired.index).fillna(0).astype("int64")
+    return table[[name for name in REPAIRS if name in table]]
+
+
+def record_findings(flights: pd.DataFrame, findings: Mapping[str, Mapping[str, str]]) -> None:
+    """Add what full reads have shown to the table beside the index; the index stays as it is.
 
     Parameters
     ----------
     flights
-        Rows of an index, or some of its columns: ``path``, ``size``, ``mtime``, ``archive`` and
-        ``rejections_file``.
-    rejections
-        Reason by ``path``, of files whose ends gave none.
+        Rows of an index, or some of its columns: ``path``, ``size``, ``mtime`` and those in
+        `UNSAVED`.
+    findings
+        By ``path``: ``rejected``, the reason, or ``repairs``, as in the index.
     """
-    if not rejections or "rejections_file" not in flights:
+    if not findings or "rejections_file" not in flights:
         return
-    rows = flights.loc[flights["path"].isin(list(rejections)), [*_FILE]]
-    rows = rows.assign(rejected=rows["path"].map(rejections))
+    rows = flights.loc[flights["path"].isin(list(findings)), [*_FILE]]
+    for name in _FINDINGS:
+        rows[name] = [findings[path].get(name) for path in rows["path"]]
     old = _read_recorded(flights)
-    table = pd.concat([old, rows]).drop_duplicates("path", keep="last")
+    table = pd.concat([old, rows.astype(_FINDINGS)]).drop_duplicates("path", keep="last")
     table = table.sort_values("path", ignore_index=True)
     if not table.equals(old):
-        dialect = read_dialect(flights["archive"].iloc[0])
-        _write_index(table, flights["rejections_file"].iloc[0], dialect)
+        _write_index(table, flights["rejections_file"].iloc[0], dialect_of(flights))
+
+
+def dialect_of(flights: pd.DataFrame) -> Dialect:
+    """Return the dialect that rows of an index are read by."""
+    strict = "strict" in flights and bool(flights["strict"].iloc[0])
+    return replace(read_dialect(flights["archive"].iloc[0]), strict=strict)
 
 
 def _read_recorded(flights: pd.DataFrame) -> pd.DataFrame:
-    dialect = read_dialect(flights["archive"].iloc[0])
-    table = _read_index(flights["rejections_file"].iloc[0], dialect)
-    return pd.DataFrame(columns=[*_FILE, "rejected"]).astype(_FILE) if table is None else table
+    table = _read_index(flights["rejections_file"].iloc[0], dialect_of(flights))
+    if table is None:
+        table = pd.DataFrame(columns=[*_FILE, *_FINDINGS])
+    return table.astype(_FILE | _FINDINGS)
 
 
 def default_index_path(archive: str | Path) -> str | Path:
@@ -153,8 +219,55 @@ def default_index_path(archive: str | Path) -> str | Path:
     return folder / f"{archive.name}.index.parquet"
 
 
-def select_flights(index: pd.DataFrame, origin: str, destination: str) -> pd.DataFrame:
+def find_pair(index: pd.DataFrame, origin: str, destination: str) -> tuple[str, str]:
+    """Return the codes by which an index has two airports, given by ICAO or IATA codes.
+
+    Raises
+    ------
+    ValueError
+        When the two are one airport.
+
+    >>> find_pair(pd.DataFrame({"origin": ["SFO"], "destination": ["LAX"]}), "ksfo", "KLAX")
+    ('SFO', 'LAX')
+    """
+    codes = pd.unique(index[["origin", "destination"]].to_numpy().ravel())
+    names: dict = {}
+    for code in codes[pd.notna(codes)]:
+        names.setdefault(_locate(code), code)
+    pair = [code.strip().upper() for code in (origin, destination)]
+    pair = [code if code in codes else names.get(_locate(code), code) for code in pair]
+    if _locate(pair[0]) == _locate(pair[1]):
+        raise ValueError(
+            f"{origin} → {destination}: a city pair needs two airports; a flight back to where it "
+            "began is a flight, but of no pair"
+        )
+    return pair[0], pair[1]
+
+
+def _locate(code: str) -> tuple[float, float] | str:
+    """Return the position of an airport, or a code that is of none in capitals."""
+    code = code.strip().upper()
+    try:
+        airport = find_airport(code)
+    except ValueError:
+        return code
+    return airport.latitude, airport.longitude
+
+
+def select_flights(
+    index: pd.DataFrame, origin: str, destination: str, *, incomplete: bool | None = None
+) -> pd.DataFrame:
     """Return the usable rows of one city pair, in the order of ``path``.
+
+    Parameters
+    ----------
+    index
+        As `build_index` returns it.
+    origin, destination
+        Airports by ICAO or IATA code.
+    incomplete
+        Keep flights that begin or end far from these airports, and so did not depart or arrive.
+        By default only where the environment variable ``TRAJLIB_INCOMPLETE`` is set.
 
     Raises
     ------
@@ -162,19 +275,33 @@ def select_flights(index: pd.DataFrame, origin: str, destination: str) -> pd.Dat
         When the archive holds no usable flight of the pair; the nearest pairs are named.
     """
     usable = index[index["rejected"].isna()]
-    rows = usable[(usable["origin"] == origin) & (usable["destination"] == destination)]
+    if incomplete is None:
+        incomplete = bool(os.environ.get("TRAJLIB_INCOMPLETE"))
+    pair = find_pair(usable, origin, destination)
+    rows = usable[(usable["origin"] == pair[0]) & (usable["destination"] == pair[1])]
+    whole = rows["incomplete"].isna() if "incomplete" in rows and not incomplete else None
     if rows.empty:
         raise ValueError(
             f"no usable flight {origin} → {destination} among {len(index):,} files; "
-            f"the nearest pairs there are: {', '.join(_nearest_pairs(usable, origin, destination))}"
+            f"the nearest pairs there are: {', '.join(_nearest_pairs(usable, *pair))}"
         )
+    for code in pair:
+        find_airport(code)  # whose position everything that follows needs
+    if whole is not None and not whole.any():
+        raise ValueError(
+            f"all {len(rows)} flights {origin} → {destination} begin or end more than "
+            f"{_FAR:.0f} NM from their airports, such as {rows['path'].iloc[0]}: "
+            f"{rows['incomplete'].iloc[0]}"
+        )
+    rows = rows if whole is None else rows[whole]
     return rows.sort_values("path", ignore_index=True)
 
 
 def list_files(archive: str | Path) -> pd.DataFrame:
     """Return path, size [bytes] and mtime [ns] of every CSV below a folder, ordered by path.
 
-    Links are followed, each folder once; what cannot be reached is listed with size -1.
+    Links are followed, each folder once; what cannot be reached is listed with size -1. What is
+    hidden (``.ipynb_checkpoints``, ``.Trash-0``) is no part of the archive.
     """
     if not is_folder(archive):
         raise FileNotFoundError(
@@ -182,7 +309,7 @@ def list_files(archive: str | Path) -> pd.DataFrame:
             "python -m trajlib simulate or import makes"
         )
     if is_remote(archive):
-        rows = sorted(row for row in list_objects(archive) if row[0].endswith(_ENDINGS))
+        rows = sorted(row for row in list_objects(archive) if _is_member(row[0]))
     else:
         status = Path(archive).stat()
         rows = sorted(_walk(str(archive), "", {(status.st_dev, status.st_ino)}))
@@ -190,6 +317,12 @@ def list_files(archive: str | Path) -> pd.DataFrame:
     if not rows:
         raise FileNotFoundError(f"the archive {archive} is empty: no .csv or .csv.gz in it")
     return pd.DataFrame(rows, columns=list(_FILE)).astype(_FILE)
+
+
+def _is_member(path: str, *, is_folder: bool = False) -> bool:
+    parts = path.split("/")
+    hidden = any(part.startswith(".") or part in _SYSTEM for part in parts if part)
+    return not hidden and (is_folder or path.lower().endswith(_ENDINGS))
 
 
 def _walk(folder: str, prefix: str, seen: set) -> Iterator[tuple[str, int, int]]:
@@ -201,7 +334,7 @@ def _walk(folder: str, prefix: str, seen: set) -> Iterator[tuple[str, int, int]]
     folders = []
     for entry in entries:
         is_below = entry.is_dir()
-        if not is_below and not entry.name.endswith(_ENDINGS):
+        if not _is_member(entry.name, is_folder=is_below):
             continue
         try:
             entry.name.encode()  # or no table can hold it
@@ -221,24 +354,70 @@ def _walk(folder: str, prefix: str, seen: set) -> Iterator[tuple[str, int, int]]
 
 
 def read_ends(path: str, size: int, dialect: Dialect) -> tuple:
-    """Return what the first and the last bytes of a CSV tell, as texts or None.
+    """Return what the first and the last bytes of a CSV hold, as texts or None.
 
     The identity columns, ``timestamp`` first and last, latitude and longitude first, the same
     last, and what is wrong with the file.
     """
     try:
         header, first, last = _end_lines(*read_head_tail(path, size))
-        count, fields = find_fields(header, dialect)
+        layout = find_columns(header, dialect)
         first, last = split_line(first, dialect.delimiter), split_line(last, dialect.delimiter)
-        if len(first) != count or len(last) != count:
-            which = "first" if len(first) != count else "last"
+        if len(first) != layout.count or len(last) != layout.count:
+            which = "first" if len(first) != layout.count else "last"
             raise FlightError(f"the {which} line is cut, or has more fields than the header")
     except (OSError, EOFError, FlightError, zlib.error) as error:
         refuse_outage(error, path)
         return (None,) * (len(_FACTS) - 1) + (reason(error),)
+    fields = layout.fields
     time, lat, lon = (fields[name] for name in REQUIRED[:3])
-    texts = [first[fields[name]] if name in fields else None for name in IDENTITY]
-    return (*texts, first[time], last[time], first[lat], first[lon], last[lat], last[lon], None)
+    texts = [first[fields[n]].strip() or last[fields[n]] if n in fields else None for n in IDENTITY]
+    same = all(first[fields[n]] == last[fields[n]] for n in IDENTITIES if n in fields)
+    doubt = None if same else _SEVERAL
+    return (*texts, first[time], last[time], first[lat], first[lon], last[lat], last[lon], doubt)
+
+
+def _look_closer(root: str, dialect: Dialect, files: pd.DataFrame) -> list[dict]:
+    """Return the facts of files whose ends are written otherwise, or are not what they should be.
+
+    First the ends are parsed as a flight would be; where these do not suffice, all of the file.
+    """
+    rows = []
+    for path, size, doubt in files[["path", "size", "rejected"]].itertuples(index=False):
+        try:
+            facts = _parse_ends(f"{root}/{path}", size, dialect) if size > _HEAD + _TAIL else None
+            facts = facts or _parse_whole(f"{root}/{path}", size, dialect)
+        except (OSError, EOFError, FlightError, zlib.error) as error:
+            refuse_outage(error, path)
+            vague = "CSV parse error" in str(error) and isinstance(doubt, str)
+            facts = {"rejected": doubt if vague else reason(error)}
+        rows.append({"path": path, **facts})
+    return rows
+
+
+def _parse_ends(path: str, size: int, dialect: Dialect) -> dict | None:
+    head, tail = read_head_tail(path, size)
+    lines = head[: head.rfind(b"\n") + 1] + tail.partition(b"\n")[2]
+    samples = parse_ends(lines, dialect, path.rpartition("/")[2])
+    return None if samples is None else _gather_facts(samples)
+
+
+def _parse_whole(path: str, size: int, dialect: Dialect) -> dict:
+    if size < 0:
+        read_head_tail(path, size)
+    flight = read_flight(path, [*IDENTITY, *REQUIRED], dialect=dialect)
+    repairs = flight.attrs["repairs"]
+    return _gather_facts(flight) | {"repairs": json.dumps(repairs) if repairs else None}
+
+
+def _gather_facts(flight: pd.DataFrame) -> dict:
+    ends = flight.iloc[[0, -1]]
+    facts = dict(zip(_POSITIONS, ends[["latitude", "longitude"]].to_numpy().ravel(), strict=True))
+    facts["start"], facts["end"] = ends["timestamp"]
+    for name in IDENTITY:
+        filled = flight[name].dropna() if name in flight else ()
+        facts[name] = filled.iloc[0] if len(filled) else None
+    return facts
 
 
 def read_head_tail(path: str, size: int) -> tuple[bytes, bytes]:
@@ -252,7 +431,7 @@ def read_head_tail(path: str, size: int) -> tuple[bytes, bytes]:
     if size < 0:
         raise FlightError("a broken link, a folder that may not be opened, or a name not in UTF-8")
     if path.endswith(".gz"):
-        data = read_gzip(path)
+        data = to_utf8(read_gzip(path))
         return data[:_HEAD], data[-_TAIL:]
     if path.startswith("s3://"):
         with open_file(path) as file:
@@ -290,34 +469,110 @@ def _read_index(path: str, dialect: Dialect) -> pd.DataFrame | None:
         return None
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path} is damaged: delete it, and it is made again") from error
-    told = (table.schema.metadata or {}).get(b"dialect")
-    if told is None:
+    fingerprint = (table.schema.metadata or {}).get(b"dialect")
+    if fingerprint is None:
         raise ValueError(f"{path} is another table than an index: give --output another name")
-    return table.to_pandas() if told == dialect.fingerprint().encode() else None
+    if fingerprint != dialect.fingerprint().encode() or "repairs" not in table.column_names:
+        return None
+    return table.to_pandas()
 
 
 def _write_index(index: pd.DataFrame, path: str, dialect: Dialect) -> None:
     table = pa.Table.from_pandas(index, preserve_index=False)
     metadata = {**(table.schema.metadata or {}), b"dialect": dialect.fingerprint()}
-    with replacing(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
+    try:
+        with replacing(path) as temporary:
+            pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
+    except OSError as error:
+        if error.errno not in (EACCES, EPERM, EROFS):
+            raise
+        raise OSError(
+            error.errno,
+            f"{error.strerror}: the index cannot be kept here; give another place by --output",
+            path,
+        ) from error
 
 
 def _update(
     archive: str | Path, files: pd.DataFrame, old: pd.DataFrame | None, dialect: Dialect
 ) -> pd.DataFrame:
     if old is None:
-        return pd.concat([files, _read_facts(archive, files, dialect)], axis=1)
-    merged = files.merge(old, how="left", on=list(_FILE), indicator=True)
-    fresh = (merged["_merge"] == "left_only").to_numpy()
-    new = files[fresh].reset_index(drop=True)
-    new = pd.concat([new, _read_facts(archive, new, dialect)], axis=1)
-    kept = merged[~fresh].drop(columns="_merge")
-    return pd.concat([kept, new]).sort_values("path", ignore_index=True) if len(kept) else new
+        index = pd.concat([files, _read_facts(archive, files, dialect)], axis=1)
+    else:
+        merged = files.merge(old, how="left", on=list(_FILE), indicator=True)
+        fresh = (merged["_merge"] == "left_only").to_numpy()
+        new = files[fresh].reset_index(drop=True)
+        new = pd.concat([new, _read_facts(archive, new, dialect)], axis=1)
+        kept = merged[~fresh].drop(columns="_merge")
+        index = pd.concat([kept, new]) if len(kept) else new
+        index = index.sort_values("path", ignore_index=True)
+    return _reject_copies(resolve(archive), index)
+
+
+def _reject_copies(root: str, index: pd.DataFrame) -> pd.DataFrame:
+    """Reject files with the contents of another one, which is the one of the shortest name."""
+    copies = index["rejected"].str.startswith(_COPY, na=False)
+    index = index.assign(rejected=index["rejected"].mask(copies))
+    facts = [*IDENTITY, "start", "end", *_POSITIONS]
+    sound = index[index["rejected"].isna()]
+    alike = sound[sound.duplicated(facts, keep=False)]
+    if alike.empty:
+        return index
+    order = alike.assign(length=alike["path"].str.len()).sort_values(["length", "path"])["path"]
+    digests = order.map(partial(_digest, root))
+    first = order.groupby(digests).transform("first")
+    again = (first != order) & digests.notna()
+    return index.assign(
+        rejected=index["rejected"].mask(
+            again.reindex(index.index, fill_value=False), _COPY + first.reindex(index.index)
+        )
+    )
+
+
+def _digest(root: str, path: str) -> str | None:
+    try:
+        return hashlib.sha256(read_bytes(f"{root}/{path}")).hexdigest()
+    except (OSError, EOFError, FlightError, zlib.error) as error:
+        refuse_outage(error, root)
+        return None
+
+
+def _unify_airports(index: pd.DataFrame) -> pd.DataFrame:
+    """Return an index in which an airport has one code, the most frequent one of the archive."""
+    codes = pd.concat([index["origin"], index["destination"]]).dropna()
+    counts = codes.value_counts().sort_index(kind="stable")
+    counts = counts.sort_values(ascending=False, kind="stable")
+    names: dict = {}
+    chosen = {code: names.setdefault(_locate(code), code.upper()) for code in counts.index}
+    return index.assign(
+        origin=index["origin"].replace(chosen), destination=index["destination"].replace(chosen)
+    )
+
+
+def _describe_ends(index: pd.DataFrame) -> pd.Series:
+    """Return how far from its airports a flight begins or ends, null where it is near them."""
+    text = pd.Series(None, index.index, dtype="str")
+    for name, end in (("destination", "last"), ("origin", "first")):
+        miles = _distance_from(index, name, end)
+        verb = "begins" if end == "first" else "ends"
+        found = verb + miles.map(" {:,.0f} NM from ".format) + index[name].fillna("")
+        text = text.mask(miles > _FAR, found)
+    return text
+
+
+def _distance_from(index: pd.DataFrame, airport: str, end: str) -> pd.Series:
+    """Return the distance [NM] of first or last positions from an airport, NaN if not known."""
+    places = {code: _locate(code) for code in index[airport].dropna().unique()}
+    places = {code: place for code, place in places.items() if isinstance(place, tuple)}
+    lat = index[airport].map({code: place[0] for code, place in places.items()}).astype(float)
+    lon = index[airport].map({code: place[1] for code, place in places.items()}).astype(float)
+    here = index[f"latitude_{end}"], index[f"longitude_{end}"]
+    return pd.Series(distance(lat, lon, *here), index.index)
 
 
 def _read_facts(archive: str | Path, files: pd.DataFrame, dialect: Dialect) -> pd.DataFrame:
-    rows = _read_all_ends(resolve(archive), files, dialect)
+    root = resolve(archive)
+    rows = _read_all_ends(root, files, dialect)
     facts = pd.DataFrame(rows, columns=_FACTS, dtype="str")
     for name in ("start", "end"):
         facts[name] = parse_times(facts[name], dialect)
@@ -325,11 +580,30 @@ def _read_facts(archive: str | Path, files: pd.DataFrame, dialect: Dialect) -> p
         facts[name] = _to_degrees(facts[name], dialect)
     for name in IDENTITY:
         facts[name] = facts[name].str.strip()
-        facts[name] = facts[name].mask(facts[name].isin(_NULLS))
-    if dialect.constants or dialect.path:
-        told = pd.DataFrame([dialect.identity(path) for path in files["path"]], dtype="str")
-        facts = facts.assign(**{name: told[name].fillna(facts[name]) for name in told})
-    return facts.assign(rejected=_first_rejection(facts))
+        facts[name] = facts[name].mask(facts[name].str.lower().isin(MISSING))
+    facts = facts.assign(
+        rejected=_first_rejection(facts), repairs=pd.Series(None, facts.index, "str")
+    )
+    facts = _set_identity(facts, files, dialect)
+    doubtful = facts["rejected"].notna() | _describe_ends(facts).notna()
+    if doubtful.any():
+        close = partial(_look_closer, root, dialect)
+        few = doubtful.sum() <= _CLOSE
+        chosen = files.assign(rejected=facts["rejected"])[doubtful.to_numpy()]
+        found = [close(chosen)] if few else run_blocks(close, chosen, _CLOSE)
+        columns = [name for name in facts if name != "path"]
+        found = pd.DataFrame([row for rows in found for row in rows], index=chosen.index)
+        found = found.reindex(columns=columns).astype(facts.dtypes.to_dict())
+        facts[doubtful] = found
+        facts = _set_identity(facts, files, dialect)
+    return facts
+
+
+def _set_identity(facts: pd.DataFrame, files: pd.DataFrame, dialect: Dialect) -> pd.DataFrame:
+    if not dialect.constants and not dialect.path:
+        return facts
+    given = pd.DataFrame([dialect.identity(path) for path in files["path"]], dtype="str")
+    return facts.assign(**{name: given[name].fillna(facts[name]) for name in given})
 
 
 def _read_all_ends(root: str, files: pd.DataFrame, dialect: Dialect) -> list[tuple]:
@@ -344,11 +618,11 @@ def _read_all_ends(root: str, files: pd.DataFrame, dialect: Dialect) -> list[tup
 
 def _read_batch(root: str, files: pd.DataFrame, dialect: Dialect) -> list[tuple]:
     paths = [f"{root}/{path}" for path in files["path"]]
-    asked = paths, files["size"], repeat(dialect)
+    arguments = paths, files["size"], repeat(dialect)
     if not is_remote(root):
-        return list(map(read_ends, *asked))
+        return list(map(read_ends, *arguments))
     with ThreadPoolExecutor(_STREAMS) as streams:
-        return list(streams.map(read_ends, *asked))
+        return list(streams.map(read_ends, *arguments))
 
 
 def _to_degrees(texts: pd.Series, dialect: Dialect) -> pd.Series:

@@ -16,10 +16,10 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-__all__ = ["PADDING", "SKIP", "TIME", "compile_parser", "count_lines", "parse_fields"]
+__all__ = ["PADDING", "SAME", "SKIP", "TIME", "compile_parser", "count_lines", "parse_fields"]
 
 PADDING = 8  # bytes that must follow the last one of a file, since eight are read together
-SKIP, TIME = -1, -2
+SKIP, TIME, SAME = -1, -2, -3
 _POWERS = 10.0 ** np.arange(16)
 _TENS_8 = np.uint64(10**8)
 _NAN = np.nan
@@ -102,13 +102,15 @@ def parse_fields(data, start, end, slots, values, times):  # noqa: C901 (one loo
     start, end
         Where the line after the header begins, and where the file ends.
     slots
-        For each field of a line, as int64: the row of ``values`` it goes to, `TIME`, or `SKIP`.
+        For each field of a line, as int64: the row of ``values`` it goes to, `TIME`, `SKIP`, or
+        `SAME` for a text that must be that of the first line.
     values
         Receives the numbers, float64 of shape (columns, lines); NaN where a field is empty.
     times
         Receives the times, int64 milliseconds since 1970, of shape (lines,).
     """
     at, count, fields = start, 0, len(slots)
+    first, length = np.zeros(fields, np.int64), np.full(fields, -1)  # of the texts
     while at < end:
         if count == len(times):
             return -1
@@ -118,6 +120,12 @@ def parse_fields(data, start, end, slots, values, times):  # noqa: C901 (one loo
                 at, values[slot, count] = _number(data, at)
             elif slot == SKIP:
                 at = _skip(data, at)
+            elif slot == SAME:
+                begin, at = at, _skip(data, at)
+                if length[field] < 0:
+                    first[field], length[field] = begin, at - begin
+                elif not _equal(data, first[field], begin, at - begin, length[field]):
+                    return -1
             else:
                 at, times[count] = _time(data, at, end)
             if at < 0 or (field < fields - 1 and _byte(data, at) != _COMMA):
@@ -150,6 +158,19 @@ def _skip(data, at):
         found = _ends(_load(data, at))
     at += _leading(found)
     return -1 if _byte(data, at) == _QUOTE else at
+
+
+@_inlined
+def _equal(data, one, other, length, expected):
+    """Return whether two texts are the same; beyond a text there is another field, or padding."""
+    if length != expected:
+        return False
+    while length >= 8:
+        if _load(data, one) != _load(data, other):
+            return False
+        one, other, length = one + 8, other + 8, length - 8
+    difference = _load(data, one) ^ _load(data, other)
+    return length <= 0 or difference << np.uint64(64 - 8 * length) == 0
 
 
 @_inlined

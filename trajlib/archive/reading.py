@@ -5,10 +5,8 @@ import io
 import os
 import zlib
 from collections.abc import Sequence
-from csv import Error as CSVError
-from csv import reader
-from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,32 +15,47 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from trajlib.archive.dialect import Dialect
-from trajlib.archive.parser import PADDING, SKIP, TIME, count_lines, parse_fields
+from trajlib.archive.layout import MISSING, FlightError, Layout, find_columns, find_layout
+from trajlib.archive.parser import PADDING, SAME, SKIP, TIME, count_lines, parse_fields
+from trajlib.archive.repairs import NO_TIME, check_identities, check_units, repair_samples
 from trajlib.archive.storage import is_remote, open_file, refuse_outage
+from trajlib.archive.values import find_times, parse_numbers, parse_times, split_positions
 from trajlib.geodesy import distance
 from trajlib.schema import COLUMNS, IDENTITY, NUMERIC, REQUIRED
 
 __all__ = [
-    "LATEST",
+    "IDENTITIES",
     "FlightError",
-    "find_fields",
-    "parse_times",
+    "parse_ends",
+    "parse_flight",
+    "read_bytes",
     "read_flight",
     "read_gzip",
     "reason",
-    "split_line",
+    "to_utf8",
     "write_flight",
 ]
 
 _LARGEST = 256 << 20  # bytes; a day at 1 s with 40 columns has 40 MB
-_LONGEST = 200  # characters of a reason
-_ZONE = r"[T ]\d\d.*(?:Z|[+-]\d\d(?::?\d\d)?)$"  # how a time of ISO 8601 tells its zone
-LATEST = 4102444800  # s since 1970, the year 2100: what is later is no second
+_TOO_LARGE = (
+    f"larger than {_LARGEST >> 20} MiB, which no flight is; of a file of many flights "
+    "python -m trajlib import makes an archive"
+)
+_LONGEST = 400  # characters of a reason
+IDENTITIES = ("flight_id", "icao24", "registration", "callsign")  # by which flights are told apart
+_REPORTED = ("groundspeed", "vertical_rate")  # that are compared with positions and altitudes
+_NULLS = sorted(
+    {*csv.ConvertOptions().null_values, *MISSING}
+    | {text.upper() for text in MISSING}
+    | {text.capitalize() for text in MISSING}
+)
 _DEFAULT = Dialect()
 
 
-class FlightError(ValueError):
-    """A file does not hold a flight; the message is the reason it is set aside for."""
+class _Samples(NamedTuple):
+    values: dict[str, np.ndarray]
+    times: np.ndarray  # ms since 1970, NO_TIME where one is missing
+    texts: dict[str, pd.Series]
 
 
 def read_flight(
@@ -59,30 +72,61 @@ def read_flight(
         All by default. ``duration`` [s] is always that of the times; ``distance`` [NM] is
         computed where it, or a value of it, is missing.
     dialect
-        The archive's names, units and manner of writing.
+        The archive's names, units and way of writing, and whether nothing may be repaired. What
+        it leaves open is recognised, where it can mean one thing only.
 
     Returns
     -------
     DataFrame
         One row a sample; numbers as float64 in the schema's units, ``timestamp`` in UTC.
+        ``attrs["repairs"]`` is the number of samples left out or put in order, by the names of
+        `trajlib.archive.repairs.REPAIRS`.
 
     Raises
     ------
     FlightError
-        When the file does not hold a flight, with the reason; no other error.
+        When the file does not hold one flight, with the reason; no other error.
     """
     wanted = [name for name in COLUMNS if columns is None or name in columns]
     try:
-        data = _read_bytes(path)
-        texts = [name for name in wanted if name in IDENTITY]
-        told = [name for name in wanted if name != "duration"]
-        parsed = None if texts else _parse_plain(data, told, dialect)
-        values, times, identity = parsed or _parse_any(data, told, dialect)
+        return parse_flight(read_bytes(path), wanted, dialect, Path(path).name)
     except (OSError, EOFError, ValueError, zlib.error, pa.ArrowException) as error:
         refuse_outage(error, path)
         raise FlightError(reason(error)) from error
-    _check(values, times)
-    return _frame(wanted, values, times, identity)
+
+
+def parse_flight(data: np.ndarray, wanted: list[str], dialect: Dialect, name: str) -> pd.DataFrame:
+    """Return the flight in the bytes of a CSV, as `read_flight` does; its name may hold a date."""
+    samples = _parse_plain(data, wanted, dialect) or _parse_any(data, wanted, dialect, name)
+    values, times, texts = samples
+    check_identities(texts, times)
+    kept, repairs = repair_samples(values, times, strict=dialect.strict)
+    if kept is not None:
+        values = {name: column[kept] for name, column in values.items()}
+        texts = {name: column.iloc[kept] for name, column in texts.items()}
+        times = times[kept]
+    check_units(values, times, dialect)
+    df = _frame(wanted, values, times, texts)
+    df.attrs["repairs"] = repairs
+    return df
+
+
+def parse_ends(data: bytes, dialect: Dialect, name: str) -> pd.DataFrame | None:
+    """Return the samples at both ends of a file, None where one is not as it should be."""
+    wanted = [*IDENTITY, *REQUIRED]
+    try:
+        values, times, texts = _parse_any(_pad(data), wanted, dialect, name)
+        check_identities(texts, times)
+    except (FlightError, pa.ArrowException):
+        return None
+    steps = np.diff(times)
+    if not len(steps) or (times == NO_TIME).any() or not ((steps > 0).all() or (steps < 0).all()):
+        return None
+    numbers = np.array([values[name] for name in REQUIRED[1:]])
+    if not np.isfinite(numbers).all() or (np.abs(numbers[:2]) > [[90], [180]]).any():
+        return None
+    df = _frame(wanted, values, times, texts)
+    return df if steps[0] > 0 else df[::-1]
 
 
 def write_flight(df: pd.DataFrame, path: str | Path) -> None:
@@ -100,60 +144,6 @@ def write_flight(df: pd.DataFrame, path: str | Path) -> None:
         csv.write_csv(table, path, csv.WriteOptions(quoting_style="needed"))
 
 
-def find_fields(header: bytes, dialect: Dialect) -> tuple[int, dict[str, int]]:
-    """Return how many fields a header has, and at which of them the schema's columns stand.
-
-    Raises
-    ------
-    FlightError
-        When a required column is missing, or one of the schema's stands there twice.
-    """
-    return _find_fields(header, dialect.delimiter, dialect.header)
-
-
-def split_line(line: bytes, delimiter: str) -> list[str]:
-    """Return the fields of one line; bytes that are not UTF-8 are taken for Latin-1.
-
-    Raises
-    ------
-    FlightError
-        When the line is quoted as no CSV is.
-    """
-    try:
-        text = line.decode("utf-8")
-    except UnicodeDecodeError:
-        text = line.decode("latin-1")
-    if '"' not in text:
-        return text.split(delimiter)
-    try:
-        return next(reader([text], delimiter=delimiter), [])
-    except CSVError as error:
-        raise FlightError(reason(error)) from error
-
-
-def parse_times(texts: pd.Series, dialect: Dialect) -> pd.Series:
-    """Return texts as times in UTC, to the millisecond; NaT where one is not a time."""
-    if dialect.time_format == "unix":
-        numbers = pd.to_numeric(texts, errors="coerce")
-        numbers = numbers.where(numbers.between(0, LATEST))  # or milliseconds would be taken
-        times = pd.to_datetime(numbers, unit="s", utc=True, errors="coerce")
-    else:
-        form = {"ISO 8601": "ISO8601"}.get(dialect.time_format, dialect.time_format)
-        parse = partial(pd.to_datetime, format=form, errors="coerce")
-        if dialect.timezone == "UTC":
-            times = parse(texts, utc=True)
-        else:  # of those that do not tell theirs
-            if form == "ISO8601":
-                zoned = texts.str.contains(_ZONE, na=False)
-            else:
-                zoned = pd.Series("%z" in form.lower(), texts.index)
-            local = parse(texts[~zoned]).dt
-            local = local.tz_localize(dialect.timezone, ambiguous="NaT", nonexistent="NaT").dt
-            times = pd.concat([parse(texts[zoned], utc=True), local.tz_convert("UTC")])
-            times = times.reindex(texts.index)
-    return times.dt.tz_convert("UTC").astype("datetime64[ms, UTC]")
-
-
 def read_gzip(path: str | Path) -> bytes:
     """Return what a gzip file holds, refusing more than a flight can be.
 
@@ -165,7 +155,7 @@ def read_gzip(path: str | Path) -> bytes:
     with open_file(path) as packed, gzip.open(packed) as file:
         data = file.read(_LARGEST + 1)
     if len(data) > _LARGEST:
-        raise FlightError(f"larger than {_LARGEST >> 20} MiB, which no flight is")
+        raise FlightError(_TOO_LARGE)
     return data
 
 
@@ -179,52 +169,75 @@ def reason(error: Exception) -> str:
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
-def _read_bytes(path: str | Path) -> np.ndarray:
-    """Return a file's bytes, and the padding that the parser asks for."""
+def read_bytes(path: str | Path) -> np.ndarray:
+    """Return a file's bytes as UTF-8 where it is in UTF-16, and the padding for the parser."""
     if str(path).endswith(".gz"):
-        return np.frombuffer(read_gzip(path) + bytes(PADDING), np.uint8)
+        return _pad(read_gzip(path))
     remote = is_remote(path)
-    with open_file(path) if remote else Path(path).open("rb", buffering=0) as file:
+    with open_file(path) if remote else open(path, "rb", 0, opener=_open_at_once) as file:
         size = file.size() if remote else os.fstat(file.fileno()).st_size
         if size > _LARGEST:
-            raise FlightError(f"larger than {_LARGEST >> 20} MiB, which no flight is")
+            raise FlightError(_TOO_LARGE)
         data = np.empty(size + PADDING, np.uint8)
         data[size:] = 0
         if file.readinto(memoryview(data)[:size]) != size:
             raise FlightError("the file shrank while it was read")
-    return data
+    return data if find_utf16(data[:4].tobytes()) is None else _pad(data[:-PADDING].tobytes())
 
 
-@cache
-def _find_fields(header: bytes, delimiter: str, theirs: tuple[str, ...]) -> tuple[int, dict]:
-    names = split_line(header.rstrip(b"\r\n").removeprefix(b"\xef\xbb\xbf"), delimiter)
-    names = [name.strip() for name in names]
-    ours = dict(zip(COLUMNS, theirs, strict=True))
-    if names == [""]:
-        raise FlightError("the file is empty, or has no header")
-    missing = [ours[name] or name for name in REQUIRED if ours[name] not in names]
-    if missing:
-        raise FlightError(f"columns missing: {', '.join(missing)}")
-    twice = [name for name in theirs if names.count(name) > 1]
-    if twice:
-        raise FlightError(f"columns twice in the header: {', '.join(twice)}")
-    return len(names), {name: names.index(their) for name, their in ours.items() if their in names}
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe is not waited for
 
 
-def _parse_plain(data: np.ndarray, wanted: list[str], dialect: Dialect) -> tuple | None:
+def _pad(data: bytes) -> np.ndarray:
+    return np.frombuffer(to_utf8(data) + bytes(PADDING), np.uint8)
+
+
+def to_utf8(data: bytes) -> bytes:
+    """Return a text in UTF-8 where it is in UTF-16, unchanged otherwise."""
+    encoding = find_utf16(data[:4])
+    if encoding is None:
+        return data
+    return data.decode(encoding, errors="replace").encode().removeprefix(b"\xef\xbb\xbf")
+
+
+def find_utf16(start: bytes) -> str | None:
+    """Return the encoding of a text that begins with these four bytes, None unless it is UTF-16."""
+    if start.startswith(b"\xff\xfe") or (start[1::2] == b"\0\0" and b"\0" not in start[::2]):
+        return "utf-16-le"
+    if start.startswith(b"\xfe\xff") or (start[::2] == b"\0\0" and b"\0" not in start[1::2]):
+        return "utf-16-be"
+    return None
+
+
+def _parse_plain(data: np.ndarray, wanted: list[str], dialect: Dialect) -> _Samples | None:
     if (dialect.delimiter, dialect.decimal, dialect.time_format) != (",", ".", "ISO 8601"):
         return None
+    if any(name in IDENTITY for name in wanted):
+        return None
     header, end = _header(data), len(data) - PADDING
-    count, fields = find_fields(header, dialect)
-    slots = np.full(count, SKIP, dtype=np.int64)
-    numbers = [name for name in fields if name in NUMERIC and (name in wanted or name in REQUIRED)]
-    slots[[fields[name] for name in numbers]] = np.arange(len(numbers))
-    slots[fields["timestamp"]] = TIME
+    try:
+        layout = find_columns(header, dialect)
+    except FlightError:
+        return None
+    slots = np.full(layout.count, SKIP, dtype=np.int64)
+    numbers = [name for name in layout.fields if _is_read(name, wanted) and name in NUMERIC]
+    slots[[layout.fields[name] for name in numbers]] = np.arange(len(numbers))
+    slots[layout.fields["timestamp"]] = TIME
+    for name in IDENTITIES:
+        if name in layout.fields:
+            slots[layout.fields[name]] = SAME
     lines = count_lines(data, len(header), end)
     values, times = np.empty((len(numbers), lines)), np.empty(lines, dtype=np.int64)
     if parse_fields(data, len(header), end, slots, values, times) != lines:
         return None
-    return _convert(numbers, values, dialect), times, {}
+    return _Samples(_convert(numbers, values, layout.units), times, {})
+
+
+def _is_read(name: str, wanted: list[str]) -> bool:
+    if name == "duration":
+        return False
+    return name in wanted or name in REQUIRED or name in _REPORTED or name in IDENTITIES
 
 
 def _header(data: np.ndarray) -> bytes:
@@ -233,35 +246,86 @@ def _header(data: np.ndarray) -> bytes:
     return b"".join(text.partition(b"\n")[:2])
 
 
-def _parse_any(padded: np.ndarray, wanted: list[str], dialect: Dialect) -> tuple:
+def _parse_any(padded: np.ndarray, wanted: list[str], dialect: Dialect, name: str) -> _Samples:
     data = padded[:-PADDING].tobytes()
-    count, fields = find_fields(_header(padded), dialect)
-    include = [name for name in fields if name in wanted or name in REQUIRED]
-    kinds = {"number": pa.float64(), "text": pa.string(), "time": pa.string()}
-    names = [f"field {at}" for at in range(count)]
-    for name in include:
-        names[fields[name]] = name
-    table = csv.read_csv(
+    head = data[:65536] if b"\n" in data[:65536] else data
+    layout = find_layout(head, dialect)
+    if layout.plain:
+        try:
+            return _parse_typed(data, layout, wanted, dialect)
+        except (FlightError, pa.ArrowInvalid):
+            layout = find_layout(head, dialect, closely=True)  # something is written otherwise
+    return _parse_texts(data, layout, wanted, dialect, name)
+
+
+def _read_table(data: bytes, layout: Layout, fields: dict[int, pa.DataType]) -> pa.Table:
+    names = [str(i) for i in range(layout.count)]
+    return csv.read_csv(
         io.BytesIO(data),
         csv.ReadOptions(
-            use_threads=False, encoding=_encoding(data), column_names=names, skip_rows=1
+            use_threads=False,
+            encoding=_encoding(data),
+            column_names=names,
+            skip_rows=layout.skip,
         ),
-        csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=b'"' in data),
+        csv.ParseOptions(delimiter=layout.delimiter, newlines_in_values=b'"' in data),
         csv.ConvertOptions(
-            include_columns=include,
-            column_types={name: kinds[COLUMNS[name].kind] for name in include},
+            include_columns=[str(i) for i in fields],
+            column_types={str(i): kind for i, kind in fields.items()},
+            null_values=_NULLS,
             strings_can_be_null=True,
-            decimal_point=dialect.decimal,
+            decimal_point=layout.decimal,
         ),
     )
-    times = parse_times(table["timestamp"].to_pandas(), dialect)
+
+
+def _parse_typed(data: bytes, layout: Layout, wanted: list[str], dialect: Dialect) -> _Samples:
+    fields = {name: i for name, i in layout.fields.items() if _is_read(name, wanted)}
+    numbers = [name for name in fields if name in NUMERIC]
+    kinds = {i: pa.float64() if name in numbers else pa.string() for name, i in fields.items()}
+    table = _read_table(data, layout, kinds)
+    times = parse_times(table[str(fields["timestamp"])].to_pandas(), dialect)
     if times.isna().any():
         raise FlightError(f"timestamp is missing or not a time in {times.isna().sum()} samples")
-    numbers = [name for name in include if name in NUMERIC]
-    values = np.array([table[name].to_numpy() for name in numbers])
+    values = np.array([table[str(fields[name])].to_numpy() for name in numbers])
     values[np.isinf(values)] = np.nan  # no quantity of a flight is infinite: it is missing
-    identity = {n: table[n].to_pandas().str.strip() for n in include if n in IDENTITY}
-    return _convert(numbers, values, dialect), times.astype("int64").to_numpy(), identity
+    texts = [name for name in fields if name in IDENTITY or name in IDENTITIES]
+    identity = {name: table[str(fields[name])].to_pandas().str.strip() for name in texts}
+    converted = _convert(numbers, values, layout.units)
+    return _Samples(converted, times.astype("int64").to_numpy(), identity)
+
+
+def _parse_texts(
+    data: bytes, layout: Layout, wanted: list[str], dialect: Dialect, name: str
+) -> _Samples:
+    """Return the samples of a file that is written in another way than the schema's."""
+    kept = ("date", "clock", "position")
+    fields = {n: i for n, i in layout.fields.items() if _is_read(n, wanted) or n in kept}
+    table = _read_table(data, layout, dict.fromkeys(fields.values(), pa.string()))
+    texts = {n: table[str(i)].to_pandas().astype("str").str.strip() for n, i in fields.items()}
+    if "latitude" not in fields:
+        texts |= split_positions(texts["position"])
+    numbers = [name for name in texts if name in NUMERIC]
+    columns = [parse_numbers(texts[n], n, layout) for n in numbers]
+    time = (
+        "clock"
+        if "clock" in fields and ("date" in fields or "timestamp" not in fields)
+        else "timestamp"
+    )
+    times = find_times(
+        texts[time],
+        texts.get("date"),
+        dialect,
+        layout.names[fields[time]],
+        f"{layout.comments}\n{name}",
+    )
+    stamps = times.astype("int64").to_numpy()
+    if (stamps == NO_TIME).all():
+        example = texts[time].dropna()
+        example = f", as {example.iloc[0]!r}" if len(example) else ""
+        raise FlightError(f"timestamp is not a time in any sample{example}")
+    identity = {n: texts[n] for n in texts if n in IDENTITY or n in IDENTITIES}
+    return _Samples(dict(zip(numbers, columns, strict=True)), stamps, identity)
 
 
 def _encoding(data: bytes) -> str:
@@ -272,27 +336,12 @@ def _encoding(data: bytes) -> str:
     return "utf-8"
 
 
-def _convert(names: list[str], values: np.ndarray, dialect: Dialect) -> dict[str, np.ndarray]:
+def _convert(names: list[str], values: np.ndarray, units: dict) -> dict[str, np.ndarray]:
     converted = dict(zip(names, values, strict=True))
-    for name, (factor, offset) in dialect.units.items():
+    for name, (factor, offset) in units.items():
         if name in converted:
             converted[name] = converted[name] * factor + offset
     return converted
-
-
-def _check(values: dict[str, np.ndarray], times: np.ndarray) -> None:
-    if len(times) < 2:
-        raise FlightError(f"{len(times)} samples, expected 2 or more")
-    for name in REQUIRED[1:]:
-        bad = ~np.isfinite(values[name])
-        if bad.any():
-            raise FlightError(f"{name} is missing or not finite in {bad.sum()} samples")
-    steps = np.diff(times)
-    if (steps <= 0).any():
-        word = "repeat" if (steps >= 0).all() else "go backwards"
-        raise FlightError(f"timestamps {word} after sample {np.argmax(steps <= 0) + 1}")
-    if (np.abs(values["latitude"]) > 90).any() or (np.abs(values["longitude"]) > 180).any():
-        raise FlightError("a position is not on the Earth")
 
 
 def _frame(wanted: list[str], values: dict, times: np.ndarray, identity: dict) -> pd.DataFrame:
@@ -304,8 +353,8 @@ def _frame(wanted: list[str], values: dict, times: np.ndarray, identity: dict) -
     df = pd.DataFrame(block.T, columns=numbers, copy=False)
     if "timestamp" in wanted:
         df.insert(0, "timestamp", pd.DatetimeIndex(times.view("M8[ms]"), tz="UTC"))
-    for at, (name, texts) in enumerate(identity.items()):
-        df.insert(at, name, texts)
+    for i, name in enumerate(name for name in wanted if name in identity):
+        df.insert(i, name, identity[name].to_numpy())
     return df
 
 

@@ -11,8 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trajlib.archive.dialect import read_dialect
-from trajlib.archive.flights import _MEASURED, _PLACE, _record, read_flights, run_in_blocks
+from trajlib.archive.flights import MEASURED, read_flights, record, run_in_blocks
+from trajlib.archive.index import UNSAVED, dialect_of
 from trajlib.archive.reading import FlightError
 from trajlib.archive.storage import (
     check_visible,
@@ -28,6 +28,10 @@ from trajlib.archive.storage import (
 from trajlib.schema import COLUMNS
 
 __all__ = ["store_flights"]
+
+_VERSION = "2"  # of what a part holds
+_FINDINGS = ("rejected", "repairs")
+_PLACE = ("part", "row_group", "rows", *_FINDINGS)
 
 
 def store_flights(selected: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
@@ -48,8 +52,8 @@ def store_flights(selected: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
     -------
     DataFrame
         The selected rows with ``part`` and ``row_group`` (where the flight stands), ``rows`` and
-        ``store`` (the folder, never saved). ``rejected`` is set where the file was set aside on
-        its full reading; such a row has no part.
+        ``store`` (the folder, never saved). ``rejected`` is the reason where the full read rejects
+        the file; such a row has no part. ``repairs`` is as in the index.
 
     Raises
     ------
@@ -64,16 +68,21 @@ def store_flights(selected: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
     make_folder(folder)
     blocks = run_in_blocks(functools.partial(_store_block, folder), selected)
     place = pd.concat([pd.DataFrame(block, columns=_PLACE) for block in blocks], ignore_index=True)
-    place = place.astype({"part": "str", "rejected": "str", "rows": "int64"})
-    beside = selected[[name for name in ("archive", "rejections_file") if name in selected]]
-    rows = selected.drop(columns=["rejected", *beside]).reset_index(drop=True)
+    place = place.astype({"part": "str", "rows": "int64", "rejected": "str", "repairs": "str"})
+    beside = selected[[name for name in UNSAVED if name in selected]]
+    rows = selected.drop(columns=[*_FINDINGS, *beside], errors="ignore").reset_index(drop=True)
     table = pd.concat([rows, place], axis=1)
-    _record(selected, table.dropna(subset="rejected").set_index("path")["rejected"].to_dict())
+    findings = table[["path", *_FINDINGS]].to_dict("records")
+    record(selected, {row["path"]: _present(row) for row in findings if _present(row)})
     with replacing(f"{folder}/flights.parquet") as temporary:
         table.to_parquet(temporary)
     _remove_parts(folder, set(table["part"]))
     beside = beside.reset_index(drop=True).assign(store=folder)
     return pd.concat([table, beside], axis=1)
+
+
+def _present(row: dict) -> dict[str, str]:
+    return {name: row[name] for name in _FINDINGS if isinstance(row[name], str)}
 
 
 def _remove_parts(folder: str, kept: set[str]) -> None:
@@ -88,21 +97,23 @@ def _store_block(folder: str, block: pd.DataFrame) -> list[tuple]:
     name = _part_name(block)
     if exists(f"{folder}/{name}"):
         return _read_places(f"{folder}/{name}")
-    flights = [flight for _, flight in read_flights(block)]
-    whole = [flight for flight in flights if not isinstance(flight, FlightError)]
-    numbers = iter(range(len(whole)))
-    places = [
-        (None, None, 0, str(flight)) if isinstance(flight, FlightError)
-        else (name, next(numbers), len(flight), None)
-        for flight in flights
-    ]  # fmt: skip
+    whole, places = [], []
+    for row, flight in read_flights(block):
+        if isinstance(flight, FlightError):
+            places.append((None, None, 0, str(flight), None))
+            continue
+        repairs = row.get("repairs")
+        places.append(
+            (name, len(whole), len(flight), None, repairs if isinstance(repairs, str) else None)
+        )
+        whole.append(flight)
     _write_part(f"{folder}/{name}", whole, places)
     return places
 
 
 def _part_name(block: pd.DataFrame) -> str:
     files = block[["path", "size", "mtime"]].to_json(orient="values")
-    told = files + read_dialect(block["archive"].iloc[0]).fingerprint()
+    told = files + dialect_of(block).fingerprint() + _VERSION
     return f"part-{hashlib.sha256(told.encode()).hexdigest()[:16]}.parquet"
 
 
@@ -113,7 +124,7 @@ def _read_places(part: str) -> list[tuple]:
 
 def _write_part(path: str, flights: list[pd.DataFrame], places: list[tuple]) -> None:
     present = {name for flight in flights for name in flight}
-    fields = [(name, _store_type(name)) for name in _MEASURED if name in present]
+    fields = [(name, _store_type(name)) for name in MEASURED if name in present]
     schema = pa.schema(fields, metadata={"places": json.dumps(places)})
     encoding = {
         name: "DELTA_BINARY_PACKED" if name == "timestamp" else "BYTE_STREAM_SPLIT"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from trajlib.archive.dialect import Dialect
-from trajlib.archive.reading import parse_times
+from trajlib.archive.values import parse_times
 from trajlib.importers.formats.base import (
     Field,
     Format,

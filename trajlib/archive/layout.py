@@ -1,0 +1,377 @@
+"""How a CSV is laid out: what stands before the samples, between the fields, and in which field.
+
+A header in the schema's names is found at once. Of any other the layout is worked out from the
+first lines: names that other tools use, units in a name or in a line of their own, comments, the
+delimiter, the decimal mark. What could mean two things is refused with the question that decides
+it.
+"""
+
+import re
+from collections import Counter
+from csv import Error as CSVError
+from csv import reader
+from dataclasses import dataclass, field
+from functools import cache
+
+from trajlib.archive.dialect import Dialect, find_conversion
+from trajlib.schema import COLUMNS, NUMERIC, REQUIRED
+
+__all__ = ["MISSING", "UNITS", "FlightError", "Layout", "find_columns", "find_layout", "split_line"]
+
+MISSING = (  # texts that stand for no value, in lower case
+    *("", "-", "--", "?", "n/a", "na", "#n/a", "#na", "nan", "-nan", "null", "none", "nil"),
+    *("\\n", "<na>", "undefined", "unknown", "ground", "gnd", "1.#ind", "-1.#ind", "1.#qnan"),
+)
+# names that other tools use, with the unit where a tool always has another than the schema's
+_ALIASES = {
+    "timestamp": "time datetime date_time utc time_utc utc_time timestamp_utc utc_timestamp "
+    "datetime_utc utc_datetime epoch epoch_time unixtime unix_time unix_timestamp time_position "
+    "ts snapshot_id time_over gps_time sample_time",
+    "latitude": "lat latitude_wgs84 gps_lat gps_latitude pos_lat position_lat",
+    "longitude": "lon lng long longitude_wgs84 gps_lon gps_longitude pos_lon pos_long position_lon",
+    "altitude": "alt baroaltitude:m baro_altitude:m alt_baro altitude_baro baro_alt barometric_alt "
+    "barometric_altitude pressure_altitude pressure_alt std_alt alt_std altitude_std hp "
+    "flight_level:FL flightlevel:FL fl:FL mode_c",
+    "geoaltitude": "geoaltitude:m geo_altitude:m alt_geom gnss_altitude altitude_gnss alt_gnss "
+    "gps_altitude altitude_gps gps_alt geometric_altitude height",
+    "groundspeed": "gs ground_speed velocity:m/s speed gspeed gndspd gnd_speed speed_gnd sog "
+    "speed_over_ground",
+    "vertical_rate": "vertrate:m/s vertical_speed vert_speed vspeed vspd roc rocd vs baro_rate "
+    "climb_rate rate_of_climb verticalrate",
+    "track": "trk course cog true_track track_angle ground_track track_gnd direction",
+    "heading": "hdg true_heading heading_true",
+    "true_airspeed": "tas",
+    "calibrated_airspeed": "cas",
+    "mach": "mach_number",
+    "temperature": "temp:? oat:? sat:? static_air_temperature:? outside_air_temperature:?",
+    "callsign": "ident flight flight_number call_sign cs",
+    "operator": "airline carrier airline_icao",
+    "aircraft_type": "type typecode actype ac_type aircraft icao_type aircraft_type_icao equip",
+    "registration": "reg tail tail_number",
+    "origin": "adep departure dep from origin_icao departure_airport",
+    "destination": "ades arrival arr to dest destination_icao arrival_airport",
+    # of the importers: whose samples these are, and what stands in two columns or two in one
+    "flight_id": "flightid fid flight_key trajectory_id traj_id ectrl_id",
+    "icao24": "hex icao icao_address icao24_address modes mode_s hexid",
+    "date": "day utc_date date_utc gps_date sample_date",
+    "clock": "utc_clock time_of_day tod seconds_of_day sod",
+    "position": "lat_lon latlon lat_long latitude_longitude coordinates coords location latlng",
+}
+UNITS = {  # as people write them, in lower case
+    **dict.fromkeys(("ft", "feet", "foot"), "ft"),
+    **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), "m"),
+    **dict.fromkeys(("kt", "kts", "knot", "knots", "kn"), "kt"),
+    **dict.fromkeys(("m/s", "mps", "ms", "m_s"), "m/s"),
+    **dict.fromkeys(("km/h", "kmh", "kph", "km_h"), "km/h"),
+    **dict.fromkeys(("mph", "mi/h"), "mph"),
+    **dict.fromkeys(("ft/min", "fpm", "ftmin", "ft_min", "feet/min"), "ft/min"),
+    **dict.fromkeys(("deg", "degree", "degrees", "°", "dd"), "deg"),
+    **dict.fromkeys(("rad", "radians"), "rad"),
+    **dict.fromkeys(("fl", "flightlevel"), "FL"),
+    **dict.fromkeys(("100ft", "100 ft", "hft"), "100 ft"),
+    **dict.fromkeys(("k", "kelvin"), "K"),
+    **dict.fromkeys(("c", "degc", "deg c", "°c", "celsius"), "degC"),
+    **{"pa": "Pa", "hpa": "hPa", "mbar": "hPa", "km": "km", "nm": "NM", "nmi": "NM"},
+    **{"kg": "kg", "t": "t", "lb": "lb", "lbs": "lb", "s": "s", "sec": "s", "min": "min"},
+}
+_TIME_WORDS = re.compile(r"utc|gmt|iso.?8601|yyy|hh:|^s$|sec|unix|epoch", re.IGNORECASE)
+_HEAD = 60  # lines among which the header is looked for
+_DELIMITERS = ",;\t|"
+
+
+class FlightError(ValueError):
+    """A file does not hold one flight; the message is the reason that it is rejected for."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the samples of a CSV begin and what is in which field.
+
+    Attributes
+    ----------
+    skip
+        Lines before the first sample.
+    count
+        Fields of a line.
+    fields
+        Number of the field of each column of the schema, and of ``flight_id``, ``icao24``,
+        ``date``, ``clock`` and ``position`` where there are any.
+    units
+        Of a column in another unit than the schema's: factor and offset.
+    unit_names
+        Those units that the file, or the tool it is from, gives, as columns.toml has them.
+    plain
+        Whether the header is in the schema's names, or columns.toml's, and the first line.
+    names
+        The file's own names of the fields, as written.
+    comments
+        Texts before the header.
+    """
+
+    skip: int
+    count: int
+    fields: dict[str, int]
+    units: dict[str, tuple[float, float]] = field(default_factory=dict)
+    unit_names: dict[str, str] = field(default_factory=dict)
+    delimiter: str = ","
+    decimal: str = "."
+    plain: bool = False
+    names: tuple[str, ...] = ()
+    comments: str = ""
+
+
+def find_layout(head: bytes, dialect: Dialect, *, closely: bool = False) -> Layout:
+    """Return the layout of a CSV whose first lines these are.
+
+    ``closely`` looks at the lines after the header too, where its names alone would do.
+
+    Raises
+    ------
+    FlightError
+        When a required column is missing, or there twice.
+    """
+    try:
+        plain = find_columns(head.partition(b"\n")[0], dialect)
+        return plain if not closely else _search(_decode(head), dialect) or plain
+    except FlightError as error:
+        layout = None if "twice" in str(error) else _search(_decode(head), dialect)
+        if layout is None:
+            raise
+        return layout
+
+
+def find_columns(header: bytes, dialect: Dialect) -> Layout:
+    """Return the layout of a CSV whose first line is a header in the names of its dialect.
+
+    Raises
+    ------
+    FlightError
+        When a required column is missing, or there twice.
+    """
+    units = tuple(dialect.units.items())
+    return _find_columns(header, dialect.delimiter, dialect.decimal, dialect.header, units)
+
+
+@cache
+def _find_columns(
+    header: bytes,
+    delimiter: str,
+    decimal: str,
+    theirs: tuple[str | None, ...],
+    units: tuple[tuple[str, tuple[float, float]], ...],
+) -> Layout:
+    names = split_line(header.rstrip(b"\r\n"), delimiter)
+    names = [name.strip() for name in names]
+    ours = dict(zip(COLUMNS, theirs, strict=True))
+    if names == [""]:
+        raise FlightError("the file is empty, or has no header")
+    missing = [ours[name] or name for name in REQUIRED if ours[name] not in names]
+    if missing:
+        raise FlightError(f"columns missing: {', '.join(missing)}; there are {_show(names)}")
+    twice = [name for name in theirs if name and names.count(name) > 1]
+    if twice:
+        raise FlightError(f"columns twice in the header: {', '.join(twice)}")
+    fields = {name: names.index(their) for name, their in ours.items() if their in names}
+    for name in ("flight_id", "icao24"):
+        for i, their in enumerate(names):
+            if their.lower() in (name, *_ALIASES[name].split()) and i not in fields.values():
+                fields.setdefault(name, i)
+    return Layout(
+        1,
+        len(names),
+        fields,
+        dict(units),
+        delimiter=delimiter,
+        decimal=decimal,
+        plain=True,
+        names=tuple(names),
+    )
+
+
+def split_line(line: bytes, delimiter: str) -> list[str]:
+    """Return the fields of one line; bytes that are not UTF-8 are taken for Latin-1.
+
+    Raises
+    ------
+    FlightError
+        When the line is quoted as no CSV is.
+    """
+    text = _decode(line)
+    if '"' not in text:
+        return text.split(delimiter)
+    try:
+        return next(reader([text], delimiter=delimiter), [])
+    except CSVError as error:
+        raise FlightError(str(error)) from error
+
+
+def _decode(data: bytes) -> str:
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.reason == "unexpected end of data":  # cut within a character
+            return data[: error.start].decode("utf-8")
+        return data.decode("latin-1")
+
+
+def _search(text: str, dialect: Dialect) -> Layout | None:
+    """Return the layout that the first line with all required columns has.
+
+    None where no line has one of them.
+    """
+    lines = re.split(r"\r\n?|\n", text)[:_HEAD]
+    delimiters = _DELIMITERS if dialect.delimiter == "," else dialect.delimiter
+    nearest: tuple[list[str], list[str]] | None = None
+    for i, line in enumerate(lines):
+        if re.fullmatch(r"sep=.", line.strip(), re.IGNORECASE):
+            delimiters = line.strip()[-1]
+        for delimiter in sorted(delimiters, key=line.count, reverse=True):
+            names = _split(line.lstrip("#% "), delimiter)
+            fields, units = _match(names, dialect)
+            missing = _find_missing(fields)
+            if not missing:
+                return _describe(i, lines, delimiter, names, fields, units, dialect)
+            if len(missing) < len(nearest[0] if nearest else REQUIRED):
+                nearest = missing, names
+    if nearest:
+        missing = [dialect.names.get(name, name) for name in nearest[0]]
+        raise FlightError(f"columns missing: {', '.join(missing)}; there are {_show(nearest[1])}")
+    return None
+
+
+def _show(names: list[str]) -> str:
+    text = ", ".join(names)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _split(line: str, delimiter: str) -> list[str]:
+    try:
+        return [name.strip() for name in next(reader([line], delimiter=delimiter), [])]
+    except CSVError:
+        return []
+
+
+def _find_missing(fields: dict[str, int]) -> list[str]:
+    instead = {"latitude": "position", "longitude": "position", "timestamp": "clock"}
+    return [n for n in REQUIRED if n not in fields and instead.get(n) not in fields]
+
+
+def _match(names: list[str], dialect: Dialect) -> tuple[dict[str, int], dict[str, str]]:
+    """Return the field, and the unit where another is given, of each column that the names mean.
+
+    The names in columns.toml come first, then the schema's, then those of other tools.
+    """
+    given = dialect.names | {n: str(their) for n, their in dialect.many.items() if n in _ALIASES}
+    fields = {n: names.index(their) for n, their in given.items() if their in names}
+    units: dict[str, str] = {}
+    parts = [_split_unit(name) for name in names]
+    bases = [base for base, _ in parts]
+    for candidates in ({name: name for name in _SEARCHED}, _ALIASES):
+        for column, aliases in candidates.items():
+            if column in fields or column in dialect.names:
+                continue
+            usual = dict(alias.partition(":")[::2] for alias in aliases.split())
+            for alias, unit in usual.items():
+                i = bases.index(alias) if alias in bases else None
+                if i is None or i in fields.values() or (unit == "?" and not parts[i][1]):
+                    continue
+                fields[column] = i
+                unit = parts[i][1] or unit
+                if unit and column in NUMERIC and column not in dialect.units:
+                    units[column] = unit
+                break
+    if {"velocity", "vertrate", "heading"} <= {*bases} and "track" not in fields:
+        fields["track"] = fields.pop("heading")  # as OpenSky calls it
+    return fields, units
+
+
+@cache
+def _split_unit(name: str) -> tuple[str, str]:
+    """Return a name in lower case with underscores, and the unit that is written in it.
+
+    >>> _split_unit("Altitude (m)"), _split_unit("speed_kts"), _split_unit("baroaltitude")
+    (('altitude', 'm'), ('speed', 'kt'), ('baroaltitude', ''))
+    """
+    text = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip().strip("\"'")).lower()
+    found = re.fullmatch(r"(.*?)[\s_]*[\[(]([^\])]*)[\])]\s*", text)
+    unit = UNITS.get(found[2].strip(), "") if found else ""
+    base = re.sub(r"[\s\-./,]+", "_", found[1] if found else text).strip("_")
+    if not unit:
+        stem, _, last = base.rpartition("_")
+        if stem and last in UNITS and not any(base in texts.split() for texts in _BARE):
+            base, unit = stem, UNITS[last]
+    joined = base.replace("_", "")
+    if joined in _JOINED and base not in _KNOWN:
+        base = joined
+    return base, unit
+
+
+_LONGEST = 80  # characters of a header that are shown
+_SEARCHED = (*COLUMNS, *(name for name in _ALIASES if name not in COLUMNS))
+_BARE = tuple(re.sub(r":\S+", "", texts) for texts in _ALIASES.values())
+_KNOWN = {*COLUMNS, *_ALIASES, *(alias for texts in _BARE for alias in texts.split())}
+_JOINED = {name for name in _KNOWN if "_" not in name}
+
+
+def _describe(
+    at: int,
+    lines: list[str],
+    delimiter: str,
+    names: list[str],
+    fields: dict[str, int],
+    units: dict[str, str],
+    dialect: Dialect,
+) -> Layout:
+    rows = [_split(line, delimiter) for line in lines[at + 1 : -1] or lines[at + 1 :]]
+    rows = [row for row in rows if len(row) == len(names)]
+    skip = at + 1
+    if rows and _is_unit_line(rows[0], fields):
+        skip += 1 + lines[at + 1 :].index(next(line for line in lines[at + 1 :] if line.strip()))
+        for name, i in fields.items():
+            unit = UNITS.get(rows[0][i].strip("[]() ").lower())
+            if unit and name in NUMERIC and name not in dialect.units:
+                units[name] = unit
+    factors = dict(dialect.units)
+    for name, unit in units.items():
+        factors[name] = _convert(name, unit)
+    shared = Counter(names)
+    twice = [names[fields[n]] for n in REQUIRED if n in fields and shared[names[fields[n]]] > 1]
+    if twice:
+        raise FlightError(f"columns twice in the header: {', '.join(sorted(twice))}")
+    if "date" in fields and "timestamp" in fields and "clock" not in fields:
+        fields = fields | {"clock": fields["timestamp"]}
+    return Layout(
+        skip,
+        len(names),
+        fields,
+        factors,
+        units,
+        delimiter=delimiter,
+        decimal=_find_decimal(rows, fields, dialect),
+        names=tuple(names),
+        comments="\n".join(lines[:at]),
+    )
+
+
+def _convert(name: str, unit: str) -> tuple[float, float]:
+    try:
+        return find_conversion(name, unit)
+    except ValueError as error:
+        raise FlightError(str(error)) from error
+
+
+def _is_unit_line(row: list[str], fields: dict[str, int]) -> bool:
+    """Return whether a line holds units: no number where numbers must be, and a unit somewhere."""
+    texts = [row[fields[name]].strip("[]() ").lower() for name in fields if fields[name] < len(row)]
+    digits = any(re.search(r"\d", text) and text not in UNITS for text in texts)
+    return not digits and any(text in UNITS or _TIME_WORDS.search(text) for text in texts)
+
+
+def _find_decimal(rows: list[list[str]], fields: dict[str, int], dialect: Dialect) -> str:
+    # a latitude has no thousands, so its comma is a decimal mark
+    if dialect.decimal != "." or "latitude" not in fields:
+        return dialect.decimal
+    places = [fields["latitude"], fields["longitude"]]
+    texts = [row[i] for row in rows for i in places]
+    return "," if any(re.fullmatch(r"\s*-?\d{1,3},\d+\s*", text) for text in texts) else "."

@@ -1,0 +1,297 @@
+"""Samples that are left out or put in order, and files that do not hold one flight.
+
+A repair never makes up a value: a sample is left out, or takes its place in time. Every repair has
+a name and is counted, and where more than a few samples of a flight need one it is rejected.
+"""
+
+import numpy as np
+import pandas as pd
+
+from trajlib.archive.dialect import Dialect, find_conversion
+from trajlib.archive.layout import FlightError
+from trajlib.archive.screening import (
+    ALTITUDES,
+    find_stops,
+    is_doubtful,
+    measure_ratios,
+    reachable,
+)
+from trajlib.geodesy import distance
+
+__all__ = ["NO_TIME", "REPAIRS", "check_identities", "check_units", "repair_samples"]
+
+REPAIRS = {
+    "no_time": "samples without a time left out",
+    "no_position": "samples without a position left out",
+    "no_altitude": "samples without an altitude left out",
+    "out_of_order": "samples put in the order of time",
+    "repeated_time": "samples at a time already given left out",
+    "impossible_altitude": "samples at an altitude that no aircraft flies left out",
+    "impossible_position": "samples left out that no aircraft can have reached from the others",
+}
+NO_TIME = np.iinfo(np.int64).min  # as NaT
+_LIMIT = 0.05  # of a flight's samples may need a repair
+_LIMIT_ENDS = 0.5  # of them may lack position or altitude before the first or after the last
+_HALF_DAY = 43_200_000  # ms
+_PIECES = 200  # of a flight between samples out of reach; more are noise
+_VALLEY = 3_000  # ft that a flight rises on both sides of a landing
+_SEPARATE = "python -m trajlib import separates flights"
+_SPEED_UNITS = {"m/s": 0.5144, "km/h": 1.852, "NM/s": 1 / 3600}
+
+
+def repair_samples(
+    values: dict[str, np.ndarray], times: np.ndarray, *, strict: bool
+) -> tuple[np.ndarray | None, dict[str, int]]:
+    """Return which samples make up the flight, in their order, and how many needed a repair.
+
+    Parameters
+    ----------
+    values
+        Latitude, longitude [deg] and altitude [ft] among others; longitudes from 0 to 360 are
+        brought to -180 to 180 in place.
+    times
+        In ms since 1970, `NO_TIME` where one is missing.
+    strict
+        Reject what would need a repair.
+
+    Returns
+    -------
+    kept
+        Numbers of the samples; None where all of them are, as they stand.
+    repairs
+        Number of samples by name, of those in `REPAIRS`.
+
+    Raises
+    ------
+    FlightError
+        When too many samples need a repair, or the samples are of several flights.
+    """
+    if len(times) < 2:
+        raise FlightError(f"{len(times)} samples, expected 2 or more")
+    if not is_doubtful(times, *_positions(values)):
+        return None, {}
+    lon = values["longitude"]
+    if np.nanmin(lon, initial=0) >= 0 and 180 < np.nanmax(lon, initial=0) <= 360:
+        values["longitude"] = np.where(lon > 180, lon - 360, lon)
+    kept, repairs = _leave_out_missing(values, times, strict=strict)
+    kept = _put_in_order(kept, times, repairs, strict=strict)
+    kept = _leave_out_impossible(kept, values, times, repairs, strict=strict)
+    if len(kept) < 2:
+        raise FlightError(f"{len(kept)} samples are left, expected 2 or more")
+    _check_one_flight(values, times, kept)
+    whole = len(kept) == len(times) and (np.diff(kept) > 0).all()
+    return None if whole else kept, repairs
+
+
+def _positions(values: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
+    return tuple(values[name] for name in ("latitude", "longitude", "altitude"))
+
+
+def _leave_out_missing(
+    values: dict[str, np.ndarray], times: np.ndarray, *, strict: bool
+) -> tuple[np.ndarray, dict[str, int]]:
+    lat, lon, alt = _positions(values)
+    lacking = {
+        "no_time": times == NO_TIME,
+        "no_position": ~(np.isfinite(lat) & np.isfinite(lon)),
+        "no_altitude": ~np.isfinite(alt),
+    }
+    whole = np.flatnonzero(~np.logical_or.reduce(list(lacking.values())))
+    repairs: dict[str, int] = {}
+    seen = np.zeros(len(times), bool)
+    for (name, bad), column in zip(
+        lacking.items(), ("timestamp", "position", "altitude"), strict=True
+    ):
+        bad = bad & ~seen
+        seen |= bad
+        if not bad.any():
+            continue
+        text = f"{column} is missing in {bad.sum()} of {len(times)} samples"
+        if not len(whole):
+            raise FlightError(text)
+        inside = bad[whole[0] : whole[-1]].sum()
+        _check_limit(text, inside, len(times), strict=strict)
+        _check_limit(text, bad.sum(), len(times), strict=strict, limit=_LIMIT_ENDS)
+        repairs[name] = int(bad.sum())
+    return whole, repairs
+
+
+def _check_limit(text: str, count: int, of: int, *, strict: bool, limit: float = _LIMIT) -> None:
+    if strict:
+        raise FlightError(f"{text}; nothing is repaired, as asked (strict)")
+    if count > limit * of:
+        raise FlightError(f"{text}, more than the {100 * limit:.0f} % that may be repaired")
+
+
+def _put_in_order(
+    kept: np.ndarray, times: np.ndarray, repairs: dict[str, int], *, strict: bool
+) -> np.ndarray:
+    steps = np.diff(times[kept])
+    if len(steps) and (steps <= 0).all() and (steps < 0).any():
+        kept = kept[::-1]  # the newest first
+    ordered = times[kept]
+    late = ordered < np.maximum.accumulate(ordered)
+    if late.any():
+        first = int(np.argmax(late))
+        text = f"timestamps go backwards after sample {kept[first - 1] + 1}"
+        if np.diff(ordered).min() < -_HALF_DAY:
+            raise FlightError(
+                f"{text}, by more than 12 hours: a date that does not change at midnight, or "
+                f"several flights ({_SEPARATE})"
+            )
+        text += f", {late.sum()} of {len(times)} are out of order"
+        _check_limit(text, late.sum(), len(times), strict=strict)
+        repairs["out_of_order"] = int(late.sum())
+        kept = kept[np.argsort(ordered, kind="stable")]
+    repeated = np.diff(times[kept], prepend=NO_TIME) == 0
+    if repeated.any():
+        text = f"timestamps repeat after sample {kept[np.argmax(repeated)]}"
+        text += f", {repeated.sum()} of {len(times)}"
+        _check_limit(text, repeated.sum(), len(times), strict=strict)
+        repairs["repeated_time"] = int(repeated.sum())
+        kept = kept[~repeated]
+    return kept
+
+
+def _leave_out_impossible(
+    kept: np.ndarray,
+    values: dict[str, np.ndarray],
+    times: np.ndarray,
+    repairs: dict[str, int],
+    *,
+    strict: bool,
+) -> np.ndarray:
+    lat, lon, alt = (column[kept] for column in _positions(values))
+    low, high = ALTITUDES
+    bad = ~((alt >= low) & (alt <= high))
+    if bad.any():
+        text = f"altitude is {alt[bad][0]:,.0f} ft, not between {low:,.0f} and {high:,.0f}, in "
+        text += f"{bad.sum()} of {len(times)} samples"
+        _check_limit(text, bad.sum(), len(times), strict=strict)
+        repairs["impossible_altitude"] = int(bad.sum())
+    off = ~((np.abs(lat) <= 90) & (np.abs(lon) <= 180)) & ~bad
+    if off.any():
+        text = f"a position is not on the Earth, in {off.sum()} of {len(times)} samples"
+        _check_limit(text, off.sum(), len(times), strict=strict)
+    kept = kept[~(bad | off)]
+    chain = _longest_chain(kept, values, times)
+    missed = len(kept) - len(chain)
+    if missed:
+        text = f"{missed} of {len(times)} positions cannot have been reached from the others"
+        text += f"; where a file holds several flights, {_SEPARATE}"
+        _check_limit(text, missed, len(times), strict=strict)
+    if missed or off.any():
+        repairs["impossible_position"] = int(missed + off.sum())
+    return chain
+
+
+def _longest_chain(
+    kept: np.ndarray, values: dict[str, np.ndarray], times: np.ndarray
+) -> np.ndarray:
+    """Return the most samples of which an aircraft can have flown from each to the next."""
+    samples = (times, *_positions(values))
+    breaks = 1 + np.flatnonzero(~reachable(*samples, kept[:-1], kept[1:]))
+    if not len(breaks):
+        return kept
+    if len(breaks) >= _PIECES:
+        raise FlightError(
+            f"{len(breaks)} positions cannot have been reached from the one before; where a file "
+            f"holds several flights, {_SEPARATE}"
+        )
+    pieces = np.split(kept, breaks)
+    ends = np.array([piece[-1] for piece in pieces])
+    best, before = [len(pieces[0])], [-1]
+    for i in range(1, len(pieces)):
+        start = np.full(i, pieces[i][0])
+        lengths = np.where(reachable(*samples, ends[:i], start), best, 0)
+        j = int(np.argmax(lengths))
+        best.append(len(pieces[i]) + int(lengths[j]))
+        before.append(j if lengths[j] else -1)
+    chain = []
+    i = int(np.argmax(best))
+    while i >= 0:
+        chain.append(pieces[i])
+        i = before[i]
+    return np.concatenate(chain[::-1])
+
+
+def _check_one_flight(values: dict[str, np.ndarray], times: np.ndarray, kept: np.ndarray) -> None:
+    lat, lon, alt = (column[kept] for column in _positions(values))
+    begin, flights = 0, 1
+    for i, j in find_stops(times[kept], lat, lon):
+        fallen, risen = alt[begin : i + 1].max() - alt[i], alt[j:].max() - alt[j]
+        if fallen >= _VALLEY and risen >= _VALLEY:
+            flights, begin = flights + 1, j
+    if flights > 1:
+        raise FlightError(f"holds {flights} flights, with a landing between them: {_SEPARATE}")
+
+
+def check_identities(texts: dict[str, pd.Series], times: np.ndarray) -> None:
+    """Raise FlightError where the samples of a file are of several flights.
+
+    A callsign that changes in the air is no new flight; one that changes after a pause is.
+    """
+    for name in ("flight_id", "icao24", "registration", "callsign"):
+        if name not in texts:
+            continue
+        filled = texts[name].dropna()
+        count = filled.nunique()
+        if count < 2:
+            continue
+        changes = filled.ne(filled.shift()).to_numpy()[1:]
+        steps = np.diff(times[filled.index])[changes]
+        if name != "callsign" or (np.abs(steps) >= 180_000).any() or (steps <= 0).any():
+            raise FlightError(f"holds {count} flights, by its column {name}: {_SEPARATE}")
+
+
+def check_units(values: dict[str, np.ndarray], times: np.ndarray, dialect: Dialect) -> None:
+    """Raise FlightError where reported speed, climb or altitude is in another unit than it should.
+
+    A unit that columns.toml gives is not doubted.
+    """
+    lat, lon, alt = _positions(values)
+    none = np.empty(0)
+    speed = none if "groundspeed" in dialect.units else values.get("groundspeed", none)
+    climb = none if "vertical_rate" in dialect.units else values.get("vertical_rate", none)
+    speeds, climbs, length = measure_ratios(times, lat, lon, alt, speed, climb)
+    for unit, ratio in _SPEED_UNITS.items():
+        if abs(speeds / ratio - 1) < 0.08:
+            raise _question("groundspeed", unit, f"{speeds:.2g} times the speed between positions")
+    if "altitude" in dialect.units:
+        return
+    if abs(climbs * 0.3048 - 1) < 0.25:
+        raise _question("altitude", "m", f"rising {1 / climbs:.2g} times as fast as vertical_rate")
+    if abs(climbs * 60 / 0.3048 - 1) < 0.25:
+        raise _question("vertical_rate", "m/s", f"{climbs:.2g} times the climb of the altitudes")
+    if abs(climbs * 60 - 1) < 0.25:
+        raise FlightError(
+            f"vertical_rate is {climbs:.2g} times the climb of the altitudes: are altitudes in m "
+            "and vertical rates in m/s? Say so in columns.toml, under [columns]: altitude = "
+            '{ unit = "m" } and vertical_rate = { unit = "m/s" }, or "ft" and "ft/s"'
+        )
+    if length > 150 and alt.max() < 14_500:
+        _check_cruise(lat, lon, alt, times)
+
+
+def _check_cruise(lat: np.ndarray, lon: np.ndarray, alt: np.ndarray, times: np.ndarray) -> None:
+    """Raise FlightError where a flight cruises faster than any does at so low an altitude."""
+    top = np.median(alt[alt >= 0.97 * alt.max()])
+    level = np.flatnonzero((alt[1:] > 0.97 * top) & (alt[:-1] > 0.97 * top))
+    hours = (times[level + 1] - times[level]).sum() / 3_600_000
+    speed = distance(lat[level], lon[level], lat[level + 1], lon[level + 1]).sum() / hours
+    for unit in ("m", "FL"):
+        feet = top * find_conversion("altitude", unit)[0]
+        # between 330 and 400 kt only where the level is a whole thousand of feet in that unit
+        whole = (
+            abs(feet - 1000 * round(feet / 1000)) < 40 and abs(top - 500 * round(top / 500)) > 60
+        )
+        if 13_000 < feet < 50_000 and (speed > 400 or (speed > 330 and whole)):
+            raise _question("altitude", unit, f"{top:,.0f} in a cruise at {speed:.0f} kt")
+
+
+def _question(column: str, unit: str, found: str) -> FlightError:
+    usual = {"groundspeed": "kt", "altitude": "ft", "vertical_rate": "ft/min"}[column]
+    return FlightError(
+        f"{column} is {found}: is it in {unit}? Say so in columns.toml, under [columns]: "
+        f'{column} = {{ unit = "{unit}" }}, or "{usual}" if it is right'
+    )
