@@ -37,13 +37,18 @@ def run(tmp_path, monkeypatch):
 @pytest.fixture
 def archive(tmp_path):
     """Write an archive of three flights and return its folder."""
-    lines = [f"2016-01-01T06:{m:02}:00Z,40.5,{m / 10},100,LEMD,LEBL" for m in range(60)]
-    text = "\n".join(["timestamp,latitude,longitude,altitude,origin,destination", *lines, ""])
     folder = tmp_path / "data" / "raw" / "few"
     folder.mkdir(parents=True)
-    for name in "abc":
-        (folder / f"{name}.csv").write_text(text)
+    for height, name in enumerate("abc"):
+        (folder / f"{name}.csv").write_text(write_flight(height))
     return folder
+
+
+def write_flight(height, day=1):
+    """Return a flight from Madrid to Barcelona, another one for each height."""
+    ways = [f"{m:02}:00Z,40.9,{m / 10 - 3.6:.1f},{height},LEMD,LEBL" for m in range(60)]
+    lines = [f"2016-01-{day:02}T06:{way}" for way in ways]
+    return "\n".join(["timestamp,latitude,longitude,altitude,origin,destination", *lines, ""])
 
 
 PAIR = ("--origin", "LEMD", "--destination", "LEBL")
@@ -117,11 +122,9 @@ def test_an_index_counts_why_files_were_rejected(run, archive):
 
 
 def test_a_report_without_a_pair_takes_the_busiest(run, archive, write_notebook, monkeypatch):
-    text = (archive / "a.csv").read_text()
     for number in range(45):
-        (archive / f"{number}.csv").write_text(
-            text.replace("2016-01-01", f"2016-01-{1 + number % 9:02}")
-        )
+        text = write_flight(9 + number, day=1 + number % 9)
+        (archive / f"{number}.csv").write_text(text)
         (archive / f"circuit{number}.csv").write_text(text.replace("LEBL", "LEMD"))
         (archive / f"other{number}.csv").write_text(text.replace("LEBL", "ZZZZ"))
     write_notebook("notebooks/01_a.ipynb")
@@ -151,7 +154,7 @@ def test_flights_of_one_day_are_refused_before_any_stage_runs(
     run, archive, write_notebook, monkeypatch
 ):
     for number in range(45):
-        shutil.copy(archive / "a.csv", archive / f"{number}.csv")
+        (archive / f"{number}.csv").write_text(write_flight(9 + number))
     write_notebook("notebooks/01_a.ipynb")
     monkeypatch.setattr("trajlib.report.build.make_report", fail)
     monkeypatch.setattr("trajlib.cli._connected", lambda _: nullcontext(Mock()))
@@ -232,7 +235,7 @@ def nobody():
 @pytest.mark.parametrize("home", [{}, {"HOME": "/"}, {"HOME": "/no/such/home"}])
 def test_a_user_without_a_name_or_a_home_makes_a_report(nobody, archive, write_notebook, home):
     for number in range(20):
-        shutil.copy(archive / "a.csv", archive / f"{number}.csv")
+        (archive / f"{number}.csv").write_text(write_flight(9 + number))
     write_notebook("notebooks/01_a.ipynb", "import matplotlib.pyplot as plt", "plt.plot([1, 2])")
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o777)
@@ -298,7 +301,7 @@ def test_what_was_not_understood_ends_with_2_before_anything_runs(
 
 def test_only_failures_of_requested_stages_are_printed(run, archive, write_notebook, monkeypatch):
     for number in range(20):
-        shutil.copy(archive / "a.csv", archive / f"{number}.csv")
+        (archive / f"{number}.csv").write_text(write_flight(9 + number))
     for name in ("01_a", "02_b"):
         write_notebook(f"notebooks/{name}.ipynb")
     failed = [{"name": "01_a", "failure": "long ago"}, {"name": "02_b", "failure": "just now"}]
@@ -320,7 +323,7 @@ def test_ctrl_c_stops_all_that_a_report_started_and_leaves_no_half(
     archive, tmp_path, write_notebook
 ):
     for number in range(40):
-        shutil.copy(archive / "a.csv", archive / f"{number}.csv")
+        (archive / f"{number}.csv").write_text(write_flight(9 + number))
     write_notebook("notebooks/01_a.ipynb", BUSY, STARTED, "client.gather(futures)")
     command = [sys.executable, "-m", "trajlib", *report(archive), "--stage", "01_a"]
     process = subprocess.Popen(

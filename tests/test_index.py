@@ -16,8 +16,11 @@ from trajlib.archive.flights import map_flights
 from trajlib.archive.index import (
     UNSAVED,
     build_index,
+    count_incomplete,
     default_index_path,
+    find_pair,
     read_rejections,
+    read_repairs,
     select_flights,
 )
 from trajlib.archive.store import store_flights
@@ -296,6 +299,7 @@ def test_two_runs_at_once_leave_one_whole_index(tmp_path):
     assert [file.name for file in tmp_path.glob(".*")] == []
 
 
+@pytest.mark.slow
 def test_an_archive_of_44264_files_in_one_folder_has_as_many_rows(tmp_path):
     archive = tmp_path / "a"
     lines = write(archive, "0.csv").read_text().splitlines(keepends=True)
@@ -307,6 +311,90 @@ def test_an_archive_of_44264_files_in_one_folder_has_as_many_rows(tmp_path):
     assert len(index) == 44_264
     assert index["rejected"].isna().all()
     assert index["path"].is_monotonic_increasing
+
+
+@pytest.mark.parametrize(
+    "path",
+    [".ipynb_checkpoints/one-checkpoint.csv", ".Trash-0/one.csv", ".one.csv", "__MACOSX/one.csv"],
+)
+def test_what_is_hidden_is_no_part_of_an_archive(tmp_path, path):
+    write(tmp_path / "a", "one.csv")
+    write(tmp_path / "a", path, day=2)
+    assert build_index(tmp_path / "a")["path"].tolist() == ["one.csv"]
+
+
+def test_of_files_with_the_same_contents_one_counts(tmp_path):
+    text = write(tmp_path / "a", "one.csv").read_text()
+    for copy in ("one (1).csv", "elsewhere/one.csv"):
+        write(tmp_path / "a", copy, text=text)
+    write(tmp_path / "a", "two.csv")
+    index = build_index(tmp_path / "a").set_index("path")["rejected"]
+    assert index.dropna().unique().tolist() == ["the same contents as one.csv"]
+    assert index[index.isna()].index.tolist() == ["one.csv", "two.csv"]
+    (tmp_path / "a/one.csv").unlink()
+    index = build_index(tmp_path / "a").set_index("path")["rejected"]
+    assert index[index.isna()].index.tolist() == ["one (1).csv", "two.csv"]
+
+
+def test_the_same_airport_is_the_same_pair_by_icao_and_iata_code(tmp_path):
+    for name, pair in {"a": ("LEMD", "LEBL"), "b": ("MAD", "bcn"), "c": ("lemd", "LEBL")}.items():
+        write(tmp_path / "a", f"{name}.csv", pair=pair)
+    index = build_index(tmp_path / "a")
+    assert set(index["origin"]) == {"LEMD"}
+    assert len(select_flights(index, "mad", "LEBL")) == 3
+    assert find_pair(index, "MAD", "BCN") == ("LEMD", "LEBL")
+
+
+def test_a_pair_needs_two_airports_that_there_are(tmp_path):
+    write(tmp_path / "a", "a.csv")
+    write(tmp_path / "a", "b.csv", pair=("ZZZZ", "LEBL"))
+    index = build_index(tmp_path / "a")
+    with pytest.raises(ValueError, match="a city pair needs two airports"):
+        select_flights(index, "LEMD", "MAD")
+    with pytest.raises(ValueError, match="no airport has the code 'ZZZZ'"):
+        select_flights(index, "ZZZZ", "LEBL")
+
+
+def test_a_flight_that_does_not_arrive_is_left_out_of_its_pair_unless_asked_for(tmp_path):
+    write(tmp_path / "a", "arrived.csv")
+    text = write(tmp_path / "a", "returned.csv").read_text().splitlines()
+    write(tmp_path / "a", "returned.csv", text="\n".join([*text[:40], ""]))
+    index = build_index(tmp_path / "a")
+    assert index["incomplete"].iloc[1] == "ends 88 NM from LEBL"
+    assert count_incomplete(index, "LEMD", "LEBL") == 1
+    assert select_flights(index, "LEMD", "LEBL")["path"].tolist() == ["arrived.csv"]
+    assert len(select_flights(index, "LEMD", "LEBL", incomplete=True)) == 2
+
+
+def test_an_identity_is_missing_only_where_no_line_has_it(tmp_path):
+    text = write(tmp_path / "a", "a.csv").read_text()
+    write(tmp_path / "a", "a.csv", text=text.replace("IBE1", "", 1))
+    assert build_index(tmp_path / "a")["callsign"].tolist() == ["IBE1"]
+
+
+@pytest.mark.parametrize("run", ["map", "store"])
+def test_repairs_of_a_full_read_are_in_the_index_and_the_store(tmp_path, run):
+    archive = tmp_path / "a"
+    text = write(archive, "a.csv").read_text()
+    write(archive, "a.csv", text=text.replace("40.9,0.0", "0,0"))
+    index = build_index(archive)
+    if run == "map":
+        map_flights(index, len)
+    else:
+        store = store_flights(index, tmp_path / "store")
+        assert read_repairs(store)["impossible_position"].to_dict() == {"a.csv": 1}
+    repairs = read_repairs(build_index(archive))
+    assert repairs["impossible_position"].to_dict() == {"a.csv": 1}
+    strict = build_index(archive, strict=True)
+    assert map_flights(strict, len).attrs["rejections"]["a.csv"].startswith("1 of 60 positions")
+
+
+def test_a_file_of_many_flights_is_rejected_with_their_number(tmp_path):
+    header, *lines = write(tmp_path / "a", "a.csv").read_text().splitlines()
+    many = [line.replace("IBE1", f"IBE{n}") for n in range(9) for line in lines]
+    write(tmp_path / "a", "a.csv", text="\n".join([header, *many, ""]))
+    reason = build_index(tmp_path / "a")["rejected"].iloc[0]
+    assert reason.startswith("holds 9 flights, by its column callsign")
 
 
 def test_a_cluster_elsewhere_reads_the_same_facts_in_batches(tmp_path, monkeypatch):

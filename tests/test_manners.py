@@ -242,7 +242,7 @@ REPAIRED = {
         lambda df: replace(texts(df), ["latitude", "longitude"], 0, "0"), {"impossible_position": 1}
     ),
     "ten samples elsewhere": (
-        lambda df: texts(df.assign(longitude=df["longitude"] + 9.0 * df.index.isin(range(90, 100)))),
+        lambda df: texts(df.assign(longitude=df["longitude"] + 9 * df.index.isin(range(90, 100)))),
         {"impossible_position": 10},
     ),
     "an altitude of 99,999 ft": (

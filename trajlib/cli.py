@@ -241,20 +241,31 @@ def import_(
     )
 
 
+_strict = click.option("--strict", is_flag=True, help="Repair nothing: reject such flights.")
+
+
 @main.command()
 @click.argument("archive", type=_folder())
 @click.option("--output", type=_folder(), help="Parquet file to keep it in.")
 @click.option("--suggest", is_flag=True, help="Only print a columns.toml that may fit it.")
+@click.option("--full", is_flag=True, help="Read every file in full, not only its ends.")
+@_strict
 @_as_json
 @_plainly
-def index(archive: Path, output: Path | None, suggest: bool, as_json: bool) -> None:
+def index(
+    archive: Path, output: Path | None, suggest: bool, full: bool, strict: bool, as_json: bool
+) -> None:
     """Index the folder ARCHIVE in one table.
 
     One row per file; only new and changed files are read. By default the table of data/raw/NAME is
     data/interim/NAME.index.parquet, and that of any other folder is beside it.
 
-    Where the names, units or form of the CSVs are not ours, a columns.toml in the folder describes
-    what they are: see data/README.md. --suggest reads a few files and proposes one.
+    Names, units and forms of the CSVs are recognised where they can mean one thing only. What
+    cannot be decided is rejected with the question, and a columns.toml in the folder answers it:
+    see data/README.md. --suggest reads a few files and proposes one.
+
+    A few bad samples of a flight are left out, and counted. What only the whole file shows is
+    known once it was read, by a report or with --full.
     """
     if suggest and as_json:
         raise click.UsageError("--suggest prints TOML: give it without --json")
@@ -266,7 +277,13 @@ def index(archive: Path, output: Path | None, suggest: bool, as_json: bool) -> N
     from trajlib.archive.index import build_index, default_index_path, read_rejections
 
     _check_writable(Path(output or default_index_path(archive)).parent, "--output")
-    table = build_index(archive, output)
+    table = build_index(archive, output, strict=strict or None)
+    if full:
+        from trajlib.archive.flights import map_flights
+
+        with _connected():
+            map_flights(table, len, columns=["altitude"])
+        table = build_index(archive, output, strict=strict or None)
     usable = table[table["rejected"].isna()]
     pairs = usable.groupby(["origin", "destination"]).size().sort_values(ascending=False)
     rejected = read_rejections(table)["rejected"].value_counts()
@@ -281,7 +298,10 @@ def index(archive: Path, output: Path | None, suggest: bool, as_json: bool) -> N
         f"{archive}: {len(table):,} files, {len(pairs):,} city pairs, {rejected.sum():,} rejected"
     )
     pairs.index = [f"{origin} → {destination}" for origin, destination in pairs.index]
-    for title, counts in {"flights": pairs, "rejected": rejected, "repaired": repaired}.items():
+    far = table["incomplete"].dropna().str.replace(r" [\d,]+ ", " more than 30 ", regex=True)
+    groups = {"flights": pairs, "rejected": rejected, "repaired": repaired}
+    groups["far"] = far.value_counts()
+    for title, counts in groups.items():
         _show_counts(title, counts)
 
 
@@ -323,6 +343,12 @@ def _show_counts(title: str, counts: "pd.Series", most: int = 10) -> None:
     help="Set a parameter of the notebooks; repeatable.",
 )
 @click.option("--fresh", is_flag=True, help="Run stages again though nothing they need changed.")
+@click.option(
+    "--incomplete",
+    is_flag=True,
+    help="Keep flights that begin or end more than 30 NM from the airports.",
+)
+@_strict
 @click.option("--aggregate-only", is_flag=True, help="Also write one to share, without any flight.")
 @_as_json
 @_plainly
@@ -338,6 +364,8 @@ def report(
     given: tuple[tuple[str, str], ...],
     fresh: bool,
     aggregate_only: bool,
+    incomplete: bool,
+    strict: bool,
     as_json: bool,
 ) -> None:
     """Run the notebooks on one city pair and make its report.
@@ -357,7 +385,7 @@ def report(
     shown to others: outputs are kept only where the notebook's cell is tagged "aggregate" and
     names no callsign, registration or file.
     """
-    from trajlib.archive.index import build_index, select_flights
+    from trajlib.archive.index import build_index, find_pair, select_flights
     from trajlib.archive.storage import is_remote, resolve
     from trajlib.archive.store import store_flights
     from trajlib.report.build import (
@@ -370,6 +398,7 @@ def report(
     from trajlib.report.front import answer, count_rejected, draw_front
     from trajlib.report.redaction import machine_rules
 
+    _set_rules(TRAJLIB_STRICT=strict, TRAJLIB_INCOMPLETE=incomplete)
     if (origin is None) != (destination is None):
         raise click.UsageError("give both --origin and --destination, or neither")
     if origin and destination:
@@ -387,13 +416,15 @@ def report(
         table = build_index(archive, _index_of(archive, data))
         if origin is None or destination is None:
             origin, destination = _busiest_pair(table)
+        origin, destination = find_pair(table, origin, destination)
         common |= {"origin": origin, "destination": destination}
         stages, wanted = _match_stages(notebooks, names, common, dict(given))
         folder = output / f"{origin}-{destination}"
         processed = data / "processed" / folder.name
         selected = select_flights(table, origin, destination)
         title = f"{origin} → {destination}"
-        click.echo(f"{title}: {len(selected):,} flights of {len(table):,} files", err=as_json)
+        lines = [f"{title}: {len(selected):,} flights of {len(table):,} files"]
+        click.echo("\n".join([*lines, *_count_far(table, common)]), err=as_json)
         with alone_with(processed, _say_waiting):
             store = store_flights(selected, data / "interim" / folder.name)
             made = make_report(
@@ -464,7 +495,7 @@ def _check_pair(origin: str, destination: str) -> tuple[str, str]:
 
 
 def _busiest_pair(table: "pd.DataFrame") -> tuple[str, str]:
-    usable = table[table["rejected"].isna()]
+    usable = table[table["rejected"].isna() & table["incomplete"].isna()]
     counts = usable.groupby(["origin", "destination"]).size().sort_values(ascending=False)
     for (origin, destination), count in counts.items():
         try:
@@ -733,6 +764,22 @@ def _match_stages(
         raise click.UsageError(str(error)) from error
 
 
+def _set_rules(**rules: bool) -> None:
+    """Have the notebooks, each in a process of its own, read flights by the same rules."""
+    for name, holds in rules.items():
+        if holds:
+            os.environ[name] = "1"
+
+
+def _count_far(index: "pd.DataFrame", parameters: Mapping) -> dict[str, int]:
+    from trajlib.archive.index import count_incomplete
+
+    count = count_incomplete(index, parameters["origin"], parameters["destination"])
+    used = "kept" if os.environ.get("TRAJLIB_INCOMPLETE") else "left out, --incomplete keeps them"
+    text = f"{count:,} flights begin or end more than 30 NM from their airports ({used})"
+    return {text: count} if count else {}
+
+
 def _gather_facts(
     index: "pd.DataFrame", store: "pd.DataFrame", parameters: Mapping, *, named: Sequence[str]
 ) -> dict:
@@ -764,6 +811,7 @@ def _gather_facts(
         "reasons": {
             "Rejected": read_rejections(index)["rejected"].value_counts().to_dict(),
             "Repaired": _count_repairs(flights).to_dict(),
+            "Far from its airports": _count_far(index, parameters),
         },
         "parameters": {name: parameters[name] for name in parameters if name != "data"},
     }

@@ -6,7 +6,6 @@ depend on how many workers there were, nor on which of them was lost.
 """
 
 import functools
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -18,6 +17,7 @@ from pandas.api.types import is_scalar
 
 from trajlib.archive.index import dialect_of, record_findings
 from trajlib.archive.reading import FlightError, read_flight
+from trajlib.archive.repairs import describe_repairs
 from trajlib.archive.storage import check_visible, is_remote, open_file
 from trajlib.cluster import run_blocks
 from trajlib.schema import IDENTITY, NUMERIC
@@ -124,7 +124,7 @@ def read_flights(
     for row, flight in read(flights.to_dict("records"), wanted):
         if isinstance(flight, pd.DataFrame):
             if repairs := flight.attrs.get("repairs"):
-                row["repairs"] = json.dumps(repairs)
+                row["repairs"] = describe_repairs(repairs)
             flight.attrs = {name: row.get(name) for name in ("path", *IDENTITY)}
         yield row, flight
 

@@ -2,7 +2,6 @@
 
 import difflib
 import hashlib
-import json
 import os
 import zlib
 from collections.abc import Iterator, Mapping
@@ -31,7 +30,7 @@ from trajlib.archive.reading import (
     reason,
     to_utf8,
 )
-from trajlib.archive.repairs import REPAIRS
+from trajlib.archive.repairs import REPAIRS, describe_repairs
 from trajlib.archive.storage import (
     is_folder,
     is_remote,
@@ -49,7 +48,9 @@ from trajlib.schema import IDENTITY, REQUIRED
 __all__ = [
     "UNSAVED",
     "build_index",
+    "count_incomplete",
     "default_index_path",
+    "dialect_of",
     "find_pair",
     "list_files",
     "read_head_tail",
@@ -98,9 +99,9 @@ def build_index(
     DataFrame
         One row a file, in the order of ``path``, which is relative to the archive: ``size``
         [bytes], ``mtime`` [ns], the identity of the flight, ``start`` and ``end`` (UTC), first
-        and last position [deg], ``rejected`` (the reason, or null) and ``repairs`` (as JSON, the
-        number of samples by name; null where none is known, see `read_repairs`). An airport that
-        the archive has under two codes has the more frequent one.
+        and last position [deg], ``rejected`` (the reason, or null) and ``repairs`` (what was
+        repaired in how many samples, null where nothing is known, see `read_repairs`). An airport
+        that the archive has under two codes has the more frequent one.
         Never saved are ``incomplete`` (how far from its airports the flight begins or ends, null
         where it does not), the absolute paths of the folder (``archive``) and of the table of what
         full reads show (``rejections_file``), and ``strict``.
@@ -157,14 +158,16 @@ def read_repairs(index: pd.DataFrame) -> pd.DataFrame:
         Indexed by ``path``, one row a repaired flight, and one column for each of
         `trajlib.archive.repairs.REPAIRS` that was made: the number of samples.
 
-    >>> read_repairs(pd.DataFrame({"path": ["a.csv"], "repairs": ['{"no_time": 2}']}))
+    >>> text = "2 samples without a time left out"
+    >>> read_repairs(pd.DataFrame({"path": ["a.csv"], "repairs": [text]}))
            no_time
     path
     a.csv        2
     """
-    repaired = index.dropna(subset="repairs").set_index("path")["repairs"].map(json.loads)
-    table = pd.DataFrame(list(repaired), index=repaired.index).fillna(0).astype("int64")
-    return table[[name for name in REPAIRS if name in table]]
+    texts = index.dropna(subset="repairs").set_index("path")["repairs"]
+    counts = {name: texts.str.extract(rf"(\d+) {text}")[0] for name, text in REPAIRS.items()}
+    table = pd.DataFrame(counts, index=texts.index).astype(float).fillna(0).astype("int64")
+    return table.loc[:, table.any()]
 
 
 def record_findings(flights: pd.DataFrame, findings: Mapping[str, Mapping[str, str]]) -> None:
@@ -297,6 +300,13 @@ def select_flights(
     return rows.sort_values("path", ignore_index=True)
 
 
+def count_incomplete(index: pd.DataFrame, origin: str, destination: str) -> int:
+    """Return the number of usable flights of a pair that begin or end far from its airports."""
+    rows = index[index["rejected"].isna() & index["incomplete"].notna()]
+    pair = find_pair(index, origin, destination)
+    return int(((rows["origin"] == pair[0]) & (rows["destination"] == pair[1])).sum())
+
+
 def list_files(archive: str | Path) -> pd.DataFrame:
     """Return path, size [bytes] and mtime [ns] of every CSV below a folder, ordered by path.
 
@@ -403,11 +413,10 @@ def _parse_ends(path: str, size: int, dialect: Dialect) -> dict | None:
 
 
 def _parse_whole(path: str, size: int, dialect: Dialect) -> dict:
-    if size < 0:
-        read_head_tail(path, size)
+    if size <= 0:
+        _end_lines(*read_head_tail(path, size))  # which gives the reason
     flight = read_flight(path, [*IDENTITY, *REQUIRED], dialect=dialect)
-    repairs = flight.attrs["repairs"]
-    return _gather_facts(flight) | {"repairs": json.dumps(repairs) if repairs else None}
+    return _gather_facts(flight) | {"repairs": describe_repairs(flight.attrs["repairs"])}
 
 
 def _gather_facts(flight: pd.DataFrame) -> dict:
@@ -522,11 +531,9 @@ def _reject_copies(root: str, index: pd.DataFrame) -> pd.DataFrame:
     digests = order.map(partial(_digest, root))
     first = order.groupby(digests).transform("first")
     again = (first != order) & digests.notna()
-    return index.assign(
-        rejected=index["rejected"].mask(
-            again.reindex(index.index, fill_value=False), _COPY + first.reindex(index.index)
-        )
-    )
+    rejected = index["rejected"].copy()
+    rejected[first.index[again]] = [_COPY + path for path in first[again]]
+    return index.assign(rejected=rejected)
 
 
 def _digest(root: str, path: str) -> str | None:
@@ -555,7 +562,8 @@ def _describe_ends(index: pd.DataFrame) -> pd.Series:
     for name, end in (("destination", "last"), ("origin", "first")):
         miles = _distance_from(index, name, end)
         verb = "begins" if end == "first" else "ends"
-        found = verb + miles.map(" {:,.0f} NM from ".format) + index[name].fillna("")
+        distances = miles.map(" {:,.0f} NM from ".format).astype("str")
+        found = verb + distances + index[name].fillna("")
         text = text.mask(miles > _FAR, found)
     return text
 

@@ -18,7 +18,14 @@ from trajlib.archive.screening import (
 )
 from trajlib.geodesy import distance
 
-__all__ = ["NO_TIME", "REPAIRS", "check_identities", "check_units", "repair_samples"]
+__all__ = [
+    "NO_TIME",
+    "REPAIRS",
+    "check_identities",
+    "check_units",
+    "describe_repairs",
+    "repair_samples",
+]
 
 REPAIRS = {
     "no_time": "samples without a time left out",
@@ -37,6 +44,15 @@ _PIECES = 200  # of a flight between samples out of reach; more are noise
 _VALLEY = 3_000  # ft that a flight rises on both sides of a landing
 _SEPARATE = "python -m trajlib import separates flights"
 _SPEED_UNITS = {"m/s": 0.5144, "km/h": 1.852, "NM/s": 1 / 3600}
+
+
+def describe_repairs(repairs: dict[str, int]) -> str | None:
+    """Return numbers of samples by the name of their repair as a text, None without one.
+
+    >>> describe_repairs({"no_time": 2, "out_of_order": 1})
+    '2 samples without a time left out; 1 samples put in the order of time'
+    """
+    return "; ".join(f"{count} {REPAIRS[name]}" for name, count in repairs.items()) or None
 
 
 def repair_samples(
@@ -277,6 +293,8 @@ def _check_cruise(lat: np.ndarray, lon: np.ndarray, alt: np.ndarray, times: np.n
     """Raise FlightError where a flight cruises faster than any does at so low an altitude."""
     top = np.median(alt[alt >= 0.97 * alt.max()])
     level = np.flatnonzero((alt[1:] > 0.97 * top) & (alt[:-1] > 0.97 * top))
+    if not len(level):
+        return
     hours = (times[level + 1] - times[level]).sum() / 3_600_000
     speed = distance(lat[level], lon[level], lat[level + 1], lon[level + 1]).sum() / hours
     for unit in ("m", "FL"):

@@ -50,7 +50,7 @@ def _reaches(time, lat, lon, alt, time2, lat2, lon2, alt2):
 
 
 @_compiled
-def is_doubtful(times, lat, lon, alt):
+def is_doubtful(times, lat, lon, alt):  # noqa: C901 (one loop, compiled)
     """Return whether some sample needs a closer look: missing, out of order, out of reach, a stop.
 
     Times are in ms, as int64; positions in degrees and altitudes in ft, as float64.

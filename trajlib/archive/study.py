@@ -7,7 +7,7 @@ import pandas as pd
 from distributed import Client
 
 from trajlib.archive.dialect import Dialect, read_dialect
-from trajlib.archive.index import build_index, default_index_path, select_flights
+from trajlib.archive.index import build_index, default_index_path, find_pair, select_flights
 from trajlib.archive.plans import read_plans
 from trajlib.archive.storage import is_remote
 from trajlib.archive.store import store_flights
@@ -101,10 +101,12 @@ def open_study(
     ValueError
         When the archive has no usable flight of the pair.
     """
-    data, pair = Path(data), f"{origin}-{destination}"
+    data = Path(data)
     client = connect()
     name = Path(default_index_path(archive)).name
     index = build_index(archive, data / "interim" / name)
+    origin, destination = find_pair(index, origin, destination)
+    pair = f"{origin}-{destination}"
     flights = store_flights(select_flights(index, origin, destination), data / "interim" / pair)
     results = data / "processed" / pair
     results.mkdir(parents=True, exist_ok=True)

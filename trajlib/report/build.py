@@ -16,7 +16,7 @@ import nbformat
 import pandas as pd
 import pyarrow.parquet as pq
 
-from trajlib.archive.dialect import read_dialect
+from trajlib.archive.index import UNSAVED, dialect_of
 from trajlib.archive.storage import open_file, replacing
 from trajlib.report.redaction import Rules, keep_aggregates, names_flight
 from trajlib.report.stages import Stage, list_files, list_versions, run_stage
@@ -222,8 +222,9 @@ def _fingerprint(index: pd.DataFrame, store: pd.DataFrame) -> str:
     Of all files these are size, first and last sample; of the pair's flights also the range and
     the packed size of every column.
     """
-    digest = hashlib.sha256(read_dialect(index["archive"].iloc[0]).fingerprint().encode())
-    facts = index.drop(columns=["mtime", "archive", "rejections_file"], errors="ignore")
+    digest = hashlib.sha256(dialect_of(index).fingerprint().encode())
+    # repairs are known once a file was read in full, and follow from what it holds
+    facts = index.drop(columns=["mtime", "repairs", *UNSAVED], errors="ignore")
     digest.update(pd.util.hash_pandas_object(facts.astype(str), index=False).to_numpy().tobytes())
     if "store" in store:
         for part in sorted(store["part"].dropna().unique()):
