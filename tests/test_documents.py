@@ -187,14 +187,14 @@ def test_the_worked_examples_of_other_archives_read_what_they_are_for(tmp_path):
     opensky = next(dialect for dialect in told if dialect.names.get("track") == "heading")
     path = tmp_path / "a.csv"
     head = "time,icao24,lat,lon,velocity,heading,vertrate,callsign,baroaltitude,geoaltitude"
-    rows = [f"{1451628900 + s},34508a,40.{s},-3.5,100,90,5,IBE1,3048,6096" for s in range(9)]
+    rows = [f"{1451628900 + s},34508a,40.00{s},-3.5,100,90,5,IBE1,3048,6096" for s in range(9)]
     path.write_text("\n".join([head, *rows, ""]))
     row = read_flight(path, dialect=opensky).iloc[-1]
     assert row[["altitude", "geoaltitude", "track"]].round(6).tolist() == [10_000, 20_000, 90]
     assert row["groundspeed"] == pytest.approx(194.384, abs=1e-3)
     traffic = next(dialect for dialect in told if dialect.names.get("mach") == "Mach")
     head = "timestamp,latitude,longitude,altitude,TAS,CAS,Mach,heading"
-    rows = [f"2016-01-01 06:15:0{s}+00:00,40.{s},-3.5,30000,450,280,0.78,90" for s in range(9)]
+    rows = [f"2016-01-01 06:15:0{s}+00:00,40.00{s},-3.5,30000,450,280,0.78,90" for s in range(9)]
     path.write_text("\n".join([head, *rows, ""]))
     row = read_flight(path, dialect=traffic).iloc[-1]
     assert row[["true_airspeed", "mach", "heading"]].tolist() == [450, 0.78, 90]

@@ -47,7 +47,7 @@ def archive(tmp_path):
 
 def damage(path):
     lines = path.read_text().splitlines()
-    lines[50] = lines[49]  # a time repeats: seen on the full read only
+    lines[50:60] = lines[49:50] * 10  # times repeat: seen on the full read only
     path.write_text("\n".join(lines) + "\n")
 
 
