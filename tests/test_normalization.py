@@ -160,7 +160,10 @@ def test_a_slower_flight_along_the_same_line_spreads_in_time_alone(behind, by):
 
 def test_flights_that_are_cut_short_are_counted_where_they_reach(tmp_path):
     index = write_archive(
-        tmp_path / "archive", straight_flight(), straight_flight(samples=1000), straight_flight()
+        tmp_path / "archive",
+        straight_flight(),
+        straight_flight(samples=1000),
+        straight_flight(speed=410),
     )
     flights = dispersion(normalize_flights(index, "route"))["flights"]
     assert flights.loc[0.1] == 3
