@@ -11,7 +11,15 @@ from pyproj import Proj
 from trajlib.geodesy import NAUTICAL_MILE, find_airport, track
 from trajlib.simulation.weather import HOURS, START, Weather, sample_weather
 
-__all__ = ["CONFIGURATIONS", "Path", "Runway", "configurations", "find_runway", "lay_path"]
+__all__ = [
+    "CONFIGURATIONS",
+    "Path",
+    "Runway",
+    "configurations",
+    "find_runway",
+    "lay_path",
+    "lay_route",
+]
 
 # Runway ends: designator in 2016, latitude, longitude [deg], elevation [ft] and how far the
 # landing threshold lies beyond the end [ft]. Source: ourairports.com (public domain), rounded to
@@ -114,19 +122,11 @@ def configurations(airport: str, weather: Weather) -> np.ndarray:
 
 def lay_path(scenario: dict) -> Path:
     """Return the path of a flight from lift-off to the aiming point, from its scenario."""
-    origin, destination = find_airport(scenario["origin"]), find_airport(scenario["destination"])
-    projection = Proj(
-        proj="stere",
-        ellps="WGS84",
-        lat_0=(origin.latitude + destination.latitude) / 2,
-        lon_0=(origin.longitude + destination.longitude) / 2,
-    )
+    projection, home, away = _lay_plane(scenario)
     lift_off, ahead = _frame(projection, scenario["origin"], scenario["runway_departure"], 1.0)
     threshold, landing = _frame(
         projection, scenario["destination"], scenario["runway_arrival"], 0.0
     )
-    home = _project(projection, origin.longitude, origin.latitude)
-    away = _project(projection, destination.longitude, destination.latitude)
     route = _route(home, away, scenario)
     arrival = _arrival(route[-1][0], threshold, landing, scenario)
     waypoints = [(lift_off, 0.0), *_departure(lift_off, ahead, route[0][0]), *route]
@@ -141,6 +141,43 @@ def lay_path(scenario: dict) -> Path:
     stretches.append((base - scenario["extension"], base + scenario["extension"]))
     missed = passed[first + len(arrival)] if approach else None
     return Path(projection, along, points, stretches, missed)
+
+
+def lay_route(scenario: dict) -> pd.DataFrame:
+    """Return the waypoints of a route between the airports, both included.
+
+    Parameters
+    ----------
+    scenario
+        ``origin``, ``destination``, ``airway_offset``, ``entry_angle``, and the waypoints that a
+        ``direct`` leaves out.
+
+    Returns
+    -------
+    DataFrame
+        ``latitude``, ``longitude`` [deg] and ``distance`` [NM] from the origin.
+    """
+    projection, home, away = _lay_plane(scenario)
+    inner = [point for point, _ in _route(home, away, scenario)]
+    points = np.array([home, *inner, away])
+    distances = np.append(0.0, np.cumsum(np.abs(np.diff(points))))
+    metres = points * NAUTICAL_MILE
+    lon, lat = projection(metres.real, metres.imag, inverse=True)
+    return pd.DataFrame({"latitude": lat, "longitude": lon, "distance": distances})
+
+
+def _lay_plane(scenario: dict) -> tuple[Proj, complex, complex]:
+    """Return a projection around the middle of a flight, and both airports in its plane [NM]."""
+    origin, destination = find_airport(scenario["origin"]), find_airport(scenario["destination"])
+    projection = Proj(
+        proj="stere",
+        ellps="WGS84",
+        lat_0=(origin.latitude + destination.latitude) / 2,
+        lon_0=(origin.longitude + destination.longitude) / 2,
+    )
+    home = _project(projection, origin.longitude, origin.latitude)
+    away = _project(projection, destination.longitude, destination.latitude)
+    return projection, home, away
 
 
 def _project(projection: Proj, lon: float, lat: float) -> complex:

@@ -12,7 +12,11 @@ from trajlib.simulation.procedures import CONFIGURATIONS, configurations
 from trajlib.simulation.timetable import DAYS, FIRST_DAY
 from trajlib.simulation.weather import HOURS, START, Weather, autoregress, sample_weather
 
-__all__ = ["draw_scenario"]
+__all__ = ["AIRWAYS", "AIRWAY_MILES", "draw_scenario"]
+
+# offsets of the airways [NM, to the left] for airports so many miles apart
+AIRWAYS = {"usual": 1.5, "left": 10.0, "right": -13.0}
+AIRWAY_MILES = 261
 
 Random = np.random.Generator
 
@@ -154,7 +158,11 @@ def _add_route(ground_truth: pd.DataFrame, rng: Random, flight_rng: Random) -> p
     count, hour = len(ground_truth), ground_truth["hour"]
     closed = autoregress(rng, (HOURS,), 18.0)[hour]
     offset = (
-        np.select([closed > 0.7, closed < -0.8], [10.0, -13.0], 1.5) * ground_truth["miles"] / 261
+        np.select(
+            [closed > 0.7, closed < -0.8], [AIRWAYS["left"], AIRWAYS["right"]], AIRWAYS["usual"]
+        )
+        * ground_truth["miles"]
+        / AIRWAY_MILES
     )
     friendly = 0.8 * autoregress(rng, (HOURS,), 4.0)[hour] - 0.4 * ground_truth["flow"]
     friendly = friendly + 0.6 * flight_rng.standard_normal(count)

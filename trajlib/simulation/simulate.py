@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 from openap import aero
 
+from trajlib.archive.plans import FOLDER, save_plans
 from trajlib.archive.reading import write_flight
 from trajlib.cluster import run_blocks
 from trajlib.geodesy import NAUTICAL_MILE, along_cross_track, distance
 from trajlib.schema import COLUMNS, IDENTITY
 from trajlib.simulation import procedures
+from trajlib.simulation.filed_plans import file_plans
 from trajlib.simulation.performance import add_airspeeds, add_atmosphere, add_performance
 from trajlib.simulation.profiles import plan_profile
 from trajlib.simulation.scenario import draw_scenario
@@ -38,6 +40,8 @@ def simulate_archive(
     seed: int,
 ) -> pd.DataFrame:
     """Write an archive of simulated flights; the same seed gives the same bytes.
+
+    The flights' filed plans are beside them in the folder ``plans``.
 
     Parameters
     ----------
@@ -72,6 +76,7 @@ def simulate_archive(
     for pair in {Path(path).parent for path in ground_truth.index}:
         (archive / pair).mkdir(parents=True, exist_ok=True)
     ground_truth.to_parquet(archive / "ground_truth.parquet")
+    save_plans(file_plans(ground_truth, seed), archive)
     write = partial(_write_batch, replicates=replicates, archive=archive.resolve(), seed=seed)
     differences = pd.concat(chain.from_iterable(run_blocks(write, ground_truth, _BATCH)))
     ceiling = differences.groupby(level=list(differences.index.names)).mean()
@@ -199,7 +204,11 @@ def _clear(archive: Path) -> None:
     """Remove the flights of an earlier simulation; refuse a folder with any others."""
     earlier = archive / "ground_truth.parquet"
     if earlier.exists():
-        for path in ("columns.toml", *pd.read_parquet(earlier, columns=[]).index):
+        for path in (
+            "columns.toml",
+            f"{FOLDER}/plans.parquet",
+            *pd.read_parquet(earlier, columns=[]).index,
+        ):
             (archive / path).unlink(missing_ok=True)
     for stray in archive.glob("**/*.csv*"):
         raise ValueError(

@@ -1,0 +1,101 @@
+"""Filed flight plans of simulated flights, from which directs, vectors and holdings deviate."""
+
+from functools import cache
+
+import numpy as np
+import pandas as pd
+from openap import WRAP, aero
+
+from trajlib.geodesy import distance, find_airport
+from trajlib.simulation.procedures import lay_route
+from trajlib.simulation.scenario import AIRWAY_MILES, AIRWAYS
+
+__all__ = ["file_plans"]
+
+_FIRST = pd.Timedelta(180, "min")  # before the scheduled take-off, when plans are filed
+_AGAIN = pd.Timedelta(40, "min")  # before it, when a plan is filed again
+_CLEARED = pd.Timedelta(15, "min")  # after take-off, when a plan is amended to what was cleared
+_TAXI = pd.Timedelta(10, "min")
+_CLIMB = pd.Timedelta(4, "min")  # lost in climb and descent against cruising all the way
+_LATE = 0.15  # share of the plans that first name the usual airway
+_AMENDED = 0.3  # share of the flights with directs whose plan is amended
+_ABSENT = 0.02  # share of the flights without a plan
+_ENTRY_ANGLES = {"usual": 0.0, "left": 5.0, "right": -6.0}  # deg
+
+
+def file_plans(ground_truth: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return the filed plans of simulated flights, a row per waypoint.
+
+    Plans name the airway in use with all its waypoints, the level requested and the usual speed
+    of the type. Some are filed twice, some are amended in flight, and a few flights have none.
+
+    Parameters
+    ----------
+    ground_truth
+        As of `trajlib.simulation.scenario.draw_scenario`.
+    seed
+        Of the same archive. The draws are apart from those that the flights depend on.
+
+    Returns
+    -------
+    DataFrame
+        As `trajlib.archive.plans` describes them; ``flight_id`` is the path.
+    """
+    chances = np.random.default_rng([seed, 8]).random((len(ground_truth), 3))
+    plans = []
+    scenarios = ground_truth.to_dict("records")
+    for path, scenario, (absent, late, amended) in zip(
+        ground_truth.index, scenarios, chances, strict=True
+    ):
+        if absent < _ABSENT:
+            continue
+        scheduled, airway = scenario["scheduled"], _find_airway(scenario)
+        versions = [(scheduled - _FIRST, "usual" if late < _LATE else airway, "")]
+        if versions[0][1] != airway:
+            versions.append((scheduled - _AGAIN, airway, ""))
+        if amended < _AMENDED and scenario["direct"]:
+            versions.append((scenario["takeoff"] + _CLEARED, airway, scenario["direct"]))
+        for filed, name, direct in versions:
+            plans.append(_write_plan(scenario, name, direct).assign(flight_id=path, filed=filed))
+    return pd.concat(plans, ignore_index=True)
+
+
+def _find_airway(scenario: dict) -> str:
+    """Return the airway that the flight's offset, which differs a little, belongs to."""
+    offset = scenario["airway_offset"] / _scale(scenario["origin"], scenario["destination"])
+    return min(AIRWAYS, key=lambda name: abs(AIRWAYS[name] - offset))
+
+
+@cache
+def _scale(origin: str, destination: str) -> float:
+    ends = find_airport(origin), find_airport(destination)
+    lat, lon = ([getattr(end, name) for end in ends] for name in ("latitude", "longitude"))
+    return float(distance(lat[0], lon[0], lat[1], lon[1])) / AIRWAY_MILES
+
+
+def _write_plan(scenario: dict, airway: str, direct: str) -> pd.DataFrame:
+    ends = {name: scenario[name] for name in ("origin", "destination")}
+    offset = AIRWAYS[airway] * _scale(*ends.values())
+    filed = {"airway_offset": offset, "entry_angle": _ENTRY_ANGLES[airway], "direct": direct}
+    route = lay_route(ends | filed)
+    speed = _usual_speed(scenario["aircraft_type"])
+    cruise = pd.to_timedelta(route["distance"] / speed, "h") + _CLIMB / 2
+    cruise.iloc[[0, -1]] += [-_CLIMB / 2, _CLIMB / 2]
+    inner = np.arange(len(route)) % (len(route) - 1) > 0
+    return pd.DataFrame(
+        {
+            "sequence": np.arange(len(route)),
+            "latitude": route["latitude"].round(4),
+            "longitude": route["longitude"].round(4),
+            "flight_level": np.where(inner, scenario["level_requested"] / 100, np.nan),
+            "speed": speed,
+            "estimated_time": (scenario["scheduled"] + _TAXI + cruise).dt.round("min"),
+        }
+    )
+
+
+@cache
+def _usual_speed(aircraft_type: str) -> float:
+    """Return the true airspeed [kt] of a type's usual cruise, in the stratosphere."""
+    mach = WRAP(aircraft_type).cruise_mach()["default"]
+    return round(float(aero.mach2tas(mach, 37_000 * aero.ft) / aero.kts))
