@@ -1,5 +1,6 @@
-"""Predictions from the filed plan that need no model, and how far flights deviate from it."""
+"""Predictions from the filed plan that need no model, and how flights deviate from it."""
 
+import numpy as np
 import pandas as pd
 
 from trajlib.evaluation.baselines import average_by_group, predict_baseline
@@ -8,7 +9,7 @@ from trajlib.features.plans import add_reference, has_plan, locate_plan, measure
 from trajlib.geodesy import along_cross_track, distance
 from trajlib.trajectories.normalization import courses
 
-__all__ = ["measure_plan_deviations", "predict_plan_baselines"]
+__all__ = ["find_departures", "measure_plan_deviations", "predict_plan_baselines"]
 
 _SAME = 1.0  # NM: plans whose offsets agree to this are the same route
 
@@ -82,6 +83,57 @@ def measure_plan_deviations(targets: pd.DataFrame, reference: pd.DataFrame) -> p
     along, cross = along_cross_track(*flown, *plan, courses(reference))
     columns = {"along": along, "cross": cross, "distance": distance(*flown, *plan)}
     return pd.DataFrame(columns, reference.index)
+
+
+def find_departures(
+    targets: pd.DataFrame, reference: pd.DataFrame, *, apart: float = 5.0
+) -> pd.DataFrame:
+    """Return the parts of flights that leave their plan and meet it again.
+
+    Parameters
+    ----------
+    targets, reference
+        As of `measure_plan_deviations`, at many fractions.
+    apart
+        From the plan [NM], beyond which a flight has left it.
+
+    Returns
+    -------
+    DataFrame
+        One row per part, by ``path`` and ``part``: the fractions ``start`` and ``end`` at which
+        it leaves and meets the plan, the largest offset ``cross`` [NM], and ``saved`` [NM], the
+        length of the plan in between less the length flown: positive for a direct, negative for
+        a detour. Parts that begin before the first fraction or end after the last are left out,
+        because the lengths would include the terminal areas.
+    """
+    columns = ["path", "start", "end", "cross", "saved"]
+    deviations = measure_plan_deviations(targets, reference)
+    parts = []
+    for path, table in deviations.groupby(level="path", sort=False):
+        away = (table["distance"] > apart).to_numpy().astype(int)
+        edges = np.diff(away)
+        leaves, meets = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) + 1
+        fractions = table.index.get_level_values("fraction")
+        planned = _sum_legs(reference.loc[table.index])
+        flown = _sum_legs(targets.loc[table.index])
+        for leave in leaves:
+            meet = meets[meets > leave]
+            if not meet.size:
+                continue
+            begin, end = leave, meet[0]
+            cross = table["cross"].to_numpy()[begin : end + 1]
+            saved = planned[end] - planned[begin] - (flown[end] - flown[begin])
+            largest = cross[np.abs(cross).argmax()]
+            parts.append((path, fractions[begin], fractions[end], largest, saved))
+    result = pd.DataFrame(parts, columns=columns)
+    part = result.groupby("path").cumcount().rename("part")
+    return result.set_index(["path", part])
+
+
+def _sum_legs(positions: pd.DataFrame) -> np.ndarray:
+    """Return the distance [NM] along positions, from the first."""
+    lat, lon = positions["latitude"].to_numpy(), positions["longitude"].to_numpy()
+    return np.append(0.0, np.cumsum(distance(lat[:-1], lon[:-1], lat[1:], lon[1:])))
 
 
 def _name_routes(predictors: pd.DataFrame) -> pd.Series:

@@ -1,0 +1,65 @@
+"""Filed plans on the map, and where flights leave them."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.collections import LineCollection
+from matplotlib.colors import TwoSlopeNorm
+from matplotlib.figure import Figure
+
+from trajlib.geodesy import find_airport
+from trajlib.plots.maps import bounds_around, draw_map, map_size, mark_airports
+from trajlib.plots.style import INK, styled
+
+__all__ = ["plot_departures"]
+
+_MOST = 60.0  # NM saved or lost, beyond which the colour does not change
+
+
+@styled
+def plot_departures(
+    plans: pd.DataFrame,
+    flown: pd.DataFrame,
+    departures: pd.DataFrame,
+    *,
+    airports: Sequence[str] = (),
+) -> Figure:
+    """Draw the filed routes, and the parts of flights away from them by the distance they save.
+
+    Parameters
+    ----------
+    plans, flown
+        ``latitude``, ``longitude`` [deg] by path and fraction.
+    departures
+        By path and part: the fractions ``start`` and ``end``, and ``saved`` [NM].
+    airports
+        ICAO or IATA codes to mark.
+    """
+    routes = [_line(table) for _, table in plans.groupby(level="path")]
+    routes = [np.array(route) for route in {tuple(map(tuple, line.round(3))) for line in routes}]
+    parts = []
+    for (path, _), row in departures.iterrows():
+        table = flown.loc[path]
+        inside = (table.index >= row["start"]) & (table.index <= row["end"])
+        parts.append(_line(table[inside]))
+    places = [find_airport(code) for code in airports]
+    ends = np.array([(place.longitude, place.latitude) for place in places]).reshape(-1, 2)
+    bounds = bounds_around(np.concatenate([*routes, *parts, ends]))
+    figure, ax = plt.subplots(figsize=map_size(bounds))
+    draw_map(ax, bounds)
+    most = float(np.clip(departures["saved"].abs().max(), 1, _MOST)) if len(departures) else 1.0
+    drawn = LineCollection(
+        parts, array=departures["saved"], cmap="PuOr", norm=TwoSlopeNorm(0, -most, most), lw=0.8
+    )
+    ax.add_collection(drawn)
+    ax.add_collection(LineCollection(routes, colors=INK, lw=0.9, linestyles="--", label="filed"))
+    figure.colorbar(drawn, ax=ax, label="shorter than the plan [NM]", pad=0.01, shrink=0.8)
+    ax.legend(loc="best")
+    mark_airports(ax, airports)
+    return figure
+
+
+def _line(table: pd.DataFrame) -> np.ndarray:
+    return table[["longitude", "latitude"]].dropna().to_numpy()
