@@ -50,7 +50,7 @@ def test_some_plans_are_amended_in_flight_to_the_direct_that_was_cleared(tmp_pat
     before = select_plans(filed, flights).groupby(level="path").size()
     later = select_plans(filed, flights, minutes=30).groupby(level="path").size()
     direct = flights.set_index("path")["direct"][before.index].ne("")
-    assert (before == 5).all()
+    assert (before == 6).all()
     assert (later < before)[direct].any()
     assert not (later < before)[~direct].any()
 

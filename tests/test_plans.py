@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from trajlib.archive.index import build_index
-from trajlib.archive.plans import read_plan, read_plans, save_plans, select_plans
+from trajlib.archive.plans import assign_plan, read_plan, read_plans, save_plans, select_plans
 from trajlib.evaluation.plans import measure_plan_deviations, predict_plan_baselines
-from trajlib.features.feature_sets import check_no_leakage, feature_availability
+from trajlib.features.feature_sets import build_predictors, check_no_leakage, feature_availability
 from trajlib.features.names import display_name
 from trajlib.features.plans import (
     PLAN,
@@ -21,6 +21,9 @@ from trajlib.features.plans import (
 )
 from trajlib.geodesy import distance
 from trajlib.importers.plans import import_plans
+from trajlib.models.estimators import build_model
+from trajlib.models.inference import build_flight_row, predict_flight
+from trajlib.models.saved_models import load_model, save_model, train_model
 
 PAIR = ("LEMD", "LEBL")
 NORTH = [(40.49, -3.57), (42.0, -1.0), (41.29, 2.08)]
@@ -31,6 +34,11 @@ def make_plan(route, **columns):
     latitude, longitude = zip(*route, strict=True)
     table = pd.DataFrame({"latitude": latitude, "longitude": longitude, **columns})
     return table.assign(sequence=range(len(table)))
+
+
+def write_plan(tmp_path, plan):
+    plan.to_csv(tmp_path / "plan.csv", index=False)
+    return read_plan(tmp_path / "plan.csv")
 
 
 def read_back(tmp_path, *tables):
@@ -264,3 +272,76 @@ def test_a_source_without_plans_is_refused(tmp_path):
     (tmp_path / "tracks.csv").write_text("FID,Elap_Time,Lat,Lon,Alt\n1,2013-08-01 00:00,1,2,3\n")
     with pytest.raises(FileNotFoundError, match="no flight plans"):
         import_plans(tmp_path, tmp_path / "archive")
+
+
+@pytest.fixture
+def saved_with_plan(tmp_path):
+    """A model of flights that fly 0.1 degrees north of the plans that they filed."""
+    count = 120
+    paths = [f"LEMD-LEBL/{n}.csv" for n in range(count)]
+    starts = pd.date_range("2016-01-01", periods=count, freq="8h", tz="UTC")
+    flights = pd.DataFrame({"path": paths, "callsign": None, "start": starts})
+    flights = flights.assign(
+        origin="LEMD", destination="LEBL", operator="IBE", aircraft_type="A320", rejected=None
+    )
+    rng = np.random.default_rng(1)
+    plans = read_back(
+        tmp_path,
+        *(
+            make_plan([NORTH[0], (rng.uniform(40.2, 42), -1.0), NORTH[2]], flight_id=str(n))
+            for n in range(count)
+        ),
+    )
+    predictors = build_predictors(flights, "planned", plans=plans)
+    rows = pd.MultiIndex.from_product([paths, [0.3, 0.5, 0.7]], names=["path", "fraction"])
+    targets = locate_plan(predictors, rows, *PAIR)
+    targets["latitude"] += 0.1
+    fraction = rows.get_level_values("fraction")
+    targets = targets.assign(duration=4000 * fraction, distance=260 * fraction, altitude=40_900.0)
+    targets["altitude"] += rng.normal(0, 300, len(rows))
+    days = pd.Series(starts.normalize(), pd.Index(paths, name="path"))
+    return train_model(
+        build_model("lightgbm", trees=10),
+        predictors,
+        targets,
+        days,
+        feature_set="planned",
+        deviations=True,
+        pair="LEMD-LEBL",
+        by="route",
+    )
+
+
+def describe_flight():
+    start = pd.Timestamp("2016-02-01T08:00Z")
+    return build_flight_row(PAIR, start, callsign="IBE9", aircraft_type="A320")
+
+
+@pytest.mark.parametrize("middle", [40.5, 41.8])
+def test_a_saved_model_follows_a_plan_it_never_saw_and_deviates_as_usual(
+    tmp_path, saved_with_plan, middle
+):
+    save_model(saved_with_plan, tmp_path / "model")
+    saved = load_model(tmp_path / "model")
+    plan = tmp_path / "mine.csv"
+    plan.write_text(f"latitude,longitude\n40.49,-3.57\n{middle},-1.0\n41.29,2.08\n")
+    flight = describe_flight()
+    plans = assign_plan(read_plan(plan), flight)
+    predicted = predict_flight(saved, flight, plans=plans).trajectory
+    features = build_plan_features(plans, flight)
+    rows = pd.MultiIndex.from_product([flight["path"], predicted.index], names=["path", "fraction"])
+    wanted = locate_plan(features, rows, *PAIR)["latitude"].to_numpy() + 0.1
+    assert predicted["latitude"].to_numpy() == pytest.approx(wanted, abs=0.03)
+
+
+def test_no_band_is_above_the_ceiling_of_the_aircraft(tmp_path, saved_with_plan):
+    flight = describe_flight()
+    plans = assign_plan(write_plan(tmp_path, make_plan(NORTH)), flight)
+    trajectory = predict_flight(saved_with_plan, flight, plans=plans).trajectory
+    assert trajectory["altitude_band_high"].max() == pytest.approx(12_500 / 0.3048)
+
+
+def test_a_plan_filed_after_take_off_is_refused_for_a_prediction(tmp_path):
+    late = write_plan(tmp_path, make_plan(NORTH, filed="2016-02-01T08:30Z"))
+    with pytest.raises(ValueError, match="no plan of this flight was filed before"):
+        assign_plan(late, describe_flight())

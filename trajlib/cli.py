@@ -582,6 +582,7 @@ def compare(before: Path, after: Path, output: Path, as_json: bool) -> None:
 @click.option("--operator", help="By default the letters that the callsign begins with.")
 @click.option("--type", "aircraft_type", help="ICAO type designator (A320).")
 @click.option("--time", help="Of take-off: 2016-03-05T07:00 (UTC), 'tomorrow 07:00 local', now.")
+@click.option("--plan", type=_folder(exists=True, dir_okay=False), help="Filed plan of the flight.")
 @click.option("--model", type=_folder(), help="Folder of the model, instead of the pair's.")
 @click.option("--archive", type=_folder(), help="Its flights of other pairs, for runways and wind.")
 @click.option("--data", type=_folder(), default="data", show_default=True, help="For tables.")
@@ -595,6 +596,7 @@ def predict(
     csv: Path | None,
     minutes: float | None,
     time: str | None,
+    plan: Path | None,
     model: Path | None,
     archive: Path | None,
     data: Path,
@@ -614,8 +616,14 @@ def predict(
     pair are there (DATA/interim/ORIGIN-DESTINATION, from a report), recent traffic is used, and
     with --archive the flights of other pairs. OUTPUT receives a table (.csv), and for one flight
     GeoJSON (.geojson) and a map (.png) with the uncertainty.
+
+    With --plan, a CSV or Parquet file of waypoints (latitude, longitude, and where known sequence,
+    flight_level, speed, estimated_time, filed), the models of the stage 11_flight_plans are used.
+    What was filed after the prediction time does not count. For FLIGHTS, the file has flight
+    plans by callsign and departure_time.
     """
     from trajlib.archive.index import build_index
+    from trajlib.archive.plans import assign_plan, read_plan
     from trajlib.models import inference
     from trajlib.models.saved_models import load_model
 
@@ -631,9 +639,11 @@ def predict(
         minutes = _newest_minutes(folder, inference.minutes_in_air(csv, destination))
     feature_set = f"airborne_{minutes:g}" if minutes else "at_takeoff"
     feature_set = "planned" if past is None and not minutes else feature_set
+    if plan is not None:
+        feature_set = f"{feature_set}_with_plan"
     saved = load_model(model or _find_model(folder, feature_set))
     _check_prediction_time(saved, minutes)
-    history = {"past": past}
+    history = {"past": past, "plans": None if plan is None else read_plan(plan)}
     history["traffic"] = None if archive is None else build_index(archive, _index_of(archive, data))
     if flights is not None:
         table = inference.load_flight_table(flights, pair)
@@ -653,6 +663,8 @@ def predict(
     # a callsign may be ../x or a dot, and the files belong into OUTPUT
     name = quote(name, safe=" ")[:100].replace(".", "%2E")
     flight = inference.build_flight_row(pair, start, csv=csv, **described)
+    if plan is not None:
+        history["plans"] = assign_plan(history["plans"], flight)
     answer = inference.predict_flight(saved, flight, **history)
     _write_prediction(answer, saved.card["by"], output / name, flown=flown, as_json=as_json)
 

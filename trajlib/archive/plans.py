@@ -20,7 +20,7 @@ import pandas as pd
 
 from trajlib.archive.storage import is_remote, list_objects, open_file, replacing, resolve
 
-__all__ = ["FOLDER", "read_plan", "read_plans", "save_plans", "select_plans"]
+__all__ = ["FOLDER", "assign_plan", "read_plan", "read_plans", "save_plans", "select_plans"]
 
 FOLDER = "plans"
 WAYPOINT = ("latitude", "longitude", "flight_level", "speed", "estimated_time", "filed")
@@ -122,6 +122,32 @@ def select_plans(
     waypoints = waypoints.drop_duplicates(["path", "sequence"])
     point = waypoints.groupby("path").cumcount().rename("point")
     return waypoints.set_index(["path", point])[list(WAYPOINT)]
+
+
+def assign_plan(plans: pd.DataFrame, flight: pd.DataFrame) -> pd.DataFrame:
+    """Return the plans of a file as those of one flight, unless they name others.
+
+    Parameters
+    ----------
+    plans
+        As of `read_plan`.
+    flight
+        One row: ``path``, ``callsign`` and ``start``.
+
+    Raises
+    ------
+    ValueError
+        When no plan is of the flight, or none was filed before it began.
+    """
+    if plans["flight_id"].isna().all() and plans["departure_time"].isna().all():
+        plans = plans.assign(flight_id=flight["path"].item())
+    if select_plans(plans, flight).empty:
+        raise ValueError(
+            "no plan of this flight was filed before it began: expected a file of its waypoints "
+            "alone, or with flight_id, or callsign and departure_time, and filed before "
+            f"{flight['start'].item():%Y-%m-%d %H:%M} UTC"
+        )
+    return plans
 
 
 def _list_files(folder: str) -> list[str]:

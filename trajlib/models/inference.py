@@ -280,6 +280,7 @@ def build_flight_predictors(
     past: pd.DataFrame | None = None,
     traffic: pd.DataFrame | None = None,
     samples: pd.DataFrame | None = None,
+    plans: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Return the predictors of given flights, as `build_predictors` does for an archive.
 
@@ -298,11 +299,19 @@ def build_flight_predictors(
         Of a single flight, as of `load_samples_until`; none later than the prediction time is
         used.
 
+    plans
+        Filed flight plans, as of `trajlib.archive.plans.read_plans`; the last one that was filed
+        by the prediction time counts. By default the predictors have none of a plan.
+
     Raises
     ------
     ValueError
         When a flight in the air has no samples.
     """
+    if plans is not None:
+        given = {"past": past, "traffic": traffic, "samples": samples}
+        predictors = build_flight_predictors(flights, feature_set, **given)
+        return features.join_plans(predictors, plans, flights, feature_set)
     planned = features.build_predictors(flights, "planned")
     if feature_set == "planned":
         return planned
@@ -323,17 +332,18 @@ def predict_flight(
     past: pd.DataFrame | None = None,
     traffic: pd.DataFrame | None = None,
     samples: pd.DataFrame | None = None,
+    plans: pd.DataFrame | None = None,
 ) -> FlightPrediction:
     """Return the prediction of one flight by a saved model.
 
     Parameters
     ----------
-    flight, past, traffic, samples
+    flight, past, traffic, samples, plans
         As of `build_flight_predictors`.
     """
     feature_set = saved.card["feature_set"]
     predictors = build_flight_predictors(
-        flight, feature_set, past=past, traffic=traffic, samples=samples
+        flight, feature_set, past=past, traffic=traffic, samples=samples, plans=plans
     )
     row = flight.iloc[0]
     warnings = list_warnings(
@@ -353,6 +363,7 @@ def predict_flights(
     *,
     past: pd.DataFrame | None = None,
     traffic: pd.DataFrame | None = None,
+    plans: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Return when many flights arrive, a row for each.
 
@@ -360,7 +371,7 @@ def predict_flights(
     ----------
     flights
         As of `load_flight_table`.
-    past, traffic
+    past, traffic, plans
         As of `build_flight_predictors`.
 
     Returns
@@ -371,7 +382,7 @@ def predict_flights(
         ``minutes_low`` and ``minutes_high``; and ``warnings``, in one text.
     """
     predictors = build_flight_predictors(
-        flights, saved.card["feature_set"], past=past, traffic=traffic
+        flights, saved.card["feature_set"], past=past, traffic=traffic, plans=plans
     )
     ends = predict_trajectories(saved, predictors).groupby(level="path", sort=False).tail(1)
     ends = ends.droplevel("fraction").loc[flights["path"]]

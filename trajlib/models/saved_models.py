@@ -10,18 +10,21 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from zipfile import ZIP_DEFLATED
 
 import numpy as np
 import pandas as pd
 import skops.io
+from openap import prop
 from sklearn import __version__ as sklearn_version
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from trajlib.archive.storage import replacing
 from trajlib.features.feature_sets import check_no_leakage, prediction_minutes
+from trajlib.features.plans import add_reference, locate_plan, measure_deviations
 from trajlib.features.targets import TARGETS, keep_unflown, match_flights
 from trajlib.models.estimators import text_columns
 from trajlib.models.prediction_intervals import (
@@ -88,6 +91,7 @@ def train_model(
     feature_set: str,
     level: float = 0.9,
     seed: int | None = 0,
+    deviations: bool = False,
     **facts: object,
 ) -> SavedModel:
     """Return a joint model trained on some days, its intervals calibrated on others.
@@ -104,6 +108,9 @@ def train_model(
         days are trained on, the others calibrate the intervals and the band.
     seed
         Of the order of the days.
+    deviations
+        Train on how far flights deviate from their filed plans, with the predictors
+        `trajlib.features.plans.PLAN`. Targets are then by route, and ``pair`` is a fact.
     facts
         Further entries of the card: ``pair``, ``by``, ``scores``, and ``other_traffic``, the
         number of flights of other pairs that the predictors were made of.
@@ -116,17 +123,24 @@ def train_model(
     check_no_leakage(predictors, feature_set)
     predictors = predictors[predictors.index.isin(days.index)]
     targets, unflown = keep_ahead(targets, predictors, feature_set)
-    wide = widen_targets(targets)
+    learned = targets
+    if deviations:
+        reference = locate_plan(predictors, targets.index, *str(facts["pair"]).split("-"))
+        learned = measure_deviations(targets, reference)
+    wide = widen_targets(learned)
     wide = wide.loc[wide.index.intersection(predictors.index, sort=False)]
     train, held_out = split_days(days[wide.index], (0.75, 0.25), seed=seed)
     trained = clone(model).fit(predictors.loc[train], wide.loc[train])
     predicted = _predict_wide(trained, predictors.loc[held_out], wide.columns)
+    if deviations:
+        predicted = add_reference(predicted, reference)
     errors = signed_errors(predicted, unflown).dropna()
     intervals, band = calibrate(errors, days, level, seed)
     card = {
         "schema": _describe_schema(predictors, targets),
         "feature_set": feature_set,
         "level": level,
+        "deviations": deviations,
         **facts,
         "training": _describe_days(days[train]),
         "calibration": _describe_days(days[held_out]),
@@ -233,7 +247,7 @@ def predict_trajectories(saved: SavedModel, predictors: pd.DataFrame) -> pd.Data
         ``<target>_high``, the position also as ``along`` and ``cross`` [NM] from the predicted
         one, and ``<name>_band_low`` and ``<name>_band_high``, which hold the whole trajectory in
         all of ``BAND``; ``course`` [deg]. No time and no distance is below 0, no altitude below
-        that of any airport.
+        that of any airport or above the ceiling of the aircraft type.
 
     Raises
     ------
@@ -247,6 +261,9 @@ def predict_trajectories(saved: SavedModel, predictors: pd.DataFrame) -> pd.Data
     columns = pd.MultiIndex.from_product([schema["targets"], schema["fractions"]])
     columns = columns.set_names([None, "fraction"])
     table = _predict_wide(saved.model, predictors, columns)
+    if saved.card.get("deviations"):
+        reference = locate_plan(predictors, table.index, *saved.card["pair"].split("-"))
+        table = add_reference(table, reference)
     table["course"] = courses(table)
     for end, key in (("", "intervals"), ("_band", "band")):
         for name, sides in saved.card[key].items():
@@ -256,7 +273,9 @@ def predict_trajectories(saved: SavedModel, predictors: pd.DataFrame) -> pd.Data
     least = [name for name in table if name.startswith(("duration", "distance"))]
     table[least] = table[least].clip(lower=0)
     heights = [name for name in table if name.startswith("altitude")]
-    table[heights] = table[heights].clip(lower=_LOWEST)
+    ceilings = predictors["aircraft_type"].map(_find_ceiling).fillna(np.inf)
+    ceilings = ceilings.reindex(table.index.get_level_values("path")).set_axis(table.index)
+    table[heights] = table[heights].clip(lower=_LOWEST).clip(upper=ceilings, axis=0)
     return table
 
 
@@ -346,6 +365,15 @@ def select_flights(errors: pd.DataFrame, paths: pd.Index) -> pd.DataFrame:
 
 def _is_few(days: pd.Series) -> bool:
     return days.nunique() < MIN_DAYS
+
+
+@cache
+def _find_ceiling(aircraft_type: str) -> float:
+    """Return the ceiling [ft] of an ICAO type, infinite where OpenAP does not have it."""
+    try:
+        return prop.aircraft(aircraft_type, use_synonym=True)["ceiling"] / 0.3048
+    except (ValueError, AttributeError):
+        return np.inf
 
 
 def _predict_wide(
