@@ -683,7 +683,7 @@ def _find_model(folder: Path, feature_set: str) -> Path:
         raise ValueError(
             f"no model {feature_set} in {folder} (found: {', '.join(names) or 'none'}); "
             "python -m trajlib report saves the models in its stage 07_prediction, whose parameter "
-            "minutes lists the prediction times in flight"
+            "minutes lists the prediction times in flight, and those with plans in 11_flight_plans"
         )
     return folder / feature_set
 
