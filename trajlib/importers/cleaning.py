@@ -10,11 +10,12 @@ import numba
 import numpy as np
 import pandas as pd
 
-from trajlib.importers.segmentation import list_bounds, split_tracks
+from trajlib.importers.segmentation import find_taxiing, list_bounds, split_tracks
 
 __all__ = ["REPAIRS", "Limits", "clean_points"]
 
 REPAIRS = {
+    "taxi": "points on the ground before the take-off and after the landing, left out",
     "out_of_order": "points that came later than the next one, put in order of time",
     "repeated": "points at the same time as the one before, left out",
     "stale_position": "points with the position of the one before while it moved, left out",
@@ -89,6 +90,7 @@ def clean_points(points: pd.DataFrame, limits: Limits) -> tuple[pd.DataFrame, pd
         count("out_of_order", points["disordered"].to_numpy())
         points = points.drop(columns="disordered")
     for name, find in (
+        ("taxi", lambda points, limits: find_taxiing(points)),
         ("repeated", _find_repeated),
         ("stale_position", _find_stale),
         ("too_close", _find_close),

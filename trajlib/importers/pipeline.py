@@ -48,8 +48,10 @@ _EXACT = ("latitude", "longitude")  # columns that need more than 24 bits
 _TEXTS = ("flight_id", "icao24", *IDENTITY)
 _SIDES = ("origin", "destination")
 _DERIVED = ("duration", "gap", "distance", "vertical_rate", "track")
+_APART = 30.0  # NM between two aircraft that share a callsign at least
 _FEWEST = 2  # points of a fragment
 _OVERLAP = 0.5  # of the shorter of two flights of one callsign, from which one repeats the other
+_ERRORS = tuple(name for name in REPAIRS if name not in ("taxi", "too_close"))
 _OUTLIERS = ("unreachable", "spoofed", "altitude_spike", "frozen_altitude", "assigned_altitude")
 
 
@@ -486,7 +488,7 @@ def _number_flights(job: _Job, points: pd.DataFrame, kind: np.ndarray) -> np.nda
             seconds = some["timestamp"].astype("int64").to_numpy() / 1000
             position = some["latitude"].to_numpy(), some["longitude"].to_numpy()
             track = split_tracks(
-                some["aircraft"].to_numpy(), seconds, *position, job.criteria.speed, 2.0
+                some["aircraft"].to_numpy(), seconds, *position, job.criteria.speed, _APART
             )
             order = np.lexsort((track, some["aircraft"].to_numpy()))
             some, here = some.iloc[order], here[order]
@@ -630,11 +632,11 @@ def _judge(job: _Job, flights: pd.DataFrame) -> pd.DataFrame:
 
 
 def _needs_repair(flights: pd.DataFrame) -> pd.Series:
-    return flights[list(REPAIRS)].sum(axis=1) > 0
+    return flights[list(_ERRORS)].sum(axis=1) > 0
 
 
 def _list_repairs(flights: pd.DataFrame) -> pd.Series:
-    names = [", ".join(name for name in REPAIRS if row[name]) for row in flights.to_dict("records")]
+    names = [", ".join(name for name in _ERRORS if row[name]) for row in flights.to_dict("records")]
     return pd.Series(names, flights.index, dtype="str").radd("needs repairs: ")
 
 

@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pandas as pd
 
-__all__ = ["distance_between", "list_bounds", "segment_flights", "split_tracks"]
+__all__ = ["find_taxiing", "list_bounds", "segment_flights", "split_tracks"]
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
@@ -17,16 +17,16 @@ _CHANGE_OF_LEVEL = 2500.0  # ft/min, of the descent to and the climb from a land
 _CRUISE = 300.0  # kt at least, of the flight across a silence
 _LIMIT = 800.0  # kt, which no aircraft exceeds across a silence
 _DAY = 43_200.0  # s of silence, after which even the same flight id is another flight
+_PACE = 600.0  # kt at which a track without points grows distant
 _OPEN = 8  # tracks at once among the points of one callsign
 
 
 def segment_flights(points: pd.DataFrame, *, identified: bool = False) -> np.ndarray:
     """Return the number of the flight of each point, -1 for a point of none.
 
-    A flight is the time in the air between two stops, with the last point on the ground before
-    it and the first one after it, where there are such points. An aircraft that was silent has
-    landed where the silence is longer than the way to the next point, a descent, a stop and a
-    climb take. A callsign that changes in the air changes nothing.
+    A flight lasts from one stop to the next and has a point in the air. An aircraft that was
+    silent has landed where the silence is longer than the way to the next point, a descent, a
+    stop and a climb take. A callsign that changes in the air changes nothing.
 
     Parameters
     ----------
@@ -48,6 +48,18 @@ def segment_flights(points: pd.DataFrame, *, identified: bool = False) -> np.nda
     aircraft = points["aircraft"].to_numpy()
     ground = _find_ground(columns[2], speed, state)
     return _segment(aircraft, seconds, *columns, speed, ground, callsign, identified)
+
+
+def find_taxiing(points: pd.DataFrame) -> np.ndarray:
+    """Return which points are on the ground, but for the last before and the first after a flight.
+
+    Parameters
+    ----------
+    points
+        Ordered by ``flight`` and ``timestamp``, otherwise as in `segment_flights`.
+    """
+    columns = (_numbers(points, name) for name in ("altitude", "groundspeed", "onground"))
+    return _find_taxiing(points["flight"].to_numpy(), _find_ground(*columns))
 
 
 def split_tracks(
@@ -92,13 +104,15 @@ def _numbers(points: pd.DataFrame, name: str) -> np.ndarray:
 
 
 def _find_ground(altitude: np.ndarray, speed: np.ndarray, state: np.ndarray) -> np.ndarray:
+    """Return 1 for a point on the ground, 0 for one in the air, -1 where nothing shows it."""
     reported = (state == 1) & ~(speed > _FAST)
     slow = np.isnan(state) & (speed < _SLOW) & ~(altitude > 10_000)
-    return reported | slow
+    unknown = np.isnan(state) & np.isnan(speed) & ~(altitude > 10_000)
+    return np.where(unknown, -1, reported | slow).astype(np.int8)
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def distance_between(lat, lon, lat2, lon2):
+def _distance_between(lat, lon, lat2, lon2):
     """Return the distance [NM] of two positions [deg] on a sphere."""
     east = np.radians((lon2 - lon + 180) % 360 - 180)
     north, north2 = np.radians(lat), np.radians(lat2)
@@ -121,9 +135,11 @@ def _split(group, seconds, lat, lon, speed, tolerance):
         for k in range(tracks):
             j = last[k]
             reach = speed / 3600 * (seconds[i] - seconds[j]) + tolerance
-            away = distance_between(lat[j], lon[j], lat[i], lon[i])
-            if away <= reach and away < nearest:
-                best, nearest = k, away
+            away = _distance_between(lat[j], lon[j], lat[i], lon[i])
+            # of two that it can be reached from, the one left behind hours ago is farther away
+            cost = away + _PACE / 3600 * (seconds[i] - seconds[j])
+            if away <= reach and cost < nearest:
+                best, nearest = k, cost
         if best < 0:
             if tracks < _OPEN:
                 best = tracks
@@ -143,7 +159,7 @@ def _may_have_landed(i, j, seconds, lat, lon, altitude, speed, ground, changed):
     silence = seconds[j] - seconds[i]
     if silence <= _SILENCE:
         return False
-    away = distance_between(lat[i], lon[i], lat[j], lon[j])
+    away = _distance_between(lat[i], lon[i], lat[j], lon[j])
     if away / silence * 3600 > _LIMIT:
         return True
     pace = _CRUISE
@@ -151,7 +167,7 @@ def _may_have_landed(i, j, seconds, lat, lon, altitude, speed, ground, changed):
     for k in (i, j):
         if speed[k] > pace:
             pace = speed[k]
-        if not ground[k] and altitude[k] > 0:
+        if ground[k] != 1 and altitude[k] > 0:
             climb += altitude[k] / _CHANGE_OF_LEVEL * 60
     stop = _TURNAROUND[1] if changed else _TURNAROUND[0]
     return silence - away / pace * 3600 >= stop + climb
@@ -167,7 +183,7 @@ def _segment(aircraft, seconds, lat, lon, altitude, speed, ground, callsign, ide
         while end < n and aircraft[end] == aircraft[start]:
             end += 1
         cut[start] = True
-        airborne = not ground[start]
+        airborne = ground[start] == 0
         landed = -1  # first point on the ground after a flight
         call = callsign[start]
         for i in range(start + 1, end):
@@ -178,16 +194,16 @@ def _segment(aircraft, seconds, lat, lon, altitude, speed, ground, callsign, ide
                 cut[i] = True
             if cut[i]:
                 airborne, landed = False, -1
-            if ground[i]:
+            if ground[i] == 1:
                 if airborne and landed < 0:
                     landed = i
-            else:
+            elif ground[i] == 0:
                 if landed >= 0 and not identified:
                     stop = seconds[i] - seconds[landed]
                     if stop >= _STOP or changed:
                         cut[_find_stop(landed, i, seconds, speed)] = True
                 airborne, landed = True, -1
-            if callsign[i] >= 0 and (not ground[i] or cut[i]):
+            if callsign[i] >= 0 and (ground[i] != 1 or cut[i]):
                 call = callsign[i]
         start = end
     return _number_stretches(cut, ground)
@@ -207,7 +223,7 @@ def _find_stop(first, last, seconds, speed):
 
 @_compiled
 def _number_stretches(cut, ground):
-    """Return a number for each stretch between cuts, without the time on the ground around it."""
+    """Return a number for each stretch between two cuts that has a point in the air."""
     n = len(cut)
     flight = np.full(n, -1, np.int64)
     count, start = 0, 0
@@ -215,14 +231,28 @@ def _number_stretches(cut, ground):
         end = start + 1
         while end < n and not cut[end]:
             end += 1
-        first, last = start, end - 1
-        while first < end and ground[first]:
-            first += 1
-        while last >= first and ground[last]:
-            last -= 1
-        if first <= last:
-            for i in range(max(first - 1, start), min(last + 2, end)):
-                flight[i] = count
+        if not (ground[start:end] == 1).all():
+            flight[start:end] = count
             count += 1
         start = end
     return flight
+
+
+@_compiled
+def _find_taxiing(flight, ground):
+    taxiing = np.zeros(len(flight), np.bool_)
+    start = 0
+    while start < len(flight):
+        end = start
+        first, last = -1, -1
+        while end < len(flight) and flight[end] == flight[start]:
+            if ground[end] != 1:
+                last = end
+                if first < 0:
+                    first = end
+            end += 1
+        if first >= 0:
+            taxiing[start : max(first - 1, start)] = True
+            taxiing[last + 2 : end] = True
+        start = end
+    return taxiing
