@@ -3,12 +3,12 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from surveillance import resample
 
 from trajlib.archive.index import build_index
 from trajlib.archive.reading import write_flight
 from trajlib.features.airborne import STATE, keep_measured, locate_points, measure_state
 from trajlib.features.feature_sets import FEATURE_SETS, build_predictors
-from trajlib.importers.points import interpolate_points
 
 SOME = settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 IDENTITY = {"origin": "SFO", "destination": "LAX", "operator": "UAL", "callsign": "UAL1"}
@@ -46,7 +46,7 @@ def change_after(points, minutes, seed):
 
 
 def import_points(points, path):
-    write_flight(interpolate_points(points).assign(**IDENTITY), path)
+    write_flight(resample(points).assign(**IDENTITY), path)
 
 
 @SOME
@@ -64,7 +64,7 @@ def test_nothing_measured_after_the_moment_moves_a_predictor(tmp_path, minutes, 
 
 def state_of(points, minutes):
     flights = pd.DataFrame({"path": ["a"], "origin": "SFO", "destination": "LAX"})
-    measured = keep_measured(interpolate_points(points))
+    measured = keep_measured(resample(points))
     return measure_state(
         locate_points(pd.concat({"a": measured}, names=["path"]), flights), minutes
     )
@@ -84,14 +84,14 @@ def test_the_state_is_that_of_the_last_point_measured(seed):
 
 
 def test_what_was_interpolated_is_not_measured():
-    df = interpolate_points(radar_points(3))
+    df = resample(radar_points(3))
     kept = keep_measured(df)
     assert len(kept) == 45
     assert set(kept["duration"]) == set(df.loc[df["gap"] == 0, "duration"])
 
 
 def test_an_archive_that_marks_nothing_was_measured_at_every_sample():
-    df = interpolate_points(radar_points(3)).drop(columns="gap")
+    df = resample(radar_points(3)).drop(columns="gap")
     assert keep_measured(df)["duration"].diff().dropna().eq(30).all()
 
 

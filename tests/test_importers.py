@@ -1,19 +1,19 @@
-"""Real flights: an archive made of surveillance points, without any real data."""
+"""Real flights: an archive made of points of any source, without any real data."""
 
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
-from test_points import MEASURED, POINTS, POSITION, fly, observe
+from format_writers import write_opensky
+from surveillance import MEASURED, POSITION, fly, observe
 
 from trajlib import build_index
 from trajlib.archive.dialect import read_dialect
 from trajlib.archive.reading import read_flight
 from trajlib.geodesy import distance
-from trajlib.importers.points import interpolate_points
-from trajlib.importers.sfomuseum import read_flights, read_points
-from trajlib.importers.surveillance import import_flights
+from trajlib.importers import pipeline
+from trajlib.importers.pipeline import Criteria, import_flights, recognize_sources
 from trajlib.schema import IDENTITY
 
 FLIGHTS = {  # id: (callsign, date, type, points)
@@ -37,7 +37,7 @@ def source(tmp_path):
     names = "flight_id callsign operator aircraft_type registration origin destination date"
     pd.DataFrame(rows, columns=names.split()).to_parquet(folder / "flights.parquet")
     points = pd.concat([p.assign(flight_id=key) for key, (*_, p) in FLIGHTS.items()])
-    points.sample(frac=1, random_state=1).to_parquet(folder / "points.parquet")
+    points.sample(frac=1, random_state=1, ignore_index=True).to_parquet(folder / "points.parquet")
     (folder / "LICENSE.txt").write_text("CDLA-Permissive-1.0")
     return folder
 
@@ -49,13 +49,12 @@ def clone(tmp_path):
     for key, (call, date, kind, points) in FLIGHTS.items():
         operator, number = call[:3], call[3:]
         iata = airlines[operator]
-        told = {"flysfo:journey": "SFO-LAX", "flysfo:airline": iata, "icao:airline": operator}
-        told |= {"flysfo:date": date, "icao:aircraft": kind or "", "swim:tail_number": "N1"}
-        told["flysfo:flight_number"] = number if key == 12 else iata + number
-        write_json(tmp_path, key, "", {"properties": told})
+        record = {"flysfo:journey": "SFO-LAX", "flysfo:airline": iata, "icao:airline": operator}
+        record |= {"flysfo:date": date, "icao:aircraft": kind or "", "swim:tail_number": "N1"}
+        record["flysfo:flight_number"] = number if key == 12 else iata + number
+        write_json(tmp_path, key, "", {"properties": record})
         if len(points):
             write_json(tmp_path, key, "-alt-swim-path", as_track(points))
-    (tmp_path / "clone" / "LICENSE").write_text("CDLA-Permissive-1.0")
     return tmp_path / "clone"
 
 
@@ -68,51 +67,89 @@ def write_json(folder, key, suffix, content):
 def as_track(points):
     altitudes = [f"{value / 100:03.0f}{'C' * (value > 32_000)}" for value in points["altitude"]]
     seconds = points["timestamp"].astype("datetime64[s, UTC]").astype("int64")
-    told = {"swim:altitudes": altitudes, "swim:timestamps": seconds.tolist()}
-    told["swim:speeds"] = points["groundspeed"].tolist()
+    properties = {"swim:altitudes": altitudes, "swim:timestamps": seconds.tolist()}
+    properties["swim:speeds"] = points["groundspeed"].tolist()
     line = points[["longitude", "latitude"]].to_numpy().tolist()
-    return {"properties": told, "geometry": {"type": "LineString", "coordinates": line}}
+    return {"properties": properties, "geometry": {"type": "LineString", "coordinates": line}}
 
 
-def contents(archive):
-    return {p.relative_to(archive): p.read_bytes() for p in archive.rglob("*") if p.is_file()}
+def states(flights, step=5):
+    """Return state vectors of flights by address: nothing but what a receiver hears."""
+    parts = [
+        points.iloc[::step].assign(
+            icao24=address, callsign=call, track=90.0, vertical_rate=0.0, geoaltitude=np.nan
+        )
+        for address, call, points in flights
+    ]
+    return pd.concat(parts).sort_values("timestamp", ignore_index=True)
 
 
-def test_simulated_flights_seen_by_surveillance_come_back_near_the_truth(tiny_archive, tmp_path):
+def contents(archive, pattern="*"):
+    files = (path for path in archive.rglob(pattern) if path.is_file())
+    return {path.relative_to(archive).as_posix(): path.read_bytes() for path in files}
+
+
+def test_simulated_flights_seen_by_radar_come_back_near_the_truth(tiny_archive, tmp_path):
     index = build_index(tiny_archive, tmp_path / "index.parquet")
     index = index[index["rejected"].isna()].head(8).reset_index(drop=True)
     flights = index[list(IDENTITY)].assign(flight_id=index.index, date="2016-01-01")
-    flights.to_parquet(tmp_path / "flights.parquet")
-    ground_truth = [read_flight(tiny_archive / path) for path in index["path"]]
-    seen = [
-        observe(scenario, key).assign(flight_id=key) for key, scenario in enumerate(ground_truth)
-    ]
-    pd.concat(seen).to_parquet(tmp_path / "points.parquet")
-    told = import_flights(tmp_path, tmp_path / "seen")
-    kept = told[told["rejected"].isna()]
+    source = tmp_path / "source"
+    source.mkdir()
+    flights.to_parquet(source / "flights.parquet")
+    truths = [read_flight(tiny_archive / path) for path in index["path"]]
+    seen = [observe(truth, key).assign(flight_id=key) for key, truth in enumerate(truths)]
+    columns = ["flight_id", "timestamp", *MEASURED]
+    pd.concat(seen)[columns].to_parquet(source / "points.parquet", index=False)
+    flights = import_flights(source, tmp_path / "seen")
+    kept = flights[flights["kind"] == "flight"]
     assert len(kept) >= 6  # the last point of some is thinned away
-    for key, path in zip(kept["flight_id"], kept["path"], strict=True):
+    for key, path in zip(kept["flight_id"].astype(int), kept["path"], strict=True):
         flight = read_flight(tmp_path / "seen" / path).set_index("timestamp")
-        scenario = ground_truth[key].set_index("timestamp").loc[flight.index]
-        miss = distance(*flight[POSITION].to_numpy().T, *scenario[POSITION].to_numpy().T)
-        error = (flight[MEASURED] - scenario[MEASURED]).abs()
+        truth = truths[key].set_index("timestamp").loc[flight.index]
+        miss = distance(*flight[POSITION].to_numpy().T, *truth[POSITION].to_numpy().T)
+        error = (flight[MEASURED] - truth[MEASURED]).abs()
         assert (np.quantile(miss, [0.5, 0.9, 1]) < [0.3, 1.0, 3.0]).all()
         assert (error["altitude"].quantile([0.5, 0.9]) < [100, 600]).all()
         assert error["groundspeed"].quantile(0.9) < 15
 
 
-def test_an_import_tells_what_it_kept_and_why_not(source, tmp_path):
-    told = import_flights(source, tmp_path / "sfo", origin="SFO", destination="LAX")
-    reasons = told.set_index("flight_id")["rejected"]
-    assert reasons[[11, 12]].isna().all()
-    assert "repeats" in reasons[13]
-    assert "last point" in reasons[14]
-    assert reasons[15] == "no points"
-    aside = pd.read_parquet(tmp_path / "sfo" / "rejected.parquet").set_index("flight_id")
-    pd.testing.assert_series_equal(aside["rejected"], reasons[reasons.notna()], check_dtype=False)
-    noise = pd.read_parquet(tmp_path / "sfo" / "noise.parquet")
-    assert noise["path"].unique().tolist() == ["SFO-LAX/11.csv", "SFO-LAX/12.csv"]
-    assert (tmp_path / "sfo" / "LICENSE.txt").exists()
+def test_every_flight_is_accounted_for(source, tmp_path):
+    archive = tmp_path / "sfo"
+    flights = import_flights(source, archive, origin="SFO", destination="LAX")
+    flights = flights.set_index("flight_id")
+    assert flights["kind"].to_dict() == {"11": "flight", "12": "flight"} | {
+        "13": "flight",
+        "14": "fragment",
+    }
+    assert "repeats" in flights.loc["13", "rejected"]
+    assert "last point" in flights.loc["14", "why"]
+    imported, rejected = (
+        pd.read_parquet(archive / f"{name}.parquet") for name in ("imported", "rejected")
+    )
+    assert imported["path"].tolist() == [
+        "SFO-LAX/11.csv",
+        "SFO-LAX/12.csv",
+        "fragments/SFO-LAX/14.csv",
+    ]
+    assert rejected["flight_id"].tolist() == ["13"]
+    files = pd.read_parquet(archive / "sources.parquet").set_index("file")
+    assert files.loc["points.parquet", "points"] == sum(len(p) for *_, p in FLIGHTS.values())
+    assert (archive / "LICENSE.txt").exists()
+    assert not list(archive.glob(".import*"))
+
+
+def test_the_archive_indexes_whole_and_invents_nothing(source, tmp_path):
+    import_flights(source, tmp_path / "sfo")
+    index = build_index(tmp_path / "sfo")
+    index = index[index["rejected"].isna()]
+    assert index["path"].tolist()[:2] == ["SFO-LAX/11.csv", "SFO-LAX/12.csv"]
+    first = index[["callsign", "operator", "registration"]].iloc[0]
+    assert first.tolist() == ["UAL11", "UAL", "N1"]
+    dialect = read_dialect(tmp_path / "sfo")
+    assert "CDLA-Permissive-1.0" in dialect.source
+    assert not dialect.simulated
+    flight = read_flight(tmp_path / "sfo" / "SFO-LAX/11.csv")
+    assert not {"true_airspeed", "wind_u", "mach", "geoaltitude", "mass"} & set(flight)
 
 
 def test_points_alone_are_the_measured_seconds_of_the_whole_archive(source, tmp_path):
@@ -125,80 +162,142 @@ def test_points_alone_are_the_measured_seconds_of_the_whole_archive(source, tmp_
     pd.testing.assert_frame_equal(points, measured)
 
 
-def test_the_archive_indexes_whole_and_invents_nothing(source, tmp_path):
-    import_flights(source, tmp_path / "sfo")
-    index = build_index(tmp_path / "sfo")
-    assert index["path"].tolist() == ["SFO-LAX/11.csv", "SFO-LAX/12.csv"]
-    assert index["rejected"].isna().all()
-    assert index[["callsign", "operator", "registration"]].iloc[0].tolist() == [
-        "UAL11",
-        "UAL",
-        "N1",
-    ]
-    dialect = read_dialect(tmp_path / "sfo")
-    assert "CDLA-Permissive-1.0" in dialect.source
-    assert not dialect.simulated
-    known, unknown = (read_flight(tmp_path / "sfo" / path) for path in index["path"])
-    assert dialect.modelled == set(known) - set(unknown) | {"temperature", "pressure", "density"}
-    assert not {"true_airspeed", "wind_u", "mach", "geoaltitude"} & set(known)
-    headers = {(tmp_path / "sfo" / path).read_text().partition("\n")[0] for path in index["path"]}
-    assert len(headers) == 1
-
-
 def test_a_clone_and_the_tables_made_of_it_give_the_same_flights(source, clone, tmp_path):
     import_flights(source, tmp_path / "a")
     import_flights(clone, tmp_path / "b")
-    for path in ("SFO-LAX/11.csv", "SFO-LAX/12.csv", "rejected.parquet", "noise.parquet"):
-        assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes()
+    assert contents(tmp_path / "a", "*.csv") == contents(tmp_path / "b", "*.csv")
 
 
-def test_damaged_records_and_tracks_are_set_aside(clone, tmp_path):
-    write_json(tmp_path, 16, "", {"properties": {"flysfo:journey": None}})
-    write_json(tmp_path, 17, "", [])
-    (clone / "data" / "1" / "11-alt-swim-path.geojson").write_text('{"properties": {')
-    short = as_track(FLIGHTS[12][3])
-    short["properties"]["swim:speeds"].pop()
-    write_json(tmp_path, 12, "-alt-swim-path", short)
-    told = import_flights(clone, tmp_path / "sfo").set_index("flight_id")["rejected"]
-    assert told[[16, 17]].tolist() == ["its record cannot be read"] * 2
-    assert told[[11, 12]].tolist() == ["its points cannot be read"] * 2
-    assert pd.isna(told[13])  # no longer the repeat of a flight that is kept
-
-
-def test_a_track_cut_at_the_antimeridian_is_put_together(tmp_path):
-    points = fly().iloc[::60].reset_index(drop=True)
-    points["longitude"] = (points["longitude"] + 300 + 180) % 360 - 180
-    track = as_track(points)
-    line = track["geometry"]["coordinates"]
-    cut = int(np.argmax(points["longitude"] < 0))
-    track["geometry"] = {"type": "MultiLineString", "coordinates": [line[:cut], line[cut:]]}
-    write_json(tmp_path, 21, "", {"properties": {}})
-    write_json(tmp_path, 21, "-alt-swim-path", track)
-    flights = read_flights(tmp_path / "clone")
-    read = read_points(tmp_path / "clone", flights)(21)
-    flight = interpolate_points(read)
-    assert flight["longitude"].abs().between(175, 180).all()
-    assert flight["distance"].iloc[-1] == pytest.approx(
-        interpolate_points(POINTS)["distance"].iloc[-1], rel=1e-3
+def test_state_vectors_become_flights_between_inferred_airports(tmp_path):
+    back = fly().iloc[::-1].reset_index(drop=True)
+    back["timestamp"] = fly()["timestamp"] + pd.Timedelta("3h")
+    write_opensky(
+        states([("a00001", "UAL1", fly()), ("a00001", "UAL2", back), ("a00002", "UAL1", fly())]),
+        tmp_path,
     )
+    flights = import_flights(tmp_path / "states.csv.gz", tmp_path / "archive")
+    pairs = flights[["icao24", "callsign", "origin", "destination"]].to_numpy().tolist()
+    assert sorted(pairs) == [
+        ["a00001", "UAL1", "KSFO", "KLAX"],
+        ["a00001", "UAL2", "KLAX", "KSFO"],
+        ["a00002", "UAL1", "KSFO", "KLAX"],
+    ]
+    flight = read_flight(tmp_path / "archive" / flights["path"].iloc[-1])
+    truth = fly().set_index("timestamp").loc[flight["timestamp"]]
+    assert distance(*flight[POSITION].to_numpy().T, *truth[POSITION].to_numpy().T).max() < 0.05
 
 
+def test_an_overflight_has_no_airport_and_is_no_error(tmp_path):
+    write_opensky(states([("a00001", "UAL1", fly().iloc[1000:2300])]), tmp_path)
+    flights = import_flights(tmp_path / "states.csv.gz", tmp_path / "archive")
+    assert flights[["origin", "destination"]].isna().all(axis=None)
+    assert flights["kind"].tolist() == ["flight"]
+    assert flights["path"].iloc[0].startswith("unknown-unknown/")
+    assert flights["origin_reason"].notna().all()
+
+
+def test_a_flight_that_needs_a_repair_is_rejected_where_none_is_allowed(tmp_path):
+    points = fly()
+    points.loc[1000, "latitude"] += 3
+    write_opensky(states([("a00001", "UAL1", points), ("a00002", "UAL2", fly())]), tmp_path)
+    source = tmp_path / "states.csv.gz"
+    tolerant = import_flights(source, tmp_path / "tolerant").set_index("callsign")
+    assert tolerant["unreachable"].to_dict() == {"UAL1": 1, "UAL2": 0}
+    assert tolerant["rejected"].isna().all()
+    strict = import_flights(source, tmp_path / "strict", strict=True).set_index("callsign")
+    assert strict.loc["UAL1", "rejected"] == "needs repairs: unreachable"
+    assert pd.isna(strict.loc["UAL2", "rejected"])
+
+
+@pytest.mark.parametrize(
+    ("criteria", "points", "why"),
+    [
+        (Criteria(points=2000), fly(), "fewer than 2000 points"),
+        (Criteria(gap=420), fly().drop(range(1000, 1500)), "more than 420 s between two points"),
+        (Criteria(gap=600), fly().drop(range(1000, 1500)), None),
+        (Criteria(reach=0.001), fly(), "first point more than 0.001 km from the airport"),
+    ],
+)
+def test_what_fails_a_criterion_is_a_fragment(criteria, points, why, tmp_path):
+    write_opensky(states([("a00001", "UAL1", points)]), tmp_path)
+    flights = import_flights(tmp_path / "states.csv.gz", tmp_path / "archive", criteria=criteria)
+    assert flights["kind"].tolist() == ["flight" if why is None else "fragment"]
+    assert flights["why"].fillna("").tolist() == [why or ""]
+
+
+def test_a_flight_that_is_mostly_wrong_is_rejected(tmp_path):
+    points = fly().iloc[::10].reset_index(drop=True)
+    points.loc[::3, "altitude"] = 99_999.0
+    write_opensky(states([("a00001", "UAL1", points)], step=1), tmp_path)
+    flights = import_flights(tmp_path / "states.csv.gz", tmp_path / "archive")
+    assert "25%" in flights["rejected"].iloc[0]
+    assert not list((tmp_path / "archive").rglob("*.csv"))
+
+
+def test_a_flight_goes_on_in_the_next_file(tmp_path):
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    for folder in (whole, halves / "a", halves / "b"):
+        folder.mkdir(parents=True)
+    points = states([("a00001", "UAL1", fly())])
+    write_opensky(points, whole)
+    write_opensky(points.iloc[:300], halves / "a")
+    write_opensky(points.iloc[300:], halves / "b")
+    import_flights(whole, tmp_path / "one")
+    import_flights(halves, tmp_path / "two")
+    assert contents(tmp_path / "one", "*.csv") == contents(tmp_path / "two", "*.csv")
+
+
+def test_a_folder_of_mixed_formats_says_what_each_file_is(source):
+    write_opensky(states([("a00001", "UAL1", fly())]), source)
+    (source / "notes.txt").write_text("nothing")
+    files = recognize_sources(source).set_index("file")
+    assert files["format"].dropna().to_dict() == {
+        "flights.parquet": "flights",
+        "points.parquet": "sfomuseum",
+        "states.csv.gz": "opensky",
+    }
+    assert files.loc["notes.txt", "refused"]
+
+
+@pytest.mark.slow
 def test_an_import_is_the_same_with_workers_and_without(source, tmp_path, monkeypatch, request):
+    monkeypatch.setattr(pipeline, "_BUCKET", 50)
     import_flights(source, tmp_path / "alone")
-    monkeypatch.setattr("trajlib.importers.surveillance._BLOCK", 2)
     request.getfixturevalue("client")
     import_flights(source, tmp_path / "together")
     assert contents(tmp_path / "alone") == contents(tmp_path / "together")
 
 
+@pytest.mark.parametrize("step", ["_segment_bucket", "_write_bucket", "_reject_repeats"])
+def test_an_import_that_was_killed_goes_on(step, source, tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "_BUCKET", 50)
+    import_flights(source, tmp_path / "whole")
+
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(pipeline, step, stop)
+        import_flights(source, tmp_path / "killed")
+    assert not (tmp_path / "killed" / "columns.toml").exists()
+    read = []
+    monkeypatch.setattr(pipeline, "_read_file", lambda *arguments: read.append(arguments))
+    import_flights(source, tmp_path / "killed")
+    assert not read
+    assert contents(tmp_path / "whole") == contents(tmp_path / "killed")
+
+
 def test_another_import_leaves_the_flights_of_the_first(source, tmp_path):
     archive = tmp_path / "sfo"
     import_flights(source, archive)
-    before = contents(archive)
+    before = contents(archive, "*.csv")
     flights = pd.read_parquet(source / "flights.parquet")
-    flights.iloc[3:].to_parquet(source / "flights.parquet")
+    flights.iloc[3:].to_parquet(source / "flights.parquet", index=False)
+    points = pd.read_parquet(source / "points.parquet")
+    points[points["flight_id"] > 13].to_parquet(source / "points.parquet", index=False)
     import_flights(source, archive)
-    assert contents(archive) == before
+    assert contents(archive, "*.csv") == before
+    assert len(pd.read_parquet(archive / "imported.parquet")) == 3
 
 
 def test_simulated_flights_are_not_mixed_with_real_ones(source, tmp_path):
@@ -207,10 +306,12 @@ def test_simulated_flights_are_not_mixed_with_real_ones(source, tmp_path):
         import_flights(source, tmp_path)
 
 
-def test_what_is_no_source_and_a_pair_without_flights_are_told(source, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"flights\.parquet"):
-        import_flights(tmp_path, tmp_path / "sfo")
-    with pytest.raises(ValueError, match=r"SFO → JFK.*SFO → LAX \(5\)"):
+def test_a_source_without_points_and_a_pair_without_flights_are_errors(source, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(FileNotFoundError, match="no files"):
+        import_flights(empty, tmp_path / "sfo")
+    with pytest.raises(ValueError, match="SFO → JFK"):
         import_flights(source, tmp_path / "sfo", origin="SFO", destination="JFK")
 
 
@@ -218,11 +319,11 @@ def test_an_import_touches_nothing_outside_its_archive_whatever_airports_are_cal
     source, tmp_path
 ):
     flights = pd.read_parquet(source / "flights.parquet")
-    flights.loc[flights["flight_id"] == 15, "origin"] = "../other/SFO"
+    flights.loc[flights["flight_id"] == 11, "origin"] = "../other/SFO"
     flights.to_parquet(source / "flights.parquet")
-    bystander = tmp_path / "other" / "SFO-LAX" / "15.csv"
+    bystander = tmp_path / "other" / "SFO-LAX" / "11.csv"
     bystander.parent.mkdir(parents=True)
     bystander.write_text("not ours")
-    told = import_flights(source, tmp_path / "archive").set_index("flight_id")
-    assert told.loc[15, "path"] == "..%2Fother%2FSFO-LAX/15.csv"
+    flights = import_flights(source, tmp_path / "archive").set_index("flight_id")
+    assert flights.loc["11", "path"] == "..%2FOTHER%2FSFO-LAX/11.csv"
     assert bystander.read_text() == "not ours"

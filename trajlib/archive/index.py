@@ -46,6 +46,8 @@ from trajlib.geodesy import distance, find_airport
 from trajlib.schema import IDENTITY, REQUIRED
 
 __all__ = [
+    "FRAGMENT",
+    "FRAGMENTS",
     "UNSAVED",
     "build_index",
     "count_incomplete",
@@ -60,6 +62,8 @@ __all__ = [
     "select_flights",
 ]
 
+FRAGMENTS = "fragments/"  # the folder of an archive in which an import keeps them
+FRAGMENT = "a fragment: its points show traffic and wind, but are no trajectory"
 UNSAVED = ("archive", "rejections_file", "strict", "incomplete")  # that say where and how
 _FILE = {"path": "str", "size": "int64", "mtime": "int64"}
 _FINDINGS = {"rejected": "str", "repairs": "str"}
@@ -604,7 +608,8 @@ def _read_facts(archive: str | Path, files: pd.DataFrame, dialect: Dialect) -> p
         found = found.reindex(columns=columns).astype(facts.dtypes.to_dict())
         facts[doubtful] = found
         facts = _set_identity(facts, files, dialect)
-    return facts
+    fragment = files["path"].str.startswith(FRAGMENTS) & facts["rejected"].isna()
+    return facts.assign(rejected=facts["rejected"].mask(fragment, FRAGMENT))
 
 
 def _set_identity(facts: pd.DataFrame, files: pd.DataFrame, dialect: Dialect) -> pd.DataFrame:

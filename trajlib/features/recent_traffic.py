@@ -8,8 +8,9 @@ one for as long as a usable flight may go without one.
 import numpy as np
 import pandas as pd
 
+from trajlib.archive.index import FRAGMENT
 from trajlib.features.wind import WIND, estimate_wind, measure_velocities, to_nanoseconds
-from trajlib.geodesy import track
+from trajlib.geodesy import NAUTICAL_MILE, distance, find_airport, track
 
 __all__ = [
     "HISTORY",
@@ -27,6 +28,7 @@ PLACES = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95)  # route progress at which passa
 HOURS = (1, 3, 6, 24)  # before the first sample, over which passages are averaged
 LAST = (1, 3)  # passages that are averaged whenever they were, within _OLDEST
 _OLDEST = 7 * 24.0  # h
+_REACH = 15.0  # km from an airport within which a fragment shows its runway
 _AIR = 2.0  # h; runways and wind change sooner, and more flights show them
 _TYPE = 30  # days, over which the usual difference of an aircraft type is measured
 _CALLSIGN = pd.Timedelta(365, "D")  # older flights of a callsign are not used
@@ -132,7 +134,7 @@ def select_other_traffic(flights: pd.DataFrame, traffic: pd.DataFrame) -> pd.Dat
     Returns
     -------
     DataFrame
-        The rows of ``traffic`` that are usable, share an airport with the pair, and flew in the
+        The rows of ``traffic`` that are usable, or fragments seen near that airport, share one with the pair, and flew in the
         two hours before a flight of it.
     """
     pair = flights[["origin", "destination"]].iloc[0].tolist()
@@ -144,7 +146,22 @@ def select_other_traffic(flights: pd.DataFrame, traffic: pd.DataFrame) -> pd.Dat
         np.searchsorted(moments, to_nanoseconds(times), side="right")
         for times in (traffic["start"], until)
     )
-    return traffic[traffic["rejected"].isna() & shared.any(axis=1) & other & (first < last)]
+    usable = traffic["rejected"].isna() | _shows_runway(traffic, pair)
+    selected = traffic[usable & shared.any(axis=1) & other & (first < last)]
+    return selected.assign(rejected=None)
+
+
+def _shows_runway(traffic: pd.DataFrame, pair: list[str]) -> pd.Series:
+    """Return which fragments of an import begin or end near the airport shared with a pair."""
+    near = pd.Series(False, traffic.index)
+    fragment = traffic["rejected"] == FRAGMENT
+    for side, code, end in zip(("origin", "destination"), pair, ("first", "last"), strict=True):
+        here = fragment & (traffic[side] == code)
+        position = traffic.loc[here, [f"latitude_{end}", f"longitude_{end}"]].to_numpy().T
+        airport = find_airport(code)
+        away = distance(*position, airport.latitude, airport.longitude)
+        near[here] = away * NAUTICAL_MILE <= _REACH * 1000
+    return near
 
 
 def select_recent(past: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame:

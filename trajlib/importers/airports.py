@@ -16,7 +16,8 @@ _HEIGHT = {"origin": (6000.0, 800.0), "destination": (1500.0, 600.0)}  # ft, ft/
 _MISS = {"origin": 0.3, "destination": 0.5}  # weight of the miss of the course: take-offs turn
 _NEAR = 0.3  # weight of the distance
 _PATH = {"origin": 700.0, "destination": 500.0}  # ft/NM of a steep climb and descent
-_ABOVE = 0.5  # weight of the distance missing below that path
+_FLAT = 150.0  # ft/NM of a path flatter than any to or from an airport
+_ABOVE = 0.5  # weight of the distance missing below the one path, or left over above the other
 _DECADE = 2.0  # NM that an airport with a tenth of the traffic counts as farther away
 _FARTHEST = {"origin": 12.0, "destination": 8.0}  # NM, of the airport that fits best
 _MARGIN = 1.0, 1.25  # NM, and ratio, by which the next one fits worse
@@ -86,9 +87,9 @@ def infer_airports(ends: pd.DataFrame, side: str, traffic: pd.Series | None = No
     """Return the airport at one end of each flight, where there is one without doubt.
 
     An airport fits the better, the nearer it lies, the less the course at the end misses it, the
-    less the flight is above a steep path to it, and the more traffic it has. It is taken where
-    the next airport fits clearly worse. Airports without scheduled traffic count only where none
-    with it is in reach.
+    less the flight is above a steep path to it or below a flat one, and the more traffic it has.
+    It is taken where the next airport fits clearly worse. Airports without scheduled traffic count
+    only where none with it is in reach.
 
     Parameters
     ----------
@@ -116,7 +117,7 @@ def infer_airports(ends: pd.DataFrame, side: str, traffic: pd.Series | None = No
     pairs = pairs[pairs["low"]]
     pairs = pairs[pairs["scheduled"] | ~pairs.groupby("flight")["scheduled"].transform("any")]
     if traffic is not None:
-        flights = pairs["icao"].map(traffic).astype(float).fillna(0)
+        flights = pairs["icao"].map(dict(traffic)).astype(float).fillna(0)
         most = flights.groupby(pairs["flight"]).transform("max")
         pairs = pairs.assign(cost=pairs["cost"] + _DECADE * np.log10((most + 1) / (flights + 1)))
     pairs = pairs.sort_values(["flight", "cost"], kind="stable")
@@ -154,7 +155,8 @@ def _list_candidates(ends: pd.DataFrame, side: str) -> pd.DataFrame:
     miss = away * np.where(np.cos(angle) > 0, np.abs(np.sin(angle)), 1.0)
     height = flights["altitude"].to_numpy() - airports["elevation"].to_numpy()
     above = np.maximum(0, height / _PATH[side] - away)
-    above[np.isnan(above)] = 0
+    below = np.maximum(0, away - np.maximum(height, 0) / _FLAT)
+    above, below = (np.nan_to_num(part) for part in (above, below))
     limit = _HEIGHT[side][0] + _HEIGHT[side][1] * away
     return pd.DataFrame(
         {
@@ -163,7 +165,7 @@ def _list_candidates(ends: pd.DataFrame, side: str) -> pd.DataFrame:
             "scheduled": airports["scheduled"].to_numpy(),
             "distance": away,
             "height": height,
-            "cost": _MISS[side] * miss + _NEAR * away + _ABOVE * above,
+            "cost": _MISS[side] * miss + _NEAR * away + _ABOVE * (above + below),
             # without any altitude, a flight is at the airport only where it is seen there
             "low": np.where(np.isnan(height), away <= 2.0, height <= limit),
         }

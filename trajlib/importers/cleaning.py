@@ -103,8 +103,8 @@ def clean_points(points: pd.DataFrame, limits: Limits) -> tuple[pd.DataFrame, pd
     count("spoofed", spoofed)
     points = points[~(unreachable | spoofed)].reset_index(drop=True)
     for name, find in (
+        ("frozen_altitude", _find_frozen),  # or the next altitude would be out of reach
         ("altitude_spike", _find_spikes),
-        ("frozen_altitude", _find_frozen),
         ("assigned_altitude", _find_assigned),
     ):
         wrong = find(points, limits)
@@ -211,8 +211,9 @@ def _split_altitudes(flight, seconds, altitude, rate):
         for k in range(tracks):
             away = abs(altitude[i] - altitude[last[k]])
             reach = rate / 60 * (seconds[i] - seconds[last[k]]) + _NOISE
-            if away <= reach and away < nearest:
-                best, nearest = k, away
+            cost = away + rate / 60 * (seconds[i] - seconds[last[k]])
+            if away <= reach and cost < nearest:
+                best, nearest = k, cost
         if best < 0:
             if tracks < len(last):
                 best = tracks
@@ -310,7 +311,7 @@ def _assigned(bounds, seconds, altitude, speed):  # noqa: C901 (one loop, compil
             down = altitude[i] - altitude[i + 1]
             before = up / max(seconds[i] - seconds[i - 1], 1.0) * 60
             after = down / max(seconds[i + 1] - seconds[i], 1.0) * 60
-            steep = before >= _STEEP and after >= _STEEP
+            steep = max(before, after) >= _STEEP
             if steep and min(up, down) >= _JUMP and altitude[i] % _LEVELS == 0:
                 assigned[i] = True
     return assigned

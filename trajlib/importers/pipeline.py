@@ -23,6 +23,7 @@ import pandas as pd
 import pyarrow as pa
 
 from trajlib.archive.dialect import Dialect, read_dialect
+from trajlib.archive.index import FRAGMENTS
 from trajlib.archive.storage import replacing
 from trajlib.archive.writer import format_lines
 from trajlib.cluster import current_client, gather
@@ -143,7 +144,8 @@ def import_flights(
     DataFrame
         One row a flight found, ordered by ``path``: identity, ``start``, ``end``, ``points``,
         ``kind`` (``flight`` or ``fragment``), ``why`` a fragment is none, a count for each of
-        `REPAIRS`, and ``rejected``, null where the flight was written.
+        `REPAIRS`, ``repairs``, the names of those made, and ``rejected``, null where the flight
+        was written.
 
     Raises
     ------
@@ -189,15 +191,17 @@ def import_flights(
     if not sources["points"].any():
         raise FileNotFoundError(f"no file of {source} can be read: {_first_reason(sources)}")
     parts = sorted(work.glob("points-*.arrow"))
+    if not parts:
+        raise ValueError(_describe_nothing(source, origin, destination))
     traffic = _run(functools.partial(_segment_bucket, job, parts), range(job.buckets))
-    total = pd.concat(traffic).groupby(level=0).sum() if traffic else pd.Series(dtype=float)
+    total = pd.concat(traffic).groupby(level=0).sum()
     _run(functools.partial(_write_bucket, job, total), range(job.buckets))
-    flights = pd.concat(
-        [pd.read_parquet(work / f"flights-{bucket:04d}.parquet") for bucket in range(job.buckets)]
-    )
-    flights = _reject_repeats(flights.sort_values("path", ignore_index=True))
-    if flights.empty and (origin or destination):
-        raise ValueError(f"no flight {origin or '?'} → {destination or '?'} in {source.name}")
+    tables = [pd.read_parquet(path) for path in sorted(work.glob("flights-*.parquet"))]
+    tables = [table for table in tables if len(table)]
+    if not tables:
+        raise ValueError(_describe_nothing(source, origin, destination))
+    flights = pd.concat(tables).sort_values("path", ignore_index=True)
+    flights = _reject_repeats(flights)
     _finish(job, source, flights, sources)
     return flights
 
@@ -270,6 +274,11 @@ def _describe_sources(sources: pd.DataFrame) -> Iterator[str]:
         yield f"{row.file}: not read: {row.refused}"
     if len(refused) > 10:
         yield f"{len(refused) - 10:,} more files that cannot be read: see sources.parquet"
+
+
+def _describe_nothing(source: Path, origin: str | None, destination: str | None) -> str:
+    pair = f" {origin or '?'} → {destination or '?'}" if origin or destination else ""
+    return f"no flight{pair} in {source.name}: expected points with positions in the air"
 
 
 def _first_reason(sources: pd.DataFrame) -> str:
@@ -426,9 +435,7 @@ def _read_bucket(parts: list[Path], bucket: int) -> pd.DataFrame:
     for part in parts:
         with pa.memory_map(str(part)) as file:
             tables.append(pa.Table.from_batches([pa.ipc.open_file(file).get_batch(bucket)]))
-    points = pa.concat_tables(tables, promote_options="permissive").to_pandas() if tables else None
-    if points is None or points.empty:
-        return pd.DataFrame(columns=["key", "timestamp", *_EXACT, "altitude"])
+    points = pa.concat_tables(tables, promote_options="permissive").to_pandas()
     numbers = {name: "float64" for name in points if name in NUMERIC}
     return points.astype(numbers)
 
@@ -437,8 +444,7 @@ def _segment_bucket(job: _Job, parts: list[Path], bucket: int) -> pd.Series:
     """Save the cleaned points and the flights of a bucket; return its airports' traffic."""
     file = job.work / f"segmented-{bucket:04d}.parquet"
     if not file.exists():
-        points = _read_bucket(parts, bucket)
-        points, flights = _segment_points(job, points)
+        points, flights = _segment_points(job, _read_bucket(parts, bucket))
         points = points.drop(columns=[name for name in _TEXTS if name in points])
         with replacing(job.work / f"cleaned-{bucket:04d}.arrow") as temporary:
             points.reset_index(drop=True).to_feather(temporary, compression="lz4")
@@ -446,19 +452,25 @@ def _segment_bucket(job: _Job, parts: list[Path], bucket: int) -> pd.Series:
             flights.to_parquet(temporary)
     else:
         flights = pd.read_parquet(file)
+    if flights.empty:
+        return pd.Series(dtype=float)
     known = [flights.loc[flights[f"{side}_certain"], f"{side}_inferred"] for side in _SIDES]
     return pd.concat(known).value_counts()
 
 
 def _segment_points(job: _Job, points: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    if points.empty:
+        return points, pd.DataFrame()
     points["aircraft"], keys = pd.factorize(points["key"], sort=True)
     points = points.sort_values("aircraft", kind="stable")  # each in the order of the source
     latest = points.groupby("aircraft")["timestamp"].cummax()
     points["disordered"] = points["timestamp"] < latest
     points = points.sort_values(["aircraft", "timestamp"], kind="stable", ignore_index=True)
-    kind = keys.str.split(":", n=1).str[0].to_numpy()[points["aircraft"]] if len(keys) else keys
+    kind = keys.str.split(":", n=1).str[0].to_numpy()[points["aircraft"]]
     points["flight"] = _number_flights(job, points, kind)
     points = points[points["flight"] >= 0]
+    if points.empty:
+        return points, pd.DataFrame()
     points = points.sort_values(["flight", "timestamp"], kind="stable", ignore_index=True)
     identity = _collect_identity(job, points)
     limits = Limits(
@@ -559,12 +571,15 @@ def _write_bucket(job: _Job, traffic: pd.Series, bucket: int) -> None:
     if file.exists():
         return
     flights = pd.read_parquet(job.work / f"segmented-{bucket:04d}.parquet")
+    if flights.empty:
+        flights.to_parquet(file)
+        return
     points = pd.read_feather(job.work / f"cleaned-{bucket:04d}.arrow")
     flights = _find_airports(flights, points, traffic)
     flights = flights[_is_wanted(job, flights)]
     flights = _judge(job, flights).assign(path=_name_files(flights))
     flights["path"] = flights["path"].where(
-        flights["kind"] != "fragment", "fragments/" + flights["path"]
+        flights["kind"] != "fragment", FRAGMENTS + flights["path"]
     )
     noise = _write_flights(job, flights, points)
     with replacing(job.work / f"noise-{bucket:04d}.parquet") as temporary:
@@ -621,14 +636,17 @@ def _judge(job: _Job, flights: pd.DataFrame) -> pd.DataFrame:
     rejected = pd.Series(pd.NA, flights.index, dtype="str")
     few = ~(flights["altitudes"] >= _FEWEST)
     outliers = flights[list(_OUTLIERS)].sum(axis=1)
-    share = outliers / (flights["points"].fillna(0) + outliers).clip(lower=1)
+    removed = flights["unreachable"] + flights["spoofed"]
+    share = outliers / (flights["points"].fillna(0) + removed).clip(lower=1)
     limit = f"more than {criteria.repaired:.0%} of the points were wrong"
     rejected = rejected.mask(few, f"fewer than {_FEWEST} points with position and altitude")
     rejected = rejected.mask(rejected.isna() & (share > criteria.repaired), limit)
     if job.strict:
-        rejected = rejected.mask(rejected.isna() & _needs_repair(flights), _list_repairs(flights))
+        repairs = "needs repairs: " + _list_repairs(flights)
+        rejected = rejected.mask(rejected.isna() & _needs_repair(flights), repairs)
     kind = np.where(fragment.isna(), "flight", "fragment")
-    return flights.assign(kind=kind, why=fragment, rejected=rejected)
+    repairs = _list_repairs(flights)
+    return flights.assign(kind=kind, why=fragment, repairs=repairs, rejected=rejected)
 
 
 def _needs_repair(flights: pd.DataFrame) -> pd.Series:
@@ -636,8 +654,8 @@ def _needs_repair(flights: pd.DataFrame) -> pd.Series:
 
 
 def _list_repairs(flights: pd.DataFrame) -> pd.Series:
-    names = [", ".join(name for name in _ERRORS if row[name]) for row in flights.to_dict("records")]
-    return pd.Series(names, flights.index, dtype="str").radd("needs repairs: ")
+    names = [" ".join(name for name in _ERRORS if row[name]) for row in flights.to_dict("records")]
+    return pd.Series(names, flights.index, dtype="str")
 
 
 def _name_files(flights: pd.DataFrame) -> pd.Series:
@@ -729,9 +747,7 @@ def _finish(job: _Job, source: Path, flights: pd.DataFrame, sources: pd.DataFram
     kept = flights["rejected"].isna()
     _update(archive / "imported.parquet", flights[kept].drop(columns="rejected"), flights["path"])
     _update(archive / "rejected.parquet", flights[~kept], flights["path"])
-    noise = pd.concat(
-        [pd.read_parquet(job.work / f"noise-{bucket:04d}.parquet") for bucket in range(job.buckets)]
-    )
+    noise = pd.concat([pd.read_parquet(path) for path in sorted(job.work.glob("noise-*.parquet"))])
     if len(noise):
         noise = noise[noise["path"].isin(flights["path"][kept])]
         _update(archive / "noise.parquet", noise, flights["path"])

@@ -1,0 +1,53 @@
+"""What an import left beside an archive: which flights it rejected, cut short and repaired."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from trajlib.archive.storage import exists, open_file
+
+__all__ = ["ImportAccount", "read_import_account"]
+
+_EMPTY = pd.Series(dtype="int64")
+
+
+@dataclass(frozen=True)
+class ImportAccount:
+    """The account of an import; empty for an archive that was not imported.
+
+    Attributes
+    ----------
+    rejected
+        Flights that were not written, by reason.
+    fragments
+        Flights of which the measured points alone were written, by reason.
+    repaired
+        Flights with a repair, by kind.
+    """
+
+    rejected: pd.Series = field(default_factory=_EMPTY.copy)
+    fragments: pd.Series = field(default_factory=_EMPTY.copy)
+    repaired: pd.Series = field(default_factory=_EMPTY.copy)
+
+
+def read_import_account(archive: str | Path) -> ImportAccount:
+    """Return the account that an import left in ``imported.parquet`` and ``rejected.parquet``."""
+    rejected, imported = (_read(archive, name) for name in ("rejected", "imported"))
+    if imported is None or rejected is None or "repairs" not in imported:
+        reasons = _EMPTY if rejected is None else rejected["rejected"].value_counts()
+        return ImportAccount(rejected=reasons)
+    kinds = imported["repairs"].str.split(" ").explode().dropna()
+    return ImportAccount(
+        rejected=rejected["rejected"].value_counts(),
+        fragments=imported["why"].value_counts(),
+        repaired=kinds[kinds != ""].str.replace("_", " ").value_counts(),
+    )
+
+
+def _read(archive: str | Path, name: str) -> pd.DataFrame | None:
+    path = f"{archive}/{name}.parquet"
+    if not exists(path):
+        return None
+    with open_file(path) as file:
+        return pd.read_parquet(file)
