@@ -10,6 +10,8 @@ from surveillance import MEASURED, POSITION, fly, observe
 
 from trajlib import build_index
 from trajlib.archive.dialect import read_dialect
+from trajlib.archive.imported import read_import_account
+from trajlib.archive.index import FRAGMENT
 from trajlib.archive.reading import read_flight
 from trajlib.geodesy import distance
 from trajlib.importers import pipeline
@@ -141,6 +143,8 @@ def test_every_flight_is_accounted_for(source, tmp_path):
 def test_the_archive_indexes_whole_and_invents_nothing(source, tmp_path):
     import_flights(source, tmp_path / "sfo")
     index = build_index(tmp_path / "sfo")
+    fragment = index["path"].str.startswith("fragments/")
+    assert index.loc[fragment, "rejected"].tolist() == [FRAGMENT]
     index = index[index["rejected"].isna()]
     assert index["path"].tolist()[:2] == ["SFO-LAX/11.csv", "SFO-LAX/12.csv"]
     first = index[["callsign", "operator", "registration"]].iloc[0]
@@ -150,6 +154,14 @@ def test_the_archive_indexes_whole_and_invents_nothing(source, tmp_path):
     assert not dialect.simulated
     flight = read_flight(tmp_path / "sfo" / "SFO-LAX/11.csv")
     assert not {"true_airspeed", "wind_u", "mach", "geoaltitude", "mass"} & set(flight)
+
+
+def test_the_account_of_an_import_is_read_from_the_archive(source, tmp_path):
+    import_flights(source, tmp_path / "sfo")
+    account = read_import_account(tmp_path / "sfo")
+    assert [*account.rejected] == [1]
+    assert [*account.fragments] == [1]
+    assert [*read_import_account(source).rejected] == []
 
 
 def test_points_alone_are_the_measured_seconds_of_the_whole_archive(source, tmp_path):

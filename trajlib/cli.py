@@ -274,6 +274,7 @@ def index(
 
         click.echo(suggest_dialect(archive))
         return
+    from trajlib.archive.imported import read_import_account
     from trajlib.archive.index import build_index, default_index_path, read_rejections
 
     _check_writable(Path(output or default_index_path(archive)).parent, "--output")
@@ -288,10 +289,12 @@ def index(
     pairs = usable.groupby(["origin", "destination"]).size().sort_values(ascending=False)
     rejected = read_rejections(table)["rejected"].value_counts()
     repaired = _count_repairs(usable)
+    account = read_import_account(archive)
     if as_json:
         content = {"archive": archive, "files": len(table), "rejected": int(rejected.sum())}
         content["pairs"] = pairs.rename("files").reset_index().to_dict("records")
         reasons = {"rejected_by_reason": rejected, "repaired_by_kind": repaired}
+        reasons |= {f"{name}_at_import": counts for name, counts in vars(account).items()}
         _print_json(content | {name: counts.to_dict() for name, counts in reasons.items()})
         return
     click.echo(
@@ -301,6 +304,7 @@ def index(
     far = table["incomplete"].dropna().str.replace(r" [\d,]+ ", " more than 30 ", regex=True)
     groups = {"flights": pairs, "rejected": rejected, "repaired": repaired}
     groups["far"] = far.value_counts()
+    groups |= {f"{name} at the import": counts for name, counts in vars(account).items()}
     for title, counts in groups.items():
         _show_counts(title, counts)
 

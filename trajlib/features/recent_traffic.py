@@ -134,8 +134,8 @@ def select_other_traffic(flights: pd.DataFrame, traffic: pd.DataFrame) -> pd.Dat
     Returns
     -------
     DataFrame
-        The rows of ``traffic`` that are usable, or fragments seen near that airport, share one with the pair, and flew in the
-        two hours before a flight of it.
+        The rows of ``traffic`` that share an airport with the pair and flew in the two hours
+        before a flight of it: usable ones, and fragments seen near that airport.
     """
     pair = flights[["origin", "destination"]].iloc[0].tolist()
     shared = traffic[["origin", "destination"]].isin(pair)

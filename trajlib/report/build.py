@@ -16,7 +16,8 @@ import nbformat
 import pandas as pd
 import pyarrow.parquet as pq
 
-from trajlib.archive.index import UNSAVED, dialect_of
+from trajlib.archive.imported import read_import_account
+from trajlib.archive.index import FRAGMENT, UNSAVED, dialect_of
 from trajlib.archive.storage import open_file, replacing
 from trajlib.report.redaction import Rules, keep_aggregates, names_flight
 from trajlib.report.stages import Stage, list_files, list_versions, run_stage
@@ -46,8 +47,10 @@ def describe_data(index: pd.DataFrame, store: pd.DataFrame) -> dict[str, str]:
         One row per flight of the city pair, with its number of samples, ``rows``.
     """
     flights = store[store["rejected"].isna()]
-    rejected = index["rejected"].notna().sum() + store["rejected"].notna().sum()
-    return {
+    fragments = index["rejected"].eq(FRAGMENT).sum()
+    rejected = index["rejected"].notna().sum() - fragments + store["rejected"].notna().sum()
+    account = read_import_account(index["archive"].iloc[0])
+    facts = {
         "files": f"{len(index):,}",
         "size": f"{index['size'].sum() / 1e6:,.1f} MB",
         "rejected": f"{rejected:,}",
@@ -56,6 +59,11 @@ def describe_data(index: pd.DataFrame, store: pd.DataFrame) -> dict[str, str]:
         "period": f"{flights['start'].min():%Y-%m-%d} to {flights['end'].max():%Y-%m-%d}",
         "fingerprint": _fingerprint(index, store),
     }
+    if fragments:
+        facts["fragments"] = f"{fragments:,}"
+    if len(account.rejected):
+        facts["rejected at the import"] = f"{account.rejected.sum():,}"
+    return facts
 
 
 @contextmanager
