@@ -1,0 +1,56 @@
+"""What each criterion of an import costs: the flights of an archive that it makes fragments.
+
+python benchmarks/import_criteria.py ARCHIVE
+"""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from trajlib.importers.pipeline import Criteria
+
+LOOSER = {
+    "min points": ("altitudes", [20, 15, 10, 5]),
+    "max gap [s]": ("longest_gap", [420, 600, 900, 1800]),
+    "max reach [km]": ("reach", [15, 25, 40, 75]),
+}
+
+
+def read_flights(archive: Path) -> pd.DataFrame:
+    tables = [pd.read_parquet(archive / f"{name}.parquet") for name in ("imported", "rejected")]
+    flights = pd.concat(tables, ignore_index=True)
+    reach = flights[["origin_reach", "destination_reach"]].max(axis=1)
+    return flights.assign(reach=reach.fillna(0))
+
+
+def find_fragments(flights: pd.DataFrame, name: str, limit: float) -> pd.Series:
+    column = LOOSER[name][0]
+    if name == "min points":
+        return ~(flights[column] >= limit)
+    return flights[column] > limit
+
+
+def measure(flights: pd.DataFrame) -> pd.DataFrame:
+    """Return by criterion and limit how many flights fail it, and how many fail it alone."""
+    default = Criteria()
+    limits = {
+        "min points": default.points,
+        "max gap [s]": default.gap,
+        "max reach [km]": default.reach,
+    }
+    failed = {name: find_fragments(flights, name, limit) for name, limit in limits.items()}
+    rows = []
+    for name, (_, tried) in LOOSER.items():
+        others = pd.concat([failed[other] for other in failed if other != name], axis=1).any(axis=1)
+        for limit in tried:
+            here = find_fragments(flights, name, limit)
+            rows.append((name, limit, here.sum(), (here & ~others).sum(), (~here & ~others).sum()))
+    names = ["criterion", "limit", "fail it", "fail it alone", "trajectories left"]
+    return pd.DataFrame(rows, columns=names).set_index(["criterion", "limit"])
+
+
+if __name__ == "__main__":
+    flights = read_flights(Path(sys.argv[1]))
+    print(f"{len(flights):,} flights")
+    print(measure(flights).to_string())
