@@ -65,7 +65,7 @@ def measure_ends(points: pd.DataFrame, side: str) -> pd.DataFrame:
     ordered = points if side == "origin" else points.iloc[::-1]
     by_flight = ordered.groupby("flight", sort=True)
     ends = by_flight[["timestamp", "latitude", "longitude"]].first()
-    near = ordered.join(ends, on="flight", rsuffix="_end")[
+    near = ordered.join(ends, on="flight", suffixes=("", "_end"))[
         ["flight", *columns, *(f"{name}_end" for name in columns[:3])]
     ]
     age = (near["timestamp"] - near["timestamp_end"]).abs().dt.total_seconds()
