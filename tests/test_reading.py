@@ -53,6 +53,13 @@ def test_a_flights_time_and_way_begin_at_its_first_sample_whatever_the_file_says
     assert df["distance"].tolist() == pytest.approx([0, 60], abs=0.1)
 
 
+def test_nothing_after_the_minutes_asked_for_has_any_influence(tmp_path):
+    later = [f"2016-01-01T07:{m:02}:00Z,0,0,99999" for m in range(30)]
+    path = write(tmp_path, "\n".join([HEADER, *LINES, *later, ""]))
+    plain = read_flight(write(tmp_path, "\n".join([HEADER, *LINES, ""]), "plain.csv"))
+    pd.testing.assert_frame_equal(read_flight(path, minutes=10), plain)
+
+
 def test_a_flight_written_is_the_flight_read(tmp_path):
     rng = np.random.default_rng(1)
     df = pd.DataFrame({"timestamp": pd.date_range("2016-01-01", periods=50, freq="s", tz="UTC")})

@@ -59,7 +59,11 @@ class _Samples(NamedTuple):
 
 
 def read_flight(
-    path: str | Path, columns: Sequence[str] | None = None, *, dialect: Dialect = _DEFAULT
+    path: str | Path,
+    columns: Sequence[str] | None = None,
+    *,
+    dialect: Dialect = _DEFAULT,
+    minutes: float | None = None,
 ) -> pd.DataFrame:
     """Return the flight of one CSV, with the schema's columns in the schema's order.
 
@@ -74,6 +78,9 @@ def read_flight(
     dialect
         The archive's names, units and way of writing, and whether nothing may be repaired. What
         it leaves open is recognised, where it can mean one thing only.
+    minutes
+        Only the samples so long after the first; no later one has any influence, not even on what
+        is repaired. All by default.
 
     Returns
     -------
@@ -89,16 +96,24 @@ def read_flight(
     """
     wanted = [name for name in COLUMNS if columns is None or name in columns]
     try:
-        return parse_flight(read_bytes(path), wanted, dialect, Path(path).name)
+        return parse_flight(read_bytes(path), wanted, dialect, Path(path).name, minutes)
     except (OSError, EOFError, ValueError, zlib.error, pa.ArrowException) as error:
         refuse_outage(error, path)
         raise FlightError(reason(error)) from error
 
 
-def parse_flight(data: np.ndarray, wanted: list[str], dialect: Dialect, name: str) -> pd.DataFrame:
+def parse_flight(
+    data: np.ndarray, wanted: list[str], dialect: Dialect, name: str, minutes: float | None = None
+) -> pd.DataFrame:
     """Return the flight in the bytes of a CSV, as `read_flight` does; its name may hold a date."""
     samples = _parse_plain(data, wanted, dialect) or _parse_any(data, wanted, dialect, name)
     values, times, texts = samples
+    if minutes is not None:
+        start = times[times != NO_TIME].min(initial=np.iinfo(np.int64).max)
+        early = np.flatnonzero(times <= start + 60_000 * minutes)
+        values = {name: column[early] for name, column in values.items()}
+        texts = {name: column.iloc[early].reset_index(drop=True) for name, column in texts.items()}
+        times = times[early]
     check_identities(texts, times)
     kept, repairs = repair_samples(values, times, strict=dialect.strict)
     if kept is not None:

@@ -238,7 +238,7 @@ def load_samples_until(
     ValueError
         When the CSV, or its folder, names another pair of airports than the given one.
     """
-    df = _read(path)
+    df = _read(path, minutes or None)
     since = (df["timestamp"] - df["timestamp"].iloc[0]).dt.total_seconds()
     samples = df[since <= 60 * (minutes or 0)]
     names = [name for name in (*_IDENTITY, *_ENDS) if name in df]
@@ -494,8 +494,8 @@ def _absolute(path: str | Path) -> Path:
     return Path(path) if is_remote(path) else Path(path).absolute()
 
 
-def _read(path: str | Path) -> pd.DataFrame:
-    return read_flight(path, dialect=read_dialect(find_archive(path)))
+def _read(path: str | Path, minutes: float | None = None) -> pd.DataFrame:
+    return read_flight(path, dialect=read_dialect(find_archive(path)), minutes=minutes)
 
 
 def _collect_history(
