@@ -2,7 +2,7 @@
 # make test      environment, the fast tests (make test-slow: browsers, whole reports, clusters)
 # make lab       JupyterLab on notebooks/, at a page that says where to begin
 # make bench     the comparison with other tools, in an environment of their own
-# make check     lint, format and types, changing nothing
+# make check     lint and format, changing nothing
 # make docs      the documentation as a site, docs/_build/html/index.html
 # make clean     away with what was computed; the raw archives and the environment stay
 #
