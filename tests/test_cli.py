@@ -241,6 +241,8 @@ def test_a_user_without_a_name_or_a_home_makes_a_report(nobody, archive, write_n
         Path(folder).chmod(0o777)
         theirs = shutil.copytree(archive, f"{folder}/raw/few")
         shutil.copytree(archive.parents[2] / "notebooks", f"{folder}/notebooks")
+        for path in Path(folder).rglob("*"):
+            path.chmod(0o777)  # commands that ran before in this process left a umask of 077
         env = {"PATH": os.environ["PATH"], "PYTHONPATH": ROOT, "TMPDIR": folder, **home}
         places = [f"--{name}={folder}/{name}" for name in ("data", "output", "notebooks")]
         words = [*report(theirs), "--stage", "01_a", *places]
