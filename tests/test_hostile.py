@@ -117,6 +117,7 @@ def test_every_file_is_read_or_set_aside_with_a_short_reason(archive, tmp_path):
     }
 
 
+@pytest.mark.slow  # opens a browser
 def test_hostile_text_is_shown_and_does_nothing(page):
     assert page.run("typeof hacked") == "undefined"
     asked = [e["params"]["request"]["url"] for e in page.events if e.get("method") == SENT]
