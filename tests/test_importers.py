@@ -281,7 +281,7 @@ def test_an_import_is_the_same_with_workers_and_without(source, tmp_path, monkey
 
 
 @pytest.mark.parametrize("step", ["_segment_bucket", "_write_bucket", "_reject_repeats"])
-def test_an_import_that_was_killed_goes_on(step, source, tmp_path, monkeypatch):
+def test_an_import_that_was_killed_goes_on(step, source, tmp_path, monkeypatch, in_this_process):
     monkeypatch.setattr(pipeline, "_BUCKET", 50)
     import_flights(source, tmp_path / "whole")
 
