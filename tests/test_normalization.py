@@ -370,3 +370,13 @@ def test_a_map_across_the_antimeridian_is_as_wide_as_the_flights(auckland_honolu
     west, east = figure.axes[0].get_xlim()
     assert 160 < west < 175
     assert 202 < east < 215
+
+
+def test_a_position_out_of_reach_does_not_change_the_dispersion(tmp_path):
+    flights = [straight_flight(offset=offset) for offset in (-1, 0, 1)]
+    sound = write_archive(tmp_path / "sound", *flights)
+    flights[1].loc[900, ["latitude", "longitude"]] = 0.0
+    faulty = write_archive(tmp_path / "faulty", *flights)
+    expected = dispersion(normalize_flights(sound, BY))
+    measured = dispersion(normalize_flights(faulty, BY))
+    np.testing.assert_allclose(measured, expected, atol=0.05)
