@@ -15,6 +15,7 @@ LAYERS = (
     "schema",
     "estimate",
     "geodesy",
+    "compiled",
     "cluster",
     "archive",
     "simulation",

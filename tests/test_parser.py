@@ -1,6 +1,7 @@
 import io
 from datetime import datetime
 
+import numba
 import numpy as np
 import pyarrow as pa
 from hypothesis import example, given
@@ -8,9 +9,9 @@ from hypothesis import strategies as st
 from pyarrow import csv
 
 from trajlib import build_index
-from trajlib.archive import parser
 from trajlib.archive.flights import read_flights
 from trajlib.archive.parser import PADDING, SAME, SKIP, TIME, compile_parser, parse_fields
+from trajlib.compiled import compiled
 
 digits = st.text("0123456789", min_size=1, max_size=9)
 plain = st.builds(
@@ -134,18 +135,18 @@ def test_what_the_installation_compiles_is_what_files_are_parsed_by(tmp_path):
     (tmp_path / "a.csv").write_text(f"{header}\n{lines}\n")
     rows = build_index(tmp_path, tmp_path / "index.parquet")
     assert [len(flight) for _, flight in read_flights(rows)] == [3]
-    compiled = set(parse_fields.signatures)
+    signatures = set(parse_fields.signatures)
     compile_parser()
-    assert set(parse_fields.signatures) == compiled
+    assert set(parse_fields.signatures) == signatures
 
 
 def test_functions_are_compiled_where_nothing_can_be_kept(monkeypatch):
-    compile_now = parser.numba.njit
+    compile_now = numba.njit
 
     def refuse_to_keep(*arguments, cache=False, **options):
         if cache:
             raise RuntimeError("no locator available for file")
         return compile_now(*arguments, **options)
 
-    monkeypatch.setattr(parser.numba, "njit", refuse_to_keep)
-    assert parser._compiled(lambda value: value + 1)(1) == 2
+    monkeypatch.setattr(numba, "njit", refuse_to_keep)
+    assert compiled(lambda value: value + 1)(1) == 2

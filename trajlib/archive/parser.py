@@ -8,13 +8,12 @@ are looked at together, as the bytes of one integer (Lemire 2021, Number parsing
 per second).
 """
 
-from collections.abc import Callable
-
-import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
+
+from trajlib.compiled import compiled, inlined
 
 __all__ = ["PADDING", "SAME", "SKIP", "TIME", "compile_parser", "count_lines", "parse_fields"]
 
@@ -30,17 +29,6 @@ _PAIRS, _FOURS = np.uint64(0x00FF00FF00FF00FF), np.uint64(0x0000FFFF0000FFFF)
 _EIGHTS = np.uint64(0xFFFFFFFF)
 _COMMAS, _CONTROLS, _QUOTES = _ONES * _COMMA, _ONES * np.uint8(0x20), _ONES * _QUOTE
 _MINUSES, _POINTS = _ONES * _MINUS, _ONES * np.uint8(ord(".") ^ ord("0"))
-
-
-def _compiled(function: Callable) -> Callable:
-    options = {"nogil": True, "error_model": "numpy"}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # neither the package nor the user's home can be written to
-        return numba.njit(**options)(function)
-
-
-_inlined = numba.njit(inline="always", error_model="numpy")  # half as fast when called
 
 
 @intrinsic
@@ -91,7 +79,7 @@ def count_lines(data, start, end):
     return lines + (end > start and data[end - 1] != _NEWLINE)
 
 
-@_compiled
+@compiled
 def parse_fields(data, start, end, slots, values, times):  # noqa: C901 (one loop, compiled)
     """Read the lines of ``data[start:end]`` into arrays; return their number, -1 if not read.
 
@@ -140,7 +128,7 @@ def parse_fields(data, start, end, slots, values, times):  # noqa: C901 (one loo
     return count
 
 
-@_inlined
+@inlined
 def _ends(word):
     """Return a mask of the bytes that are a comma, a quote or a control character."""
     comma, quote = word ^ _COMMAS, word ^ _QUOTES
@@ -149,7 +137,7 @@ def _ends(word):
     return (comma | quote | ((word - _CONTROLS) & ~word)) & _HIGHS
 
 
-@_inlined
+@inlined
 def _skip(data, at):
     """Return where the field from ``at`` ends, at a comma or a control; -1 at a quote."""
     found = _ends(_load(data, at))
@@ -160,7 +148,7 @@ def _skip(data, at):
     return -1 if _byte(data, at) == _QUOTE else at
 
 
-@_inlined
+@inlined
 def _equal(data, one, other, length, expected):
     """Return whether two texts are the same; beyond a text there is another field, or padding."""
     if length != expected:
@@ -173,7 +161,7 @@ def _equal(data, one, other, length, expected):
     return length <= 0 or difference << np.uint64(64 - 8 * length) == 0
 
 
-@_inlined
+@inlined
 def _eight(digits):
     """Return the number that eight digits are, as bytes of 0 to 9, the first one lowest."""
     digits = (digits * np.uint64(10) + (digits >> np.uint64(8))) & _PAIRS
@@ -181,7 +169,7 @@ def _eight(digits):
     return (digits * np.uint64(10_000) + (digits >> np.uint64(32))) & _EIGHTS
 
 
-@_inlined
+@inlined
 def _align(data, at, length):
     """Return up to sixteen characters, less "0", as the end of two words filled up with zeros."""
     first = _load(data, at) ^ _ZEROS
@@ -192,7 +180,7 @@ def _align(data, at, length):
     return first << by, last | ((first >> np.uint64(1)) >> (np.uint64(63) - by))
 
 
-@_inlined
+@inlined
 def _close(word, point):
     """Return a word without its byte ``point``, those before it moved up into the gap."""
     by = np.uint64(8 * point)
@@ -201,13 +189,13 @@ def _close(word, point):
     return (word & above) | ((word & below) << np.uint64(8))
 
 
-@_inlined
+@inlined
 def _zero(word):
     """Return a mask of the bytes that are zero, exact for the first one of them."""
     return (word - _ONES) & ~word & _HIGHS
 
 
-@_inlined
+@inlined
 def _number(data, at):
     # where the number ends is found first, apart from what it is: the next one need not wait
     word, end = _load(data, at), at
@@ -241,13 +229,13 @@ def _number(data, at):
     return end, -value if negative else value
 
 
-@_inlined
+@inlined
 def _two(data, at):
     tens, ones = np.int64(_byte(data, at)) - 48, np.int64(_byte(data, at + 1)) - 48
     return tens * 10 + ones if 0 <= tens <= 9 and 0 <= ones <= 9 else -1
 
 
-@_inlined
+@inlined
 def _time(data, at, end):
     # 2016-01-01T06:15:00Z, the T possibly a space; the days from Hinnant's civil calendar
     if (

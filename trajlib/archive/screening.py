@@ -4,8 +4,9 @@ Nearly all flights of an archive are sound, and this pass is all that they cost.
 looked at closely by `trajlib.archive.repairs`.
 """
 
-import numba
 import numpy as np
+
+from trajlib.compiled import compiled, inlined
 
 __all__ = [
     "ALTITUDES",
@@ -25,11 +26,8 @@ _WINDOW = 60_000  # ms over which speed and climb are compared with what is repo
 _SLOW, _LEVEL = 60.0, 300.0  # kt and ft/min below which they are not
 _RADIUS = 3440.065  # NM, of a sphere: good to half a percent
 
-_compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
-_inlined = numba.njit(inline="always", error_model="numpy")
 
-
-@_inlined
+@inlined
 def _length(lat, lon, lat2, lon2):
     """Return the distance [NM] between two positions [deg] on a sphere (haversine)."""
     phi, phi2 = np.radians(lat), np.radians(lat2)
@@ -38,7 +36,7 @@ def _length(lat, lon, lat2, lon2):
     return 2 * _RADIUS * np.arcsin(np.sqrt(min(1.0, squared)))
 
 
-@_inlined
+@inlined
 def _reaches(time, lat, lon, alt, time2, lat2, lon2, alt2):
     hours = abs(time2 - time) / 3_600_000
     reach = _SLACK + _FASTEST * hours
@@ -49,7 +47,7 @@ def _reaches(time, lat, lon, alt, time2, lat2, lon2, alt2):
     return north * north + east * east <= reach * reach or _length(lat, lon, lat2, lon2) <= reach
 
 
-@_compiled
+@compiled
 def is_doubtful(times, lat, lon, alt):  # noqa: C901 (one loop, compiled)
     """Return whether some sample needs a closer look: missing, out of order, out of reach, a stop.
 
@@ -76,7 +74,7 @@ def is_doubtful(times, lat, lon, alt):  # noqa: C901 (one loop, compiled)
     return False
 
 
-@_compiled
+@compiled
 def reachable(times, lat, lon, alt, i, j):
     """Return for each pair of samples whether an aircraft can have flown from one to the other."""
     result = np.empty(len(i), np.bool_)
@@ -86,7 +84,7 @@ def reachable(times, lat, lon, alt, i, j):
     return result
 
 
-@_compiled
+@compiled
 def find_stops(times, lat, lon):
     """Return first and last sample of each time that an aircraft did not move, or is not seen."""
     stops = []
@@ -102,7 +100,7 @@ def find_stops(times, lat, lon):
     return stops
 
 
-@_compiled
+@compiled
 def measure_ratios(times, lat, lon, alt, speed, climb):
     """Return how many times the flown speed, and the climb flown, the reported ones are.
 

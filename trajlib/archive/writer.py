@@ -1,11 +1,11 @@
 """The lines of a flight's CSV, several times as fast as a general writer makes them."""
 
-import numba
 import numpy as np
+
+from trajlib.compiled import compiled
 
 __all__ = ["format_lines"]
 
-_compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 _COMMA, _NEWLINE, _MINUS, _POINT, _ZERO = (np.uint8(ord(char)) for char in ",\n-.0")
 _WIDTH = 20  # bytes of a number with its comma: 15 digits, sign and point
 
@@ -45,7 +45,7 @@ def format_lines(
     return buffer[:end].tobytes()
 
 
-@_compiled
+@compiled
 def _format(buffer, before, seconds, scaled, decimals):
     at = 0
     date = np.zeros(11, np.uint8)
@@ -72,7 +72,7 @@ def _format(buffer, before, seconds, scaled, decimals):
     return at
 
 
-@_compiled
+@compiled
 def _format_pair(buffer, at, number, after):
     buffer[at] = _ZERO + number // 10
     buffer[at + 1] = _ZERO + number % 10
@@ -80,7 +80,7 @@ def _format_pair(buffer, at, number, after):
     return at + 3
 
 
-@_compiled
+@compiled
 def _format_date(date, day):
     """Write a day since 1970 as ``YYYY-MM-DDT`` (Hinnant 2021, chrono-compatible algorithms)."""
     days = day + 719468
@@ -97,7 +97,7 @@ def _format_date(date, day):
     _format_pair(date, 8, of_year - (153 * shifted + 2) // 5 + 1, np.uint8(ord("T")))
 
 
-@_compiled
+@compiled
 def _format_number(buffer, at, scaled, decimals):
     if scaled != scaled:
         return at

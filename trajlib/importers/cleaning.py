@@ -6,10 +6,10 @@ is that of the first or last point on the ground: the nearest one measured.
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import pandas as pd
 
+from trajlib.compiled import compiled
 from trajlib.importers.segmentation import find_taxiing, list_bounds, split_tracks
 
 __all__ = ["REPAIRS", "Limits", "clean_points"]
@@ -28,7 +28,6 @@ REPAIRS = {
     "ground_altitude": "missing altitudes on the ground, set to that of the take-off or landing",
 }
 
-_compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 _LOWEST, _HIGHEST = -1500.0, 65_000.0  # ft
 _STALE = 60.0  # s: an older position is no position of the time that it was sent at
 _MOVING = 50.0  # kt
@@ -155,7 +154,7 @@ def _find_close(points: pd.DataFrame, limits: Limits) -> np.ndarray:
     return _closer(points["flight"].to_numpy(), np.floor(_seconds(points)), limits.spacing)
 
 
-@_compiled
+@compiled
 def _closer(flight, seconds, spacing):
     close = np.zeros(len(flight), np.bool_)
     last = 0
@@ -198,7 +197,7 @@ def _find_spikes(points: pd.DataFrame, limits: Limits) -> np.ndarray:
     return beyond
 
 
-@_compiled
+@compiled
 def _split_altitudes(flight, seconds, altitude, rate):
     track = np.zeros(len(flight), np.int64)
     last = np.zeros(8, np.int64)
@@ -234,7 +233,7 @@ def _find_frozen(points: pd.DataFrame, limits: Limits) -> np.ndarray:
     return _frozen(flight, seconds, altitude, geometric, rate, *_FROZEN)
 
 
-@_compiled
+@compiled
 def _frozen(flight, seconds, altitude, geometric, rate, window, climbed):
     """Find the altitudes that stay the same while the aircraft climbs or descends.
 
@@ -275,7 +274,7 @@ def _find_assigned(points: pd.DataFrame, limits: Limits) -> np.ndarray:
     return assigned
 
 
-@_compiled
+@compiled
 def _assigned(bounds, seconds, altitude, speed):  # noqa: C901 (one loop, compiled)
     """Find levels that are reported in place of an altitude.
 

@@ -1,14 +1,13 @@
 """The points of flights at every second, or as they were measured."""
 
-import numba
 import numpy as np
 import pandas as pd
 
+from trajlib.compiled import compiled
 from trajlib.geodesy import distance
 
 __all__ = ["leave_one_out", "resample_flight"]
 
-_compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 _ANGLES = ("longitude", "track", "heading")
 _A, _E2 = 6378137.0 / 1852, 0.0066943799901413165  # WGS 84: semi-major axis [NM], eccentricity²
 
@@ -118,7 +117,7 @@ def _interpolate_column(
     return (values + 180) % 360 - 180 if name == "longitude" else values % 360, slope
 
 
-@_compiled
+@compiled
 def _interpolate(x, y, grid):
     """Return values and slopes on a grid, as SciPy's ``PchipInterpolator``; NaN outside."""
     n = len(x)
@@ -151,7 +150,7 @@ def _interpolate(x, y, grid):
     return values, slopes
 
 
-@_compiled
+@compiled
 def _end_slope(step, next_step, secant, next_secant):
     slope = ((2 * step + next_step) * secant - step * next_secant) / (step + next_step)
     if slope * secant <= 0:
@@ -161,7 +160,7 @@ def _end_slope(step, next_step, secant, next_secant):
     return slope
 
 
-@_compiled
+@compiled
 def _steps(lat, lon):
     """Return length [NM] and course [deg] from each position to the next one, some seconds away.
 
@@ -188,7 +187,7 @@ def _steps(lat, lon):
     return steps, course
 
 
-@_compiled
+@compiled
 def _gap(seconds, grid):
     gap = np.empty(len(grid))
     i = 0

@@ -1,12 +1,12 @@
 """Which points are one flight."""
 
-import numba
 import numpy as np
 import pandas as pd
 
+from trajlib.compiled import compiled, inlined
+
 __all__ = ["find_taxiing", "list_bounds", "segment_flights", "split_tracks"]
 
-_compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 _SLOW = 35.0  # kt, below which an aircraft of unknown state is on the ground
 _FAST = 180.0  # kt, above which one that reports to be on the ground is not
@@ -111,7 +111,7 @@ def _find_ground(altitude: np.ndarray, speed: np.ndarray, state: np.ndarray) -> 
     return np.where(unknown, -1, reported | slow).astype(np.int8)
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@inlined
 def _distance_between(lat, lon, lat2, lon2):
     """Return the distance [NM] of two positions [deg] on a sphere."""
     east = np.radians((lon2 - lon + 180) % 360 - 180)
@@ -122,7 +122,7 @@ def _distance_between(lat, lon, lat2, lon2):
     return 2 * 3440.065 * np.arcsin(min(1.0, np.sqrt(half)))
 
 
-@_compiled
+@compiled
 def _split(group, seconds, lat, lon, speed, tolerance):
     track = np.zeros(len(group), np.int64)
     last = np.zeros(_OPEN, np.int64)
@@ -153,7 +153,7 @@ def _split(group, seconds, lat, lon, speed, tolerance):
     return track
 
 
-@_compiled
+@compiled
 def _may_have_landed(i, j, seconds, lat, lon, altitude, speed, ground, changed):
     """Return whether there was time to land between two points of one aircraft."""
     silence = seconds[j] - seconds[i]
@@ -173,7 +173,7 @@ def _may_have_landed(i, j, seconds, lat, lon, altitude, speed, ground, changed):
     return silence - away / pace * 3600 >= stop + climb
 
 
-@_compiled
+@compiled
 def _segment(aircraft, seconds, lat, lon, altitude, speed, ground, callsign, identified):  # noqa: C901 (one loop, compiled)
     n = len(aircraft)
     cut = np.zeros(n, np.bool_)  # whether a point begins a new stretch
@@ -209,7 +209,7 @@ def _segment(aircraft, seconds, lat, lon, altitude, speed, ground, callsign, ide
     return _number_stretches(cut, ground)
 
 
-@_compiled
+@compiled
 def _find_stop(first, last, seconds, speed):
     """Return the point that ends the longest standstill between a landing and a take-off."""
     best, longest, moved = last, -1.0, first
@@ -221,7 +221,7 @@ def _find_stop(first, last, seconds, speed):
     return best
 
 
-@_compiled
+@compiled
 def _number_stretches(cut, ground):
     """Return a number for each stretch between two cuts that has a point in the air."""
     n = len(cut)
@@ -238,7 +238,7 @@ def _number_stretches(cut, ground):
     return flight
 
 
-@_compiled
+@compiled
 def _find_taxiing(flight, ground):
     taxiing = np.zeros(len(flight), np.bool_)
     start = 0
