@@ -2,6 +2,7 @@
 
 import functools
 import gzip
+import itertools
 import json
 import math
 import os
@@ -36,7 +37,6 @@ __all__ = [
     "draw_costs",
     "extrapolate",
     "fit_costs",
-    "link_archive",
     "measure_runs",
     "open_cluster",
     "open_stand_in",
@@ -51,6 +51,7 @@ __all__ = [
     "time_tasks",
     "time_training",
     "watch_process",
+    "write_many",
 ]
 
 # What a run may consist of, and what each is counted in. A worker has its share of the first
@@ -523,13 +524,13 @@ def _sleep(duration: float, argument: Sequence) -> int:
     return len(argument)
 
 
-def link_archive(flight: Path, folder: Path, files: int) -> None:
-    """Make an archive of many files that take no room: links to a few short flights.
+def write_many(flight: Path, folder: Path, files: int) -> None:
+    """Write an archive of many short flights, no two of them alike.
 
     Parameters
     ----------
     flight
-        CSV of which each file holds the header, the first two lines and the last.
+        CSV of which each file has the header, the first line, another two and the last.
     folder
         Receives the files, a thousand a sub-folder, and the ``columns.toml`` of the flight's
         archive if it stands two folders above it or nearer.
@@ -537,16 +538,14 @@ def link_archive(flight: Path, folder: Path, files: int) -> None:
     opener = gzip.open if flight.suffix == ".gz" else open
     with opener(flight, "rb") as file:
         lines = file.readlines()
-    text = b"".join([*lines[:3], lines[-1]])
     folder.mkdir(parents=True, exist_ok=True)
     for parent in list(flight.parents)[:3]:
         if (parent / "columns.toml").exists():
             shutil.copy(parent / "columns.toml", folder)
             break
-    for at in range(0, files, _FOLDER):
-        place = folder / f"{at // _FOLDER:06d}"
-        place.mkdir()
-        first = f"{place}/{at:09d}.csv"
-        Path(first).write_bytes(text)
-        for number in range(at + 1, min(at + _FOLDER, files)):
-            os.link(first, f"{place}/{number:09d}.csv")
+    between = itertools.combinations(lines[2:-1], 2)
+    for number, two in enumerate(itertools.islice(between, files)):
+        subfolder = folder / f"{number // _FOLDER:06d}"
+        subfolder.mkdir(exist_ok=True)
+        text = b"".join([*lines[:2], *two, lines[-1]])
+        (subfolder / f"{number:09d}.csv").write_bytes(text)

@@ -244,11 +244,15 @@ def test_the_tour_reads_an_archive_that_is_written_otherwise(tmp_path):
         "[columns]\ntimestamp = {column = 'time', format = '%d/%m/%Y %H:%M:%S'}\n"
         "altitude = {column = 'height', unit = 'm'}\n"
     )
-    lines = [f"13/01/2016 06:15:{s:02};40,5{s:02};-3,5;{s},5" for s in range(60)]
-    text = "\n".join(["time;latitude;longitude;height", *lines, ""])
-    for name in "ab":
-        (folder / f"{name}.csv").write_text(text)
-    (folder / "c.csv.gz").write_bytes(gzip.compress(text.encode()))
+    header = "time;latitude;longitude;height"
+    texts = []
+    for day in (13, 14, 15):
+        degrees = [f"{(m - 35) / 10:.1f}".replace(".", ",") for m in range(60)]
+        lines = [f"{day}/01/2016 06:{m:02}:00;40,9;{degrees[m]};{m},5" for m in range(60)]
+        texts.append("\n".join([header, *lines, ""]))
+    (folder / "a.csv").write_text(texts[0])
+    (folder / "b.csv").write_text(texts[1])
+    (folder / "c.csv.gz").write_bytes(gzip.compress(texts[2].encode()))
     made, source = tmp_path / "made.ipynb", NOTEBOOKS[0]
     given = {"archive": str(folder.parent), "data": str(tmp_path)}
     papermill.execute_notebook(source, made, given, cwd=source.parent, progress_bar=False)

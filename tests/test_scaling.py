@@ -16,7 +16,6 @@ from scaling import (
     check_costs,
     draw_costs,
     fit_costs,
-    link_archive,
     measure_runs,
     open_stand_in,
     plan_runs,
@@ -28,6 +27,7 @@ from scaling import (
     time_sweep,
     time_tasks,
     watch_process,
+    write_many,
 )
 
 COSTS = pd.Series(
@@ -106,9 +106,9 @@ def test_a_slow_file_system_holds_up_workers_that_are_faster():
     assert slow.iloc[1] > fast.iloc[1]
 
 
-def test_an_archive_of_links_is_indexed_as_one_of_files(tiny_archive, tmp_path):
+def test_a_written_archive_of_many_files_is_indexed_whole(tiny_archive, tmp_path):
     flight = next((tiny_archive / "LEMD-LEBL").glob("*.csv"))
-    link_archive(flight, tmp_path / "many", 2_500)
+    write_many(flight, tmp_path / "many", 2_500)
     index = build_index(tmp_path / "many")
     assert len(index) == index["path"].nunique() == 2_500
     assert index["rejected"].isna().all()

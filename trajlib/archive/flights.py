@@ -205,10 +205,9 @@ def _read_row_groups(
 
 def record(flights: pd.DataFrame, findings: Mapping[str, Mapping[str, str]]) -> None:
     """Record what full reads of an archive have shown, except of files that the index rejects."""
-    if "store" in flights:  # whose files were read when it was made
+    if "store" in flights or "rejected" not in flights:  # read when it was made; not an index
         return
-    rejected = flights["rejected"].notna() if "rejected" in flights else True
-    skipped = set(flights.loc[rejected, "path"])
+    skipped = set(flights.loc[flights["rejected"].notna(), "path"])
     record_findings(flights, {path: f for path, f in findings.items() if path not in skipped})
 
 

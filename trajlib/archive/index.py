@@ -163,10 +163,9 @@ def read_repairs(index: pd.DataFrame) -> pd.DataFrame:
         `trajlib.archive.repairs.REPAIRS` that was made: the number of samples.
 
     >>> text = "2 samples without a time left out"
-    >>> read_repairs(pd.DataFrame({"path": ["a.csv"], "repairs": [text]}))
-           no_time
-    path
-    a.csv        2
+    >>> read_repairs(pd.DataFrame({"path": ["a.csv"], "repairs": [text]})).reset_index()
+        path  no_time
+    0  a.csv        2
     """
     texts = index.dropna(subset="repairs").set_index("path")["repairs"]
     counts = {name: texts.str.extract(rf"(\d+) {text}")[0] for name, text in REPAIRS.items()}

@@ -33,7 +33,7 @@ def format_lines(
 
     >>> values = np.array([[1.0, -0.25], [np.nan, 12.345]])
     >>> format_lines(b"IBE1,", np.array([0, 86399]), values, np.array([1, 2]))
-    b'IBE1,1970-01-01T00:00:00Z,1,\\nIBE1,1970-01-01T23:59:59Z,-0.2,12.34\\n'
+    b'IBE1,1970-01-01T00:00:00Z,1,\nIBE1,1970-01-01T23:59:59Z,-0.2,12.34\n'
     """
     scaled = np.rint(values * 10.0 ** decimals[:, None])
     if (np.abs(scaled) >= 1e15).any():
