@@ -356,9 +356,9 @@ def stored(tmp_path):
         archive.mkdir(exist_ok=True)
         for day in (1, 2):
             lines = [
-                f"2016-01-0{day}T06:{m:02}:00Z,40.5,{m / 10 - 3.6},{100 + m}" for m in range(60)
+                f"2016-01-0{day}T06:{m:02}:00Z,40.9,{m / 10 - 3.6},{100 + m}" for m in range(60)
             ]
-            lines[30] = f"2016-01-0{day}T06:30:00Z,40.5,-0.6,{altitude}"
+            lines[30] = f"2016-01-0{day}T06:30:00Z,40.9,-0.6,{altitude}"
             file = archive / f"{day}.csv"
             header = "timestamp,latitude,longitude,altitude,origin,destination"
             lines = [f"{line},LEMD,LEBL" for line in lines]
