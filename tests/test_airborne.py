@@ -49,6 +49,7 @@ def import_points(points, path):
     write_flight(resample(points).assign(**IDENTITY), path)
 
 
+@pytest.mark.slow
 @SOME
 @given(st.sampled_from([5, 10, 20]), st.integers(0, 10**6))
 def test_nothing_measured_after_the_moment_moves_a_predictor(tmp_path, minutes, seed):

@@ -232,6 +232,7 @@ def nobody():
     return NOBODY if can else pytest.skip("only root may run a process as another user")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("home", [{}, {"HOME": "/"}, {"HOME": "/no/such/home"}])
 def test_a_user_without_a_name_or_a_home_makes_a_report(nobody, archive, write_notebook, home):
     for number in range(20):
@@ -321,6 +322,7 @@ BUSY = "from time import sleep\nfrom trajlib import connect\nclient = connect()\
 BUSY += "futures = client.map(sleep, [600, 601])"
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_all_that_a_report_started_and_leaves_no_half(
     archive, tmp_path, write_notebook
 ):

@@ -79,6 +79,7 @@ def run_script(folder, archive, address, *, environment=None, within=()):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*.parquet"))}
 
 
+@pytest.mark.slow
 @needs_openssl
 def test_a_cluster_of_processes_with_tls_writes_the_same_bytes_as_a_local_one(
     machines, keys, undisturbed, tiny_archive, tmp_path
@@ -112,6 +113,7 @@ def test_a_client_with_a_certificate_of_another_authority_is_refused(
     assert ours_or_none <= {"running", "closed"}
 
 
+@pytest.mark.slow
 @needs_openssl
 @needs_root
 def test_separate_hosts_write_the_same_bytes(keys, undisturbed, tiny_archive, tmp_path):
@@ -188,6 +190,7 @@ def wait_for_workers(machines, count):
         client.wait_for_workers(count, timeout=60)
 
 
+@pytest.mark.slow
 def test_all_workers_lost_or_the_scheduler_is_said_and_not_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr(ours, "_PATIENCE", 3)
     with start_cluster(tmp_path, {}, workers=1) as machines:
@@ -225,6 +228,7 @@ def test_the_local_cluster_and_its_dashboard_listen_on_loopback_alone(client):
     assert client.dashboard_link.startswith("http://127.0.0.1:")
 
 
+@pytest.mark.slow
 def test_a_worker_lost_at_its_very_start_is_replaced():
     def started():
         return [p for p in psutil.Process().children(recursive=True) if p.pid not in known]

@@ -147,6 +147,7 @@ CHECKS = {
 }
 
 
+@pytest.mark.slow
 def test_what_contributing_adds_fits_the_code_and_works(tmp_path):
     shutil.copytree(ROOT / "trajlib", tmp_path / "trajlib", ignore=shutil.ignore_patterns("__py*"))
     for number, block in enumerate(blocks_of("CONTRIBUTING.md", "diff")):

@@ -128,6 +128,7 @@ def hoard(flight):
     return len(flight)
 
 
+@pytest.mark.slow
 def test_a_flight_that_no_worker_has_memory_for_is_named_with_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setattr(flights, "BLOCK", 4)
     archive = write_flights(tmp_path / "a", [f"{at:02}" for at in range(40)])
@@ -143,6 +144,7 @@ def test_a_flight_that_no_worker_has_memory_for_is_named_with_the_remedy(tmp_pat
         map_flights(rows, hoard)
 
 
+@pytest.mark.slow
 def test_a_report_that_was_killed_is_completed_by_the_next_which_keeps_what_was_whole(
     tiny_archive, tmp_path
 ):

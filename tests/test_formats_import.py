@@ -29,6 +29,7 @@ def source(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_a_file_that_breaks_off_is_read_to_there_and_named(flights, source, tmp_path):
     path = WRITERS["opensky"](flights, source)
     path.write_bytes(path.read_bytes()[:-200])

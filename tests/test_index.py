@@ -278,10 +278,12 @@ def test_a_file_mended_is_sound_again(tmp_path):
     assert read_rejections(build_index(archive)).empty
 
 
+@pytest.mark.slow
 def test_killed_runs_leave_the_old_index_or_the_new_one():
     assert sum(kill_index.main(3, seed=7).values()) == 3
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_leave_one_whole_index(tmp_path):
     archive, output = tmp_path / "a", tmp_path / "index.parquet"
     for at in range(40):

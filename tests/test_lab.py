@@ -76,12 +76,14 @@ def find_address(desk, server):
     return f"{told['url']}?token={told['token']}"
 
 
+@pytest.mark.slow
 def test_the_lab_opens_on_a_page_for_the_first_steps(lab):
     title = lab.wait("document.querySelector('.jp-MarkdownViewer h1')?.textContent", seconds=300)
     assert title.startswith("Where to begin")
     assert lab.wait("document.querySelector('.jp-MarkdownViewer a[href*=\"01_index\"]') != null")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_is_run_from_its_top_to_its_end_without_an_error(lab, desk, name):
     lab.run(OPEN.replace("NAME", name))

@@ -236,6 +236,7 @@ def without_scripts(path):
     return nbformat.writes(nb)
 
 
+@pytest.mark.slow
 def test_the_tour_reads_an_archive_that_is_written_otherwise(tmp_path):
     folder = tmp_path / "raw" / "theirs" / "LEMD-LEBL"
     folder.mkdir(parents=True)

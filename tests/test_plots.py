@@ -85,6 +85,7 @@ def test_borders_are_those_of_the_countries_shown():
     assert not read_borders((-1.0, 39.0, 0.0, 41.0))
 
 
+@pytest.mark.slow
 def test_a_notebook_shows_figures_of_its_own_after_one_of_ours(tmp_path):
     lines = "import matplotlib.pyplot as plt", "from trajlib.plots.style import styled"
     code = "\n".join([*lines, "styled(plt.figure)()", "print(plt.isinteractive())"])

@@ -66,6 +66,7 @@ def change_after(points, moment, seed):
     return changed[~(later & gone & (points["duration"] > 0))]
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(st.lists(st.integers(0, 300), min_size=3, max_size=4), st.integers(0, 10**6))
 def test_nothing_that_others_do_after_the_moment_moves_what_is_told(minutes, seed):

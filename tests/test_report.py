@@ -93,6 +93,7 @@ def test_files_are_for_their_owner_alone(make, tmp_path):
     assert {path.stat().st_mode & 0o077 for path in (tmp_path / "reports").iterdir()} == {0}
 
 
+@pytest.mark.slow
 def test_only_what_changed_runs_again(make, write_notebook):
     make()
     assert make()[1] == []
@@ -111,6 +112,7 @@ model.parent.mkdir(exist_ok=True)
 model.write_text('whole')"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("deleted", "ran"), [("", ["01_a", "02_b"]), ("a", ["01_a"]), ("a/model", ["01_a"])]
 )
@@ -126,6 +128,7 @@ def test_a_stage_whose_results_were_deleted_runs_again(
     assert make()[1] == []
 
 
+@pytest.mark.slow
 def test_a_stage_whose_results_another_report_overwrote_runs_again(make, write_notebook, tmp_path):
     write_notebook("notebooks/01_a.ipynb", SAVE_MODEL)
     make()
@@ -136,6 +139,7 @@ def test_a_stage_whose_results_another_report_overwrote_runs_again(make, write_n
     assert (tmp_path / "processed/a/model").read_text() == "whole"
 
 
+@pytest.mark.slow
 def test_results_of_a_killed_run_are_made_again(make, write_notebook, tmp_path, monkeypatch):
     def write_half(*_, **__):
         (tmp_path / "processed/a/model").write_text("ha")
@@ -150,6 +154,7 @@ def test_results_of_a_killed_run_are_made_again(make, write_notebook, tmp_path, 
     assert (tmp_path / "processed/a/model").read_text() == "whole"
 
 
+@pytest.mark.slow
 def test_files_of_a_stage_are_not_listed_in_the_report_as_they_may_be_named_after_flights(
     make, tmp_path
 ):
@@ -158,6 +163,7 @@ def test_files_of_a_stage_are_not_listed_in_the_report_as_they_may_be_named_afte
     assert "b.summary.json" not in (tmp_path / "reports/report.json").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ñandú", "B is", 'says "B"', "a\\b"])
 def test_a_headline_that_names_a_flight_is_not_shared(make, write_notebook, tmp_path, name):
     cell = f"# save_summary(\nimport json\ntold = dict(headline={f'B is {name}.'!r}, numbers={{}}"
@@ -173,6 +179,7 @@ def test_a_headline_that_names_a_flight_is_not_shared(make, write_notebook, tmp_
         assert shared["stages"][1]["headline"] == shown
 
 
+@pytest.mark.slow
 def test_a_stage_is_expected_to_take_what_it_took_the_last_time(make):
     report, _ = make()
     assert make.expected == {"01_a": None, "02_b": None}
@@ -180,6 +187,7 @@ def test_a_stage_is_expected_to_take_what_it_took_the_last_time(make):
     assert make.expected == {stage["name"]: stage["seconds"] for stage in report["stages"]}
 
 
+@pytest.mark.slow
 def test_one_stage_alone_leaves_the_others_unchanged(make, write_notebook):
     report, ran = make(wanted=["02_b"])
     assert ran == ["02_b"]
@@ -228,6 +236,7 @@ def test_a_copy_of_the_results_keeps_finished_stages(make, write_notebook, tmp_p
     assert make()[1] == []
 
 
+@pytest.mark.slow
 def test_a_result_that_was_written_again_with_the_same_content_is_missed_when_deleted(
     make, write_notebook, tmp_path
 ):

@@ -148,6 +148,7 @@ def test_a_run_counts_what_it_consists_of(tiny_archive, tmp_path, client):
     assert time_tasks(client, 5, 1_000)["moved"] >= 5_000
 
 
+@pytest.mark.slow
 def test_runs_are_repeated_on_clusters_of_each_size():
     runs = measure_runs({"tasks": partial(time_tasks, count=7)}, [1, 2], 2)
     assert runs["workers"].tolist() == [1, 1, 2, 2]
@@ -155,6 +156,7 @@ def test_runs_are_repeated_on_clusters_of_each_size():
     assert runs["repeat"].tolist() == [0, 1, 0, 1]
 
 
+@pytest.mark.slow
 def test_many_idle_workers_take_tasks_from_a_real_scheduler():
     with open_stand_in(10) as (client, scheduler):
         assert len(client.nthreads()) == 10

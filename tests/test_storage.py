@@ -104,6 +104,7 @@ def test_dasks_reader_of_tables_reads_a_bucket_too(bucket, few, server):
     pd.testing.assert_frame_equal(table.reset_index(drop=True), here, check_dtype=False)
 
 
+@pytest.mark.slow
 def test_the_report_takes_a_bucket_by_its_address(bucket, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notebooks").mkdir()
