@@ -4,6 +4,8 @@ Each returns predictions in the form of the targets. Averages are taken over tra
 only. The last flight of a callsign and the state in flight are known at the prediction time.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -27,7 +29,7 @@ _MIN_GROUP = 10  # training flights
 
 
 def predict_baseline(
-    targets: pd.DataFrame, splits: list[Split], statistic: str = "mean"
+    targets: pd.DataFrame, splits: Sequence[Split], statistic: str = "mean"
 ) -> pd.DataFrame:
     """Return the mean (or ``median``) trajectory of each split's training flights as prediction.
 
@@ -42,7 +44,7 @@ def predict_baseline(
 
 
 def follow_great_circle(
-    targets: pd.DataFrame, splits: list[Split], origin: str, destination: str
+    targets: pd.DataFrame, splits: Sequence[Split], origin: str, destination: str
 ) -> pd.DataFrame:
     """Return the great circle between the airports with the training flights' mean profile.
 
@@ -50,8 +52,8 @@ def follow_great_circle(
     great circle at the mean route progress.
     """
     start, end = find_airport(origin), find_airport(destination)
-    position = [targets["latitude"], targets["longitude"]]
-    gone, left = (distance(*position, each.latitude, each.longitude) for each in (start, end))
+    lat, lon = targets["latitude"], targets["longitude"]
+    gone, left = (distance(lat, lon, each.latitude, each.longitude) for each in (start, end))
     progress = pd.DataFrame({"progress": gone / (gone + left)}, targets.index)
     progress = predict_baseline(progress, splits)["progress"]
     ends = (start.latitude, start.longitude, end.latitude, end.longitude)
@@ -61,7 +63,7 @@ def follow_great_circle(
 
 
 def average_by_group(
-    targets: pd.DataFrame, splits: list[Split], groups: pd.Series, statistic: str = "median"
+    targets: pd.DataFrame, splits: Sequence[Split], groups: pd.Series, statistic: str = "median"
 ) -> pd.DataFrame:
     """Return the median (or ``mean``) trajectory of training flights of the same group.
 
@@ -166,7 +168,7 @@ def dead_reckon_home(
 
 
 def measure_delay(
-    routes: pd.DataFrame, splits: list[Split], state: pd.DataFrame, minutes: float
+    routes: pd.DataFrame, splits: Sequence[Split], state: pd.DataFrame, minutes: float
 ) -> pd.Series:
     """Return how much later [s] a flight is at its present progress than the training median.
 
@@ -187,7 +189,7 @@ def measure_delay(
 
 
 def shift_median(
-    targets: pd.DataFrame, splits: list[Split], delay: pd.Series, *, by: str = "route"
+    targets: pd.DataFrame, splits: Sequence[Split], delay: pd.Series, *, by: str = "route"
 ) -> pd.DataFrame:
     """Return the median trajectory of training flights, later by the present delay of a flight.
 

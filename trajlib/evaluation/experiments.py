@@ -4,6 +4,7 @@ A target is where flights are at fractions of their route, at minutes since the 
 at their end. What a flight had flown at the prediction time is not scored.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -188,11 +189,11 @@ def run_experiment(
     predicted = {name: wait().predictions for name, wait in training.items()}
     if reference is not None:
         predicted = {name: add_reference(table, reference) for name, table in predicted.items()}
-    errors = [
+    model_errors, baseline_errors = (
         {name: measure_errors(table, unflown, course=course) for name, table in tables.items()}
         for tables in (predicted, simple)
-    ]
-    return Experiment(feature_set, *errors, days)
+    )
+    return Experiment(feature_set, model_errors, baseline_errors, days)
 
 
 def run_descent_experiment(
@@ -228,11 +229,11 @@ def run_descent_experiment(
     )
     simple = {name: predict_baseline(targets, splits, name) for name in ("mean", "median")}
     predicted = {name: wait().predictions for name, wait in training.items()}
-    errors = [
+    model_errors, baseline_errors = (
         {name: (table - targets.loc[table.index]).abs() for name, table in tables.items()}
         for tables in (predicted, simple)
-    ]
-    return Experiment(feature_set, *errors, days)
+    )
+    return Experiment(feature_set, model_errors, baseline_errors, days)
 
 
 def predict_baselines(
@@ -310,12 +311,12 @@ def compare_models(
     against = {"": baselines["mean"], "median_": baselines["median"], "best_": of_best}
     tables = {}
     for model, table in errors.items():
-        own = table[names]
+        model_errors = table[names]
         parts = []
         for prefix, base in against.items():
-            estimated = estimate_skill(own, base.reindex(own.index)[names], days)
-            parts.append(estimated.add_prefix(prefix))
-        squared = skill(own**2, baselines["mean"][names] ** 2)
+            base_errors = base.reindex(model_errors.index)[names]
+            parts.append(estimate_skill(model_errors, base_errors, days).add_prefix(prefix))
+        squared = skill(model_errors**2, baselines["mean"][names] ** 2)
         tables[model] = pd.concat(parts, axis=1).assign(squared=squared, best=best)
     result = pd.concat(tables, names=["model", "error"])
     excludes_0 = [result["best_low"] > _ROUNDING, result["best_high"] < -_ROUNDING]
@@ -449,18 +450,18 @@ def score_before_landing(
     DataFrame
         As `score_arrivals`, indexed by ``minutes before landing``, ``kind`` and ``name``.
     """
-    minutes = np.sort(np.asarray(minutes, float))
+    times = np.sort(np.asarray(minutes, float))
     # a prediction belongs to the nearest time, and to none beyond half a step outside all
-    middle = (minutes[1:] + minutes[:-1]) / 2
-    edges = [2 * minutes[0] - middle[0], *middle, 2 * minutes[-1] - middle[-1]]
-    parts = {}
+    middle = (times[1:] + times[:-1]) / 2
+    edges = [2 * times[0] - middle[0], *middle, 2 * times[-1] - middle[-1]]
+    parts = defaultdict(list)
     for experiment in experiments:
         now = prediction_minutes(experiment.feature_set)
         for (_, kind, name), errors in _list_tables(experiment):
             left = durations.reindex(errors.index.get_level_values("path")) / 60 - now
-            nearest = pd.cut(left.to_numpy(), edges, labels=minutes, right=False).astype(float)
-            for at in minutes:
-                parts.setdefault((at, kind, name), []).append(errors.loc[nearest == at, ["time"]])
+            nearest = pd.cut(left.to_numpy(), edges, labels=times, right=False).astype(float)
+            for time in times:
+                parts[time, kind, name].append(errors.loc[nearest == time, ["time"]])
     days = pd.concat([experiment.days for experiment in experiments]) if experiments else None
     days = None if days is None else days[~days.index.duplicated()]
     rows = {}
@@ -565,10 +566,10 @@ def score_groups(
     empty.insert(0, "flights", 0)
     tables = {}
     for name, part in _split_rows(errors.index, groups):
-        own = errors[part]
-        table = estimate_skill(own, baseline[part], days)
-        table.insert(0, "mean", own.mean())
-        table.insert(0, "flights", own.notna().groupby(level="path").any().sum())
+        group_errors = errors[part]
+        table = estimate_skill(group_errors, baseline[part], days)
+        table.insert(0, "mean", group_errors.mean())
+        table.insert(0, "flights", group_errors.notna().groupby(level="path").any().sum())
         tables[name] = table
     return pd.concat(tables, names=rows.names) if tables else empty
 
@@ -643,13 +644,16 @@ def evaluate_settings(
     """
     best = searched.head(1).drop(columns=["r2", "spread", "seconds"]).to_dict("records")[0]
     tuned = clone(model).set_params(**{f"{REGRESSOR}{name}": best[name] for name in best})
-    errors = []
-    for each in (tuned, model):
-        predicted = predict_held_out(
-            each, predictors, targets, [split], feature_set=feature_set, joint=True
+    errors, baseline = (
+        measure_errors(
+            predict_held_out(
+                each, predictors, targets, [split], feature_set=feature_set, joint=True
+            ),
+            targets,
         )
-        errors.append(measure_errors(predicted, targets))
-    return estimate_skill(*errors, days, seed=seed).rename(columns={"skill": "gain"})
+        for each in (tuned, model)
+    )
+    return estimate_skill(errors, baseline, days, seed=seed).rename(columns={"skill": "gain"})
 
 
 def _submit_training(

@@ -1,6 +1,7 @@
 """Importance of predictors at each fraction: impurity, permutation and SHAP, with intervals."""
 
 import functools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -110,7 +111,7 @@ def collect_importance(
     groups = groups or {name: [name] for name in predictors}
     collect = functools.partial(_collect_importance, model, groups, days, repeats, seed)
     results = map_splits(collect, predictors, targets, splits)
-    keys = _number(fraction for fraction, _ in results)
+    keys = _number([fraction for fraction, _ in results])
     tables = zip(*(tables for _, tables in results), strict=True)
     names = ["split", "fraction"]
     return ImportanceSamples(*(pd.concat(parts, keys=keys, names=names) for parts in tables))
@@ -183,7 +184,7 @@ def measure_shap(
     check_no_leakage(predictors, feature_set)
     groups = groups or {name: [name] for name in predictors}
     results = map_splits(functools.partial(_explain, model, groups), predictors, targets, splits)
-    keys = _number(fraction for fraction, _ in results)
+    keys = _number([fraction for fraction, _ in results])
     moved = pd.concat([part for _, part in results], keys=keys, names=["split", "fraction"])
     flights = moved.pop("flights").groupby(level="fraction").sum()
     moved = moved.groupby(level="fraction").sum().div(flights, axis=0)
@@ -209,12 +210,13 @@ def rank_splits(samples: ImportanceSamples) -> pd.DataFrame:
     return pd.DataFrame(ranks)
 
 
-def _number(fractions: Sequence[float]) -> list[tuple[int, float]]:
+def _number(fractions: Sequence[float | None]) -> list[tuple[int, float | None]]:
     """Return the pairs (split, fraction) of results that come by fraction, then by split."""
-    keys, seen = [], {}
+    keys = []
+    count: Counter[float | None] = Counter()
     for fraction in fractions:
-        seen[fraction] = seen.get(fraction, -1) + 1
-        keys.append((seen[fraction], fraction))
+        keys.append((count[fraction], fraction))
+        count[fraction] += 1
     return keys
 
 

@@ -49,9 +49,11 @@ def measure_errors(
     flown = targets.reindex(predictions.index)
     if course is None:
         course = flown_courses(flown)
-    ends = [table[name] for table in (predictions, flown) for name in ("latitude", "longitude")]
-    along, cross = along_cross_track(*ends, course.reindex(flown.index))
-    errors = {"horizontal": distance(*ends), "along": np.abs(along), "cross": np.abs(cross)}
+    predicted = predictions["latitude"], predictions["longitude"]
+    actual = flown["latitude"], flown["longitude"]
+    along, cross = along_cross_track(*predicted, *actual, course.reindex(flown.index))
+    apart = distance(*predicted, *actual)
+    errors = {"horizontal": apart, "along": np.abs(along), "cross": np.abs(cross)}
     difference = (predictions - flown).abs()
     errors |= {error: difference[name] for name, error in _OF_TARGETS.items() if name in difference}
     return pd.DataFrame(errors, predictions.index)

@@ -1,5 +1,7 @@
 """Predictions from the filed plan that need no model, and how flights deviate from it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -17,7 +19,7 @@ _SAME = 1.0  # NM: plans whose offsets agree to this are the same route
 def predict_plan_baselines(
     predictors: pd.DataFrame,
     targets: pd.DataFrame,
-    splits: list[Split],
+    splits: Sequence[Split],
     origin: str,
     destination: str,
 ) -> dict[str, pd.DataFrame]:

@@ -1,7 +1,7 @@
 """Feature sets: the predictors of flights by the time at which they are known."""
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import holidays
 import numpy as np
@@ -37,7 +37,12 @@ FEATURE_SETS = (
 )
 PLANNED = ("operator", "aircraft_type", "weekday", "hour", "month", "holiday")
 
-_STATISTICS = {"max": np.nanmax, "min": np.nanmin, "mean": np.nanmean, "std": np.nanstd}
+_STATISTICS: dict[str, Callable[..., np.ndarray]] = {
+    "max": np.nanmax,
+    "min": np.nanmin,
+    "mean": np.nanmean,
+    "std": np.nanstd,
+}
 # Of a column that only grows the maximum is enough. The mean position is the mean of the targets
 # themselves, the mean of an angle means nothing, and the gap belongs to the radar.
 _SOME_STATISTICS = {

@@ -157,9 +157,11 @@ def _shows_runway(traffic: pd.DataFrame, pair: list[str]) -> pd.Series:
     fragment = traffic["rejected"] == FRAGMENT
     for side, code, end in zip(("origin", "destination"), pair, ("first", "last"), strict=True):
         here = fragment & (traffic[side] == code)
-        position = traffic.loc[here, [f"latitude_{end}", f"longitude_{end}"]].to_numpy().T
+        latitude, longitude = (
+            traffic.loc[here, [f"latitude_{end}", f"longitude_{end}"]].to_numpy().T
+        )
         airport = find_airport(code)
-        away = distance(*position, airport.latitude, airport.longitude)
+        away = distance(latitude, longitude, airport.latitude, airport.longitude)
         near[here] = away * NAUTICAL_MILE <= _REACH * 1000
     return near
 

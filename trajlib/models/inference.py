@@ -502,11 +502,12 @@ def _collect_history(
     flights: pd.DataFrame, past: pd.DataFrame | None, traffic: pd.DataFrame | None
 ) -> pd.DataFrame:
     paths = flights["path"].tolist()
-    recent = past
-    if past is not None:
-        recent = select_recent(past[~past["path"].isin(paths)], flights)
-    if recent is None or recent.empty:
-        return pd.DataFrame(float("nan"), paths, list(HISTORY))
+    missing = pd.DataFrame(float("nan"), paths, list(HISTORY))
+    if past is None:
+        return missing
+    recent = select_recent(past[~past["path"].isin(paths)], flights)
+    if recent.empty:
+        return missing
     points = _load_points(recent)
     around = measure_other_traffic(flights, traffic)
     rows = pd.concat([recent, flights.astype({"start": past["start"].dtype})], ignore_index=True)

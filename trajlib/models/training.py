@@ -8,11 +8,12 @@ import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakSet
 
 import numpy as np
 import pandas as pd
+from distributed import Client, Future
 from sklearn.base import BaseEstimator, clone
 
 from trajlib.cluster import current_client, gather, watch_workers
@@ -27,9 +28,6 @@ __all__ = [
     "submit_splits",
     "widen_targets",
 ]
-
-
-_SUBMITTED: WeakSet[Callable] = WeakSet()  # the waiting functions of submitted work
 
 
 @dataclass(frozen=True)
@@ -175,7 +173,7 @@ def submit_splits(
     joint: bool = False,
 ) -> Callable[[], list[tuple[float | None, Any]]]:
     """Submit the tasks of `map_splits`, and return a function that waits for their results."""
-    fractions = [None] if joint else targets.index.unique(1)
+    fractions = [None] if joint else list(targets.index.unique(1))
     tasks = [(fraction, split) for fraction in fractions for split in range(len(splits))]
     tables = (predictors, targets, splits)
     client = current_client()
@@ -184,22 +182,32 @@ def submit_splits(
     # a task returns the tables, so that they are computed again if their worker is lost
     held = client.submit(_hold, tables, pure=False)
     futures = [client.submit(_run, function, held, task, pure=False) for task in tasks]
-    watch = watch_workers(client)
-    watch()  # registers the workers that exist now
+    return _Submission(client, tasks, futures)
 
-    def wait() -> list[tuple[float | None, Any]]:
+
+class _Submission:
+    """Tasks on the cluster; calling it waits for their results, once."""
+
+    _pending: ClassVar[WeakSet["_Submission"]] = WeakSet()
+
+    def __init__(
+        self, client: Client, tasks: list[tuple[float | None, int]], futures: list[Future]
+    ) -> None:
+        self.client, self.tasks, self.futures = client, tasks, futures
+        self.watch = watch_workers(client)
+        self.watch()  # registers the workers that exist now
+        self._pending.add(self)
+
+    def __call__(self) -> list[tuple[float | None, Any]]:
         try:
-            results = gather(client, futures, watch)
+            results = gather(self.client, self.futures, self.watch)
         except BaseException:  # Ctrl-C, too, ends all that was submitted
-            for other in list(_SUBMITTED):
-                other.cancel()
+            for submission in list(self._pending):
+                submission.futures.clear()
             raise
-        futures.clear()  # or the workers would keep the results as long as this function exists
-        return [(fraction, result) for (fraction, _), result in zip(tasks, results, strict=True)]
-
-    wait.cancel = futures.clear
-    _SUBMITTED.add(wait)
-    return wait
+        self.futures.clear()  # or the workers would keep the results as long as this exists
+        fractions = [fraction for fraction, _ in self.tasks]
+        return list(zip(fractions, results, strict=True))
 
 
 def _hold(tables: tuple) -> tuple:

@@ -93,7 +93,8 @@ def _add_takeoff(ground_truth: pd.DataFrame, rng: Random) -> pd.DataFrame:
 def _add_weather(ground_truth: pd.DataFrame, weather: Weather) -> pd.DataFrame:
     seconds = (ground_truth["takeoff"] - pd.Timestamp(0, tz="UTC")).dt.total_seconds() + 1500
     ends = np.array([_positions(ground_truth[end]) for end in ("origin", "destination")])
-    air = sample_weather(weather, seconds.to_numpy(), *ends.mean(axis=0).tolist(), 30_000.0)
+    latitude, longitude = ends.mean(axis=0).tolist()
+    air = sample_weather(weather, seconds.to_numpy(), latitude, longitude, 30_000.0)
     names = ["wind_u", "wind_v", "temperature_departure"]
     return ground_truth.assign(**{f"{name}_cruise": air[name] for name in names})
 
