@@ -19,6 +19,7 @@ from format_writers import WRITERS, one, write_csv, write_opensky, write_so6, wr
 
 from trajlib.archive.dialect import parse_dialect
 from trajlib.archive.reading import read_flight
+from trajlib.archive.values import convert_times
 from trajlib.importers.formats import (
     FORMATS,
     FormatError,
@@ -27,7 +28,6 @@ from trajlib.importers.formats import (
     find_format,
     recognize_format,
 )
-from trajlib.importers.formats.base import convert_times
 
 # half of the last digit that a format keeps; the others are exact
 PRECISION = {
@@ -627,6 +627,100 @@ def test_times_that_may_be_of_two_months_are_refused_with_the_question(flights, 
     path = write_csv(table, tmp_path / "mine.csv")
     with pytest.raises(FormatError, match="day/month or month/day"):
         read(path)
+
+
+def minutes_of_arc(values, sides):
+    degrees, minutes = values.abs() // 1, values.abs() % 1 * 60
+    texts = degrees.astype(int).astype("str") + "°" + minutes.map("{:.5f}".format) + "'"
+    return texts + values.lt(0).map({False: sides[0], True: sides[1]})
+
+
+# of many flights in one table: what differs from the schema, and the options of `to_csv`
+WRITTEN = {
+    "decimal commas": (lambda df: df, {"sep": ";", "decimal": ",", "encoding": "utf-8-sig"}),
+    "minutes of arc in Latin-1": (
+        lambda df: df.assign(
+            latitude=minutes_of_arc(df["latitude"], "NS"),
+            longitude=minutes_of_arc(df["longitude"], "EW"),
+        ),
+        {"encoding": "latin-1"},
+    ),
+    "a line of units": (
+        lambda df: pd.concat(
+            [
+                pd.DataFrame([["-", "UTC", "deg", "deg", "m"]], columns=df.columns),
+                df.assign(altitude=df["altitude"] * 0.3048).astype("str"),
+            ]
+        ),
+        {},
+    ),
+    "hhmmss and a column of dates": (
+        lambda df: df.assign(
+            timestamp=df["timestamp"].dt.strftime("%H%M%S"),
+            DATE=df["timestamp"].dt.strftime("%Y%m%d"),
+        ),
+        {},
+    ),
+    "flight levels": (
+        lambda df: df.assign(altitude=(df["altitude"] / 100).round().map("FL{:03.0f}".format)),
+        {},
+    ),
+    "zones": (
+        lambda df: df.assign(timestamp=df["timestamp"].dt.tz_convert("Asia/Kolkata").astype("str")),
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("manner", WRITTEN)
+def test_a_table_of_many_flights_may_be_written_with(flights, tmp_path, manner):
+    change, options = WRITTEN[manner]
+    names = ["flight_id", "timestamp", "latitude", "longitude", "altitude"]
+    points = read(write_csv(change(flights[names]), tmp_path / "many.csv", **options))
+    assert points["flight_id"].tolist() == flights["flight_id"].tolist()
+    assert (points["timestamp"] == flights["timestamp"]).all()
+    assert np.allclose(points[["latitude", "longitude"]], flights[["latitude", "longitude"]])
+    assert np.allclose(points["altitude"], flights["altitude"], atol=50.1)
+
+
+def test_times_of_day_of_several_aircraft_are_of_the_day_in_the_files_name(flights, tmp_path):
+    flights = flights[flights["timestamp"].dt.date == flights["timestamp"].dt.date.iloc[0]]
+    times = flights["timestamp"]
+    table = flights[["latitude", "longitude", "altitude", "icao24"]].assign(
+        TOD=(times - times.dt.floor("D")).dt.total_seconds()
+    )
+    table = table.sort_values("TOD")
+    points = read(write_csv(table, tmp_path / f"radar_{times.iloc[0]:%Y%m%d}.csv"))
+    assert (points["timestamp"] == times[table.index].to_numpy()).all()
+
+
+def test_times_of_day_of_several_aircraft_that_pass_midnight_need_a_date(tmp_path):
+    table = pd.DataFrame(
+        {"icao24": "a", "TOD": [86_398, 86_399, 0, 1], "lat": 40.0, "lon": 3.0, "alt": 9000}
+    )
+    with pytest.raises(FormatError, match="no column has the date"):
+        read(write_csv(table, tmp_path / "radar_20160101.csv"))
+
+
+def test_a_date_that_stands_still_at_midnight_moves_on_for_each_aircraft(tmp_path):
+    table = pd.DataFrame(
+        {
+            "icao24": ["a", "b"] * 3,
+            "date": "2016-01-31",
+            "clock": ["23:59:58", "10:00:00", "23:59:59", "10:00:01", "00:00:00", "10:00:02"],
+            "lat": 40.0,
+            "lon": 3.0,
+            "alt": 9000,
+        }
+    )
+    points = read(write_csv(table, tmp_path / "radar.csv"))
+    assert points["timestamp"].dt.day.tolist() == [31, 31, 31, 31, 1, 31]
+
+
+def test_a_table_without_a_header_is_refused_with_what_to_do(flights, tmp_path):
+    table = flights[["timestamp", "latitude", "longitude", "altitude"]]
+    with pytest.raises(FormatError, match="no header"):
+        read(write_csv(table, tmp_path / "x.csv", header=False))
 
 
 def test_comments_and_the_separator_of_a_spreadsheet_are_passed(table, tmp_path):

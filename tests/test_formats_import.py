@@ -48,6 +48,30 @@ def test_a_question_of_a_reader_reaches_the_user(flights, source, tmp_path):
         import_flights(source, tmp_path / "archive")
 
 
+def test_metres_under_the_name_of_feet_are_rejected_with_the_question(flights, source, tmp_path):
+    names = ["timestamp", "flight_id", "latitude", "longitude", "altitude", "groundspeed"]
+    table = flights[names].assign(altitude=flights["altitude"] * 0.3048)
+    write_csv(table, source / "mine.csv")
+    rejected = import_flights(source, tmp_path / "archive")["rejected"]
+    assert rejected.str.contains('altitude = { unit = "m" }', regex=False).all()
+    (source / "columns.toml").write_text('columns.altitude = { unit = "m" }')
+    assert import_flights(source, tmp_path / "archive")["rejected"].isna().all()
+
+
+def test_a_file_that_a_reader_fails_on_stops_no_other(flights, source, tmp_path, monkeypatch):
+    WRITERS["opensky"](flights, source)
+    WRITERS["readsb"](one(flights), source)
+
+    def fail(path):
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr("trajlib.importers.formats.readsb.read_json", fail)
+    lines = []
+    table = import_flights(source, tmp_path / "archive", report=lines.append)
+    assert len(table) == flights["flight_id"].nunique()
+    assert any("unforeseen" in line for line in lines)
+
+
 @pytest.mark.parametrize("gap, count", [(600, 2), (7200, 1)])
 def test_the_gap_of_columns_toml_parts_flights_of_an_aircraft(
     flights, source, tmp_path, gap, count

@@ -8,6 +8,7 @@ it.
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from csv import Error as CSVError
 from csv import reader
 from dataclasses import dataclass, field
@@ -16,7 +17,17 @@ from functools import cache
 from trajlib.archive.dialect import Dialect, find_conversion
 from trajlib.schema import COLUMNS, NUMERIC, REQUIRED
 
-__all__ = ["MISSING", "UNITS", "FlightError", "Layout", "find_columns", "find_layout", "split_line"]
+__all__ = [
+    "MISSING",
+    "UNITS",
+    "FlightError",
+    "Layout",
+    "find_columns",
+    "find_layout",
+    "find_missing",
+    "match_columns",
+    "split_line",
+]
 
 MISSING = (  # texts that stand for no value, in lower case
     *("", "-", "--", "?", "n/a", "na", "#n/a", "#na", "nan", "-nan", "null", "none", "nil"),
@@ -26,7 +37,7 @@ MISSING = (  # texts that stand for no value, in lower case
 _ALIASES = {
     "timestamp": "time datetime date_time utc time_utc utc_time timestamp_utc utc_timestamp "
     "datetime_utc utc_datetime epoch epoch_time unixtime unix_time unix_timestamp time_position "
-    "ts snapshot_id time_over gps_time sample_time",
+    "ts snapshot_id time_over event_time gps_time sample_time",
     "latitude": "lat latitude_wgs84 gps_lat gps_latitude pos_lat position_lat",
     "longitude": "lon lng long longitude_wgs84 gps_lon gps_longitude pos_lon pos_long position_lon",
     "altitude": "alt baroaltitude:m baro_altitude:m alt_baro altitude_baro baro_alt barometric_alt "
@@ -34,25 +45,32 @@ _ALIASES = {
     "flight_level:FL flightlevel:FL fl:FL mode_c",
     "geoaltitude": "geoaltitude:m geo_altitude:m alt_geom gnss_altitude altitude_gnss alt_gnss "
     "gps_altitude altitude_gps gps_alt geometric_altitude height",
-    "groundspeed": "gs ground_speed velocity:m/s speed gspeed gndspd gnd_speed speed_gnd sog "
+    "groundspeed": "gs ground_speed velocity:m/s speed spd gspeed gndspd gnd_speed speed_gnd sog "
     "speed_over_ground",
     "vertical_rate": "vertrate:m/s vertical_speed vert_speed vspeed vspd roc rocd vs baro_rate "
     "climb_rate rate_of_climb verticalrate",
     "track": "trk course cog true_track track_angle ground_track track_gnd direction",
     "heading": "hdg true_heading heading_true",
     "true_airspeed": "tas",
-    "calibrated_airspeed": "cas",
+    "calibrated_airspeed": "cas ias",
     "mach": "mach_number",
     "temperature": "temp:? oat:? sat:? static_air_temperature:? outside_air_temperature:?",
-    "callsign": "ident flight flight_number call_sign cs",
-    "operator": "airline carrier airline_icao",
-    "aircraft_type": "type typecode actype ac_type aircraft icao_type aircraft_type_icao equip",
-    "registration": "reg tail tail_number",
-    "origin": "adep departure dep from origin_icao departure_airport",
-    "destination": "ades arrival arr to dest destination_icao arrival_airport",
+    "wind_u": "u_component_of_wind:m/s eastward_wind:m/s",
+    "wind_v": "v_component_of_wind:m/s northward_wind:m/s",
+    "callsign": "ident flight flight_number call_sign cs target_id target_identification tid",
+    "operator": "airline carrier airline_icao ac_operator",
+    "aircraft_type": "type typecode actype ac_type aircraft icao_type aircraft_type_icao equip "
+    "model",
+    "registration": "reg tail tail_number aircraft_reg ac_registration",
+    "origin": "adep departure dep from origin_icao departure_airport schd_from estdepartureairport",
+    "destination": "ades arrival arr to dest destination_icao arrival_airport real_to "
+    "schd_to estarrivalairport",
     # of the importers: whose samples these are, and what stands in two columns or two in one
     "flight_id": "flightid fid flight_key trajectory_id traj_id ectrl_id",
-    "icao24": "hex icao icao_address icao24_address modes mode_s hexid",
+    "icao24": "hex icao icao_address icao24_address modes mode_s hexid address target_address "
+    "target_addr aircraft_address",
+    "onground": "on_ground",
+    "position_time": "last_position lastposupdate",
     "date": "day utc_date date_utc gps_date sample_date",
     "clock": "utc_clock time_of_day tod seconds_of_day sod",
     "position": "lat_lon latlon lat_long latitude_longitude coordinates coords location latlng",
@@ -118,6 +136,13 @@ class Layout:
     plain: bool = False
     names: tuple[str, ...] = ()
     comments: str = ""
+
+    @property
+    def time(self) -> str:
+        """The field that has the times: ``timestamp``, or ``clock`` for times of day."""
+        clock = "clock" in self.fields
+        dated = "date" in self.fields or "timestamp" not in self.fields
+        return "clock" if clock and dated else "timestamp"
 
 
 def find_layout(head: bytes, dialect: Dialect, *, closely: bool = False) -> Layout:
@@ -188,6 +213,16 @@ def _find_columns(
     )
 
 
+def match_columns(names: Sequence[str], dialect: Dialect) -> Layout:
+    """Return the layout of a table whose columns have these names, as far as they are understood.
+
+    The names in columns.toml come first, then the schema's, then those of other tools.
+    """
+    fields, units = _match([name.strip() for name in names], dialect)
+    factors = dialect.units | {name: _convert(name, unit) for name, unit in units.items()}
+    return Layout(1, len(names), fields, factors, units, names=tuple(names))
+
+
 def split_line(line: bytes, delimiter: str) -> list[str]:
     """Return the fields of one line; bytes that are not UTF-8 are taken for Latin-1.
 
@@ -229,7 +264,7 @@ def _search(text: str, dialect: Dialect) -> Layout | None:
         for delimiter in sorted(delimiters, key=line.count, reverse=True):
             names = _split(line.lstrip("#% "), delimiter)
             fields, units = _match(names, dialect)
-            missing = _find_missing(fields)
+            missing = find_missing(fields)
             if not missing:
                 return _describe(i, lines, delimiter, names, fields, units, dialect)
             if len(missing) < len(nearest[0] if nearest else REQUIRED):
@@ -252,16 +287,14 @@ def _split(line: str, delimiter: str) -> list[str]:
         return []
 
 
-def _find_missing(fields: dict[str, int]) -> list[str]:
+def find_missing(fields: dict[str, int]) -> list[str]:
+    """Return the required columns that no field holds."""
     instead = {"latitude": "position", "longitude": "position", "timestamp": "clock"}
     return [n for n in REQUIRED if n not in fields and instead.get(n) not in fields]
 
 
 def _match(names: list[str], dialect: Dialect) -> tuple[dict[str, int], dict[str, str]]:
-    """Return the field, and the unit where another is given, of each column that the names mean.
-
-    The names in columns.toml come first, then the schema's, then those of other tools.
-    """
+    """Return the field of each column that the names mean, and the unit where another is given."""
     given = dialect.names | {n: str(their) for n, their in dialect.many.items() if n in _ALIASES}
     fields = {n: names.index(their) for n, their in given.items() if their in names}
     units: dict[str, str] = {}
@@ -339,8 +372,6 @@ def _describe(
     twice = [names[fields[n]] for n in REQUIRED if n in fields and shared[names[fields[n]]] > 1]
     if twice:
         raise FlightError(f"columns twice in the header: {', '.join(sorted(twice))}")
-    if "date" in fields and "timestamp" in fields and "clock" not in fields:
-        fields = fields | {"clock": fields["timestamp"]}
     return Layout(
         skip,
         len(names),

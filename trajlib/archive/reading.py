@@ -321,22 +321,20 @@ def _parse_texts(
     if "latitude" not in fields:
         texts |= split_positions(texts["position"])
     numbers = [name for name in texts if name in NUMERIC]
-    columns = [parse_numbers(texts[n], n, layout) for n in numbers]
-    time = (
-        "clock"
-        if "clock" in fields and ("date" in fields or "timestamp" not in fields)
-        else "timestamp"
-    )
+    columns = [
+        parse_numbers(texts[n], n, *layout.units.get(n, (1.0, 0.0)), layout.decimal)
+        for n in numbers
+    ]
     times = find_times(
-        texts[time],
+        texts[layout.time],
         texts.get("date"),
         dialect,
-        layout.names[fields[time]],
+        layout.names[fields[layout.time]],
         f"{layout.comments}\n{name}",
     )
     stamps = times.astype("int64").to_numpy()
     if (stamps == NO_TIME).all():
-        example = texts[time].dropna()
+        example = texts[layout.time].dropna()
         example = f", as {example.iloc[0]!r}" if len(example) else ""
         raise FlightError(f"timestamp is not a time in any sample{example}")
     identity = {n: texts[n] for n in texts if n in IDENTITY or n in IDENTITIES}

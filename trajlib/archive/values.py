@@ -7,13 +7,24 @@ import numpy as np
 import pandas as pd
 
 from trajlib.archive.dialect import Dialect, find_conversion
-from trajlib.archive.layout import MISSING, UNITS, FlightError, Layout
+from trajlib.archive.layout import MISSING, UNITS, FlightError
 
-__all__ = ["find_times", "parse_numbers", "parse_times", "parse_unix", "split_positions"]
+__all__ = [
+    "convert_numbers",
+    "convert_times",
+    "find_times",
+    "parse_angles",
+    "parse_numbers",
+    "parse_times",
+    "parse_unix",
+    "split_positions",
+]
 
+_DEFAULT = Dialect()
 _ZONE = r"[T ]\d\d.*(?:Z|[+-]\d\d(?::?\d\d)?)$"  # how a time of ISO 8601 gives its zone
 _EARLIEST, _LATEST = 1e8, 4102444800  # s since 1970: March 1973, and the year 2100
 _DAY = 86_400
+_SEVERAL = 10  # different numbers that show whether they are times written as hhmmss
 _NUMBER = r"[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?"
 _DATE = re.compile(r"(?<!\d)(\d{4})([-_./]?)(\d{2})\2(\d{2})(?!\d)")
 _BY_DAY = r"^(\d{1,2})([/.-])(\d{1,2})[/.-](\d{4}|\d{2})(?:[T ,]+(.*))?$"
@@ -55,8 +66,30 @@ def parse_unix(numbers: pd.Series) -> pd.Series:
     return pd.Series(times.astype("datetime64[ms, UTC]"), numbers.index)
 
 
+def convert_times(values: pd.Series, dialect: Dialect = _DEFAULT, column: str = "") -> pd.Series:
+    """Return a column of times of any type in UTC, to the millisecond; NaT where one is none.
+
+    Numbers count from 1970, see `parse_unix`; for texts see `find_times`.
+    """
+    if isinstance(values.dtype, pd.DatetimeTZDtype):
+        return values.dt.tz_convert("UTC").astype("datetime64[ms, UTC]")
+    if values.dtype.kind == "M":
+        return _localize(values, dialect.timezone).astype("datetime64[ms, UTC]")
+    if pd.api.types.is_numeric_dtype(values):
+        return parse_unix(values)
+    texts = values.astype("str")
+    if _strip(texts).isna().all():
+        return pd.Series(pd.NaT, values.index, dtype="datetime64[ms, UTC]")
+    return find_times(texts, None, dialect, column, "")
+
+
 def find_times(
-    texts: pd.Series, dates: pd.Series | None, dialect: Dialect, column: str, around: str
+    texts: pd.Series,
+    dates: pd.Series | None,
+    dialect: Dialect,
+    column: str,
+    around: str,
+    flights: pd.Series | None = None,
 ) -> pd.Series:
     """Return the times of samples in whatever unambiguous form they are written.
 
@@ -72,6 +105,8 @@ def find_times(
         The file's own name of the column, for messages.
     around
         Text that may hold the date of times of day: comments and the file's name.
+    flights
+        Whose the samples are, where there are those of several.
 
     Raises
     ------
@@ -79,7 +114,7 @@ def find_times(
         When the form could mean two times, with the question and the line of columns.toml that
         answers it.
     """
-    texts = _strip(texts)
+    texts = _strip(texts).str.replace(r"\s*(?:UTC|GMT)$", "Z", regex=True)
     dates = None if dates is None else _strip(dates)
     if dialect.time_format != "ISO 8601":
         return parse_times(texts if dates is None else dates + " " + texts, dialect)
@@ -88,15 +123,18 @@ def find_times(
         raise FlightError("timestamp is missing in all samples")
     if dates is not None and _are_clocks(filled):
         days = _parse_days(dates, dialect, column)
-        return _join(days, _parse_clocks(texts, column), dialect)
+        return _join(days, _parse_clocks(texts, column), dialect, flights)
     if filled.str.fullmatch(_NUMBER).all():
         times = parse_unix(pd.to_numeric(texts, errors="coerce"))
         if times.notna().any():
             return times
-        if not filled.str.fullmatch(r"\d{14}").all():
-            return _join(_find_day(around, texts, column), _parse_clocks(texts, column), dialect)
-    elif _are_clocks(filled):
-        return _join(_find_day(around, texts, column), _parse_clocks(texts, column), dialect)
+    if _are_clocks(filled):
+        seconds = _parse_clocks(texts, column)
+        if flights is not None and (seconds.dropna().diff() < -_DAY / 2).any():
+            raise FlightError(
+                f"{column} is a time of day that passes midnight, and no column has the date"
+            )
+        return _join(_find_day(around, texts, column), seconds, dialect)
     return _parse_dated(texts, dialect, column)
 
 
@@ -116,6 +154,10 @@ def _parse_clocks(texts: pd.Series, column: str) -> pd.Series:
     seconds = pd.to_numeric(texts, errors="coerce")
     if seconds.notna().any():
         filled = seconds.dropna()
+        minutes = filled // 100
+        clock = (filled < 240_000) & (filled % 100 < 60) & (minutes % 100 < 60)
+        if clock.all() and filled.nunique() >= _SEVERAL:  # hhmmss: seconds of a day are not so
+            return minutes // 100 * 3600 + minutes % 100 * 60 + filled % 100
         if filled.iloc[0] < 1:
             raise FlightError(
                 f"does {column} count from midnight or from the flight's first sample? Give the "
@@ -135,11 +177,19 @@ def _parse_clocks(texts: pd.Series, column: str) -> pd.Series:
     return seconds
 
 
-def _join(days: pd.Series, seconds: pd.Series, dialect: Dialect) -> pd.Series:
+def _join(
+    days: pd.Series, seconds: pd.Series, dialect: Dialect, flights: pd.Series | None = None
+) -> pd.Series:
     # midnight passes where a time of day falls by more than half a day and its date does not rise
-    known = seconds.ffill().fillna(0)
-    falls = (known.diff() < -_DAY / 2) & ~(days.ffill().diff() > pd.Timedelta(0))
-    times = days + pd.to_timedelta(seconds + _DAY * falls.cumsum(), unit="s")
+    if flights is None:
+        flights = pd.Series(0, days.index)
+    table = pd.DataFrame({"flight": flights, "day": days, "clock": seconds})
+    table = table.sort_values("flight", kind="stable")
+    previous = table.groupby("flight", sort=False)[["day", "clock"]].ffill()
+    step = previous.groupby(table["flight"], sort=False).diff()
+    falls = (step["clock"] < -_DAY / 2) & ~(step["day"] > pd.Timedelta(0))
+    midnights = falls.groupby(table["flight"], sort=False).cumsum()
+    times = days + pd.to_timedelta(seconds + _DAY * midnights, unit="s")
     return _localize(times, dialect.timezone).astype("datetime64[ms, UTC]")
 
 
@@ -177,7 +227,7 @@ def _parse_dated(
 ) -> pd.Series:
     parts = texts.str.extract(_BY_DAY)
     if parts[0].notna().any():
-        texts = _order_days(texts, parts, column)
+        texts = _order_days(texts, parts, column, is_day=is_day)
     zoned = Dialect() if is_day else Dialect(timezone=dialect.timezone)
     times = parse_times(texts, zoned)
     for form in _FORMATS if times.isna().all() else ():
@@ -187,20 +237,19 @@ def _parse_dated(
     return times
 
 
-def _order_days(texts: pd.Series, parts: pd.DataFrame, column: str) -> pd.Series:
+def _order_days(texts: pd.Series, parts: pd.DataFrame, column: str, *, is_day: bool) -> pd.Series:
     """Return dates as day/month/year in ISO 8601, where a number above 12 gives the order."""
     first, second = (pd.to_numeric(parts[i]) for i in (0, 2))
     if first.gt(12).any() == second.gt(12).any():
         mark = parts[1].dropna().iloc[0]
         year = "%Y" if parts[3].dropna().str.len().iloc[0] == 4 else "%y"
-        clock = " %H:%M:%S" if parts[4].notna().any() else ""
-        forms = [
-            f"{mark}".join(order) + clock for order in (("%d", "%m", year), ("%m", "%d", year))
-        ]
+        clock = " %H:%M:%S" if is_day or parts[4].notna().any() else ""
+        forms = [mark.join(order) + clock for order in (("%d", "%m", year), ("%m", "%d", year))]
+        date = ', with the column of the date as date = "NAME" under [import]' if is_day else ""
         raise FlightError(
             f"is {texts.dropna().iloc[0]} day{mark}month or month{mark}day? Say so in columns.toml:"
             f' timestamp = {{ column = "{column}", format = "{forms[0]}" }} under [columns], or '
-            f'"{forms[1]}"'
+            f'"{forms[1]}"{date}'
         )
     day, month = (0, 2) if first.gt(12).any() else (2, 0)
     year = parts[3].where(parts[3].str.len() == 4, "20" + parts[3])
@@ -209,50 +258,95 @@ def _order_days(texts: pd.Series, parts: pd.DataFrame, column: str) -> pd.Series
     return (joined + " " + clock).where(joined.notna(), texts)
 
 
-def parse_numbers(texts: pd.Series, name: str, layout: Layout) -> np.ndarray:
+def convert_numbers(
+    values: pd.Series, name: str, factor: float = 1.0, offset: float = 0.0, decimal: str = "."
+) -> pd.Series:
+    """Return a column of any type as numbers in the schema's unit; NaN where one is none."""
+    if pd.api.types.is_numeric_dtype(values) and values.dtype != bool:
+        numbers = values.astype("float64") * factor + offset
+        return numbers.where(np.isfinite(numbers))
+    texts = values.astype("str")
+    return pd.Series(_parse_numbers(texts, name, factor, offset, decimal)[0], values.index)
+
+
+def parse_numbers(
+    texts: pd.Series, name: str, factor: float = 1.0, offset: float = 0.0, decimal: str = "."
+) -> np.ndarray:
     """Return the numbers of a column in the schema's unit; NaN where one is missing.
 
     Understood are flight levels (``FL310``), thousands (``31,000``), decimal commas, units after
-    the number (``10668 m``) and hemispheres (``40.5 N``).
+    the number (``10668 m``), hemispheres (``40.5 N``) and minutes of arc (``40°30.5'N``).
 
     Raises
     ------
     FlightError
         When a text is no number.
     """
+    numbers, wrong = _parse_numbers(texts, name, factor, offset, decimal)
+    if len(wrong):
+        text = wrong.iloc[0]
+        count = (wrong == text).sum()
+        raise FlightError(f"{name} is {text[:40]!r} in {count} samples, expected a number")
+    return numbers
+
+
+def _parse_numbers(
+    texts: pd.Series, name: str, factor: float, offset: float, decimal: str
+) -> tuple[np.ndarray, pd.Series]:
+    """Return the numbers, and the texts that are none."""
     texts = _strip(texts)
-    if layout.decimal == ",":
+    if decimal == ",":
         swapped = texts.str.replace(".", "").str.replace(",", ".")
         texts = texts.where(~texts.str.contains(",", na=False), swapped)
-    factor, offset = layout.units.get(name, (1.0, 0.0))
     numbers = pd.to_numeric(texts, errors="coerce").astype(float) * factor + offset
-    odd = texts[texts.notna() & numbers.isna()].str.replace(",(?=\\d{3})", "", regex=True)
-    for text in odd.unique():
-        number = _parse_odd(text, name, factor, offset)
-        if number is None:
-            count = (odd == text).sum()
-            raise FlightError(f"{name} is {text[:40]!r} in {count} samples, expected a number")
-        numbers[odd.index[odd == text]] = number
-    return numbers.where(np.isfinite(numbers)).to_numpy(float, na_value=np.nan)
+    odd = texts[texts.notna() & numbers.isna()]
+    if len(odd):
+        if name in ("latitude", "longitude"):
+            parsed = parse_angles(odd)
+        else:
+            plain = odd.str.replace(r",(?=\d{3})", "", regex=True)
+            parsed = plain.map({text: _parse_odd(text, name, factor, offset) for text in {*plain}})
+        numbers[odd.index] = parsed.astype(float)
+    numbers = numbers.where(np.isfinite(numbers))
+    wrong = odd[numbers[odd.index].isna() & ~odd.str.lower().str.contains("inf")]
+    return numbers.to_numpy(float, na_value=np.nan), wrong
 
 
 def _parse_odd(text: str, name: str, factor: float, offset: float) -> float | None:
-    found = re.fullmatch(rf"(FL)? ?({_NUMBER}) ?°?([a-zA-Z/ 0]*)", text, re.IGNORECASE)
-    if found is None:
+    match = re.fullmatch(rf"(FL)? ?({_NUMBER}) ?([a-zA-Z/°]*)", text, re.IGNORECASE)
+    if match is None:
         return None
-    level, number, unit = found.groups()
+    level, number, unit = match.groups()
     if level:
         return 100 * float(number) if name == "altitude" and not unit else None
     if not unit:
         return float(number) * factor + offset
-    if name in ("latitude", "longitude"):
-        sign = {"N": 1, "E": 1, "S": -1, "W": -1}.get(unit.upper())
-        return sign and sign * float(number)
     try:
         factor, offset = find_conversion(name, UNITS[unit.lower()])
     except (KeyError, ValueError):
         return None
     return float(number) * factor + offset
+
+
+def parse_angles(texts: pd.Series) -> pd.Series:
+    r"""Return angles [deg] of texts in degrees, minutes and seconds of arc; NaN of any other.
+
+    >>> parse_angles(pd.Series(["632730N", "0105830W", "N46 30.0", "46°30'36\"S"])).tolist()
+    [63.458333333333336, -10.975, 46.5, -46.51]
+    """
+    texts = texts.astype("str").str.strip().str.upper()
+    texts = texts.where(texts.str.fullmatch(r"[-+NSEW\d\s.:°º˚'’′\"”″]+"))
+    parts = texts.str.extract(r"(\d+(?:\.\d+)?)(?:[^\d.]+(\d+(?:\.\d+)?))?(?:[^\d.]+([\d.]+))?")
+    parts = parts.apply(pd.to_numeric, errors="coerce")
+    digits = texts.str.extract(r"(\d+)")[0].str.len()
+    compact = digits.ge(4) & parts[1].isna()  # DDMM, DDDMM, DDMMSS or DDDMMSS
+    seconds = compact & digits.ge(6)
+    number = parts[0].where(~seconds, parts[0] // 100)
+    degrees = number.where(~compact, number // 100)
+    minutes = parts[1].where(~compact, number % 100).fillna(0)
+    seconds = parts[2].where(~seconds, parts[0] % 100).fillna(0)
+    sign = 1 - 2 * texts.str.contains(r"^-|[SW]", na=False)
+    return sign * (degrees + minutes / 60 + seconds / 3600)
 
 
 def split_positions(texts: pd.Series) -> dict[str, pd.Series]:

@@ -24,6 +24,8 @@ import pyarrow as pa
 
 from trajlib.archive.dialect import Dialect, read_dialect
 from trajlib.archive.index import FRAGMENTS
+from trajlib.archive.layout import FlightError
+from trajlib.archive.repairs import check_units
 from trajlib.archive.storage import replacing
 from trajlib.archive.writer import format_lines
 from trajlib.cluster import current_client, gather
@@ -260,8 +262,8 @@ def _recognize_files(root: Path, format: str | None, names: list[str]) -> pd.Dat
         try:
             found = find_format(format) if format else recognize_format(root / name, dialect)
             rows.append((name, found.name, None))
-        except (FormatError, OSError) as error:
-            rows.append((name, None, str(error)))
+        except Exception as error:  # a damaged file makes readers raise errors of any kind
+            rows.append((name, None, _describe_error(error)))
     return pd.DataFrame(rows, columns=["file", "format", "refused"], dtype="str")
 
 
@@ -283,7 +285,8 @@ def _describe_nothing(source: Path, origin: str | None, destination: str | None)
 
 def _first_reason(sources: pd.DataFrame) -> str:
     row = sources.sort_values("refused", na_position="last", kind="stable").iloc[0]
-    return f"{row['file']}: {row['refused']}"
+    reason = row["refused"] if pd.notna(row["refused"]) else "no point has a time and a position"
+    return f"{row['file']}: {reason}"
 
 
 def _digest(source: Path, members: list[Path], options: tuple) -> str:
@@ -396,8 +399,13 @@ def _summarize_files(counts: dict[str, list]) -> pd.DataFrame:
 def _read_file(path: Path, format: Format, options: Options, count: list) -> Iterator[pd.DataFrame]:
     try:
         yield from format.read(path, options)
-    except FormatError as error:  # what was read before the damage is kept
-        count[1] = str(error)
+    except Exception as error:  # of any kind; what was read before the damage is kept
+        count[1] = _describe_error(error)
+
+
+def _describe_error(error: Exception) -> str:
+    text = str(error) if isinstance(error, FormatError | OSError) else repr(error)
+    return text[:400]
 
 
 def _add_key(batch: pd.DataFrame, file: str, splittable: bool) -> pd.DataFrame:
@@ -676,6 +684,7 @@ def _or_empty(texts: pd.Series) -> pd.Series:
 
 
 def _write_flights(job: _Job, flights: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
+    """Write the flights that are not rejected, reject those in odd units; return their noise."""
     seconds = points["timestamp"].astype("int64").to_numpy() / 1000
     order = [name for name in COLUMNS if name in points and name in NUMERIC]
     order = ["latitude", "longitude", "altitude"] + [
@@ -692,6 +701,10 @@ def _write_flights(job: _Job, flights: pd.DataFrame, points: pd.DataFrame) -> pd
         begin, end = np.searchsorted(flight_of, [number, number + 1])
         measured_only = job.measured_only or flight["kind"] == "fragment"
         time, columns = resample_flight(seconds[begin:end], values[:, begin:end], order)
+        rejected = _check_units(time, columns)
+        if rejected:
+            flights.loc[number, "rejected"] = rejected
+            continue
         rows = np.array([columns[name] for name in written])
         if measured_only:
             here = columns["gap"] == 0
@@ -704,6 +717,15 @@ def _write_flights(job: _Job, flights: pd.DataFrame, points: pd.DataFrame) -> pd
             noise.append(part.assign(path=flight["path"]))
     names = {"path": "str", "altitude": float, "cruise": bool, "span": float, "miss": float}
     return pd.concat(noise or [pd.DataFrame(columns=list(names))])[list(names)].astype(names)
+
+
+def _check_units(time: np.ndarray, columns: dict[str, np.ndarray]) -> str | None:
+    """Return the question that speeds or altitudes raise, of which unit they are."""
+    try:
+        check_units(columns, 1000 * time, Dialect())
+    except FlightError as error:
+        return str(error)
+    return None
 
 
 def _format_csv(

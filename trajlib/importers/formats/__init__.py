@@ -1,5 +1,6 @@
 """The formats that flights are imported from, one module each."""
 
+import re
 from pathlib import Path
 
 from trajlib.archive.dialect import Dialect
@@ -97,6 +98,11 @@ def recognize_format(path: str | Path, dialect: Dialect | None = None) -> Format
             return candidate
     if len(head.names) < 2:
         raise FormatError("no known format: neither a header nor a content that is known")
+    if all(re.fullmatch(r"[-+\d.:TZ ]*", name) for name in head.names):
+        raise FormatError(
+            "no header: its first line holds values. Write a line with the names of the columns "
+            "above it, as timestamp,latitude,longitude,altitude"
+        )
     if _measures(head) and not any("lat" in name or "position" in name for name in head.columns):
         raise FormatError("no positions: without latitude and longitude there is no trajectory")
     raise FormatError(

@@ -1,16 +1,20 @@
 """What the formats share: what a format is, and the conversion of a table to points."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from trajlib.archive.dialect import Dialect, find_conversion
+from trajlib.archive.layout import FlightError
+from trajlib.archive.values import convert_numbers, convert_times, parse_angles
 from trajlib.schema import COLUMNS, IDENTITY, REQUIRED
 
 __all__ = [
+    "TEXTS",
     "Field",
     "Format",
     "FormatError",
@@ -19,20 +23,14 @@ __all__ = [
     "convert_flights",
     "convert_points",
     "convert_table",
-    "convert_times",
     "find_texts",
-    "parse_angles",
-    "parse_days",
+    "number_repeats",
 ]
 
 _TRUE = {"true", "t", "1", "1.0", "yes"}
 _FALSE = {"false", "f", "0", "0.0", "no"}
-_TEXTS = ("flight_id", "icao24", *IDENTITY)
-_EARLIEST, _LATEST = 1e8, 4.1024448e9  # s since 1970: March 1973, and 2100
-
-
-class FormatError(ValueError):
-    """A file cannot be read; the message is the reason."""
+TEXTS = ("flight_id", "icao24", *IDENTITY)
+FormatError = FlightError  # a file cannot be read; the message is the reason
 
 
 @dataclass(frozen=True)
@@ -72,6 +70,8 @@ class Head:
         Between the fields of a text.
     skip
         Lines before the header: comments, and the ``sep=;`` of a spreadsheet.
+    decimal
+        Between the digits of a number.
     """
 
     path: Path
@@ -80,11 +80,12 @@ class Head:
     names: tuple[str, ...] = ()
     delimiter: str = ","
     skip: int = 0
+    decimal: str = "."
 
-    @property
+    @cached_property
     def columns(self) -> tuple[str, ...]:
-        """The names of the columns, stripped and in lower case."""
-        return tuple(name.strip().lower() for name in self.names)
+        """The names of the columns in lower case; those that repeat, or are empty, are numbered."""
+        return tuple(number_repeats([name.strip().lower() for name in self.names]))
 
     @property
     def lines(self) -> list[str]:
@@ -182,95 +183,23 @@ def convert_table(df: pd.DataFrame, fields: dict[str, Field]) -> pd.DataFrame:
     return pd.DataFrame(columns, index=df.index)
 
 
-def parse_days(values: pd.Series) -> pd.Series:
-    """Return dates of texts: ISO 8601, or day and month in the order that the numbers allow.
-
-    Raises
-    ------
-    FormatError
-        When day and month may be either, with what to write into columns.toml.
-    """
-    texts = values.astype("str").str.strip()
-    parts = texts.str.extract(r"^(\d{1,2})[/.-](\d{1,2})[/.-](\d{2,4})$")
-    if parts[0].isna().all():
-        return pd.to_datetime(texts, format="ISO8601", errors="coerce")
-    first, second = parts[0].astype(float), parts[1].astype(float)
-    if not first.gt(12).any() and not second.gt(12).any():
-        raise FormatError(
-            f"is {texts[parts[0].notna()].iloc[0]} day/month or month/day? Give the format in "
-            'columns.toml, as timestamp = { column = "TIME", format = "%d/%m/%Y %H:%M:%S" } under '
-            '[columns], and where the date has a column of its own, date = "DATE" under [import]'
-        )
-    order = "%d/%m/" if first.gt(12).any() else "%m/%d/"
-    year = "%Y" if parts[2].str.len().max() == 4 else "%y"
-    joined = parts[0] + "/" + parts[1] + "/" + parts[2]
-    return pd.to_datetime(joined, format=order + year, errors="coerce")
+def number_repeats(names: Sequence[str]) -> list[str]:
+    """Return names of which those that repeat, or are empty, are numbered."""
+    seen: set[str] = set()
+    result = []
+    for number, name in enumerate(names):
+        result.append(name if name and name not in seen else f"{name} #{number}")
+        seen.add(name)
+    return result
 
 
 def find_texts(fields: dict[str, Field]) -> set[str]:
     """Return the names, in a table, of columns that are texts."""
-    return {their for name in _TEXTS if name in fields for their in fields[name].names}
-
-
-def convert_times(values: pd.Series) -> pd.Series:
-    """Return times in UTC, to the millisecond; NaT where one is none.
-
-    Numbers are seconds, milliseconds, microseconds or nanoseconds since 1970, by their size:
-    from March 1973 to 2100 the four do not overlap. Times without a zone are in UTC.
-    """
-    if isinstance(values.dtype, pd.DatetimeTZDtype):
-        return values.dt.tz_convert("UTC").astype("datetime64[ms, UTC]")
-    if values.dtype.kind == "M":
-        return values.dt.tz_localize("UTC").astype("datetime64[ms, UTC]")
-    if not pd.api.types.is_numeric_dtype(values):
-        numbers = pd.to_numeric(values, errors="coerce")
-        if numbers.isna().all():
-            return _parse_times(values)
-        values = numbers
-    numbers = values.to_numpy(float, na_value=np.nan)
-    milliseconds = np.full(len(numbers), np.nan)
-    for per_second in (1.0, 1e3, 1e6, 1e9):
-        here = (numbers > _EARLIEST * per_second) & (numbers < _LATEST * per_second)
-        milliseconds[here] = np.round(numbers[here] * (1000 / per_second))
-    return pd.Series(
-        pd.to_datetime(milliseconds, unit="ms", utc=True).astype("datetime64[ms, UTC]"),
-        values.index,
-    )
-
-
-def parse_angles(values: pd.Series) -> pd.Series:
-    r"""Return angles [deg] of texts in degrees, minutes and seconds of arc.
-
-    >>> parse_angles(pd.Series(["632730N", "0105830W", "N46 30.0", "46°30'36\"S"])).tolist()
-    [63.458333333333336, -10.975, 46.5, -46.51]
-    """
-    texts = values.astype("str").str.strip().str.upper()
-    parts = texts.str.extract(r"(\d+(?:\.\d+)?)(?:[^\d.]+(\d+(?:\.\d+)?))?(?:[^\d.]+([\d.]+))?")
-    parts = parts.apply(pd.to_numeric, errors="coerce")
-    digits = texts.str.extract(r"(\d+)")[0].str.len()
-    compact = digits.ge(4) & parts[1].isna()  # DDMM, DDDMM, DDMMSS or DDDMMSS
-    seconds = compact & digits.ge(6)
-    number = parts[0].where(~seconds, parts[0] // 100)
-    degrees = number.where(~compact, number // 100)
-    minutes = parts[1].where(~compact, number % 100).fillna(0)
-    seconds = parts[2].where(~seconds, parts[0] % 100).fillna(0)
-    sign = 1 - 2 * texts.str.contains(r"^-|[SW]", na=False)
-    return sign * (degrees + minutes / 60 + seconds / 3600)
-
-
-def _parse_times(values: pd.Series) -> pd.Series:
-    texts = values.astype("str").str.strip().str.replace(r"\s*(UTC|GMT)$", "+00:00", regex=True)
-    times = pd.to_datetime(texts, format="ISO8601", utc=True, errors="coerce")
-    if times.isna().all():
-        parts = texts.str.extract(r"^(\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4})[ T]+(\d{1,2}:\d\d.*)$")
-        if parts[0].notna().any():
-            clock = pd.to_timedelta(parts[1].str.removesuffix("Z"), errors="coerce")
-            times = parse_days(parts[0]).dt.tz_localize("UTC") + clock
-    return times.astype("datetime64[ms, UTC]")
+    return {their for name in TEXTS if name in fields for their in fields[name].names}
 
 
 def _convert_column(name: str, values: pd.Series, unit: str) -> pd.Series:
-    if name in _TEXTS:
+    if name in TEXTS:
         return _to_texts(values, name)
     if name in ("timestamp", "position_time"):
         return convert_times(values)
@@ -278,25 +207,8 @@ def _convert_column(name: str, values: pd.Series, unit: str) -> pd.Series:
         return _to_booleans(values)
     if unit == "dms":
         return parse_angles(values)
-    numbers = _to_numbers(values)
-    if unit and unit != COLUMNS[name].unit:
-        factor, offset = find_conversion(name, unit)
-        numbers = numbers * factor + offset
-    return numbers
-
-
-def _to_numbers(values: pd.Series) -> pd.Series:
-    if not pd.api.types.is_numeric_dtype(values) or values.dtype == bool:
-        texts = values.astype("str").str.strip()
-        numbers = pd.to_numeric(texts, errors="coerce")
-        if numbers.isna().any():  # FL310 in hundreds of feet, 31,000 by thousands
-            levels = pd.to_numeric(texts.str.extract(r"^FL ?(\d{1,3})$")[0]) * 100
-            grouped = texts.where(texts.str.fullmatch(r"-?\d{1,3}(,\d{3})+(\.\d+)?").eq(True))
-            thousands = pd.to_numeric(grouped.str.replace(",", ""))
-            numbers = numbers.fillna(levels).fillna(thousands)
-        values = numbers
-    numbers = values.astype("float64")
-    return numbers.where(np.isfinite(numbers))
+    factor, offset = find_conversion(name, unit or COLUMNS[name].unit)
+    return convert_numbers(values, name, factor, offset)
 
 
 def _to_texts(values: pd.Series, name: str) -> pd.Series:

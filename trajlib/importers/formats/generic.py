@@ -1,14 +1,16 @@
 """Any table of points: by the names of its columns, or by what a columns.toml says of them."""
 
-import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from trajlib.archive.dialect import Dialect
-from trajlib.archive.values import parse_times
+from trajlib.archive.layout import Layout, find_layout, find_missing, match_columns
+from trajlib.archive.values import convert_numbers, convert_times, find_times, split_positions
 from trajlib.importers.formats.base import (
+    TEXTS,
     Field,
     Format,
     FormatError,
@@ -16,202 +18,32 @@ from trajlib.importers.formats.base import (
     Options,
     convert_flights,
     convert_points,
-    convert_times,
-    find_texts,
-    parse_angles,
-    parse_days,
 )
 from trajlib.importers.formats.tables import name_flight, read_head, read_table
-from trajlib.schema import COLUMNS, IDENTITY
+from trajlib.schema import NUMERIC
 
-__all__ = ["FLIGHTS", "FORMAT", "find_columns", "recognize_flights", "recognize_points"]
+__all__ = [
+    "FLIGHTS",
+    "FORMAT",
+    "read_flights",
+    "read_points",
+    "recognize_flights",
+    "recognize_points",
+]
 
-# names in use, with the unit where the name says it or it is always the same
-_ALIASES = {
-    "timestamp": "timestamp time datetime date_time utc time_utc timestamp_utc epoch unixtime",
-    "latitude": "latitude lat latitude_deg lat_deg",
-    "longitude": "longitude lon lng long longitude_deg lon_deg",
-    "altitude": "altitude alt altitude_ft alt_ft pressure_altitude baro_altitude_ft hp "
-    "baroaltitude:m altitude_m:m alt_m:m flight_level:FL flightlevel:FL fl:FL",
-    "geoaltitude": "geoaltitude_ft gnss_altitude_ft geoaltitude:m geoaltitude_m:m",
-    "groundspeed": "groundspeed gs ground_speed groundspeed_kt gs_kt speed_kt velocity:m/s speed",
-    "vertical_rate": "vertical_rate vertical_speed roc rocd vertical_rate_fpm vertrate:m/s",
-    "track": "track trk course cog track_deg",
-    "heading": "heading hdg true_heading",
-    "true_airspeed": "true_airspeed tas tas_kt",
-    "calibrated_airspeed": "calibrated_airspeed cas ias",
-    "mach": "mach mach_number",
-    "temperature": "temperature_k temperature_c:degC oat_c:degC",
-    "flight_id": "flight_id flightid fid flight_key trajectory_id traj_id",
-    "icao24": "icao24 hex icao icao_address modes mode_s",
-    "callsign": "callsign ident flight_number",
-    "operator": "operator airline carrier",
-    "aircraft_type": "aircraft_type typecode actype aircraft_type_icao",
-    "registration": "registration reg tail tail_number",
-    "origin": "origin adep departure dep from",
-    "destination": "destination ades arrival arr to dest",
-    "onground": "onground on_ground",
-}
-_UNIT = re.compile(r"(?s)^(.*?)(?:\s*[(\[]\s*([^)\]]*?)\s*[)\]])?$")  # altitude (ft), lat [deg]
-_UNITS = {
-    **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), "m"),
-    **dict.fromkeys(("m/s", "mps", "m s-1"), "m/s"),
-    **dict.fromkeys(("km/h", "kmh", "kph"), "km/h"),
-    **dict.fromkeys(("c", "°c", "degc", "deg c", "celsius"), "degC"),
-    "rad": "rad",
-    "fl": "FL",
-    "100 ft": "100 ft",
-    "ft/s": "ft/s",
-}
-_DATES = ("date", "day", "utc_date", "date_utc")
-_CLOCKS = ("time", "time_utc", "utc_time", "utc", "clock")
+_KEYS = ("flight_id", "icao24", "registration", "callsign")
 
 
 def _recognize(head: Head) -> bool:
-    fields = find_columns(head.columns)
-    located = {"latitude", "longitude"} <= set(fields) or "position" in head.columns
-    timed = "timestamp" in fields or bool({*_DATES} & set(head.columns))
-    return located and timed and "altitude" in fields
-
-
-def find_columns(columns: tuple[str, ...]) -> dict[str, Field]:
-    """Return where columns of the schema stand in a table, by the names in use.
-
-    >>> find_columns(("lat", "altitude (m)"))["altitude"].unit
-    'm'
-    """
-    written: dict[str, tuple[str, str]] = {}
-    for column in columns:
-        base, unit = _UNIT.findall(column)[0]
-        written.setdefault(re.sub(r"[\s.-]+", "_", base.strip()), (column, unit))
-    fields = {}
-    for name, aliases in _ALIASES.items():
-        for alias in aliases.split():
-            base, _, usual = alias.partition(":")
-            if base in written and name not in fields:
-                column, unit = written[base]
-                fields[name] = Field(column, unit=_UNITS.get(unit, usual) if unit else usual)
-    return fields
-
-
-def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
-    head = read_head(path)
-    if options.dialect is not None:
-        yield from _read_dialect(path, options, options.dialect, head)
-        return
-    fields = find_columns(head.columns)
-    date = next((name for name in _DATES if name in head.columns), "")
-    clock = next((name for name in _CLOCKS if name in head.columns), "")
-    wanted = {name for field in fields.values() for name in field.names} | {date, clock}
-    wanted |= {"position", "latitude", "longitude"}
-    for batch in read_table(path, wanted, texts=find_texts(fields), head=head):
-        if date and clock:
-            batch = batch.assign(**{clock: _join_date(batch[date], batch[clock])})
-            fields["timestamp"] = Field(clock)
-        if "latitude" not in fields:
-            batch = batch.assign(**split_position(batch["position"]))
-            fields |= {name: Field(name) for name in ("latitude", "longitude")}
-        yield _name(convert_points(batch, fields), path, options)
-
-
-def _name(points: pd.DataFrame, path: Path, options: Options) -> pd.DataFrame:
-    if {"flight_id", "icao24", "callsign", "registration"} & set(points):
-        return points
-    return points.assign(flight_id=name_flight(path, options))
-
-
-def _join_date(dates: pd.Series, clocks: pd.Series) -> pd.Series:
-    """Return times of dates and times of day, or seconds of the day, in two columns."""
-    if pd.api.types.is_datetime64_any_dtype(clocks.dtype):
-        return convert_times(clocks)  # the date stands in both
-    seconds = pd.to_numeric(clocks, errors="coerce")
-    if seconds.gt(86_400).any() or clocks.astype("str").str.contains(r"\d{4}-\d\d-\d\d").any():
-        return convert_times(clocks)
-    days = parse_days(dates.astype("str").str.removesuffix(" 00:00:00"))
-    if seconds.notna().any():
-        return days + pd.to_timedelta(seconds, unit="s")
-    return days + pd.to_timedelta(clocks.astype("str").str.strip(), errors="coerce")
-
-
-def _read_dialect(
-    path: Path, options: Options, dialect: Dialect, head: Head
-) -> Iterator[pd.DataFrame]:
-    keys, fields = dialect.many, _find_fields(dialect)
-    date, position = (keys.get(name, "").strip().lower() for name in ("date", "position"))
-    wanted = {name for field in fields.values() for name in field.names} | {date, position}
-    (time,), (latitude,), (longitude,) = (
-        fields[name].names for name in ("timestamp", "latitude", "longitude")
-    )
-    identity = dialect.identity(path.as_posix())
-    for batch in read_table(
-        path, wanted, texts=find_texts(fields), head=head, decimal=dialect.decimal
-    ):
-        if time not in batch:
-            raise FormatError(f"no column {time!r}, which is to be the timestamp")
-        batch[time] = _parse_times(batch, time, date, dialect)
-        if position:
-            pair = split_position(batch[position])
-            batch = batch.assign(**{latitude: pair["latitude"], longitude: pair["longitude"]})
-        for name in ("latitude", "longitude"):
-            (their,) = fields[name].names
-            if their in batch and _has_letters(batch[their]):
-                batch[their] = parse_angles(batch[their])
-        for name, (factor, offset) in dialect.units.items():
-            (their,) = fields[name].names
-            if their in batch:
-                texts = batch[their].astype("str").str.strip().str.removeprefix("FL")
-                batch[their] = pd.to_numeric(texts, errors="coerce") * factor + offset
-        points = convert_points(batch, fields)
-        yield _name(points.assign(**identity), path, options)
-
-
-def split_position(values: pd.Series) -> dict[str, pd.Series]:
-    """Return latitude and longitude of texts that hold both.
-
-    >>> {name: part[0] for name, part in split_position(pd.Series(["42.7,-1.5"])).items()}
-    {'latitude': '42.7', 'longitude': '-1.5'}
-    """
-    parts = values.astype("str").str.extract(r"([-+\d.]+)[,; ]+([-+\d.]+)")
-    return {"latitude": parts[0], "longitude": parts[1]}
-
-
-def _find_fields(dialect: Dialect) -> dict[str, Field]:
-    names = {name: dialect.name(name) or "" for name in COLUMNS}
-    names |= {name: dialect.many.get(name, name) for name in ("flight_id", "icao24", "onground")}
-    return {name: Field(their.strip().lower()) for name, their in names.items() if their}
-
-
-def _has_letters(values: pd.Series) -> bool:
-    if pd.api.types.is_numeric_dtype(values):
-        return False
-    return bool(values.astype("str").str.contains(r"[NSEWnsew°]").any())
-
-
-def _parse_times(batch: pd.DataFrame, time: str, date: str, dialect: Dialect) -> pd.Series:
-    if dialect.time_format == "unix":
-        return convert_times(batch[time])
-    if date and dialect.time_format == "ISO 8601":
-        times = _join_date(batch[date], batch[time])
-        if times.dt.tz is None:
-            times = times.dt.tz_localize(dialect.timezone, ambiguous="NaT", nonexistent="NaT")
-        return times
-    if batch[time].dtype.kind == "M" or isinstance(batch[time].dtype, pd.DatetimeTZDtype):
-        return batch[time]
-    texts = batch[time].astype("str").str.strip()
-    if date:
-        texts = batch[date].astype("str").str.strip() + " " + texts
-    return parse_times(texts, dialect)
+    return _find_layout(head, Dialect()) is not None
 
 
 def recognize_points(head: Head, dialect: Dialect) -> bool:
-    """Return whether a table has the columns that a columns.toml names."""
-    fields = _find_fields(dialect)
-    needed = {fields["timestamp"].names[0]}
-    if "position" in dialect.many:
-        needed |= {dialect.many["position"].strip().lower()}
-    else:
-        needed |= {fields["latitude"].names[0], fields["longitude"].names[0]}
-    return head.has(*needed)
+    """Return whether a table has the columns that a columns.toml names or gives units of."""
+    columns = [*dialect.names.values(), *(str(name) for name in dialect.many.values())]
+    named = {name.strip().lower() for name in columns} & set(head.columns)
+    described = named if columns else dialect.units
+    return bool(described) and _find_layout(head, dialect) is not None
 
 
 def recognize_flights(head: Head, dialect: Dialect) -> bool:
@@ -219,12 +51,89 @@ def recognize_flights(head: Head, dialect: Dialect) -> bool:
     return head.path.name == dialect.many.get("flights")
 
 
-def _read_identities(path: Path, options: Options) -> pd.DataFrame:
-    fields = _find_fields(options.dialect or Dialect())
-    fields = {name: fields[name] for name in ("flight_id", "icao24", *IDENTITY) if name in fields}
-    wanted = {name for field in fields.values() for name in field.names}
-    batches = read_table(path, wanted, texts=wanted)
-    tables = [convert_flights(batch, fields) for batch in batches]
+def _find_layout(head: Head, dialect: Dialect) -> Layout | None:
+    try:
+        if head.kind == "text":
+            return find_layout(head.data, dialect, closely=True)
+        layout = match_columns(head.names, dialect)
+    except FormatError:
+        return None
+    return None if find_missing(layout.fields) else layout
+
+
+def read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
+    """Yield the points of any table whose columns are understood."""
+    dialect = options.dialect or Dialect()
+    head = read_head(path)
+    layout = _find_layout(head, dialect)
+    if layout is None:
+        raise FormatError(f"its columns do not hold points: {', '.join(head.names)[:100]}")
+    if head.kind == "text":
+        head = replace(head, names=layout.names, delimiter=layout.delimiter, skip=layout.skip - 1)
+    columns = {name: head.columns[number] for name, number in layout.fields.items()}
+    texts = {columns[name] for name in TEXTS if name in columns}
+    if dialect.time_format not in ("ISO 8601", "unix"):
+        texts |= {columns[name] for name in ("timestamp", "clock", "date") if name in columns}
+    key = next((name for name in _KEYS if name in columns), None)
+    batches = read_table(path, columns.values(), texts=texts, head=head)
+    if key is None and {"clock", "date"} & {*columns}:  # midnight passes within one batch only
+        batches = iter([pd.concat(batches, ignore_index=True)])
+    constants = dialect.identity(path.as_posix())
+    if key is None:
+        constants["flight_id"] = name_flight(path, options)
+    for batch in batches:
+        points = batch.rename(columns={theirs: ours for ours, theirs in columns.items()})
+        points = _convert(points, layout, dialect, path, key).assign(**constants)
+        yield convert_points(points, {name: Field(name) for name in points})
+
+
+def _convert(
+    batch: pd.DataFrame, layout: Layout, dialect: Dialect, path: Path, key: str | None
+) -> pd.DataFrame:
+    """Return a table with the schema's names in the schema's units."""
+    if "latitude" not in batch:
+        batch = batch.assign(**split_positions(batch["position"].astype("str").str.strip()))
+    for name in batch.columns.intersection(NUMERIC):
+        units = layout.units.get(name, (1.0, 0.0))
+        batch[name] = convert_numbers(batch[name], name, *units, layout.decimal)
+    times = _convert_times(batch, layout, dialect, path, key)
+    points = batch.drop(columns=["date", "clock", "position"], errors="ignore")
+    return points.assign(timestamp=times)
+
+
+def _convert_times(
+    batch: pd.DataFrame, layout: Layout, dialect: Dialect, path: Path, key: str | None
+) -> pd.Series:
+    column = layout.names[layout.fields[layout.time]]
+    times = batch[layout.time]
+    apart = "date" in batch or layout.time == "clock"
+    if not apart or times.dtype.kind == "M" or times.isna().all():
+        converted = convert_times(times, dialect, column)
+        if converted.notna().any() or not pd.api.types.is_numeric_dtype(times):
+            return converted
+    dates = batch["date"].astype("str") if "date" in batch else None
+    around = f"{layout.comments}\n{path.name}"
+    flights = None if key is None else batch[key]
+    return find_times(times.astype("str"), dates, dialect, column, around, flights)
+
+
+def read_flights(path: Path, options: Options) -> pd.DataFrame:
+    """Return the identities of a table with one row a flight."""
+    head = read_head(path)
+    layout = match_columns(head.names, options.dialect or Dialect())
+    fields = {
+        name: Field(head.columns[number]) for name, number in layout.fields.items() if name in TEXTS
+    }
+    if "real_to" in head.columns:  # where a flight that was diverted ended
+        fields["destination"] = Field("real_to", "schd_to")
+    wanted = {name for field in fields.values() for name in field.names} | {"aircraft_id"}
+    tables = []
+    for batch in read_table(path, wanted, texts=wanted - {"aircraft_id"}, head=head):
+        if {"aircraft_id", "equip"} <= {*batch}:  # the address as a decimal number
+            numbers = pd.to_numeric(batch["aircraft_id"], errors="coerce")
+            batch["icao24"] = numbers.map("{:06x}".format, na_action="ignore")
+            fields["icao24"] = Field("icao24")
+        tables.append(convert_flights(batch, fields))
     return pd.concat(tables).drop_duplicates("flight_id", ignore_index=True)
 
 
@@ -233,7 +142,7 @@ FORMAT = Format(
     title="any other table of points (CSV, Parquet, Feather, JSON)",
     needs="columns named as usual, or a columns.toml that names them and their units",
     recognize=_recognize,
-    read=_read,
+    read=read_points,
     splittable=True,
 )
 FLIGHTS = Format(
@@ -242,5 +151,5 @@ FLIGHTS = Format(
     needs='flights = "NAME" under [import] of columns.toml',
     recognize=lambda head: False,
     read=None,
-    read_identities=_read_identities,
+    read_identities=read_flights,
 )

@@ -1,14 +1,7 @@
 """The Data Challenges of EUROCONTROL's Performance Review Commission."""
 
-from trajlib.importers.formats.base import Field, Format, Head
-from trajlib.importers.formats.tables import point_reader
-from trajlib.importers.formats.traffic_tables import FIELDS
-
-_FIELDS = FIELDS | {
-    "temperature": Field("temperature"),
-    "wind_u": Field("u_component_of_wind", unit="m/s"),
-    "wind_v": Field("v_component_of_wind", unit="m/s"),
-}
+from trajlib.importers.formats.base import Format, Head
+from trajlib.importers.formats.generic import read_points
 
 
 def _recognize(head: Head) -> bool:
@@ -22,6 +15,6 @@ FORMAT = Format(
     title="PRC Data Challenge (Parquet)",
     needs="the days of trajectories, and beside them the list of flights (adep, ades, ...)",
     recognize=_recognize,
-    read=point_reader(_FIELDS),
+    read=read_points,
     splittable=True,
 )

@@ -1,18 +1,7 @@
 """Reference trajectories of EUROCONTROL's Performance Review Unit."""
 
-from trajlib.importers.formats.base import Field, Format, Head
-from trajlib.importers.formats.tables import point_reader
-
-_FIELDS = {
-    "flight_id": Field("flight_id"),
-    "timestamp": Field("timestamp"),
-    "latitude": Field("latitude"),
-    "longitude": Field("longitude"),
-    "altitude": Field("altitude"),
-    "groundspeed": Field("speed_gnd"),
-    "track": Field("track_gnd"),
-    "vertical_rate": Field("vert_speed"),
-}
+from trajlib.importers.formats.base import Format, Head
+from trajlib.importers.formats.generic import read_points
 
 
 def _recognize(head: Head) -> bool:
@@ -24,5 +13,5 @@ FORMAT = Format(
     title="PRU reference trajectories (CSV)",
     needs="the table, and in the same folder the flights by flight_id where there are",
     recognize=_recognize,
-    read=point_reader(_FIELDS),
+    read=read_points,
 )

@@ -11,7 +11,7 @@ import re
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from trajlib.importers.formats.base import (
     Options,
     convert_points,
     find_texts,
+    number_repeats,
 )
 
 __all__ = [
@@ -105,7 +106,8 @@ def read_head(path: Path) -> Head:
         return Head(path, data, "feather", _schema_names(path))
     if data.lstrip()[:1] in (b"{", b"["):
         return Head(path, data, "json", _json_names(path, data))
-    return Head(path, data, "text", *_find_header(data))
+    names, delimiter, skip = _find_header(data)
+    return Head(path, data, "text", names, delimiter, skip, _find_decimal(data, delimiter))
 
 
 def read_table(
@@ -114,7 +116,6 @@ def read_table(
     *,
     texts: Collection[str] = (),
     head: Head | None = None,
-    decimal: str = ".",
 ) -> Iterator[pd.DataFrame]:
     """Yield the columns wanted of a CSV, Parquet, Feather or JSON table, in batches.
 
@@ -126,8 +127,6 @@ def read_table(
         Those of them that are identifiers, which may look like numbers.
     head
         The file's beginning, where it was read already.
-    decimal
-        Between the digits of a number of a CSV.
 
     Raises
     ------
@@ -143,7 +142,9 @@ def read_table(
         else:
             with open_source(path) as stream:
                 for block in read_blocks(_decode(stream), skip=head.skip + 1):
-                    yield parse_csv(block, head.columns, wanted, texts, head.delimiter, decimal)
+                    yield parse_csv(
+                        block, head.columns, wanted, texts, head.delimiter, head.decimal
+                    )
     except (OSError, EOFError, pa.ArrowException, lzma.LZMAError) as error:
         raise FormatError(f"cannot be read: {str(error)[:200]}") from error
 
@@ -220,7 +221,7 @@ def name_flight(path: Path, options: Options) -> str:
 
 def parse_csv(
     block: bytes,
-    columns: Collection[str],
+    columns: Sequence[str],
     wanted: Collection[str],
     texts: Collection[str] = (),
     delimiter: str = ",",
@@ -231,7 +232,7 @@ def parse_csv(
     Lines with too few fields are filled up, of those with too many the last are left out; both
     come last.
     """
-    names = _unique(columns)
+    names = number_repeats(columns)
     include = [name for name in names if name in wanted]
     ragged: list[str] = []
     convert = pa.csv.ConvertOptions(
@@ -254,7 +255,10 @@ def parse_csv(
     )
     try:
         table = read(io.BytesIO(block))
-    except pa.ArrowInvalid:  # bytes that are not UTF-8
+        legible = not any(pa.types.is_binary(kind) for kind in table.schema.types)
+    except pa.ArrowInvalid:
+        legible = False
+    if not legible:  # bytes that are not UTF-8
         ragged.clear()
         table = read(io.BytesIO(_to_text(block).encode()))
     if not ragged:
@@ -416,7 +420,7 @@ def _open_columnar(path: Path) -> tuple[list[str], Callable]:
 
 def _read_columnar(head: Head, wanted: Collection[str]) -> Iterator[pd.DataFrame]:
     _, batches = _open_columnar(head.path)
-    names = dict(zip(head.names, _unique(head.columns), strict=True))
+    names = dict(zip(head.names, head.columns, strict=True))
     names = {theirs: ours for theirs, ours in names.items() if ours in wanted}
     for batch in batches(list(names)):
         for start in range(0, batch.num_rows, BATCH):
@@ -462,17 +466,16 @@ def _parse_records(lines: bytes) -> pd.DataFrame:
 
 
 def _lower(df: pd.DataFrame) -> pd.DataFrame:
-    return df.set_axis(_unique([str(name).strip().lower() for name in df]), axis=1)
+    return df.set_axis(number_repeats([str(name).strip().lower() for name in df]), axis=1)
 
 
-def _unique(names: Collection[str]) -> list[str]:
-    """Return names of which those that repeat, or are empty, are numbered."""
-    seen: set[str] = set()
-    result = []
-    for index, name in enumerate(names):
-        result.append(name if name and name not in seen else f"{name} #{index}")
-        seen.add(name)
-    return result
+def _find_decimal(data: bytes, delimiter: str) -> str:
+    fields = re.split(rf"[{re.escape(delimiter)}\n]", _to_text(data)) if delimiter != "," else []
+    points, commas = (
+        sum(re.fullmatch(rf"-?\d+{mark}\d+", field.strip()) is not None for field in fields)
+        for mark in (r"\.", ",")
+    )
+    return "," if commas > points else "."
 
 
 def _find_header(data: bytes) -> tuple[tuple[str, ...], str, int]:
