@@ -255,6 +255,37 @@ def test_a_user_without_a_name_or_a_home_makes_a_report(nobody, archive, write_n
         assert Path(folder, "output/LEMD-LEBL/index.html").exists()
 
 
+SETTINGS = {
+    ".config/matplotlib/matplotlibrc": "text.usetex: True\nbackend: TkAgg\nfigure.figsize: 40, 2\n",
+    ".config/dask/dask.yaml": "dataframe:\n  backend: cudf\nscheduler: synchronous\n",
+    ".ipython/profile_default/startup/00.py": "raise SystemExit('a file of the user ran')\n",
+    ".jupyter/jupyter_config.py": "raise ValueError('a file of the user ran')\n",
+    ".local/share/jupyter/kernels/python3/kernel.json": '{"argv": ["false"], "display_name": ""}',
+}
+
+
+@pytest.mark.slow
+def test_odd_paths_a_locale_without_unicode_and_settings_of_the_user_change_nothing(
+    tiny_archive, tmp_path
+):
+    odd = tmp_path / "odd #%3F?&'\"<b>é日本 [a]*{b}$HOME;`x` ~ \\n\t"
+    for name, text in SETTINGS.items():
+        file = odd / "home" / name
+        file.parent.mkdir(parents=True)
+        file.write_text(text)
+    theirs = shutil.copytree(tiny_archive, odd / "raw" / "ti*ny")
+    first = next(theirs.rglob("*.csv"))
+    first.rename(first.with_name("x" * 251 + ".csv"))
+    env = {name: text for name, text in os.environ.items() if name in ("PATH", "TMPDIR")}
+    env |= {"HOME": str(odd / "home"), "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    env |= {"PYTHONPATH": ROOT, "MPLBACKEND": "TkAgg", "DASK_DATAFRAME__CONVERT_STRING": "false"}
+    words = ["--stage", "00_dask_tour", "--data", odd / "da ta", "--output", odd / "out"]
+    done = run_process(*report(theirs), *words, env=env, cwd=Path(ROOT))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    assert (odd / "out/LEMD-LEBL/00_dask_tour.html").exists()
+
+
 def test_a_dialect_is_suggested_and_nothing_written(run, archive, tmp_path):
     status, output = run("index", archive, "--suggest")
     assert status == 0

@@ -32,6 +32,7 @@ __all__ = [
 
 _HEADING = re.compile(r"^#+\s+(.+?)\s*$", re.MULTILINE)
 _PLACES = ("archive", "data")  # where things are does not change a result
+_LONGEST = 1_000  # characters of a message on the console
 
 
 @dataclass(frozen=True)
@@ -331,6 +332,8 @@ def _execute(stage: Stage, rules: Rules, env: Mapping[str, str]) -> tuple[Notebo
             cell.outputs, cell.execution_count = [], None
     failure, begun = run_cells(nb, stage.path.parent, env)
     if failure:
+        if len(failure) > _LONGEST:  # the page has it whole
+            failure = f"{failure[:_LONGEST]} …"
         failure = redact(f"{stage.name} stopped {_place(nb.cells, begun)}: {failure}", rules)
     return redact_notebook(nb, rules), failure
 
