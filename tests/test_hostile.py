@@ -7,7 +7,7 @@ import pytest
 
 from trajlib import build_index, map_flights, select_flights, store_flights
 from trajlib.archive.index import read_rejections
-from trajlib.report.html import render_notebook
+from trajlib.report.html import render_explorer, render_notebook
 from trajlib.report.redaction import machine_rules
 from trajlib.report.stages import Stage, run_stage
 
@@ -64,18 +64,19 @@ def archive(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def page(archive, tmp_path_factory):
-    """The page of a notebook that shows all that it finds in the archive, opened in Chromium."""
+def pages(archive, tmp_path_factory):
+    """The page of a notebook that shows all that it reads of the archive, and its explorer's."""
     pytest.importorskip("websocket", reason="websocket-client, which drives Chromium, is missing")
     from chromium import CHROMIUM, Page
 
-    path = tmp_path_factory.mktemp("page") / "page.html"
-    path.write_text(render(archive, path.parent), "utf-8")
+    folder = tmp_path_factory.mktemp("page")
     if not CHROMIUM:
         pytest.skip("Chromium is not installed")
-    with Page(path) as page:
-        page.wait("window.Bokeh && Bokeh.documents.length && Bokeh.documents[0].is_idle")
-        yield page
+    for name, text in render(archive, folder).items():
+        (folder / name).write_text(text, "utf-8")
+    with Page(folder / "page.html") as page, Page(folder / "explorer.html") as explorer:
+        explorer.wait("window.Bokeh && Bokeh.documents.length && Bokeh.documents[0].is_idle")
+        yield {"page": page, "explorer": explorer}
 
 
 def render(archive, folder):
@@ -91,11 +92,17 @@ def render(archive, folder):
     nbformat.write(nb, folder / "notebooks/01_all.ipynb")
     stage = Stage(folder / "notebooks/01_all.ipynb", {"archive": str(archive)})
     rules = machine_rules(folder, [archive])
-    found = run_stage(stage, folder, key="key", processed=folder, rules=rules)
+    found = run_stage(
+        stage, folder, key="key", processed=folder, rules=rules, env={"BOKEH_RESOURCES": "inline"}
+    )
     assert "ZeroDivisionError" in found["failure"]  # of the last cell, and no earlier one
     stage = {"name": "01_all", "title": "All", "status": "failed", **found}
     report = {"pair": "LEMD → LEBL", "stages": [stage]}
-    return render_notebook(nbformat.read(folder / "01_all.ipynb", 4), report, stage)
+    executed = nbformat.read(folder / "01_all.ipynb", 4)
+    return {
+        "page.html": render_notebook(executed, report, stage),
+        "explorer.html": render_explorer(executed, report, stage),
+    }
 
 
 def test_every_file_is_read_or_set_aside_with_a_short_reason(archive, tmp_path):
@@ -118,12 +125,18 @@ def test_every_file_is_read_or_set_aside_with_a_short_reason(archive, tmp_path):
 
 
 @pytest.mark.slow  # opens a browser
-def test_hostile_text_is_shown_and_does_nothing(page):
+@pytest.mark.parametrize("name", ["page", "explorer"])
+def test_hostile_text_does_nothing(pages, name):
+    page = pages[name]
     assert page.run("typeof hacked") == "undefined"
-    asked = [e["params"]["request"]["url"] for e in page.events if e.get("method") == SENT]
-    assert len(asked) >= 1
-    assert all(url.startswith(("file:", "data:", "blob:")) for url in asked)
-    text = page.run("document.body.innerText")
-    for told in ("<img src=x onerror=hacked=1>.csv", "=HYPERLINK(1+1)", "../../x", r"\frac{"):
-        assert told in text
+    urls = [e["params"]["request"]["url"] for e in page.events if e.get("method") == SENT]
+    assert len(urls) >= 1
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in urls)
     assert page.run("document.querySelectorAll('img:not([src^=\"data:\"])').length") == 0
+
+
+@pytest.mark.slow  # opens a browser
+def test_hostile_text_is_shown(pages):
+    text = pages["page"].run("document.body.innerText")
+    for part in ("<img src=x onerror=hacked=1>.csv", "=HYPERLINK(1+1)", "../../x", r"\frac{"):
+        assert part in text

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import os
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -74,15 +75,18 @@ def alone_with(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iter
     none.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+    handle = os.open(folder, os.O_RDONLY)  # the folder itself, so that no file is left behind
+    try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             waiting()
-            fcntl.flock(file, fcntl.LOCK_EX)
+            fcntl.flock(handle, fcntl.LOCK_EX)
         except OSError:
             pass
         yield
+    finally:
+        os.close(handle)
 
 
 def make_report(
