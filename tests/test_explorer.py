@@ -49,6 +49,7 @@ def _identity(count: int) -> pd.DataFrame:
             "aircraft_type": [None, *["A320"] * (count - 1)],
             "start": pd.Timestamp("2016-01-01 23:30", tz="UTC") + pd.to_timedelta(numbers, "h"),
             "cluster": [*numbers[:-1] % 3 - 1.0, np.nan],
+            "error": [*numbers[:-1] / 10, np.nan],
         }
     )
 
@@ -106,6 +107,8 @@ def fresh(page):
     """The page with nothing selected and every flight shown."""
     for name in ("operator", "aircraft_type", "weekday", "cluster"):
         _choose(page, name, "all")
+    for name in ("hour", "error"):
+        page.run(f"(({{start, end}}) => model('{name}').value = [start, end])(model('{name}'))")
     page.run("model('flights').selected.indices = []")
     page.wait("text('counted') === '200 of 200 flights shown, 0 selected'")
     return page
@@ -178,9 +181,21 @@ def test_a_family_is_chosen_and_so_is_what_is_of_none(fresh, cluster, count):
     assert set(fresh.run("column(5)")) == {cluster}
 
 
+def test_flights_are_chosen_by_local_hour_of_take_off(fresh):
+    fresh.run("model('hour').value = [0, 1]")  # 23:30 UTC is half past midnight in Madrid
+    fresh.wait("text('counted').startsWith('9 of 200')")
+    assert {text[-5:] for text in fresh.run("column(3)")} == {"23:30"}
+
+
+def test_flights_are_chosen_by_error_and_those_without_one_are_left_out(fresh):
+    fresh.run("model('error').value = [19, 20]")
+    fresh.wait("text('counted').startsWith('9 of 200')")
+    assert min(map(float, fresh.run("column(6)"))) == 19.0
+
+
 def test_the_slider_moves_the_cloud_and_measures_its_dispersion(fresh):
     before = fresh.run("text('spread')")
-    start = fresh.run("middle(all('.noUi-handle')[0])")
+    start = fresh.run("middle(all('.noUi-handle').at(-1))")
     fresh.drag(start, (start[0] + 84, start[1]))
     fresh.wait(f"text('spread') !== {before!r}")
     share, along, cross, altitude, time = map(

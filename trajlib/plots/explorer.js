@@ -13,12 +13,29 @@ const react = () => {
   } else if (cb_obj === slider) {
     move_cloud()
   } else if (moved.length > 0 && mean.data.progress.length > 0) {
+    if (cb_obj === map) keep_shape(map)  // which was laid out anew
     moved.forEach(draw_shown)
     moved.forEach(draw_picked)
   } else {
+    if (cb_obj === map) keep_shape(map)
     filter_flights()
     panels.forEach(draw_shown)
   }
+}
+
+// Show all of home (west, south, east, north) in the map's frame, whatever its shape, with a mile as
+// long in all directions.
+const keep_shape = ({x_range, y_range, inner_width: width, inner_height: height}) => {
+  const [west, south, east, north] = home
+  const narrow = Math.cos((south + north) / 2 * Math.PI / 180)
+  const scale = Math.max((east - west) * narrow / width, (north - south) / height) / 2  // deg/px
+  show_around(x_range, (west + east) / 2, scale * width / narrow)
+  show_around(y_range, (south + north) / 2, scale * height)
+}
+
+const show_around = (range, middle, half) => {
+  const [start, end] = [middle - half, middle + half]
+  range.setv({start, end, reset_start: start, reset_end: end})
 }
 
 // Lists that are equal are left alone, for else the two would copy each other for ever.
@@ -33,7 +50,12 @@ const count_selected = () => {
 
 const filter_flights = () => {
   const wanted = Object.entries(filters).filter(([, {value}]) => value !== "")
-  const passes = (row) => wanted.every(([name, {value}]) => flights.data[name][row] === value)
+  const limited = Object.entries(ranges).filter(
+    ([, {value: [low, high], start, end}]) => low > start || high < end)
+  const passes = (row) =>
+    wanted.every(([name, {value}]) => flights.data[name][row] === value)
+    && limited.every(([name, {value: [low, high]}]) =>
+      low <= flights.data[name][row] && flights.data[name][row] <= high)
   shown.indices = [...flights.data.path.keys()].filter(passes)
   flights.selected.indices = flights.selected.indices.filter(passes)
   const mean_line = (name) => fractions.map((_, step) => average(take(name, step)))

@@ -1,7 +1,7 @@
 """A linked explorer of a city pair's flights, in one page that needs no network."""
 
 from collections.abc import Sequence
-from math import isnan
+from math import ceil, isnan
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from bokeh.models import (
     GridPlot,
     IndexFilter,
     Plot,
+    RangeSlider,
     SaveTool,
     Select,
     Slider,
@@ -27,6 +28,8 @@ from bokeh.models import (
 from bokeh.resources import Resources
 
 from trajlib.geodesy import find_airport
+from trajlib.plots.basemap import Bounds
+from trajlib.plots.maps import bounds_around
 from trajlib.plots.panels import build_sources, draw_map_panel, draw_profile_panel
 from trajlib.plots.style import format_cluster
 
@@ -41,13 +44,14 @@ _IDENTITY = ("callsign", "operator", "aircraft_type", "registration", "start", "
 _FILTERS = ("operator", "aircraft_type", "weekday", "cluster")
 _STEPS = 21
 _TITLES = {"aircraft_type": "type", "start": "start (UTC)", "path": "file"}
-_WIDTHS = {"start": 120, "path": 260}  # px, of the table's columns
-# On a narrow screen what is read and set comes below one another; the plots can be scrolled.
-_FLOWING = {"styles": {"flex-wrap": "wrap", "width": "min(880px, 90vw)"}}
+_TITLES |= {"hour": "take-off [local hour]", "error": "position error [NM]"}
+_WIDTHS = {"start": 120, "path": 260, "error": 120}  # px, of the table's columns
+# On a narrow screen filters, map and profiles come below one another.
+_FLOWING = {"styles": {"flex-wrap": "wrap"}, "sizing_mode": "stretch_width"}
 _HELP = (
-    "Click a line for the flights that pass there, or draw a box over the dots: map, profiles and "
-    "table show the same selection. Shift adds to it, Esc clears it. Darker is more flights; "
-    "the cross is the mean of the flights shown, the ellipse two standard deviations."
+    "Click or tap a line for the flights that pass there, or draw a box over the dots: map, "
+    "profiles and table show the same selection. Shift adds to it, Esc clears it. Darker is more "
+    "flights; the cross is the mean of the flights shown, the ellipse two standard deviations."
 )
 
 
@@ -68,9 +72,9 @@ def explore_flights(
         ``latitude``, ``longitude`` [deg], ``altitude`` [ft], ``duration`` [s] and, where it is
         known, ``groundspeed`` [kt] over (path, fraction), of which 21 fractions are shown.
     flights
-        Callsign, operator, aircraft_type, registration, start (UTC) and cluster of each flight,
-        as far as they are known, by ``path``; clusters are numbers from 0, and -1 where a flight
-        is of none. By default the coordinates of ``trajectories``.
+        Callsign, operator, aircraft_type, registration, start (UTC), cluster and error [NM] of
+        each flight, as far as there are any, by ``path``; clusters are numbers from 0, and -1
+        where a flight is of none. By default the coordinates of ``trajectories``.
     airports
         ICAO or IATA codes to mark, the origin first: the weekday is in its time zone.
 
@@ -88,30 +92,31 @@ def explore_flights(
     positions = np.column_stack(
         [trajectories[n].to_numpy().ravel() for n in ("longitude", "latitude")]
     )
-    map_panel = draw_map_panel(sources, view, positions, airports)
+    home = bounds_around(positions)
+    map_panel = draw_map_panel(sources, view, home, airports)
     profiles = [
         draw_profile_panel(sources, view, name, trajectories[name].to_numpy())
         for name in ("altitude", "groundspeed")
         if name in trajectories
     ]
     widgets = _build_widgets(identity, trajectories)
-    _link(sources, view, [map_panel, *profiles], widgets, trajectories)
+    _link(sources, view, [map_panel, *profiles], widgets, trajectories, home)
     return column(
-        Div(text=_HELP, **_FLOWING),
-        row(*widgets["filters"].values(), widgets["slider"], **_FLOWING),
-        row(widgets["counted"], widgets["spread"], **_FLOWING),
+        Div(text=_HELP, sizing_mode="stretch_width"),
+        row(*widgets["filters"].values(), *widgets["ranges"].values(), **_FLOWING),
+        row(widgets["slider"], widgets["counted"], widgets["spread"], **_FLOWING),
         _arrange(map_panel[0], [profile[0] for profile in profiles]),
         _build_table(sources["flights"], view, identity),
+        sizing_mode="stretch_width",
     )
 
 
 def _arrange(map_plot: Plot, profiles: list[Plot]) -> GridPlot:
-    """Return the plots under one toolbar: profiles beside a tall map, below a wide one."""
-    if map_plot.frame_width < 2 * profiles[0].frame_width:
-        plots = [[map_plot, column(*profiles)]]
-    else:
-        plots = [[map_plot], [row(*profiles)]]
-    grid = gridplot(plots, toolbar_location="right", toolbar_options={"logo": None})
+    """Return the plots under one toolbar, profiles beside the map where there is room."""
+    beside = column(*profiles, sizing_mode="stretch_width", styles={"flex": "1 1 320px"})
+    plots = [[row(map_plot, beside, **_FLOWING)]]
+    options = {"toolbar_location": "above", "toolbar_options": {"logo": None}}
+    grid = gridplot(plots, sizing_mode="stretch_width", **options)
     for tool in grid.toolbar.tools:
         if isinstance(tool, SaveTool):
             tool.filename = "flights"  # or the browser would wait for a name
@@ -128,22 +133,27 @@ def _choose_fractions(trajectories: xr.Dataset) -> xr.Dataset:
 def _describe_flights(
     trajectories: xr.Dataset, flights: pd.DataFrame | None, timezone: str
 ) -> pd.DataFrame:
-    """Return texts about each flight in the trajectories' order, the path among them."""
+    """Return what is shown of each flight in the trajectories' order: texts, hour and error."""
     paths = trajectories.indexes["path"]
     if flights is None:
-        known = pd.DataFrame(
+        facts = pd.DataFrame(
             {name: coord.to_numpy() for name, coord in trajectories["path"].coords.items()}, paths
         )
     else:
-        known = (flights if "path" not in flights else flights.set_index("path")).loc[paths]
-    if "start" in known:
-        start = pd.to_datetime(known["start"], utc=True)
-        weekday = start.dt.tz_convert(timezone).dt.day_name()
-        known = known.assign(weekday=weekday, start=start.dt.strftime("%Y-%m-%d %H:%M"))
-    if "cluster" in known:
-        known = known.assign(cluster=known["cluster"].map(format_cluster, na_action="ignore"))
-    texts = known[[name for name in _IDENTITY if name in known]].astype(object).fillna("")
-    return texts.astype(str).replace("", "unknown").assign(path=paths)
+        facts = (flights if "path" not in flights else flights.set_index("path")).loc[paths]
+    numbers = pd.DataFrame(index=paths)
+    if "start" in facts:
+        start = pd.to_datetime(facts["start"], utc=True)
+        local = start.dt.tz_convert(timezone)
+        numbers["hour"] = (local.dt.hour + local.dt.minute / 60).round(2)
+        facts = facts.assign(weekday=local.dt.day_name(), start=start.dt.strftime("%Y-%m-%d %H:%M"))
+    if "error" in facts:
+        numbers["error"] = facts["error"].astype(float).round(1)
+    if "cluster" in facts:
+        facts = facts.assign(cluster=facts["cluster"].map(format_cluster, na_action="ignore"))
+    texts = facts[[name for name in _IDENTITY if name in facts]].astype(object).fillna("")
+    texts = texts.astype(str).replace("", "unknown")
+    return texts.join(numbers).assign(path=paths)
 
 
 def _list_lines(trajectories: xr.Dataset) -> dict[str, list]:
@@ -164,23 +174,29 @@ def _per_cent(trajectories: xr.Dataset) -> list[float]:
 
 def _build_widgets(identity: pd.DataFrame, trajectories: xr.Dataset) -> dict:
     filters = {name: _build_filter(identity[name]) for name in _FILTERS if name in identity}
+    ranges = {}
+    if "hour" in identity:
+        ranges["hour"] = _build_range("hour", 24)
+    if "error" in identity and identity["error"].notna().any():
+        ranges["error"] = _build_range("error", ceil(identity["error"].max()))
     last = trajectories.sizes["fraction"] - 1
+    look = {"show_value": False, "step": 1, "width": 280, "margin": (5, 15, 5, 5)}
+    slider = Slider(name="progress", title="progress", start=0, end=last, value=last // 2, **look)
     return {
         "filters": filters,
-        "slider": Slider(
-            name="progress",
-            title="progress",
-            show_value=False,
-            start=0,
-            end=last,
-            value=last // 2,
-            step=1,
-            width=280,
-            margin=(5, 5, 5, 15),
-        ),
+        "ranges": ranges,
+        "slider": slider,
         "counted": Div(name="counted", width=270),
         "spread": Div(name="spread"),
     }
+
+
+def _build_range(name: str, highest: int) -> RangeSlider:
+    highest = max(1, highest)
+    look = {"step": 1 if highest >= 20 else 0.5, "width": 200, "margin": (5, 15, 5, 15)}
+    return RangeSlider(
+        name=name, title=_TITLES[name], start=0, end=highest, value=(0, highest), **look
+    )
 
 
 def _build_filter(values: pd.Series) -> Select:
@@ -195,6 +211,7 @@ def _build_table(source: ColumnDataSource, view: CDSView, identity: pd.DataFrame
     columns = [
         TableColumn(field=name, title=_TITLES.get(name, name), width=_WIDTHS.get(name, 80))
         for name in identity
+        if name != "hour"
     ]
     return DataTable(
         source=source,
@@ -202,14 +219,20 @@ def _build_table(source: ColumnDataSource, view: CDSView, identity: pd.DataFrame
         columns=columns,
         index_position=None,
         reorderable=False,
-        width=880,
-        height=200,
+        autosize_mode="none",
+        sizing_mode="stretch_width",
+        height=260,
         name="table",
     )
 
 
 def _link(
-    sources: dict, view: CDSView, panels: list[tuple], widgets: dict, trajectories: xr.Dataset
+    sources: dict,
+    view: CDSView,
+    panels: list[tuple],
+    widgets: dict,
+    trajectories: xr.Dataset,
+    home: Bounds,
 ) -> None:
     """Let the script follow filters, slider, selection and the ranges of the panels."""
     plots = [panel[0] for panel in panels]
@@ -218,6 +241,8 @@ def _link(
         **sources,
         **widgets,
         shown=view.filter,
+        map=plots[0],
+        home=home,
         panels=[panel[1] for panel in panels],
         marks=[panel[2] for panel in panels[1:]],
         columns=[name for name in _DECIMALS if name in trajectories],
@@ -225,7 +250,8 @@ def _link(
     )
     for select in widgets["filters"].values():
         select.js_on_change("value", script)
-    widgets["slider"].js_on_change("value", script)
+    for slider in (*widgets["ranges"].values(), widgets["slider"]):
+        slider.js_on_change("value", script)
     for name in ("flights", "cloud"):
         sources[name].selected.js_on_change("indices", script)
     for plot in plots:

@@ -22,7 +22,6 @@ from bokeh.plotting import figure
 
 from trajlib.geodesy import find_airport, unwrap_longitude
 from trajlib.plots.basemap import Bounds, read_borders, read_land
-from trajlib.plots.maps import bounds_around
 from trajlib.plots.style import COLORS, GREY, INK, LAND, SEA, SEQUENTIAL, dress_plot
 from trajlib.schema import COLUMNS
 
@@ -33,9 +32,8 @@ Sources = dict[str, ColumnDataSource]
 _DRAWN = ("progress", "longitude", "latitude", "altitude", "groundspeed", "duration")
 _IDENTITY = ("callsign", "operator", "aircraft_type", "start")
 _TOOLS = "pan,wheel_zoom,box_zoom,reset,save"
-_WIDE, _TALL = 780, 420  # px, of a map above its profiles and of one beside them
+_HEIGHT = 440  # px, of the map, and of two profiles
 _CROWD = "#dfa0aa", COLORS[1], "#5c1420"  # of few selected flights in a pixel to many
-_PROFILE = 350, 180  # px, without the axes
 
 
 def build_sources(flights: dict[str, list]) -> Sources:
@@ -51,15 +49,16 @@ def build_sources(flights: dict[str, list]) -> Sources:
 
 
 def draw_map_panel(
-    sources: Sources, view: CDSView, points: np.ndarray, airports: Sequence[str]
+    sources: Sources, view: CDSView, bounds: Bounds, airports: Sequence[str]
 ) -> tuple[Plot, dict]:
-    """Return the map, true to shape around points (n, 2) [deg], and its density for the script."""
-    bounds, width, height = _frame_map(bounds_around(points))
+    """Return the map around bounds [deg], and its density for the script."""
     west, south, east, north = around = _widen(bounds)
     plot = figure(
         name="map",
-        frame_width=width,
-        frame_height=height,
+        height=_HEIGHT,
+        min_width=280,
+        sizing_mode="stretch_width",
+        styles={"flex": "2 1 420px"},
         x_range=Range1d(bounds[0], bounds[2], bounds=(west, east)),
         y_range=Range1d(bounds[1], bounds[3], bounds=(south, north)),
         x_axis_label=_axis_label("longitude"),
@@ -85,9 +84,10 @@ def draw_profile_panel(
     pad = 0.05 * (high - low or 1)
     plot = figure(
         name=name,
-        frame_width=_PROFILE[0],
         min_border_left=65,
-        frame_height=_PROFILE[1],
+        min_width=280,
+        height=_HEIGHT // 2,
+        sizing_mode="stretch_width",
         x_range=Range1d(0, 100, bounds=(0, 100)),
         y_range=Range1d(low - pad, high + pad),
         x_axis_label="progress [%]",
@@ -172,31 +172,16 @@ def _mark_airports(plot: Plot, codes: Sequence[str]) -> None:
     lat = [airport.latitude for airport in airports]
     plot.scatter(lon, lat, size=7, fill_color="white", line_color=INK, line_width=1.5)
     look = {"text_font_size": "11px", "text_color": INK, "background_fill_color": "white"}
-    plot.text(
-        lon, lat, text=list(codes), x_offset=7, y_offset=-5, background_fill_alpha=0.7, **look
-    )
-
-
-def _frame_map(bounds: Bounds) -> tuple[Bounds, int, int]:
-    """Return bounds widened to the panel's shape, true at mid-latitude, and its width and height.
-
-    A map that is high for its width is made narrow, so that profiles find room beside it.
-    """
-    west, south, east, north = bounds
-    shrink = np.cos(np.radians((south + north) / 2))
-    shape = (north - south) / ((east - west) * shrink)
-    width = _WIDE if shape < 0.7 else _TALL
-    height = int(np.clip(width * shape, 220, 460))
-    scale = max((east - west) * shrink / width, (north - south) / height)  # deg/px
-    wide, high = width * scale / shrink / 2, height * scale / 2
-    lon, lat = (west + east) / 2, (south + north) / 2
-    return (lon - wide, lat - high, lon + wide, lat + high), width, height
+    look |= {"y_offset": -5, "background_fill_alpha": 0.7}
+    for x, y, code in zip(lon, lat, codes, strict=True):
+        offset, align = (-7, "right") if x > centre else (7, "left")  # inside the map
+        plot.text(x, y, text=[code], x_offset=offset, text_align=align, **look)
 
 
 def _widen(bounds: Bounds) -> Bounds:
-    """Return bounds with half as much again on each side, as far as one may pan."""
+    """Return bounds with as much again on each side, as far as one may pan."""
     west, south, east, north = bounds
-    wide, high = (east - west) / 2, (north - south) / 2
+    wide = high = max(east - west, north - south)
     return west - wide, max(south - high, -90.0), east + wide, min(north + high, 90.0)
 
 
