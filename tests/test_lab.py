@@ -92,7 +92,7 @@ def test_a_notebook_is_run_from_its_top_to_its_end_without_an_error(lab, desk, n
     assert [text for _, _, text in told if text] == []
     shown = {form for _, forms, _ in told for form in forms}
     assert "image/png" in shown or name == "00_dask_tour"
-    if name == "02_normalization":
+    if name == "10_limits":
         assert "application/vnd.bokehjs_exec.v0+json" in shown
         answers_a_selection(lab)
     if name == NAMES[0]:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed"
 
 # those that hold what is drawn differently: tables, the explorer, code, a map
 NAMES = ["index", "comparison", "claims", "data", "models", "glossary"]
-NAMES += ["02_normalization", "02_normalization.explorer", "04_models", "07_prediction"]
+NAMES += ["02_normalization", "10_limits.explorer", "04_models", "07_prediction"]
 # The handle of Bokeh's slider has no name, and nothing in Bokeh gives it one.
 AUDIT = """axe.run(document, {resultTypes: ["violations"]}).then(found => found.violations
     .filter(each => !each.nodes.every(node => node.html.includes("noUi-handle")))
