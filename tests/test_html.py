@@ -181,6 +181,8 @@ def test_the_summary_is_at_the_top_of_a_page_and_only_there():
     page = render(
         new_markdown_cell("# Models"),
         new_markdown_cell("## Train"),
+        new_markdown_cell("Text."),
+        new_markdown_cell("## Summary"),
         new_code_cell("save()", outputs=[new_output("execute_result", data)]),
         headline="It is -3 NM.",
         numbers={"error": "-3 NM"},
@@ -188,6 +190,7 @@ def test_the_summary_is_at_the_top_of_a_page_and_only_there():
     assert page.count("It is −3 NM.") == 1
     assert page.index("It is −3 NM.") < page.index('<h2 id="2-train">')
     assert "<dd>−3 NM</dd>" in page
+    assert "Summary" not in page  # a heading without anything below it
 
 
 def test_a_long_table_is_folded_and_a_short_one_is_not():
@@ -228,6 +231,11 @@ def test_an_error_is_shown_with_its_traceback_and_at_the_top():
 def test_the_alternative_text_of_a_picture_names_its_section():
     page = render(new_markdown_cell("## Dispersion"), show(image__png="aGVsbG8=\n"))
     assert '<img src="data:image/png;base64,aGVsbG8=" alt="Figure: Dispersion">' in page
+
+
+def test_a_figure_that_describes_itself_has_that_as_its_alternative_text():
+    page = render(show(image__png="eA==", text__plain="Altitude falls. Drawn: mean."))
+    assert 'alt="Altitude falls. Drawn: mean."' in page
 
 
 def test_no_page_loads_anything_over_the_network():
@@ -273,7 +281,7 @@ def test_a_coverage_far_from_nominal_is_marked_and_what_is_unknown_left_out():
     front = FRONT | {"interval": interval, "arrival": {}}
     page = render_front(describe_report(front=front, data={"flights of the pair": "4,722"}), {})
     assert page.count('class="marked"') == 1
-    assert "far from the 90 % expected" in page
+    assert "far from the 90\N{NO-BREAK SPACE}% expected" in page
     assert "missed by" not in page
     assert page.count("<strong>") == 3
 

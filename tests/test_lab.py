@@ -16,7 +16,7 @@ from chromium import CHROMIUM, Page
 ROOT = Path(__file__).parent.parent
 
 # each takes its time: all of them are run where TRAJLIB_LAB=1
-NAMES = [path.stem for path in sorted((ROOT / "notebooks").glob("0[0-7]*.ipynb"))]
+NAMES = [path.stem for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))]
 NAMES = NAMES if os.environ.get("TRAJLIB_LAB") else ["01_index"]
 OPEN = """(async () => {
     const {commands, shell} = window.jupyterapp;

@@ -132,7 +132,7 @@ def test_a_line_over_the_fractions_is_its_flights_and_ends_where_the_flight_does
 def test_axes_carry_symbol_and_unit():
     axes = plot_profiles(_trajectories(2), against="duration").axes
     assert axes[0].get_ylabel() == "altitude $H_p$ [ft]"
-    assert axes[1].get_xlabel() == "duration $t$ [s]"
+    assert axes[1].get_xlabel() == "time since departure [min]"
 
 
 def test_a_column_that_the_flights_lack_has_no_panel():

@@ -31,7 +31,7 @@ def titles(figure):
 
 def test_every_target_has_a_panel_and_every_model_a_line():
     figure = plot_scores(table(TARGETS))
-    assert titles(figure)[-1] == "altitude $H_p$ [ft]"
+    assert titles(figure)[-1] == "altitude $H_p$"
     assert [len(ax.lines) for ax in figure.axes] == [3] * 5  # two models and zero
 
 
@@ -47,7 +47,7 @@ def test_errors_carry_their_units():
     figure = plot_errors(table(["horizontal", "along", "cross", "altitude", "time", "distance"]))
     assert titles(figure) == [
         "horizontal error [NM]", "along-track error [NM]", "cross-track error [NM]",
-        "altitude error [ft]", "time error [s]", "distance error [NM]",
+        "altitude error [ft]", "time error [min]", "distance error [NM]",
     ]  # fmt: skip
 
 

@@ -390,6 +390,7 @@ def report(
     names no callsign, registration or file.
     """
     from trajlib.archive.index import build_index, find_pair, select_flights
+    from trajlib.archive.plans import read_plans
     from trajlib.archive.storage import is_remote, resolve
     from trajlib.archive.store import store_flights
     from trajlib.report.build import (
@@ -449,6 +450,7 @@ def report(
                     folder,
                     pair=(origin, destination),
                     rejected=count_rejected(table, store, str(archive), (origin, destination)),
+                    plans=read_plans(archive),
                 ),
                 watch=partial(show_stage, stream=sys.stderr if as_json else sys.stdout),
             )

@@ -1,8 +1,12 @@
 """A number with its uncertainty and its unit."""
 
+import re
 from dataclasses import dataclass
 
-__all__ = ["Estimate", "format_number"]
+__all__ = ["Estimate", "format_number", "typeset"]
+
+_HYPHEN = re.compile(r"(?<![\w.)\]])-(?=\.?\d)")
+_PERCENT = re.compile(r"(?<=\d) ?%(?!\w)")
 
 
 def format_number(value: float) -> str:
@@ -13,6 +17,17 @@ def format_number(value: float) -> str:
     """
     whole = len(f"{abs(float(f'{value:.4g}')) // 1:.0f}")
     return f"{value:z,.{max(0, 4 - whole)}f}"
+
+
+def typeset(text: str) -> str:
+    r"""Return a text with a minus sign before negative numbers, and a space before each %.
+
+    The space does not break.
+
+    >>> typeset("-1.7% (-4.1 to +0.6) on 2016-01-31, in IBE-12").replace("\xa0", "_")
+    '−1.7_% (−4.1 to +0.6) on 2016-01-31, in IBE-12'
+    """
+    return _PERCENT.sub("\N{NO-BREAK SPACE}%", _HYPHEN.sub("\N{MINUS SIGN}", text))
 
 
 @dataclass(frozen=True)

@@ -47,12 +47,14 @@ def plot_profiles(
     figure, axs = plt.subplots(
         len(held), sharex=True, squeeze=False, figsize=(WIDTH, 0.6 + 2.3 * len(held))
     )
+    scale = 60 if against == "duration" else 1  # s in a minute
     for ax, name in zip(axs[:, 0], held, strict=True):
-        draw_tracks(ax, split_flights(flights, against, name))
+        lines = split_flights(flights, against, name)
+        draw_tracks(ax, {path: line / (scale, 1) for path, line in lines.items()})
         if mean is not None:
-            ax.plot(mean[against], mean[name], color=COLORS[1], lw=2, label="mean")
+            ax.plot(mean[against] / scale, mean[name], color=COLORS[1], lw=2, label="mean")
         ax.set_ylabel(label(name))
-    axs[-1, 0].set_xlabel(label(against))
+    axs[-1, 0].set_xlabel("time since departure [min]" if scale > 1 else label(against))
     _name_flights(axs[0, 0])
     return figure
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from trajlib.geodesy import find_airport
 from trajlib.plots.maps import bounds_around, draw_map, map_size, mark_airports, unwrap_line
-from trajlib.plots.style import COLORS, GREY, WIDTH, series_styles, styled
+from trajlib.plots.style import COLORS, GREY, INK, WIDTH, cluster_colors, series_styles, styled
 
 __all__ = ["plot_arrival_errors", "plot_tracks"]
 
@@ -23,6 +23,8 @@ def plot_tracks(
     *,
     clusters: pd.Series | None = None,
     names: Mapping[int, str] | None = None,
+    plans: Sequence[np.ndarray] = (),
+    width: float = WIDTH,
 ) -> Figure:
     """Draw the tracks of many flights over land, in the colours of their route clusters.
 
@@ -36,6 +38,10 @@ def plot_tracks(
         Number of the cluster by path; -1, and a flight that is missing, are grey.
     names
         Of the clusters, for the legend; one that is missing is grey, too.
+    plans
+        Filed routes, arrays (n, 2) of longitude and latitude [deg].
+    width
+        Of the figure [in].
     """
     ends = [find_airport(code) for code in airports]
     ends = np.array([(end.longitude, end.latitude) for end in ends])
@@ -43,26 +49,29 @@ def plot_tracks(
     tracks = {path: unwrap_line(line, ends[0, 0]) for path, line in tracks.items()}
     ends = unwrap_line(ends, ends[0, 0])
     bounds = bounds_around(np.concatenate([*tracks.values(), ends]))
-    figure, ax = plt.subplots(figsize=map_size(bounds))
+    figure, ax = plt.subplots(figsize=map_size(bounds, width))
     draw_map(ax, bounds)
     alpha = float(np.clip(20 / max(len(tracks), 1), 0.08, 0.6))
     names = names or {}
-    coloured = [number for number in names if number >= 0][: len(COLORS)]
-    colors = dict(zip(coloured, COLORS, strict=False))
+    colors = cluster_colors(names)
     for path, line in tracks.items():
         number = -1 if clusters is None else clusters.get(path, -1)
         color = COLORS[0] if clusters is None else colors.get(number, GREY)
         ax.plot(*line.T, color=color, linewidth=0.9, alpha=alpha, solid_capstyle="round")
     for number, name in names.items():
         ax.plot([], [], color=colors.get(number, GREY), linewidth=2, label=name)
+    for number, plan in enumerate(plans):
+        line = unwrap_line(plan, ends[0, 0])
+        label = None if number else "filed plans"
+        ax.plot(*line.T, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), label=label)
     mark_airports(ax, airports)
-    if names:
-        figure.legend(loc="outside upper left", ncols=2)
+    if names or len(plans):
+        figure.legend(loc="outside upper left", ncols=2 if width == WIDTH else 1)
     return figure
 
 
 @styled
-def plot_arrival_errors(table: pd.DataFrame, model: str) -> Figure:
+def plot_arrival_errors(table: pd.DataFrame, model: str, *, width: float = WIDTH) -> Figure:
     """Draw the mean absolute error of the arrival against the prediction time.
 
     Parameters
@@ -72,11 +81,13 @@ def plot_arrival_errors(table: pd.DataFrame, model: str) -> Figure:
         in order of their prediction times.
     model
         Drawn with its interval, beside the best three of the baselines.
+    width
+        Of the figure [in].
     """
     order = list(table["feature_set"].unique())
     baselines = table[table["kind"] != "model"].groupby("name")["mae"].mean().sort_values()
     names = [model, *baselines.index[:_BASELINES]]
-    figure, ax = plt.subplots(figsize=(WIDTH, 3.6))
+    figure, ax = plt.subplots(figsize=(width, 3.6))
     for name, style in series_styles(names, markers=True).items():
         rows = table[table["name"] == name].drop_duplicates("feature_set").set_index("feature_set")
         rows = rows.reindex(order)
@@ -85,9 +96,11 @@ def plot_arrival_errors(table: pd.DataFrame, model: str) -> Figure:
         if name == model:
             band = {"color": style["color"], "alpha": 0.2, "linewidth": 0}
             ax.fill_between(range(len(order)), rows["low"], rows["high"], **band)
-    ax.set_xticks(range(len(order)), [_describe(name) for name in order])
+    narrow = width < WIDTH
+    ticks = [_describe(name).replace(" ", "\n" if narrow else " ") for name in order]
+    ax.set_xticks(range(len(order)), ticks)
     ax.set(xlabel="prediction time", ylabel="mean arrival error [min]", ylim=(0, None))
-    figure.legend(loc="outside upper left", ncols=2)
+    figure.legend(loc="outside upper left", ncols=1 if narrow else 2)
     return figure
 
 

@@ -190,12 +190,12 @@ def unwrap_line(line: np.ndarray, centre: float) -> np.ndarray:
     return np.column_stack([unwrap_longitude(line[:, 0], centre), line[:, 1]])
 
 
-def map_size(bounds: Bounds) -> tuple[float, float]:
-    """Return a figure's size [in] near the map's own shape, within a report's column."""
+def map_size(bounds: Bounds, width: float = WIDTH) -> tuple[float, float]:
+    """Return a figure's size [in] near the map's own shape, at most as wide as given."""
     west, south, east, north = bounds
     shape = (north - south) / ((east - west) * np.cos(np.radians((south + north) / 2)))
-    height = float(np.clip((WIDTH - 1.6) * shape + 0.6, 3.0, 6.2))
-    return float(np.clip((height - 0.6) / shape + 1.6, 4.0, WIDTH)), height
+    height = float(np.clip((width - 1.6) * shape + 0.6, 3.0, 6.2))
+    return float(np.clip((height - 0.6) / shape + 1.6, min(4.0, width), width)), height
 
 
 def mark_airports(ax: Axes, codes: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from trajlib.plots.flights import draw_tracks, split_flights
-from trajlib.plots.style import COLORS, GREY, WIDTH, series_styles, styled
+from trajlib.plots.style import COLORS, GREY, WIDTH, series_styles, show_percent, styled
 from trajlib.schema import label
 
 __all__ = ["plot_dispersion", "plot_normalized", "plot_progress"]
@@ -16,7 +16,7 @@ _TITLES = {
     "along": "along the track σ [NM]",
     "cross": "across the track σ [NM]",
     "altitude": "altitude σ [ft]",
-    "time": "time σ [s]",
+    "time": "time σ [min]",
     "groundspeed": "groundspeed σ [kt]",
 }
 
@@ -26,7 +26,7 @@ def plot_dispersion(
     dispersion: pd.DataFrame,
     *,
     interval: pd.DataFrame | None = None,
-    axis: str = "fraction of progress",
+    axis: str = "% of progress",
     noise: float | None = None,
 ) -> Figure:
     """Draw the dispersion at each fraction, a line for each progress.
@@ -39,16 +39,20 @@ def plot_dispersion(
     interval
         Its ends, as :func:`trajlib.evaluation.bootstrap.interval_dispersion` returns them.
     axis
-        What the fractions are.
+        What the fractions are; they are shown in per cent where it begins with ``%``.
     noise
         Error of a position in the data [NM], drawn under the horizontal dispersion.
     """
     held = [name for name in _TITLES if name in dispersion]
     figure, axs = plt.subplots(-(-len(held) // 3), 3, sharex=True, figsize=(WIDTH, 5.2))
     for ax, name in zip(axs.flat, held, strict=False):
-        _draw_lines(ax, dispersion[name], None if interval is None else interval[name])
+        scale = 60 if name == "time" else 1  # s in a minute
+        ends = None if interval is None else interval[name] / scale
+        _draw_lines(ax, dispersion[name] / scale, ends)
         ax.set(title=_TITLES[name], ylim=(0, None))
         ax.xaxis.set_major_formatter(lambda x, _: f"{abs(x):g}")  # what is to go is negative
+    if axis.startswith("%"):
+        show_percent(figure.axes)
     for ax in axs.flat[len(held) :]:
         ax.remove()
     if noise is not None:
@@ -73,8 +77,9 @@ def plot_progress(progress: pd.DataFrame) -> Figure:
     for ax, name in zip(axs, progress, strict=True):
         for _, line in progress[name].groupby("path"):
             ax.plot(line.index.get_level_values(-1), line, linewidth=1)
-        ax.set(title=name, xlabel="share of the duration")
+        ax.set(title=name, xlabel="% of the duration")
     axs[0].set_ylabel("progress")
+    show_percent(axs)
     return figure
 
 
@@ -91,7 +96,8 @@ def plot_normalized(
     for ax, by in zip(axs, kinds, strict=True):
         draw_tracks(ax, split_flights(trajectories.sel(by=by), "fraction", column))
         ax.plot(mean["fraction"], mean[column].sel(by=by), color=COLORS[1], lw=2, label="mean")
-        ax.set(title=by, xlabel="fraction of progress", xlim=(0, 1))
+        ax.set(title=by, xlabel="% of progress", xlim=(0, 1))
+    show_percent(axs)
     axs[0].set_ylabel(label(column))
     axs[0].legend(loc="lower center")
     return figure

@@ -9,9 +9,19 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
-from trajlib.geodesy import find_airport, unwrap_longitude
+from trajlib.geodesy import distance, find_airport, unwrap_longitude
 from trajlib.plots.maps import bounds_around, draw_map, mark_airports
-from trajlib.plots.style import COLORS, GREY, INK, WIDTH, format_cluster, series_styles, styled
+from trajlib.plots.style import (
+    COLORS,
+    GREY,
+    INK,
+    WIDTH,
+    cluster_colors,
+    format_cluster,
+    series_styles,
+    show_percent,
+    styled,
+)
 from trajlib.schema import label
 
 __all__ = ["plot_coverage", "plot_route_clusters", "plot_trajectory"]
@@ -83,7 +93,9 @@ def plot_trajectory(
     mark_airports(ax, airports)
     for name in ("altitude", "duration"):
         _draw_side(axs[name], trajectory, flown, name)
-    axs["duration"].set_xlabel("fraction of route progress")
+    length = _measure_route(airports)
+    axs["duration"].set_xlabel(f"% of the route{length}")
+    show_percent((axs["altitude"], axs["duration"]))
     labelled = {}
     for each in (axs["altitude"], axs["duration"], ax):
         labelled |= dict(zip(*reversed(each.get_legend_handles_labels()), strict=True))
@@ -112,15 +124,22 @@ def plot_coverage(scores: pd.DataFrame, level: float, *, by: str = "split") -> F
             ax.plot(table.xs(name, level=by), label=name, **style)
         ax.axhline(level, color=GREY, linewidth=0.8)
         ax.set(title=target, ylim=(lowest, 1.0))
-    figure.supxlabel("fraction of the progress", fontsize=9)
+    figure.supxlabel("% of the route", fontsize=9)
     figure.supylabel("coverage", fontsize=9)
+    show_percent(figure.axes)
     handles, names = axs.flat[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper left", ncols=len(names))
     return figure
 
 
 @styled
-def plot_route_clusters(targets: pd.DataFrame, clusters: pd.Series, *, most: int = 200) -> Figure:
+def plot_route_clusters(
+    targets: pd.DataFrame,
+    clusters: pd.Series,
+    *,
+    most: int = 200,
+    airports: Sequence[str] = (),
+) -> Figure:
     """Draw trajectories in the colour of their cluster, from above and from the side.
 
     Parameters
@@ -131,25 +150,42 @@ def plot_route_clusters(targets: pd.DataFrame, clusters: pd.Series, *, most: int
         By path; -1 is none, drawn in grey and first.
     most
         Flights drawn of each cluster, those that come first.
+    airports
+        Codes to mark.
     """
     figure, (above, side) = plt.subplots(1, 2, figsize=(WIDTH, 4.4), width_ratios=[1.2, 1])
     points = targets.loc[list(clusters.index), ["longitude", "latitude"]].to_numpy()
+    centre = np.nanmedian(points[:, 0])
+    for airport in map(find_airport, airports):
+        end = unwrap_longitude(airport.longitude, centre), airport.latitude
+        points = np.concatenate([points, [end]])
     draw_map(above, bounds_around(points[np.isfinite(points).all(axis=1)]))
     names = sorted(clusters.unique())
-    looks = series_styles([name for name in names if name >= 0]) | {-1: {"color": GREY}}
+    colors = cluster_colors(names)
     for name in names:
         paths = clusters.index[clusters == name]
         mark = f"{format_cluster(name)} ({len(paths)})"
         for at, path in enumerate(paths[:most]):
             line = targets.loc[path]
-            look = {"color": looks[name]["color"], "lw": 0.6, "alpha": 0.35}
+            look = {"color": colors[name], "lw": 0.6, "alpha": 0.35}
             above.plot(line["longitude"], line["latitude"], label=None if at else mark, **look)
             side.plot(line.index, line["altitude"], **look)
-    side.set(xlabel="fraction of the progress", ylabel=label("altitude"))
+    mark_airports(above, airports)
+    side.set(xlabel=f"% of the route{_measure_route(airports)}", ylabel=label("altitude"))
+    show_percent([side])
     shown = figure.legend(loc="outside upper left", ncols=4)
     for handle in shown.legend_handles:
         handle.set(alpha=1, linewidth=2)
     return figure
+
+
+def _measure_route(airports: Sequence[str]) -> str:
+    """Return the direct distance between two airports, for an axis label."""
+    if len(airports) != 2:
+        return ""
+    first, last = (find_airport(code) for code in airports)
+    miles = distance(first.latitude, first.longitude, last.latitude, last.longitude)
+    return f" ({miles:,.0f} NM)"
 
 
 def _draw_side(ax: Axes, trajectory: pd.DataFrame, flown: pd.DataFrame | None, name: str) -> None:

@@ -8,14 +8,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from trajlib.plots.style import COLORS, GREY, INK, WIDTH, series_styles, styled
+from trajlib.plots.style import COLORS, GREY, INK, PALE, WIDTH, series_styles, show_percent, styled
 from trajlib.schema import label
 
 __all__ = [
     "plot_arrivals",
+    "plot_baselines",
     "plot_errors",
     "plot_groups",
     "plot_look_ahead",
+    "plot_model_errors",
     "plot_scores",
     "plot_skills",
 ]
@@ -26,9 +28,10 @@ _ERRORS = {
     "along": "along-track error [NM]",
     "cross": "cross-track error [NM]",
     "altitude": "altitude error [ft]",
-    "time": "time error [s]",
+    "time": "time error [min]",
     "distance": "distance error [NM]",
 }
+_SCALE = {"time": 60}  # s in the unit shown
 
 
 @styled
@@ -49,7 +52,7 @@ def plot_scores(
         grey = [model for model, targets in (degenerate or {}).items() if target in targets]
         _draw_models(ax, scores[target], grey)
         ax.axhline(0, color=GREY, linewidth=0.8)
-        ax.set(title=label(target), ylim=(_floor(scores), 1.02))
+        ax.set(title=label(target).split(" [")[0], ylim=(_floor(scores), 1.02))
     figure.supylabel("R²", fontsize=9)
     _finish(figure, axs[0])
     return figure
@@ -63,7 +66,7 @@ def plot_errors(errors: pd.DataFrame, *, of: str = "the total duration") -> Figu
     """
     figure, axs = _panels(len(errors.columns))
     for ax, name in zip(axs, errors, strict=False):
-        _draw_models(ax, errors[name], [])
+        _draw_models(ax, errors[name] / _SCALE.get(name, 1), [])
         ax.set(title=_ERRORS[name], ylim=(0, None))
     _finish(figure, axs[0], of)
     return figure
@@ -99,6 +102,61 @@ def plot_skills(
 
 
 @styled
+def plot_model_errors(
+    table: pd.DataFrame, quantities: Sequence[str] = ("horizontal", "altitude", "time")
+) -> Figure:
+    """Draw the error of each model with each feature set as a dot with its interval.
+
+    Rows as of `trajlib.evaluation.experiments.tabulate_errors`. The best baseline on the same
+    flights and fractions is a grey bar.
+    """
+    sets = list(table["feature_set"].unique())
+    styles = series_styles(table.loc[table["kind"] == "model", "name"].unique(), markers=True)
+    size = (WIDTH, 1.3 + 0.17 * len(sets) * (1 + len(styles)))
+    figure, axs = plt.subplots(1, len(quantities), sharey=True, squeeze=False, figsize=size)
+    for ax, quantity in zip(axs.flat, quantities, strict=True):
+        here = table[table["quantity"] == quantity]
+        baselines = here[here["kind"] != "model"].groupby("feature_set")["error"].min()
+        best = baselines.reindex(sets)
+        ax.barh(range(len(sets)), best, height=0.8, color=PALE, label="best baseline", zorder=0)
+        for number, (model, style) in enumerate(styles.items()):
+            rows = here[here["name"] == model].set_index("feature_set").reindex(sets)
+            y = np.arange(len(sets)) + 0.6 * ((number + 0.5) / len(styles) - 0.5)
+            sides = [rows["error"] - rows["low"], rows["high"] - rows["error"]]
+            ax.errorbar(rows["error"], y, xerr=sides, label=model, **style | {"linestyle": ""})
+        ax.set_yticks(range(len(sets)), [name.replace("_", " ") for name in sets])
+        ax.set(title=_title(quantity, here), xlim=(0, None))
+        ax.grid(visible=False, axis="y")
+    axs.flat[0].invert_yaxis()
+    figure.supxlabel("mean absolute error", fontsize=9)
+    _add_legend(figure, axs.flat[0])
+    return figure
+
+
+@styled
+def plot_baselines(
+    table: pd.DataFrame, quantities: Sequence[str] = ("horizontal", "altitude", "time")
+) -> Figure:
+    """Draw the errors of models and baselines of one feature set as bars, the smallest on top.
+
+    Rows as of `trajlib.evaluation.experiments.tabulate_errors`; models are dark.
+    """
+    count = table["name"].nunique()
+    size = (WIDTH, 0.9 + 0.24 * count)
+    figure, axs = plt.subplots(1, len(quantities), squeeze=False, figsize=size)
+    for ax, quantity in zip(axs.flat, quantities, strict=True):
+        rows = table[table["quantity"] == quantity].sort_values("error")
+        colors = [COLORS[0] if kind == "model" else GREY for kind in rows["kind"]]
+        sides = [rows["error"] - rows["low"], rows["high"] - rows["error"]]
+        ax.barh(rows["name"], rows["error"], xerr=sides, color=colors, ecolor=INK)
+        ax.invert_yaxis()
+        ax.grid(visible=False, axis="y")
+        ax.set(title=_title(quantity, rows), xlim=(0, None))
+    figure.supxlabel("mean absolute error", fontsize=9)
+    return figure
+
+
+@styled
 def plot_look_ahead(table: pd.DataFrame) -> Figure:
     """Draw errors and their intervals over the minutes ahead, a line for each model and baseline.
 
@@ -110,8 +168,7 @@ def plot_look_ahead(table: pd.DataFrame) -> Figure:
     for ax, quantity in zip(axs, quantities, strict=True):
         here = table[table["quantity"] == quantity]
         _draw_intervals(ax, here, "minutes ahead", ("error", "low", "high"))
-        name = _SHORT.get(quantity, quantity.replace("_", " "))
-        ax.set(title=f"{name} error [{here['unit'].iloc[0]}]", ylim=(0, None))
+        ax.set(title=_title(quantity, here), ylim=(0, None))
     figure.supxlabel("minutes ahead of the prediction time", fontsize=9)
     _add_legend(figure, axs[0])
     return figure
@@ -167,6 +224,11 @@ def plot_groups(table: pd.DataFrame, errors: Sequence[str]) -> Figure:
     return figure
 
 
+def _title(quantity: str, table: pd.DataFrame) -> str:
+    name = _SHORT.get(quantity, quantity.replace("_", " "))
+    return f"{name} error [{table['unit'].iloc[0]}]"
+
+
 def _draw_intervals(ax: Axes, table: pd.DataFrame, x: str, columns: tuple[str, str, str]) -> None:
     value, low, high = columns
     for name, style in series_styles(table["name"].unique(), markers=True).items():
@@ -199,7 +261,8 @@ def _floor(scores: pd.DataFrame) -> float:
 
 
 def _finish(figure: Figure, ax: Axes, of: str = "the total duration") -> None:
-    figure.supxlabel(f"fraction of {of}", fontsize=9)
+    figure.supxlabel(f"% of {of}", fontsize=9)
+    show_percent(figure.axes)
     _add_legend(figure, ax)
 
 

@@ -1,5 +1,6 @@
 """One look for every figure: colours, sizes and type, for paper and for the screen."""
 
+import re
 import textwrap
 from collections.abc import Callable, Iterable
 from functools import wraps
@@ -9,7 +10,11 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from trajlib.estimate import typeset
 
 if TYPE_CHECKING:  # which most notebooks need not wait for
     from bokeh.models import Plot
@@ -24,9 +29,12 @@ __all__ = [
     "SEA",
     "SEQUENTIAL",
     "WIDTH",
+    "cluster_colors",
+    "describe_figure",
     "dress_plot",
     "format_cluster",
     "series_styles",
+    "show_percent",
     "styled",
 ]
 
@@ -95,7 +103,7 @@ def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
         with plt.style.context(["default", _STYLE]):  # whatever the user's own settings are
             figure = function(*args, **kwargs)
             if title:
-                _add_title(figure, title)
+                _add_title(figure, typeset(title))
             figure.draw_without_rendering()  # ticks take the style when they are first drawn
         plt.close(figure)
         return figure
@@ -127,6 +135,51 @@ def series_styles(names: Iterable[str], *, markers: bool = False) -> dict[str, d
         name: {"color": color, "linestyle": line} | ({"marker": marker} if markers else {})
         for name, color, line, marker in looks
     }
+
+
+def show_percent(axs: Iterable[Axes]) -> None:
+    """Label the horizontal axes, of fractions, in per cent."""
+    for ax in axs:
+        ax.xaxis.set_major_formatter(PercentFormatter(1, symbol=None))
+
+
+def cluster_colors(numbers: Iterable[int]) -> dict[int, tuple | str]:
+    """Return a colour of its own for each cluster, and grey for -1, which is none.
+
+    >>> len(set(cluster_colors(range(9)).values())), cluster_colors([-1, 0])
+    (10, {-1: '#8b949e', 0: '#14365c'})
+    """
+    clusters = sorted(number for number in set(numbers) if number >= 0)
+    colors = list(COLORS) if len(clusters) <= len(COLORS) else sns.husl_palette(len(clusters))
+    return {-1: GREY} | dict(zip(clusters, colors, strict=False))
+
+
+def describe_figure(figure: Figure) -> str:
+    """Return what a figure shows, from its title, panels, axes and legend, for who cannot see it.
+
+    >>> figure, ax = plt.subplots()
+    >>> _ = ax.plot([1, 2], label="mean")
+    >>> _ = ax.set(title="Altitude falls", xlabel="time [min]", ylabel="altitude $H_p$ [ft]")
+    >>> _ = figure.legend()
+    >>> describe_figure(figure)
+    'Altitude falls. Vertical: altitude [ft]. Horizontal: time [min]. Drawn: mean.'
+    >>> plt.close(figure)
+    """
+    legends = [*figure.legends, *(ax.get_legend() for ax in figure.axes if ax.get_legend())]
+    panels = [ax.get_title(loc="left") or ax.get_title() for ax in figure.axes]
+    drawn = [text.get_text() for legend in legends for text in legend.get_texts()]
+    parts = {
+        "": [figure.get_suptitle(), *(legend.get_title().get_text() for legend in legends)],
+        "Panels: ": panels if len(figure.axes) > 1 else [],
+        "Vertical: ": [figure.get_supylabel(), *(ax.get_ylabel() for ax in figure.axes)],
+        "Horizontal: ": [figure.get_supxlabel(), *(ax.get_xlabel() for ax in figure.axes)],
+        "Drawn: ": drawn,
+    }
+    if not any(parts[""]):
+        parts[""] = panels[:1]
+    texts = {name: ", ".join(dict.fromkeys(filter(None, parts[name]))) for name in parts}
+    text = " ".join(f"{name}{text}." for name, text in texts.items() if text)
+    return re.sub(r"\s*\$[^$]*\$|\n", " ", text).replace("  ", " ")
 
 
 def format_cluster(number: float) -> str:

@@ -194,9 +194,8 @@ def share_report(report: Mapping[str, Any], folder: Path, target: Path, *, names
     target.mkdir(parents=True, exist_ok=True)
     for old in (*target.glob("[0-9][0-9]_*.*"), *target.glob("*.png")):
         old.unlink()
-    if (folder / "arrivals.png").exists():  # the map shows single tracks
-        with replacing(target / "arrivals.png") as temporary:
-            temporary.write_bytes((folder / "arrivals.png").read_bytes())
+    for chart in folder.glob("arrivals*.png"):  # the map shows single tracks
+        _copy(chart, target / chart.name)
     stages = [_share_stage(stage, folder, target, names) for stage in report["stages"]]
     data = {**report["data"], "shown": "aggregates alone, nothing of single flights"}
     reasons = report.get("reasons", {})
@@ -290,9 +289,13 @@ def _share_stage(stage: dict, folder: Path, target: Path, names: Set[str]) -> di
         return stage | _EMPTY | {"failure": failure}
     picture = f"{stage['name']}.png"
     if (folder / picture).exists():
-        with replacing(target / picture) as temporary:
-            temporary.write_bytes((folder / picture).read_bytes())
+        _copy(folder / picture, target / picture)
     return stage
+
+
+def _copy(source: Path, target: Path) -> None:
+    with replacing(target) as temporary:
+        temporary.write_bytes(source.read_bytes())
 
 
 def _write_pages(report: dict, folder: Path) -> None:
@@ -312,7 +315,7 @@ def _write_pages(report: dict, folder: Path) -> None:
                 explorers.append(page.name)
     pictures = {
         name: f"data:image/png;base64,{b64encode(picture.read_bytes()).decode()}"
-        for name in ("map", "arrivals")
+        for name in ("map", "map-narrow", "arrivals", "arrivals-narrow")
         if (picture := folder / f"{name}.png").exists()
     }
     for name, text in html.render_companions(report).items():

@@ -1,21 +1,27 @@
 """The answer on the front page: a sentence, five numbers, a map and one chart."""
 
 import json
+from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from trajlib.archive.flights import read_flights
+from trajlib.archive.plans import select_plans
 from trajlib.archive.reading import FlightError
 from trajlib.archive.storage import replacing
 from trajlib.estimate import Estimate
 from trajlib.geodesy import along_cross_track, distance, find_airport, track
 from trajlib.plots.front import plot_arrival_errors, plot_tracks
+from trajlib.plots.style import WIDTH
 
 __all__ = ["answer", "count_rejected", "draw_front", "list_tiles"]
 
 _MOST = 300  # flights drawn on the map
+_ROUTES = 12  # filed routes drawn there
+_NARROW = 4.2  # in, the width of a figure for a telephone
 _STEP = 30  # samples between two drawn points
 _TOLERANCE = 5  # points that a coverage may be off before it is marked
 _LATER = "airborne_10"
@@ -70,7 +76,13 @@ def list_tiles(report: dict) -> list[dict]:
 
 
 def draw_front(
-    store: pd.DataFrame, processed: Path, folder: Path, *, pair: tuple[str, str], rejected: int
+    store: pd.DataFrame,
+    processed: Path,
+    folder: Path,
+    *,
+    pair: tuple[str, str],
+    rejected: int,
+    plans: pd.DataFrame | None = None,
 ) -> dict:
     """Draw the map and the chart of a front page into a folder, and return its numbers.
 
@@ -81,11 +93,13 @@ def draw_front(
     processed
         Folder of results, from which the stages' tables are read where they exist.
     folder
-        Receives ``map.png`` and ``arrivals.png``.
+        Receives ``map.png`` and ``arrivals.png``, and both for narrow screens.
     pair
         Airports.
     rejected
         Flights of the pair that were not used.
+    plans
+        Filed plans of the archive, if there are any.
 
     Returns
     -------
@@ -104,7 +118,9 @@ def draw_front(
     routes = _describe_routes(tracks, clusters, pair)
     title = f"Where flights {pair[0]} → {pair[1]} fly"
     numbers = None if clusters is None else clusters.iloc[:, 0]
-    figures = {"map": plot_tracks(tracks, pair, clusters=numbers, names=routes, title=title)}
+    filed = _read_filed(plans, flights)
+    draw_map = partial(plot_tracks, tracks, pair, clusters=numbers, names=routes, plans=filed)
+    figures = {"map": partial(draw_map, title=title)}
     errors = {}
     if arrivals is not None:
         arrivals = arrivals if "feature_set" in arrivals else arrivals.reset_index()
@@ -115,10 +131,11 @@ def draw_front(
         mean = arrivals[(arrivals["name"] == "mean") & (arrivals["feature_set"] == "at_takeoff")]
         if len(mean):
             errors["mean flight"] = _to_dict(mean.iloc[0])
-        figures["arrivals"] = plot_arrival_errors(arrivals, model, title=_title(errors))
-    for name, figure in figures.items():
-        with replacing(folder / f"{name}.png") as temporary:
-            figure.savefig(temporary, format="png")
+        figures["arrivals"] = partial(plot_arrival_errors, arrivals, model, title=_title(errors))
+    for name, draw in figures.items():
+        for file, width in ((f"{name}.png", WIDTH), (f"{name}-narrow.png", _NARROW)):
+            with replacing(folder / file) as temporary:
+                draw(width=width).savefig(temporary, format="png")
     return {
         "days": days,
         "rejected": rejected,
@@ -154,6 +171,18 @@ def _read_tracks(flights: pd.DataFrame) -> dict[str, np.ndarray]:
             points = flight[["longitude", "latitude"]].to_numpy()
             tracks[row["path"]] = np.concatenate([points[:-1:_STEP], points[-1:]])
     return tracks
+
+
+def _read_filed(plans: pd.DataFrame | None, flights: pd.DataFrame) -> list[np.ndarray]:
+    """Return the different routes that were filed for the flights, the most frequent last."""
+    if plans is None:
+        return []
+    rows = select_plans(plans, flights)
+    routes = Counter(
+        tuple(map(tuple, plan[["longitude", "latitude"]].round(2).to_numpy()))
+        for _, plan in rows.groupby(level=0)
+    )
+    return [np.array(route) for route, _ in reversed(routes.most_common(_ROUTES))]
 
 
 def _describe_routes(

@@ -16,9 +16,9 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
+from trajlib.estimate import typeset
 from trajlib.report.front import answer, list_tiles
 from trajlib.report.summary import SIMULATED, SUMMARY_TYPE
-from trajlib.report.tables import true_minus
 
 __all__ = [
     "render_companions",
@@ -30,7 +30,7 @@ __all__ = [
 
 _EXEC = "application/vnd.bokehjs_exec.v0+json"
 _SCRIPT = "application/javascript"
-_FOLDED = 12  # rows from which a table is folded
+_FOLDED = 8  # rows from which a table is folded
 _TERM = re.compile(r'<a class="term" href="[^"]*">(.*?)</a>')
 
 
@@ -79,7 +79,8 @@ def render_notebook(nb: NotebookNode, report: dict, stage: dict) -> str:
     Text of outputs and Markdown is escaped. Interactive figures are on the explorer's page.
     """
     page = _Page(explorer=f"{stage['name']}.explorer.html")
-    cells = _join_code([page.show_cell(cell) for cell in nb.cells if cell.source])
+    cells = [page.show_cell(cell) for cell in nb.cells if cell.source]
+    cells = _join_code(page.drop_empty_end(cells))
     shown = [s for s in report["stages"] if s["status"] != "not run"]
     here = [s["name"] for s in shown].index(stage["name"])
     return _render(
@@ -151,9 +152,19 @@ class _Page:
     summary: str = ""
     linked: bool = False
 
+    def drop_empty_end(self, cells: list[dict]) -> list[dict]:
+        """Return cells without a last heading under which nothing is shown, and its code."""
+        shown = [c for c in cells if c["kind"] == "markdown" or c["outputs"]]
+        if not (self.summary and shown and shown[-1].get("is_heading")):
+            return cells
+        del self.headings[-1]
+        return cells[: cells.index(shown[-1])]
+
     def show_cell(self, cell: NotebookNode) -> dict:
         if cell.cell_type != "code":
-            return {"kind": "markdown", "html": self.markdown(cell.source)}
+            is_heading = re.fullmatch(r"#+ [^\n]*", cell.source.strip()) is not None
+            html = self.markdown(cell.source)
+            return {"kind": "markdown", "html": html, "is_heading": is_heading}
         return {
             "kind": "code",
             "numbers": [cell.execution_count or "not run"],
@@ -168,7 +179,7 @@ class _Page:
             text, trace = output.evalue, "\n".join(output.traceback)
             yield {"kind": "error", "name": output.ename, "text": text, "traceback": trace}
         elif SUMMARY_TYPE in output.data:
-            self.summary = self.markdown(true_minus(output.data["text/markdown"]))
+            self.summary = self.markdown(typeset(output.data["text/markdown"]))
         elif _SCRIPT in output.data or "data-root-id" in output.data.get("text/html", ""):
             if _EXEC in output.data and not self.linked:
                 self.linked = True
@@ -183,12 +194,14 @@ class _Page:
             html = {"kind": "html", "html": data["text/html"], "alt": f"Table: {section}"}
             yield html | {"rows": rows - 1 if rows > _FOLDED else 0}
         elif "text/markdown" in data:
-            yield {"kind": "markdown", "html": self.markdown(true_minus(data["text/markdown"]))}
+            yield {"kind": "markdown", "html": self.markdown(typeset(data["text/markdown"]))}
         elif "image/svg+xml" in data:
             yield {"kind": "html", "html": data["image/svg+xml"], "alt": f"Figure: {section}"}
         elif "image/png" in data:
             source = f"data:image/png;base64,{data['image/png'].strip()}"
-            yield {"kind": "image", "source": source, "alt": f"Figure: {section}"}
+            text = data.get("text/plain", "<")
+            alt = f"Figure: {section}" if text.startswith("<") else text
+            yield {"kind": "image", "source": source, "alt": alt}
         elif "text/plain" in data:
             yield {"kind": "text", "text": data["text/plain"]}
 
@@ -311,8 +324,8 @@ def _environment() -> Environment:
         "anchor": _anchor,
         "duration": _duration,
         "markdown": lambda text: markdown.render(text),
-        "minus": lambda text: true_minus(str(text)),
-        "shown": lambda value: "–" if value is None else true_minus(str(value)),
+        "minus": lambda text: typeset(str(text)),
+        "shown": lambda value: "–" if value is None else typeset(str(value)),
     }
     environment.globals["style"] = templates.get_source(environment, "style.css")[0]
     return environment

@@ -19,8 +19,9 @@ __all__ = ["run_cells"]
 # what would change how a notebook draws, prints or computes
 _PERSONAL = ("BOKEH_", "DASK_", "IPYTHON", "JUPYTER_", "JPY_", "MPL", "MATPLOTLIBRC", "PYDEVD_")
 _PERSONAL += ("PYTHONSTARTUP", "PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONIOENCODING")
+_LONGEST = 80  # of the folder of a socket, whose path has at most 107 characters
 _KEPT_SETTINGS = "distributed", "jobqueue"  # certificates and addresses of a cluster
-# tables look as on our pages; nothing is imported before there is one
+# tables look as on our pages, figures are described in words; nothing is imported before then
 _FIRST = """
 for _module in ("pandas", "pandas.core.frame"):
     get_ipython().display_formatter.formatters["text/html"].for_type_by_name(
@@ -29,6 +30,12 @@ for _module in ("pandas", "pandas.core.frame"):
         .format_table(table).to_html(),
     )
 del _module
+get_ipython().display_formatter.formatters["text/plain"].for_type_by_name(
+    "matplotlib.figure", "Figure",
+    lambda figure, p, cycle: p.text(
+        __import__("trajlib.plots.style", fromlist=["_"]).describe_figure(figure)
+    ),
+)
 """
 
 
@@ -66,9 +73,10 @@ def run_cells(nb: NotebookNode, folder: Path, env: Mapping[str, str]) -> tuple[s
 
     with TemporaryDirectory(prefix="trajlib-", ignore_cleanup_errors=True) as temporary:
         log = Path(temporary, "stderr")
-        manager = AsyncKernelManager(
-            connection_file=f"{temporary}/kernel.json", kernel_spec_manager=_ThisPython()
-        )
+        connection = {"connection_file": f"{temporary}/kernel.json"}
+        if len(temporary) < _LONGEST:  # sockets of its own, as a port may be taken meanwhile
+            connection |= {"transport": "ipc", "ip": f"{temporary}/kernel"}
+        manager = AsyncKernelManager(kernel_spec_manager=_ThisPython(), **connection)
         client = NotebookClient(
             nb,
             km=manager,

@@ -9,14 +9,13 @@ import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from trajlib.estimate import format_number
+from trajlib.estimate import format_number, typeset
 
-__all__ = ["format_table", "true_minus"]
+__all__ = ["format_table"]
 
 _ROWS = 60  # of a longer table the first and the last are shown
 _LONG = 25  # characters from which a text may be broken anywhere
 _NUMBER = re.compile(r"[-+\N{MINUS SIGN}]?[\d,]*\.?\d+(e[-+]?\d+)?( ?%)?")
-_HYPHEN = re.compile(r"(?<![\w.)\]])-(?=\.?\d)")
 _MISSING = "\N{EN DASH}"
 _numbers = count(1)
 
@@ -52,15 +51,6 @@ def format_table(table: pd.DataFrame) -> Styler:
     return styler.set_table_styles(dict.fromkeys(words, left))
 
 
-def true_minus(text: str) -> str:
-    """Return a text whose negative numbers have a minus sign instead of a hyphen.
-
-    >>> true_minus("-1.7 % (-4.1 to +0.6) on 2016-01-31, in IBE-12")
-    '−1.7 % (−4.1 to +0.6) on 2016-01-31, in IBE-12'
-    """
-    return _HYPHEN.sub("\N{MINUS SIGN}", text)
-
-
 def _format_column(column: pd.Series) -> list[str]:
     if not pd.api.types.is_float_dtype(column):
         return [_format_value(value) for value in column]
@@ -72,7 +62,7 @@ def _format_column(column: pd.Series) -> list[str]:
     decimals = int(np.clip(3 - np.floor(np.log10(largest)), 0, 4))
     needed = [f"{value:.{decimals}f}".rstrip("0").partition(".")[2] for value in sizes]
     decimals = max(map(len, needed), default=0)
-    return [_MISSING if pd.isna(v) else true_minus(f"{v:z,.{decimals}f}") for v in column]
+    return [_MISSING if pd.isna(v) else typeset(f"{v:z,.{decimals}f}") for v in column]
 
 
 def _format_value(value: object) -> str:
@@ -83,12 +73,12 @@ def _format_value(value: object) -> str:
     if isinstance(value, (bool, np.bool_)):
         return "yes" if value else "no"
     if isinstance(value, (int, np.integer)):
-        return true_minus(f"{value:,}" if abs(value) >= 10_000 else f"{value}")
+        return typeset(f"{value:,}" if abs(value) >= 10_000 else f"{value}")
     if isinstance(value, (float, np.floating)):
-        return true_minus(format_number(value)) if np.isfinite(value) else true_minus(str(value))
+        return typeset(format_number(value)) if np.isfinite(value) else typeset(str(value))
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M}"
-    return true_minus(str(value))
+    return typeset(str(value))
 
 
 def _classify(text: str) -> str:
