@@ -32,7 +32,7 @@ class Page:
     What it asks for, logs and throws is kept in ``events``. A file is opened offline.
     """
 
-    def __init__(self, place: Path | str, *, width: int = 940, height: int = 1000):
+    def __init__(self, page: Path | str, *, width: int = 940, height: int = 1000):
         self.events, self._calls = [], 0
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         command = [CHROMIUM, *_OPTIONS]
@@ -43,11 +43,11 @@ class Page:
         for domain in ("Page", "Network", "Runtime"):
             self.call(f"{domain}.enable")
         self.call("Emulation.setFocusEmulationEnabled", enabled=True)
-        if isinstance(place, Path):
+        if isinstance(page, Path):
             off = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
             self.call("Network.emulateNetworkConditions", **off)
-            place = place.resolve().as_uri()
-        self.call("Page.navigate", url=place)
+            page = page.resolve().as_uri()
+        self.call("Page.navigate", url=page)
 
     def __enter__(self):
         return self
@@ -99,8 +99,8 @@ class Page:
         self.mouse("Moved", *start)
         self.mouse("Pressed", *start, **held)
         for share in (0.1, 0.4, 0.7, 1.0):
-            place = (a + share * (b - a) for a, b in zip(start, end, strict=True))
-            self.mouse("Moved", *place, **held)
+            position = (a + share * (b - a) for a, b in zip(start, end, strict=True))
+            self.mouse("Moved", *position, **held)
         self.mouse("Released", *end, button="left", clickCount=1)
 
     def click(self, x: float, y: float) -> None:
@@ -110,12 +110,12 @@ class Page:
         self.mouse("Released", x, y, button="left", clickCount=1)
 
     def _find_target(self) -> str:
-        told = Path(self._profile.name, "DevToolsActivePort")
+        port_file = Path(self._profile.name, "DevToolsActivePort")
         end = time.monotonic() + 120
-        while not (told.exists() and told.read_text().count("\n")):
+        while not (port_file.exists() and port_file.read_text().count("\n")):
             assert self._process.poll() is None and time.monotonic() < end, "Chromium did not start"
             time.sleep(0.05)
-        port = told.read_text().split()[0]
+        port = port_file.read_text().split()[0]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/json") as targets:
             return next(t for t in json.load(targets) if t["type"] == "page")[
                 "webSocketDebuggerUrl"

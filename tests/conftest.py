@@ -17,9 +17,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 settings.register_profile("trajlib", deadline=None)  # compilers and imports warm up
 settings.load_profile("trajlib")
-os.environ["OMP_NUM_THREADS"] = (
-    "1"  # as in a worker: threads of two tests would wait for each other
-)
+# as in a worker: threads of two tests would wait for each other
+os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("DASK_SCHEDULER_ADDRESS", None)  # a cluster of the user's is not for tests
 
 
@@ -84,9 +83,10 @@ def server():
 @pytest.fixture(scope="session")
 def alone():
     """Words that run a command where there is no network but loopback, or none."""
-    here = all(map(shutil.which, ("unshare", "ip")))
-    can = here and not subprocess.run([*ALONE, "true"], check=False, capture_output=True).returncode
-    return ALONE if can else []
+    if not all(map(shutil.which, ("unshare", "ip"))):
+        return []
+    trial = subprocess.run([*ALONE, "true"], check=False, capture_output=True)
+    return [] if trial.returncode else ALONE
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -95,19 +95,21 @@ def making(request, tmp_path_factory):
     if not any("made" in getattr(t, "fixturenames", ()) for t in request.session.items):
         yield None
         return
-    place, first = common(tmp_path_factory, "made")
+    folder, first = common(tmp_path_factory, "made")
     if not first:
-        yield place
+        yield folder
         return
     tiny_archive, alone = map(request.getfixturevalue, ("tiny_archive", "alone"))
     command = f"-m trajlib report --archive {tiny_archive} --origin LEMD --destination LEBL"
-    command += f" --data {place}/data --output {place}/reports"
+    command += f" --data {folder}/data --output {folder}/reports"
     command += f" {SMALL} -p models ['forest','lightgbm']"
     words = [*alone, sys.executable, *command.split(), "--aggregate-only"]
-    then = f'"$@" >{place}/out 2>{place}/err; echo $? >{place}/part; mv {place}/part {place}/code'
+    script = (
+        f'"$@" >{folder}/out 2>{folder}/err; echo $? >{folder}/part; mv {folder}/part {folder}/code'
+    )
     root = Path(__file__).parent.parent
-    process = subprocess.Popen(["sh", "-c", then, "sh", *words], cwd=root)
-    yield place
+    process = subprocess.Popen(["sh", "-c", script, "sh", *words], cwd=root)
+    yield folder
     process.wait()
 
 
@@ -115,8 +117,8 @@ def making(request, tmp_path_factory):
 def made(making):
     """Return the tiny archive's report: the finished command and the report's folder."""
     wait_until((making / "code").exists, seconds=900)
-    code, *told = [(making / name).read_text() for name in ("code", "out", "err")]
-    return subprocess.CompletedProcess("report", int(code), *told), making / "reports/LEMD-LEBL"
+    code, *outputs = [(making / name).read_text() for name in ("code", "out", "err")]
+    return subprocess.CompletedProcess("report", int(code), *outputs), making / "reports/LEMD-LEBL"
 
 
 def pytest_collection_modifyitems(items):

@@ -75,12 +75,12 @@ class Machines:
         self.scheduler, self.workers, self.address = None, [], ""
 
     def start_scheduler(self, *, host: str = "127.0.0.1", within: Sequence[str] = ()) -> None:
-        told = self.folder / "scheduler.json"
+        file = self.folder / "scheduler.json"
         words = ["scheduler", "--host", host, "--port", "0", "--no-dashboard"]
-        words += ["--scheduler-file", told, *(["--protocol", "tls"] if self.tls else [])]
+        words += ["--scheduler-file", file, *(["--protocol", "tls"] if self.tls else [])]
         self.scheduler = self._start(within, words)
-        wait_until(lambda: told.exists() and told.read_text().endswith("}"))
-        self.address = json.loads(told.read_text())["address"]
+        wait_until(lambda: file.exists() and file.read_text().endswith("}"))
+        self.address = json.loads(file.read_text())["address"]
 
     def start_worker(
         self, *words: str, host: str = "127.0.0.1", within: Sequence[str] = (), environment=None
@@ -142,23 +142,23 @@ def start_cluster(
 def hosts(*names: str) -> Iterator[dict[str, tuple[str, list[str]]]]:
     """Give network namespaces joined by veth: name to address, and the words to run within."""
     with ExitStack() as stack:
-        found = {}
+        namespaces = {}
         _ip(f"link add br-{names[0]} type bridge")
         stack.callback(_ip, f"link del br-{names[0]}")
         _ip(f"link set br-{names[0]} up")
-        for at, name in enumerate(names, start=1):
+        for number, name in enumerate(names, start=1):
             _ip(f"netns add {name}")
             stack.callback(_ip, f"netns del {name}")
-            _ip(f"link add v{at}-{name} type veth peer name eth0 netns {name}")
-            _ip(f"link set v{at}-{name} master br-{names[0]} up")
+            _ip(f"link add v{number}-{name} type veth peer name eth0 netns {name}")
+            _ip(f"link set v{number}-{name} master br-{names[0]} up")
             for words in (
-                f"addr add 10.203.0.{at}/24 dev eth0",
+                f"addr add 10.203.0.{number}/24 dev eth0",
                 "link set eth0 up",
                 "link set lo up",
             ):
                 _ip(f"-n {name} {words}")
-            found[name] = (f"10.203.0.{at}", ["ip", "netns", "exec", name])
-        yield found
+            namespaces[name] = (f"10.203.0.{number}", ["ip", "netns", "exec", name])
+        yield namespaces
 
 
 def _ip(words: str) -> None:

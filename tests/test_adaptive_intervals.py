@@ -39,8 +39,8 @@ def quantiles(flights):
 
 def measure(quantiles, targets):
     intervals = calibrate_methods(quantiles, targets, PATHS[400:650])
-    asked = {name: table.loc[list(PATHS[650:])] for name, table in intervals.items()}
-    return asked, {name: score_interval(table, targets) for name, table in asked.items()}
+    scored = {name: table.loc[list(PATHS[650:])] for name, table in intervals.items()}
+    return scored, {name: score_interval(table, targets) for name, table in scored.items()}
 
 
 def test_both_methods_hold_what_they_promise(flights, quantiles):
@@ -56,11 +56,11 @@ def test_quantiles_are_better_where_the_spread_depends_on_the_flight(flights, qu
 
 
 def test_the_method_is_chosen_for_each_target(flights, quantiles):
-    asked, scores = measure(quantiles, flights[1])
+    intervals, scores = measure(quantiles, flights[1])
     chosen = choose_methods(scores)
     assert chosen["altitude"] == "quantile"
-    combined = combine_methods(asked, chosen)
-    pd.testing.assert_frame_equal(combined["altitude"], asked["quantile"]["altitude"])
+    combined = combine_methods(intervals, chosen)
+    pd.testing.assert_frame_equal(combined["altitude"], intervals["quantile"]["altitude"])
 
 
 def test_flights_that_are_asked_for_do_not_calibrate(flights, quantiles):

@@ -57,8 +57,8 @@ def test_nothing_measured_after_the_moment_moves_a_predictor(tmp_path, minutes, 
     for points in (radar_points(seed), change_after(radar_points(seed), minutes, seed + 1)):
         import_points(radar_points(1, start="2019-10-01T10:00"), tmp_path / "before.csv")
         import_points(points, tmp_path / "flight.csv")
-        known = build_predictors(build_index(tmp_path), f"airborne_{minutes}")
-        tables.append(known.loc[["flight.csv"]])
+        predictors = build_predictors(build_index(tmp_path), f"airborne_{minutes}")
+        tables.append(predictors.loc[["flight.csv"]])
     pd.testing.assert_frame_equal(*tables, check_exact=True)
     assert tables[0].filter(regex=r"_at_\d+$").notna().all(axis=None)
 

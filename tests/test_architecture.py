@@ -46,12 +46,12 @@ def name_of(path):
 
 def modules_imported(path):
     names = {name_of(file) for file in FILES}
-    found = set()
+    modules = set()
     for name in imports_of(path):
         module = name if name in names else name.rpartition(".")[0]
         if module in names and module != name_of(path) and module.count(".") > 0:
-            found.add(module)
-    return found
+            modules.add(module)
+    return modules
 
 
 def module_of(path):
@@ -105,10 +105,10 @@ def test_nothing_is_called_utils_or_config():
 
 @pytest.mark.parametrize("command", [["check"], ["format", "--check"]], ids=" ".join)
 def test_ruff_has_nothing_to_say(command):
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "ruff", *command, "--no-cache", str(PACKAGE.parent)],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert told.returncode == 0, told.stdout
+    assert result.returncode == 0, result.stdout

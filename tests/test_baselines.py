@@ -48,18 +48,22 @@ def splits():
 
 
 def off(predicted, flown):
-    places = [table[name] for table in (predicted, flown) for name in ("latitude", "longitude")]
-    return distance(*places)
+    coordinates = [
+        table[name] for table in (predicted, flown) for name in ("latitude", "longitude")
+    ]
+    return distance(*coordinates)
 
 
 def test_the_great_circle_is_between_the_airports_and_at_the_mean_profile(splits):
     flown = great_circle_flights()
-    aside = flown.assign(latitude=flown["latitude"] + 0.2)
-    found = baselines.follow_great_circle(aside, splits, "SFO", "LAX")
-    _, cross = along_cross_track(found["latitude"], found["longitude"], *WAY[:2], COURSE)
+    offset_flights = flown.assign(latitude=flown["latitude"] + 0.2)
+    predicted = baselines.follow_great_circle(offset_flights, splits, "SFO", "LAX")
+    _, cross = along_cross_track(predicted["latitude"], predicted["longitude"], *WAY[:2], COURSE)
     assert np.abs(cross).max() < 1e-6
-    mean = predict_baseline(aside, splits)
-    pd.testing.assert_frame_equal(found[["altitude", "duration"]], mean[["altitude", "duration"]])
+    mean = predict_baseline(offset_flights, splits)
+    pd.testing.assert_frame_equal(
+        predicted[["altitude", "duration"]], mean[["altitude", "duration"]]
+    )
     assert off(baselines.follow_great_circle(flown, splits, "SFO", "LAX"), flown).max() < 0.1
 
 
@@ -68,8 +72,8 @@ def test_a_group_of_enough_training_flights_speaks_for_itself(splits):
     paths = flown.index.unique("path")
     high = pd.Series(np.arange(48) % 2 == 0, paths)
     flown["altitude"] = np.where(high[flown.index.get_level_values("path")], 36_000.0, 24_000.0)
-    found = baselines.average_by_group(flown, splits, high.map({True: "A320", False: "B738"}))
-    pd.testing.assert_series_equal(found["altitude"], flown["altitude"])
+    predicted = baselines.average_by_group(flown, splits, high.map({True: "A320", False: "B738"}))
+    pd.testing.assert_series_equal(predicted["altitude"], flown["altitude"])
     rare = pd.Series("A320", paths)
     rare.iloc[:3] = ["XXXX", "XXXX", None]
     odd = baselines.average_by_group(flown, splits, rare).loc[paths[:3]]
@@ -92,11 +96,11 @@ def test_the_same_number_flies_as_it_last_did_when_that_had_landed():
     flights["start"] = flights["start"].dt.as_unit("ms")  # as an index has it
     flights["end"] = flights["start"] + pd.Timedelta("1h")
     flights["callsign"] = ["UAL1", "UAL1", "UAL1", None]
-    otherwise = flown.assign(altitude=0.0)
-    found = baselines.repeat_callsign(flown, flights, otherwise)
+    fallback = flown.assign(altitude=0.0)
+    predicted = baselines.repeat_callsign(flown, flights, fallback)
     # the second began while the first flew; the third may know both; the last has no number
-    assert found["altitude"].groupby(level="path").first().tolist() == [0, 0, 2, 0]
-    assert found.index.equals(otherwise.index)
+    assert predicted["altitude"].groupby(level="path").first().tolist() == [0, 0, 2, 0]
+    assert predicted.index.equals(fallback.index)
 
 
 @pytest.mark.parametrize("by", ["clock", "route"])
@@ -104,10 +108,10 @@ def test_dead_reckoning_is_right_of_a_flight_that_goes_on_as_it_does(by, late, s
     flown = great_circle_flights(by=by, late=late)
     median = predict_baseline(flown, splits, "median")
     reckon = baselines.dead_reckon_ahead if by == "clock" else baselines.dead_reckon_home
-    found = reckon(state_of(late), 10.0, median, "SFO", "LAX")
-    assert off(found, flown).max() < 2  # a great circle's course changes
-    np.testing.assert_allclose(found["duration"], flown["duration"], atol=1)
-    np.testing.assert_allclose(found["altitude"], flown["altitude"])
+    predicted = reckon(state_of(late), 10.0, median, "SFO", "LAX")
+    assert off(predicted, flown).max() < 2  # a great circle's course changes
+    np.testing.assert_allclose(predicted["duration"], flown["duration"], atol=1)
+    np.testing.assert_allclose(predicted["altitude"], flown["altitude"])
 
 
 def test_a_flight_climbs_on_but_not_above_all_others(late, splits):
@@ -127,9 +131,9 @@ def test_a_flight_without_a_state_is_reckoned_as_otherwise(late, splits):
     state = state_of(late)
     state.loc["000.csv", "groundspeed"] = np.nan
     for table in (state, state.drop("000.csv")):
-        found = baselines.dead_reckon_ahead(table, 10.0, median, "SFO", "LAX")
-        pd.testing.assert_frame_equal(found.loc[["000.csv"]], median.loc[["000.csv"]])
-        assert not found.loc["001.csv"].equals(median.loc["001.csv"])
+        predicted = baselines.dead_reckon_ahead(table, 10.0, median, "SFO", "LAX")
+        pd.testing.assert_frame_equal(predicted.loc[["000.csv"]], median.loc[["000.csv"]])
+        assert not predicted.loc["001.csv"].equals(median.loc["001.csv"])
 
 
 @pytest.mark.parametrize("by", ["clock", "route"])
@@ -143,8 +147,8 @@ def test_the_median_shifted_by_the_delay_is_right_of_flights_that_differ_in_it_a
                         for train, held_out in splits])  # fmt: skip
     expected = late - median.sort_index().to_numpy()
     np.testing.assert_allclose(delay.sort_index(), expected, atol=0.1)
-    found = baselines.shift_median(flown, splits, delay, by=by)
-    minute = found.index.get_level_values("fraction")
+    predicted = baselines.shift_median(flown, splits, delay, by=by)
+    minute = predicted.index.get_level_values("fraction")
     inside = (by == "route") | ((minute > 3) & (minute < 33))  # beyond, there is no median
-    assert off(found, flown)[inside].max() < 0.1
-    np.testing.assert_allclose(found["duration"], flown["duration"], atol=0.1)
+    assert off(predicted, flown)[inside].max() < 0.1
+    np.testing.assert_allclose(predicted["duration"], flown["duration"], atol=0.1)

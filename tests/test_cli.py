@@ -228,8 +228,8 @@ NOBODY += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
 @pytest.fixture(scope="module")
 def nobody():
     """Words that run a command as a user without a name, a home or a file of their own."""
-    can = shutil.which("setpriv") and not subprocess.run([*NOBODY, "true"]).returncode
-    return NOBODY if can else pytest.skip("only root may run a process as another user")
+    allowed = shutil.which("setpriv") and not subprocess.run([*NOBODY, "true"]).returncode
+    return NOBODY if allowed else pytest.skip("only root may run a process as another user")
 
 
 @pytest.mark.slow
@@ -240,13 +240,13 @@ def test_a_user_without_a_name_or_a_home_makes_a_report(nobody, archive, write_n
     write_notebook("notebooks/01_a.ipynb", "import matplotlib.pyplot as plt", "plt.plot([1, 2])")
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o777)
-        theirs = shutil.copytree(archive, f"{folder}/raw/few")
+        copy = shutil.copytree(archive, f"{folder}/raw/few")
         shutil.copytree(archive.parents[2] / "notebooks", f"{folder}/notebooks")
         for path in Path(folder).rglob("*"):
             path.chmod(0o777)  # commands that ran before in this process left a umask of 077
         env = {"PATH": os.environ["PATH"], "PYTHONPATH": ROOT, "TMPDIR": folder, **home}
-        places = [f"--{name}={folder}/{name}" for name in ("data", "output", "notebooks")]
-        words = [*report(theirs), "--stage", "01_a", *places]
+        folders = [f"--{name}={folder}/{name}" for name in ("data", "output", "notebooks")]
+        words = [*report(copy), "--stage", "01_a", *folders]
         for each in (["--help"], words):
             command = [*nobody, sys.executable, "-m", "trajlib", *each]
             done = subprocess.run(command, env=env, capture_output=True, text=True)
@@ -273,14 +273,14 @@ def test_odd_paths_a_locale_without_unicode_and_settings_of_the_user_change_noth
         file = odd / "home" / name
         file.parent.mkdir(parents=True)
         file.write_text(text)
-    theirs = shutil.copytree(tiny_archive, odd / "raw" / "ti*ny")
-    first = next(theirs.rglob("*.csv"))
+    copy = shutil.copytree(tiny_archive, odd / "raw" / "ti*ny")
+    first = next(copy.rglob("*.csv"))
     first.rename(first.with_name("x" * 251 + ".csv"))
     env = {name: text for name, text in os.environ.items() if name in ("PATH", "TMPDIR")}
     env |= {"HOME": str(odd / "home"), "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     env |= {"PYTHONPATH": ROOT, "MPLBACKEND": "TkAgg", "DASK_DATAFRAME__CONVERT_STRING": "false"}
     words = ["--stage", "00_dask_tour", "--data", odd / "da ta", "--output", odd / "out"]
-    done = run_process(*report(theirs), *words, env=env, cwd=Path(ROOT))
+    done = run_process(*report(copy), *words, env=env, cwd=Path(ROOT))
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     assert (odd / "out/LEMD-LEBL/00_dask_tour.html").exists()

@@ -67,7 +67,7 @@ def undisturbed(tmp_path_factory, tiny_archive):
 def run_script(folder, archive, address, *, environment=None, within=()):
     (folder / "script.py").write_text(SCRIPT)
     command = [*within, sys.executable, folder / "script.py", archive, folder, address]
-    told = subprocess.run(
+    result = subprocess.run(
         [str(word) for word in command],
         env=os.environ | (environment or {}),
         capture_output=True,
@@ -75,7 +75,7 @@ def run_script(folder, archive, address, *, environment=None, within=()):
         check=False,
         timeout=120,
     )
-    assert told.returncode == 0, told.stderr
+    assert result.returncode == 0, result.stderr
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*.parquet"))}
 
 
@@ -84,10 +84,10 @@ def run_script(folder, archive, address, *, environment=None, within=()):
 def test_a_cluster_of_processes_with_tls_writes_the_same_bytes_as_a_local_one(
     machines, keys, undisturbed, tiny_archive, tmp_path
 ):
-    found = run_script(tmp_path, tiny_archive, machines.address, environment=keys)
+    tables = run_script(tmp_path, tiny_archive, machines.address, environment=keys)
     assert machines.address.startswith("tls://")
-    assert len(found) >= 5
-    assert found == undisturbed
+    assert len(tables) >= 5
+    assert tables == undisturbed
 
 
 @needs_openssl
@@ -120,22 +120,22 @@ def test_separate_hosts_write_the_same_bytes(keys, undisturbed, tiny_archive, tm
     from machines import Machines
 
     name = f"t{os.getpid()}"
-    with hosts(f"{name}a", f"{name}b") as (found):
-        (here, within), (there, beyond) = found.values()
+    with hosts(f"{name}a", f"{name}b") as (namespaces):
+        (first_host, within), (second_host, within_second) = namespaces.values()
         machines = Machines(tmp_path, keys, tls=True)
         try:
-            machines.start_scheduler(host=here, within=within)
-            machines.start_worker(host=here, within=within)
-            machines.start_worker(host=there, within=beyond)
+            machines.start_scheduler(host=first_host, within=within)
+            machines.start_worker(host=first_host, within=within)
+            machines.start_worker(host=second_host, within=within_second)
             folder = tmp_path / "results"
             folder.mkdir()
-            assert here in machines.address
-            told = run_script(
+            assert first_host in machines.address
+            tables = run_script(
                 folder, tiny_archive, machines.address, environment=keys, within=within
             )
         finally:
             machines.end()
-    assert told == undisturbed
+    assert tables == undisturbed
 
 
 def configured(environment):
@@ -156,23 +156,23 @@ def test_no_scheduler_at_an_address_is_said_with_the_address(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("lacking", "told"),
+    ("difference", "message"),
     [
         ("version", r"pyproj 0\.1 instead of .* on 1 of 2 workers"),
         ("package", r"pyproj missing instead of .* on 1 of 2 workers"),
         ("code", r"trajlib's code \w+ instead of \w+ on 1 of 2 workers"),
     ],
 )
-def test_a_worker_of_another_environment_is_found_when_connecting(lacking, told, tmp_path):
+def test_a_worker_of_another_environment_is_found_when_connecting(difference, message, tmp_path):
     with start_cluster(tmp_path / "cluster", {}, workers=1) as machines:
         shim = tmp_path / "shim"
         shim.mkdir()
-        if lacking == "code":
+        if difference == "code":
             shutil.copytree(ROOT / "trajlib", shim / "trajlib")
             (shim / "trajlib/schema.py").open("a").write("# changed")
         else:
             patch = (
-                "raise metadata.PackageNotFoundError" if lacking == "package" else "return '0.1'"
+                "raise metadata.PackageNotFoundError" if difference == "package" else "return '0.1'"
             )
             (shim / "sitecustomize.py").write_text(
                 "from importlib import metadata\nreal = metadata.version\ndef version(name):\n"
@@ -181,7 +181,7 @@ def test_a_worker_of_another_environment_is_found_when_connecting(lacking, told,
             )
         machines.start_worker(environment={"PYTHONPATH": str(shim)})
         wait_for_workers(machines, 2)
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=message):
             connect(machines.address)
 
 
@@ -221,8 +221,10 @@ def gather_after(client, futures, harm):
 
 def test_the_local_cluster_and_its_dashboard_listen_on_loopback_alone(client):
     workers = client.run(os.getpid).values()  # of this cluster, not of another test
-    ours = [psutil.Process(), *map(psutil.Process, workers)]
-    open_to = {c.laddr.ip for p in ours for c in p.net_connections("inet") if c.status == "LISTEN"}
+    processes = [psutil.Process(), *map(psutil.Process, workers)]
+    open_to = {
+        c.laddr.ip for p in processes for c in p.net_connections("inet") if c.status == "LISTEN"
+    }
     assert "127.0.0.1" in open_to
     assert open_to <= {"127.0.0.1", "::1"}
     assert client.dashboard_link.startswith("http://127.0.0.1:")
@@ -231,14 +233,14 @@ def test_the_local_cluster_and_its_dashboard_listen_on_loopback_alone(client):
 @pytest.mark.slow
 def test_a_worker_lost_at_its_very_start_is_replaced():
     def started():
-        return [p for p in psutil.Process().children(recursive=True) if p.pid not in known]
+        return [p for p in psutil.Process().children(recursive=True) if p.pid not in present]
 
     with (
         dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}),
         ours.local_cluster(1) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        known = {p.pid for p in psutil.Process().children(recursive=True)}
+        present = {p.pid for p in psutil.Process().children(recursive=True)}
         (victim,) = client.run(os.getpid).values()
         os.kill(victim, signal.SIGKILL)
         wait_until(started)
@@ -255,12 +257,12 @@ def test_a_worker_lost_at_its_very_start_is_replaced():
 def test_two_commands_at_once_each_have_a_dashboard_and_say_nothing(client):
     code = "from trajlib import connect; c = connect(workers=1); print(c.dashboard_link)"
     code = f"if __name__ == '__main__':\n    {code.replace('; ', chr(10) + '    ')}"
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
-    assert "already in use" not in told.stderr
-    assert told.stdout.startswith("http://127.0.0.1:")
-    assert told.stdout.strip() != client.dashboard_link
+    assert "already in use" not in result.stderr
+    assert result.stdout.startswith("http://127.0.0.1:")
+    assert result.stdout.strip() != client.dashboard_link
 
 
 @pytest.mark.parametrize(
@@ -285,8 +287,8 @@ def test_workers_spill_to_a_disk_in_a_folder_of_ours_alone(client, monkeypatch):
     assert not ours._is_memory(folder)
     assert folder.stat().st_mode & 0o077 == 0
     spilled = client.run(lambda dask_worker: dask_worker.local_directory)
-    assert all(Path(place).is_relative_to(folder) for place in spilled.values())
-    monkeypatch.setattr(ours, "_is_memory", lambda place: True)
+    assert all(Path(path).is_relative_to(folder) for path in spilled.values())
+    monkeypatch.setattr(ours, "_is_memory", lambda path: True)
     assert ours._spill_folder() is None
 
 
@@ -300,10 +302,10 @@ def test_the_job_script_for_slurm_asks_for_what_the_recipe_says_over_tls(keys):
     from distributed.security import Security
 
     with configured(keys):
-        asked = {"cores": 1, "processes": 1, "memory": "4GiB", "walltime": "04:00:00"}
+        resources = {"cores": 1, "processes": 1, "memory": "4GiB", "walltime": "04:00:00"}
         security = Security(require_encryption=True)
         with jobqueue.SLURMCluster(
-            **asked,
+            **resources,
             protocol="tls://",
             security=security,
             local_directory="/var/tmp/dask",
@@ -354,8 +356,8 @@ def test_the_manifests_for_kubernetes_fit_together(manifests, pods):
 
 @needs_openssl
 def test_the_manifests_name_the_certificates_as_dask_wants_them(manifests, pods, keys):
-    told = manifests["ConfigMap dask-keys"]["data"]
-    assert {n: Path(v).name.lower() for n, v in told.items()} == {
+    variables = manifests["ConfigMap dask-keys"]["data"]
+    assert {n: Path(v).name.lower() for n, v in variables.items()} == {
         n: Path(v).name.lower() for n, v in keys.items()
     }
     for pod in pods.values():

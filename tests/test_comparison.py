@@ -31,9 +31,9 @@ def test_a_report_compared_with_itself_has_not_moved():
     report = describe_report(
         numbers={"x": "1.0 NM"}, parameters={"trees": 10}, data={"files": "3"}, versions={"a": "1"}
     )
-    found = compare_reports(report, report)
+    comparison = compare_reports(report, report)
     for part in ("parameters", "data", "versions", "seconds", "numbers", "claims"):
-        assert [row["moved"] for row in found[part]] == [False]
+        assert [row["moved"] for row in comparison[part]] == [False]
 
 
 @pytest.mark.parametrize(
@@ -59,16 +59,16 @@ def test_estimates_of_one_unit_have_a_change(before, after, change, apart):
 def test_a_stage_of_an_older_report_may_lack_parts():
     report = describe_report()
     report["stages"] = [{"name": "01_index", "status": "whole"}]
-    found = compare_reports(report, describe_report())
-    assert [row["before"] for row in found["claims"]] == [None]
-    render_comparison(found)
+    comparison = compare_reports(report, describe_report())
+    assert [row["before"] for row in comparison["claims"]] == [None]
+    render_comparison(comparison)
 
 
 def test_what_only_one_of_them_has_is_none_in_the_other():
-    found = compare_reports(
+    comparison = compare_reports(
         describe_report(parameters={"trees": 10}), describe_report(parameters={"draws": 50})
     )
-    assert [(r["name"], r["before"], r["after"]) for r in found["parameters"]] == [
+    assert [(r["name"], r["before"], r["after"]) for r in comparison["parameters"]] == [
         ("trees", 10, None),
         ("draws", None, 50),
     ]
@@ -103,13 +103,13 @@ def test_a_report_is_read_by_its_folder_or_its_page(tmp_path):
 
 
 def test_the_command_writes_the_page_or_prints_json(tmp_path):
-    places = [str(write_report(tmp_path / name, numbers={"x": name})) for name in "ab"]
+    folders = [str(write_report(tmp_path / name, numbers={"x": name})) for name in "ab"]
     page = tmp_path / "made" / "moved.html"
-    result = CliRunner().invoke(main, ["compare", *places, "--output", str(page)])
+    result = CliRunner().invoke(main, ["compare", *folders, "--output", str(page)])
     assert result.exit_code == 0
     assert "1 of 1 numbers" in result.output
     assert "What changed" in page.read_text("utf-8")
-    result = CliRunner().invoke(main, ["compare", *places, "--json"])
+    result = CliRunner().invoke(main, ["compare", *folders, "--json"])
     assert json.loads(result.stdout)["numbers"][0]["after"] == "b"
 
 

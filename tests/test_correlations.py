@@ -195,11 +195,11 @@ def test_what_differs_by_day_is_no_function_however_strong_the_correlation(index
 
 
 def test_the_course_of_a_single_flight_makes_no_function():
-    at = pd.MultiIndex.from_product([["a", "b", "c"], range(500)], names=["path", "sample"])
-    altitude = 5_000.0 * at.codes[0] + 10 * at.codes[1]  # each flight in a layer of its own
-    warmth = np.array([1.0, -1.0, 1.0])[at.codes[0]]
+    rows = pd.MultiIndex.from_product([["a", "b", "c"], range(500)], names=["path", "sample"])
+    altitude = 5_000.0 * rows.codes[0] + 10 * rows.codes[1]  # each flight in a layer of its own
+    warmth = np.array([1.0, -1.0, 1.0])[rows.codes[0]]
     columns = {"altitude": altitude, "temperature": 288 - 0.002 * altitude + warmth}
-    samples = pd.DataFrame(columns, at)
+    samples = pd.DataFrame(columns, rows)
     assert flag_columns(samples.corr(), samples).empty
 
 

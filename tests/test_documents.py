@@ -56,22 +56,22 @@ def desk(tiny_archive, made, tmp_path_factory):
     return desk
 
 
-def run_in(place, monkeypatch, command):
-    monkeypatch.chdir(place)
-    told = CliRunner().invoke(main, shlex.split(command)[3:])
-    return told.exit_code, told.output
+def run_in(folder, monkeypatch, command):
+    monkeypatch.chdir(folder)
+    result = CliRunner().invoke(main, shlex.split(command)[3:])
+    return result.exit_code, result.output
 
 
 @pytest.mark.parametrize("command", commands_that("trajlib predict") + commands_that("compare"))
 def test_what_asks_a_report_or_its_model_works_as_written(command, desk, monkeypatch):
-    status, said = run_in(desk, monkeypatch, command)
-    assert status == 0, said
+    status, output = run_in(desk, monkeypatch, command)
+    assert status == 0, output
 
 
 @pytest.mark.parametrize("command", commands_that("trajlib index"))
 def test_what_reads_an_archive_works_as_written(command, desk, monkeypatch):
-    status, said = run_in(desk, monkeypatch, command)
-    assert status == 0, said
+    status, output = run_in(desk, monkeypatch, command)
+    assert status == 0, output
 
 
 @pytest.mark.parametrize("command", commands_that("trajlib report"))
@@ -81,19 +81,23 @@ def test_reports_are_made_as_written(command, desk, tmp_path, monkeypatch, write
     (tmp_path / "data" / "raw").symlink_to(desk / "data" / "raw")
     if "SFO" in command:  # made of flights that only a network gives
         words = shlex.split(command)
-        given = {words[at + 1]: words[at + 2] for at, word in enumerate(words) if word == "-p"}
-        match_parameters(find_stages(ROOT / "notebooks"), {}, given)
+        parameters = {
+            words[number + 1]: words[number + 2]
+            for number, word in enumerate(words)
+            if word == "-p"
+        }
+        match_parameters(find_stages(ROOT / "notebooks"), {}, parameters)
         command += " --help"
-    status, said = run_in(tmp_path, monkeypatch, command)
-    assert status == 0, said
+    status, output = run_in(tmp_path, monkeypatch, command)
+    assert status == 0, output
 
 
 @pytest.mark.parametrize("command", [c for name in MAKE for c in commands_that(f"make {name}")])
 def test_make_knows_what_is_asked_of_it(command):
-    told = subprocess.run(
+    result = subprocess.run(
         [*shlex.split(command), "-n"], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert told.returncode == 0, told.stderr
+    assert result.returncode == 0, result.stderr
 
 
 def test_what_needs_a_network_is_marked_and_only_that():
@@ -104,10 +108,10 @@ def test_what_needs_a_network_is_marked_and_only_that():
 
 
 def test_every_command_is_of_a_kind_that_is_tested():
-    known = ("trajlib predict", "compare", "trajlib index", "trajlib report", "trajlib import")
-    known += ("git clone", "pre-commit install", *(f"make {name}" for name in MAKE))
+    tested = ("trajlib predict", "compare", "trajlib index", "trajlib report", "trajlib import")
+    tested += ("git clone", "pre-commit install", *(f"make {name}" for name in MAKE))
     for command in commands_that(""):
-        assert any(word in command for word in known), command
+        assert any(word in command for word in tested), command
 
 
 def test_the_examples_of_the_readme_run(desk, client, monkeypatch):
@@ -131,9 +135,9 @@ def test_the_first_hour_runs_as_written(desk, client, tmp_path, monkeypatch):
 def test_the_columns_of_the_contract_are_those_of_the_schema():
     text = (ROOT / "data" / "README.md").read_text("utf-8")
     lines = re.findall(r"^\| `(\w+)` \|(.*)\|$", text, re.MULTILINE)
-    told = {name: map(str.strip, rest.split("|")) for name, rest in lines if name in COLUMNS}
-    assert list(told) == list(COLUMNS)
-    for name, (symbol, unit, group, decimals, description) in told.items():
+    documented = {name: map(str.strip, rest.split("|")) for name, rest in lines if name in COLUMNS}
+    assert list(documented) == list(COLUMNS)
+    for name, (symbol, unit, group, decimals, description) in documented.items():
         column = COLUMNS[name]
         assert (symbol, unit, group) == (column.symbol, column.unit, column.group)
         assert (int(decimals or 0), description) == (column.decimals, column.description)
@@ -155,8 +159,8 @@ def test_what_contributing_adds_fits_the_code_and_works(tmp_path):
         assert len(changed) <= 10
         (tmp_path / f"{number}.diff").write_text(block)
         command = ["git", "apply", "--unsafe-paths", "-C1", f"{number}.diff"]
-        told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert told.returncode == 0, told.stderr
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stderr
     code = "import pandas as pd\n"
     for module, check in CHECKS.items():
         package, name = module.split(".")
@@ -168,8 +172,8 @@ def test_the_citation_is_of_this_version_and_licence():
     import trajlib
 
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
-    told = (ROOT / "pyproject.toml").read_text("utf-8")
-    assert f'version = "{cited["version"]}"' in told
+    pyproject = (ROOT / "pyproject.toml").read_text("utf-8")
+    assert f'version = "{cited["version"]}"' in pyproject
     assert cited["license"] in (ROOT / "LICENSE").read_text("utf-8")
     assert cited["title"] == trajlib.__name__
 
@@ -184,8 +188,8 @@ def test_the_places_that_are_named_are_there():
 
 
 def test_the_worked_examples_of_other_archives_read_what_they_are_for(tmp_path):
-    told = [parse_dialect(text) for text in blocks_of("data/README.md", "toml")]
-    opensky = next(dialect for dialect in told if dialect.names.get("track") == "heading")
+    dialects = [parse_dialect(text) for text in blocks_of("data/README.md", "toml")]
+    opensky = next(dialect for dialect in dialects if dialect.names.get("track") == "heading")
     path = tmp_path / "a.csv"
     head = "time,icao24,lat,lon,velocity,heading,vertrate,callsign,baroaltitude,geoaltitude"
     rows = [f"{1451628900 + s},34508a,40.00{s},-3.5,100,90,5,IBE1,3048,6096" for s in range(9)]
@@ -193,7 +197,7 @@ def test_the_worked_examples_of_other_archives_read_what_they_are_for(tmp_path):
     row = read_flight(path, dialect=opensky).iloc[-1]
     assert row[["altitude", "geoaltitude", "track"]].round(6).tolist() == [10_000, 20_000, 90]
     assert row["groundspeed"] == pytest.approx(194.384, abs=1e-3)
-    traffic = next(dialect for dialect in told if dialect.names.get("mach") == "Mach")
+    traffic = next(dialect for dialect in dialects if dialect.names.get("mach") == "Mach")
     head = "timestamp,latitude,longitude,altitude,TAS,CAS,Mach,heading"
     rows = [f"2016-01-01 06:15:0{s}+00:00,40.00{s},-3.5,30000,450,280,0.78,90" for s in range(9)]
     path.write_text("\n".join([head, *rows, ""]))
@@ -209,8 +213,8 @@ def test_every_stage_is_in_the_tables():
 
 
 def test_pre_commit_lints_and_formats_and_leaves_notebooks_as_they_are(tmp_path):
-    told = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))
-    entries = [hook["entry"] for repo in told["repos"] for hook in repo["hooks"]]
+    settings = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))
+    entries = [hook["entry"] for repo in settings["repos"] for hook in repo["hooks"]]
     assert [" ".join(entry.split()[:2]) for entry in entries[:2]] == [
         ".venv/bin/ruff check",
         ".venv/bin/ruff format",

@@ -55,16 +55,16 @@ def test_the_lock_is_exact_and_names_no_place(locked):
 
 
 def test_conda_gets_the_same_packages(declared, tests_need):
-    told = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    (from_pip,) = [each["pip"] for each in told if isinstance(each, dict)]
-    names = [each for each in told if isinstance(each, str)] + from_pip
+    dependencies = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    (from_pip,) = [each["pip"] for each in dependencies if isinstance(each, dict)]
+    names = [each for each in dependencies if isinstance(each, str)] + from_pip
     packages = {name_of(each) for each in names if each not in ("pip", "-e .")}
     assert packages - {"python"} == declared | tests_need
 
 
 def test_conda_gets_the_same_python(project):
-    told = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    assert f"python{project['requires-python']}" in told
+    dependencies = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    assert f"python{project['requires-python']}" in dependencies
 
 
 def test_every_import_is_declared_and_every_declared_package_is_imported(declared, project):

@@ -116,8 +116,8 @@ def test_r2_is_that_of_scikit_learn():
     targets, predictions = random_targets(), random_targets(seed=1)
     scores = score_targets(predictions, targets)
     for fraction, row in scores.iterrows():
-        here = [table.xs(fraction, level="fraction") for table in (targets, predictions)]
-        np.testing.assert_allclose(row, r2_score(*here, multioutput="raw_values"))
+        at_fraction = [table.xs(fraction, level="fraction") for table in (targets, predictions)]
+        np.testing.assert_allclose(row, r2_score(*at_fraction, multioutput="raw_values"))
 
 
 def test_r2_of_a_target_that_does_not_vary_is_missing():
@@ -214,7 +214,7 @@ def test_records_of_one_callsign_that_overlap_are_one_event():
 
 @given(st.lists(st.integers(0, 25), min_size=40, max_size=60), st.integers(0, 9))
 def test_no_repeat_of_a_flight_is_on_both_sides_even_at_random(numbers, seed):
-    events = pd.Series(numbers, [f"{at:02}.csv" for at in range(len(numbers))])
+    events = pd.Series(numbers, [f"{number:02}.csv" for number in range(len(numbers))])
     if events.nunique() < 4:
         return
     for train, held_out in split_at_random(events, 4, seed=seed):
@@ -230,13 +230,13 @@ def straight(course, fractions=(0.2, 0.4, 0.6)):
 
 
 @given(st.floats(0, 360), st.floats(-20, 20), st.floats(-20, 20))
-def test_an_error_falls_into_its_parts_along_and_across_the_course_flown(course, ahead, aside):
+def test_an_error_falls_into_its_parts_along_and_across_the_course_flown(course, along, across):
     flown = straight(course)
-    lat, lon = offset(flown["latitude"], flown["longitude"], course, ahead, aside)
+    lat, lon = offset(flown["latitude"], flown["longitude"], course, along, across)
     errors = measure_errors(flown.assign(latitude=lat, longitude=lon), flown)
     # over 120 NM a great circle turns by a degree or two
-    np.testing.assert_allclose(errors["along"], abs(ahead), atol=0.8)
-    np.testing.assert_allclose(errors["cross"], abs(aside), atol=0.8)
+    np.testing.assert_allclose(errors["along"], abs(along), atol=0.8)
+    np.testing.assert_allclose(errors["cross"], abs(across), atol=0.8)
     parts = np.hypot(errors["along"], errors["cross"])
     np.testing.assert_allclose(parts, errors["horizontal"], atol=1e-6)
 
@@ -245,8 +245,8 @@ def test_where_no_course_is_told_there_is_neither_along_nor_across():
     flown = straight(90.0, [1.0])
     errors = measure_errors(flown + 0.1, flown)
     assert errors[["along", "cross"]].isna().all(axis=None)
-    told = measure_errors(flown + 0.1, flown, course=pd.Series(90.0, flown.index))
-    assert told[["along", "cross"]].notna().all(axis=None)
+    with_course = measure_errors(flown + 0.1, flown, course=pd.Series(90.0, flown.index))
+    assert with_course[["along", "cross"]].notna().all(axis=None)
 
 
 def test_skill_counts_what_both_know_alone():
@@ -282,8 +282,10 @@ def test_a_model_is_judged_against_the_best_baseline():
 def test_skill_is_shown_in_the_norm_of_squares_too():
     models, simple, days = compared()
     table = compare_models(models, simple, days)
-    own, base = (table["altitude"] ** 2 for table in (models["chance"], simple["mean"]))
-    expected = 1 - own.sum() / base.sum()
+    squares, baseline_squares = (
+        table["altitude"] ** 2 for table in (models["chance"], simple["mean"])
+    )
+    expected = 1 - squares.sum() / baseline_squares.sum()
     assert table.loc[("chance", "altitude"), "squared"] == pytest.approx(expected)
 
 
@@ -309,25 +311,25 @@ def test_where_no_row_has_a_group_the_table_is_empty_and_joins_others():
     models, simple, days = compared()
     nobody = pd.Series(None, days.index, dtype=object)
     empty = score_groups(models["chance"], simple["mean"], nobody, days)
-    told = score_groups(models["chance"], simple["mean"], nobody.fillna("N"), days)
+    filled = score_groups(models["chance"], simple["mean"], nobody.fillna("N"), days)
     assert empty.empty
-    assert empty.index.names == told.index.names
-    pd.testing.assert_series_equal(empty.dtypes, told.dtypes)
-    tables = {"operator": empty, "phase": told}
-    assert pd.concat(tables).equals(pd.concat({"phase": told}))
+    assert empty.index.names == filled.index.names
+    pd.testing.assert_series_equal(empty.dtypes, filled.dtypes)
+    tables = {"operator": empty, "phase": filled}
+    assert pd.concat(tables).equals(pd.concat({"phase": filled}))
 
 
 def test_what_is_known_on_few_days_has_an_interval_and_on_one_has_none():
     models, simple, days = compared()
-    for known, there in (
+    for paths, has_interval in (
         (days.drop_duplicates().index[:3], True),
         (days.index[days == days.iloc[0]], False),
     ):
         few = models["chance"].copy()
-        few[~few.index.get_level_values("path").isin(known)] = np.nan
+        few[~few.index.get_level_values("path").isin(paths)] = np.nan
         table = estimate_skill(few, simple["mean"], days)
         assert table["skill"].notna().all()
-        assert (table[["low", "high"]].notna() == there).all(axis=None)
+        assert (table[["low", "high"]].notna() == has_interval).all(axis=None)
 
 
 def test_tails_name_the_worst_day():

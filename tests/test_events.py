@@ -198,9 +198,9 @@ def test_a_lap_that_drifts_a_mile_is_one_at_any_longitude(longitude):
 
 
 @given(st.integers(2, 2999))
-def test_airborne_features_only_grow_along_the_flight(moment):
+def test_airborne_features_only_grow_along_the_flight(samples):
     holding = fly(racetrack(3), speed=240.0)
-    cut = holding[:moment]
+    cut = holding[:samples]
     cut.attrs = holding.attrs
     early, late = measure_features(cut), measure_features(holding)
     for name in ("holding_laps", "holding_time", "go_arounds"):

@@ -40,69 +40,73 @@ def tables(late):
     flights["start"] = pd.date_range("2019-10-01", periods=48, freq="6h", tz="UTC")
     flights["end"] = flights["start"] + pd.Timedelta("1h")
     flights["callsign"] = [f"UAL{number % 5}" for number in range(48)]
-    known = pd.DataFrame({"operator": "UAL", "aircraft_type": "A320"}, paths)
-    return targets, flights, known, pd.Series(np.arange(48) % 8, paths)
+    predictors = pd.DataFrame({"operator": "UAL", "aircraft_type": "A320"}, paths)
+    return targets, flights, predictors, pd.Series(np.arange(48) % 8, paths)
 
 
 def run(late, feature_set):
-    targets, flights, known, days = tables(late)
+    targets, flights, predictors, days = tables(late)
     if feature_set.startswith("airborne"):
         minutes = prediction_minutes(feature_set)
         state = state_of(late, minutes).reindex(columns=list(STATE))
-        known = known.join(state.add_suffix(f"_at_{minutes:.0f}"))
-    given = {"feature_set": feature_set, "by": "route", "routes": targets, "flights": flights}
+        predictors = predictors.join(state.add_suffix(f"_at_{minutes:.0f}"))
+    options = {"feature_set": feature_set, "by": "route", "routes": targets, "flights": flights}
     splits = split_by_day(days)
-    trial = run_experiment(
-        known, targets, [0.2, 0.45, 0.6], splits, models=["ridge"], days=days, **given
+    experiment = run_experiment(
+        predictors, targets, [0.2, 0.45, 0.6], splits, models=["ridge"], days=days, **options
     )
-    return trial
+    return experiment
 
 
 def test_what_was_flown_by_then_is_neither_asked_nor_scored(late):
     targets = great_circle_flights(late=late)
-    asked = keep_unflown(targets, [0.1, 0.45, 0.6], 20)
-    flown = (targets["duration"] <= 1200).loc[asked.index]
-    assert asked[flown].isna().all(axis=None)
-    assert asked[~flown].notna().all(axis=None)
+    unflown = keep_unflown(targets, [0.1, 0.45, 0.6], 20)
+    flown = (targets["duration"] <= 1200).loc[unflown.index]
+    assert unflown[flown].isna().all(axis=None)
+    assert unflown[~flown].notna().all(axis=None)
     assert flown.any()
-    assert 0.1 not in asked.index.unique("fraction")  # which nearly all had passed
+    assert 0.1 not in unflown.index.unique("fraction")  # which nearly all had passed
     assert len(keep_unflown(targets, [0.1, 0.45, 0.6])) == 3 * 48
 
 
 def test_nothing_that_was_flown_has_an_error(late):
-    trial = run(late, "airborne_20")
+    experiment = run(late, "airborne_20")
     targets = great_circle_flights(late=late)
-    for table in (*trial.models.values(), *trial.baselines.values()):
+    for table in (*experiment.models.values(), *experiment.baselines.values()):
         flown = (targets["duration"] <= 1200).loc[table.index]
         assert table[flown].isna().all(axis=None)
 
 
 def test_models_and_baselines_are_asked_about_the_same_rows(late):
-    trial = run(late, "airborne_10")
-    assert list(trial.baselines) == [*BASELINES, "dead reckoning", "delay-shifted median"]
-    shapes = [t.notna().sum().tolist() for t in (*trial.models.values(), *trial.baselines.values())]
+    experiment = run(late, "airborne_10")
+    assert list(experiment.baselines) == [*BASELINES, "dead reckoning", "delay-shifted median"]
+    shapes = [
+        t.notna().sum().tolist()
+        for t in (*experiment.models.values(), *experiment.baselines.values())
+    ]
     assert len(set(map(tuple, shapes))) == 1
 
 
 def test_in_flight_the_state_is_worth_something_and_at_take_off_there_is_none(late):
-    trial = run(late, "airborne_10")
-    skills = trial.compare()["skill"].xs("time", level="error")
+    experiment = run(late, "airborne_10")
+    skills = experiment.compare()["skill"].xs("time", level="error")
     assert skills["ridge"] > 0.5
-    trial = run(late, "at_takeoff")
-    assert list(trial.baselines) == BASELINES
-    assert trial.compare()["skill"].xs("time", level="error")["ridge"] < 0.2
+    experiment = run(late, "at_takeoff")
+    assert list(experiment.baselines) == BASELINES
+    assert experiment.compare()["skill"].xs("time", level="error")["ridge"] < 0.2
 
 
 def test_a_model_that_does_not_beat_the_best_baseline_says_so(late):
-    trial = run(late, "airborne_10")
-    row = trial.compare().loc[("ridge", "time")]
+    experiment = run(late, "airborne_10")
+    row = experiment.compare().loc[("ridge", "time")]
     assert row["best"] in ("dead reckoning", "delay-shifted median")  # which are exact here
     assert row["verdict"] == "worse"
-    told = format_skills(trial.compare())
-    assert list(told) == ["horizontal", "altitude", "time"]
-    assert told.loc["ridge", "time"].endswith(" *")
+    formatted = format_skills(experiment.compare())
+    assert list(formatted) == ["horizontal", "altitude", "time"]
+    assert formatted.loc["ridge", "time"].endswith(" *")
     assert (
-        f"{row['skill']:.2f} ({row['low']:.2f} to {row['high']:.2f})" in told.loc["ridge", "time"]
+        f"{row['skill']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
+        in formatted.loc["ridge", "time"]
     )
 
 
@@ -110,36 +114,39 @@ def test_groups_are_told_with_the_reach_of_their_interval_in_the_order_that_they
     rows = pd.MultiIndex.from_product(
         [[10, 5], ["altitude", "time"]], names=["minutes ahead, to", "error"]
     )
-    scored = {"flights": [3, 4, 2, 2], "mean": [1951.55, 61.2, 900.0, np.nan]}
-    scored |= {"skill": [0.25, 0.5, -0.001, np.nan], "low": [0.2, 0.4, np.nan, np.nan]}
-    table = pd.DataFrame(scored | {"high": [0.28, 0.6, np.nan, np.nan]}, rows)
-    told = format_groups(table, ["time", "altitude"])
-    assert told.index.tolist() == [(10, 4), (5, 2)]
-    assert told["time"].to_numpy().tolist() == [["61.20", "0.50 ± 0.10"], ["", ""]]
-    assert told["altitude"].to_numpy().tolist() == [["1,952", "0.25 ± 0.05"], ["900.0", "0.00"]]
+    columns = {"flights": [3, 4, 2, 2], "mean": [1951.55, 61.2, 900.0, np.nan]}
+    columns |= {"skill": [0.25, 0.5, -0.001, np.nan], "low": [0.2, 0.4, np.nan, np.nan]}
+    table = pd.DataFrame(columns | {"high": [0.28, 0.6, np.nan, np.nan]}, rows)
+    formatted = format_groups(table, ["time", "altitude"])
+    assert formatted.index.tolist() == [(10, 4), (5, 2)]
+    assert formatted["time"].to_numpy().tolist() == [["61.20", "0.50 ± 0.10"], ["", ""]]
+    assert formatted["altitude"].to_numpy().tolist() == [
+        ["1,952", "0.25 ± 0.05"],
+        ["900.0", "0.00"],
+    ]
     assert format_groups(table.iloc[:0], ["time", "altitude"]).empty
 
 
 def test_a_predictor_not_known_yet_is_refused(late):
-    targets, flights, known, days = tables(late)
-    known[HISTORY[0]] = 1.0
-    given = {"feature_set": "planned", "by": "route", "routes": targets, "flights": flights}
+    targets, flights, predictors, days = tables(late)
+    predictors[HISTORY[0]] = 1.0
+    options = {"feature_set": "planned", "by": "route", "routes": targets, "flights": flights}
     with pytest.raises(ValueError, match="not known planned"):
         run_experiment(
-            known, targets, [0.2], split_by_day(days), models=["ridge"], days=days, **given
+            predictors, targets, [0.2], split_by_day(days), models=["ridge"], days=days, **options
         )
 
 
 def test_a_flight_that_had_begun_to_descend_is_not_asked_when_it_would(late):
-    _, _, known, days = tables(late)
+    _, _, predictors, days = tables(late)
     tops = pd.DataFrame({"top_of_descent_time": 500.0 + late, "top_of_descent_distance": 80.0},
-                        known.index)  # fmt: skip
+                        predictors.index)  # fmt: skip
     state = state_of(late).reindex(columns=list(STATE)).add_suffix("_at_10")
-    given = {"feature_set": "airborne_10", "models": ["ridge"], "days": days}
-    trial = run_descent_experiment(known.join(state), tops, split_by_day(days), **given)
-    errors = trial.models["ridge"]["top_of_descent_time"].droplevel("fraction")
+    options = {"feature_set": "airborne_10", "models": ["ridge"], "days": days}
+    experiment = run_descent_experiment(predictors.join(state), tops, split_by_day(days), **options)
+    errors = experiment.models["ridge"]["top_of_descent_time"].droplevel("fraction")
     assert errors.notna().equals((tops["top_of_descent_time"] > 600).rename(errors.name))
-    assert trial.compare().loc[("ridge", "top_of_descent_time"), "skill"] > 0.5
+    assert experiment.compare().loc[("ridge", "top_of_descent_time"), "skill"] > 0.5
 
 
 def test_a_phase_lies_between_the_tops():
@@ -151,13 +158,13 @@ def test_a_phase_lies_between_the_tops():
 
 
 def test_the_descent_is_not_asked_where_half_of_the_flights_had_begun_it(late):
-    _, _, known, days = tables(late)
-    early = np.arange(len(known)) % 2 * 400.0  # beyond 600 s
+    _, _, predictors, days = tables(late)
+    early = np.arange(len(predictors)) % 2 * 400.0  # beyond 600 s
     tops = pd.DataFrame({"top_of_descent_time": 500.0 + early, "top_of_descent_distance": 80.0},
-                        known.index)  # fmt: skip
+                        predictors.index)  # fmt: skip
     state = state_of(late).reindex(columns=list(STATE)).add_suffix("_at_10")
-    given = {"feature_set": "airborne_10", "models": ["ridge"], "days": days}
-    assert run_descent_experiment(known.join(state), tops, split_by_day(days), **given).empty
+    options = {"feature_set": "airborne_10", "models": ["ridge"], "days": days}
+    assert run_descent_experiment(predictors.join(state), tops, split_by_day(days), **options).empty
 
 
 def test_the_direction_is_that_of_the_last_course_where_an_end_is_at_the_airport():
@@ -174,18 +181,18 @@ def test_the_direction_is_that_of_the_last_course_where_an_end_is_at_the_airport
 
 
 def test_every_model_and_baseline_has_its_error_interval_and_skill(late):
-    trial = run(late, "airborne_10")
-    table = trial.tabulate()
+    experiment = run(late, "airborne_10")
+    table = experiment.tabulate()
     assert table.groupby("kind")["name"].unique().map(list).to_dict() == {
         "model": ["ridge"],
-        "baseline": list(trial.baselines),
+        "baseline": list(experiment.baselines),
     }
     units = table.drop_duplicates("quantity").set_index("quantity")["unit"]
     assert units[["horizontal", "altitude", "time"]].tolist() == ["NM", "ft", "min"]
     row = table[(table["name"] == "ridge") & (table["quantity"] == "time")].iloc[0]
-    assert row["error"] == pytest.approx(trial.models["ridge"]["time"].mean() / 60)
+    assert row["error"] == pytest.approx(experiment.models["ridge"]["time"].mean() / 60)
     assert row["low"] < row["error"] < row["high"]
-    skills = trial.compare().loc[("ridge", "time")]
+    skills = experiment.compare().loc[("ridge", "time")]
     np.testing.assert_allclose(
         row[["skill", "skill_low", "skill_high"]].astype(float),
         skills[["skill", "low", "high"]].astype(float),
@@ -195,21 +202,21 @@ def test_every_model_and_baseline_has_its_error_interval_and_skill(late):
 
 
 def test_errors_are_shown_with_their_unit_and_interval(late):
-    trial = run(late, "airborne_10")
-    shown = format_errors(trial.tabulate(), ["time"])
+    experiment = run(late, "airborne_10")
+    shown = format_errors(experiment.tabulate(), ["time"])
     assert list(shown) == ["time [min]"]
-    row = trial.tabulate().query("name == 'ridge' and quantity == 'time'").iloc[0]
+    row = experiment.tabulate().query("name == 'ridge' and quantity == 'time'").iloc[0]
     expected = f"{row['error']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
     assert shown.loc[("airborne_10", "model", "ridge"), "time [min]"] == expected
-    assert expected in trial._repr_html_()
+    assert expected in experiment._repr_html_()
 
 
 def test_errors_are_tabulated_by_look_ahead_time():
     rows = pd.MultiIndex.from_product([list("abc"), [12.0, 25.0]], names=["path", "minute"])
     errors = pd.DataFrame({"horizontal": [1.0, 9.0] * 3}, rows)
     days = pd.Series([1, 2, 3], list("abc"))
-    trial = Experiment("airborne_10", {"ridge": errors}, {"mean": 2 * errors}, days)
-    table = trial.tabulate(group_look_ahead(rows, "airborne_10"))
+    experiment = Experiment("airborne_10", {"ridge": errors}, {"mean": 2 * errors}, days)
+    table = experiment.tabulate(group_look_ahead(rows, "airborne_10"))
     model = table[table["kind"] == "model"].set_index("minutes ahead, to")["error"]
     assert model.to_dict() == {5.0: 1.0, 20.0: 9.0}
 
@@ -224,20 +231,20 @@ def nothing_ahead():
 
 
 def test_an_experiment_in_which_nothing_is_ahead_gives_empty_tables():
-    trial = nothing_ahead()
-    assert trial.empty
-    table, full = trial.compare(), compare_of_two()
+    experiment = nothing_ahead()
+    assert experiment.empty
+    table, full = experiment.compare(), compare_of_two()
     assert table.empty
     assert table.index.names == full.index.names
     assert list(table) == list(full)
     assert format_skills(table).empty
     assert list(format_skills(table)) == ["horizontal", "altitude", "time"]
-    assert trial.tabulate().empty
-    assert {"quantity", "unit", "error", "skill_high"} <= set(trial.tabulate())
-    assert format_errors(trial.tabulate()).empty
-    arrivals = score_arrivals([trial])
+    assert experiment.tabulate().empty
+    assert {"quantity", "unit", "error", "skill_high"} <= set(experiment.tabulate())
+    assert format_errors(experiment.tabulate()).empty
+    arrivals = score_arrivals([experiment])
     assert arrivals["mae"].isna().all()
-    assert score_before_landing([trial], pd.Series(3600.0, list("ab"))).empty
+    assert score_before_landing([experiment], pd.Series(3600.0, list("ab"))).empty
 
 
 def compare_of_two():
@@ -249,14 +256,16 @@ def compare_of_two():
 
 @pytest.mark.parametrize("tops", [pd.DataFrame(index=pd.Index([], name="path")), None])
 def test_without_tops_of_descent_the_descent_experiment_is_empty(late, tops):
-    _, _, known, days = tables(late)
+    _, _, predictors, days = tables(late)
     if tops is None:  # no flight has one
-        tops = pd.DataFrame(np.nan, known.index, ["top_of_descent_time", "top_of_descent_distance"])
-    trial = run_descent_experiment(
-        known, tops, split_by_day(days), feature_set="at_takeoff", models=["ridge"], days=days
+        tops = pd.DataFrame(
+            np.nan, predictors.index, ["top_of_descent_time", "top_of_descent_distance"]
+        )
+    experiment = run_descent_experiment(
+        predictors, tops, split_by_day(days), feature_set="at_takeoff", models=["ridge"], days=days
     )
-    assert trial.empty
-    assert format_skills(trial.compare(), ["top_of_descent_time"]).empty
+    assert experiment.empty
+    assert format_skills(experiment.compare(), ["top_of_descent_time"]).empty
 
 
 def arrivals():

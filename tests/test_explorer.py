@@ -124,10 +124,10 @@ def test_a_page_of_5000_flights_stays_below_8_mb():
 
 def test_the_page_opens_without_requests_or_errors(page):
     page.wait("text('counted') === '200 of 200 flights shown, 0 selected'")
-    asked = [
+    urls = [
         e["params"]["request"]["url"] for e in page.events if e["method"].endswith("WillBeSent")
     ]
-    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert [url for url in urls if not url.startswith(("file:", "data:", "blob:"))] == []
     assert [e for e in page.events if e["method"] == "Runtime.exceptionThrown"] == []
 
 
@@ -155,8 +155,8 @@ def test_pointing_at_a_line_shows_the_flight(fresh):
     fresh.mouse("Moved", *fresh.run("place('altitude', 20, 10_000)"))
     x, y = fresh.run("place('altitude', 50, 33_000)")
     fresh.mouse("Moved", x, y)
-    told = fresh.wait("text('Tooltip')")
-    assert re.search(r"(IBE\d+ · (IBE|VLG)|<script>).* · A320 · 2016-01-", told)
+    tooltip = fresh.wait("text('Tooltip')")
+    assert re.search(r"(IBE\d+ · (IBE|VLG)|<script>).* · A320 · 2016-01-", tooltip)
 
 
 def test_a_filter_leaves_its_flights_everywhere(fresh):

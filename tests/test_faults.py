@@ -41,8 +41,8 @@ def small_disk(tmp_path):
 def test_a_full_disk_is_said_and_leaves_the_old_file_as_it_was(small_disk):
     with replacing(small_disk / "table") as temporary:
         temporary.write_text("old")
-    told = "the disk is full: table could not be written"
-    with pytest.raises(OSError, match=told), replacing(small_disk / "table") as temporary:
+    message = "the disk is full: table could not be written"
+    with pytest.raises(OSError, match=message), replacing(small_disk / "table") as temporary:
         temporary.write_bytes(bytes(2 << 20))
     assert (small_disk / "table").read_text() == "old"
     assert [path.name for path in small_disk.iterdir()] == ["table"]
@@ -93,12 +93,12 @@ def test_a_full_disk_ends_index_and_store_and_leaves_what_they_had_made(small_di
 def test_a_full_disk_ends_a_report_and_leaves_the_old_one(small_disk, tmp_path, write_notebook):
     def make():
         stages = find_stages(tmp_path / "notebooks")
-        places = {"processed": small_disk / "processed", "rules": machine_rules(tmp_path)}
+        folders = {"processed": small_disk / "processed", "rules": machine_rules(tmp_path)}
         facts = {"pair": "LEMD → LEBL", "parameters": {}, "data": {"fingerprint": "1"}}
         facts["archive"] = {"title": "", "source": "", "simulated": True}
         quiet = {"scheduler": ""}
         reports = small_disk / "reports"
-        return make_report(stages, ["01_a"], reports, facts=facts, **places, **quiet)["whole"]
+        return make_report(stages, ["01_a"], reports, facts=facts, **folders, **quiet)["whole"]
 
     write_notebook("notebooks/01_a.ipynb", "1 + 1")
     assert make()
@@ -131,7 +131,7 @@ def hoard(flight):
 @pytest.mark.slow
 def test_a_flight_that_no_worker_has_memory_for_is_named_with_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setattr(flights, "BLOCK", 4)
-    archive = write_flights(tmp_path / "a", [f"{at:02}" for at in range(40)])
+    archive = write_flights(tmp_path / "a", [f"{number:02}" for number in range(40)])
     rows = build_index(archive, tmp_path / "index.parquet")
     quiet = {"distributed.scheduler.allowed-failures": 0, "logging.distributed": "critical"}
     limits = {"n_workers": 2, "threads_per_worker": 1, "memory_limit": "1GiB"}
@@ -153,5 +153,5 @@ def test_a_report_that_was_killed_is_completed_by_the_next_which_keeps_what_was_
 
     count = len(list((tiny_archive / "LEMD-LEBL").glob("*.csv")))
     assert kill_report.kill_once(tmp_path, tiny_archive, wait) == 1
-    told = {"01_sweep": {"n": str(count)}, "02_wait": {"n": "1"}}
-    assert kill_report.numbers_of(tmp_path) == told
+    numbers = {"01_sweep": {"n": str(count)}, "02_wait": {"n": "1"}}
+    assert kill_report.numbers_of(tmp_path) == numbers

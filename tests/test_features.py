@@ -118,17 +118,17 @@ def test_targets_are_where_the_flight_is_at_fractions_of_its_duration(archive):
 
 def test_several_targets_in_one_pass_are_those_asked_one_by_one(archive):
     index = build_index(archive)
-    asked = {"few": ("time", [0.5]), "way": ("route", FRACTIONS), "clock": ("clock", [1, 2])}
-    for name, table in build_targets_by(index, asked).items():
-        by, fractions = asked[name]
+    targets = {"few": ("time", [0.5]), "way": ("route", FRACTIONS), "clock": ("clock", [1, 2])}
+    for name, table in build_targets_by(index, targets).items():
+        by, fractions = targets[name]
         pd.testing.assert_frame_equal(
             table, build_targets(index, fractions, by=by), check_exact=True
         )
 
 
 def test_a_flight_of_no_sample_has_no_aggregates():
-    told = aggregate_flight(pd.DataFrame({"mach": []}, dtype=float))
-    assert np.isnan(list(told.values())).all()
+    aggregates = aggregate_flight(pd.DataFrame({"mach": []}, dtype=float))
+    assert np.isnan(list(aggregates.values())).all()
 
 
 def test_duration_at_a_fraction_is_a_predictor_in_disguise(archive):
@@ -142,14 +142,14 @@ def test_duration_at_a_fraction_is_a_predictor_in_disguise(archive):
 
 def test_a_public_holiday_is_that_of_the_local_day_where_it_takes_off(archive):
     index = build_index(archive).iloc[:1]
-    told = {}
+    holidays = {}
     for origin, start in [
         ("LEMD", "2016-01-06T09:00"), ("LEMD", "2016-01-07T09:00"),  # Epiphany
         ("SFO", "2019-11-29T07:00"), ("SFO", "2019-11-29T09:00"),  # Thanksgiving's last hour
     ]:  # fmt: skip
         row = index.assign(origin=origin, start=pd.Timestamp(start, tz="UTC"))
-        told[origin, start] = build_predictors(row, "planned")["holiday"].item()
-    np.testing.assert_array_equal(list(told.values()), [1, 0, 1, 0])
+        holidays[origin, start] = build_predictors(row, "planned")["holiday"].item()
+    np.testing.assert_array_equal(list(holidays.values()), [1, 0, 1, 0])
 
 
 def test_every_predictor_says_when_it_is_known(archive):

@@ -83,8 +83,8 @@ rows_of_flights = st.lists(st.dictionaries(st.sampled_from("abc"), values), max_
 @given(rows_of_flights, st.integers(1, 4))
 @example([{"a": 1}, {"a": 0.5, "b": 2}, {"b": None}, {"a": "x"}], 1)
 def test_rows_packed_by_block_make_the_table_that_all_rows_make(rows, size):
-    results = [(str(at), row) for at, row in enumerate(rows)]
-    blocks = [results[at : at + size] for at in range(0, len(results), size)]
+    results = [(str(number), row) for number, row in enumerate(rows)]
+    blocks = [results[number : number + size] for number in range(0, len(results), size)]
     joined = flights_module._join([flights_module._pack(block) for block in blocks], "f")
     paths = pd.Index([path for path, _ in results], name="path")
     pd.testing.assert_frame_equal(joined, pd.DataFrame(rows, index=paths))
@@ -235,5 +235,5 @@ def test_results_are_the_same_bytes_on_any_number_of_workers(index, tmp_path):
             again = store_flights(index, tmp_path / f"{workers}")
             assert again["part"].tolist() == stored["part"].tolist()
             for part in again["part"].dropna().unique():
-                here, there = tmp_path / f"{workers}" / part, tmp_path / "alone" / part
-                assert here.read_bytes() == there.read_bytes()
+                part_file, expected_file = tmp_path / f"{workers}" / part, tmp_path / "alone" / part
+                assert part_file.read_bytes() == expected_file.read_bytes()

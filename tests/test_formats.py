@@ -593,11 +593,11 @@ def test_units_in_the_names_of_columns_are_taken(flights, tmp_path):
 def test_date_and_time_in_two_columns_are_joined(flights, tmp_path, clock):
     times = flights["timestamp"].dt
     if clock == "seconds of the day":
-        moment = times.hour * 3600 + times.minute * 60 + times.second
+        clock_times = times.hour * 3600 + times.minute * 60 + times.second
     else:
-        moment = times.strftime(clock)
+        clock_times = times.strftime(clock)
     table = flights[["latitude", "longitude", "altitude", "callsign"]].assign(
-        DATE=times.strftime("%Y-%m-%d"), TIME=moment
+        DATE=times.strftime("%Y-%m-%d"), TIME=clock_times
     )
     points = read(write_csv(table, tmp_path / "mine.csv"))
     assert (points["timestamp"] == flights["timestamp"]).all()

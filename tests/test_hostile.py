@@ -43,9 +43,9 @@ CELLS = [
 
 def write(path, callsign, lines=LINES, origin="LEMD"):
     header = "timestamp,latitude,longitude,altitude,callsign,registration,origin,destination"
-    told = f'"{callsign}","{callsign}",{origin},LEBL'
+    identity = f'"{callsign}","{callsign}",{origin},LEBL'
     with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123 (its name is of bytes)
-        file.write("\n".join([header, *(f"{line},{told}" for line in lines), ""]))
+        file.write("\n".join([header, *(f"{line},{identity}" for line in lines), ""]))
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +92,11 @@ def render(archive, folder):
     nbformat.write(nb, folder / "notebooks/01_all.ipynb")
     stage = Stage(folder / "notebooks/01_all.ipynb", {"archive": str(archive)})
     rules = machine_rules(folder, [archive])
-    found = run_stage(
+    result = run_stage(
         stage, folder, key="key", processed=folder, rules=rules, env={"BOKEH_RESOURCES": "inline"}
     )
-    assert "ZeroDivisionError" in found["failure"]  # of the last cell, and no earlier one
-    stage = {"name": "01_all", "title": "All", "status": "failed", **found}
+    assert "ZeroDivisionError" in result["failure"]  # of the last cell, and no earlier one
+    stage = {"name": "01_all", "title": "All", "status": "failed", **result}
     report = {"pair": "LEMD → LEBL", "stages": [stage]}
     executed = nbformat.read(folder / "01_all.ipynb", 4)
     return {
@@ -110,8 +110,8 @@ def test_every_file_is_read_or_set_aside_with_a_short_reason(archive, tmp_path):
     assert len(index) == len(CALLSIGNS) + 4
     rows = select_flights(index, "LEMD", "LEBL")
     store = store_flights(rows, tmp_path / "store")
-    known = store.dropna(subset="part").set_index("path")["callsign"]
-    assert known.to_dict() == {f"{name}.csv": told for name, told in CALLSIGNS.items()}
+    callsigns = store.dropna(subset="part").set_index("path")["callsign"]
+    assert callsigns.to_dict() == {f"{name}.csv": callsign for name, callsign in CALLSIGNS.items()}
     rejections = read_rejections(index)["rejected"]
     assert set(rejections.index) == {"long.csv", "longer.csv", "\\udcff.csv"}
     assert rejections.str.len().max() < 300

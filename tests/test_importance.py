@@ -34,9 +34,9 @@ def tables():
         PATHS,
     )
     late = (predictors["duration_max"] - 3500) / 500
-    own = predictors["operator"].map({"IBE": -0.3, "VLG": 0.0, "AEA": 0.3})
+    effect = predictors["operator"].map({"IBE": -0.3, "VLG": 0.0, "AEA": 0.3})
     rows = pd.MultiIndex.from_product([PATHS, [0.25, 0.75]], names=["path", "fraction"])
-    values = {"latitude": np.repeat(late + own, 2), "altitude": np.repeat(-late, 2) * 1000}
+    values = {"latitude": np.repeat(late + effect, 2), "altitude": np.repeat(-late, 2) * 1000}
     return predictors, pd.DataFrame({n: v.to_numpy() for n, v in values.items()}, rows)
 
 
@@ -106,16 +106,16 @@ def test_splits_are_pooled_and_every_target_counts_the_same(tables):
 
 
 def test_a_seed_gives_the_same_bytes_whatever_the_workers(tables):
-    here = measure(tables, seed=3)
+    alone = measure(tables, seed=3)
     with (
         LocalCluster(
             n_workers=2, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
         ) as cluster,
         Client(cluster),
     ):
-        there = measure(tables, seed=3)
-    pd.testing.assert_frame_equal(here, there, check_exact=True)
-    assert not here.equals(measure(tables, seed=4))
+        on_workers = measure(tables, seed=3)
+    pd.testing.assert_frame_equal(alone, on_workers, check_exact=True)
+    assert not alone.equals(measure(tables, seed=4))
 
 
 def test_tables_are_left_as_they_were(tables):

@@ -108,10 +108,10 @@ def test_two_aircraft_are_two_flights():
 
 
 def test_two_aircraft_that_share_a_callsign_are_told_apart():
-    here = leg("2020-01-01T10:00").assign(which=0)
-    there = leg("2020-01-01T10:00:30").assign(which=1)
-    there["longitude"] += 20
-    points = join(here, there)
+    first = leg("2020-01-01T10:00").assign(which=0)
+    second = leg("2020-01-01T10:00:30").assign(which=1)
+    second["longitude"] += 20
+    points = join(first, second)
     seconds = points["timestamp"].astype("int64").to_numpy() / 1000
     position = points["latitude"].to_numpy(), points["longitude"].to_numpy()
     track = split_tracks(points["aircraft"].to_numpy(), seconds, *position, 1000.0, 30.0)

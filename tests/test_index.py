@@ -189,10 +189,10 @@ def test_a_pipe_is_not_waited_for(tmp_path):
 def test_what_may_not_be_read_is_set_aside():
     with TemporaryDirectory() as folder:  # pytest's own are closed to the other user
         Path(folder).chmod(0o755)
-        told = look_as_another_user(Path(folder) / "a")
-    assert told["open.csv"] == "None"
-    assert told["closed.csv"] == "Permission denied"
-    assert "may not be opened" in told["closed/"]
+        reasons = look_as_another_user(Path(folder) / "a")
+    assert reasons["open.csv"] == "None"
+    assert reasons["closed.csv"] == "Permission denied"
+    assert "may not be opened" in reasons["closed/"]
 
 
 def look_as_another_user(archive):
@@ -286,8 +286,8 @@ def test_killed_runs_leave_the_old_index_or_the_new_one():
 @pytest.mark.slow
 def test_two_runs_at_once_leave_one_whole_index(tmp_path):
     archive, output = tmp_path / "a", tmp_path / "index.parquet"
-    for at in range(40):
-        write(archive, f"{at}.csv")
+    for number in range(40):
+        write(archive, f"{number}.csv")
     code = "import sys; from trajlib import build_index; from pathlib import Path\n"
     code += (
         "for _ in range(20): Path(sys.argv[2]).unlink(missing_ok=True); build_index(*sys.argv[1:])"
@@ -400,15 +400,15 @@ def test_a_file_of_many_flights_is_rejected_with_their_number(tmp_path):
 
 
 def test_a_cluster_elsewhere_reads_the_same_facts_in_batches(tmp_path, monkeypatch):
-    for at in range(25):
-        write(tmp_path / "a", f"{at}.csv")
+    for number in range(25):
+        write(tmp_path / "a", f"{number}.csv")
     write(tmp_path / "a", "bad.csv", text="")
-    here = build_index(tmp_path / "a", tmp_path / "here.parquet")
+    local = build_index(tmp_path / "a", tmp_path / "here.parquet")
     monkeypatch.setattr("trajlib.archive.index._BATCH", 10)
     with (
         LocalCluster(n_workers=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster.scheduler_address),
     ):
-        there = build_index(tmp_path / "a", tmp_path / "there.parquet")
+        remote = build_index(tmp_path / "a", tmp_path / "there.parquet")
     drop = ["rejections_file"]
-    pd.testing.assert_frame_equal(here.drop(columns=drop), there.drop(columns=drop))
+    pd.testing.assert_frame_equal(local.drop(columns=drop), remote.drop(columns=drop))

@@ -27,7 +27,7 @@ from trajlib.models.inference import (
 from trajlib.models.saved_models import load_model, save_model, train_model
 
 PAIR = "LEMD", "LEBL"
-ASKED = ("planned", "at_takeoff", "airborne_10")
+SETS = ("planned", "at_takeoff", "airborne_10")
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def data(tiny_archive, tmp_path_factory):
     flown = build_targets(store, FRACTIONS, by="route")
     flown = append_arrival(flown, build_targets(store, [1.0]))
     days = local_days(store)
-    for feature_set in ASKED:
+    for feature_set in SETS:
         saved = train_model(
             build_model(trees=5), features.build_predictors(store, feature_set), flown, days,
             feature_set=feature_set, pair="LEMD-LEBL", by="route",
@@ -63,8 +63,8 @@ def csv(store, tiny_archive):
 @pytest.fixture
 def predict(data, tmp_path):
     def predict(*words):
-        told = ["predict", "--data", data, "--output", tmp_path / "predict", "--origin", "LEMD"]
-        words = [*told, "--destination", "LEBL", *words]
+        options = ["predict", "--data", data, "--output", tmp_path / "predict", "--origin", "LEMD"]
+        words = [*options, "--destination", "LEBL", *words]
         result = CliRunner().invoke(main, [str(word) for word in words])
         assert result.exception is None or isinstance(result.exception, SystemExit)
         return result.exit_code, result.output
@@ -72,9 +72,9 @@ def predict(data, tmp_path):
     return predict
 
 
-def ask(csv, minutes=None):
-    samples, told = load_samples_until(csv, minutes)
-    return build_flight_row(PAIR, samples["timestamp"].iloc[0], csv=csv, **told), samples
+def describe_file(csv, minutes=None):
+    samples, identity = load_samples_until(csv, minutes)
+    return build_flight_row(PAIR, samples["timestamp"].iloc[0], csv=csv, **identity), samples
 
 
 @pytest.fixture
@@ -93,56 +93,56 @@ def elsewhere(csv, tiny_archive, tmp_path):
 
 
 def test_other_pairs_tell_one_flight_what_they_told_those_trained_on(store, csv, elsewhere):
-    flight, _ = ask(csv)
+    flight, _ = describe_file(csv)
     trained = features.build_predictors(store, "at_takeoff", traffic=elsewhere).loc[flight["path"]]
     alone = features.build_predictors(store, "at_takeoff").loc[flight["path"]]
     assert trained[alone.columns[alone.isna().any()]].notna().any(axis=None)
-    known = build_flight_predictors(flight, "at_takeoff", past=store, traffic=elsewhere)
-    pd.testing.assert_frame_equal(known, trained, check_dtype=False)
+    predictors = build_flight_predictors(flight, "at_takeoff", past=store, traffic=elsewhere)
+    pd.testing.assert_frame_equal(predictors, trained, check_dtype=False)
 
 
-@pytest.mark.parametrize("feature_set", ASKED)
+@pytest.mark.parametrize("feature_set", SETS)
 def test_one_flight_is_known_as_it_was_when_a_model_was_trained(store, csv, feature_set):
-    flight, samples = ask(csv, 10)
-    known = build_flight_predictors(flight, feature_set, past=store, samples=samples)
-    trained = features.build_predictors(store, feature_set).loc[known.index]
-    history = known.filter(regex="^(recent|callsign)_").notna().any(axis=None)
+    flight, samples = describe_file(csv, 10)
+    predictors = build_flight_predictors(flight, feature_set, past=store, samples=samples)
+    trained = features.build_predictors(store, feature_set).loc[predictors.index]
+    history = predictors.filter(regex="^(recent|callsign)_").notna().any(axis=None)
     assert history == (feature_set != "planned")
-    pd.testing.assert_frame_equal(known, trained, check_dtype=False)
+    pd.testing.assert_frame_equal(predictors, trained, check_dtype=False)
 
 
 def test_a_described_flight_knows_what_one_with_a_file_does(store, csv):
-    flight, _ = ask(csv)
+    flight, _ = describe_file(csv)
     row = flight.iloc[0]
     names = ["callsign", "operator", "aircraft_type"]
     described = build_flight_row(PAIR, row["start"], **{name: row[name] for name in names})
-    known = build_flight_predictors(
+    predictors = build_flight_predictors(
         described, "at_takeoff", past=store[store["path"] != row["path"]]
     )
     beside = build_flight_predictors(flight, "at_takeoff", past=store)
-    pd.testing.assert_frame_equal(known.reset_index(drop=True), beside.reset_index(drop=True))
+    pd.testing.assert_frame_equal(predictors.reset_index(drop=True), beside.reset_index(drop=True))
 
 
 def test_without_an_archive_history_is_missing_and_said_to_be(data, csv):
-    flight, samples = ask(csv, 10)
-    known = build_flight_predictors(flight, "airborne_10", samples=samples)
-    assert known.filter(regex="^(recent|callsign)_").isna().all(axis=None)
-    assert known.filter(regex="_at_10$").notna().all(axis=None)
+    flight, samples = describe_file(csv, 10)
+    predictors = build_flight_predictors(flight, "airborne_10", samples=samples)
+    assert predictors.filter(regex="^(recent|callsign)_").isna().all(axis=None)
+    assert predictors.filter(regex="_at_10$").notna().all(axis=None)
     card = json.loads(next(data.rglob("airborne_10/card.json")).read_text("utf-8"))
-    told = list_warnings(type("Saved", (), {"card": card}), known, "LEMD-LEBL")
-    assert [line for line in told if "is in the archive" in line] == told[-2:]
+    warnings = list_warnings(type("Saved", (), {"card": card}), predictors, "LEMD-LEBL")
+    assert [line for line in warnings if "is in the archive" in line] == warnings[-2:]
 
 
 def test_a_model_that_learnt_of_other_pairs_says_when_they_are_not_asked(data, store, csv):
-    flight, _ = ask(csv)
-    known = build_flight_predictors(flight, "at_takeoff", past=store)
+    flight, _ = describe_file(csv)
+    predictors = build_flight_predictors(flight, "at_takeoff", past=store)
     card = json.loads(next(data.rglob("at_takeoff/card.json")).read_text("utf-8"))
-    told = {}
+    warnings = {}
     for others in (0, 1234):
         saved = type("Saved", (), {"card": card | {"other_traffic": others}})
-        told[others] = list_warnings(saved, known, "LEMD-LEBL", traffic=False)
-    assert told[1234][:-1] == told[0]
-    assert "1,234 flights of other pairs" in told[1234][-1]
+        warnings[others] = list_warnings(saved, predictors, "LEMD-LEBL", traffic=False)
+    assert warnings[1234][:-1] == warnings[0]
+    assert "1,234 flights of other pairs" in warnings[1234][-1]
 
 
 def test_samples_after_the_moment_change_nothing(predict, csv, tiny_archive, tmp_path):
@@ -156,11 +156,11 @@ def test_samples_after_the_moment_change_nothing(predict, csv, tiny_archive, tmp
     tables = []
     for table in (raw, spoilt):
         table.to_csv(tmp_path / "one.csv", index=False)
-        status, said = predict("--csv", tmp_path / "one.csv", "--minutes", 10)
-        assert status == 0, said
+        status, output = predict("--csv", tmp_path / "one.csv", "--minutes", 10)
+        assert status == 0, output
         tables.append(pd.read_csv(tmp_path / "predict" / "one.csv"))
-    ours = [table.filter(regex="(?<!_flown)$") for table in tables]
-    pd.testing.assert_frame_equal(*ours)
+    predictions = [table.filter(regex="(?<!_flown)$") for table in tables]
+    pd.testing.assert_frame_equal(*predictions)
     assert not tables[0].equals(tables[1])  # what was flown did change
 
 
@@ -187,8 +187,8 @@ def test_who_flew_is_told_by_the_path_and_by_constants_too(csv, tmp_path):
     )
     nobody = pd.read_csv(csv).drop(columns=["callsign", "operator", "aircraft_type"])
     nobody.to_csv(tmp_path / "IBE1234.csv", index=False)
-    told = {"callsign": "IBE1234", "operator": "IBE", "aircraft_type": "A320"}
-    assert load_samples_until(tmp_path / "IBE1234.csv")[1] == told
+    identity = {"callsign": "IBE1234", "operator": "IBE", "aircraft_type": "A320"}
+    assert load_samples_until(tmp_path / "IBE1234.csv")[1] == identity
 
 
 @pytest.mark.parametrize("form", [str, Path])
@@ -204,8 +204,8 @@ def test_in_an_object_store_who_flew_is_told_by_the_columns_toml_above_too(serve
         "alone.csv": f"timestamp,latitude,longitude,altitude{rows}",
     }.items():
         s3.put_object(Bucket="flights", Key=key, Body=text.encode())
-    flight, samples = ask(form("s3://flights/archive/few/LEMD-LEBL/a.csv"))
-    alone, _ = ask(form("s3://flights/alone.csv"))
+    flight, samples = describe_file(form("s3://flights/archive/few/LEMD-LEBL/a.csv"))
+    alone, _ = describe_file(form("s3://flights/alone.csv"))
     assert samples["latitude"].tolist() == [40.5]
     names = ["archive", "path", "operator"]
     assert flight[names].iloc[0].tolist() == [
@@ -217,7 +217,7 @@ def test_in_an_object_store_who_flew_is_told_by_the_columns_toml_above_too(serve
 
 
 def test_other_flights_that_cannot_be_read_tell_nothing(store, csv, elsewhere):
-    flight, _ = ask(csv)
+    flight, _ = describe_file(csv)
     for path in elsewhere["path"]:
         file = Path(elsewhere["archive"].iloc[0]) / path
         lines = file.read_text().splitlines()
@@ -231,57 +231,57 @@ def test_other_flights_that_cannot_be_read_tell_nothing(store, csv, elsewhere):
 
 
 def test_a_csv_cut_or_not_and_a_description_are_answered_by_what_is_known(predict, csv, tmp_path):
-    asked = {
+    cases = {
         "at_takeoff": ("--csv", csv),
         "airborne_10": ("--csv", csv, "--minutes", 10),
     }
-    for feature_set, words in asked.items():
-        status, said = predict(*words)
-        assert status == 0, said
-        assert f"feature set {feature_set};" in said
-        assert re.search(r"arrival +\d\d:\d\d UTC \(\d\d:\d\d local\), 90% between", said)
+    for feature_set, words in cases.items():
+        status, output = predict(*words)
+        assert status == 0, output
+        assert f"feature set {feature_set};" in output
+        assert re.search(r"arrival +\d\d:\d\d UTC \(\d\d:\d\d local\), 90% between", output)
         table = pd.read_csv(tmp_path / "predict" / f"{csv.stem}.csv", index_col="fraction")
         assert (
             table[["altitude_low", "altitude", "altitude_high", "altitude_flown"]]
             .notna()
             .all(axis=None)
         )
-        told = json.loads((tmp_path / "predict" / f"{csv.stem}.geojson").read_text("utf-8"))
-        names = [feature["properties"]["name"] for feature in told["features"]]
+        geojson = json.loads((tmp_path / "predict" / f"{csv.stem}.geojson").read_text("utf-8"))
+        names = [feature["properties"]["name"] for feature in geojson["features"]]
         assert names == ["predicted", "interval", "band", "flown"]
         assert (tmp_path / "predict" / f"{csv.stem}.png").stat().st_size > 10_000
-    status, said = predict("--time", "2016-03-01T08:00", "--callsign", "IBE1", "--type", "A320")
-    assert status == 0, said
-    assert "feature set at_takeoff" in said
+    status, output = predict("--time", "2016-03-01T08:00", "--callsign", "IBE1", "--type", "A320")
+    assert status == 0, output
+    assert "feature set at_takeoff" in output
 
 
 def test_where_no_flights_are_a_described_one_goes_by_what_is_planned(predict, data):
     (data / "interim").rename(data / "away")
     try:
-        status, said = predict("--time", "2016-03-01T08:00", "--operator", "QQQ")
+        status, output = predict("--time", "2016-03-01T08:00", "--operator", "QQQ")
     finally:
         (data / "away").rename(data / "interim")
-    assert status == 0, said
-    assert "feature set planned" in said
-    assert "operator QQQ was in no training flight" in said
-    assert "aircraft type is not given" in said
+    assert status == 0, output
+    assert "feature set planned" in output
+    assert "operator QQQ was in no training flight" in output
+    assert "aircraft type is not given" in output
 
 
 def test_a_time_is_iso_8601_and_files_stay_in_their_folder(predict, tmp_path):
-    status, said = predict("--time", "05/03/2016")
+    status, output = predict("--time", "05/03/2016")
     assert status == 1
-    assert "'05/03/2016' is not a time" in said
-    status, said = predict("--time", "2016-03-05T07:00", "--callsign", "../IBE1")
-    assert status == 0, said
+    assert "'05/03/2016' is not a time" in output
+    status, output = predict("--time", "2016-03-05T07:00", "--callsign", "../IBE1")
+    assert status == 0, output
     assert not list(tmp_path.glob("*.csv"))
     assert len(list((tmp_path / "predict").glob("*IBE1.csv"))) == 1
 
 
 def test_a_moment_without_a_model_is_refused_with_those_that_there_are(predict, csv):
-    status, said = predict("--csv", csv, "--minutes", 7)
+    status, output = predict("--csv", csv, "--minutes", 7)
     assert status == 1
-    assert "no model airborne_7" in said
-    assert "airborne_10, at_takeoff, planned" in said
+    assert "no model airborne_7" in output
+    assert "airborne_10, at_takeoff, planned" in output
 
 
 @pytest.mark.parametrize(
@@ -297,9 +297,9 @@ def test_a_model_of_another_moment_than_the_one_asked_is_refused(
 ):
     model = data / "processed" / "LEMD-LEBL" / "prediction" / feature_set
     words = ("--model", model, "--csv", csv)
-    status, said = predict(*words, *(word for each in minutes for word in ("--minutes", each)))
+    status, output = predict(*words, *(word for each in minutes for word in ("--minutes", each)))
     assert status == 2
-    assert f"the feature set {feature_set}: give {needed}" in said
+    assert f"the feature set {feature_set}: give {needed}" in output
     assert not (tmp_path / "predict").exists()
 
 
@@ -307,8 +307,10 @@ def test_of_a_model_that_never_saw_an_operator_it_is_said_that_there_are_none(da
     card = json.loads(next(data.rglob("planned/card.json")).read_text("utf-8"))
     saved = type("Saved", (), {"card": card | {"categories": {"operator": []}}})
     start = pd.Timestamp("2016-03-01 08:00", tz="UTC")
-    known = features.build_predictors(build_flight_row(PAIR, start, callsign="QQQ12"), "planned")
-    (operator,) = list_warnings(saved, known, "LEMD-LEBL")
+    predictors = features.build_predictors(
+        build_flight_row(PAIR, start, callsign="QQQ12"), "planned"
+    )
+    (operator,) = list_warnings(saved, predictors, "LEMD-LEBL")
     assert "(there are none)" in operator
 
 
@@ -318,14 +320,14 @@ def test_what_is_unknown_is_said(data):
     start = pd.Timestamp("2016-03-01 08:00", tz="UTC")
     flight = build_flight_row(PAIR, start, callsign="QQQ12")
     months = {"month": card["categories"]["month"][0], "weekday": card["categories"]["weekday"][0]}
-    known = features.build_predictors(flight, "planned").assign(**months)
-    pair, operator, kind = list_warnings(saved, known, "LEMD-LEPA")
+    predictors = features.build_predictors(flight, "planned").assign(**months)
+    pair, operator, kind = list_warnings(saved, predictors, "LEMD-LEPA")
     assert "LEMD-LEBL only" in pair
     assert "no prediction for LEMD-LEPA" in pair
     assert "operator QQQ was in no training flight" in operator
     assert "aircraft type is not given" in kind
     usual = {name: values[0] for name, values in card["categories"].items()}
-    assert list_warnings(saved, known.assign(**usual), "LEMD-LEBL") == []
+    assert list_warnings(saved, predictors.assign(**usual), "LEMD-LEBL") == []
 
 
 NOW = pd.Timestamp("2026-11-28T23:30Z")
@@ -369,38 +371,38 @@ def saved(data):
 )
 def test_a_date_or_an_hour_outside_the_training_is_warned_of(saved, start, words):
     flight = build_flight_row(PAIR, pd.Timestamp(start), callsign="IBE1")
-    known = build_flight_predictors(flight, "at_takeoff")
-    told = list_warnings(saved, known, "LEMD-LEBL", start=flight["start"].item())
-    assert sum(words in line for line in told) == 1
+    predictors = build_flight_predictors(flight, "at_takeoff")
+    warnings = list_warnings(saved, predictors, "LEMD-LEBL", start=flight["start"].item())
+    assert sum(words in line for line in warnings) == 1
     usual = build_flight_row(PAIR, pd.Timestamp("2016-03-01T08:00Z"), callsign="IBE1")
-    known = build_flight_predictors(usual, "at_takeoff")
-    told = list_warnings(saved, known, "LEMD-LEBL", start=usual["start"].item())
-    assert not any(words in line for line in told)
+    predictors = build_flight_predictors(usual, "at_takeoff")
+    warnings = list_warnings(saved, predictors, "LEMD-LEBL", start=usual["start"].item())
+    assert not any(words in line for line in warnings)
 
 
 def test_a_history_of_years_before_is_not_used(store):
     row = store[store["callsign"].duplicated(keep=False) & store["rejected"].isna()].iloc[0]
-    later = {}
+    has_history = {}
     for years in (0, 14):
         start = store["start"].max() + pd.Timedelta(1 + 365 * years, "D")
         flight = build_flight_row(PAIR, start, callsign=row["callsign"])
-        known = build_flight_predictors(flight, "at_takeoff", past=store)
-        later[years] = known.filter(regex="^(recent|callsign)_").notna().any(axis=None)
-    assert later == {0: True, 14: False}
+        predictors = build_flight_predictors(flight, "at_takeoff", past=store)
+        has_history[years] = predictors.filter(regex="^(recent|callsign)_").notna().any(axis=None)
+    assert has_history == {0: True, 14: False}
 
 
 def test_intervals_of_few_calibration_days_or_of_bad_coverage_are_warned_of(saved, store, csv):
-    flight, _ = ask(csv)
-    known = build_flight_predictors(flight, "at_takeoff", past=store)
+    flight, _ = describe_file(csv)
+    predictors = build_flight_predictors(flight, "at_takeoff", past=store)
     facts = {
         "calibration": {"days": 6},
         "scores": {"random days": {"duration": 0.55}, "forward in time": {"duration": 0.88}},
     }
     bad = type("Saved", (), {"card": saved.card | facts})
-    told = " ".join(list_warnings(bad, known, "LEMD-LEBL"))
-    assert "calibrated on 6 days only" in told
-    assert "(random days) 55% of the flights arrived within their 90% interval" in told
-    assert "forward in time" not in told
+    warnings = " ".join(list_warnings(bad, predictors, "LEMD-LEBL"))
+    assert "calibrated on 6 days only" in warnings
+    assert "(random days) 55% of the flights arrived within their 90% interval" in warnings
+    assert "forward in time" not in warnings
 
 
 def test_a_table_of_flights_is_predicted_as_each_flight_alone(saved, store, tmp_path):
@@ -444,16 +446,16 @@ def test_a_flight_in_the_air_is_predicted_from_its_newest_points(
     lines = csv.read_text("utf-8").splitlines()
     for minutes, feature_set in {15: "airborne_10", 5: "at_takeoff"}.items():
         (tmp_path / "one.csv").write_text("\n".join(lines[: 60 * minutes]), "utf-8")
-        status, said = predict("--csv", tmp_path / "one.csv")
-        assert status == 0, said
-        assert f"feature set {feature_set};" in said
+        status, output = predict("--csv", tmp_path / "one.csv")
+        assert status == 0, output
+        assert f"feature set {feature_set};" in output
 
 
 def test_a_table_of_flights_is_answered_on_the_command_line(predict, tmp_path):
     (tmp_path / "flights.csv").write_text("callsign,time\nIBE1,2016-05-01T08:00\n")
-    status, said = predict(tmp_path / "flights.csv")
-    assert status == 0, said
-    assert "1 flights, arrivals within" in said
+    status, output = predict(tmp_path / "flights.csv")
+    assert status == 0, output
+    assert "1 flights, arrivals within" in output
     table = pd.read_csv(tmp_path / "predict" / "flights.predicted.csv")
     assert table["takeoff"].tolist() == ["2016-05-01T08:00:00+0000"]
     assert predict(tmp_path / "flights.csv", "--time", "now")[0] == 2
@@ -466,7 +468,7 @@ def test_points_that_were_kept_beside_the_store_give_the_same_predictors(
         if not part.name.startswith("points-"):
             (tmp_path / part.name).symlink_to(part)
     past = open_store(tmp_path)
-    flight, _ = ask(csv)
+    flight, _ = describe_file(csv)
     # another test of this process may have left a cluster
     monkeypatch.setattr("trajlib.models.inference.current_client", lambda: None)
     alone = build_flight_predictors(flight, "at_takeoff", past=past)

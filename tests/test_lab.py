@@ -50,11 +50,11 @@ def desk(tiny_archive, tmp_path_factory):
 @pytest.fixture(scope="module")
 def lab(desk):
     """The page that `make lab` opens, in a lab whose settings and running files are its own."""
-    told = subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True)
-    (line,) = re.findall(r".*jupyter lab notebooks .*(?:\\\n.*)*", told.stdout)
-    places = ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR")
-    places += ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
-    env = os.environ | {name: str(desk / "jupyter" / name) for name in places}
+    result = subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True)
+    (line,) = re.findall(r".*jupyter lab notebooks .*(?:\\\n.*)*", result.stdout)
+    variables = ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR")
+    variables += ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
+    env = os.environ | {name: str(desk / "jupyter" / name) for name in variables}
     options = "--no-browser --allow-root --port=0 --ip=127.0.0.1 --expose-app-in-browser"
     command = line.replace(".venv/bin/python", f"exec {sys.executable}") + f" {options}"
     with (desk / "log").open("w") as log:
@@ -69,11 +69,11 @@ def lab(desk):
 
 def find_address(desk, server):
     end = time.monotonic() + 60
-    while not (found := list((desk / "jupyter").glob("*/jpserver-*.json"))):
+    while not (files := list((desk / "jupyter").glob("*/jpserver-*.json"))):
         assert server.poll() is None and time.monotonic() < end, (desk / "log").read_text()
         time.sleep(0.1)
-    told = json.loads(found[0].read_text())
-    return f"{told['url']}?token={told['token']}"
+    server_info = json.loads(files[0].read_text())
+    return f"{server_info['url']}?token={server_info['token']}"
 
 
 @pytest.mark.slow
@@ -88,9 +88,9 @@ def test_the_lab_opens_on_a_page_for_the_first_steps(lab):
 def test_a_notebook_is_run_from_its_top_to_its_end_without_an_error(lab, desk, name):
     lab.run(OPEN.replace("NAME", name))
     assert lab.wait("window.ran", seconds=600) == "done"
-    told = lab.run(OUTPUTS)
-    assert [text for _, _, text in told if text] == []
-    shown = {form for _, forms, _ in told for form in forms}
+    outputs = lab.run(OUTPUTS)
+    assert [text for _, _, text in outputs if text] == []
+    shown = {form for _, forms, _ in outputs for form in forms}
     assert "image/png" in shown or name == "00_dask_tour"
     if name == "10_limits":
         assert "application/vnd.bokehjs_exec.v0+json" in shown
@@ -113,12 +113,12 @@ def answers_a_selection(lab):
 
 def shows_the_cluster(lab):
     """Open the panes of Dask: they find the notebook's own cluster, and its dashboard answers."""
-    found = lab.run("jupyterapp.commands.execute('dask:populate-dashboard-url')")
+    dashboard = lab.run("jupyterapp.commands.execute('dask:populate-dashboard-url')")
     lab.wait("jupyterapp.commands.isEnabled('dask:launch-layout')")
     lab.run("jupyterapp.commands.execute('dask:launch-layout')")
     lab.wait("document.querySelectorAll('iframe').length === 3")
     for pane in lab.run("[...document.querySelectorAll('iframe')].map(frame => frame.src)"):
-        assert pane.startswith(f"{found}individual-")
+        assert pane.startswith(f"{dashboard}individual-")
         with urllib.request.urlopen(pane, timeout=60) as answer:
             assert "Bokeh" in answer.read().decode()
 

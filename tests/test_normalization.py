@@ -95,16 +95,16 @@ def test_nothing_is_extrapolated(progress, fractions, rng):
 def test_a_fraction_is_where_it_is_first_reached_and_a_return_is_passed_over():
     df = pd.DataFrame({"duration": [0.0, 1.0, 2.0, 3.0, 4.0]})
     progress = np.array([0, 0.5, 0.5, 0.5, 1])
-    at = resample_flight(df, progress, [0.25, 0.5, 0.5 + 1e-9, 0.75, 1])["duration"]
-    assert at.to_numpy() == pytest.approx([0.5, 1, 3, 3.5, 4], abs=1e-6)
+    duration = resample_flight(df, progress, [0.25, 0.5, 0.5 + 1e-9, 0.75, 1])["duration"]
+    assert duration.to_numpy() == pytest.approx([0.5, 1, 3, 3.5, 4], abs=1e-6)
 
 
 def test_a_column_that_a_flight_does_not_have_is_absent():
     df = pd.DataFrame({"altitude": [0.0, 10.0], "callsign": ["IBE1", "IBE1"]})
-    given = df, np.array([0.0, 1.0]), [0.5]
-    resampled = resample_flight(*given, columns=["mass", "altitude"])
+    arguments = df, np.array([0.0, 1.0]), [0.5]
+    resampled = resample_flight(*arguments, columns=["mass", "altitude"])
     assert resampled.to_dict("list") == {"altitude": [5.0]}
-    assert resample_flight(*given, columns=["mass"]).shape == (1, 0)
+    assert resample_flight(*arguments, columns=["mass"]).shape == (1, 0)
 
 
 def test_angles_go_the_shorter_way_around():
@@ -329,10 +329,10 @@ def auckland_honolulu(tmp_path_factory):
     azimuth, _, length = GEOD.inv(start.longitude, start.latitude, end.longitude, end.latitude)
     flown = np.linspace(0, length, 600)
     flights = []
-    for number, aside in enumerate((-20, 0, 20)):
+    for number, side in enumerate((-20, 0, 20)):
         along = np.full((len(flown), 3), [start.longitude, start.latitude, azimuth])
         lon, lat, back = GEOD.fwd(*along.T, flown)
-        bulge = aside * 1852 * np.sin(np.pi * flown / length)
+        bulge = side * 1852 * np.sin(np.pi * flown / length)
         lon, lat, _ = GEOD.fwd(lon, lat, back + 180 + 90, bulge)
         times = pd.date_range(
             f"2016-01-0{number + 1}T08:00", periods=len(flown), freq="50s", tz="UTC"

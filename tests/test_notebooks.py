@@ -67,7 +67,7 @@ def test_parameters_of_one_name_have_one_type():
     for path in NOTEBOOKS:
         for name, parameter in inspect_notebook(str(path)).items():
             types.setdefault(name, set()).add(parameter["inferred_type_name"])
-    assert {name: found for name, found in types.items() if len(found) > 1} == {}
+    assert {name: kinds for name, kinds in types.items() if len(kinds) > 1} == {}
 
 
 @each_notebook
@@ -102,22 +102,22 @@ def pages(made):
 
 
 def test_the_report_of_the_tiny_archive_is_whole(made, report):
-    told, folder = made
-    assert told.returncode == 0, told.stdout + told.stderr
+    result, folder = made
+    assert result.returncode == 0, result.stdout + result.stderr
     assert report["whole"]
     ran = [path.stem for path in NOTEBOOKS]
     assert [stage["name"] for stage in report["stages"]] == ran
     assert all(stage["headline"] for stage in report["stages"])
-    assert f"{folder}/index.html" in told.stdout
-    assert told.stdout.splitlines()[-1].startswith("next: python -m trajlib predict")
+    assert f"{folder}/index.html" in result.stdout
+    assert result.stdout.splitlines()[-1].startswith("next: python -m trajlib predict")
 
 
 def test_the_report_is_made_where_there_is_no_network_but_loopback(made, alone):
     if not alone:
         pytest.skip("a network of loopback alone needs root, unshare and ip")
     code = "import socket; print(*(name for _, name in socket.if_nameindex()))"
-    told = subprocess.run([*alone, sys.executable, "-c", code], capture_output=True, check=True)
-    assert told.stdout == b"lo\n"
+    result = subprocess.run([*alone, sys.executable, "-c", code], capture_output=True, check=True)
+    assert result.stdout == b"lo\n"
     assert made[0].returncode == 0, made[0].stderr
 
 
@@ -131,21 +131,21 @@ def test_what_is_shared_holds_no_callsign_registration_file_or_position(made, sh
     names = {Path(path).stem for path in index["path"]}
     names |= {*index["callsign"], *index["registration"].dropna()}
     assert len(names) > 100
-    for folder, told in ((made[1], True), (shared, False)):
+    for folder, expected in ((made[1], True), (shared, False)):
         text = "\n".join(drop_images(path) for path in folder.glob("*.*") if path.suffix != ".png")
         south, north = index[["latitude_first", "latitude_last"]].stack().agg(["min", "max"])
         numbers = map(float, re.findall(r"(?<![\d.])\d\d\.\d{4,}", text))
-        assert any(name in text for name in names) == told
-        assert any(south <= number <= north for number in numbers) == told
+        assert any(name in text for name in names) == expected
+        assert any(south <= number <= north for number in numbers) == expected
 
 
 def test_what_is_shared_still_answers(shared, report):
-    told = json.loads((shared / "report.json").read_text("utf-8"))
-    for ours, theirs in zip(report["stages"], told["stages"], strict=True):
-        assert theirs["headline"] == ours["headline"]
-        page = (shared / f"{ours['name']}.html").read_text("utf-8")
+    shared_report = json.loads((shared / "report.json").read_text("utf-8"))
+    for stage, shared_stage in zip(report["stages"], shared_report["stages"], strict=True):
+        assert shared_stage["headline"] == stage["headline"]
+        page = (shared / f"{stage['name']}.html").read_text("utf-8")
         assert '<img src="data:image/png' in page
-        assert ours["name"] != "02_normalization" or "Left out here" in page
+        assert stage["name"] != "02_normalization" or "Left out here" in page
 
 
 def test_what_is_shared_has_no_script(shared):
@@ -167,10 +167,12 @@ def test_no_page_asks_for_anything_but_its_own_file(made, shared, tmp_path):
             page.call("Page.navigate", url=path.as_uri())
             page.wait(f"document.readyState == 'complete' && location == '{path.as_uri()}'")
             page.run("new Promise(done => setTimeout(done, 300))")  # for what scripts ask for
-            asked = [e["params"]["request"]["url"] for e in page.events if e.get("method") == SENT]
-            asked = {url for url in asked if not url.startswith(("data:", "blob:"))}
-            own = {path.as_uri()} if path != outside else {path.as_uri(), BEYOND}  # which is seen
-            assert asked == own, path.name
+            urls = [e["params"]["request"]["url"] for e in page.events if e.get("method") == SENT]
+            urls = {url for url in urls if not url.startswith(("data:", "blob:"))}
+            expected = {path.as_uri()}
+            if path == outside:  # a request to the network is seen
+                expected.add(BEYOND)
+            assert urls == expected, path.name
 
 
 def test_the_front_page_holds_every_claim_of_the_talk(report):
@@ -255,8 +257,8 @@ def test_the_tour_reads_an_archive_that_is_written_otherwise(tmp_path):
     (folder / "b.csv").write_text(texts[1])
     (folder / "c.csv.gz").write_bytes(gzip.compress(texts[2].encode()))
     made, source = tmp_path / "made.ipynb", NOTEBOOKS[0]
-    given = {"archive": str(folder.parent), "data": str(tmp_path)}
-    papermill.execute_notebook(source, made, given, cwd=source.parent, progress_bar=False)
+    parameters = {"archive": str(folder.parent), "data": str(tmp_path)}
+    papermill.execute_notebook(source, made, parameters, cwd=source.parent, progress_bar=False)
     outputs = [out for cell in cells_of(made, "code") for out in cell.outputs]
     assert not [out for out in outputs if out.output_type == "stream"]
     assert any("**120 rows**" in str(out) for out in outputs)

@@ -50,7 +50,7 @@ def parse(text: str, slots: list[int]):
 
 
 def by_pyarrow(text: str, columns: int) -> list[np.ndarray]:
-    names = [f"c{at}" for at in range(columns)]
+    names = [f"c{number}" for number in range(columns)]
     table = csv.read_csv(
         io.BytesIO(text.encode()),
         csv.ReadOptions(column_names=names),
@@ -67,8 +67,8 @@ def test_plain_numbers_are_pyarrows_bit_for_bit(rows, newline):
     if count < 0:  # more than 15 digits
         assert any(len(number.strip("-").replace(".", "")) > 15 for row in rows for number in row)
         return
-    for ours, theirs in zip(values, by_pyarrow(text, 2), strict=True):
-        assert ours[:count].tobytes() == theirs.tobytes()
+    for parsed, expected in zip(values, by_pyarrow(text, 2), strict=True):
+        assert parsed[:count].tobytes() == expected.tobytes()
 
 
 @given(st.lists(plain, max_size=3), strange, st.lists(plain, max_size=3))
@@ -80,11 +80,11 @@ def test_a_strange_number_is_left_to_pyarrow_or_read_as_pyarrow_does(before, num
 
 
 @given(st.datetimes(min_value=datetime(1000, 1, 1)))
-def test_a_time_is_read_to_the_second(moment):
-    moment = moment.replace(microsecond=0)
-    count, _, times = parse(f"{moment:%Y-%m-%dT%H:%M:%SZ}\n", [TIME])
+def test_a_time_is_read_to_the_second(time):
+    time = time.replace(microsecond=0)
+    count, _, times = parse(f"{time:%Y-%m-%dT%H:%M:%SZ}\n", [TIME])
     assert count == 1
-    assert times[0] == np.datetime64(moment, "ms").astype(int)
+    assert times[0] == np.datetime64(time, "ms").astype(int)
 
 
 def test_a_date_that_does_not_exist_is_not_understood():
@@ -105,10 +105,10 @@ def test_a_quote_in_a_skipped_field_is_not_understood():
 
 
 @given(st.lists(st.text("abcé 0.:", max_size=40), min_size=1, max_size=9), st.integers(0, 9))
-def test_a_skipped_field_of_any_length_ends_at_its_comma(texts, at):
-    at = min(at, len(texts))
-    fields = [*texts[:at], "42", *texts[at:]]
-    slots = [SKIP] * at + [0] + [SKIP] * (len(texts) - at)
+def test_a_skipped_field_of_any_length_ends_at_its_comma(texts, position):
+    position = min(position, len(texts))
+    fields = [*texts[:position], "42", *texts[position:]]
+    slots = [SKIP] * position + [0] + [SKIP] * (len(texts) - position)
     count, values, _ = parse(",".join(fields) + "\n" + ",".join(fields), slots)
     assert count == 2
     assert values[0].tolist() == [42, 42]

@@ -10,17 +10,17 @@ from trajlib.simulation.performance import add_airspeeds, add_atmosphere, add_pe
 def hop(true_airspeed=True, minutes=60):
     """A flight that climbs to 25,000 ft, cruises and descends, from Madrid eastwards."""
     count = 60 * minutes
-    at = np.linspace(0, 1, count)
-    altitude = np.interp(at, [0, 0.35, 0.6, 1], [2000, 25_000, 25_000, 500])
+    share = np.linspace(0, 1, count)
+    altitude = np.interp(share, [0, 0.35, 0.6, 1], [2000, 25_000, 25_000, 500])
     return pd.DataFrame(
         {
             "timestamp": pd.Timestamp("2016-03-01T06:00Z") + pd.to_timedelta(np.arange(count), "s"),
             "latitude": 40.5,
-            "longitude": -3.5 + 5 * at,
+            "longitude": -3.5 + 5 * share,
             "altitude": altitude,
             "vertical_rate": np.gradient(altitude) * 60,
             "true_airspeed" if true_airspeed else "groundspeed": np.interp(
-                at, [0, 0.35, 0.6, 1], [170, 430, 430, 150]
+                share, [0, 0.35, 0.6, 1], [170, 430, 430, 150]
             ),
         }
     )

@@ -92,10 +92,10 @@ def test_a_notebook_shows_figures_of_its_own_after_one_of_ours(tmp_path):
     inline = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
     inline |= {"IPYTHONDIR": str(tmp_path)}
     command = [sys.executable, "-m", "IPython", "-c", code]
-    told = subprocess.run(
+    result = subprocess.run(
         command, env=os.environ | inline, capture_output=True, text=True, check=True
     )
-    assert told.stdout.split() == ["True"]
+    assert result.stdout.split() == ["True"]
 
 
 @pytest.mark.parametrize("count", [1, 6, 30, 300])

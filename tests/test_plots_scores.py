@@ -79,9 +79,11 @@ def test_the_ranking_has_both_measures(importance):
 
 @pytest.fixture
 def predicted():
-    at = pd.Index(FRACTIONS, name="fraction")
-    line = pd.DataFrame({"latitude": 40.5 + at, "longitude": -3.5 + 5 * at, "course": 70.0}, at)
-    line = line.assign(altitude=3e4, duration=3600 * at)
+    fractions = pd.Index(FRACTIONS, name="fraction")
+    line = pd.DataFrame(
+        {"latitude": 40.5 + fractions, "longitude": -3.5 + 5 * fractions, "course": 70.0}, fractions
+    )
+    line = line.assign(altitude=3e4, duration=3600 * fractions)
     for name in ("along", "cross", "altitude", "duration"):
         centre = line.get(name, 0.0)
         for end, width in {"": 5.0, "_band": 9.0}.items():

@@ -17,20 +17,21 @@ def draw(flights, seed=0, first=0):
     rng = np.random.default_rng(seed)
     paths = [f"{first + n:05}" for n in range(flights)]
     rows = pd.MultiIndex.from_product([paths, [0.1, 0.5, 0.9]], names=["path", "fraction"])
-    own = np.repeat(rng.gamma(2, 3, flights), 3)  # skewed, and one flight's errors go together
-    return pd.DataFrame({"altitude": own + rng.normal(size=len(rows)), "duration": -2 * own}, rows)
+    of_flight = np.repeat(rng.gamma(2, 3, flights), 3)  # skewed, and shared by a flight's fractions
+    altitude = of_flight + rng.normal(size=len(rows))
+    return pd.DataFrame({"altitude": altitude, "duration": -2 * of_flight}, rows)
 
 
 def test_intervals_hold_the_share_that_they_promise():
-    errors, asked = draw(2000), draw(4000, seed=1)
-    scores = score_intervals(asked, calibrate_intervals(errors, 0.9), 0.9)
+    calibration, errors = draw(2000), draw(4000, seed=1)
+    scores = score_intervals(errors, calibrate_intervals(calibration, 0.9), 0.9)
     assert scores["coverage"].between(0.87, 0.93).all()
 
 
 def test_few_calibration_flights_promise_no_less():
-    asked = draw(500, seed=1)
+    errors = draw(500, seed=1)
     tables = [calibrate_intervals(draw(20, seed=seed)) for seed in range(2, 62)]
-    held = [score_intervals(asked, table)["coverage"].mean() for table in tables]
+    held = [score_intervals(errors, table)["coverage"].mean() for table in tables]
     assert np.mean(held) > 0.9 - 2 * np.std(held) / np.sqrt(len(held))
 
 
@@ -55,10 +56,10 @@ def test_a_band_is_the_flight_of_the_rank_that_it_promises():
 def test_a_band_holds_whole_flights():
     half = calibrate_intervals(draw(1000))
     band = widen_to_band(half, calibrate_band(draw(1000, seed=2), half))
-    asked = draw(4000, seed=3)
-    low, high = (band.xs(side, axis=1, level=1)[list(asked)] for side in ("low", "high"))
-    fraction = asked.index.get_level_values("fraction")
-    inside = (asked >= low.loc[fraction].to_numpy()) & (asked <= high.loc[fraction].to_numpy())
+    errors = draw(4000, seed=3)
+    low, high = (band.xs(side, axis=1, level=1)[list(errors)] for side in ("low", "high"))
+    fraction = errors.index.get_level_values("fraction")
+    inside = (errors >= low.loc[fraction].to_numpy()) & (errors <= high.loc[fraction].to_numpy())
     assert 0.87 < inside.all(axis=1).groupby("path").all().mean() < 0.93
 
 
@@ -99,8 +100,8 @@ def test_too_few_days_are_refused():
 
 
 def test_regions_lie_around_the_line():
-    at = pd.Index([0.1, 0.5], name="fraction")
-    line = pd.DataFrame({"latitude": 0.0, "longitude": [1.0, 2.0], "course": 90.0}, at)
+    fractions = pd.Index([0.1, 0.5], name="fraction")
+    line = pd.DataFrame({"latitude": 0.0, "longitude": [1.0, 2.0], "course": 90.0}, fractions)
     (region,) = find_regions(
         line.assign(along_low=-60.0, along_high=60.0, cross_low=-6.0, cross_high=12.0)
     )

@@ -23,8 +23,8 @@ def write(folder, text, name="flight.csv"):
     return path
 
 
-def lines_with(at, line):
-    return "\n".join([HEADER, *LINES[:at], line, *LINES[at + 1 :], ""])
+def lines_with(number, line):
+    return "\n".join([HEADER, *LINES[:number], line, *LINES[number + 1 :], ""])
 
 
 def test_a_flight_is_read_in_the_schemas_order_and_units(tmp_path):

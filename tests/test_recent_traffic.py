@@ -46,7 +46,7 @@ def schedule(minutes, callsigns=None):
     return flights.assign(callsign=callsigns or [f"UAL{n % 2}" for n in range(len(minutes))])
 
 
-def recall(flights, points, around=None):
+def collect(flights, points, around=None):
     return collect_recent_traffic(flights, locate_points(points, flights), around)
 
 
@@ -55,9 +55,9 @@ def fly_elsewhere(flights, seed=0):
     return points.assign(origin="SFO", destination="JFK")
 
 
-def change_after(points, moment, seed):
+def change_after(points, time, seed):
     """Move all points after a moment and take some away, or all, but no flight's first."""
-    later = (points["timestamp"] > moment).to_numpy()
+    later = (points["timestamp"] > time).to_numpy()
     rng = np.random.default_rng(seed)
     changed = points.copy()
     names = ["latitude", "longitude", "altitude", "groundspeed"]
@@ -72,20 +72,20 @@ def change_after(points, moment, seed):
 def test_nothing_that_others_do_after_the_moment_moves_what_is_told(minutes, seed):
     flights = schedule(minutes)
     points, around = fly(flights, seed), fly_elsewhere(flights, seed + 1)
-    before = recall(flights, points, around)
-    for path, moment in flights.set_index("path")["start"].items():
-        changed = (change_after(table, moment, seed) for table in (points, around))
-        after = recall(flights, *changed)
+    before = collect(flights, points, around)
+    for path, time in flights.set_index("path")["start"].items():
+        changed = (change_after(table, time, seed) for table in (points, around))
+        after = collect(flights, *changed)
         pd.testing.assert_series_equal(after.loc[path], before.loc[path], check_exact=True)
 
 
 def test_flights_of_other_pairs_tell_of_the_runway_and_the_wind_and_of_no_passage():
     flights, elsewhere = schedule([100]), schedule([0, 10, 20])
-    assert recall(flights, fly(flights)).isna().all(axis=None)
-    told = recall(flights, fly(flights), fly_elsewhere(elsewhere)).loc["0.csv"]
+    assert collect(flights, fly(flights)).isna().all(axis=None)
+    features = collect(flights, fly(flights), fly_elsewhere(elsewhere)).loc["0.csv"]
     of_all = ["recent_departure_east", "recent_departure_north", *WIND]
-    assert told[of_all].notna().all()
-    assert told.drop(of_all).isna().all()
+    assert features[of_all].notna().all()
+    assert features.drop(of_all).isna().all()
 
 
 def test_others_are_those_under_way_just_before_at_an_airport_of_the_pair():
@@ -106,8 +106,8 @@ def test_passages_are_averaged_less_the_usual_difference_of_their_type():
     row = collect_recent_traffic(flights, points).loc["3.csv"]
     passages = find_passages(points).xs(0.5, level="place")
     a320, first, second = passages["altitude"][["0.csv", "1.csv", "2.csv"]]
-    known = passages["known"]
-    assert known["0.csv"] < known["1.csv"] < known["2.csv"]
+    known_at = passages["known"]
+    assert known_at["0.csv"] < known_at["1.csv"] < known_at["2.csv"]
     usual = first - (a320 + first) / 2  # of the B738, when the second was known
     values = [a320, first, second - usual]
     assert row["recent_altitude_50_3h"] == pytest.approx(np.mean(values))
@@ -125,11 +125,11 @@ def test_a_level_that_all_types_share_stays_in_the_averages():
 
 def test_a_passage_counts_in_the_hours_after_it_alone():
     flights = schedule([0, 5, 120, 300, 60 * 24 * 8])
-    table = recall(flights, fly(flights))
-    known = table.filter(regex="^recent_altitude_20_").notna()
-    assert known.loc["2.csv"].tolist() == [False, True, True, True, True, True]
-    assert known.loc["3.csv", "recent_altitude_20_24h"]
-    assert not known.loc["4.csv"].any()  # more than a week later
+    table = collect(flights, fly(flights))
+    present = table.filter(regex="^recent_altitude_20_").notna()
+    assert present.loc["2.csv"].tolist() == [False, True, True, True, True, True]
+    assert present.loc["3.csv", "recent_altitude_20_24h"]
+    assert not present.loc["4.csv"].any()  # more than a week later
 
 
 def test_the_history_of_a_callsign_goes_back_a_year():
@@ -154,28 +154,28 @@ def test_the_recent_flights_alone_give_the_same_as_all_past_ones():
     assert len(some) < len(past)
     kept = pd.concat([some, last])
     for path in last["path"]:
-        both = [recall(table, points.loc[list(table["path"])]) for table in (flights, kept)]
+        both = [collect(table, points.loc[list(table["path"])]) for table in (flights, kept)]
         pd.testing.assert_series_equal(both[0].loc[path], both[1].loc[path])
 
 
 def test_a_flight_number_keeps_its_mean_where_its_last_flight_tells_nothing():
     flights = schedule([0, 100, 200], ["UAL1"] * 3)
     points = locate_points(fly(flights), flights)
-    known = collect_recent_traffic(flights, points).loc["1.csv", "callsign_groundspeed_50"]
+    mean = collect_recent_traffic(flights, points).loc["1.csv", "callsign_groundspeed_50"]
     points.loc["1.csv", "groundspeed"] = np.nan
-    assert collect_recent_traffic(flights, points).loc["2.csv", "callsign_groundspeed_50"] == known
+    assert collect_recent_traffic(flights, points).loc["2.csv", "callsign_groundspeed_50"] == mean
 
 
 def test_missing_history_is_missing_and_not_zero():
     flights = schedule([0])
-    told = recall(flights, fly(flights))
-    assert list(told) == list(HISTORY)
-    assert told.isna().all(axis=None)
+    features = collect(flights, fly(flights))
+    assert list(features) == list(HISTORY)
+    assert features.isna().all(axis=None)
 
 
 def test_a_flight_under_way_counts_where_it_has_passed_and_not_by_its_landing():
     flights = schedule([0, 2, 20])
-    row = recall(flights, fly(flights)).loc["2.csv"]
+    row = collect(flights, fly(flights)).loc["2.csv"]
     assert pd.notna(row["recent_altitude_20_1h"])
     late = ["recent_altitude_95_1h", "recent_arrival_1h", "callsign_arrival"]
     assert row[late].isna().all()
@@ -185,22 +185,22 @@ def test_a_last_point_that_thinning_took_away_tells_of_no_landing_before_its_tim
     flights = schedule([0, 0])
     flights.loc[1, "start"] += pd.Timedelta(3370, "s")  # within 420 s of the last, not of that left
     points = fly(flights)
-    own = points.loc["0.csv"].iloc[:40]
+    flight = points.loc["0.csv"].iloc[:40]
     seconds = np.append(np.arange(39) * 2940 / 38, 2965)
-    own = own.assign(duration=seconds, timestamp=START + pd.to_timedelta(seconds, "s"))
-    beyond = own.tail(1).assign(duration=3380.0, timestamp=START + pd.Timedelta(3380, "s"))
-    told = []
-    for samples in (own, pd.concat([own, beyond])):
+    flight = flight.assign(duration=seconds, timestamp=START + pd.to_timedelta(seconds, "s"))
+    beyond = flight.tail(1).assign(duration=3380.0, timestamp=START + pd.Timedelta(3380, "s"))
+    features = []
+    for samples in (flight, pd.concat([flight, beyond])):
         tables = {"0.csv": keep_measured(samples), "1.csv": points.loc["1.csv"]}
-        told.append(recall(flights, pd.concat(tables, names=["path"])).loc["1.csv"])
-    pd.testing.assert_series_equal(*told)
+        features.append(collect(flights, pd.concat(tables, names=["path"])).loc["1.csv"])
+    pd.testing.assert_series_equal(*features)
 
 
 def test_what_one_flight_lacks_is_lost_for_that_flight_alone():
     flights = schedule([0, 5, 120], ["UAL1"] * 3)
     points = fly(flights)
     points.loc["0.csv", "groundspeed"] = np.nan
-    row = recall(flights, points).loc["2.csv"]
+    row = collect(flights, points).loc["2.csv"]
     assert row["callsign_groundspeed_50"] == pytest.approx(
         points.loc["1.csv", "groundspeed"].iloc[0]
     )

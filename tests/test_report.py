@@ -121,8 +121,8 @@ def test_a_stage_whose_results_were_deleted_runs_again(
 ):
     write_notebook("notebooks/01_a.ipynb", SAVE_MODEL)
     make()
-    place = tmp_path / "processed" / deleted
-    place.unlink() if place.is_file() else shutil.rmtree(place)
+    path = tmp_path / "processed" / deleted
+    path.unlink() if path.is_file() else shutil.rmtree(path)
     assert make()[1] == ran
     assert (tmp_path / "processed/a/model").read_text() == "whole"
     assert make()[1] == []

@@ -20,8 +20,8 @@ def tables():
     north = rng.random(len(PATHS)) < 0.4
     side = np.where(north, 1.0, -1.0)
     side[:6] = [9, -9, 6, -6, 12, -12]  # ways of their own
-    own = np.where(north, "IBE", "VLG")
-    predictors = pd.DataFrame({"operator": own, "hour": rng.uniform(0, 24, len(PATHS))}, PATHS)
+    operator = np.where(north, "IBE", "VLG")
+    predictors = pd.DataFrame({"operator": operator, "hour": rng.uniform(0, 24, len(PATHS))}, PATHS)
     rows = pd.MultiIndex.from_product([PATHS, FRACTIONS], names=["path", "fraction"])
     latitude = 40 + np.repeat(side, 3) + rng.normal(size=len(rows)) * 0.1
     longitude = np.tile(FRACTIONS, len(PATHS)) + rng.normal(size=len(rows)) * 0.01
@@ -41,16 +41,16 @@ def test_two_ways_are_two_families_and_strays_are_noise(tables):
 
 @pytest.mark.parametrize("kind", [object, "str"])
 def test_a_family_is_described_by_what_its_flights_tell(tables, kind):
-    known, targets, _ = tables
+    predictors, targets, _ = tables
     clusters = find_route_clusters(targets, share=0.1)
     nobody = pd.Series(None, PATHS, dtype=kind)
-    told = describe_route_clusters(known.assign(aircraft_type=nobody), clusters)
-    assert told.loc[[0, 1], "operator"].tolist() == ["VLG", "IBE"]
-    assert told["flights"].sum() == len(PATHS)
-    assert list(told) == ["flights", "operator", "median hour"]
-    some = known.assign(aircraft_type=nobody.mask(clusters == 0, "A320"), operator=nobody)
-    told = describe_route_clusters(some, clusters)
-    assert told["aircraft_type"].to_dict() == {NOISE: "not known", 0: "A320", 1: "not known"}
+    description = describe_route_clusters(predictors.assign(aircraft_type=nobody), clusters)
+    assert description.loc[[0, 1], "operator"].tolist() == ["VLG", "IBE"]
+    assert description["flights"].sum() == len(PATHS)
+    assert list(description) == ["flights", "operator", "median hour"]
+    some = predictors.assign(aircraft_type=nobody.mask(clusters == 0, "A320"), operator=nobody)
+    description = describe_route_clusters(some, clusters)
+    assert description["aircraft_type"].to_dict() == {NOISE: "not known", 0: "A320", 1: "not known"}
     some["aircraft_type"] = nobody
     assert list(describe_route_clusters(some, clusters)) == ["flights", "median hour"]
 
@@ -74,11 +74,11 @@ def test_a_mixture_predicts_the_way_of_the_operator(tables):
     np.testing.assert_allclose(chances.sum(axis=1), 1)
     assert clusters.index.tolist() == list(split[0])
     other = PATHS[:200], PATHS[200:]
-    found = predict_by_cluster(
+    results = predict_by_cluster(
         model, predictors, targets, [other, split], feature_set="at_takeoff", share=0.1
     )
-    assert [len(table.index.unique("path")) for table, _, _ in found] == [100, 54]
-    pd.testing.assert_frame_equal(found[1][0], predicted)
+    assert [len(table.index.unique("path")) for table, _, _ in results] == [100, 54]
+    pd.testing.assert_frame_equal(results[1][0], predicted)
     off = predicted["latitude"].groupby("path").mean() - 40 - np.where(north[6:60], 1, -1)
     assert off.abs().max() < 0.5  # the mean of both clusters is 1 off
 

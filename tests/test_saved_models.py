@@ -40,9 +40,15 @@ def tables():
         PATHS,
     )
     rows = pd.MultiIndex.from_product([PATHS, FRACTIONS], names=["path", "fraction"])
-    at = np.tile(FRACTIONS, len(PATHS))
+    fraction = np.tile(FRACTIONS, len(PATHS))
     late = np.repeat((predictors["operator"] == "IBE").to_numpy() * 600.0, 3)
-    values = [40.5 + at, -3.5 + 5 * at, 3600 * at + late, 260 * at, 36000 * at * (1 - at) * 4]
+    values = [
+        40.5 + fraction,
+        -3.5 + 5 * fraction,
+        3600 * fraction + late,
+        260 * fraction,
+        36000 * fraction * (1 - fraction) * 4,
+    ]
     noise = rng.normal(size=(len(rows), 5)) * [0.02, 0.02, 30, 2, 500]
     targets = pd.DataFrame(np.column_stack(values) + noise, rows, list(TARGETS))
     days = pd.Series(np.repeat(pd.date_range("2016-03-01", periods=50), 4), PATHS)
@@ -65,13 +71,13 @@ def describe(**identity):
     return build_flight_row(("LEMD", "LEBL"), START, **identity)
 
 
-def ask(**identity):
+def describe_predictors(**identity):
     return features.build_predictors(describe(**identity), "planned")
 
 
 def test_a_model_comes_back_as_it_was_saved(saved, folder):
     again = load_model(folder)
-    one = ask(callsign="IBE1", aircraft_type="A320")
+    one = describe_predictors(callsign="IBE1", aircraft_type="A320")
     before, after = (predict_trajectory(which, one) for which in (saved, again))
     pd.testing.assert_frame_equal(before, after)
 
@@ -82,12 +88,14 @@ def test_nothing_is_pickled(folder):
 
 
 def test_the_operator_makes_the_difference_it_made(saved):
-    late, early = (predict_trajectory(saved, ask(callsign=c)) for c in ("IBE1", "VLG1"))
+    late, early = (
+        predict_trajectory(saved, describe_predictors(callsign=c)) for c in ("IBE1", "VLG1")
+    )
     assert (late["duration"] - early["duration"]).between(250, 800).all()
 
 
 def test_a_prediction_lies_in_its_interval_and_that_in_the_band(saved):
-    table = predict_trajectory(saved, ask(callsign="IBE1", aircraft_type="A320"))
+    table = predict_trajectory(saved, describe_predictors(callsign="IBE1", aircraft_type="A320"))
     assert table.index.tolist() == FRACTIONS
     for name in TARGETS:
         assert (table[f"{name}_low"] < table[name]).all()
@@ -130,7 +138,7 @@ class Foreign:
 
 def test_predictors_other_than_those_trained_with_are_refused(saved):
     with pytest.raises(ValueError, match="expected"):
-        predict_trajectory(saved, ask(callsign="IBE1").drop(columns="hour"))
+        predict_trajectory(saved, describe_predictors(callsign="IBE1").drop(columns="hour"))
 
 
 def test_a_predictor_outside_the_feature_set_is_refused(tables):
@@ -142,18 +150,22 @@ def test_a_predictor_outside_the_feature_set_is_refused(tables):
 
 def test_an_unknown_flight_is_predicted_all_the_same(saved):
     assert (
-        predict_trajectory(saved, ask(callsign="RYR12", aircraft_type="A388"))
+        predict_trajectory(saved, describe_predictors(callsign="RYR12", aircraft_type="A388"))
         .notna()
         .all(axis=None)
     )
 
 
 def test_geojson_is_valid_and_holds_line_and_regions(saved):
-    told = to_geojson(predict_trajectory(saved, ask(callsign="IBE1")))
-    told = json.loads(json.dumps(told, allow_nan=False))
-    assert [f["properties"]["name"] for f in told["features"]] == ["predicted", "interval", "band"]
-    assert len(told["features"][0]["geometry"]["coordinates"]) == len(FRACTIONS)
-    for region in told["features"][1:]:
+    geojson = to_geojson(predict_trajectory(saved, describe_predictors(callsign="IBE1")))
+    geojson = json.loads(json.dumps(geojson, allow_nan=False))
+    assert [f["properties"]["name"] for f in geojson["features"]] == [
+        "predicted",
+        "interval",
+        "band",
+    ]
+    assert len(geojson["features"][0]["geometry"]["coordinates"]) == len(FRACTIONS)
+    for region in geojson["features"][1:]:
         for (ring,) in region["geometry"]["coordinates"]:
             assert ring[0] == ring[-1]
 
@@ -180,13 +192,13 @@ def test_what_is_flown_is_neither_calibrated_nor_scored(under_way):
     assert len(flown) > 15
     spoilt = targets.copy()
     spoilt.loc[flown, "altitude"] += 1e6
-    given = {"seeds": {"blocked": 0}, "feature_set": "airborne_10"}
+    options = {"seeds": {"blocked": 0}, "feature_set": "airborne_10"}
     model = build_model("neighbours")
     (sound, held), (again, held_again) = (
-        measure_coverage(model, predictors, table, days, **given) for table in (targets, spoilt)
+        measure_coverage(model, predictors, table, days, **options) for table in (targets, spoilt)
     )
-    told = [table.xs("conformal", level="interval") for table in (sound, again)]
-    pd.testing.assert_frame_equal(*told)
+    scores = [table.xs("conformal", level="interval") for table in (sound, again)]
+    pd.testing.assert_frame_equal(*scores)
     pd.testing.assert_series_equal(held, held_again)
     assert 0 < held["blocked"] <= 1
 
@@ -194,7 +206,7 @@ def test_what_is_flown_is_neither_calibrated_nor_scored(under_way):
 def test_a_flight_under_way_is_told_what_it_has_ahead(under_way):
     predictors, *others = under_way
     saved = train_model(build_model(trees=5), predictors, *others, feature_set="airborne_10")
-    early, late = (predict_trajectory(saved, predictors.iloc[[at]]) for at in (0, 1))
+    early, late = (predict_trajectory(saved, predictors.iloc[[number]]) for number in (0, 1))
     assert early.index.tolist() == FRACTIONS
     assert late.index.tolist() == FRACTIONS[1:]
     with pytest.raises(ValueError, match="has passed 90%"):
@@ -210,21 +222,21 @@ def test_a_fraction_that_most_have_passed_is_no_part_of_a_model_under_way(tables
 def test_intervals_are_tried_on_days_that_made_none_of_them(tables):
     predictors, targets, days = tables
     seeds = {"blocked": 0, "forward": None}
-    worth, whole = measure_coverage(
+    coverage, whole = measure_coverage(
         build_model(trees=5), *tables, feature_set="planned", seeds=seeds
     )
-    assert worth.index.unique("split").tolist() == list(seeds)
-    assert worth.index.unique("interval").tolist() == ["conformal", "naive"]
+    assert coverage.index.unique("split").tolist() == list(seeds)
+    assert coverage.index.unique("interval").tolist() == ["conformal", "naive"]
     assert whole.index.tolist() == list(seeds)
     spoilt = targets.copy()  # of the last fifth of the days: what comes last is only asked about
     last = days.index[days > np.sort(days.unique())[39]]
     spoilt.loc[list(last), "altitude"] += 5e4
-    given = {"feature_set": "planned", "seeds": {"forward": None}}
-    told, _ = measure_coverage(build_model(trees=5), predictors, spoilt, days, **given)
+    options = {"feature_set": "planned", "seeds": {"forward": None}}
+    changed, _ = measure_coverage(build_model(trees=5), predictors, spoilt, days, **options)
     widths = [t["width"].xs("forward", level="split").xs("altitude", level="target")
-              for t in (worth, told)]  # fmt: skip
+              for t in (coverage, changed)]  # fmt: skip
     pd.testing.assert_series_equal(*widths)
-    altitude = told.xs("altitude", level="target")
+    altitude = changed.xs("altitude", level="target")
     assert (altitude["coverage"] == 0).all()
 
 
@@ -234,11 +246,11 @@ def test_flights_without_a_day_are_left_out(tables):
     saved = train_model(build_model(trees=5), predictors, targets, some, feature_set="planned")
     assert sum(saved.card[part]["flights"] for part in ("training", "calibration")) == 160
     seeds = {"forward": None}
-    given = {"feature_set": "planned", "seeds": seeds}
-    worth, _ = measure_coverage(build_model(trees=5), predictors, targets, some, **given)
+    options = {"feature_set": "planned", "seeds": seeds}
+    coverage, _ = measure_coverage(build_model(trees=5), predictors, targets, some, **options)
     few = predictors.loc[some.index], targets.loc[list(some.index)]
-    again, _ = measure_coverage(build_model(trees=5), *few, some, **given)
-    pd.testing.assert_frame_equal(worth, again)
+    again, _ = measure_coverage(build_model(trees=5), *few, some, **options)
+    pd.testing.assert_frame_equal(coverage, again)
 
 
 @pytest.mark.parametrize("count", [5, 9])
@@ -246,10 +258,10 @@ def test_on_few_days_intervals_are_calibrated_all_the_same_and_the_card_counts_t
     predictors, targets, _ = tables
     dates = pd.date_range("2016-03-01", periods=count)
     days = pd.Series(dates[np.arange(200) % count], PATHS)
-    model, given = build_model(trees=5), {"feature_set": "planned"}
-    saved = train_model(model, predictors, targets, days, **given)
+    model, options = build_model(trees=5), {"feature_set": "planned"}
+    saved = train_model(model, predictors, targets, days, **options)
     assert saved.card["calibration"]["days"] < 3
     table = predict_trajectory(saved, predictors.iloc[[0]])
     assert table.notna().all(axis=None)
-    scores, _ = measure_coverage(model, predictors, targets, days, **given, seeds={"random": 0})
+    scores, _ = measure_coverage(model, predictors, targets, days, **options, seeds={"random": 0})
     assert scores["coverage"].between(0, 1).all()

@@ -61,9 +61,9 @@ def make_runs(noise=0.0, repeats=3):
 
 def test_the_cost_model_recovers_its_terms_from_made_up_timings():
     runs = make_runs()
-    found = fit_costs(spread_work(runs), runs["seconds"])
-    assert list(found.index) == list(TERMS)
-    np.testing.assert_allclose(found, COSTS[found.index], rtol=1e-6)
+    costs = fit_costs(spread_work(runs), runs["seconds"])
+    assert list(costs.index) == list(TERMS)
+    np.testing.assert_allclose(costs, COSTS[costs.index], rtol=1e-6)
 
 
 def test_what_the_costs_are_unsure_of_holds_the_truth_and_grows_with_noise():
@@ -74,14 +74,14 @@ def test_what_the_costs_are_unsure_of_holds_the_truth_and_grows_with_noise():
 
 def test_no_cost_is_negative_where_more_work_took_less_time():
     amounts = pd.DataFrame({"bytes": [1.0, 2.0, 3.0], "start": 1.0})
-    found = fit_costs(amounts, pd.Series([3.0, 2.0, 1.0]))
-    assert found["bytes"] == 0
-    assert found["start"] > 0
+    costs = fit_costs(amounts, pd.Series([3.0, 2.0, 1.0]))
+    assert costs["bytes"] == 0
+    assert costs["start"] > 0
 
 
 def test_a_work_that_follows_the_model_is_predicted_by_the_others():
-    told = check_costs(make_runs())
-    np.testing.assert_allclose(told["predicted"], told["measured"], rtol=1e-6)
+    checked = check_costs(make_runs())
+    np.testing.assert_allclose(checked["predicted"], checked["measured"], rtol=1e-6)
 
 
 def test_workers_share_what_is_theirs_and_all_wait_for_the_scheduler():
@@ -126,9 +126,9 @@ def test_tasks_are_told_with_numbers_for_workers_and_without_addresses(client):
 
 def test_the_task_figure_has_a_row_a_worker_and_a_bar_a_task(client):
     rows = [
-        {"worker": worker, "task": "read", "action": action, "start": at, "stop": at + 0.5}
+        {"worker": worker, "task": "read", "action": action, "start": second, "stop": second + 0.5}
         for worker in (1, 2, 3)
-        for at, action in enumerate(("transfer", "compute", "compute"))
+        for second, action in enumerate(("transfer", "compute", "compute"))
     ]
     figure = plot_tasks(pd.DataFrame(rows))
     (ax,) = figure.axes
@@ -140,11 +140,11 @@ def test_the_task_figure_has_a_row_a_worker_and_a_bar_a_task(client):
 def test_a_run_counts_what_it_consists_of(tiny_archive, tmp_path, client):
     index = build_index(tiny_archive, tmp_path / "index.parquet")
     rows = index[index["rejected"].isna()]
-    told = time_sweep(client, rows)
-    assert told["bytes"] == rows["size"].sum()
-    assert told["files"] == len(rows)
-    assert told["tasks"] == 2
-    assert told["seconds"] > 0
+    run = time_sweep(client, rows)
+    assert run["bytes"] == rows["size"].sum()
+    assert run["files"] == len(rows)
+    assert run["tasks"] == 2
+    assert run["seconds"] > 0
     assert time_tasks(client, 5, 1_000)["moved"] >= 5_000
 
 
@@ -161,15 +161,15 @@ def test_many_idle_workers_take_tasks_from_a_real_scheduler():
     with open_stand_in(10) as (client, scheduler):
         assert len(client.nthreads()) == 10
         listening = {c.laddr.ip for c in scheduler.net_connections("tcp") if c.status == "LISTEN"}
-        told = time_idle(client, scheduler, [(1, 2)] * 100, duration=0.01)
-        assert (told["tasks"], told["workers"]) == (100, 10)
-        assert told["seconds"] >= 100 / 10 * 0.01
-        assert told["cpu"] > 0
+        run = time_idle(client, scheduler, [(1, 2)] * 100, duration=0.01)
+        assert (run["tasks"], run["workers"]) == (100, 10)
+        assert run["seconds"] >= 100 / 10 * 0.01
+        assert run["cpu"] > 0
     assert listening == {"127.0.0.1"}
     assert not scheduler.is_running()
 
 
 def test_watching_a_process_sees_the_memory_that_it_takes():
-    with watch_process(psutil.Process()) as told:
-        kept = np.ones(20_000_000)
-    assert told["peak"] >= told["kept"] > 0.9 * kept.nbytes
+    with watch_process(psutil.Process()) as memory:
+        array = np.ones(20_000_000)
+    assert memory["peak"] >= memory["kept"] > 0.9 * array.nbytes

@@ -221,7 +221,7 @@ def test_a_missed_approach_is_flown_twice():
     df = simulate(westerly(), go_around=True)
     height = df["geoaltitude"].to_numpy()
     lowest = np.flatnonzero((height[1:-1] < height[:-2]) & (height[1:-1] <= height[2:]))
-    low = [at for at in lowest if height[at] < 1000]
+    low = [sample for sample in lowest if height[sample] < 1000]
     assert low
     assert height[low[-1] : -300].max() > 3000
     assert height[-1] < 50
@@ -240,13 +240,13 @@ def test_causes_are_in_no_column():
 def test_causes_are_no_function_of_operator_hour_or_weekday(key):
     ground_truth = draw(6000).query("destination == 'LEBL'")
     takeoff = ground_truth["takeoff"].dt
-    known = {
+    keys = {
         "operator": ground_truth["operator"],
         "hour": takeoff.hour,
         "weekday": takeoff.day_of_week,
     }
     for name in ("flow", "delay", "cost_index", "airway_offset", "configuration_arrival"):
-        between = ground_truth.groupby(known[key])[name].transform("mean")
+        between = ground_truth.groupby(keys[key])[name].transform("mean")
         assert between.var() < 0.05 * ground_truth[name].var(), name
 
 
@@ -277,15 +277,15 @@ def test_a_flight_follows_from_its_scenario_and_the_weather():
 def test_a_replicate_keeps_what_is_knowable_at_take_off():
     weather, timetable = draw_weather(SEED), draw_timetable(60, SEED)
     one, replicate = (draw_scenario(timetable, weather, SEED, replicate=n) for n in (0, 1))
-    known = ["takeoff", "runway_departure", "configuration_arrival", "flow", "mass_initial"]
-    pd.testing.assert_frame_equal(one[known], replicate[known])
+    columns = ["takeoff", "runway_departure", "configuration_arrival", "flow", "mass_initial"]
+    pd.testing.assert_frame_equal(one[columns], replicate[columns])
     for name in ("delay", "cost_index", "downwind_offset", "climb_thrust", "airway_offset"):
         assert (one[name] != replicate[name]).mean() > 0.9, name
 
 
 def test_the_ceiling_is_the_variance_between_replicates(tiny_archive):
     ceiling = pd.read_parquet(tiny_archive / "ceiling.parquet").loc[("LEMD", "LEBL")]
-    assert ceiling.index.tolist() == [at / 100 for at in range(5, 100, 5)]
+    assert ceiling.index.tolist() == [percent / 100 for percent in range(5, 100, 5)]
     assert (ceiling > 0).all(axis=None)
     times = np.sqrt(ceiling["time"])  # x % of the duration is x times as uncertain as all of it
     np.testing.assert_allclose(times, ceiling.index * times.iloc[-1] / 0.95)

@@ -53,8 +53,8 @@ def test_no_page_is_wider_than_its_window(page, width):
 def test_no_script_fails_and_nothing_is_loaded(page):
     methods = [event["method"] for event in page.events]
     assert "Runtime.exceptionThrown" not in methods
-    asked = [e["params"]["request"]["url"] for e in page.events if "WillBeSent" in e["method"]]
-    assert all(url.startswith(("file:", "data:", "blob:")) for url in asked)
+    urls = [e["params"]["request"]["url"] for e in page.events if "WillBeSent" in e["method"]]
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in urls)
 
 
 def test_a_page_can_be_printed(page):

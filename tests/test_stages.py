@@ -22,8 +22,10 @@ def run(tmp_path, write_notebook):
     def run(*cells, env=None):
         stage = Stage(write_notebook("notebooks/02_trial.ipynb", *cells), {"origin": "SFO"})
         rules = machine_rules(tmp_path, [processed])
-        found = run_stage(stage, folder, key="key", processed=processed, rules=rules, env=env or {})
-        return found, (folder / "02_trial.ipynb").read_text("utf-8")
+        result = run_stage(
+            stage, folder, key="key", processed=processed, rules=rules, env=env or {}
+        )
+        return result, (folder / "02_trial.ipynb").read_text("utf-8")
 
     return run
 
@@ -54,8 +56,8 @@ def declare(write_notebook, text):
 
 def test_a_notebook_is_given_the_parameters_that_it_declares(write_notebook):
     stages = declare(write_notebook, "origin: str = 'LEMD'\ntrees: int = 100\nshare: float = 0.5")
-    common, given = {"origin": "SFO", "archive": "x"}, {"trees": "10", "share": "1"}
-    (stage,) = match_parameters(stages, common, given)
+    common, parameters = {"origin": "SFO", "archive": "x"}, {"trees": "10", "share": "1"}
+    (stage,) = match_parameters(stages, common, parameters)
     assert stage.parameters == {"origin": "SFO", "trees": 10, "share": 1}
 
 
@@ -91,19 +93,19 @@ def test_outputs_of_a_notebook_do_not_change_its_key(write_notebook):
 
 
 def test_a_stage_runs_with_its_parameters_in_its_folder(run):
-    found, copy = run("import os\nprint(origin, os.path.basename(os.getcwd()))")
+    result, copy = run("import os\nprint(origin, os.path.basename(os.getcwd()))")
     assert "SFO notebooks" in copy
-    assert found["failure"] is None
-    assert found["seconds"] > 0
+    assert result["failure"] is None
+    assert result["seconds"] > 0
 
 
 def test_what_the_notebook_saved_is_found_and_kept_beside_its_copy(run, tmp_path):
-    found, _ = run(
+    result, _ = run(
         "from trajlib.report.summary import save_summary",
         "save_summary('../data/processed', 'trial', headline='It is 3.', numbers={'it': '3 NM'})",
     )
-    assert (found["headline"], found["numbers"]) == ("It is 3.", {"it": "3 NM"})
-    assert json.loads((tmp_path / "reports/02_trial.json").read_text()) == found
+    assert (result["headline"], result["numbers"]) == ("It is 3.", {"it": "3 NM"})
+    assert json.loads((tmp_path / "reports/02_trial.json").read_text()) == result
 
 
 def test_a_summary_of_an_earlier_run_is_not_taken_for_this_ones(run, tmp_path):
@@ -123,23 +125,23 @@ def test_the_executed_copy_names_neither_place_nor_host_nor_address(run, tmp_pat
 
 
 def test_a_failure_names_notebook_cell_section_and_error(run):
-    found, copy = run("x = 1", "## Divide", "x / 0", "print('never')")
-    told = "02_trial stopped in cell [4], under “Divide”: ZeroDivisionError: division by zero"
-    assert found["failure"] == told
+    result, copy = run("x = 1", "## Divide", "x / 0", "print('never')")
+    failure = "02_trial stopped in cell [4], under “Divide”: ZeroDivisionError: division by zero"
+    assert result["failure"] == failure
     assert "ZeroDivisionError" in copy
 
 
 def test_a_notebook_whose_process_is_killed_is_a_failure_too(run):
-    found, copy = run("print('so far')", "import os\nos.kill(os.getpid(), 9)")
-    assert "in cell [4]" in found["failure"]
-    assert "memory" in found["failure"]
+    result, copy = run("print('so far')", "import os\nos.kill(os.getpid(), 9)")
+    assert "in cell [4]" in result["failure"]
+    assert "memory" in result["failure"]
     assert "so far" in copy
 
 
 def test_a_process_that_ends_by_itself_is_not_called_out_of_memory(run):
-    found, _ = run("import os\nos._exit(3)")
-    assert "exit status 3" in found["failure"]
-    assert "memory" not in found["failure"]
+    result, _ = run("import os\nos._exit(3)")
+    assert "exit status 3" in result["failure"]
+    assert "memory" not in result["failure"]
 
 
 def test_a_process_that_cannot_start_is_described_by_its_own_words(run, monkeypatch, tmp_path):
@@ -147,8 +149,8 @@ def test_a_process_that_cannot_start_is_described_by_its_own_words(run, monkeypa
     python.write_text("#!/bin/sh\necho 'No module named ipykernel_launcher' >&2\nexit 1\n")
     python.chmod(0o700)
     monkeypatch.setattr("trajlib.report.kernel.sys.executable", str(python))
-    found, _ = run("1 + 1")
-    assert found["failure"] == (
+    result, _ = run("1 + 1")
+    assert result["failure"] == (
         "02_trial stopped before its first cell: its process could not start: "
         "No module named ipykernel_launcher"
     )
@@ -255,8 +257,8 @@ def test_parameters_of_any_form_are_read(write_notebook):
     cell = "models: list[str] = [\n    'forest',  # of trees\n]\nshare = 0.5; near = 20"
     (stage,) = declare(write_notebook, cell)
     assert stage.declared() == {"models": "list[str]", "share": "float", "near": "int"}
-    given = {"models": "forest,ridge", "near": "5"}
-    (matched,) = match_parameters([stage], {}, given)
+    parameters = {"models": "forest,ridge", "near": "5"}
+    (matched,) = match_parameters([stage], {}, parameters)
     assert matched.parameters == {"models": ["forest", "ridge"], "near": 5}
 
 

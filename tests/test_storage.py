@@ -68,40 +68,42 @@ def highest(flight):
 
 @pytest.mark.parametrize("form", [str, Path])
 def test_the_index_of_a_bucket_is_that_of_the_folder(bucket, few, tmp_path, form):
-    here = build_index(few, tmp_path / "index.parquet")
-    there = build_index(form(bucket))
-    assert set(there["archive"]) == {bucket}
+    from_folder = build_index(few, tmp_path / "index.parquet")
+    from_bucket = build_index(form(bucket))
+    assert set(from_bucket["archive"]) == {bucket}
     assert storage.exists("s3://flights/archive/few.index.parquet")
-    places = ["archive", "rejections_file", "mtime"]
-    pd.testing.assert_frame_equal(there.drop(columns=places), here.drop(columns=places))
-    pd.testing.assert_frame_equal(build_index(form(bucket)), there)
+    differing = ["archive", "rejections_file", "mtime"]
+    pd.testing.assert_frame_equal(
+        from_bucket.drop(columns=differing), from_folder.drop(columns=differing)
+    )
+    pd.testing.assert_frame_equal(build_index(form(bucket)), from_bucket)
 
 
 def test_a_store_in_a_bucket_gives_the_same_flights(bucket, few, tmp_path, on_workers):
-    here = select_flights(build_index(few, tmp_path / "index.parquet"), "LEMD", "LEBL")
-    there = select_flights(build_index(bucket, tmp_path / "there.parquet"), "LEMD", "LEBL")
+    from_folder = select_flights(build_index(few, tmp_path / "index.parquet"), "LEMD", "LEBL")
+    from_bucket = select_flights(build_index(bucket, tmp_path / "there.parquet"), "LEMD", "LEBL")
     storage.make_folder("s3://flights/interim/store")
     with storage.uploading("s3://flights/interim/store/part-0.parquet") as temporary:
         temporary.write_text("an old part")
     stores = (
-        store_flights(here, tmp_path / "store"),
-        store_flights(there, "s3://flights/interim/store"),
+        store_flights(from_folder, tmp_path / "store"),
+        store_flights(from_bucket, "s3://flights/interim/store"),
     )
-    found = [map_flights(table, highest) for table in (here, there, *stores)]
-    assert len(found[0]) == 10
-    for each in found[1:]:
-        pd.testing.assert_frame_equal(each, found[0], check_exact=False, rtol=1e-6)
-    kept = {name for name, _, _ in storage.list_objects("s3://flights/interim/store")}
-    assert kept - {""} == {"flights.parquet", stores[1]["part"].iloc[0]}
-    again = store_flights(there, "s3://flights/interim/store")
+    tables = [map_flights(table, highest) for table in (from_folder, from_bucket, *stores)]
+    assert len(tables[0]) == 10
+    for each in tables[1:]:
+        pd.testing.assert_frame_equal(each, tables[0], check_exact=False, rtol=1e-6)
+    names = {name for name, _, _ in storage.list_objects("s3://flights/interim/store")}
+    assert names - {""} == {"flights.parquet", stores[1]["part"].iloc[0]}
+    again = store_flights(from_bucket, "s3://flights/interim/store")
     pd.testing.assert_frame_equal(again, stores[1])
 
 
 def test_dasks_reader_of_tables_reads_a_bucket_too(bucket, few, server):
     path = sorted(few.rglob("*_*.csv"))[0].relative_to(few)
     table = dd.read_csv([f"{bucket}/{path}"], blocksize="100kB").compute(scheduler="sync")
-    here = pd.read_csv(few / path)
-    pd.testing.assert_frame_equal(table.reset_index(drop=True), here, check_dtype=False)
+    expected = pd.read_csv(few / path)
+    pd.testing.assert_frame_equal(table.reset_index(drop=True), expected, check_dtype=False)
 
 
 @pytest.mark.slow
@@ -110,9 +112,9 @@ def test_the_report_takes_a_bucket_by_its_address(bucket, tmp_path, monkeypatch)
     (tmp_path / "notebooks").mkdir()
     words = ["--origin", "LEMD", "--destination", "LEBL", "--archive", bucket]
     shutil.copyfile(ROOT / "notebooks/01_index.ipynb", "notebooks/01_index.ipynb")
-    told = CliRunner().invoke(main, ["report", *words])
-    assert "LEMD → LEBL: 10 flights of 11 files" in told.output
-    assert "10 usable flights LEMD → LEBL, expected 40 or more" in told.output
+    result = CliRunner().invoke(main, ["report", *words])
+    assert "LEMD → LEBL: 10 flights of 11 files" in result.output
+    assert "10 usable flights LEMD → LEBL, expected 40 or more" in result.output
 
 
 def test_a_bucket_that_is_not_there_is_no_archive(server):
@@ -133,12 +135,12 @@ def test_no_flight_is_to_blame_for_a_store_that_does_not_answer(bucket, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "told"),
+    ("endpoint", "message"),
     [("", "set AWS_ENDPOINT_URL"), ("http://192.0.2.1:9000", "neither https nor loopback")],
 )
-def test_a_store_that_is_not_named_or_in_the_clear_is_refused(monkeypatch, endpoint, told):
+def test_a_store_that_is_not_named_or_in_the_clear_is_refused(monkeypatch, endpoint, message):
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         build_index("s3://flights/archive/few")
 
 

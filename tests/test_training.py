@@ -76,13 +76,13 @@ def two_workers():
 
 
 def test_what_begins_together_is_what_each_would_be_alone(tables, two_workers):
-    given = {"feature_set": "whole_flight"}
+    options = {"feature_set": "whole_flight"}
     alone = {joint: predict(tables, joint=joint) for joint in (False, True)}
     model = build_model("forest", trees=8)
-    begun = {
-        joint: submit_held_out(model, *tables, SPLITS, **given, joint=joint) for joint in alone
+    waits = {
+        joint: submit_held_out(model, *tables, SPLITS, **options, joint=joint) for joint in alone
     }
-    for joint, wait in begun.items():
+    for joint, wait in waits.items():
         held_out = wait()
         pd.testing.assert_frame_equal(held_out.predictions, alone[joint])
         assert held_out.seconds > 0
@@ -138,8 +138,8 @@ def test_the_number_of_workers_changes_nothing(tables, name, predicted, workers)
         ) as cluster,
         Client(cluster),
     ):
-        there = predict(tables, name)
-    pd.testing.assert_frame_equal(predicted, there, check_exact=True)
+        on_workers = predict(tables, name)
+    pd.testing.assert_frame_equal(predicted, on_workers, check_exact=True)
 
 
 def test_nothing_of_a_held_out_flight_is_seen_in_training(tables, name):

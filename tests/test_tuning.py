@@ -28,8 +28,8 @@ def search(tables, engine, **options):
     if engine == "dask-ml":
         pytest.importorskip("dask_ml", reason="the extra `search` is not installed")
     model = build_model("extra trees", trees=8)
-    given = {"feature_set": "planned", "draws": 4, "engine": engine} | options
-    return search_settings(model, *tables, SETTINGS, **given)
+    arguments = {"feature_set": "planned", "draws": 4, "engine": engine} | options
+    return search_settings(model, *tables, SETTINGS, **arguments)
 
 
 @BOTH
@@ -42,8 +42,10 @@ def test_what_fits_better_comes_first(tables, engine):
 
 
 def test_both_engines_agree_on_the_cluster(tables, client):
-    there = {engine: search(tables, engine).drop(columns="seconds") for engine in ENGINES}
-    pd.testing.assert_frame_equal(*there.values())
+    tables_by_engine = {
+        engine: search(tables, engine).drop(columns="seconds") for engine in ENGINES
+    }
+    pd.testing.assert_frame_equal(*tables_by_engine.values())
 
 
 @BOTH
@@ -52,8 +54,8 @@ def test_a_day_is_held_out_whole(tables, engine):
     rng = np.random.default_rng(1)
     by_day = pd.Series(rng.normal(size=40))[days].to_numpy()  # tells nothing of another day
     rows = pd.MultiIndex.from_product([PATHS, [0.5]], names=["path", "fraction"])
-    known = predictors.assign(hour=days / 2)
-    table = search((known, pd.DataFrame({"altitude": by_day}, rows), days), engine)
+    by_hour = predictors.assign(hour=days / 2)
+    table = search((by_hour, pd.DataFrame({"altitude": by_day}, rows), days), engine)
     assert table["r2"].max() < 0.2  # 1 where a day is on both sides
 
 

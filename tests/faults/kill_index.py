@@ -49,8 +49,8 @@ def main(times: int, seed: int = 1) -> dict[str, int]:
     with tempfile.TemporaryDirectory() as folder:
         archive, output = Path(folder) / "archive", Path(folder) / "index.parquet"
         archive.mkdir()
-        for at in range(FILES):
-            (archive / f"{at}.csv").write_text(TEXT)
+        for number in range(FILES):
+            (archive / f"{number}.csv").write_text(TEXT)
         for _ in range(times):
             counts[kill_once(archive, output, instants.uniform(0, 0.5))] += 1
     return counts

@@ -63,11 +63,11 @@ def start_report(root: Path, archive: Path, *words: str, **options) -> subproces
 
 def whole_stages(root: Path) -> set[str]:
     """Return the stages whose result stands."""
-    found = set()
+    stages = set()
     for path in (root / "reports/LEMD-LEBL").glob("0*.json"):
         if json.loads(path.read_text())["failure"] is None:
-            found.add(path.stem)
-    return found
+            stages.add(path.stem)
+    return stages
 
 
 def numbers_of(root: Path) -> dict:
@@ -81,9 +81,9 @@ def numbers_of(root: Path) -> dict:
 
 def finish(report: subprocess.Popen) -> str:
     """Return what a report that must succeed said."""
-    said, wrong = report.communicate(timeout=180)
-    assert report.returncode == 0, wrong
-    return said
+    output, errors = report.communicate(timeout=180)
+    assert report.returncode == 0, errors
+    return output
 
 
 def kill_once(root: Path, archive: Path, wait: Callable[[], None]) -> int:
@@ -93,10 +93,10 @@ def kill_once(root: Path, archive: Path, wait: Callable[[], None]) -> int:
     wait()
     report.kill()
     report.communicate()
-    whole = whole_stages(root)
-    said = finish(start_report(root, archive))
-    kept = set(re.findall(r"(\w+) .*unchanged since it ran", said))
-    assert kept == whole, f"whole were {whole}, kept were {kept}"
+    finished = whole_stages(root)
+    output = finish(start_report(root, archive))
+    kept = set(re.findall(r"(\w+) .*unchanged since it ran", output))
+    assert kept == finished, f"whole were {finished}, kept were {kept}"
     return len(kept)
 
 
@@ -112,12 +112,12 @@ def main(times: int) -> dict[str, int]:
         started = time.perf_counter()
         finish(start_report(first, archive))
         seconds, expected = time.perf_counter() - started, numbers_of(first)
-        for at in range(times):
-            root = Path(folder) / f"killed-{at}"
+        for number in range(times):
+            root = Path(folder) / f"killed-{number}"
             wait = functools.partial(time.sleep, instants.uniform(0, seconds))
             counts[f"kept {kill_once(root, archive, wait)}"] += 1
             assert numbers_of(root) == expected
-            print(at + 1, counts, flush=True)
+            print(number + 1, counts, flush=True)
     return counts
 
 

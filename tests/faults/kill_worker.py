@@ -39,14 +39,16 @@ def make_jobs(archive: Path, folder: Path) -> dict[str, Callable[[], pd.DataFram
     flights.BLOCK = 3  # as many tasks as a large archive would make
     rows = select_flights(build_index(archive, folder / "index.parquet"), "LEMD", "LEBL")
     store = store_flights(rows, folder / "store")
-    known, flown = features.build_predictors(store), build_targets(store)
-    flown = flown[flown.index.get_level_values("fraction").isin([0.1 * at for at in range(10)])]
-    splits = split_by_day(local_days(store)[known.index], 3, seed=1)
+    predictors, flown = features.build_predictors(store), build_targets(store)
+    flown = flown[
+        flown.index.get_level_values("fraction").isin([0.1 * number for number in range(10)])
+    ]
+    splits = split_by_day(local_days(store)[predictors.index], 3, seed=1)
     forest = build_model(trees=20)
     train = {"feature_set": "whole_flight", "splits": splits}
     return {
         "sweep": lambda: map_flights(rows, describe),
-        "training": lambda: predict_held_out(forest, known, flown, **train),
+        "training": lambda: predict_held_out(forest, predictors, flown, **train),
     }
 
 
@@ -62,9 +64,9 @@ def revive(client, lost: int) -> list[int]:
     """Return the processes of two workers, once there are two again without the lost one."""
     end = time.monotonic() + 180
     while True:
-        found = sorted(client.run(os.getpid, on_error="ignore").values())
-        if len(found) == 2 and lost not in found:
-            return found
+        processes = sorted(client.run(os.getpid, on_error="ignore").values())
+        if len(processes) == 2 and lost not in processes:
+            return processes
         assert time.monotonic() < end, "a lost worker was not replaced"
         time.sleep(0.2)
 

@@ -27,8 +27,8 @@ def make_report(archive: Path, folder: Path, workers: int, *words: str) -> dict:
         command = [sys.executable, "-m", "trajlib", "report", "--archive", str(archive), *words]
         command += ["--origin", "LEMD", "--destination", "LEBL", "--scheduler", machines.address]
         command += ["--data", f"{folder}/data", "--output", f"{folder}/reports"]
-        told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert told.returncode == 0, told.stdout + told.stderr
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
     report = json.loads((folder / "reports/LEMD-LEBL/report.json").read_text("utf-8"))
     numbers = {
         f"{stage['name']}: {label}": value
@@ -56,26 +56,30 @@ def differences(first: dict, other: dict) -> list[str]:
 def main(times: int, archive: Path | None = None) -> dict[str, int]:
     """Return how many reports of each number of workers were equal to the first."""
     counts = {f"{workers} workers": 0 for workers in WORKERS}
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as workspace:
         words = () if archive else SMALL.split()
         if archive is None:
-            archive = Path(place) / "raw" / "tiny"
+            archive = Path(workspace) / "raw" / "tiny"
             command = [sys.executable, "-m", "trajlib", "simulate", archive, "--flights", "60"]
             subprocess.run([*command, "--seed", "1"], check=True, capture_output=True)
         first = None
-        for at in range(times):
-            workers, started = WORKERS[at % len(WORKERS)], time.perf_counter()
+        for number in range(times):
+            workers, started = WORKERS[number % len(WORKERS)], time.perf_counter()
             with tempfile.TemporaryDirectory() as folder:
-                found = make_report(archive, Path(folder), workers, *words)
-            first = first or found
-            wrong = differences(first, found)
+                report = make_report(archive, Path(folder), workers, *words)
+            first = first or report
+            wrong = differences(first, report)
             assert not wrong, f"with {workers} workers: {wrong}"
             counts[f"{workers} workers"] += 1
-            told = f"{len(found['numbers'])} numbers, {len(found['tables'])} tables"
-            print(at + 1, counts, told, f"{time.perf_counter() - started:.0f} s", flush=True)
+            differing = f"{len(report['numbers'])} numbers, {len(report['tables'])} tables"
+            print(
+                number + 1, counts, differing, f"{time.perf_counter() - started:.0f} s", flush=True
+            )
     return counts
 
 
 if __name__ == "__main__":
-    given = sys.argv[1:]
-    print(main(int(given[0]) if given else 24, Path(given[1]) if given[1:] else None))
+    arguments = sys.argv[1:]
+    print(
+        main(int(arguments[0]) if arguments else 24, Path(arguments[1]) if arguments[1:] else None)
+    )
