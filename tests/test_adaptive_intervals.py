@@ -43,7 +43,7 @@ def measure(quantiles, targets):
     return scored, {name: score_interval(table, targets) for name, table in scored.items()}
 
 
-def test_both_methods_hold_what_they_promise(flights, quantiles):
+def test_both_methods_have_nominal_coverage(flights, quantiles):
     _, scores = measure(quantiles, flights[1])
     for table in scores.values():
         assert table["coverage"].between(0.84, 0.97).all()
@@ -63,7 +63,7 @@ def test_the_method_is_chosen_for_each_target(flights, quantiles):
     pd.testing.assert_frame_equal(combined["altitude"], intervals["quantile"]["altitude"])
 
 
-def test_flights_that_are_asked_for_do_not_calibrate(flights, quantiles):
+def test_scored_flights_do_not_change_the_calibration(flights, quantiles):
     targets = flights[1]
     changed = targets.copy()
     changed.loc[list(PATHS[650:])] += 1e6
@@ -72,7 +72,7 @@ def test_flights_that_are_asked_for_do_not_calibrate(flights, quantiles):
         pd.testing.assert_frame_equal(table, other[name])
 
 
-def test_levels_rise_after_days_on_which_too_few_held(flights, quantiles):
+def test_levels_rise_after_days_of_low_coverage(flights, quantiles):
     targets = flights[1].copy()
     targets.loc[list(PATHS[650:700]), "altitude"] += 50_000
     days = pd.Series(np.repeat(np.arange(18), 50), PATHS)

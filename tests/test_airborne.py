@@ -52,7 +52,9 @@ def import_points(points, path):
 @pytest.mark.slow
 @SOME
 @given(st.sampled_from([5, 10, 20]), st.integers(0, 10**6))
-def test_nothing_measured_after_the_moment_moves_a_predictor(tmp_path, minutes, seed):
+def test_airborne_predictors_do_not_depend_on_points_after_the_prediction_time(
+    tmp_path, minutes, seed
+):
     tables = []
     for points in (radar_points(seed), change_after(radar_points(seed), minutes, seed + 1)):
         import_points(radar_points(1, start="2019-10-01T10:00"), tmp_path / "before.csv")
@@ -84,14 +86,14 @@ def test_the_state_is_that_of_the_last_point_measured(seed):
     assert state["age"] == 600 - since[since <= 600].iloc[-1]
 
 
-def test_what_was_interpolated_is_not_measured():
+def test_interpolated_samples_are_not_measured():
     df = resample(radar_points(3))
     kept = keep_measured(df)
     assert len(kept) == 45
     assert set(kept["duration"]) == set(df.loc[df["gap"] == 0, "duration"])
 
 
-def test_an_archive_that_marks_nothing_was_measured_at_every_sample():
+def test_without_a_gap_column_every_sample_is_measured():
     df = resample(radar_points(3)).drop(columns="gap")
     assert keep_measured(df)["duration"].diff().dropna().eq(30).all()
 
@@ -102,7 +104,7 @@ def test_rates_are_missing_where_a_flight_has_one_point_so_far():
     assert state["age"] == 6
 
 
-def test_each_moment_has_predictors_of_its_own_name(tmp_path):
+def test_predictors_have_the_prediction_time_in_their_name(tmp_path):
     import_points(radar_points(1), tmp_path / "flight.csv")
     index = build_index(tmp_path)
     for feature_set in FEATURE_SETS[2:-1]:

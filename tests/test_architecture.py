@@ -70,7 +70,7 @@ def imports_of(path):
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-def test_every_package_has_its_place():
+def test_every_package_has_a_layer():
     assert {module_of(path) for path in FILES} - FACES == set(LAYERS)
 
 
@@ -99,12 +99,12 @@ def test_only_plots_draw():
     assert drawing == {"plots"}
 
 
-def test_nothing_is_called_utils_or_config():
+def test_no_module_is_called_utils_or_config():
     assert not {module_of(path) for path in FILES} & {"utils", "config", "helpers", "common"}
 
 
 @pytest.mark.parametrize("command", [["check"], ["format", "--check"]], ids=" ".join)
-def test_ruff_has_nothing_to_say(command):
+def test_ruff_passes(command):
     result = subprocess.run(
         [sys.executable, "-m", "ruff", *command, "--no-cache", str(PACKAGE.parent)],
         capture_output=True,

@@ -67,7 +67,7 @@ def test_the_great_circle_is_between_the_airports_and_at_the_mean_profile(splits
     assert off(baselines.follow_great_circle(flown, splits, "SFO", "LAX"), flown).max() < 0.1
 
 
-def test_a_group_of_enough_training_flights_speaks_for_itself(splits):
+def test_a_group_of_enough_training_flights_has_its_average(splits):
     flown = great_circle_flights()
     paths = flown.index.unique("path")
     high = pd.Series(np.arange(48) % 2 == 0, paths)
@@ -80,7 +80,7 @@ def test_a_group_of_enough_training_flights_speaks_for_itself(splits):
     pd.testing.assert_frame_equal(odd, predict_baseline(flown, splits, "median").loc[paths[:3]])
 
 
-def test_a_group_knows_training_flights_alone(splits):
+def test_a_group_average_uses_training_flights_only(splits):
     flown = great_circle_flights()
     group = pd.Series("A320", flown.index.unique("path"))
     before = baselines.average_by_group(flown, splits[:1], group)
@@ -88,7 +88,7 @@ def test_a_group_knows_training_flights_alone(splits):
     pd.testing.assert_frame_equal(baselines.average_by_group(flown, splits[:1], group), before)
 
 
-def test_the_same_number_flies_as_it_last_did_when_that_had_landed():
+def test_a_callsign_repeats_its_last_landed_flight():
     flown = great_circle_flights(4)
     flown["altitude"] = np.repeat([1.0, 2, 3, 4], 19)
     start = pd.to_datetime(["2019-10-01T10:00", "2019-10-01T10:30", "2019-10-01T12:00"] * 2)[:4]
@@ -104,7 +104,7 @@ def test_the_same_number_flies_as_it_last_did_when_that_had_landed():
 
 
 @pytest.mark.parametrize("by", ["clock", "route"])
-def test_dead_reckoning_is_right_of_a_flight_that_goes_on_as_it_does(by, late, splits):
+def test_dead_reckoning_is_exact_for_a_flight_at_constant_speed(by, late, splits):
     flown = great_circle_flights(by=by, late=late)
     median = predict_baseline(flown, splits, "median")
     reckon = baselines.dead_reckon_ahead if by == "clock" else baselines.dead_reckon_home
@@ -125,7 +125,7 @@ def test_a_flight_climbs_on_but_not_above_all_others(late, splits):
     assert heights[35.0] == 30_000
 
 
-def test_a_flight_without_a_state_is_reckoned_as_otherwise(late, splits):
+def test_a_flight_without_a_state_gets_the_median(late, splits):
     flown = great_circle_flights(by="clock", late=late)
     median = predict_baseline(flown, splits, "median")
     state = state_of(late)
@@ -137,9 +137,7 @@ def test_a_flight_without_a_state_is_reckoned_as_otherwise(late, splits):
 
 
 @pytest.mark.parametrize("by", ["clock", "route"])
-def test_the_median_shifted_by_the_delay_is_right_of_flights_that_differ_in_it_alone(
-    by, late, splits
-):
+def test_the_delay_shifted_median_is_exact_for_flights_that_differ_in_delay_only(by, late, splits):
     routes = great_circle_flights(late=late)
     flown = great_circle_flights(by=by, late=late)
     delay = baselines.measure_delay(routes, splits, state_of(late), 10.0)

@@ -98,7 +98,7 @@ def fail(*_, **__):
     raise KeyboardInterrupt
 
 
-def test_an_index_is_made_beside_and_summed_up(run, archive, tmp_path):
+def test_the_index_command_writes_the_index_and_prints_a_summary(run, archive, tmp_path):
     status, output = run("index", archive)
     assert status == 0
     assert output.splitlines()[0] == f"{archive}: 3 files, 1 city pairs, 0 rejected"
@@ -121,7 +121,9 @@ def test_an_index_counts_why_files_were_rejected(run, archive):
     assert counts["rejected_by_reason"] == {"the file is empty": 1}
 
 
-def test_a_report_without_a_pair_takes_the_busiest(run, archive, write_notebook, monkeypatch):
+def test_a_report_without_a_pair_uses_the_pair_with_most_flights(
+    run, archive, write_notebook, monkeypatch
+):
     for number in range(45):
         text = write_flight(9 + number, day=1 + number % 9)
         (archive / f"{number}.csv").write_text(text)
@@ -164,7 +166,7 @@ def test_flights_of_one_day_are_refused_before_any_stage_runs(
 
 
 @pytest.mark.parametrize("time", ["soon", "9999-12-31T23:00", "0001-01-01", "2016-13-01", ""])
-def test_a_time_that_is_none_is_refused_with_the_form(run, time):
+def test_an_invalid_time_is_refused_with_the_expected_form(run, time):
     status, output = run("predict", *PAIR, "--time", time)
     assert status == 1
     assert "2016-03-05T07:00" in output
@@ -265,9 +267,7 @@ SETTINGS = {
 
 
 @pytest.mark.slow
-def test_odd_paths_a_locale_without_unicode_and_settings_of_the_user_change_nothing(
-    tiny_archive, tmp_path
-):
+def test_a_report_is_made_with_odd_paths_a_plain_locale_and_user_settings(tiny_archive, tmp_path):
     odd = tmp_path / "odd #%3F?&'\"<b>é日本 [a]*{b}$HOME;`x` ~ \\n\t"
     for name, text in SETTINGS.items():
         file = odd / "home" / name
@@ -311,9 +311,7 @@ def test_an_error_that_a_user_can_correct_is_one_line(run, archive, tmp_path, wr
         assert output.splitlines()[-1].startswith("Error: ")
 
 
-def test_what_was_not_understood_ends_with_2_before_anything_runs(
-    run, archive, tmp_path, write_notebook
-):
+def test_a_wrong_option_exits_with_2_before_anything_runs(run, archive, tmp_path, write_notebook):
     write_notebook("notebooks/01_a.ipynb")
     assert run("index", archive, "--suggest", "--json")[0] == 2
     messages = {
@@ -354,7 +352,7 @@ BUSY += "futures = client.map(sleep, [600, 601])"
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_all_that_a_report_started_and_leaves_no_half(
+def test_ctrl_c_stops_all_processes_of_a_report_and_leaves_no_partial_file(
     archive, tmp_path, write_notebook
 ):
     for number in range(40):

@@ -91,7 +91,7 @@ def test_a_cluster_of_processes_with_tls_writes_the_same_bytes_as_a_local_one(
 
 
 @needs_openssl
-def test_a_client_without_a_certificate_is_refused_and_told_what_to_set(machines):
+def test_a_client_without_a_certificate_is_refused_with_the_settings_it_needs(machines):
     with pytest.raises(
         ValueError, match=r"no certificate is configured; set DASK_DISTRIBUTED__COMM"
     ):
@@ -149,7 +149,7 @@ def test_an_address_in_the_clear_beyond_loopback_is_refused(address):
         connect(address)
 
 
-def test_no_scheduler_at_an_address_is_said_with_the_address(monkeypatch):
+def test_an_unreachable_scheduler_is_an_error_with_its_address(monkeypatch):
     monkeypatch.setattr(ours, "_PATIENCE", 1)
     with pytest.raises(OSError, match=r"answers at tcp://127\.0\.0\.1:9"):
         connect("tcp://127.0.0.1:9")
@@ -163,7 +163,7 @@ def test_no_scheduler_at_an_address_is_said_with_the_address(monkeypatch):
         ("code", r"trajlib's code \w+ instead of \w+ on 1 of 2 workers"),
     ],
 )
-def test_a_worker_of_another_environment_is_found_when_connecting(difference, message, tmp_path):
+def test_connecting_to_a_worker_with_another_environment_is_refused(difference, message, tmp_path):
     with start_cluster(tmp_path / "cluster", {}, workers=1) as machines:
         shim = tmp_path / "shim"
         shim.mkdir()
@@ -191,7 +191,7 @@ def wait_for_workers(machines, count):
 
 
 @pytest.mark.slow
-def test_all_workers_lost_or_the_scheduler_is_said_and_not_waited_for(tmp_path, monkeypatch):
+def test_loss_of_all_workers_or_of_the_scheduler_raises_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(ours, "_PATIENCE", 3)
     with start_cluster(tmp_path, {}, workers=1) as machines:
         wait_for_workers(machines, 1)
@@ -254,7 +254,7 @@ def test_a_worker_lost_at_its_very_start_is_replaced():
         assert victim not in answers
 
 
-def test_two_commands_at_once_each_have_a_dashboard_and_say_nothing(client):
+def test_two_clusters_at_once_each_have_a_dashboard_and_no_warning(client):
     code = "from trajlib import connect; c = connect(workers=1); print(c.dashboard_link)"
     code = f"if __name__ == '__main__':\n    {code.replace('; ', chr(10) + '    ')}"
     result = subprocess.run(
@@ -272,7 +272,7 @@ def test_two_commands_at_once_each_have_a_dashboard_and_say_nothing(client):
         ("memory/memory.usage_in_bytes", "memory/memory.limit_in_bytes"),
     ],
 )
-def test_a_local_cluster_takes_no_more_memory_than_its_cgroup_has_left(tmp_path, used, limit):
+def test_a_local_cluster_uses_only_the_memory_left_in_its_cgroup(tmp_path, used, limit):
     (tmp_path / used).parent.mkdir(exist_ok=True)
     (tmp_path / used).write_text("700000000\n")
     (tmp_path / limit).write_text("900000000\n")
@@ -282,7 +282,7 @@ def test_a_local_cluster_takes_no_more_memory_than_its_cgroup_has_left(tmp_path,
     assert ours._available_memory(tmp_path) > 300_000_000
 
 
-def test_workers_spill_to_a_disk_in_a_folder_of_ours_alone(client, monkeypatch):
+def test_workers_spill_to_a_private_folder_on_disk(client, monkeypatch):
     folder = Path(ours._spill_folder())
     assert not ours._is_memory(folder)
     assert folder.stat().st_mode & 0o077 == 0
@@ -292,12 +292,12 @@ def test_workers_spill_to_a_disk_in_a_folder_of_ours_alone(client, monkeypatch):
     assert ours._spill_folder() is None
 
 
-def test_the_memory_backed_folder_of_a_machine_is_known_as_such():
+def test_a_memory_backed_folder_is_recognized():
     if Path("/dev/shm").exists():
         assert ours._is_memory(Path("/dev/shm"))
 
 
-def test_the_job_script_for_slurm_asks_for_what_the_recipe_says_over_tls(keys):
+def test_the_job_script_for_slurm_has_the_resources_of_the_recipe_and_tls(keys):
     jobqueue = pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed")
     from distributed.security import Security
 
@@ -355,7 +355,7 @@ def test_the_manifests_for_kubernetes_fit_together(manifests, pods):
 
 
 @needs_openssl
-def test_the_manifests_name_the_certificates_as_dask_wants_them(manifests, pods, keys):
+def test_the_manifests_set_the_certificate_variables_of_dask(manifests, pods, keys):
     variables = manifests["ConfigMap dask-keys"]["data"]
     assert {n: Path(v).name.lower() for n, v in variables.items()} == {
         n: Path(v).name.lower() for n, v in keys.items()
@@ -365,7 +365,7 @@ def test_the_manifests_name_the_certificates_as_dask_wants_them(manifests, pods,
         assert {"name": "keys", "mountPath": "/keys", "readOnly": True} in mounts
 
 
-def test_the_manifests_run_commands_that_there_are(manifests, pods):
+def test_the_manifests_run_valid_commands(manifests, pods):
     from distributed.cli import dask_scheduler, dask_worker
 
     from trajlib.cli import report
@@ -385,7 +385,7 @@ def test_the_manifests_run_commands_that_there_are(manifests, pods):
     assert "tls" in pods["Deployment scheduler"]["spec"]["containers"][0]["command"]
 
 
-def test_the_manifests_are_what_kubernetes_takes(manifests):
+def test_the_manifests_are_valid_for_kubernetes(manifests):
     validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is missing")
     for manifest in manifests.values():
         validate.validate(manifest, "1.29", strict=True)

@@ -64,7 +64,7 @@ def test_a_stage_of_an_older_report_may_lack_parts():
     render_comparison(comparison)
 
 
-def test_what_only_one_of_them_has_is_none_in_the_other():
+def test_a_parameter_of_one_report_only_is_none_in_the_other():
     comparison = compare_reports(
         describe_report(parameters={"trees": 10}), describe_report(parameters={"draws": 50})
     )

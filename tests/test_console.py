@@ -31,7 +31,7 @@ def test_a_log_gets_one_line_with_both_times(clock):
     assert log.getvalue() == "  01_index                0.0 s, 12.0 s the last time\n"
 
 
-def test_a_first_run_expects_nothing(clock):
+def test_a_first_run_shows_no_expected_time(clock):
     clock(0.0)
     log = io.StringIO()
     with show_stage("01_index", None, stream=log):
@@ -39,7 +39,7 @@ def test_a_first_run_expects_nothing(clock):
     assert log.getvalue().endswith("0.0 s\n")
 
 
-def test_a_terminal_sees_the_seconds_go_by_in_the_same_line(clock):
+def test_a_terminal_shows_the_seconds_in_one_line(clock):
     clock(1.2)
     terminal = Terminal()
     with show_stage("01_index", 12.0, stream=terminal):

@@ -51,7 +51,7 @@ seeds = st.integers(0, 2**32 - 1)
 cuts = st.lists(st.integers(0, 200), max_size=12)
 
 
-def test_parts_that_cannot_be_read_are_left_out_and_none_at_all_is_said():
+def test_unreadable_flights_are_left_out_of_a_correlation():
     df = random_samples(0)
     pd.testing.assert_frame_equal(
         correlation_of([None, measure_moments(df), None]), correlate_parts([df])
@@ -108,14 +108,14 @@ def test_a_column_that_some_flights_lack_is_correlated_over_the_others(seed):
 
 
 @given(seeds, st.floats(1, 1e6))
-def test_what_is_constant_has_no_correlation(seed, value):
+def test_a_constant_column_has_no_correlation(seed, value):
     df = random_samples(seed).assign(altitude=value)
     r = correlate_parts([df.iloc[:7], df.iloc[7:]])
     assert r["altitude"].isna().all()
     assert r.drop(index="altitude", columns="altitude").notna().to_numpy().all()
 
 
-def test_what_is_constant_wherever_the_other_is_known_has_no_correlation_with_it():
+def test_columns_constant_where_both_have_values_have_no_correlation():
     df = random_samples(5)[["altitude", "temperature"]]
     df["temperature"] = df["temperature"].where(df.index < 90)
     df["altitude"] = df["altitude"].where(df.index >= 90, 33_333.3)
@@ -166,7 +166,7 @@ def test_correlations_do_not_depend_on_workers_and_hardly_on_blocks(index, monke
     assert np.nanmax(np.abs(correlate(index) - on_workers)) < 1e-13
 
 
-def test_what_is_held_out_has_no_part_in_the_correlation_of_the_others(index):
+def test_held_out_flights_do_not_change_the_correlation(index):
     parts = [index["path"][:2], index["path"][2:5], index["path"][5:]]
     for part, r in zip(parts, correlate_without(index, parts), strict=True):
         others = correlate(index[~index["path"].isin(part)])
@@ -175,7 +175,7 @@ def test_what_is_held_out_has_no_part_in_the_correlation_of_the_others(index):
         assert np.nanmax(np.abs(r - correlate(index))) > 1e-6
 
 
-def test_columns_that_say_nothing_of_redundancy_are_flagged_with_the_reason(index):
+def test_columns_unfit_for_redundancy_are_flagged_with_the_reason(index):
     r = correlate(index)
     flags = flag_columns(r, sample_flights(index), modelled={"temperature"})
     assert flags.to_dict() == {
@@ -188,7 +188,7 @@ def test_columns_that_say_nothing_of_redundancy_are_flagged_with_the_reason(inde
     }
 
 
-def test_what_differs_by_day_is_no_function_however_strong_the_correlation(index):
+def test_a_column_that_differs_by_day_is_no_function_of_another(index):
     r = correlate(index)
     assert abs(r.loc["temperature", "altitude"]) > 0.98
     assert "temperature" not in flag_columns(r, sample_flights(index))
@@ -244,7 +244,7 @@ def test_the_best_of_a_group_is_kept_and_of_equals_the_first():
     assert redundant_groups(r).query("keep").index.tolist() == ["altitude"]
 
 
-def test_what_is_discarded_is_what_another_stands_for():
+def test_discarded_predictors_are_represented_by_a_kept_one():
     names = ["altitude", "pressure", "mach", "gap"]
     r = pd.DataFrame(np.eye(4), names, names)
     r.loc["altitude", "pressure"] = r.loc["pressure", "altitude"] = -0.99
@@ -274,7 +274,7 @@ def test_the_heat_map_has_correlated_columns_side_by_side():
     assert tree.get_ylim()[0] > tree.get_ylim()[1]  # first on top, as in the heat map
 
 
-def test_a_heat_map_of_many_columns_tells_in_grey_what_is_negative():
+def test_a_heat_map_of_many_columns_marks_negative_correlations():
     names = [f"column {number}" for number in range(30)]
     sign = np.where(np.arange(30) % 3 == 0, -1, 1)
     r = pd.DataFrame(0.5 * np.outer(sign, sign) + 0.5 * np.eye(30), names, names)

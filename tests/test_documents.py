@@ -63,19 +63,19 @@ def run_in(folder, monkeypatch, command):
 
 
 @pytest.mark.parametrize("command", commands_that("trajlib predict") + commands_that("compare"))
-def test_what_asks_a_report_or_its_model_works_as_written(command, desk, monkeypatch):
+def test_documented_predict_and_compare_commands_work(command, desk, monkeypatch):
     status, output = run_in(desk, monkeypatch, command)
     assert status == 0, output
 
 
 @pytest.mark.parametrize("command", commands_that("trajlib index"))
-def test_what_reads_an_archive_works_as_written(command, desk, monkeypatch):
+def test_documented_index_commands_work(command, desk, monkeypatch):
     status, output = run_in(desk, monkeypatch, command)
     assert status == 0, output
 
 
 @pytest.mark.parametrize("command", commands_that("trajlib report"))
-def test_reports_are_made_as_written(command, desk, tmp_path, monkeypatch, write_notebook):
+def test_documented_report_commands_work(command, desk, tmp_path, monkeypatch, write_notebook):
     write_notebook("notebooks/09_climb.ipynb", "1 + 1")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "raw").symlink_to(desk / "data" / "raw")
@@ -93,14 +93,14 @@ def test_reports_are_made_as_written(command, desk, tmp_path, monkeypatch, write
 
 
 @pytest.mark.parametrize("command", [c for name in MAKE for c in commands_that(f"make {name}")])
-def test_make_knows_what_is_asked_of_it(command):
+def test_documented_make_targets_exist(command):
     result = subprocess.run(
         [*shlex.split(command), "-n"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
 
 
-def test_what_needs_a_network_is_marked_and_only_that():
+def test_documented_commands_that_need_a_network_are_marked():
     for document in DOCUMENTS:
         text = (ROOT / document).read_text("utf-8")
         for block in re.findall(r"([^\n]+)\n\n((?:    .+\n)+)", text):
@@ -122,7 +122,7 @@ def test_the_examples_of_the_readme_run(desk, client, monkeypatch):
     assert len(names["top"]) == len(names["study"].usable)
 
 
-def test_the_first_hour_runs_as_written(desk, client, tmp_path, monkeypatch):
+def test_the_examples_of_the_first_hour_run(desk, client, tmp_path, monkeypatch):
     monkeypatch.chdir(desk)
     study = open_study("data/raw/sample", "LEMD", "LEBL", data=tmp_path)
     names = {"pd": pd, "study": study}
@@ -152,7 +152,7 @@ CHECKS = {
 
 
 @pytest.mark.slow
-def test_what_contributing_adds_fits_the_code_and_works(tmp_path):
+def test_the_changes_shown_in_contributing_apply_and_work(tmp_path):
     shutil.copytree(ROOT / "trajlib", tmp_path / "trajlib", ignore=shutil.ignore_patterns("__py*"))
     for number, block in enumerate(blocks_of("CONTRIBUTING.md", "diff")):
         changed = [line for line in block.splitlines() if re.match(r"[+-](?!\+\+|--)", line)]
@@ -178,7 +178,7 @@ def test_the_citation_is_of_this_version_and_licence():
     assert cited["title"] == trajlib.__name__
 
 
-def test_the_places_that_are_named_are_there():
+def test_links_between_documents_lead_to_files():
     others = ("docs/cluster.md", "data/README.md", "benchmarks/README.md")
     others += ("notebooks/README.md", "CHANGELOG.md", "SECURITY.md")
     for document in (*DOCUMENTS, *others):
@@ -187,7 +187,7 @@ def test_the_places_that_are_named_are_there():
             assert (folder / link).exists(), f"{document}: {link}"
 
 
-def test_the_worked_examples_of_other_archives_read_what_they_are_for(tmp_path):
+def test_the_example_dialects_read_opensky_and_traffic(tmp_path):
     dialects = [parse_dialect(text) for text in blocks_of("data/README.md", "toml")]
     opensky = next(dialect for dialect in dialects if dialect.names.get("track") == "heading")
     path = tmp_path / "a.csv"

@@ -57,7 +57,7 @@ def test_a_split_depends_on_its_seed_alone():
 
 
 @pytest.mark.parametrize(("flights", "days"), [(60, 3), (39, 12), (1, 1), (0, 1)])
-def test_too_few_flights_or_days_are_refused_with_what_was_expected(flights, days):
+def test_too_few_flights_or_days_are_refused(flights, days):
     few = pd.Series(np.arange(flights) % days, dtype="int64")
     with pytest.raises(ValueError, match=rf"{flights} flights on \d+ local days are too few"):
         split_by_day(few, 4)
@@ -74,7 +74,7 @@ def test_a_flight_after_midnight_belongs_to_the_local_day():
     assert local_days(flights).dt.day.tolist() == [1, 2]
 
 
-def test_a_baseline_sees_training_days_alone():
+def test_a_baseline_uses_training_days_only():
     targets = random_targets()
     splits = split_by_day(days_of(targets))
     before = predict_baseline(targets, splits[:1])
@@ -84,7 +84,7 @@ def test_a_baseline_sees_training_days_alone():
 
 
 @pytest.mark.parametrize("statistic", ["mean", "median"])
-def test_a_baseline_is_the_same_for_all_that_a_split_holds_out(statistic):
+def test_a_baseline_is_the_same_for_all_held_out_flights(statistic):
     targets = random_targets()
     (train, held_out), *_ = splits = split_by_day(days_of(targets))
     predicted = predict_baseline(targets, splits, statistic)
@@ -94,7 +94,7 @@ def test_a_baseline_is_the_same_for_all_that_a_split_holds_out(statistic):
         np.testing.assert_allclose(row, expected)
 
 
-def test_the_skill_of_a_baseline_against_itself_is_nothing():
+def test_the_skill_of_a_baseline_against_itself_is_0():
     targets = random_targets()
     errors = measure_errors(predict_baseline(targets, split_by_day(days_of(targets))), targets)
     assert (skill(errors, errors) == 0).all()
@@ -103,7 +103,7 @@ def test_the_skill_of_a_baseline_against_itself_is_nothing():
     np.testing.assert_allclose(table, 0, atol=1e-12)
 
 
-def test_perfection_is_a_skill_and_an_r2_of_one():
+def test_perfect_predictions_have_a_skill_and_an_r2_of_1():
     targets = random_targets()
     baseline = predict_baseline(targets, split_by_day(days_of(targets)))
     errors = measure_errors(targets, targets)
@@ -125,7 +125,7 @@ def test_r2_of_a_target_that_does_not_vary_is_missing():
     assert score_targets(targets, targets)["altitude"].isna().all()
 
 
-def test_skill_is_pooled_and_no_mean_of_ratios():
+def test_skill_is_pooled_and_not_a_mean_of_ratios():
     errors, baseline = pd.DataFrame({"time": [1.0, 9.0]}), pd.DataFrame({"time": [10.0, 10.0]})
     assert skill(errors, baseline)["time"] == pytest.approx(0.5)
     baseline = pd.DataFrame({"time": [1.0, 19.0]})
@@ -174,7 +174,7 @@ def test_flights_of_a_day_are_drawn_together():
 
 
 @given(st.integers(2, 5), st.integers(8, 30))
-def test_forward_in_time_nothing_is_trained_on_that_is_not_before(folds, days):
+def test_forward_splits_train_on_earlier_days_only(folds, days):
     of_flight = days_of(random_targets(), days)
     splits = split_forward(of_flight, folds)
     assert len(splits) == folds
@@ -213,7 +213,7 @@ def test_records_of_one_callsign_that_overlap_are_one_event():
 
 
 @given(st.lists(st.integers(0, 25), min_size=40, max_size=60), st.integers(0, 9))
-def test_no_repeat_of_a_flight_is_on_both_sides_even_at_random(numbers, seed):
+def test_repeats_of_a_flight_stay_together_in_random_splits(numbers, seed):
     events = pd.Series(numbers, [f"{number:02}.csv" for number in range(len(numbers))])
     if events.nunique() < 4:
         return
@@ -230,7 +230,7 @@ def straight(course, fractions=(0.2, 0.4, 0.6)):
 
 
 @given(st.floats(0, 360), st.floats(-20, 20), st.floats(-20, 20))
-def test_an_error_falls_into_its_parts_along_and_across_the_course_flown(course, along, across):
+def test_an_error_has_parts_along_and_across_the_course_flown(course, along, across):
     flown = straight(course)
     lat, lon = offset(flown["latitude"], flown["longitude"], course, along, across)
     errors = measure_errors(flown.assign(latitude=lat, longitude=lon), flown)
@@ -241,7 +241,7 @@ def test_an_error_falls_into_its_parts_along_and_across_the_course_flown(course,
     np.testing.assert_allclose(parts, errors["horizontal"], atol=1e-6)
 
 
-def test_where_no_course_is_told_there_is_neither_along_nor_across():
+def test_without_a_course_along_and_cross_track_errors_are_missing():
     flown = straight(90.0, [1.0])
     errors = measure_errors(flown + 0.1, flown)
     assert errors[["along", "cross"]].isna().all(axis=None)
@@ -249,7 +249,7 @@ def test_where_no_course_is_told_there_is_neither_along_nor_across():
     assert with_course[["along", "cross"]].notna().all(axis=None)
 
 
-def test_skill_counts_what_both_know_alone():
+def test_skill_uses_only_rows_with_both_errors():
     errors = pd.DataFrame({"time": [1.0, np.nan, 3.0]})
     baseline = pd.DataFrame({"time": [2.0, 99.0, np.nan]})
     assert skill(errors, baseline)["time"] == 0.5
@@ -267,7 +267,7 @@ def compared(seed=1):
     return near, simple, days
 
 
-def test_a_model_is_judged_against_the_best_baseline():
+def test_a_model_is_compared_with_the_best_baseline():
     models, simple, days = compared()
     table = compare_models(models, simple, days)
     for error in ("horizontal", "altitude", "time"):
@@ -279,7 +279,7 @@ def test_a_model_is_judged_against_the_best_baseline():
     assert not (table.loc["mean again", "verdict"] == "beats it").any()
 
 
-def test_skill_is_shown_in_the_norm_of_squares_too():
+def test_skill_of_squared_errors_is_in_the_table():
     models, simple, days = compared()
     table = compare_models(models, simple, days)
     squares, baseline_squares = (
@@ -289,7 +289,7 @@ def test_skill_is_shown_in_the_norm_of_squares_too():
     assert table.loc[("chance", "altitude"), "squared"] == pytest.approx(expected)
 
 
-def test_groups_have_their_own_skill_and_rows_without_a_group_count_in_none():
+def test_each_group_has_its_skill_without_rows_of_no_group():
     models, simple, days = compared()
     paths = days.index
     groups = pd.Series(np.where(np.arange(60) < 20, "N", "S"), paths).iloc[:40]
@@ -307,7 +307,7 @@ def test_groups_have_their_own_skill_and_rows_without_a_group_count_in_none():
     assert counted["altitude"] == 20
 
 
-def test_where_no_row_has_a_group_the_table_is_empty_and_joins_others():
+def test_without_groups_the_table_is_empty_with_the_same_columns():
     models, simple, days = compared()
     nobody = pd.Series(None, days.index, dtype=object)
     empty = score_groups(models["chance"], simple["mean"], nobody, days)
@@ -319,7 +319,7 @@ def test_where_no_row_has_a_group_the_table_is_empty_and_joins_others():
     assert pd.concat(tables).equals(pd.concat({"phase": filled}))
 
 
-def test_what_is_known_on_few_days_has_an_interval_and_on_one_has_none():
+def test_skill_has_an_interval_on_few_days_and_none_on_one_day():
     models, simple, days = compared()
     for paths, has_interval in (
         (days.drop_duplicates().index[:3], True),

@@ -242,13 +242,13 @@ def detections():
     return pd.DataFrame(rows)
 
 
-def test_holdings_of_simulated_flights_are_found_and_no_others():
+def test_exactly_the_simulated_holdings_are_detected():
     table = detections()
     assert (table["laps"] > 0).sum() >= 4
     assert (table["holding_laps"] == table["laps"]).all()
 
 
-def test_go_arounds_of_simulated_flights_are_found_and_no_others():
+def test_exactly_the_simulated_go_arounds_are_detected():
     table = detections()
     assert table["missed"].sum() >= 4
     assert (table["go_arounds"] == table["missed"]).all()

@@ -58,7 +58,7 @@ def run(late, feature_set):
     return experiment
 
 
-def test_what_was_flown_by_then_is_neither_asked_nor_scored(late):
+def test_rows_flown_before_the_prediction_time_are_no_targets(late):
     targets = great_circle_flights(late=late)
     unflown = keep_unflown(targets, [0.1, 0.45, 0.6], 20)
     flown = (targets["duration"] <= 1200).loc[unflown.index]
@@ -77,7 +77,7 @@ def test_nothing_that_was_flown_has_an_error(late):
         assert table[flown].isna().all(axis=None)
 
 
-def test_models_and_baselines_are_asked_about_the_same_rows(late):
+def test_models_and_baselines_are_scored_on_the_same_rows(late):
     experiment = run(late, "airborne_10")
     assert list(experiment.baselines) == [*BASELINES, "dead reckoning", "delay-shifted median"]
     shapes = [
@@ -87,7 +87,7 @@ def test_models_and_baselines_are_asked_about_the_same_rows(late):
     assert len(set(map(tuple, shapes))) == 1
 
 
-def test_in_flight_the_state_is_worth_something_and_at_take_off_there_is_none(late):
+def test_the_airborne_state_improves_the_arrival_time(late):
     experiment = run(late, "airborne_10")
     skills = experiment.compare()["skill"].xs("time", level="error")
     assert skills["ridge"] > 0.5
@@ -96,7 +96,7 @@ def test_in_flight_the_state_is_worth_something_and_at_take_off_there_is_none(la
     assert experiment.compare()["skill"].xs("time", level="error")["ridge"] < 0.2
 
 
-def test_a_model_that_does_not_beat_the_best_baseline_says_so(late):
+def test_a_model_worse_than_the_best_baseline_gets_that_verdict(late):
     experiment = run(late, "airborne_10")
     row = experiment.compare().loc[("ridge", "time")]
     assert row["best"] in ("dead reckoning", "delay-shifted median")  # which are exact here
@@ -110,7 +110,7 @@ def test_a_model_that_does_not_beat_the_best_baseline_says_so(late):
     )
 
 
-def test_groups_are_told_with_the_reach_of_their_interval_in_the_order_that_they_have():
+def test_groups_are_formatted_in_their_order_with_half_the_interval_width():
     rows = pd.MultiIndex.from_product(
         [[10, 5], ["altitude", "time"]], names=["minutes ahead, to", "error"]
     )
@@ -127,7 +127,7 @@ def test_groups_are_told_with_the_reach_of_their_interval_in_the_order_that_they
     assert format_groups(table.iloc[:0], ["time", "altitude"]).empty
 
 
-def test_a_predictor_not_known_yet_is_refused(late):
+def test_a_predictor_not_available_yet_is_refused(late):
     targets, flights, predictors, days = tables(late)
     predictors[HISTORY[0]] = 1.0
     options = {"feature_set": "planned", "by": "route", "routes": targets, "flights": flights}
@@ -137,7 +137,7 @@ def test_a_predictor_not_known_yet_is_refused(late):
         )
 
 
-def test_a_flight_that_had_begun_to_descend_is_not_asked_when_it_would(late):
+def test_a_flight_that_had_begun_its_descent_is_not_scored_on_it(late):
     _, _, predictors, days = tables(late)
     tops = pd.DataFrame({"top_of_descent_time": 500.0 + late, "top_of_descent_distance": 80.0},
                         predictors.index)  # fmt: skip
@@ -157,7 +157,7 @@ def test_a_phase_lies_between_the_tops():
     assert name_phases(targets, tops.assign(top_of_climb_time=np.nan)).isna().all()
 
 
-def test_the_descent_is_not_asked_where_half_of_the_flights_had_begun_it(late):
+def test_the_descent_experiment_is_empty_if_half_of_the_flights_had_begun_it(late):
     _, _, predictors, days = tables(late)
     early = np.arange(len(predictors)) % 2 * 400.0  # beyond 600 s
     tops = pd.DataFrame({"top_of_descent_time": 500.0 + early, "top_of_descent_distance": 80.0},
@@ -230,7 +230,7 @@ def nothing_ahead():
     )
 
 
-def test_an_experiment_in_which_nothing_is_ahead_gives_empty_tables():
+def test_an_experiment_without_unflown_rows_gives_empty_tables():
     experiment = nothing_ahead()
     assert experiment.empty
     table, full = experiment.compare(), compare_of_two()
@@ -296,7 +296,7 @@ def test_arrivals_are_scored_by_the_minutes_that_were_left_until_landing():
     assert models.to_dict() == pytest.approx({60.0: 8.25, 30.0: 2.25})
 
 
-def test_draws_take_as_many_days_as_there_are_and_depend_on_their_seed():
+def test_bootstrap_draws_have_as_many_days_as_the_data_and_depend_on_the_seed():
     drawn = draw_days(7, 50)
     assert drawn.shape == (50, 7)
     assert (drawn.sum(axis=1) == 7).all()
@@ -304,7 +304,7 @@ def test_draws_take_as_many_days_as_there_are_and_depend_on_their_seed():
     assert (drawn != draw_days(7, 50, seed=1)).any()
 
 
-def test_a_mean_and_a_percentile_have_intervals_over_days_and_none_on_one_day():
+def test_a_mean_and_a_percentile_have_an_interval_unless_there_is_one_day():
     rng = np.random.default_rng(0)
     rows = pd.MultiIndex.from_product([range(300), [0.5]], names=["path", "fraction"])
     errors = pd.DataFrame({"time": rng.exponential(60, 300)}, rows)

@@ -165,7 +165,7 @@ def test_a_filter_leaves_its_flights_everywhere(fresh):
     assert set(fresh.run("column(1)")) == {"IBE"}
 
 
-def test_two_filters_leave_what_passes_both(fresh):
+def test_two_filters_show_flights_that_pass_both(fresh):
     _choose(fresh, "operator", "VLG")
     _choose(fresh, "weekday", "Saturday")
     fresh.wait("text('counted').startsWith('36 of 200')")  # 23:30 UTC is Saturday in Madrid
@@ -175,7 +175,7 @@ def test_two_filters_leave_what_passes_both(fresh):
 @pytest.mark.parametrize(
     ("cluster", "count"), [("no cluster", 67), ("cluster 1", 66), ("unknown", 1)]
 )
-def test_a_family_is_chosen_and_so_is_what_is_of_none(fresh, cluster, count):
+def test_flights_are_filtered_by_cluster_and_by_no_cluster(fresh, cluster, count):
     _choose(fresh, "cluster", cluster)
     fresh.wait(f"text('counted').startsWith('{count} of 200')")
     assert set(fresh.run("column(5)")) == {cluster}
@@ -250,7 +250,7 @@ def test_the_density_follows_the_zoom(fresh):
     fresh.wait(f"model('density of map').data.x[0] === {start}")
 
 
-def test_a_crowd_is_drawn_as_its_density_and_a_few_as_lines(fresh):
+def test_many_flights_are_drawn_as_density_and_few_as_lines(fresh):
     for count, crowded in ((150, True), (5, False)):
         fresh.run(f"model('flights').selected.indices = [...Array({count}).keys()]")
         fresh.wait(f"text('counted').endsWith(' {count} selected')")
@@ -259,7 +259,7 @@ def test_a_crowd_is_drawn_as_its_density_and_a_few_as_lines(fresh):
         assert ("longitude" in fresh.run(drawn)) != crowded
 
 
-def test_where_nobody_flies_nothing_is_drawn(fresh):
+def test_an_empty_selection_draws_no_density(fresh):
     _choose(fresh, "operator", HOSTILE)
     _choose(fresh, "cluster", "cluster 1")
     fresh.wait("text('counted').startsWith('0 of 200')")

@@ -38,7 +38,7 @@ def small_disk(tmp_path):
 
 
 @needs_root
-def test_a_full_disk_is_said_and_leaves_the_old_file_as_it_was(small_disk):
+def test_a_full_disk_is_an_error_and_leaves_the_old_file(small_disk):
     with replacing(small_disk / "table") as temporary:
         temporary.write_text("old")
     message = "the disk is full: table could not be written"
@@ -73,7 +73,7 @@ def write_flights(archive, names):
 
 
 @needs_root
-def test_a_full_disk_ends_index_and_store_and_leaves_what_they_had_made(small_disk, tmp_path):
+def test_a_full_disk_leaves_the_old_index_and_store(small_disk, tmp_path):
     archive, index = write_flights(tmp_path / "a", "ab"), small_disk / "index.parquet"
     store = store_flights(build_index(archive, index), small_disk / "store")
     before, filler = contents(small_disk), fill(small_disk)
@@ -90,7 +90,7 @@ def test_a_full_disk_ends_index_and_store_and_leaves_what_they_had_made(small_di
 
 
 @needs_root
-def test_a_full_disk_ends_a_report_and_leaves_the_old_one(small_disk, tmp_path, write_notebook):
+def test_a_full_disk_leaves_the_old_report(small_disk, tmp_path, write_notebook):
     def make():
         stages = find_stages(tmp_path / "notebooks")
         folders = {"processed": small_disk / "processed", "rules": machine_rules(tmp_path)}
@@ -111,7 +111,7 @@ def test_a_full_disk_ends_a_report_and_leaves_the_old_one(small_disk, tmp_path, 
     assert make()
 
 
-def test_a_folder_that_a_worker_does_not_see_is_no_fault_of_its_flights(tmp_path):
+def test_a_folder_invisible_to_a_worker_rejects_no_flight(tmp_path):
     import pandas as pd
 
     rows = pd.DataFrame({"path": ["a.csv"], "archive": [str(tmp_path / "elsewhere")]})
@@ -129,7 +129,7 @@ def hoard(flight):
 
 
 @pytest.mark.slow
-def test_a_flight_that_no_worker_has_memory_for_is_named_with_the_remedy(tmp_path, monkeypatch):
+def test_a_flight_too_large_for_every_worker_is_named_with_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setattr(flights, "BLOCK", 4)
     archive = write_flights(tmp_path / "a", [f"{number:02}" for number in range(40)])
     rows = build_index(archive, tmp_path / "index.parquet")
@@ -145,9 +145,7 @@ def test_a_flight_that_no_worker_has_memory_for_is_named_with_the_remedy(tmp_pat
 
 
 @pytest.mark.slow
-def test_a_report_that_was_killed_is_completed_by_the_next_which_keeps_what_was_whole(
-    tiny_archive, tmp_path
-):
+def test_a_killed_report_is_completed_without_repeating_finished_stages(tiny_archive, tmp_path):
     def wait():
         wait_until(lambda: "01_sweep" in kill_report.whole_stages(tmp_path), seconds=120)
 

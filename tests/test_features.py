@@ -58,7 +58,7 @@ def test_a_flight_has_one_row_and_the_columns_are_named_after_their_statistic(ar
     assert table["duration_max"].tolist() == [1000.0] * 3
 
 
-def test_what_only_grows_has_its_end_and_positions_and_angles_have_nothing(archive):
+def test_growing_variables_have_their_maximum_and_positions_and_angles_no_aggregate(archive):
     names = build_predictors(build_index(archive)).columns
     assert [n for n in names if n.startswith(("duration", "distance"))] == [
         "duration_max",
@@ -67,7 +67,7 @@ def test_what_only_grows_has_its_end_and_positions_and_angles_have_nothing(archi
     assert not [n for n in names if n.startswith(("latitude", "longitude", "track", "gap"))]
 
 
-def test_what_a_model_computed_gives_no_predictor(archive):
+def test_modelled_columns_are_no_predictors(archive):
     (archive / "columns.toml").write_text('modelled = ["temperature", "mass"]\n')
     names = build_predictors(build_index(archive)).columns
     assert not [n for n in names if n.startswith(("temperature", "mass"))]
@@ -78,13 +78,13 @@ def test_hour_weekday_and_month_are_those_of_the_origin(archive):
     assert (first["weekday"], first["hour"], first["month"]) == ("Sat", 0.5, "Jan")
 
 
-def test_the_local_start_of_each_flight_is_in_its_own_zone():
+def test_the_local_start_is_in_the_zone_of_the_origin():
     start = pd.Timestamp("2019-10-01T06:00", tz="UTC")
     flights = pd.DataFrame({"path": ["a", "b"], "origin": ["SFO", "LEMD"], "start": start})
     assert local_start(flights).dt.hour.to_dict() == {"a": 23, "b": 8}
 
 
-def test_nothing_after_the_first_sample_moves_what_is_known_at_take_off(archive):
+def test_predictors_at_takeoff_do_not_depend_on_later_samples(archive):
     before = build_predictors(build_index(archive), "at_takeoff")
     for number, start in reversed(list(enumerate(STARTS))):  # the last first: none follows it
         df = straight_flight(start, samples=57, **({"aircraft_type": "A320"} if number else {}))
@@ -116,7 +116,7 @@ def test_targets_are_where_the_flight_is_at_fractions_of_its_duration(archive):
     np.testing.assert_allclose(table["latitude"], 40.5 + 0.8 * FRACTIONS, atol=1e-6)
 
 
-def test_several_targets_in_one_pass_are_those_asked_one_by_one(archive):
+def test_several_targets_in_one_pass_equal_each_alone(archive):
     index = build_index(archive)
     targets = {"few": ("time", [0.5]), "way": ("route", FRACTIONS), "clock": ("clock", [1, 2])}
     for name, table in build_targets_by(index, targets).items():
@@ -126,7 +126,7 @@ def test_several_targets_in_one_pass_are_those_asked_one_by_one(archive):
         )
 
 
-def test_a_flight_of_no_sample_has_no_aggregates():
+def test_a_flight_without_samples_has_no_aggregates():
     aggregates = aggregate_flight(pd.DataFrame({"mach": []}, dtype=float))
     assert np.isnan(list(aggregates.values())).all()
 
@@ -152,7 +152,7 @@ def test_a_public_holiday_is_that_of_the_local_day_where_it_takes_off(archive):
     np.testing.assert_array_equal(list(holidays.values()), [1, 0, 1, 0])
 
 
-def test_every_predictor_says_when_it_is_known(archive):
+def test_every_predictor_has_an_availability(archive):
     index = build_index(archive)
     for feature_set in FEATURE_SETS:
         check_no_leakage(build_predictors(index, feature_set), feature_set)
@@ -163,7 +163,7 @@ def test_every_predictor_says_when_it_is_known(archive):
     assert {feature_availability(name) for name in PLANNED} == {"planned"}
 
 
-def test_features_of_the_whole_flight_are_asked_for_and_known_in_hindsight(archive):
+def test_flight_events_are_added_on_request_as_whole_flight_features(archive):
     index = build_index(archive)
     table = build_predictors(index, features=True)
     assert set(table) - set(build_predictors(index)) == set(FEATURES.index)
@@ -172,7 +172,7 @@ def test_features_of_the_whole_flight_are_asked_for_and_known_in_hindsight(archi
     assert table["holding_laps"].tolist() == [0, 0, 0]
 
 
-def test_several_moments_at_once_have_the_predictors_of_each(archive):
+def test_several_feature_sets_at_once_equal_each_alone(archive):
     index = build_index(archive)
     wanted = ["whole_flight", "airborne_10", "planned", "airborne_5"]
     tables = build_predictors_by(index, wanted)
@@ -181,18 +181,18 @@ def test_several_moments_at_once_have_the_predictors_of_each(archive):
         pd.testing.assert_frame_equal(table, build_predictors(index, feature_set))
 
 
-def test_a_predictor_that_is_not_known_yet_is_refused(archive):
+def test_a_predictor_not_available_yet_is_refused(archive):
     with pytest.raises(ValueError, match=r"not known at_takeoff: duration_max \(whole_flight\)"):
         check_no_leakage(build_predictors(build_index(archive)), "at_takeoff")
 
 
 @pytest.mark.parametrize("name", ["latitude_mean", "duration_min", "luck", "track_mean"])
-def test_a_predictor_of_which_nobody_says_when_it_is_known_is_refused(name):
+def test_a_predictor_without_an_availability_is_refused(name):
     with pytest.raises(ValueError, match=name):
         check_no_leakage([name], "whole_flight")
 
 
-def test_an_unknown_knowledge_is_refused_with_those_there_are(archive):
+def test_an_unknown_feature_set_is_refused_with_the_existing_ones(archive):
     for refuse in (lambda: build_predictors(build_index(archive), "later"),
                    lambda: check_no_leakage([], "later")):  # fmt: skip
         with pytest.raises(ValueError, match="'later', expected one of planned, at_takeoff"):

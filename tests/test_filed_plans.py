@@ -44,7 +44,7 @@ def test_plans_name_the_airway_in_use_at_take_off(tmp_path, plans, flights):
     assert (features["plan_cross_40"] + wanted).abs().max() < 3
 
 
-def test_some_plans_are_amended_in_flight_to_the_direct_that_was_cleared(tmp_path, plans, flights):
+def test_some_plans_are_amended_in_flight_to_a_direct_route(tmp_path, plans, flights):
     save_plans(plans, tmp_path)
     filed = read_plans(tmp_path)
     before = select_plans(filed, flights).groupby(level="path").size()

@@ -114,7 +114,7 @@ def test_functions_by_name_share_one_pass(index, monkeypatch):
     pd.testing.assert_frame_equal(tables["a"], map_flights(index, summary))
 
 
-def test_the_store_keeps_what_matters_of_every_number(index, tmp_path):
+def test_the_store_keeps_every_decimal_of_the_schema(index, tmp_path):
     store = store_flights(index, tmp_path / "store")
     from_csv = map_flights(index, lambda df: df)
     from_store = map_flights(store, lambda df: df)
@@ -186,7 +186,7 @@ def test_a_function_that_returns_no_rows_is_refused_by_the_flight(index, in_this
         map_flights(index, function)
 
 
-def test_after_an_error_nothing_runs_on(index, client, tmp_path, monkeypatch):
+def test_an_error_cancels_the_other_tasks(index, client, tmp_path, monkeypatch):
     monkeypatch.setattr(flights_module, "BLOCK", 1)
     many = pd.concat([index.drop(4)] * 5, ignore_index=True)
 
@@ -201,7 +201,7 @@ def test_after_an_error_nothing_runs_on(index, client, tmp_path, monkeypatch):
     assert len(list(tmp_path.iterdir())) < len(many)
 
 
-def test_a_column_that_there_is_not_is_said(index):
+def test_an_unknown_column_is_refused_with_the_existing_ones(index):
     for run in (map_flights, partial(reduce_flights, merge=max)):
         with pytest.raises(ValueError, match="no such columns: alt; there are timestamp, duration"):
             run(index, len, columns=["altitude", "alt"])
@@ -213,7 +213,7 @@ def test_a_time_or_a_text_is_a_column(index, in_this_process):
     assert set(table["b"]["<lambda>"]) == {"c"}
 
 
-def test_nothing_selected_is_nothing_to_store(index, tmp_path):
+def test_storing_no_flights_is_refused(index, tmp_path):
     with pytest.raises(ValueError, match="no flights to store"):
         store_flights(index.head(0), tmp_path / "store")
 

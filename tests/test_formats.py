@@ -127,7 +127,7 @@ def test_a_format_is_recognized_among_all_others(write, name):
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_the_name_of_a_file_is_not_what_it_is_recognized_by(write, name):
+def test_a_format_is_recognized_without_the_file_name(write, name):
     path = write(name)
     renamed = shutil.move(path, path.with_name("download.txt"))
     assert recognize_format(renamed).name == name
@@ -502,7 +502,7 @@ def test_a_file_named_as_another_is_another_flight(tmp_path, flights):
 # Tables that a columns.toml explains
 
 
-def test_a_table_with_names_of_its_own_is_read_by_columns_toml(flights, tmp_path):
+def test_a_table_with_other_names_is_read_by_columns_toml(flights, tmp_path):
     table = pd.DataFrame(
         {
             "KEY": flights["flight_id"],
@@ -799,7 +799,7 @@ def test_an_archive_of_several_files_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "data", [b"", b"\n\n", b"\x00" * 1000, b"PAR1", b"{", b"[", b"\x1f\x8b\x08", b"7z\xbc\xaf'\x1c"]
 )
-def test_what_is_no_format_is_refused(tmp_path, data):
+def test_an_unknown_format_is_refused(tmp_path, data):
     path = tmp_path / "file"
     path.write_bytes(data)
     refuse(path)

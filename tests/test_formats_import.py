@@ -30,7 +30,7 @@ def source(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_file_that_breaks_off_is_read_to_there_and_named(flights, source, tmp_path):
+def test_a_truncated_file_is_imported_up_to_its_end_and_reported(flights, source, tmp_path):
     path = WRITERS["opensky"](flights, source)
     path.write_bytes(path.read_bytes()[:-200])
     lines = []
@@ -41,7 +41,7 @@ def test_a_file_that_breaks_off_is_read_to_there_and_named(flights, source, tmp_
     assert sources["refused"].notna().all()
 
 
-def test_a_question_of_a_reader_reaches_the_user(flights, source, tmp_path):
+def test_the_question_of_a_reader_is_in_the_error(flights, source, tmp_path):
     table = flights[["latitude", "longitude", "altitude"]].assign(time="03/04/2024 10:00:00")
     write_csv(table, source / "mine.csv")
     with pytest.raises(FileNotFoundError, match="day/month or month/day"):
@@ -58,7 +58,7 @@ def test_metres_under_the_name_of_feet_are_rejected_with_the_question(flights, s
     assert import_flights(source, tmp_path / "archive")["rejected"].isna().all()
 
 
-def test_a_file_that_a_reader_fails_on_stops_no_other(flights, source, tmp_path, monkeypatch):
+def test_an_error_in_one_file_stops_no_other(flights, source, tmp_path, monkeypatch):
     WRITERS["opensky"](flights, source)
     WRITERS["readsb"](one(flights), source)
 
@@ -73,7 +73,7 @@ def test_a_file_that_a_reader_fails_on_stops_no_other(flights, source, tmp_path,
 
 
 @pytest.mark.parametrize("gap, count", [(600, 2), (7200, 1)])
-def test_the_gap_of_columns_toml_parts_flights_of_an_aircraft(
+def test_the_gap_of_columns_toml_splits_flights_of_an_aircraft(
     flights, source, tmp_path, gap, count
 ):
     flight = one(flights)
@@ -104,7 +104,7 @@ def test_identities_of_a_second_table_are_joined(flights, source, tmp_path):
     assert set(table["origin"]) == {"LEMD"}
 
 
-def test_names_that_lead_elsewhere_stay_in_the_archive(flights, source, tmp_path):
+def test_names_with_paths_are_written_inside_the_archive(flights, source, tmp_path):
     names = {"flight_id": "../../out", "callsign": "=cmd|' /C calc'!A0", "origin": "../../LEMD"}
     table = one(flights)[["timestamp", "latitude", "longitude", "altitude"]].assign(**names)
     write_csv(table, source / "table.csv")

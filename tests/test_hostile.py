@@ -105,7 +105,7 @@ def render(archive, folder):
     }
 
 
-def test_every_file_is_read_or_set_aside_with_a_short_reason(archive, tmp_path):
+def test_every_file_is_read_or_rejected_with_a_short_reason(archive, tmp_path):
     index = build_index(archive, tmp_path / "index.parquet")
     assert len(index) == len(CALLSIGNS) + 4
     rows = select_flights(index, "LEMD", "LEBL")

@@ -50,7 +50,7 @@ def test_headings_are_the_contents_and_lead_to_their_sections():
     assert len(set(links)) == 2
 
 
-def test_before_and_after_are_the_stages_that_have_a_page():
+def test_previous_and_next_lead_to_stages_with_a_page():
     page = render()
     assert 'rel="prev" href="01_index.html"' in page
     assert 'rel="next" href="03_mine.html"' in page
@@ -67,7 +67,7 @@ def test_a_link_leads_to_a_stage_of_any_name(name):
         assert not [link for link in links if re.search(r"[#? ]", link)]
 
 
-def test_code_is_folded_but_there_and_one_fold_where_nothing_is_shown_between():
+def test_consecutive_code_cells_share_one_fold():
     page = render(
         new_code_cell("first = 1", execution_count=1), new_code_cell("second", execution_count=2)
     )
@@ -112,7 +112,7 @@ def test_a_table_may_have_the_same_name_twice():
     assert format_table(table).to_html().count("<td") >= 4
 
 
-def test_of_a_long_table_both_ends_are_shown():
+def test_a_long_table_shows_its_first_and_last_rows():
     table = show_table(n=range(1_000))
     assert "60 of 1,000 rows" in table
     assert table.count("<tr") < 70
@@ -210,7 +210,7 @@ def test_a_term_is_linked_where_it_first_appears_outside_headings_and_links():
     assert 'id="skill"' in glossary
 
 
-def test_a_progress_bar_leaves_its_end():
+def test_only_the_end_of_a_progress_bar_is_shown():
     bar = new_output("stream", text="10 %\r50 %\r100 %\ndone\n")
     page = render(new_code_cell("x", outputs=[bar]))
     assert "100 %\ndone" in page
@@ -262,7 +262,7 @@ FRONT = {
 }
 
 
-def test_the_front_page_answers_first():
+def test_the_front_page_begins_with_the_results():
     report = describe_report(front=FRONT, data={"flights of the pair": "4,722"})
     page = render_front(report, {"map": "data:image/png;base64,eA=="}, "02_a.explorer.html")
     text = re.sub(r"\s+", " ", page)
@@ -276,7 +276,7 @@ def test_the_front_page_answers_first():
     assert 'href="02_a.explorer.html"' in page
 
 
-def test_a_coverage_far_from_nominal_is_marked_and_what_is_unknown_left_out():
+def test_a_coverage_far_from_nominal_is_marked():
     interval = {"level": 90.0, "width": 8.6, "coverage": 55.0, "far": True}
     front = FRONT | {"interval": interval, "arrival": {}}
     page = render_front(describe_report(front=front, data={"flights of the pair": "4,722"}), {})
@@ -299,7 +299,7 @@ def test_claims_are_one_line_on_the_front_page_and_a_table_on_their_own():
         assert part in table
 
 
-def test_data_and_models_have_pages_of_their_own():
+def test_data_and_models_have_separate_pages():
     card = {
         "feature_set": "at_takeoff",
         "level": 0.9,
@@ -315,7 +315,7 @@ def test_data_and_models_have_pages_of_their_own():
         assert part in pages["models.html"]
 
 
-def test_every_page_escapes_what_an_archive_holds():
+def test_every_page_escapes_texts_of_an_archive():
     hostile = "<script>alert(1)</script>"
     claim = {"claim": hostile, "talk": hostile, "here": hostile, "verdict": "holds"}
     texts = {"headline": hostile, "numbers": {hostile: hostile}, "claims": [claim]}

@@ -63,7 +63,7 @@ def test_the_decisive_predictor_is_first_by_both_measures(tables):
     assert ranking.index[1] == "operator"
 
 
-def test_a_target_that_is_missing_takes_none_but_its_flight_away(tables):
+def test_a_missing_target_removes_its_row_only(tables):
     predictors, targets = tables
     lacking = targets.copy()
     lacking.iloc[2, 0] = np.nan
@@ -73,16 +73,16 @@ def test_a_target_that_is_missing_takes_none_but_its_flight_away(tables):
         pd.testing.assert_frame_equal(getattr(samples, name), getattr(without, name))
 
 
-def test_a_constant_is_worth_nothing(tables):
+def test_a_constant_predictor_has_no_importance(tables):
     np.testing.assert_allclose(measure(tables).xs("mass_min", level="predictor"), 0, atol=1e-12)
 
 
-def test_a_useless_predictor_is_worth_next_to_nothing_when_permuted(tables):
+def test_an_irrelevant_predictor_has_a_permutation_importance_near_0(tables):
     useless = measure(tables, repeats=10)["permutation"].xs("fuel_max", level="predictor")
     assert (useless.abs() < 0.02).all()
 
 
-def test_twins_share_their_worth_and_together_they_have_it_all(tables):
+def test_equal_predictors_share_their_importance(tables):
     predictors, targets = tables
     single = measure(tables)["permutation"].xs("duration_max", level="predictor").mean()
     replicates = predictors.assign(distance_max=predictors["duration_max"])
@@ -125,12 +125,12 @@ def test_tables_are_left_as_they_were(tables):
         pd.testing.assert_frame_equal(table, copy)
 
 
-def test_a_predictor_outside_the_knowledge_is_refused(tables):
+def test_a_predictor_outside_the_feature_set_is_refused(tables):
     with pytest.raises(ValueError, match="not known at_takeoff"):
         collect_importance(build_model(), *tables, SPLITS, DAYS, feature_set="at_takeoff")
 
 
-def test_ranks_count_from_one_by_falling_worth():
+def test_ranks_count_from_1_by_falling_importance():
     rows = pd.MultiIndex.from_product([[0.5], ["a", "b", "c"]], names=["fraction", "predictor"])
     table = pd.DataFrame({"impurity": [0.1, 0.6, 0.3], "permutation": [0.5, 0.2, -0.1]}, rows)
     ranking = rank_predictors(table)
@@ -139,12 +139,12 @@ def test_ranks_count_from_one_by_falling_worth():
     assert ranking["permutation_rank"].tolist() == [1, 2, 3]
 
 
-def test_one_split_looked_at_is_that_split_weighed(tables):
+def test_the_importance_on_one_split_is_that_of_the_split_alone(tables):
     alone = measure(tables, SPLITS[1:])
     pd.testing.assert_frame_equal(measure_importance(collect(tables), 1), alone)
 
 
-def test_a_rank_that_holds_is_the_same_on_every_split(tables):
+def test_the_decisive_predictor_is_first_on_every_split(tables):
     ranks = rank_splits(collect(tables))
     assert ranks.columns.tolist() == [0, 1]
     assert ranks.loc["duration_max"].tolist() == [1, 1]
@@ -173,7 +173,7 @@ def explain(tables, **options):
     return measure_shap(model, *tables, SPLITS, feature_set="whole_flight", **options)
 
 
-def test_shap_finds_the_decisive_predictor_and_nothing_in_a_constant(tables):
+def test_shap_ranks_the_decisive_predictor_first_and_a_constant_at_0(tables):
     shap = explain(tables)
     assert shap.index.unique("fraction").tolist() == [0.25, 0.75]
     mean = shap.groupby(level="predictor").mean()

@@ -140,7 +140,7 @@ def test_every_flight_is_accounted_for(source, tmp_path):
     assert not list(archive.glob(".import*"))
 
 
-def test_the_archive_indexes_whole_and_invents_nothing(source, tmp_path):
+def test_an_imported_archive_is_indexed_and_has_measured_columns_only(source, tmp_path):
     import_flights(source, tmp_path / "sfo")
     index = build_index(tmp_path / "sfo")
     fragment = index["path"].str.startswith("fragments/")
@@ -208,7 +208,7 @@ def test_an_overflight_has_no_airport_and_is_no_error(tmp_path):
     assert flights["origin_reason"].notna().all()
 
 
-def test_a_flight_that_needs_a_repair_is_rejected_where_none_is_allowed(tmp_path):
+def test_a_strict_import_rejects_a_flight_that_needs_a_repair(tmp_path):
     points = fly()
     points.loc[1000, "latitude"] += 3
     write_opensky(states([("a00001", "UAL1", points), ("a00002", "UAL2", fly())]), tmp_path)
@@ -230,7 +230,7 @@ def test_a_flight_that_needs_a_repair_is_rejected_where_none_is_allowed(tmp_path
         (Criteria(reach=0.001), fly(), "first point more than 0.001 km from the airport"),
     ],
 )
-def test_what_fails_a_criterion_is_a_fragment(criteria, points, why, tmp_path):
+def test_a_flight_that_fails_a_criterion_is_a_fragment(criteria, points, why, tmp_path):
     write_opensky(states([("a00001", "UAL1", points)]), tmp_path)
     flights = import_flights(tmp_path / "states.csv.gz", tmp_path / "archive", criteria=criteria)
     assert flights["kind"].tolist() == ["flight" if why is None else "fragment"]
@@ -259,7 +259,7 @@ def test_a_flight_goes_on_in_the_next_file(tmp_path):
     assert contents(tmp_path / "one", "*.csv") == contents(tmp_path / "two", "*.csv")
 
 
-def test_a_folder_of_mixed_formats_says_what_each_file_is(source):
+def test_each_file_of_a_mixed_folder_is_recognized(source):
     write_opensky(states([("a00001", "UAL1", fly())]), source)
     (source / "notes.txt").write_text("nothing")
     files = recognize_sources(source).set_index("file")
@@ -327,9 +327,7 @@ def test_a_source_without_points_and_a_pair_without_flights_are_errors(source, t
         import_flights(source, tmp_path / "sfo", origin="SFO", destination="JFK")
 
 
-def test_an_import_touches_nothing_outside_its_archive_whatever_airports_are_called(
-    source, tmp_path
-):
+def test_an_import_writes_only_into_its_archive(source, tmp_path):
     flights = pd.read_parquet(source / "flights.parquet")
     flights.loc[flights["flight_id"] == 11, "origin"] = "../other/SFO"
     flights.to_parquet(source / "flights.parquet")

@@ -48,7 +48,7 @@ def test_two_legs_without_points_on_the_ground_are_two_flights():
     assert count(without_ground(points)) == 2
 
 
-def test_a_short_stop_is_seen_where_the_callsign_changes():
+def test_a_short_stop_is_found_by_a_change_of_callsign():
     first, second = leg("2020-01-01T10:00"), leg("2020-01-01T11:06", back=True)
     assert count(without_ground(join(first, second))) == 1
     assert count(without_ground(join(first, second.assign(callsign="IBE2")))) == 2
@@ -107,7 +107,7 @@ def test_two_aircraft_are_two_flights():
     assert count(points.reset_index(drop=True)) == 2
 
 
-def test_two_aircraft_that_share_a_callsign_are_told_apart():
+def test_two_aircraft_that_share_a_callsign_are_two_tracks():
     first = leg("2020-01-01T10:00").assign(which=0)
     second = leg("2020-01-01T10:00:30").assign(which=1)
     second["longitude"] += 20

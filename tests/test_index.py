@@ -44,7 +44,7 @@ def write(archive, path, *, pair=("LEMD", "LEBL"), day=1, text=None):
     return file
 
 
-def test_a_file_is_a_row_of_cheap_facts(tmp_path):
+def test_a_file_is_a_row_with_ends_pair_and_size(tmp_path):
     write(tmp_path / "a", "x/one.csv")
     row = build_index(tmp_path / "a").iloc[0]
     assert (row["path"], row["origin"], row["destination"]) == ("x/one.csv", "LEMD", "LEBL")
@@ -56,7 +56,7 @@ def test_a_file_is_a_row_of_cheap_facts(tmp_path):
     assert pd.isna(row["registration"])
 
 
-def test_what_is_no_identity_is_missing_and_blanks_are_no_part_of_one(tmp_path):
+def test_blanks_and_null_texts_are_removed_from_identities(tmp_path):
     for name, pair in {"a": (" LEMD ", "LEBL "), "b": ("NaN", "null")}.items():
         write(tmp_path / "a", f"{name}.csv", pair=pair)
     index = build_index(tmp_path / "a")
@@ -76,7 +76,7 @@ def test_a_damaged_index_is_named_and_another_table_is_not_written_over(tmp_path
     assert pd.read_parquet(output)["precious"].item() == 1
 
 
-def test_any_folders_spaces_and_accents_are_found(tmp_path):
+def test_files_in_any_folder_and_with_any_name_are_indexed(tmp_path):
     for path in ("one.csv", "a b/ñandú ü.csv", "c/d/e/f.csv"):
         write(tmp_path / "a", path)
     write(tmp_path / "a", "notes.txt")
@@ -118,7 +118,7 @@ def test_only_new_and_changed_files_are_read_again(tmp_path, monkeypatch):
     assert index["destination"].tolist() == ["LEBL", "LEBL", "LEPA"]
 
 
-def test_an_index_brought_up_to_date_is_the_index_made_anew(tmp_path):
+def test_an_updated_index_equals_a_new_one(tmp_path):
     archive = tmp_path / "a"
     for name in ("b.csv", "d.csv"):
         write(archive, name)
@@ -130,7 +130,7 @@ def test_an_index_brought_up_to_date_is_the_index_made_anew(tmp_path):
     pd.testing.assert_frame_equal(*(df.drop(columns="rejections_file") for df in (updated, fresh)))
 
 
-def test_a_change_of_the_dialect_makes_the_index_anew(tmp_path):
+def test_a_change_of_the_dialect_rebuilds_the_index(tmp_path):
     archive = tmp_path / "a"
     write(archive, "LEMD-LEPA/one.csv")
     assert build_index(archive)["destination"].tolist() == ["LEBL"]
@@ -154,7 +154,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_bad_file_is_set_aside_and_changes_no_other_row(tmp_path, case):
+def test_a_bad_file_is_rejected_and_changes_no_other_row(tmp_path, case):
     write(tmp_path / "a", "good.csv")
     alone = build_index(tmp_path / "a")
     text, reason = BAD[case]
@@ -167,7 +167,7 @@ def test_a_bad_file_is_set_aside_and_changes_no_other_row(tmp_path, case):
     pd.testing.assert_series_equal(*(df.loc["good.csv"] for df in rows))
 
 
-def test_links_are_followed_once_and_a_broken_one_is_set_aside(tmp_path):
+def test_links_are_followed_once_and_a_broken_one_is_rejected(tmp_path):
     archive = tmp_path / "a"
     write(archive, "x/one.csv")
     (archive / "x/loop").symlink_to(archive)
@@ -178,7 +178,7 @@ def test_links_are_followed_once_and_a_broken_one_is_set_aside(tmp_path):
     assert "broken" in index.loc["broken.csv", "rejected"]
 
 
-def test_a_pipe_is_not_waited_for(tmp_path):
+def test_a_pipe_is_rejected_at_once(tmp_path):
     write(tmp_path / "a", "b.csv")
     os.mkfifo(tmp_path / "a" / "a.csv")
     index = build_index(tmp_path / "a")
@@ -186,7 +186,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a user's permissions")
-def test_what_may_not_be_read_is_set_aside():
+def test_a_file_without_read_permission_is_rejected():
     with TemporaryDirectory() as folder:  # pytest's own are closed to the other user
         Path(folder).chmod(0o755)
         reasons = look_as_another_user(Path(folder) / "a")
@@ -217,7 +217,7 @@ for path, size in list_files({str(archive)!r})[["path", "size"]].to_numpy():
     return dict(line.split("|") for line in done.stdout.splitlines())
 
 
-def test_an_absent_or_empty_archive_is_told(tmp_path):
+def test_an_absent_or_empty_archive_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="no archive at"):
         build_index(tmp_path / "absent")
     with pytest.raises(FileNotFoundError, match="empty"):
@@ -239,14 +239,14 @@ def test_the_index_of_a_raw_archive_is_kept_in_interim():
     assert default_index_path("x/sample").as_posix() == "x/sample.index.parquet"
 
 
-def test_the_saved_index_does_not_know_where_it_is(tmp_path):
+def test_the_saved_index_has_no_absolute_path(tmp_path):
     write(tmp_path / "a", "one.csv")
     build_index(tmp_path / "a", tmp_path / "index.parquet")
     assert str(tmp_path).encode() not in (tmp_path / "index.parquet").read_bytes()
 
 
 @pytest.mark.parametrize("run", ["map", "store"])
-def test_every_file_is_usable_or_has_one_reason_wherever_it_was_seen(tmp_path, run):
+def test_every_file_is_usable_or_has_one_rejection_reason(tmp_path, run):
     archive = tmp_path / "a"
     for name in ("good.csv", "high.csv"):
         write(archive, name)
@@ -267,7 +267,7 @@ def test_every_file_is_usable_or_has_one_reason_wherever_it_was_seen(tmp_path, r
     assert len(sizes) + len(seen) == len(index)
 
 
-def test_a_file_mended_is_sound_again(tmp_path):
+def test_a_corrected_file_is_no_longer_rejected(tmp_path):
     archive = tmp_path / "a"
     good = write(archive, "one.csv").read_text()
     write(archive, "one.csv", text=good.replace("40.9,0.", "95.0,0."))
@@ -319,13 +319,13 @@ def test_an_archive_of_44264_files_in_one_folder_has_as_many_rows(tmp_path):
     "path",
     [".ipynb_checkpoints/one-checkpoint.csv", ".Trash-0/one.csv", ".one.csv", "__MACOSX/one.csv"],
 )
-def test_what_is_hidden_is_no_part_of_an_archive(tmp_path, path):
+def test_hidden_files_are_not_indexed(tmp_path, path):
     write(tmp_path / "a", "one.csv")
     write(tmp_path / "a", path, day=2)
     assert build_index(tmp_path / "a")["path"].tolist() == ["one.csv"]
 
 
-def test_of_files_with_the_same_contents_one_counts(tmp_path):
+def test_copies_of_a_file_are_rejected(tmp_path):
     text = write(tmp_path / "a", "one.csv").read_text()
     for copy in ("one (1).csv", "elsewhere/one.csv"):
         write(tmp_path / "a", copy, text=text)
@@ -347,7 +347,7 @@ def test_the_same_airport_is_the_same_pair_by_icao_and_iata_code(tmp_path):
     assert find_pair(index, "MAD", "BCN") == ("LEMD", "LEBL")
 
 
-def test_a_pair_needs_two_airports_that_there_are(tmp_path):
+def test_a_pair_needs_two_existing_airports(tmp_path):
     write(tmp_path / "a", "a.csv")
     write(tmp_path / "a", "b.csv", pair=("ZZZZ", "LEBL"))
     index = build_index(tmp_path / "a")
@@ -357,7 +357,7 @@ def test_a_pair_needs_two_airports_that_there_are(tmp_path):
         select_flights(index, "ZZZZ", "LEBL")
 
 
-def test_a_flight_that_does_not_arrive_is_left_out_of_its_pair_unless_asked_for(tmp_path):
+def test_an_incomplete_flight_is_selected_only_on_request(tmp_path):
     write(tmp_path / "a", "arrived.csv")
     text = write(tmp_path / "a", "returned.csv").read_text().splitlines()
     write(tmp_path / "a", "returned.csv", text="\n".join([*text[:40], ""]))
@@ -399,7 +399,7 @@ def test_a_file_of_many_flights_is_rejected_with_their_number(tmp_path):
     assert reason.startswith("holds 9 flights, by its column callsign")
 
 
-def test_a_cluster_elsewhere_reads_the_same_facts_in_batches(tmp_path, monkeypatch):
+def test_an_index_made_on_a_cluster_is_the_same(tmp_path, monkeypatch):
     for number in range(25):
         write(tmp_path / "a", f"{number}.csv")
     write(tmp_path / "a", "bad.csv", text="")

@@ -92,7 +92,7 @@ def elsewhere(csv, tiny_archive, tmp_path):
     return build_index(folder)
 
 
-def test_other_pairs_tell_one_flight_what_they_told_those_trained_on(store, csv, elsewhere):
+def test_features_of_other_traffic_are_those_of_training(store, csv, elsewhere):
     flight, _ = describe_file(csv)
     trained = features.build_predictors(store, "at_takeoff", traffic=elsewhere).loc[flight["path"]]
     alone = features.build_predictors(store, "at_takeoff").loc[flight["path"]]
@@ -102,7 +102,7 @@ def test_other_pairs_tell_one_flight_what_they_told_those_trained_on(store, csv,
 
 
 @pytest.mark.parametrize("feature_set", SETS)
-def test_one_flight_is_known_as_it_was_when_a_model_was_trained(store, csv, feature_set):
+def test_features_of_one_flight_are_those_of_training(store, csv, feature_set):
     flight, samples = describe_file(csv, 10)
     predictors = build_flight_predictors(flight, feature_set, past=store, samples=samples)
     trained = features.build_predictors(store, feature_set).loc[predictors.index]
@@ -111,7 +111,7 @@ def test_one_flight_is_known_as_it_was_when_a_model_was_trained(store, csv, feat
     pd.testing.assert_frame_equal(predictors, trained, check_dtype=False)
 
 
-def test_a_described_flight_knows_what_one_with_a_file_does(store, csv):
+def test_a_described_flight_has_the_features_of_one_with_a_file(store, csv):
     flight, _ = describe_file(csv)
     row = flight.iloc[0]
     names = ["callsign", "operator", "aircraft_type"]
@@ -123,7 +123,7 @@ def test_a_described_flight_knows_what_one_with_a_file_does(store, csv):
     pd.testing.assert_frame_equal(predictors.reset_index(drop=True), beside.reset_index(drop=True))
 
 
-def test_without_an_archive_history_is_missing_and_said_to_be(data, csv):
+def test_without_an_archive_recent_traffic_is_missing_with_a_warning(data, csv):
     flight, samples = describe_file(csv, 10)
     predictors = build_flight_predictors(flight, "airborne_10", samples=samples)
     assert predictors.filter(regex="^(recent|callsign)_").isna().all(axis=None)
@@ -133,7 +133,7 @@ def test_without_an_archive_history_is_missing_and_said_to_be(data, csv):
     assert [line for line in warnings if "is in the archive" in line] == warnings[-2:]
 
 
-def test_a_model_that_learnt_of_other_pairs_says_when_they_are_not_asked(data, store, csv):
+def test_a_model_trained_with_other_traffic_warns_if_it_is_missing(data, store, csv):
     flight, _ = describe_file(csv)
     predictors = build_flight_predictors(flight, "at_takeoff", past=store)
     card = json.loads(next(data.rglob("at_takeoff/card.json")).read_text("utf-8"))
@@ -145,7 +145,9 @@ def test_a_model_that_learnt_of_other_pairs_says_when_they_are_not_asked(data, s
     assert "1,234 flights of other pairs" in warnings[1234][-1]
 
 
-def test_samples_after_the_moment_change_nothing(predict, csv, tiny_archive, tmp_path):
+def test_a_prediction_does_not_depend_on_samples_after_its_time(
+    predict, csv, tiny_archive, tmp_path
+):
     (tmp_path / "columns.toml").write_bytes((tiny_archive / "columns.toml").read_bytes())
     raw = pd.read_csv(csv, dtype=str)
     later = raw.index >= len(load_samples_until(csv, 10)[0])
@@ -164,7 +166,7 @@ def test_samples_after_the_moment_change_nothing(predict, csv, tiny_archive, tmp
     assert not tables[0].equals(tables[1])  # what was flown did change
 
 
-def test_nothing_after_the_cut_is_read(csv, tmp_path):
+def test_samples_are_loaded_up_to_the_prediction_time(csv, tmp_path):
     whole, _ = load_samples_until(csv, 10)
     lines = csv.read_text("utf-8").splitlines()
     (tmp_path / "cut.csv").write_text("\n".join(lines[: len(whole) + 1]), "utf-8")
@@ -181,7 +183,7 @@ def test_a_flight_of_another_pair_is_refused(csv, pair):
     assert len(load_samples_until(csv, pair=PAIR)[0]) == 1
 
 
-def test_who_flew_is_told_by_the_path_and_by_constants_too(csv, tmp_path):
+def test_identity_comes_from_the_path_and_from_constants(csv, tmp_path):
     (tmp_path / "columns.toml").write_text(
         "path = '(?P<callsign>(?P<operator>[A-Z]{3})[0-9]+)'\n[constants]\naircraft_type = 'A320'"
     )
@@ -192,7 +194,7 @@ def test_who_flew_is_told_by_the_path_and_by_constants_too(csv, tmp_path):
 
 
 @pytest.mark.parametrize("form", [str, Path])
-def test_in_an_object_store_who_flew_is_told_by_the_columns_toml_above_too(server, form):
+def test_identity_in_an_object_store_comes_from_columns_toml_above(server, form):
     import boto3
 
     s3 = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"], region_name="us-east-1")
@@ -216,7 +218,7 @@ def test_in_an_object_store_who_flew_is_told_by_the_columns_toml_above_too(serve
     assert alone[["archive", "path"]].iloc[0].tolist() == ["s3://flights", "alone.csv"]
 
 
-def test_other_flights_that_cannot_be_read_tell_nothing(store, csv, elsewhere):
+def test_unreadable_flights_of_other_pairs_give_no_features(store, csv, elsewhere):
     flight, _ = describe_file(csv)
     for path in elsewhere["path"]:
         file = Path(elsewhere["archive"].iloc[0]) / path
@@ -230,7 +232,7 @@ def test_other_flights_that_cannot_be_read_tell_nothing(store, csv, elsewhere):
     )
 
 
-def test_a_csv_cut_or_not_and_a_description_are_answered_by_what_is_known(predict, csv, tmp_path):
+def test_the_feature_set_follows_from_what_is_given(predict, csv, tmp_path):
     cases = {
         "at_takeoff": ("--csv", csv),
         "airborne_10": ("--csv", csv, "--minutes", 10),
@@ -255,7 +257,7 @@ def test_a_csv_cut_or_not_and_a_description_are_answered_by_what_is_known(predic
     assert "feature set at_takeoff" in output
 
 
-def test_where_no_flights_are_a_described_one_goes_by_what_is_planned(predict, data):
+def test_a_described_flight_without_an_archive_uses_planned(predict, data):
     (data / "interim").rename(data / "away")
     try:
         status, output = predict("--time", "2016-03-01T08:00", "--operator", "QQQ")
@@ -267,7 +269,7 @@ def test_where_no_flights_are_a_described_one_goes_by_what_is_planned(predict, d
     assert "aircraft type is not given" in output
 
 
-def test_a_time_is_iso_8601_and_files_stay_in_their_folder(predict, tmp_path):
+def test_a_callsign_with_a_path_is_written_inside_the_output_folder(predict, tmp_path):
     status, output = predict("--time", "05/03/2016")
     assert status == 1
     assert "'05/03/2016' is not a time" in output
@@ -277,7 +279,7 @@ def test_a_time_is_iso_8601_and_files_stay_in_their_folder(predict, tmp_path):
     assert len(list((tmp_path / "predict").glob("*IBE1.csv"))) == 1
 
 
-def test_a_moment_without_a_model_is_refused_with_those_that_there_are(predict, csv):
+def test_a_prediction_time_without_a_model_is_refused_with_the_existing_ones(predict, csv):
     status, output = predict("--csv", csv, "--minutes", 7)
     assert status == 1
     assert "no model airborne_7" in output
@@ -292,7 +294,7 @@ def test_a_moment_without_a_model_is_refused_with_those_that_there_are(predict, 
         ("at_takeoff", (10,), "no --minutes"),
     ],
 )
-def test_a_model_of_another_moment_than_the_one_asked_is_refused(
+def test_a_model_for_another_prediction_time_is_refused(
     predict, data, csv, tmp_path, feature_set, minutes, needed
 ):
     model = data / "processed" / "LEMD-LEBL" / "prediction" / feature_set
@@ -303,7 +305,7 @@ def test_a_model_of_another_moment_than_the_one_asked_is_refused(
     assert not (tmp_path / "predict").exists()
 
 
-def test_of_a_model_that_never_saw_an_operator_it_is_said_that_there_are_none(data):
+def test_a_model_without_operators_warns_that_there_are_none(data):
     card = json.loads(next(data.rglob("planned/card.json")).read_text("utf-8"))
     saved = type("Saved", (), {"card": card | {"categories": {"operator": []}}})
     start = pd.Timestamp("2016-03-01 08:00", tz="UTC")
@@ -314,7 +316,7 @@ def test_of_a_model_that_never_saw_an_operator_it_is_said_that_there_are_none(da
     assert "(there are none)" in operator
 
 
-def test_what_is_unknown_is_said(data):
+def test_unknown_pair_operator_and_type_are_warned_of(data):
     card = json.loads(next(data.rglob("planned/card.json")).read_text("utf-8"))
     saved = type("Saved", (), {"card": card})
     start = pd.Timestamp("2016-03-01 08:00", tz="UTC")
@@ -346,7 +348,7 @@ NOW = pd.Timestamp("2026-11-28T23:30Z")
         ("now", "2026-11-28T23:30Z"),
     ],
 )
-def test_a_time_is_understood_in_words_and_as_iso_8601(text, expected):
+def test_a_time_is_parsed_from_words_and_from_iso_8601(text, expected):
     assert parse_time(text, "LEMD", now=NOW) == pd.Timestamp(expected)
 
 
@@ -451,7 +453,7 @@ def test_a_flight_in_the_air_is_predicted_from_its_newest_points(
         assert f"feature set {feature_set};" in output
 
 
-def test_a_table_of_flights_is_answered_on_the_command_line(predict, tmp_path):
+def test_a_table_of_flights_is_predicted_on_the_command_line(predict, tmp_path):
     (tmp_path / "flights.csv").write_text("callsign,time\nIBE1,2016-05-01T08:00\n")
     status, output = predict(tmp_path / "flights.csv")
     assert status == 0, output
@@ -461,9 +463,7 @@ def test_a_table_of_flights_is_answered_on_the_command_line(predict, tmp_path):
     assert predict(tmp_path / "flights.csv", "--time", "now")[0] == 2
 
 
-def test_points_that_were_kept_beside_the_store_give_the_same_predictors(
-    store, csv, tmp_path, monkeypatch
-):
+def test_points_cached_beside_the_store_give_the_same_predictors(store, csv, tmp_path, monkeypatch):
     for part in Path(store["store"].iloc[0]).glob("*.parquet"):
         if not part.name.startswith("points-"):
             (tmp_path / part.name).symlink_to(part)

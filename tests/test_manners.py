@@ -318,7 +318,7 @@ def later(df, hours=2, **identity):
 
 
 @pytest.mark.parametrize("manner", MANNERS)
-def test_a_flight_is_the_same_in_whatever_manner_it_is_written(tmp_path, flight, manner):
+def test_a_flight_is_read_the_same_from_every_dialect(tmp_path, flight, manner):
     table, options, name = MANNERS[manner](flight)
     write(tmp_path / name, table, **options)
     df = read_flight(tmp_path / name)
@@ -331,7 +331,7 @@ def test_a_flight_is_the_same_in_whatever_manner_it_is_written(tmp_path, flight,
 
 
 @pytest.mark.parametrize("manner", MANNERS)
-def test_its_row_in_the_index_is_the_same_too(tmp_path, flight, manner):
+def test_the_index_row_is_the_same_for_every_dialect(tmp_path, flight, manner):
     table, options, name = MANNERS[manner](flight)
     write(tmp_path / "a" / name, table, **options)
     row = build_index(tmp_path / "a").iloc[0]
@@ -356,14 +356,14 @@ def test_a_repair_leaves_samples_out_and_counts_them(tmp_path, flight, case):
 
 
 @pytest.mark.parametrize("case", REPAIRED)
-def test_nothing_is_repaired_where_that_is_switched_off(tmp_path, flight, case):
+def test_a_strict_archive_rejects_a_file_that_needs_a_repair(tmp_path, flight, case):
     write(tmp_path / "x.csv", REPAIRED[case][0](flight))
     with pytest.raises(FlightError, match="nothing is repaired"):
         read_flight(tmp_path / "x.csv", dialect=parse_dialect("strict = true"))
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_could_mean_two_things_is_refused_with_the_question(tmp_path, flight, case):
+def test_an_ambiguous_file_is_rejected_with_the_question(tmp_path, flight, case):
     make, reason = REFUSED[case]
     write(tmp_path / "x.csv", make(flight))
     with pytest.raises(FlightError, match=reason):

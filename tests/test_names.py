@@ -29,6 +29,6 @@ def test_every_predictor_has_a_display_name_of_its_own(names):
         ("recent_arrival_last1", "time of flight, the last flight, adjusted for aircraft type"),
     ],
 )
-def test_a_name_says_what_is_measured_where_and_of_which_flights(name, shown):
+def test_a_display_name_has_quantity_position_and_flights(name, shown):
     assert display_name(name) == shown
     assert feature_availability(name.partition(",")[0])

@@ -76,7 +76,7 @@ values = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
 
 @given(rising, values)
-def test_a_flight_resampled_at_its_own_progress_is_the_flight(progress, rng):
+def test_resampling_at_the_progress_of_the_samples_returns_the_flight(progress, rng):
     df = pd.DataFrame({"altitude": rng.uniform(0, 4e4, len(progress))})
     again = resample_flight(df, progress, progress)
     assert again["altitude"].to_numpy() == pytest.approx(df["altitude"].to_numpy(), abs=1e-6)
@@ -92,7 +92,7 @@ def test_nothing_is_extrapolated(progress, fractions, rng):
     assert (result[inside] <= df["altitude"].max() + 1e-6).all()
 
 
-def test_a_fraction_is_where_it_is_first_reached_and_a_return_is_passed_over():
+def test_a_fraction_is_resampled_where_it_is_first_reached():
     df = pd.DataFrame({"duration": [0.0, 1.0, 2.0, 3.0, 4.0]})
     progress = np.array([0, 0.5, 0.5, 0.5, 1])
     duration = resample_flight(df, progress, [0.25, 0.5, 0.5 + 1e-9, 0.75, 1])["duration"]
@@ -127,7 +127,7 @@ def test_trajectories_are_labelled_with_their_flights_and_units(beside):
     assert ds.indexes["fraction"].to_numpy() == pytest.approx(PERCENTS)
 
 
-def test_several_kinds_of_progress_are_what_each_is_alone(beside):
+def test_several_kinds_of_progress_at_once_equal_each_alone(beside):
     together = normalize_flights(beside, BY)
     for by in BY:
         xr.testing.assert_identical(together.sel(by=by, drop=True), normalize_flights(beside, by))
@@ -135,7 +135,7 @@ def test_several_kinds_of_progress_are_what_each_is_alone(beside):
         pd.testing.assert_frame_equal(spread, dispersion(normalize_flights(beside, by)))
 
 
-def test_an_unknown_progress_is_named_with_those_there_are(beside):
+def test_an_unknown_progress_is_refused_with_the_existing_ones(beside):
     with pytest.raises(ValueError, match="no progress 'fuel', expected one of time, distance"):
         normalize_flights(beside, "fuel")
 
@@ -158,7 +158,7 @@ def test_a_slower_flight_along_the_same_line_spreads_in_time_alone(behind, by):
     assert spread[["along", "cross"]].to_numpy() == pytest.approx(0, abs=0.1)
 
 
-def test_flights_that_are_cut_short_are_counted_where_they_reach(tmp_path):
+def test_a_truncated_flight_counts_only_at_fractions_it_reaches(tmp_path):
     index = write_archive(
         tmp_path / "archive",
         straight_flight(),
@@ -238,7 +238,7 @@ def test_days_drawn_again_scatter_around_the_dispersion():
     )
 
 
-def test_a_day_is_drawn_with_all_its_flights_and_they_spread_around_their_own_mean():
+def test_a_drawn_day_has_all_its_flights_and_dispersion_uses_their_mean():
     ds = trajectories(np.outer([0.01, 0.01, -0.01, -0.01], [1, 1, 1]), [[0.0, 1.0, 2.0]] * 4)
     drawn = bootstrap_dispersion(ds, ["Sat", "Sat", "Sun", "Sun"], draws=40)
     both = dispersion(ds)["horizontal"].mean()
@@ -275,7 +275,7 @@ def test_all_kinds_of_progress_are_drawn_with_the_same_days(beside):
     )
 
 
-def test_what_is_not_gained_by_construction_is_weighed_as_one():
+def test_altitude_cross_track_and_time_are_compared_as_one_ratio():
     columns = ["horizontal", "cross", "altitude", "time"]
     values = {"time": [[8.0, 2, 1000, 100]] * 3, "route": [[2.0, 1, 1000, 200]] * 3}
     frames = {by: pd.DataFrame(v, columns=columns).rename_axis("draw") for by, v in values.items()}

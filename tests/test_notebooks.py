@@ -71,7 +71,7 @@ def test_parameters_of_one_name_have_one_type():
 
 
 @each_notebook
-def test_what_is_tagged_to_be_shared_draws_no_single_flight(path):
+def test_cells_tagged_aggregate_show_no_single_flight(path):
     tagged = [c for c in cells_of(path, "code") if "aggregate" in c.metadata.get("tags", [])]
     assert not [cell.source for cell in tagged if re.search(SINGLE, cell.source)]
 
@@ -112,7 +112,7 @@ def test_the_report_of_the_tiny_archive_is_whole(made, report):
     assert result.stdout.splitlines()[-1].startswith("next: python -m trajlib predict")
 
 
-def test_the_report_is_made_where_there_is_no_network_but_loopback(made, alone):
+def test_the_report_needs_no_network_but_loopback(made, alone):
     if not alone:
         pytest.skip("a network of loopback alone needs root, unshare and ip")
     code = "import socket; print(*(name for _, name in socket.if_nameindex()))"
@@ -126,7 +126,9 @@ def shared(made):
     return made[1].with_name(f"{made[1].name}-aggregate")
 
 
-def test_what_is_shared_holds_no_callsign_registration_file_or_position(made, shared, tiny_archive):
+def test_the_shared_report_has_no_callsign_registration_file_or_position(
+    made, shared, tiny_archive
+):
     index = build_index(tiny_archive).dropna(subset="callsign")
     names = {Path(path).stem for path in index["path"]}
     names |= {*index["callsign"], *index["registration"].dropna()}
@@ -139,7 +141,7 @@ def test_what_is_shared_holds_no_callsign_registration_file_or_position(made, sh
         assert any(south <= number <= north for number in numbers) == expected
 
 
-def test_what_is_shared_still_answers(shared, report):
+def test_the_shared_report_keeps_headlines_and_aggregate_figures(shared, report):
     shared_report = json.loads((shared / "report.json").read_text("utf-8"))
     for stage, shared_stage in zip(report["stages"], shared_report["stages"], strict=True):
         assert shared_stage["headline"] == stage["headline"]
@@ -148,12 +150,12 @@ def test_what_is_shared_still_answers(shared, report):
         assert stage["name"] != "02_normalization" or "Left out here" in page
 
 
-def test_what_is_shared_has_no_script(shared):
+def test_the_shared_report_has_no_script(shared):
     for page in shared.glob("*.html"):
         assert "<script" not in page.read_text("utf-8"), page.name
 
 
-def test_no_page_asks_for_anything_but_its_own_file(made, shared, tmp_path):
+def test_no_page_requests_anything_but_its_own_file(made, shared, tmp_path):
     pytest.importorskip("websocket", reason="websocket-client, which drives Chromium, is missing")
     from chromium import CHROMIUM, Page
 
@@ -185,7 +187,7 @@ def test_the_damaged_file_is_counted(report):
     assert report["data"]["rejected"] == "1"
 
 
-def test_nothing_made_names_the_machine(made, tiny_archive):
+def test_no_file_of_the_report_names_the_machine(made, tiny_archive):
     for path in made[1].glob("*.*"):
         if path.suffix != ".png":
             text = without_scripts(path) if path.suffix == ".ipynb" else path.read_text("utf-8")
@@ -239,7 +241,7 @@ def without_scripts(path):
 
 
 @pytest.mark.slow
-def test_the_tour_reads_an_archive_that_is_written_otherwise(tmp_path):
+def test_the_tour_reads_an_archive_with_another_dialect(tmp_path):
     folder = tmp_path / "raw" / "theirs" / "LEMD-LEBL"
     folder.mkdir(parents=True)
     (folder.parent / "columns.toml").write_text(

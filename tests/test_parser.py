@@ -61,7 +61,7 @@ def by_pyarrow(text: str, columns: int) -> list[np.ndarray]:
 
 @given(st.lists(st.tuples(plain, plain), min_size=1, max_size=20), st.sampled_from(["\n", "\r\n"]))
 @example([("-0.0", "0.1"), ("123456789012345", "0.000001")], "\n")
-def test_plain_numbers_are_pyarrows_bit_for_bit(rows, newline):
+def test_plain_numbers_equal_those_of_pyarrow_bit_for_bit(rows, newline):
     text = "".join(f"{a},{b}{newline}" for a, b in rows)
     count, values, _ = parse(text, [0, 1])
     if count < 0:  # more than 15 digits
@@ -72,7 +72,7 @@ def test_plain_numbers_are_pyarrows_bit_for_bit(rows, newline):
 
 
 @given(st.lists(plain, max_size=3), strange, st.lists(plain, max_size=3))
-def test_a_strange_number_is_left_to_pyarrow_or_read_as_pyarrow_does(before, number, after):
+def test_an_unusual_number_is_read_as_pyarrow_does_or_left_to_it(before, number, after):
     text = "".join(f"{value},1\n" for value in [*before, number, *after])
     count, values, _ = parse(text, [0, 1])
     if count >= 0:
@@ -129,7 +129,7 @@ def test_an_empty_field_is_missing():
     assert np.isnan(values[1, 1])
 
 
-def test_what_the_installation_compiles_is_what_files_are_parsed_by(tmp_path):
+def test_reading_a_file_compiles_nothing_beyond_the_installation(tmp_path):
     lines = "\n".join(f"2016-01-01T06:0{m}:00Z,40,{m / 10},0,LEMD,LEBL" for m in range(3))
     header = "timestamp,latitude,longitude,altitude,origin,destination"
     (tmp_path / "a.csv").write_text(f"{header}\n{lines}\n")
@@ -140,7 +140,7 @@ def test_what_the_installation_compiles_is_what_files_are_parsed_by(tmp_path):
     assert set(parse_fields.signatures) == signatures
 
 
-def test_functions_are_compiled_where_nothing_can_be_kept(monkeypatch):
+def test_functions_are_compiled_without_a_writable_cache(monkeypatch):
     compile_now = numba.njit
 
     def refuse_to_keep(*arguments, cache=False, **options):

@@ -80,13 +80,13 @@ def test_without_true_airspeed_there_is_no_lift():
     assert not {"lift", "lift_coefficient", "drag_coefficient"} & set(flight)
 
 
-def test_a_type_unknown_to_openap_gets_nothing_and_a_synonym_gets_all():
+def test_performance_needs_a_type_or_synonym_of_openap():
     flight = add_atmosphere(hop())
     assert list(add_performance(flight, "C172")) == list(flight)
     assert "fuel" in add_performance(flight, "CRJ2")
 
 
-def test_the_flight_given_is_left_as_it_was():
+def test_performance_does_not_change_its_argument():
     flight = add_atmosphere(hop())
     before = flight.copy()
     add_performance(flight, "A320")

@@ -230,7 +230,7 @@ def test_the_usual_deviation_comes_from_training_flights_alone(tmp_path):
     assert of_route.dropna().tolist() == pytest.approx([-0.1, -0.1, 0.1, 0.1])
 
 
-def test_features_of_plans_are_known_when_planned_and_those_in_flight_later():
+def test_plan_features_are_available_when_planned_and_airborne_ones_later():
     assert {feature_availability(name) for name in PLAN} == {"planned"}
     assert feature_availability("plan_off_at_20") == "airborne_20"
     with pytest.raises(ValueError, match="plan_turn_at_10"):

@@ -86,7 +86,7 @@ def test_borders_are_those_of_the_countries_shown():
 
 
 @pytest.mark.slow
-def test_a_notebook_shows_figures_of_its_own_after_one_of_ours(tmp_path):
+def test_drawing_a_figure_keeps_interactive_mode_in_a_notebook(tmp_path):
     lines = "import matplotlib.pyplot as plt", "from trajlib.plots.style import styled"
     code = "\n".join([*lines, "styled(plt.figure)()", "print(plt.isinteractive())"])
     inline = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
@@ -99,7 +99,7 @@ def test_a_notebook_shows_figures_of_its_own_after_one_of_ours(tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 6, 30, 300])
-def test_one_flight_some_and_all_are_drawn(count):
+def test_maps_and_profiles_are_drawn_for_any_number_of_flights(count):
     trajectories = _trajectories(count)
     mean = trajectories.mean("path")
     assert _is_drawn(plot_routes(trajectories, mean=mean, airports=["LEMD", "BCN"]))

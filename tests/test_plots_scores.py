@@ -61,7 +61,7 @@ def test_skills_are_drawn_with_their_intervals_for_each_feature_set():
 
 
 @pytest.mark.parametrize("measures", [["impurity", "permutation"], ["permutation", "shap"]])
-def test_a_heat_map_a_measure_has_the_ten_that_are_worth_most_from_the_top(importance, measures):
+def test_each_importance_measure_has_a_heat_map_of_the_ten_most_important(importance, measures):
     table = importance.assign(shap=importance["impurity"])[measures]
     maps = [ax for ax in plot_importance(table).axes if ax.get_label() != "<colorbar>"]
     assert len(maps) == 2
@@ -93,7 +93,7 @@ def predicted():
 
 
 @pytest.mark.parametrize(("first", "lines"), [(0, 2), (4, 3)])
-def test_of_a_flight_under_way_what_it_flew_before_is_drawn_apart(predicted, first, lines):
+def test_the_flown_part_of_an_airborne_flight_is_a_separate_line(predicted, first, lines):
     ahead = predicted.iloc[first:]
     figure = plot_trajectory(ahead, to_geojson(ahead), flown=predicted, airports=["LEMD", "LEBL"])
     altitude = next(ax for ax in figure.axes if ax.get_ylabel() == "altitude $H_p$ [ft]")

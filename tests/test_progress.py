@@ -71,7 +71,7 @@ def test_distance_to_go_grows_to_0_at_most(df):
 
 
 @given(wandering_flights(), st.integers(0, 4))
-def test_route_progress_of_a_place_does_not_depend_on_where_the_record_starts(df, dropped):
+def test_route_progress_of_a_position_does_not_depend_on_where_the_record_starts(df, dropped):
     shorter = df.iloc[dropped:].reset_index(drop=True)
     shorter.attrs = df.attrs
     whole, part = measure(df, route_progress)[dropped:], measure(shorter, route_progress)
@@ -79,7 +79,7 @@ def test_route_progress_of_a_place_does_not_depend_on_where_the_record_starts(df
     assert part[ahead] == pytest.approx(whole[ahead])
 
 
-def test_progress_between_its_own_ends_depends_on_where_the_record_starts():
+def test_progress_between_first_and_last_sample_depends_on_where_the_record_starts():
     early, late = fly_to(0, 200), fly_to(20, 200)
     at_100 = [measure(df, own_route_progress)[(df["distance"] - d).abs().argmin()]
               for df, d in ((early, 100), (late, 80))]  # fmt: skip
@@ -116,7 +116,7 @@ def test_turning_back_is_measured_in_the_variables_unit():
     assert table.loc[["duration", "distance"], "reversal"].tolist() == [0, 0]
 
 
-def test_what_falls_all_the_way_is_monotonic_and_what_never_changes_is_still():
+def test_a_falling_variable_is_monotonic_and_a_constant_one_stands_still():
     df = fly_to(0, 200).assign(mass=lambda df: 60_000 - df["duration"])
     table = measure_reversals(df)
     assert table.loc["mass"].tolist() == [0, 0]
@@ -160,7 +160,7 @@ def test_a_flight_aligned_to_itself_comes_along_with_its_distance():
     )
 
 
-def test_a_detour_is_matched_to_the_place_that_it_leaves_and_comes_back_to():
+def test_a_detour_is_matched_to_the_position_where_it_leaves_the_route():
     reference, detour = fly_to(0, 120), fly_to(0, 60, 45, 120)
     aligned = measure(detour, align_to(reference))
     assert aligned[600] == pytest.approx(0.5, abs=0.07)  # while it turns back it stands still

@@ -36,14 +36,14 @@ def test_a_flight_is_read_in_the_schemas_order_and_units(tmp_path):
     assert df["distance"].iloc[-1] == pytest.approx(0.09 * 60, rel=2e-3)  # 0.09 degrees northwards
 
 
-def test_only_the_columns_asked_for_are_read(tmp_path):
+def test_only_requested_columns_are_read(tmp_path):
     path = write(tmp_path, "\n".join([HEADER, *LINES, ""]))
     assert list(read_flight(path, ["altitude"])) == ["altitude"]
     assert list(read_flight(path, ["altitude", "mass"])) == ["altitude"]
 
 
 @pytest.mark.parametrize("start", ["", "600"])
-def test_a_flights_time_and_way_begin_at_its_first_sample_whatever_the_file_says(tmp_path, start):
+def test_duration_and_distance_begin_at_0_at_the_first_sample(tmp_path, start):
     lines = ["2016-01-01T06:00:00Z,40,0,0,", "2016-01-01T06:10:00Z,41,0,0,99,660"]
     lines[0] += f",{start}"
     header = "timestamp,latitude,longitude,altitude,distance,duration"
@@ -53,7 +53,7 @@ def test_a_flights_time_and_way_begin_at_its_first_sample_whatever_the_file_says
     assert df["distance"].tolist() == pytest.approx([0, 60], abs=0.1)
 
 
-def test_nothing_after_the_minutes_asked_for_has_any_influence(tmp_path):
+def test_samples_after_the_requested_minutes_have_no_influence(tmp_path):
     later = [f"2016-01-01T07:{m:02}:00Z,0,0,99999" for m in range(30)]
     path = write(tmp_path, "\n".join([HEADER, *LINES, *later, ""]))
     plain = read_flight(write(tmp_path, "\n".join([HEADER, *LINES, ""]), "plain.csv"))
@@ -114,7 +114,7 @@ ACCEPTED = {
 
 
 @pytest.mark.parametrize("case", ACCEPTED)
-def test_these_files_hold_the_same_flight(tmp_path, case):
+def test_variants_of_a_file_are_the_same_flight(tmp_path, case):
     plain = read_flight(write(tmp_path, "\n".join([HEADER, *LINES, ""])))
     columns = list(plain)
     odd = read_flight(write(tmp_path, ACCEPTED[case]), columns)
@@ -159,7 +159,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_these_files_are_set_aside_with_a_reason(tmp_path, case):
+def test_unreadable_files_are_rejected_with_a_reason(tmp_path, case):
     text, reason = REFUSED[case]
     with pytest.raises(FlightError, match=reason):
         read_flight(write(tmp_path, text))
@@ -180,13 +180,13 @@ def test_a_column_without_any_value_is_absent(tmp_path):
     assert "mass" not in read_flight(write(tmp_path, "\n".join(text)))
 
 
-def test_gzip_cut_short_is_set_aside(tmp_path):
+def test_a_truncated_gzip_is_rejected(tmp_path):
     data = gzip.compress("\n".join([HEADER, *LINES]).encode())
     with pytest.raises(FlightError, match="ended"):
         read_flight(write(tmp_path, data[:-12], "flight.csv.gz"))
 
 
-def test_what_is_no_file_is_set_aside_without_its_path(tmp_path):
+def test_the_reason_for_an_absent_file_has_no_path(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "broken.csv").symlink_to(tmp_path / "nowhere")
     for name in ("folder.csv", "broken.csv", "absent.csv"):
@@ -212,7 +212,7 @@ altitude = { column = "baroaltitude", unit = "m" }
 """
 
 
-def test_names_units_delimiter_decimals_and_zone_are_the_users(tmp_path):
+def test_a_dialect_sets_names_units_delimiter_decimals_and_zone(tmp_path):
     dialect = parse_dialect('delimiter = ";"\ndecimal = ","\n' + DIALECT)
     path = write(tmp_path, "time;lat;lon;baroaltitude\n01/06/2016 12:00:00;40,5;-3,5;304,8\n"
                            "01/06/2016 12:01:00;40,6;-3,5;609,6\n")  # fmt: skip
@@ -222,7 +222,7 @@ def test_names_units_delimiter_decimals_and_zone_are_the_users(tmp_path):
     assert df["latitude"].tolist() == [40.5, 40.6]
 
 
-def test_a_time_that_tells_its_zone_is_not_taken_for_a_local_one():
+def test_a_time_with_a_zone_is_not_local():
     texts = ["2016-06-01T12:00:00", "2016-06-01T12:00:00Z", "2016-06-01T12:00:00+01:00", "soon"]
     hours = parse_times(pd.Series(texts, dtype="str"), Dialect(timezone="Europe/Madrid")).dt.hour
     assert hours.tolist()[:3] == [10, 12, 11]
@@ -261,14 +261,14 @@ def test_unix_times_are_seconds(tmp_path):
         'columns = {track = "x", heading = "x"}',
     ],
 )
-def test_a_dialect_that_cannot_be_meant_is_refused_by_its_file(tmp_path, text):
+def test_an_invalid_dialect_is_refused_with_its_file(tmp_path, text):
     (tmp_path / "columns.toml").write_text(text)
     with pytest.raises(ValueError, match=r"columns\.toml of the archive"):
         read_dialect(tmp_path)
 
 
 @pytest.mark.parametrize("digits", [1, 16])  # the second is for pyarrow to read
-def test_a_column_that_stands_for_another_is_not_itself_too(tmp_path, digits):
+def test_a_renamed_column_does_not_keep_its_old_name(tmp_path, digits):
     dialect = parse_dialect('columns.track = "heading"\ncolumns.geoaltitude = "height"')
     height = f"{1.5:.{digits}f}"
     lines = [f"2016-01-01T06:15:0{s}Z,40,-3,{s},9{s},{height}" for s in range(9)]
@@ -280,7 +280,7 @@ def test_a_column_that_stands_for_another_is_not_itself_too(tmp_path, digits):
     assert df["geoaltitude"].tolist() == [1.5] * 9
 
 
-def test_a_required_column_that_stands_for_another_is_missing(tmp_path):
+def test_a_required_column_used_for_another_is_missing(tmp_path):
     path = write(tmp_path, "\n".join([HEADER, *LINES, ""]))
     with pytest.raises(FlightError, match="columns missing: altitude"):
         read_flight(path, dialect=parse_dialect('columns.geoaltitude = "altitude"'))
@@ -305,7 +305,7 @@ def test_names_in_a_header_may_have_blanks_around_them(tmp_path):
         ("ISO 8601", "2016-07-01 08:00:00Z", "08:00"),
     ],
 )
-def test_a_time_is_in_the_zone_of_the_archive_unless_it_tells_its_own(form, text, utc):
+def test_a_time_without_a_zone_is_in_the_zone_of_the_archive(form, text, utc):
     dialect = Dialect(time_format=form, timezone="Europe/Madrid")
     assert f"{parse_times(pd.Series([text]), dialect).iloc[0]:%H:%M}" == utc
 

@@ -69,7 +69,7 @@ def change_after(points, time, seed):
 @pytest.mark.slow
 @settings(max_examples=10)
 @given(st.lists(st.integers(0, 300), min_size=3, max_size=4), st.integers(0, 10**6))
-def test_nothing_that_others_do_after_the_moment_moves_what_is_told(minutes, seed):
+def test_recent_traffic_does_not_depend_on_points_after_the_prediction_time(minutes, seed):
     flights = schedule(minutes)
     points, around = fly(flights, seed), fly_elsewhere(flights, seed + 1)
     before = collect(flights, points, around)
@@ -79,7 +79,7 @@ def test_nothing_that_others_do_after_the_moment_moves_what_is_told(minutes, see
         pd.testing.assert_series_equal(after.loc[path], before.loc[path], check_exact=True)
 
 
-def test_flights_of_other_pairs_tell_of_the_runway_and_the_wind_and_of_no_passage():
+def test_other_pairs_give_departure_direction_and_wind_only():
     flights, elsewhere = schedule([100]), schedule([0, 10, 20])
     assert collect(flights, fly(flights)).isna().all(axis=None)
     features = collect(flights, fly(flights), fly_elsewhere(elsewhere)).loc["0.csv"]
@@ -88,7 +88,7 @@ def test_flights_of_other_pairs_tell_of_the_runway_and_the_wind_and_of_no_passag
     assert features.drop(of_all).isna().all()
 
 
-def test_others_are_those_under_way_just_before_at_an_airport_of_the_pair():
+def test_other_traffic_is_airborne_shortly_before_at_an_airport_of_the_pair():
     flights = schedule([100, 400])
     others = schedule([0, -90, 60, 101, 280, 401, 90, 90, 90]).assign(destination="JFK")
     others.loc[6, "origin"] = "SEA"  # between airports of neither
@@ -99,7 +99,7 @@ def test_others_are_those_under_way_just_before_at_an_airport_of_the_pair():
     assert select_other_traffic(flights, others)["path"].tolist() == ["0.csv", "2.csv", "4.csv"]
 
 
-def test_passages_are_averaged_less_the_usual_difference_of_their_type():
+def test_passages_are_averaged_after_subtracting_the_type_difference():
     flights = schedule([0, 10, 25, 120])
     flights["aircraft_type"] = ["A320", "B738", "B738", "A320"]
     points = locate_points(fly(flights), flights)
@@ -115,7 +115,7 @@ def test_passages_are_averaged_less_the_usual_difference_of_their_type():
     assert row["recent_altitude_50_last3"] == row["recent_altitude_50_24h"]
 
 
-def test_a_level_that_all_types_share_stays_in_the_averages():
+def test_a_difference_shared_by_all_types_is_not_subtracted():
     flights = schedule([0, 5, 10, 120])
     points = locate_points(fly(flights), flights)
     altitude = find_passages(points)["altitude"].xs(0.5, level="place")
@@ -158,7 +158,7 @@ def test_the_recent_flights_alone_give_the_same_as_all_past_ones():
         pd.testing.assert_series_equal(both[0].loc[path], both[1].loc[path])
 
 
-def test_a_flight_number_keeps_its_mean_where_its_last_flight_tells_nothing():
+def test_a_callsign_keeps_its_mean_if_its_last_flight_has_no_value():
     flights = schedule([0, 100, 200], ["UAL1"] * 3)
     points = locate_points(fly(flights), flights)
     mean = collect_recent_traffic(flights, points).loc["1.csv", "callsign_groundspeed_50"]
@@ -173,7 +173,7 @@ def test_missing_history_is_missing_and_not_zero():
     assert features.isna().all(axis=None)
 
 
-def test_a_flight_under_way_counts_where_it_has_passed_and_not_by_its_landing():
+def test_an_airborne_flight_contributes_only_the_fractions_it_has_passed():
     flights = schedule([0, 2, 20])
     row = collect(flights, fly(flights)).loc["2.csv"]
     assert pd.notna(row["recent_altitude_20_1h"])
@@ -181,7 +181,7 @@ def test_a_flight_under_way_counts_where_it_has_passed_and_not_by_its_landing():
     assert row[late].isna().all()
 
 
-def test_a_last_point_that_thinning_took_away_tells_of_no_landing_before_its_time():
+def test_a_last_point_removed_by_thinning_is_no_early_landing():
     flights = schedule([0, 0])
     flights.loc[1, "start"] += pd.Timedelta(3370, "s")  # within 420 s of the last, not of that left
     points = fly(flights)
@@ -196,7 +196,7 @@ def test_a_last_point_that_thinning_took_away_tells_of_no_landing_before_its_tim
     pd.testing.assert_series_equal(*features)
 
 
-def test_what_one_flight_lacks_is_lost_for_that_flight_alone():
+def test_a_missing_value_of_one_flight_affects_no_other():
     flights = schedule([0, 5, 120], ["UAL1"] * 3)
     points = fly(flights)
     points.loc["0.csv", "groundspeed"] = np.nan

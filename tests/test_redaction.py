@@ -36,7 +36,7 @@ RULES = machine_rules(ROOT, [Path("/mnt/big disk/sfo"), ROOT / "data/raw/sample"
         ("kernel on 127.0.0.1:53124", "kernel on …"),
     ],
 )
-def test_what_names_the_machine_is_hidden(text, shown):
+def test_paths_addresses_and_hosts_are_hidden(text, shown):
     assert redact(text, RULES) == shown
 
 
@@ -50,11 +50,11 @@ def test_what_names_the_machine_is_hidden(text, shown):
         "root mean square",
     ],
 )
-def test_what_is_of_the_research_stays(text):
+def test_file_names_numbers_and_links_are_not_hidden(text):
     assert redact(text, RULES) == text
 
 
-def test_host_and_user_are_hidden_where_their_names_are_no_common_words(monkeypatch):
+def test_host_and_user_names_are_hidden(monkeypatch):
     monkeypatch.setattr(socket, "gethostname", lambda: "node17.example.org")
     monkeypatch.setattr(getpass, "getuser", lambda: "alice")
     rules = machine_rules(ROOT)
@@ -119,7 +119,7 @@ def test_a_link_to_a_hidden_dashboard_is_no_link():
         (["aggregate"], new_output("error", ename="E", evalue="e", traceback=["e"]), False),
     ],
 )
-def test_an_output_is_shared_where_its_cell_is_tagged_and_it_names_no_flight(tags, output, kept):
+def test_an_output_is_shared_if_its_cell_is_tagged_and_names_no_flight(tags, output, kept):
     cell = new_code_cell("f()", outputs=[output], metadata={"tags": tags})
     names = {"IBE1234", "EC-MAB", "x_IBE1234"}
     shared = keep_aggregates(new_notebook(cells=[cell]), names).cells[0]
@@ -130,11 +130,11 @@ def test_an_output_is_shared_where_its_cell_is_tagged_and_it_names_no_flight(tag
 
 @pytest.mark.parametrize("name", ["20160101 IBE1234", "IBE 12", "a.b'c", "a.b", 'a<"b">', "ñandú"])
 @pytest.mark.parametrize("escape", [str, html.escape, json.dumps, repr])
-def test_a_flight_is_found_whatever_its_name_holds_and_however_that_is_escaped(name, escape):
+def test_a_flight_name_is_found_however_it_is_escaped(name, escape):
     for text in ("{}", "by {}.", "a/b/{}.csv.gz", "first\n{}\tlast"):
         assert names_flight(escape(text.format(name)), {name, "IBE1235"})
 
 
 @pytest.mark.parametrize("text", ["IBE 123", "XIBE 12", "IBE, 12", "12 IBE", ""])
-def test_a_name_of_several_words_is_found_whole_or_not_at_all(text):
+def test_a_name_of_several_words_matches_only_as_a_whole(text):
     assert not names_flight(text, {"IBE 12"})

@@ -88,7 +88,7 @@ def test_a_report_is_a_page_a_notebook_and_a_front_page(make, tmp_path):
     assert json.loads((tmp_path / "reports/report.json").read_text("utf-8")) == report
 
 
-def test_files_are_for_their_owner_alone(make, tmp_path):
+def test_files_of_a_report_are_private(make, tmp_path):
     make()
     assert {path.stat().st_mode & 0o077 for path in (tmp_path / "reports").iterdir()} == {0}
 
@@ -165,7 +165,7 @@ def test_files_of_a_stage_are_not_listed_in_the_report_as_they_may_be_named_afte
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ñandú", "B is", 'says "B"', "a\\b"])
-def test_a_headline_that_names_a_flight_is_not_shared(make, write_notebook, tmp_path, name):
+def test_a_headline_with_the_name_of_a_flight_is_not_shared(make, write_notebook, tmp_path, name):
     cell = f"# save_summary(\nimport json\ntold = dict(headline={f'B is {name}.'!r}, numbers={{}}"
     cell += ", claims=[])\nopen('../processed/b.summary.json', 'w').write(json.dumps(told))"
     path = write_notebook("notebooks/02_b.ipynb", f"1\n{cell}")
@@ -180,7 +180,7 @@ def test_a_headline_that_names_a_flight_is_not_shared(make, write_notebook, tmp_
 
 
 @pytest.mark.slow
-def test_a_stage_is_expected_to_take_what_it_took_the_last_time(make):
+def test_the_expected_time_of_a_stage_is_its_last_time(make):
     report, _ = make()
     assert make.expected == {"01_a": None, "02_b": None}
     make(fresh=True)
@@ -208,7 +208,7 @@ def test_a_failure_is_shown_on_both_pages_and_the_other_stages_run(make, write_n
     assert "not whole" in (tmp_path / "reports/index.html").read_text("utf-8")
 
 
-def test_a_front_page_without_its_figures_does_not_cost_the_report(tmp_path, write_notebook):
+def test_an_error_in_front_page_figures_does_not_stop_the_report(tmp_path, write_notebook):
     write_notebook("notebooks/01_a.ipynb", "1 + 1")
 
     def fail():
@@ -384,12 +384,12 @@ def test_a_copy_of_an_archive_has_its_fingerprint(stored, in_this_process):
     assert stored("a", mtime=1) == stored("b", mtime=10**18)
 
 
-def test_a_change_amid_a_file_changes_the_fingerprint(stored, in_this_process):
+def test_a_change_inside_a_file_changes_the_fingerprint(stored, in_this_process):
     first = stored("a", altitude=130, mtime=1)
     assert stored("a", altitude=990, mtime=2) != first
 
 
-def test_what_was_rejected_is_counted_and_its_samples_are_not(tmp_path):
+def test_rejected_flights_are_counted_without_their_samples(tmp_path):
     index = index_of(tmp_path, rejected="empty")
     store = index_of(tmp_path, rejected="damaged").assign(rows=[10, 0])
     facts = describe_data(index, store)

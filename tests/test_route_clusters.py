@@ -29,7 +29,7 @@ def tables():
     return predictors, targets, pd.Series(north, PATHS)
 
 
-def test_two_ways_are_two_families_and_strays_are_noise(tables):
+def test_two_routes_are_two_clusters_and_outliers_are_noise(tables):
     _, targets, north = tables
     clusters = find_route_clusters(targets, share=0.1)
     assert set(clusters) == {0, 1, NOISE}
@@ -40,7 +40,7 @@ def test_two_ways_are_two_families_and_strays_are_noise(tables):
 
 
 @pytest.mark.parametrize("kind", [object, "str"])
-def test_a_family_is_described_by_what_its_flights_tell(tables, kind):
+def test_a_cluster_is_described_by_operators_types_and_hour(tables, kind):
     predictors, targets, _ = tables
     clusters = find_route_clusters(targets, share=0.1)
     nobody = pd.Series(None, PATHS, dtype=kind)
@@ -55,14 +55,14 @@ def test_a_family_is_described_by_what_its_flights_tell(tables, kind):
     assert list(describe_route_clusters(some, clusters)) == ["flights", "median hour"]
 
 
-def test_families_do_not_depend_on_the_order_or_unit(tables):
+def test_clusters_do_not_depend_on_the_unit_of_a_target(tables):
     _, targets, _ = tables
     clusters = find_route_clusters(targets, share=0.1)
     scaled = find_route_clusters(targets.assign(latitude=targets["latitude"] * 60), share=0.1)
     pd.testing.assert_series_equal(clusters, scaled)
 
 
-def test_a_mixture_predicts_the_way_of_the_operator(tables):
+def test_a_mixture_predicts_the_route_of_the_operator(tables):
     predictors, targets, north = tables
     split = PATHS[60:], PATHS[6:60]
     model = build_model(trees=10)
@@ -83,7 +83,7 @@ def test_a_mixture_predicts_the_way_of_the_operator(tables):
     assert off.abs().max() < 0.5  # the mean of both clusters is 1 off
 
 
-def test_nothing_of_a_held_out_flight_makes_a_family(tables):
+def test_held_out_flights_do_not_change_the_route_clusters(tables):
     predictors, targets, _ = tables
     split = PATHS[60:], PATHS[:60]
     changed = targets.copy()
@@ -97,7 +97,7 @@ def test_nothing_of_a_held_out_flight_makes_a_family(tables):
     pd.testing.assert_frame_equal(first[0][0], second[0][0])
 
 
-def test_a_predictor_outside_the_knowledge_is_refused(tables):
+def test_a_predictor_outside_the_feature_set_is_refused(tables):
     predictors, targets, _ = tables
     with pytest.raises(ValueError, match="not known at_takeoff"):
         predict_by_cluster(

@@ -75,7 +75,7 @@ def describe_predictors(**identity):
     return features.build_predictors(describe(**identity), "planned")
 
 
-def test_a_model_comes_back_as_it_was_saved(saved, folder):
+def test_a_loaded_model_predicts_like_the_saved_one(saved, folder):
     again = load_model(folder)
     one = describe_predictors(callsign="IBE1", aircraft_type="A320")
     before, after = (predict_trajectory(which, one) for which in (saved, again))
@@ -87,7 +87,7 @@ def test_nothing_is_pickled(folder):
     assert b"pickle" not in (folder / "model.skops").read_bytes()
 
 
-def test_the_operator_makes_the_difference_it_made(saved):
+def test_the_prediction_differs_by_operator_as_in_training(saved):
     late, early = (
         predict_trajectory(saved, describe_predictors(callsign=c)) for c in ("IBE1", "VLG1")
     )
@@ -125,7 +125,7 @@ def test_a_model_of_another_schema_is_refused(saved, tmp_path):
         load_model(tmp_path)
 
 
-def test_a_model_with_a_type_that_is_not_trusted_is_refused(saved, tmp_path):
+def test_a_model_with_an_untrusted_type_is_refused(saved, tmp_path):
     model = saved.model.__class__([*saved.model.steps[:-1], ("foreign", Foreign())])
     save_model(dataclasses.replace(saved, model=model), tmp_path)
     with pytest.raises(ValueError, match=r"Foreign.*refused"):
@@ -148,7 +148,7 @@ def test_a_predictor_outside_the_feature_set_is_refused(tables):
         train_model(build_model(), late, targets, days, feature_set="planned")
 
 
-def test_an_unknown_flight_is_predicted_all_the_same(saved):
+def test_a_flight_with_unknown_categories_is_predicted(saved):
     assert (
         predict_trajectory(saved, describe_predictors(callsign="RYR12", aircraft_type="A388"))
         .notna()
@@ -183,7 +183,7 @@ def pass_first(tables, flown):
     return predictors.assign(progress_at_10=np.where(flown, 0.12, 0.08)), targets, days
 
 
-def test_what_is_flown_is_neither_calibrated_nor_scored(under_way):
+def test_flown_rows_are_neither_used_for_calibration_nor_scored(under_way):
     predictors, targets, days = under_way
     flown = targets.index[targets["duration"] <= 600]
     assert len(flown) == 67
@@ -203,7 +203,7 @@ def test_what_is_flown_is_neither_calibrated_nor_scored(under_way):
     assert 0 < held["blocked"] <= 1
 
 
-def test_a_flight_under_way_is_told_what_it_has_ahead(under_way):
+def test_an_airborne_flight_gets_only_unflown_fractions(under_way):
     predictors, *others = under_way
     saved = train_model(build_model(trees=5), predictors, *others, feature_set="airborne_10")
     early, late = (predict_trajectory(saved, predictors.iloc[[number]]) for number in (0, 1))
@@ -213,13 +213,13 @@ def test_a_flight_under_way_is_told_what_it_has_ahead(under_way):
         predict_trajectory(saved, predictors.iloc[[0]].assign(progress_at_10=0.95))
 
 
-def test_a_fraction_that_most_have_passed_is_no_part_of_a_model_under_way(tables):
+def test_a_fraction_that_most_flights_have_passed_is_not_trained(tables):
     most = pass_first(tables, np.arange(200) % 3 > 0)
     saved = train_model(build_model(trees=5), *most, feature_set="airborne_10")
     assert saved.card["schema"]["fractions"] == FRACTIONS[1:]
 
 
-def test_intervals_are_tried_on_days_that_made_none_of_them(tables):
+def test_interval_coverage_is_measured_on_days_not_used_for_calibration(tables):
     predictors, targets, days = tables
     seeds = {"blocked": 0, "forward": None}
     coverage, whole = measure_coverage(
@@ -254,7 +254,7 @@ def test_flights_without_a_day_are_left_out(tables):
 
 
 @pytest.mark.parametrize("count", [5, 9])
-def test_on_few_days_intervals_are_calibrated_all_the_same_and_the_card_counts_them(tables, count):
+def test_intervals_are_calibrated_on_few_days_and_the_card_counts_them(tables, count):
     predictors, targets, _ = tables
     dates = pd.date_range("2016-03-01", periods=count)
     days = pd.Series(dates[np.arange(200) % count], PATHS)

@@ -66,7 +66,7 @@ def test_the_cost_model_recovers_its_terms_from_made_up_timings():
     np.testing.assert_allclose(costs, COSTS[costs.index], rtol=1e-6)
 
 
-def test_what_the_costs_are_unsure_of_holds_the_truth_and_grows_with_noise():
+def test_the_uncertainty_of_costs_contains_the_truth_and_grows_with_noise():
     exact, noisy = (draw_costs(make_runs(noise), 50, seed=1)["bytes"] for noise in (0.01, 0.1))
     assert noisy.std() > 3 * exact.std()
     assert noisy.quantile(0.01) < COSTS["bytes"] < noisy.quantile(0.99)
@@ -84,7 +84,7 @@ def test_a_work_that_follows_the_model_is_predicted_by_the_others():
     np.testing.assert_allclose(checked["predicted"], checked["measured"], rtol=1e-6)
 
 
-def test_workers_share_what_is_theirs_and_all_wait_for_the_scheduler():
+def test_work_is_shared_among_workers_and_scheduling_is_not():
     plan = plan_runs([1e12], [1, 10, 100], file_size=1e6, moved=0.0)
     parts = price_runs(plan, COSTS)
     np.testing.assert_allclose(parts["work"] / parts["work"].iloc[0], [1, 0.1, 0.01], 0.05)
@@ -99,7 +99,7 @@ def test_more_workers_than_models_do_not_help_to_train():
     assert parts["moving"].is_monotonic_increasing
 
 
-def test_a_slow_file_system_holds_up_workers_that_are_faster():
+def test_bandwidth_limits_many_workers():
     plan = plan_runs([1e12], [1, 1000], file_size=1e6, moved=0.0)
     slow, fast = (price_runs(plan, COSTS, bandwidth=rate)["all"] for rate in (1e9, 1e15))
     assert slow.iloc[0] == pytest.approx(fast.iloc[0])
@@ -115,7 +115,7 @@ def test_a_written_archive_of_many_files_is_indexed_whole(tiny_archive, tmp_path
     assert set(index["origin"]) == {"LEMD"}
 
 
-def test_tasks_are_told_with_numbers_for_workers_and_without_addresses(client):
+def test_recorded_tasks_have_worker_numbers_instead_of_addresses(client):
     seconds, tasks = record_tasks(client, lambda: client.gather(client.map(len, [(1,)] * 9)))
     assert set(tasks["worker"]) <= {1, 2}
     assert set(tasks["task"]) == {"len"}
@@ -137,7 +137,7 @@ def test_the_task_figure_has_a_row_a_worker_and_a_bar_a_task(client):
     assert len(ax.get_yticks()) == 3
 
 
-def test_a_run_counts_what_it_consists_of(tiny_archive, tmp_path, client):
+def test_a_timed_run_counts_bytes_files_and_tasks(tiny_archive, tmp_path, client):
     index = build_index(tiny_archive, tmp_path / "index.parquet")
     rows = index[index["rejected"].isna()]
     run = time_sweep(client, rows)

@@ -148,7 +148,7 @@ def test_forces_move_the_aircraft(number):
 
 
 @pytest.mark.parametrize("number", range(14))
-def test_nothing_is_flown_that_an_airliner_would_not_fly(number):
+def test_flights_stay_within_the_limits_of_an_airliner(number):
     scenario, df = flights()[number]
     assert df["roll"].abs().max() < 30
     assert df["groundspeed"].diff().abs().max() < 3  # kt in a second
@@ -217,7 +217,7 @@ def test_a_holding_lengthens_the_flight_at_a_constant_altitude():
     assert level.drop(round(held["altitude"].max(), -1)).max() > 600  # s
 
 
-def test_a_missed_approach_is_flown_twice():
+def test_a_missed_approach_is_followed_by_another():
     df = simulate(westerly(), go_around=True)
     height = df["geoaltitude"].to_numpy()
     lowest = np.flatnonzero((height[1:-1] < height[:-2]) & (height[1:-1] <= height[2:]))
@@ -274,7 +274,7 @@ def test_a_flight_follows_from_its_scenario_and_the_weather():
     assert len(slow) > len(simulate(westerly()))
 
 
-def test_a_replicate_keeps_what_is_knowable_at_take_off():
+def test_a_replicate_keeps_the_causes_available_at_takeoff():
     weather, timetable = draw_weather(SEED), draw_timetable(60, SEED)
     one, replicate = (draw_scenario(timetable, weather, SEED, replicate=n) for n in (0, 1))
     columns = ["takeoff", "runway_departure", "configuration_arrival", "flow", "mass_initial"]

@@ -42,7 +42,7 @@ def test_a_stage_is_named_with_or_without_its_number(write_notebook):
     assert [stage.name for stage in find_stages(folder, ["b", "01_a"])] == ["01_a", "02_b"]
 
 
-def test_an_unknown_stage_is_refused_with_the_names_of_all(write_notebook):
+def test_an_unknown_stage_is_refused_with_the_existing_ones(write_notebook):
     folder = write_notebook("01_a.ipynb").parent
     with pytest.raises(ValueError, match=r"no stage 'x'; there are 01_a"):
         find_stages(folder, ["x"])
@@ -99,7 +99,7 @@ def test_a_stage_runs_with_its_parameters_in_its_folder(run):
     assert result["seconds"] > 0
 
 
-def test_what_the_notebook_saved_is_found_and_kept_beside_its_copy(run, tmp_path):
+def test_the_summary_of_a_notebook_is_saved_beside_its_copy(run, tmp_path):
     result, _ = run(
         "from trajlib.report.summary import save_summary",
         "save_summary('../data/processed', 'trial', headline='It is 3.', numbers={'it': '3 NM'})",
@@ -108,7 +108,7 @@ def test_what_the_notebook_saved_is_found_and_kept_beside_its_copy(run, tmp_path
     assert json.loads((tmp_path / "reports/02_trial.json").read_text()) == result
 
 
-def test_a_summary_of_an_earlier_run_is_not_taken_for_this_ones(run, tmp_path):
+def test_a_summary_of_an_earlier_run_is_ignored(run, tmp_path):
     (tmp_path / "data/processed/trial.summary.json").write_text('{"headline": "old"}')
     assert "headline" not in run("x = 1")[0]
 
@@ -131,20 +131,20 @@ def test_a_failure_names_notebook_cell_section_and_error(run):
     assert "ZeroDivisionError" in copy
 
 
-def test_a_notebook_whose_process_is_killed_is_a_failure_too(run):
+def test_a_killed_kernel_is_a_failure(run):
     result, copy = run("print('so far')", "import os\nos.kill(os.getpid(), 9)")
     assert "in cell [4]" in result["failure"]
     assert "memory" in result["failure"]
     assert "so far" in copy
 
 
-def test_a_process_that_ends_by_itself_is_not_called_out_of_memory(run):
+def test_a_kernel_that_exits_is_not_called_out_of_memory(run):
     result, _ = run("import os\nos._exit(3)")
     assert "exit status 3" in result["failure"]
     assert "memory" not in result["failure"]
 
 
-def test_a_process_that_cannot_start_is_described_by_its_own_words(run, monkeypatch, tmp_path):
+def test_a_process_that_cannot_start_is_described_by_its_error_output(run, monkeypatch, tmp_path):
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\necho 'No module named ipykernel_launcher' >&2\nexit 1\n")
     python.chmod(0o700)

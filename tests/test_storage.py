@@ -99,7 +99,7 @@ def test_a_store_in_a_bucket_gives_the_same_flights(bucket, few, tmp_path, on_wo
     pd.testing.assert_frame_equal(again, stores[1])
 
 
-def test_dasks_reader_of_tables_reads_a_bucket_too(bucket, few, server):
+def test_dask_dataframe_reads_a_file_of_a_bucket(bucket, few, server):
     path = sorted(few.rglob("*_*.csv"))[0].relative_to(few)
     table = dd.read_csv([f"{bucket}/{path}"], blocksize="100kB").compute(scheduler="sync")
     expected = pd.read_csv(few / path)
@@ -107,7 +107,7 @@ def test_dasks_reader_of_tables_reads_a_bucket_too(bucket, few, server):
 
 
 @pytest.mark.slow
-def test_the_report_takes_a_bucket_by_its_address(bucket, tmp_path, monkeypatch):
+def test_a_report_accepts_the_address_of_a_bucket(bucket, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notebooks").mkdir()
     words = ["--origin", "LEMD", "--destination", "LEBL", "--archive", bucket]
@@ -117,12 +117,12 @@ def test_the_report_takes_a_bucket_by_its_address(bucket, tmp_path, monkeypatch)
     assert "10 usable flights LEMD → LEBL, expected 40 or more" in result.output
 
 
-def test_a_bucket_that_is_not_there_is_no_archive(server):
+def test_a_missing_bucket_is_an_error(server):
     with pytest.raises(FileNotFoundError, match="no archive at s3://flights/none"):
         build_index("s3://flights/none")
 
 
-def test_no_flight_is_to_blame_for_a_store_that_does_not_answer(bucket, tmp_path, monkeypatch):
+def test_an_unreachable_object_store_rejects_no_flight(bucket, tmp_path, monkeypatch):
     rows = select_flights(build_index(bucket, tmp_path / "index.parquet"), "LEMD", "LEBL")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(OSError, match="bucket 'flights'"):
@@ -138,7 +138,7 @@ def test_no_flight_is_to_blame_for_a_store_that_does_not_answer(bucket, tmp_path
     ("endpoint", "message"),
     [("", "set AWS_ENDPOINT_URL"), ("http://192.0.2.1:9000", "neither https nor loopback")],
 )
-def test_a_store_that_is_not_named_or_in_the_clear_is_refused(monkeypatch, endpoint, message):
+def test_an_object_store_without_address_or_tls_is_refused(monkeypatch, endpoint, message):
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     with pytest.raises(ValueError, match=message):
         build_index("s3://flights/archive/few")

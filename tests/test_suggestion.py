@@ -36,7 +36,7 @@ def test_semicolons_and_decimal_commas_are_recognised(tmp_path):
     assert df["latitude"].iloc[-1] == 40.8
 
 
-def test_our_own_form_needs_nothing(tmp_path):
+def test_the_standard_layout_needs_no_dialect(tmp_path):
     header = "timestamp,latitude,longitude,altitude,origin,destination"
     lines = [f"2016-01-01T06:15:0{s}Z,40,-3,100,LEMD,LEBL" for s in range(9)]
     write(tmp_path, "1.csv", "\n".join([header, *lines, ""]))
@@ -51,7 +51,7 @@ def test_milliseconds_are_times_since_1970(tmp_path):
     assert df["timestamp"].iloc[0].isoformat() == "2016-03-01T08:00:00+00:00"
 
 
-def test_what_could_mean_two_things_is_asked(tmp_path):
+def test_an_ambiguous_date_is_left_to_be_decided(tmp_path):
     lines = [f"05/03/2016 06:15:0{s},40,-3,100" for s in range(9)]
     write(tmp_path, "1.csv", "\n".join(["time,lat,lon,alt", *lines, ""]))
     assert "# to be decided: is 05/03/2016 06:15:00 day/month" in suggest_dialect(tmp_path)
@@ -62,7 +62,7 @@ def test_a_file_of_one_column_lacks_the_others(tmp_path):
     assert "columns missing: timestamp" in suggest_dialect(tmp_path)
 
 
-def test_what_is_missing_is_told(tmp_path):
+def test_missing_columns_are_listed(tmp_path):
     write(tmp_path, "1.csv", "time,lat,height_ft\n1,2,3\n4,5,6\n7,8,9\n")
     assert "columns missing: longitude, altitude" in suggest_dialect(tmp_path)
 
@@ -76,7 +76,7 @@ def test_a_packed_file_is_looked_into_and_an_empty_one_passed_over(tmp_path):
     assert (dialect.names, dialect.delimiter) == ({"timestamp": "time"}, ";")
 
 
-def test_files_without_samples_are_said_to_be(tmp_path):
+def test_an_archive_without_samples_is_an_error(tmp_path):
     write(tmp_path, "1.csv", "")
     with pytest.raises(ValueError, match="holds a line of samples"):
         suggest_dialect(tmp_path)

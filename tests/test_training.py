@@ -59,7 +59,7 @@ def predicted(tables, name):
     return predict(tables, name)
 
 
-def test_every_model_predicts_every_target_of_what_is_held_out(tables, predicted):
+def test_every_model_predicts_every_target_of_held_out_flights(tables, predicted):
     predictions = predicted
     held_out = [path for _, paths in SPLITS for path in paths]
     assert predictions.index.unique("path").tolist() == held_out
@@ -75,7 +75,7 @@ def two_workers():
         yield client
 
 
-def test_what_begins_together_is_what_each_would_be_alone(tables, two_workers):
+def test_trainings_submitted_together_give_the_same_predictions(tables, two_workers):
     options = {"feature_set": "whole_flight"}
     alone = {joint: predict(tables, joint=joint) for joint in (False, True)}
     model = build_model("forest", trees=8)
@@ -89,7 +89,7 @@ def test_what_begins_together_is_what_each_would_be_alone(tables, two_workers):
     wait_until(lambda: not list_tasks(two_workers))  # whoever keeps the functions
 
 
-def test_what_began_is_given_up_where_something_else_fails(tables, two_workers):
+def test_submitted_tasks_are_cancelled_after_an_error(tables, two_workers):
     kept = submit_splits(lambda *_: time.sleep(0.5), *tables, SPLITS)
     with pytest.raises(ZeroDivisionError):
         map_splits(lambda *_: 1 / 0, *tables, SPLITS)
@@ -111,7 +111,7 @@ def test_every_model_learns(tables, predicted):
     assert (((predictions - flown) ** 2).sum() < 0.7 * (spread**2).sum()).all()
 
 
-def test_every_model_takes_what_is_missing_or_was_never_seen(tables, name):
+def test_every_model_predicts_with_missing_and_unseen_values(tables, name):
     predictors, targets = tables
     predictors = predictors.copy()
     predictors.loc[PATHS[0], "operator"] = "RYR"
@@ -128,7 +128,7 @@ def test_a_seed_gives_the_same_bytes(tables, name):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_number_of_workers_changes_nothing(tables, name, predicted, workers):
+def test_predictions_do_not_depend_on_the_number_of_workers(tables, name, predicted, workers):
     with (
         LocalCluster(
             n_workers=workers,
@@ -142,7 +142,7 @@ def test_the_number_of_workers_changes_nothing(tables, name, predicted, workers)
     pd.testing.assert_frame_equal(predicted, on_workers, check_exact=True)
 
 
-def test_nothing_of_a_held_out_flight_is_seen_in_training(tables, name):
+def test_held_out_flights_do_not_change_the_training(tables, name):
     predictors, targets = tables
     before = predict(tables, name, SPLITS[:1])
     others = PATHS[1:20]
@@ -176,12 +176,12 @@ def test_a_flight_without_targets_is_left_out(tables):
     assert PATHS[0] not in predictions.index.unique("path")
 
 
-def test_a_predictor_outside_the_knowledge_is_refused(tables):
+def test_a_predictor_outside_the_feature_set_is_refused(tables):
     with pytest.raises(ValueError, match=r"not known at_takeoff: duration_max \(whole_flight\)"):
         predict_held_out(build_model(), *tables, SPLITS, feature_set="at_takeoff")
 
 
-def test_an_unknown_model_is_refused_with_those_there_are():
+def test_an_unknown_model_is_refused_with_the_existing_ones():
     with pytest.raises(ValueError, match="'oracle', expected one of forest, forest per target, "):
         build_model("oracle")
 
@@ -191,7 +191,7 @@ def test_defaults_are_those_of_the_study():
     assert (forest.n_estimators, forest.max_features, forest.min_samples_leaf) == (100, 1 / 3, 5)
 
 
-def test_a_joint_model_predicts_what_the_others_do_and_learns(tables, name, predicted):
+def test_a_joint_model_has_the_same_rows_and_learns(tables, name, predicted):
     joint, apart = predict(tables, name, joint=True), predicted
     assert joint.index.equals(apart.index)
     assert joint.columns.equals(apart.columns)

@@ -33,7 +33,7 @@ def search(tables, engine, **options):
 
 
 @BOTH
-def test_what_fits_better_comes_first(tables, engine):
+def test_settings_are_ordered_by_r2(tables, engine):
     table = search(tables, engine)
     assert len(table) == 4
     assert table["min_samples_leaf"].tolist()[-2:] == [45, 45]
@@ -59,11 +59,11 @@ def test_a_day_is_held_out_whole(tables, engine):
     assert table["r2"].max() < 0.2  # 1 where a day is on both sides
 
 
-def test_no_more_is_drawn_than_there_is(tables):
+def test_a_search_draws_each_setting_once(tables):
     assert len(search(tables, "scikit-learn", draws=50)) == 4
 
 
-def test_what_is_not_known_or_no_engine_is_refused(tables):
+def test_an_unavailable_predictor_or_engine_is_refused(tables):
     predictors, *others = tables
     late = predictors.assign(duration_max=1.0)
     with pytest.raises(ValueError, match="not known planned"):
@@ -72,7 +72,7 @@ def test_what_is_not_known_or_no_engine_is_refused(tables):
         search(tables, "spark")
 
 
-def test_what_was_chosen_is_judged_on_flights_that_the_search_did_not_see(tables):
+def test_chosen_settings_are_evaluated_on_flights_outside_the_search(tables):
     predictors, targets, days = tables
     full = targets.assign(latitude=40.0, longitude=1.0, distance=1.0)
     searched = search((predictors.iloc[:90], full, days), "scikit-learn")

@@ -38,7 +38,7 @@ def felt(points, minutes=60.0):
 
 @settings(max_examples=20)
 @given(st.floats(-80, 80), st.floats(-80, 80), st.integers(0, 10**6))
-def test_the_wind_is_that_which_flights_of_all_tracks_flew_through(east, north, seed):
+def test_the_wind_is_recovered_from_flights_on_all_tracks(east, north, seed):
     headings = np.arange(0, 360, 30) + np.random.default_rng(seed).uniform(-10, 10, 12)
     wind = felt(fly((east, north), headings))
     assert list(wind.index) == list(WIND)
@@ -47,14 +47,14 @@ def test_the_wind_is_that_which_flights_of_all_tracks_flew_through(east, north, 
     assert wind["wind_residual"] < 3
 
 
-def test_where_all_fly_one_way_the_wind_along_it_is_what_a_jet_is_too_fast_by():
+def test_flights_in_one_direction_give_the_wind_along_it():
     ahead = np.array([np.sin(np.radians(137)), np.cos(np.radians(137))])
     wind = felt(fly(40 * ahead, [137] * 12))[["wind_u", "wind_v"]].to_numpy()
     assert wind @ ahead == pytest.approx(40, abs=25)
     assert wind @ [ahead[1], -ahead[0]] == pytest.approx(0, abs=5)
 
 
-def test_what_one_wind_does_not_explain_is_its_residual():
+def test_the_residual_is_the_speed_that_one_wind_does_not_explain():
     calm, fast = fly((0, 0), np.arange(0, 360, 30)), fly((0, 0), np.arange(0, 360, 30))
     fast["groundspeed"] += 30.0
     both = pd.concat([calm, fast.rename(index=lambda path: f"fast {path}", level="path")])
@@ -78,7 +78,7 @@ def test_the_wind_is_missing_where_too_few_measured_it(other):
 
 @settings(max_examples=20)
 @given(st.integers(10, 20), st.integers(0, 10**6))
-def test_nothing_measured_after_the_moment_moves_the_wind(minutes, seed):
+def test_the_wind_does_not_depend_on_points_after_the_prediction_time(minutes, seed):
     points = fly((30, -20), np.arange(0, 360, 30))
     later = (points["timestamp"] > START + pd.Timedelta(minutes=minutes)).to_numpy()
     rng = np.random.default_rng(seed)
