@@ -4,8 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 from urllib.request import Request, urlopen
 
 import nbformat
@@ -13,7 +14,7 @@ import pytest
 from distributed import Client
 from hypothesis import settings
 from machines import ALONE, SMALL, STORE, wait_until
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 settings.register_profile("trajlib", deadline=None)  # compilers and imports warm up
 settings.load_profile("trajlib")
@@ -128,6 +129,26 @@ def pytest_collection_modifyitems(items):
         if "made" in getattr(test, "fixturenames", ()):
             test.add_marker(pytest.mark.slow)
     items.sort(key=lambda test: test.path in waiting)
+
+
+def run_cells(nb, folder, env):
+    """Run the code of a notebook as `trajlib.report.kernel.run_cells` does, without a kernel."""
+    names = {}
+    with chdir(folder), patch.dict(os.environ, env):
+        for position, cell in enumerate(nb.cells):
+            try:
+                exec(cell.source if cell.cell_type == "code" else "", names)
+            except Exception as error:
+                name, text = type(error).__name__, str(error)
+                cell.outputs = [new_output("error", ename=name, evalue=text, traceback=[name])]
+                return f"{name}: {text}", position
+    return None, len(nb.cells) - 1
+
+
+@pytest.fixture
+def no_kernel(monkeypatch):
+    """Run notebooks in this process: a kernel takes seconds to start."""
+    monkeypatch.setattr("trajlib.report.kernel.run_cells", run_cells)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Geod
 
@@ -195,6 +195,7 @@ def test_a_mean_that_stands_still_keeps_its_course():
     assert mean_trajectory(ds)["track"].to_numpy() == pytest.approx([90] * 6)
 
 
+@settings(max_examples=20)
 @given(st.permutations(range(6)), st.integers(0, 100))
 def test_dispersion_does_not_depend_on_the_order_of_flights(order, seed):
     rng = np.random.default_rng(seed)

@@ -34,15 +34,15 @@ FACTS = {
     "data": {"fingerprint": "1"},
     "parameters": {},
 }
-# what save_summary would write, without the seconds that importing it takes
+# what save_summary would write
 SAVE = """import json, pathlib
 claims = [dict(claim='c', talk='t', here='h', verdict='holds')]
-told = dict(headline='B is 2.', numbers={}, claims=claims)
-pathlib.Path('../processed/b.summary.json').write_text(json.dumps(told))"""
+summary = dict(headline='B is 2.', numbers={}, claims=claims)
+pathlib.Path('../processed/b.summary.json').write_text(json.dumps(summary))"""
 
 
 @pytest.fixture
-def make(tmp_path, write_notebook):
+def make_with_kernels(tmp_path, write_notebook):
     """Make the report of the notebooks in ``tmp_path``; return it and the names of what ran."""
 
     def make(*, fresh=False, wanted=None, data="1", folder="reports"):
@@ -72,6 +72,11 @@ def make(tmp_path, write_notebook):
     return make
 
 
+@pytest.fixture
+def make(make_with_kernels, no_kernel):
+    return make_with_kernels
+
+
 def statuses(report):
     return [stage["status"] for stage in report["stages"]]
 
@@ -93,7 +98,6 @@ def test_files_of_a_report_are_private(make, tmp_path):
     assert {path.stat().st_mode & 0o077 for path in (tmp_path / "reports").iterdir()} == {0}
 
 
-@pytest.mark.slow
 def test_only_what_changed_runs_again(make, write_notebook):
     make()
     assert make()[1] == []
@@ -112,7 +116,6 @@ model.parent.mkdir(exist_ok=True)
 model.write_text('whole')"""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("deleted", "ran"), [("", ["01_a", "02_b"]), ("a", ["01_a"]), ("a/model", ["01_a"])]
 )
@@ -128,7 +131,6 @@ def test_a_stage_whose_results_were_deleted_runs_again(
     assert make()[1] == []
 
 
-@pytest.mark.slow
 def test_a_stage_whose_results_another_report_overwrote_runs_again(make, write_notebook, tmp_path):
     write_notebook("notebooks/01_a.ipynb", SAVE_MODEL)
     make()
@@ -139,7 +141,6 @@ def test_a_stage_whose_results_another_report_overwrote_runs_again(make, write_n
     assert (tmp_path / "processed/a/model").read_text() == "whole"
 
 
-@pytest.mark.slow
 def test_results_of_a_killed_run_are_made_again(make, write_notebook, tmp_path, monkeypatch):
     def write_half(*_, **__):
         (tmp_path / "processed/a/model").write_text("ha")
@@ -154,7 +155,6 @@ def test_results_of_a_killed_run_are_made_again(make, write_notebook, tmp_path, 
     assert (tmp_path / "processed/a/model").read_text() == "whole"
 
 
-@pytest.mark.slow
 def test_files_of_a_stage_are_not_listed_in_the_report_as_they_may_be_named_after_flights(
     make, tmp_path
 ):
@@ -163,11 +163,12 @@ def test_files_of_a_stage_are_not_listed_in_the_report_as_they_may_be_named_afte
     assert "b.summary.json" not in (tmp_path / "reports/report.json").read_text()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ñandú", "B is", 'says "B"', "a\\b"])
 def test_a_headline_with_the_name_of_a_flight_is_not_shared(make, write_notebook, tmp_path, name):
-    cell = f"# save_summary(\nimport json\ntold = dict(headline={f'B is {name}.'!r}, numbers={{}}"
-    cell += ", claims=[])\nopen('../processed/b.summary.json', 'w').write(json.dumps(told))"
+    cell = (
+        f"# save_summary(\nimport json\nsummary = dict(headline={f'B is {name}.'!r}, numbers={{}}"
+    )
+    cell += ", claims=[])\nopen('../processed/b.summary.json', 'w').write(json.dumps(summary))"
     path = write_notebook("notebooks/02_b.ipynb", f"1\n{cell}")
     nb = nbformat.read(path, 4)
     nb.cells[-1].metadata["tags"] = ["aggregate"]
@@ -179,7 +180,6 @@ def test_a_headline_with_the_name_of_a_flight_is_not_shared(make, write_notebook
         assert shared["stages"][1]["headline"] == shown
 
 
-@pytest.mark.slow
 def test_the_expected_time_of_a_stage_is_its_last_time(make):
     report, _ = make()
     assert make.expected == {"01_a": None, "02_b": None}
@@ -187,7 +187,6 @@ def test_the_expected_time_of_a_stage_is_its_last_time(make):
     assert make.expected == {stage["name"]: stage["seconds"] for stage in report["stages"]}
 
 
-@pytest.mark.slow
 def test_one_stage_alone_leaves_the_others_unchanged(make, write_notebook):
     report, ran = make(wanted=["02_b"])
     assert ran == ["02_b"]
@@ -208,7 +207,9 @@ def test_a_failure_is_shown_on_both_pages_and_the_other_stages_run(make, write_n
     assert "not whole" in (tmp_path / "reports/index.html").read_text("utf-8")
 
 
-def test_an_error_in_front_page_figures_does_not_stop_the_report(tmp_path, write_notebook):
+def test_an_error_in_front_page_figures_does_not_stop_the_report(
+    tmp_path, write_notebook, no_kernel
+):
     write_notebook("notebooks/01_a.ipynb", "1 + 1")
 
     def fail():
@@ -236,7 +237,6 @@ def test_a_copy_of_the_results_keeps_finished_stages(make, write_notebook, tmp_p
     assert make()[1] == []
 
 
-@pytest.mark.slow
 def test_a_result_that_was_written_again_with_the_same_content_is_missed_when_deleted(
     make, write_notebook, tmp_path
 ):
@@ -289,14 +289,14 @@ def test_a_stage_that_failed_is_tried_again(make, write_notebook):
     assert report["whole"]
 
 
-def test_notebooks_find_the_scheduler_in_the_environment_and_nobody_else_does(
-    make, write_notebook, tmp_path
+def test_notebooks_get_the_scheduler_by_the_environment_alone(
+    make_with_kernels, write_notebook, tmp_path
 ):
     write_notebook(
         "notebooks/01_a.ipynb",
         "import os\nassert os.environ['DASK_SCHEDULER_ADDRESS'].endswith(':12345')",
     )
-    assert make()[0]["whole"]
+    assert make_with_kernels(wanted=["01_a"])[0]["whole"]
     assert "DASK_SCHEDULER_ADDRESS" not in os.environ
     for path in (tmp_path / "reports").iterdir():
         assert "127.0.0.1" not in path.read_text("utf-8")
