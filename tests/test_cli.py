@@ -23,8 +23,9 @@ COMMANDS = ("simulate", "import", "index", "report", "compare", "predict")
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Run a command line in ``tmp_path``; return its exit status and what it output."""
+    """Run a command line in ``tmp_path`` without a cluster; return exit status and output."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("trajlib.cli._connected", lambda *_: nullcontext(Mock()))
 
     def run(*words):
         result = CliRunner().invoke(main, [str(word) for word in words])
@@ -46,8 +47,8 @@ def archive(tmp_path):
 
 def write_flight(height, day=1):
     """Return a flight from Madrid to Barcelona, another one for each height."""
-    ways = [f"{m:02}:00Z,40.9,{m / 10 - 3.6:.1f},{height},LEMD,LEBL" for m in range(60)]
-    lines = [f"2016-01-{day:02}T06:{way}" for way in ways]
+    rows = [f"{m:02}:00Z,40.9,{m / 10 - 3.6:.1f},{height},LEMD,LEBL" for m in range(60)]
+    lines = [f"2016-01-{day:02}T06:{row}" for row in rows]
     return "\n".join(["timestamp,latitude,longitude,altitude,origin,destination", *lines, ""])
 
 
@@ -84,8 +85,8 @@ def test_a_simulation_that_was_cut_short_leaves_no_columns_file(tmp_path, monkey
 
     archive = tmp_path / "sample"
     archive.mkdir()
-    for left_by_an_earlier_one in ("columns.toml", "a.csv"):
-        (archive / left_by_an_earlier_one).touch()
+    for name in ("columns.toml", "a.csv"):
+        (archive / name).touch()
     ground_truth = pd.DataFrame({"x": [1]}, index=pd.Index(["a.csv"], name="path"))
     ground_truth.to_parquet(archive / "ground_truth.parquet")
     monkeypatch.setattr(simulation, "run_blocks", fail)
@@ -134,18 +135,14 @@ def test_a_report_without_a_pair_uses_the_pair_with_most_flights(
     made["parameters"] = {"origin": "LEMD", "destination": "LEBL"}
     monkeypatch.setattr("trajlib.report.build.make_report", lambda *_, **__: made)
     monkeypatch.setattr("trajlib.report.front.answer", lambda _: "45 flights.")
-    monkeypatch.setattr("trajlib.cli._connected", lambda _: nullcontext(Mock()))
     status, output = run("report", "--archive", archive)
     assert status == 0
     assert "LEMD → LEBL is the pair with most flights" in output
     assert "reports/LEMD-LEBL/index.html" in output
 
 
-def test_an_archive_without_a_pair_to_score_names_its_largest_pairs(
-    run, archive, write_notebook, monkeypatch
-):
+def test_an_archive_without_a_pair_to_score_names_its_largest_pairs(run, archive, write_notebook):
     write_notebook("notebooks/01_a.ipynb")
-    monkeypatch.setattr("trajlib.cli._connected", lambda _: nullcontext(Mock()))
     status, output = run("report", "--archive", archive)
     assert status == 1
     assert "those with most: LEMD → LEBL (3)" in output
@@ -159,7 +156,6 @@ def test_flights_of_one_day_are_refused_before_any_stage_runs(
         (archive / f"{number}.csv").write_text(write_flight(9 + number))
     write_notebook("notebooks/01_a.ipynb")
     monkeypatch.setattr("trajlib.report.build.make_report", fail)
-    monkeypatch.setattr("trajlib.cli._connected", lambda _: nullcontext(Mock()))
     status, output = run(*report(archive))
     assert status == 1
     assert "are of one day" in output
@@ -208,7 +204,7 @@ def test_a_console_that_is_not_unicode_gets_plain_text(archive, tmp_path):
 
 
 def test_a_closed_standard_output_is_no_traceback(archive, tmp_path):
-    for words in (["index", archive], ["index", archive, "--json"], ["--help"]):
+    for words in (["index", archive, "--json"], ["--help"]):
         command = 'exec "$@" >&-'
         words = ["sh", "-c", command, "sh", sys.executable, "-m", "trajlib", *map(str, words)]
         done = subprocess.run(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
@@ -249,8 +245,8 @@ def test_a_user_without_a_name_or_a_home_makes_a_report(nobody, archive, write_n
         env = {"PATH": os.environ["PATH"], "PYTHONPATH": ROOT, "TMPDIR": folder, **home}
         folders = [f"--{name}={folder}/{name}" for name in ("data", "output", "notebooks")]
         words = [*report(copy), "--stage", "01_a", *folders]
-        for each in (["--help"], words):
-            command = [*nobody, sys.executable, "-m", "trajlib", *each]
+        for arguments in (["--help"], words):
+            command = [*nobody, sys.executable, "-m", "trajlib", *arguments]
             done = subprocess.run(command, env=env, capture_output=True, text=True)
             assert done.returncode == 0, done.stderr
             assert done.stderr == ""
@@ -339,7 +335,6 @@ def test_only_failures_of_requested_stages_are_printed(run, archive, write_noteb
     failed = [{"name": "01_a", "failure": "long ago"}, {"name": "02_b", "failure": "just now"}]
     made = {"whole": False, "stages": failed}
     monkeypatch.setattr("trajlib.report.build.make_report", lambda *_, **__: made)
-    monkeypatch.setattr("trajlib.cli._connected", lambda _: nullcontext(Mock()))
     status, output = run(*report(archive), "--stage", "02_b")
     assert status == 1
     assert "just now" in output
@@ -372,10 +367,10 @@ def test_ctrl_c_stops_all_processes_of_a_report_and_leaves_no_partial_file(
     children = psutil.Process(process.pid).children(recursive=True)
     assert len(children) >= 3  # two workers and the notebook's kernel
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    output, wrong = process.communicate(timeout=120)
-    assert process.returncode == 130, wrong
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
     assert psutil.wait_procs(children, timeout=30)[1] == []
-    assert wrong.strip() == "stopped; the same command continues from what is finished"
+    assert errors.strip() == "stopped; the same command continues from what is finished"
     assert "01_a" in output
     assert not list((tmp_path / "reports").rglob("*.*"))
     assert not list((tmp_path / "data").rglob(".*.ipynb"))
@@ -396,8 +391,8 @@ def test_ctrl_c_while_the_cluster_starts_is_one_sentence(tmp_path, children):
     while len(psutil.Process(process.pid).children(recursive=True)) < children:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
-    _, wrong = process.communicate(timeout=120)
-    assert wrong.strip() == "stopped; the same command continues from what is finished"
+    _, errors = process.communicate(timeout=120)
+    assert errors.strip() == "stopped; the same command continues from what is finished"
 
 
 def wait_for(path, process):

@@ -65,8 +65,8 @@ def write_flights(archive, names):
     archive.mkdir(exist_ok=True)
     for name in names:
         height = crc32(name.encode()) % 9000  # so that no file is a copy of another
-        ways = ((5 * m, f"40.9,{0.7 * m - 3.6:.1f},{height}") for m in range(9))
-        lines = "\n".join(f"2016-01-01T06:{m:02}:00Z,{way},LEMD,LEBL" for m, way in ways)
+        rows = ((5 * m, f"40.9,{0.7 * m - 3.6:.1f},{height}") for m in range(9))
+        lines = "\n".join(f"2016-01-01T06:{m:02}:00Z,{row},LEMD,LEBL" for m, row in rows)
         text = f"timestamp,latitude,longitude,altitude,origin,destination\n{lines}\n"
         (archive / f"{name}.csv").write_text(text)
     return archive
@@ -90,7 +90,7 @@ def test_a_full_disk_leaves_the_old_index_and_store(small_disk, tmp_path):
 
 
 @needs_root
-def test_a_full_disk_leaves_the_old_report(small_disk, tmp_path, write_notebook):
+def test_a_full_disk_leaves_the_old_report(small_disk, tmp_path, write_notebook, no_kernel):
     def make():
         stages = find_stages(tmp_path / "notebooks")
         folders = {"processed": small_disk / "processed", "rules": machine_rules(tmp_path)}

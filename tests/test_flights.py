@@ -5,7 +5,6 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
-from distributed import Client, LocalCluster
 from hypothesis import example, given
 from hypothesis import strategies as st
 from machines import wait_until
@@ -224,16 +223,15 @@ def test_a_reduction_holds_every_readable_flight(index):
     assert "full read" in read_rejections(index)["seen_in"].tolist()  # what was not is recorded
 
 
-def test_results_are_the_same_bytes_on_any_number_of_workers(index, tmp_path):
-    alone = map_flights(index, summary), reduce_flights(index, moments, np.add)
-    stored = store_flights(index, tmp_path / "alone")
-    for workers in (1, 2):
-        local = {"threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
-        with LocalCluster(n_workers=workers, **local) as cluster, Client(cluster):
-            pd.testing.assert_frame_equal(map_flights(index, summary), alone[0], check_exact=True)
-            assert reduce_flights(index, moments, np.add).tobytes() == alone[1].tobytes()
-            again = store_flights(index, tmp_path / f"{workers}")
-            assert again["part"].tolist() == stored["part"].tolist()
-            for part in again["part"].dropna().unique():
-                part_file, expected_file = tmp_path / f"{workers}" / part, tmp_path / "alone" / part
-                assert part_file.read_bytes() == expected_file.read_bytes()
+def test_results_are_the_same_bytes_with_workers_and_without(index, tmp_path, client, monkeypatch):
+    def run(folder):
+        store = store_flights(index, folder)
+        contents = {part: (folder / part).read_bytes() for part in store["part"].dropna()}
+        return map_flights(index, summary), reduce_flights(index, moments, np.add), contents
+
+    table, total, parts = run(tmp_path / "workers")
+    monkeypatch.setattr("trajlib.cluster.current_client", lambda: None)
+    expected = run(tmp_path / "alone")
+    pd.testing.assert_frame_equal(table, expected[0], check_exact=True)
+    assert total.tobytes() == expected[1].tobytes()
+    assert parts == expected[2]

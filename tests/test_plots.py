@@ -53,7 +53,7 @@ def _on_land(lon: float, lat: float, bounds) -> bool:
 
 def _is_drawn(figure) -> bool:
     page = BytesIO()
-    figure.savefig(page)
+    figure.savefig(page, dpi=20)
     page.seek(0)
     return bool((plt.imread(page)[..., :3] < 1).any())
 
@@ -98,7 +98,7 @@ def test_drawing_a_figure_keeps_interactive_mode_in_a_notebook(tmp_path):
     assert result.stdout.split() == ["True"]
 
 
-@pytest.mark.parametrize("count", [1, 6, 30, 300])
+@pytest.mark.parametrize("count", [1, 6, 300])
 def test_maps_and_profiles_are_drawn_for_any_number_of_flights(count):
     trajectories = _trajectories(count)
     mean = trajectories.mean("path")

@@ -15,7 +15,7 @@ from trajlib.report.stages import Stage, find_stages, match_parameters, run_stag
 
 @pytest.fixture
 def run(tmp_path, write_notebook):
-    """Run the cells of one notebook as a stage; return what was found and the executed copy."""
+    """Run the cells of one notebook as a stage; return its result and the executed copy."""
     processed, folder = tmp_path / "data" / "processed", tmp_path / "reports"
     processed.mkdir(parents=True)
 
@@ -314,7 +314,7 @@ def test_a_notebook_without_a_kernelspec_runs(run, tmp_path, write_notebook):
     assert run_stage(stage, tmp_path / "reports", **options)["failure"] is None
 
 
-@pytest.mark.parametrize("name", ["{x}", "a b%20", "q'\"#?&", "ñ→", "[x]*", "-n"])
+@pytest.mark.parametrize("name", ["a b%20{x}[y]*", "q'\"#?&ñ→", "-n"])
 def test_a_notebook_runs_in_a_folder_of_any_name(tmp_path, write_notebook, name):
     path = write_notebook(f"{name}/01_a.ipynb", "print(origin)")
     stage = Stage(path, {"origin": name})

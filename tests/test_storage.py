@@ -1,7 +1,8 @@
-"""An object store of one's own: moto's server on loopback stands for it."""
+"""Archives in an object store: moto's server on loopback stands for it."""
 
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import dask.dataframe as dd
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from machines import STORE
+from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
 
 from trajlib import build_index, map_flights, select_flights, store_flights
 from trajlib.archive import storage
@@ -21,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(autouse=True)
 def no_cluster_of_other_tests(request):
-    """Their workers do not know of the store."""
+    """Workers of other tests lack the environment variables of the store."""
     if "on_workers" not in request.fixturenames:
         request.getfixturevalue("in_this_process")
 
@@ -52,7 +54,7 @@ def bucket(server, few):
 
 @pytest.fixture
 def on_workers(server, client):
-    """The client, whose workers know of the store."""
+    """The client, whose workers have the environment variables of the store."""
     names = [*STORE, "AWS_ENDPOINT_URL"]
     client.run(set_environment, {name: os.environ[name] for name in names})
     return client
@@ -91,8 +93,8 @@ def test_a_store_in_a_bucket_gives_the_same_flights(bucket, few, tmp_path, on_wo
     )
     tables = [map_flights(table, highest) for table in (from_folder, from_bucket, *stores)]
     assert len(tables[0]) == 10
-    for each in tables[1:]:
-        pd.testing.assert_frame_equal(each, tables[0], check_exact=False, rtol=1e-6)
+    for table in tables[1:]:
+        pd.testing.assert_frame_equal(table, tables[0], check_exact=False, rtol=1e-6)
     names = {name for name, _, _ in storage.list_objects("s3://flights/interim/store")}
     assert names - {""} == {"flights.parquet", stores[1]["part"].iloc[0]}
     again = store_flights(from_bucket, "s3://flights/interim/store")
@@ -125,6 +127,8 @@ def test_a_missing_bucket_is_an_error(server):
 def test_an_unreachable_object_store_rejects_no_flight(bucket, tmp_path, monkeypatch):
     rows = select_flights(build_index(bucket, tmp_path / "index.parquet"), "LEMD", "LEBL")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    once = partial(S3FileSystem, retry_strategy=AwsStandardS3RetryStrategy(max_attempts=1))
+    monkeypatch.setattr(storage, "S3FileSystem", once)
     with pytest.raises(OSError, match="bucket 'flights'"):
         next(read_flights(rows))
     with pytest.raises(OSError, match="bucket 'flights'"):
