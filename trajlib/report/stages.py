@@ -268,6 +268,7 @@ def list_files(folder: Path) -> dict[str, str]:
     return {name: _digest_content(folder / name, state) for name, state in states.items()}
 
 
+@cache
 def list_versions() -> dict[str, str]:
     """Return the versions of Python, of this package and of those that it declares."""
     names = [re.match(r"[\w-]+", line)[0] for line in requires("trajlib") if "extra" not in line]
