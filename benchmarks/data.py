@@ -17,10 +17,10 @@ SCALES = {"small": (200, 200), "medium": (2_000, 2_000), "full": (44_264, 2_000)
 SAMPLES = 4_800
 PAIRS = [("LEMD", "LEBL"), ("LEBL", "LEMD"), ("LEMD", "LEPA"), ("LEPA", "LEBL"), ("LEMD", "GCLP")]
 # magnitude at which a column has the digits that it has in flight
-CRUISE = {"latitude": 41, "longitude": 2, "altitude": 34e3, "geoaltitude": 35e3, "distance": 280}
+CRUISE = {"geoaltitude": 35e3, "distance": 280}
 CRUISE |= {"mass": 64e3, "thrust": 42e3, "drag": 41e3, "lift": 620e3, "pressure": 26e3}
 CRUISE |= {"dynamic_pressure": 9e3, "temperature": 221, "density": 0.4, "mach": 0.78}
-CRUISE |= {"vertical_rate": 900, "fuel_flow": 0.7}
+CRUISE |= {"fuel_flow": 0.7}
 
 DIGITS = {name: COLUMNS[name].decimals + 4 for name in NUMERIC}  # 460 bytes a line
 
@@ -32,11 +32,19 @@ def make_flight(seed: int, folder: Path) -> None:
         return
     rng = np.random.default_rng(seed)
     ramp = np.linspace(0.1, 1, SAMPLES)
+    noise = {name: rng.normal(0, 0.02, SAMPLES).cumsum() / 10 for name in NUMERIC}
     columns = {}
     for name in NUMERIC:
-        noise = rng.normal(0, 0.02, SAMPLES).cumsum() / 10
-        columns[name] = CRUISE.get(name, 300 if COLUMNS[name].decimals < 3 else 3) * (ramp + noise)
-    columns["latitude"] = np.clip(columns["latitude"], -89, 89)
+        size = CRUISE.get(name, 300 if COLUMNS[name].decimals < 3 else 3)
+        columns[name] = size * (ramp + noise[name])
+    # a straight flight of 500 NM at one level, since samples that no aircraft flies are rejected
+    seconds = np.arange(SAMPLES)
+    level = np.minimum(np.minimum(seconds, seconds[::-1]) / 1_200, 1)
+    columns["latitude"] = 38 + 3 * ramp + noise["latitude"] / 100
+    columns["longitude"] = -9 + 10 * ramp + noise["longitude"] / 100
+    columns["altitude"] = 34_000 * level + 10 * noise["altitude"]
+    columns["vertical_rate"] = 60 * np.gradient(34_000 * level) + noise["vertical_rate"]
+    columns["groundspeed"] = 340 + noise["groundspeed"]
     columns["duration"] = np.arange(SAMPLES, dtype=float)
     start = pd.Timestamp("2016-01-01", tz="UTC") + pd.Timedelta(minutes=int(rng.integers(200_000)))
     origin, destination = PAIRS[seed % len(PAIRS)]

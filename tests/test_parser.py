@@ -10,7 +10,15 @@ from pyarrow import csv
 
 from trajlib import build_index
 from trajlib.archive.flights import read_flights
-from trajlib.archive.parser import PADDING, SAME, SKIP, TIME, compile_parser, parse_fields
+from trajlib.archive.parser import (
+    PADDING,
+    SAME,
+    SKIP,
+    TIME,
+    compile_parser,
+    find_ends,
+    parse_fields,
+)
 from trajlib.compiled import compiled
 
 digits = st.text("0123456789", min_size=1, max_size=9)
@@ -41,12 +49,18 @@ strange = st.sampled_from(
 )
 
 
+HEADER = b"some, longer header\n"
+
+
 def parse(text: str, slots: list[int]):
-    data = np.frombuffer(text.encode() + bytes(PADDING), np.uint8)
-    values = np.full((max(max(slots), 0) + 1, text.count("\n") + 1), -1.0)
-    times = np.zeros(text.count("\n") + 1, np.int64)
-    count = parse_fields(data, 0, len(data) - PADDING, np.array(slots), values, times)
-    return count, values, times
+    data = np.frombuffer(bytearray(HEADER + text.encode() + bytes(PADDING)), np.uint8)
+    ends = np.zeros(len(data), np.int32)
+    count, lines = find_ends(data, len(HEADER), len(data) - PADDING, ends)
+    values = np.full((max(max(slots), 0) + 1, max(lines, 1)), -1.0)
+    times = np.zeros(max(lines, 0), np.int64)
+    if count != len(slots) * lines or not parse_fields(data, ends, np.array(slots), values, times):
+        return -1, values, times
+    return lines, values, times
 
 
 def by_pyarrow(text: str, columns: int) -> list[np.ndarray]:

@@ -4,7 +4,8 @@ import gzip
 import io
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from pyarrow import csv
 
 from trajlib.archive.dialect import Dialect
 from trajlib.archive.layout import MISSING, FlightError, Layout, find_columns, find_layout
-from trajlib.archive.parser import PADDING, SAME, SKIP, TIME, count_lines, parse_fields
+from trajlib.archive.parser import PADDING, SAME, SKIP, TIME, find_ends, parse_fields
 from trajlib.archive.repairs import NO_TIME, check_identities, check_units, repair_samples
 from trajlib.archive.storage import is_remote, open_file, refuse_outage
 from trajlib.archive.values import find_times, parse_numbers, parse_times, split_positions
@@ -53,7 +54,8 @@ _DEFAULT = Dialect()
 
 
 class _Samples(NamedTuple):
-    values: dict[str, np.ndarray]
+    names: list[str]  # of the numbers: the ones wanted, in their order, then those to check
+    numbers: np.ndarray  # of shape (names, samples)
     times: np.ndarray  # ms since 1970, NO_TIME where one is missing
     texts: dict[str, pd.Series]
 
@@ -107,21 +109,21 @@ def parse_flight(
 ) -> pd.DataFrame:
     """Return the flight in the bytes of a CSV, as `read_flight` does; its name may hold a date."""
     samples = _parse_plain(data, wanted, dialect) or _parse_any(data, wanted, dialect, name)
-    values, times, texts = samples
+    names, values, times, texts = samples
     if minutes is not None:
         start = times[times != NO_TIME].min(initial=np.iinfo(np.int64).max)
         early = np.flatnonzero(times <= start + 60_000 * minutes)
-        values = {name: column[early] for name, column in values.items()}
+        values, times = values[:, early], times[early]
         texts = {name: column.iloc[early].reset_index(drop=True) for name, column in texts.items()}
-        times = times[early]
     check_identities(texts, times)
-    kept, repairs = repair_samples(values, times, strict=dialect.strict)
+    kept, repairs = repair_samples(
+        dict(zip(names, values, strict=True)), times, strict=dialect.strict
+    )
     if kept is not None:
-        values = {name: column[kept] for name, column in values.items()}
+        values, times = values[:, kept], times[kept]
         texts = {name: column.iloc[kept] for name, column in texts.items()}
-        times = times[kept]
-    check_units(values, times, dialect)
-    df = _frame(wanted, values, times, texts)
+    check_units(dict(zip(names, values, strict=True)), times, dialect)
+    df = _frame(wanted, _Samples(names, values, times, texts))
     df.attrs["repairs"] = repairs
     return df
 
@@ -130,17 +132,18 @@ def parse_ends(data: bytes, dialect: Dialect, name: str) -> pd.DataFrame | None:
     """Return the samples at both ends of a file, None where one is not as it should be."""
     wanted = [*IDENTITY, *REQUIRED]
     try:
-        values, times, texts = _parse_any(_pad(data), wanted, dialect, name)
-        check_identities(texts, times)
+        samples = _parse_any(_pad(data), wanted, dialect, name)
+        check_identities(samples.texts, samples.times)
     except (FlightError, pa.ArrowException):
         return None
+    times = samples.times
     steps = np.diff(times)
     if not len(steps) or (times == NO_TIME).any() or not ((steps > 0).all() or (steps < 0).all()):
         return None
-    numbers = np.array([values[name] for name in REQUIRED[1:]])
+    numbers = samples.numbers[[samples.names.index(name) for name in REQUIRED[1:]]]
     if not np.isfinite(numbers).all() or (np.abs(numbers[:2]) > [[90], [180]]).any():
         return None
-    df = _frame(wanted, values, times, texts)
+    df = _frame(wanted, samples)
     return df if steps[0] > 0 else df[::-1]
 
 
@@ -205,7 +208,7 @@ def _open_at_once(path: str, flags: int) -> int:
 
 
 def _pad(data: bytes) -> np.ndarray:
-    return np.frombuffer(to_utf8(data) + bytes(PADDING), np.uint8)
+    return np.frombuffer(bytearray(to_utf8(data) + bytes(PADDING)), np.uint8)  # can be written to
 
 
 def to_utf8(data: bytes) -> bytes:
@@ -235,18 +238,33 @@ def _parse_plain(data: np.ndarray, wanted: list[str], dialect: Dialect) -> _Samp
         layout = find_columns(header, dialect)
     except FlightError:
         return None
-    slots = np.full(layout.count, SKIP, dtype=np.int64)
-    numbers = [name for name in layout.fields if _is_read(name, wanted) and name in NUMERIC]
-    slots[[layout.fields[name] for name in numbers]] = np.arange(len(numbers))
-    slots[layout.fields["timestamp"]] = TIME
-    for name in IDENTITIES:
-        if name in layout.fields:
-            slots[layout.fields[name]] = SAME
-    lines = count_lines(data, len(header), end)
-    values, times = np.empty((len(numbers), lines)), np.empty(lines, dtype=np.int64)
-    if parse_fields(data, len(header), end, slots, values, times) != lines:
+    ends = np.empty(end - len(header) + PADDING, np.int32)
+    count, lines = find_ends(data, len(header), end, ends)
+    if count < 0 or count != lines * layout.count:
         return None
-    return _Samples(_convert(numbers, values, layout.units), times, {})
+    names = _order(layout.fields, wanted)
+    values, times = np.empty((len(names), lines)), np.empty(lines, np.int64)
+    values[[row for row, name in enumerate(names) if name not in layout.fields]] = np.nan
+    if not parse_fields(data, ends, _find_slots(names, layout), values, times):
+        return None
+    return _Samples(names, _convert(names, values, layout.units), times, {})
+
+
+def _find_slots(names: list[str], layout: Layout) -> np.ndarray:
+    slots = np.full(layout.count, SKIP, np.int64)
+    slots[layout.fields["timestamp"]] = TIME
+    slots[[layout.fields[name] for name in IDENTITIES if name in layout.fields]] = SAME
+    for row, name in enumerate(names):
+        if name in layout.fields and name != "duration":  # which is that of the times
+            slots[layout.fields[name]] = row
+    return slots
+
+
+def _order(fields: Iterable[str], wanted: list[str]) -> list[str]:
+    """Return the numbers that are wanted in their order, then those that checks need."""
+    present = {*fields, "duration", "distance"}
+    names = [name for name in wanted if name in NUMERIC and name in present]
+    return names + [n for n in fields if n in NUMERIC and n not in names and _is_read(n, wanted)]
 
 
 def _is_read(name: str, wanted: list[str]) -> bool:
@@ -302,12 +320,19 @@ def _parse_typed(data: bytes, layout: Layout, wanted: list[str], dialect: Dialec
     times = parse_times(table[str(fields["timestamp"])].to_pandas(), dialect)
     if times.isna().any():
         raise FlightError(f"timestamp is missing or not a time in {times.isna().sum()} samples")
-    values = np.array([table[str(fields[name])].to_numpy() for name in numbers])
+    columns = {name: table[str(fields[name])].to_numpy() for name in numbers}
+    names, values = _stack(columns, wanted)
     values[np.isinf(values)] = np.nan  # no quantity of a flight is infinite: it is missing
     texts = [name for name in fields if name in IDENTITY or name in IDENTITIES]
     identity = {name: table[str(fields[name])].to_pandas().str.strip() for name in texts}
-    converted = _convert(numbers, values, layout.units)
-    return _Samples(converted, times.astype("int64").to_numpy(), identity)
+    converted = _convert(names, values, layout.units)
+    return _Samples(names, converted, times.astype("int64").to_numpy(), identity)
+
+
+def _stack(columns: dict[str, np.ndarray], wanted: list[str]) -> tuple[list[str], np.ndarray]:
+    names = _order(columns, wanted)
+    missing = np.full(len(columns["latitude"]), np.nan)
+    return names, np.array([columns.get(name, missing) for name in names])
 
 
 def _parse_texts(
@@ -320,11 +345,11 @@ def _parse_texts(
     texts = {n: table[str(i)].to_pandas().astype("str").str.strip() for n, i in fields.items()}
     if "latitude" not in fields:
         texts |= split_positions(texts["position"])
-    numbers = [name for name in texts if name in NUMERIC]
-    columns = [
-        parse_numbers(texts[n], n, *layout.units.get(n, (1.0, 0.0)), layout.decimal)
-        for n in numbers
-    ]
+    columns = {
+        n: parse_numbers(texts[n], n, *layout.units.get(n, (1.0, 0.0)), layout.decimal)
+        for n in texts
+        if n in NUMERIC
+    }
     times = find_times(
         texts[layout.time],
         texts.get("date"),
@@ -338,7 +363,7 @@ def _parse_texts(
         example = f", as {example.iloc[0]!r}" if len(example) else ""
         raise FlightError(f"timestamp is not a time in any sample{example}")
     identity = {n: texts[n] for n in texts if n in IDENTITY or n in IDENTITIES}
-    return _Samples(dict(zip(numbers, columns, strict=True)), stamps, identity)
+    return _Samples(*_stack(columns, wanted), stamps, identity)
 
 
 def _encoding(data: bytes) -> str:
@@ -349,26 +374,37 @@ def _encoding(data: bytes) -> str:
     return "utf-8"
 
 
-def _convert(names: list[str], values: np.ndarray, units: dict) -> dict[str, np.ndarray]:
-    converted = dict(zip(names, values, strict=True))
+def _convert(names: list[str], values: np.ndarray, units: dict) -> np.ndarray:
     for name, (factor, offset) in units.items():
-        if name in converted:
-            converted[name] = converted[name] * factor + offset
-    return converted
+        if name in names:
+            row = values[names.index(name)]
+            row[:] = row * factor + offset
+    return values
 
 
-def _frame(wanted: list[str], values: dict, times: np.ndarray, identity: dict) -> pd.DataFrame:
-    values["duration"] = (times - times[0]) / 1000
-    if "distance" in wanted and np.isnan(values.get("distance", np.nan)).any():
-        values["distance"] = _distance_flown(values["latitude"], values["longitude"])
-    numbers = [n for n in wanted if n in values and not np.isnan(values[n]).all()]
-    block = np.array([values[name] for name in numbers]).reshape(len(numbers), len(times))
-    df = pd.DataFrame(block.T, columns=numbers, copy=False)
+def _frame(wanted: list[str], samples: _Samples) -> pd.DataFrame:
+    names, values, times, texts = samples
+    rows = dict(zip(names, values, strict=True))
+    if "duration" in rows:
+        rows["duration"][:] = (times - times[0]) / 1000
+    if "distance" in rows and np.isnan(rows["distance"]).any():
+        rows["distance"][:] = _distance_flown(rows["latitude"], rows["longitude"])
+    filled = [
+        n for n in names if n in wanted and not (np.isnan(rows[n][0]) and np.isnan(rows[n]).all())
+    ]
+    if filled != names[: len(filled)]:
+        values = values[[names.index(name) for name in filled]]
+    df = pd.DataFrame(values[: len(filled)].T, columns=_index(tuple(filled)).view(), copy=False)
     if "timestamp" in wanted:
         df.insert(0, "timestamp", pd.DatetimeIndex(times.view("M8[ms]"), tz="UTC"))
-    for i, name in enumerate(name for name in wanted if name in identity):
-        df.insert(i, name, identity[name].to_numpy())
+    for i, name in enumerate(name for name in wanted if name in texts):
+        df.insert(i, name, texts[name].to_numpy())
     return df
+
+
+@cache
+def _index(names: tuple[str, ...]) -> pd.Index:
+    return pd.Index(names)  # which takes as long as the parser needs for a tenth of a flight
 
 
 def _distance_flown(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:

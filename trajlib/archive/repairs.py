@@ -88,7 +88,7 @@ def repair_samples(
         return None, {}
     lon = values["longitude"]
     if np.nanmin(lon, initial=0) >= 0 and 180 < np.nanmax(lon, initial=0) <= 360:
-        values["longitude"] = np.where(lon > 180, lon - 360, lon)
+        lon[lon > 180] -= 360
     kept, repairs = _leave_out_missing(values, times, strict=strict)
     kept = _put_in_order(kept, times, repairs, strict=strict)
     kept = _leave_out_impossible(kept, values, times, repairs, strict=strict)
