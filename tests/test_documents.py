@@ -7,12 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import yaml
 from click.testing import CliRunner
+from matplotlib.figure import Figure
 
-from trajlib import open_study
 from trajlib.archive.dialect import parse_dialect
 from trajlib.archive.reading import read_flight
 from trajlib.cli import main
@@ -122,12 +121,21 @@ def test_the_examples_of_the_readme_run(desk, client, monkeypatch):
     assert len(names["top"]) == len(names["study"].usable)
 
 
-def test_the_examples_of_the_first_hour_run(desk, client, tmp_path, monkeypatch):
-    monkeypatch.chdir(desk)
-    study = open_study("data/raw/sample", "LEMD", "LEBL", data=tmp_path)
-    names = {"pd": pd, "study": study}
-    for block in blocks_of("docs/first-hour.md", "python"):
+def test_the_examples_of_the_first_hour_run_and_begin_with_a_picture(
+    tiny_archive, client, tmp_path, monkeypatch
+):
+    (tmp_path / "data" / "raw").mkdir(parents=True)
+    (tmp_path / "data" / "raw" / "sample").symlink_to(tiny_archive)
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    first, *others = blocks_of("docs/first-hour.md", "python")
+    names = {}
+    *lines, last = first.strip().split("\n")
+    exec(compile("\n".join(lines), "first-hour.md", "exec"), names)
+    assert isinstance(eval(last, names), Figure)
+    for block in others:
         exec(compile(block, "first-hour.md", "exec"), names)
+    study = names["study"]
     assert len(names["climbs"]) == len(study.usable)
     assert names["median"] in (study.results / "climb.summary.json").read_text()
 
