@@ -7,8 +7,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from trajlib.geodesy import find_airport
-from trajlib.plots.maps import bounds_around, draw_map, map_size, mark_airports, unwrap_line
+from trajlib.plots.maps import (
+    airport_positions,
+    bounds_around,
+    draw_map,
+    map_size,
+    mark_airports,
+    unwrap_line,
+)
 from trajlib.plots.style import COLORS, GREY, INK, WIDTH, cluster_colors, series_styles, styled
 
 __all__ = ["plot_arrival_errors", "plot_tracks"]
@@ -43,8 +49,7 @@ def plot_tracks(
     width
         Of the figure [in].
     """
-    ends = [find_airport(code) for code in airports]
-    ends = np.array([(end.longitude, end.latitude) for end in ends])
+    ends = airport_positions(airports)
     # continuous across the antimeridian
     tracks = {path: unwrap_line(line, ends[0, 0]) for path, line in tracks.items()}
     ends = unwrap_line(ends, ends[0, 0])

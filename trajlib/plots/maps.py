@@ -23,6 +23,7 @@ from trajlib.plots.style import COLORS, GREY, INK, LAND, PALE, SEA, SEQUENTIAL, 
 from trajlib.schema import label
 
 __all__ = [
+    "airport_positions",
     "bounds_around",
     "draw_map",
     "map_size",
@@ -62,7 +63,7 @@ def plot_routes(
         Up to six flights have each their colour; of more than 200 the density is drawn.
     """
     tracks = split_flights(trajectories, "longitude", "latitude")
-    ends = np.array([(a.longitude, a.latitude) for a in map(find_airport, airports)]).reshape(-1, 2)
+    ends = airport_positions(airports)
     # continuous across the antimeridian, around the origin as the normalised flights are
     centre = ends[0, 0] if len(ends) else next(iter(tracks.values()))[0, 0]
     tracks = {path: unwrap_line(line, centre) for path, line in tracks.items()}
@@ -183,6 +184,12 @@ def bounds_around(points: np.ndarray, *, margin: float = 0.06) -> Bounds:
     pad = max(margin * max(east - west, north - south), 0.1)
     south, north = max(south - pad, -90.0), min(north + pad, 90.0)
     return float(west - pad), float(south), float(east + pad), float(north)
+
+
+def airport_positions(codes: Sequence[str]) -> np.ndarray:
+    """Return longitude and latitude [deg] of airports, an array (n, 2)."""
+    airports = [find_airport(code) for code in codes]
+    return np.array([(each.longitude, each.latitude) for each in airports]).reshape(-1, 2)
 
 
 def unwrap_line(line: np.ndarray, centre: float) -> np.ndarray:

@@ -158,8 +158,8 @@ def _add_tools(plot: Plot, lines: GlyphRenderer, cloud: GlyphRenderer) -> None:
 
 def _draw_land(plot: Plot, bounds: Bounds) -> None:
     polygons = read_land(bounds, steps=4000)
-    xs, ys = ([[[ring[:, side] for ring in rings]] for rings in polygons] for side in (0, 1))
-    plot.multi_polygons(xs, ys, fill_color=LAND, line_color=None)
+    x, y = ([[[ring[:, side] for ring in rings]] for rings in polygons] for side in (0, 1))
+    plot.multi_polygons(x, y, fill_color=LAND, line_color=None)
     borders = read_borders(bounds, steps=4000)
     xs, ys = ([line[:, side] for line in borders] for side in (0, 1))
     plot.multi_line(xs, ys, line_color=GREY, line_width=0.6, line_alpha=0.6)
@@ -171,8 +171,8 @@ def _mark_airports(plot: Plot, codes: Sequence[str]) -> None:
     lon = unwrap_longitude([airport.longitude for airport in airports], centre).tolist()
     lat = [airport.latitude for airport in airports]
     plot.scatter(lon, lat, size=7, fill_color="white", line_color=INK, line_width=1.5)
-    look = {"text_font_size": "11px", "text_color": INK, "background_fill_color": "white"}
-    look |= {"y_offset": -5, "background_fill_alpha": 0.7}
+    look: dict[str, Any] = {"text_font_size": "11px", "text_color": INK, "y_offset": -5}
+    look |= {"background_fill_color": "white", "background_fill_alpha": 0.7}
     for x, y, code in zip(lon, lat, codes, strict=True):
         offset, align = (-7, "right") if x > centre else (7, "left")  # inside the map
         plot.text(x, y, text=[code], x_offset=offset, text_align=align, **look)

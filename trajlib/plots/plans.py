@@ -9,8 +9,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from trajlib.geodesy import find_airport
-from trajlib.plots.maps import bounds_around, draw_map, map_size, mark_airports
+from trajlib.plots.maps import airport_positions, bounds_around, draw_map, map_size, mark_airports
 from trajlib.plots.style import INK, styled
 
 __all__ = ["plot_departures"]
@@ -44,9 +43,7 @@ def plot_departures(
         table = flown.loc[path]
         inside = (table.index >= row["start"]) & (table.index <= row["end"])
         parts.append(_line(table[inside]))
-    places = [find_airport(code) for code in airports]
-    ends = np.array([(place.longitude, place.latitude) for place in places]).reshape(-1, 2)
-    bounds = bounds_around(np.concatenate([*routes, *parts, ends]))
+    bounds = bounds_around(np.concatenate([*routes, *parts, airport_positions(airports)]))
     figure, ax = plt.subplots(figsize=map_size(bounds))
     draw_map(ax, bounds)
     most = float(np.clip(departures["saved"].abs().max(), 1, _MOST)) if len(departures) else 1.0

@@ -1,6 +1,7 @@
 """Figures of a predicted trajectory and its uncertainty, and of clusters of trajectories."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,7 +11,13 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from trajlib.geodesy import distance, find_airport, unwrap_longitude
-from trajlib.plots.maps import bounds_around, draw_map, mark_airports
+from trajlib.plots.maps import (
+    airport_positions,
+    bounds_around,
+    draw_map,
+    mark_airports,
+    unwrap_line,
+)
 from trajlib.plots.style import (
     COLORS,
     GREY,
@@ -68,16 +75,13 @@ def plot_trajectory(
     regions = {f["properties"]["name"]: f["geometry"]["coordinates"] for f in geojson["features"]}
     polygons = {n: [np.array(r[0]) for r in regions[n]] for n in ("band", "interval")}
     centre = trajectory["longitude"].iloc[0]
-    lines = {"usual track": usual, "flight plan": plan}
+    references = {"usual track": usual, "flight plan": plan}
     lines = {
         name: line.assign(longitude=unwrap_longitude(line["longitude"], centre))
-        for name, line in lines.items()
+        for name, line in references.items()
         if line is not None and len(line)
     }
-    points = [*polygons["interval"]]
-    for airport in map(find_airport, airports):
-        longitude = unwrap_longitude(airport.longitude, centre)
-        points.append(np.array([(longitude, airport.latitude)]))
+    points = [*polygons["interval"], unwrap_line(airport_positions(airports), centre)]
     points += [line[["longitude", "latitude"]].to_numpy() for line in lines.values()]
     ax = axs["map"]
     bounds = bounds_around(np.concatenate(points))
@@ -96,7 +100,7 @@ def plot_trajectory(
     length = _measure_route(airports)
     axs["duration"].set_xlabel(f"% of the route{length}")
     show_percent((axs["altitude"], axs["duration"]))
-    labelled = {}
+    labelled: dict[str, Any] = {}
     for each in (axs["altitude"], axs["duration"], ax):
         labelled |= dict(zip(*reversed(each.get_legend_handles_labels()), strict=True))
     count = min(6, len(labelled))
@@ -156,9 +160,7 @@ def plot_route_clusters(
     figure, (above, side) = plt.subplots(1, 2, figsize=(WIDTH, 4.4), width_ratios=[1.2, 1])
     points = targets.loc[list(clusters.index), ["longitude", "latitude"]].to_numpy()
     centre = np.nanmedian(points[:, 0])
-    for airport in map(find_airport, airports):
-        end = unwrap_longitude(airport.longitude, centre), airport.latitude
-        points = np.concatenate([points, [end]])
+    points = np.concatenate([points, unwrap_line(airport_positions(airports), centre)])
     draw_map(above, bounds_around(points[np.isfinite(points).all(axis=1)]))
     names = sorted(clusters.unique())
     colors = cluster_colors(names)

@@ -143,14 +143,15 @@ def show_percent(axs: Iterable[Axes]) -> None:
         ax.xaxis.set_major_formatter(PercentFormatter(1, symbol=None))
 
 
-def cluster_colors(numbers: Iterable[int]) -> dict[int, tuple | str]:
+def cluster_colors(numbers: Iterable[int]) -> dict[int, str]:
     """Return a colour of its own for each cluster, and grey for -1, which is none.
 
     >>> len(set(cluster_colors(range(9)).values())), cluster_colors([-1, 0])
     (10, {-1: '#8b949e', 0: '#14365c'})
     """
     clusters = sorted(number for number in set(numbers) if number >= 0)
-    colors = list(COLORS) if len(clusters) <= len(COLORS) else sns.husl_palette(len(clusters))
+    few = len(clusters) <= len(COLORS)
+    colors = COLORS if few else sns.husl_palette(len(clusters)).as_hex()
     return {-1: GREY} | dict(zip(clusters, colors, strict=False))
 
 

@@ -10,7 +10,7 @@ from trajlib.estimate import format_number
 __all__ = ["compare_reports", "read_report"]
 
 _PARTS = {"pair", "archive", "made", "whole", "parameters", "data", "versions", "stages"}
-_STAGE = {"claims": [], "numbers": {}, "estimates": {}, "seconds": None}
+_STAGE: dict = {"claims": [], "numbers": {}, "estimates": {}, "seconds": None}
 
 
 def read_report(path: str | Path) -> dict:

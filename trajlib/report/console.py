@@ -34,6 +34,7 @@ def is_unicode(stream: TextIO) -> bool:
 
 
 def _replace(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
     text = error.object[error.start : error.end]
     return "".join(_PLAIN.get(character, "?") for character in text), error.end
 

@@ -205,7 +205,7 @@ def _describe_routes(
             points[:, 1], points[:, 0], first.latitude, first.longitude, course
         )
         middle = float(np.median(cross[(along > 0.25 * length) & (along < 0.75 * length)]))
-        wind = _WINDS[round((course + (90 if middle > 0 else -90)) / 45) % 8]
+        wind = _WINDS[round(float(course + (90 if middle > 0 else -90)) / 45) % 8]
         position = f"{abs(middle):.0f} NM {wind} of" if abs(middle) >= 2 else "along"
         sentences[number] = f"{100 * share:.0f} % fly {position} the direct line"
     rest = (numbers < 0).mean()

@@ -17,8 +17,10 @@ from nbformat import NotebookNode
 __all__ = ["run_cells"]
 
 # what would change how a notebook draws, prints or computes
-_PERSONAL = ("BOKEH_", "DASK_", "IPYTHON", "JUPYTER_", "JPY_", "MPL", "MATPLOTLIBRC", "PYDEVD_")
-_PERSONAL += ("PYTHONSTARTUP", "PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONIOENCODING")
+_PERSONAL = (
+    *("BOKEH_", "DASK_", "IPYTHON", "JUPYTER_", "JPY_", "MPL", "MATPLOTLIBRC", "PYDEVD_"),
+    *("PYTHONSTARTUP", "PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONIOENCODING"),
+)
 _LONGEST = 80  # of the folder of a socket, whose path has at most 107 characters
 _KEPT_SETTINGS = "distributed", "jobqueue"  # certificates and addresses of a cluster
 # tables look as on our pages, figures are described in words; nothing is imported before then
@@ -89,7 +91,11 @@ def run_cells(nb: NotebookNode, folder: Path, env: Mapping[str, str]) -> tuple[s
         )
         client.log.disabled = True
         with log.open("wb") as stderr:
-            options = {"cwd": str(folder), "env": _environment(temporary) | env, "stderr": stderr}
+            options = {
+                "cwd": str(folder),
+                "env": _environment(temporary) | dict(env),
+                "stderr": stderr,
+            }
             try:
                 with client.setup_kernel(cleanup_kc=True, **options):
                     for position, cell in enumerate(nb.cells):

@@ -41,8 +41,8 @@ _PART = re.compile(r"\w+|\W")
 _ESCAPE = re.compile(r"\\(?:u([\da-fA-F]{4})|(.))")  # as in JSON
 _LEFT_OUT = "*Left out here: it may show single flights.*"
 _TEXTS = ("text/plain", "text/html", "text/markdown", "image/svg+xml")
-_AS_THEY_ARE = ("image/png", "application/javascript", "application/vnd.bokehjs_exec.v0+json")
-_AS_THEY_ARE += (SUMMARY_TYPE,)
+_SCRIPTS = ("application/javascript", "application/vnd.bokehjs_exec.v0+json")
+_AS_THEY_ARE = ("image/png", *_SCRIPTS, SUMMARY_TYPE)
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 

@@ -106,16 +106,14 @@ class Stage:
             line = lines[(error.lineno or 1) - 1]
             raise self._refuse(line, "it is no Python that sets a parameter") from error
         for node in statements:
-            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", 0)]
-            is_one = len(targets) == 1 and isinstance(targets[0], ast.Name)
-            if not is_one or not isinstance(node, (ast.Assign, ast.AnnAssign)) or not node.value:
-                wanted = "expected one parameter a line, such as trees: int = 100"
-                raise self._refuse(lines[node.lineno - 1], wanted)
-            if isinstance(node, ast.AnnAssign):
-                kind = ast.unparse(node.annotation)
-            else:
-                kind = _type_of(node.value)
-            yield targets[0].id, kind
+            match node:
+                case ast.AnnAssign(target=ast.Name(id=name), annotation=kind, value=ast.expr()):
+                    yield name, ast.unparse(kind)
+                case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                    yield name, _type_of(value)
+                case _:
+                    wanted = "expected one parameter a line, such as trees: int = 100"
+                    raise self._refuse(lines[node.lineno - 1], wanted)
 
     def _refuse_constant(self, source: str, names: set[str]) -> None:
         try:
@@ -201,7 +199,7 @@ def match_parameters(
         raise ValueError(f"no stage has a parameter {unknown[0]!r}; there are {', '.join(names)}")
     matched = []
     for stage, types in declared.items():
-        values = {name: common[name] for name in types if name in common}
+        values: dict[str, object] = {name: common[name] for name in types if name in common}
         for name in types.keys() & given.keys():
             values[name] = _read_value(stage, name, given[name], types[name])
         matched.append(Stage(stage.path, values))
@@ -271,7 +269,8 @@ def list_files(folder: Path) -> dict[str, str]:
 @cache
 def list_versions() -> dict[str, str]:
     """Return the versions of Python, of this package and of those that it declares."""
-    names = [re.match(r"[\w-]+", line)[0] for line in requires("trajlib") if "extra" not in line]
+    lines = [line for line in requires("trajlib") or [] if "extra" not in line]
+    names = [re.split(r"[^\w-]", line)[0] for line in lines]
     return {"Python": python_version()} | {name: version(name) for name in ("trajlib", *names)}
 
 

@@ -108,9 +108,11 @@ def save_summary(
     unknown = {claim["verdict"] for claim in claims} - set(VERDICTS)
     if unknown:
         raise ValueError(f"verdict {unknown.pop()!r}, expected one of: {', '.join(VERDICTS)}")
-    is_study = isinstance(study, Study)
-    folder = study.results if is_study else Path(study)
-    summary = Summary(headline, numbers or {}, claims, is_study and study.dialect.simulated)
+    if isinstance(study, Study):
+        folder, simulated = Path(study.results), study.dialect.simulated
+    else:
+        folder, simulated = Path(study), False
+    summary = Summary(headline, numbers or {}, claims, simulated)
     if figure is not None:
         with replacing(folder / f"{stage}.summary.png") as temporary:
             figure.savefig(temporary, format="png")

@@ -73,9 +73,10 @@ def _format_value(value: object) -> str:
     if isinstance(value, (bool, np.bool_)):
         return "yes" if value else "no"
     if isinstance(value, (int, np.integer)):
-        return typeset(f"{value:,}" if abs(value) >= 10_000 else f"{value}")
+        number = int(value)
+        return typeset(f"{number:,}" if abs(number) >= 10_000 else f"{number}")
     if isinstance(value, (float, np.floating)):
-        return typeset(format_number(value)) if np.isfinite(value) else typeset(str(value))
+        return typeset(format_number(float(value)) if np.isfinite(value) else str(value))
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M}"
     return typeset(str(value))
