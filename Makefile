@@ -4,6 +4,7 @@
 # make bench     the comparison with other tools, in an environment of their own
 # make check     lint and format, changing nothing
 # make docs      the documentation as a site, docs/_build/html/index.html
+# make links     whether its links lead somewhere, which needs a network
 # make clean     away with what was computed; the raw archives and the environment stay
 #
 # Another Python, 3.11 or newer:  make test PYTHON=python3.13
@@ -22,7 +23,7 @@ QUIET_LAB = --LabApp.news_url=None --LabApp.extension_manager=readonly \
 # and shows a page where to begin, as read and not as written; the cluster is the notebook's own
 START = --LabApp.default_url=/lab/tree/README.md --LabApp.app_settings_dir=$(CURDIR)/.lab
 
-.PHONY: report test test-slow lab bench check docs clean
+.PHONY: report test test-slow lab bench check docs links clean
 
 report: $(READY) $(SAMPLE)/columns.toml
 	$(RUN) trajlib report --archive $(SAMPLE) --origin LEMD --destination LEBL
@@ -46,6 +47,9 @@ check: $(READY)
 docs: .venv/ready-docs
 	$(RUN) sphinx -q -W --keep-going docs docs/_build/html
 	@echo docs/_build/html/index.html
+
+links: .venv/ready-docs
+	$(RUN) sphinx -q -b linkcheck docs docs/_build/links
 
 clean:
 	rm -rf reports/*/ data/interim data/processed .pytest_cache .hypothesis .ruff_cache .mypy_cache

@@ -118,8 +118,8 @@ class HideMachine(Preprocessor):
         """Redact one cell."""
         cell.metadata = NotebookNode(tags=_tags(cell))
         cell.source = redact(cell.source, self.rules)
-        if "outputs" in cell:  # a widget is dead without its kernel
-            cell.outputs = [o for o in cell.outputs if _WIDGET not in o.get("data", {})]
+        if "outputs" in cell:
+            cell.outputs = [o for o in cell.outputs if not _is_dead_widget(o)]
             for output in cell.outputs:
                 self._redact_output(output)
         return cell, resources
@@ -141,6 +141,12 @@ class HideMachine(Preprocessor):
             return value
         # a link to a dashboard that is hidden leads nowhere
         return redact(value, self.rules).replace(f' href="{_HIDDEN}"', "")
+
+
+def _is_dead_widget(output: NotebookNode) -> bool:
+    """Return whether nothing is left of an output without its kernel."""
+    data = output.get("data", {})
+    return _WIDGET in data and "image/png" not in data
 
 
 class KeepAggregates(Preprocessor):

@@ -1,0 +1,151 @@
+"""A form for the lab that predicts one flight with the models that a report has saved."""
+
+from base64 import b64encode
+from html import escape
+from io import BytesIO
+from pathlib import Path
+
+import ipywidgets as widgets
+import pandas as pd
+
+from trajlib.archive.study import Study
+from trajlib.features.feature_sets import prediction_minutes
+from trajlib.models.inference import (
+    FlightPrediction,
+    build_flight_row,
+    load_flown,
+    load_samples_until,
+    open_store,
+    predict_flight,
+)
+from trajlib.models.saved_models import load_model, to_geojson
+from trajlib.plots.prediction import plot_trajectory
+from trajlib.plots.style import describe_figure
+
+__all__ = ["PredictionForm"]
+
+
+class PredictionForm:
+    """Fields that describe a flight, and its predicted map, profile and arrival below them.
+
+    A prediction in flight needs the samples of a recorded flight: the one with this callsign
+    that began on this day. Where it cannot be predicted, the reason is shown instead.
+
+    Parameters
+    ----------
+    study
+        Archive and first city pair; the pairs offered are those with saved models beside it.
+    start
+        Take-off that is shown at first, in UTC.
+    callsign, operator, aircraft_type
+        Of the flight that is shown at first.
+    minutes
+        Flown before the prediction; 0 is take-off.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        start: pd.Timestamp,
+        *,
+        callsign: str = "",
+        operator: str = "",
+        aircraft_type: str = "",
+        minutes: float = 0,
+    ):
+        self.study = study
+        self.data = Path(study.results).parent.parent
+        cards = self.data.glob("processed/*/prediction/at_takeoff/card.json")
+        known = set(study.index["origin"] + "-" + study.index["destination"])
+        pairs = sorted(known & {card.parts[-4] for card in cards})
+        folder = self.data / "processed" / study.pair / "prediction"
+        times = {
+            prediction_minutes(card.parent.name) for card in folder.glob("airborne_*/card.json")
+        }
+        self.fields = {
+            "pair": widgets.Dropdown(description="pair", options=pairs, value=study.pair),
+            "callsign": widgets.Text(description="callsign", value=callsign),
+            "operator": widgets.Text(description="operator", value=operator),
+            "aircraft_type": widgets.Text(description="type", value=aircraft_type),
+            "date": widgets.DatePicker(description="date (UTC)", value=start.date()),
+            "time": widgets.TimePicker(description="take-off", value=start.time(), step=60),
+            "minutes": widgets.Dropdown(
+                description="min flown", options=[0, *sorted(times)], value=minutes
+            ),
+        }
+        self.answer = widgets.HTML()
+        self.picture = widgets.Image(format="png", layout={"max_width": "100%"})
+        self.description = ""
+        for field in self.fields.values():
+            field.continuous_update = False
+            field.layout.width = "15rem"
+            field.observe(lambda change: self.update(), names="value")
+        row = widgets.HBox(list(self.fields.values()), layout={"flex_flow": "row wrap"})
+        self.box = widgets.VBox([row, self.answer, self.picture])
+        self.update()
+
+    def update(self) -> None:
+        """Predict the flight that the fields describe, and show it."""
+        try:
+            prediction, flown = self.predict()
+        except (OSError, ValueError) as error:
+            self.answer.value = f"<p><b>{escape(str(error))}</b></p>"
+            return
+        lines = prediction.describe()
+        self.answer.value = "<br>".join(map(escape, [*lines, *prediction.warnings]))
+        pair = self.fields["pair"].value.split("-")
+        table = prediction.trajectory
+        geojson = to_geojson(table, flown)
+        figure = plot_trajectory(
+            table, geojson, flown=flown, airports=pair, title=" ".join(lines[2].split())
+        )
+        file = BytesIO()
+        figure.savefig(file, format="png")
+        self.picture.value = file.getvalue()
+        self.description = describe_figure(figure)
+
+    def predict(self) -> tuple[FlightPrediction, pd.DataFrame | None]:
+        """Return the prediction, and what was flown where the flight is recorded.
+
+        Raises
+        ------
+        ValueError
+            When the flight cannot be predicted, with the reason.
+        """
+        values = {name: field.value for name, field in self.fields.items()}
+        pair = tuple(values["pair"].split("-"))
+        if None in (values["date"], values["time"]):
+            raise ValueError("date and time of take-off are needed")
+        start = pd.Timestamp.combine(values["date"], values["time"]).tz_localize("UTC")
+        past = open_store(self.data / "interim" / values["pair"])
+        described = {n: values[n] for n in ("callsign", "operator", "aircraft_type") if values[n]}
+        minutes = values["minutes"]
+        csv, samples, flown = None, None, None
+        if minutes:
+            csv = self.find_record(past, values["callsign"], start)
+            samples, identity = load_samples_until(csv, minutes, pair=pair)
+            start, described = samples["timestamp"].iloc[0], identity | described
+        feature_set = f"airborne_{minutes:g}" if minutes else "at_takeoff"
+        saved = load_model(self.data / "processed" / values["pair"] / "prediction" / feature_set)
+        flight = build_flight_row(pair, start, csv=csv, **described)
+        if csv is not None:
+            flown = load_flown(csv, saved)
+        options = {"past": past, "traffic": self.study.index, "samples": samples}
+        return predict_flight(saved, flight, **options), flown
+
+    def find_record(self, past: pd.DataFrame | None, callsign: str, start: pd.Timestamp) -> Path:
+        """Return the file of the flight with a callsign that began on a day."""
+        if past is not None and "callsign" in past:
+            rows = past[past["callsign"].eq(callsign) & past["start"].dt.date.eq(start.date())]
+            if len(rows):
+                return Path(self.study.archive) / rows["path"].iloc[0]
+        raise ValueError(
+            f"no flight {callsign or 'without a callsign'} of {start:%Y-%m-%d} is recorded: "
+            "minutes flown need its samples, choose 0 for a prediction at take-off"
+        )
+
+    def _repr_mimebundle_(self, **_: object) -> dict:
+        # the picture is for pages, where no kernel answers a widget
+        png = b64encode(self.picture.value).decode()
+        view = self.box._repr_mimebundle_()
+        return {**view, "image/png": png, "text/plain": self.description}
