@@ -122,12 +122,12 @@ def _connected(address: str | None = None) -> "Iterator[Client]":
     # log messages of scheduler and workers are not for the terminal
     getLogger("distributed").setLevel(ERROR)
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")
-    found = current_client()
+    existing = current_client()
     client = connect(address)
     try:
         yield client
     finally:
-        if client is not found:  # what this process had before is not ours to end
+        if client is not existing:  # what this process had before is not ours to end
             for name in ("asyncio", "tornado"):  # what an end amid work leaves unfinished
                 getLogger(name).setLevel(CRITICAL + 1)
             client.close()
@@ -558,24 +558,21 @@ def compare(before: Path, after: Path, output: Path, as_json: bool) -> None:
     numbers with an interval in both it shows whether the intervals overlap. To keep a report for
     comparison, give the next one another --output.
     """
-    from trajlib.report.comparison import compare_reports, read_report
+    from trajlib.report.comparison import compare_reports, count_changes, read_report
 
-    found = compare_reports(read_report(before), read_report(after))
+    comparison = compare_reports(read_report(before), read_report(after))
     if as_json:
-        _print_json(found)
+        _print_json(comparison)
         return
     from trajlib.report.html import render_comparison
 
     _check_writable(output.parent, "--output")
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(render_comparison(found), "utf-8")
-    moved = {part: sum(row["moved"] for row in found[part]) for part in ("parameters", "numbers")}
-    turned = sum(row["verdict_before"] != row["verdict_after"] for row in found["claims"])
-    click.echo(
-        f"{output}: changed are {moved['parameters']} of {len(found['parameters'])} parameters, "
-        f"{moved['numbers']} of {len(found['numbers'])} numbers, "
-        f"{turned} of {len(found['claims'])} verdicts"
-    )
+    output.write_text(render_comparison(comparison), "utf-8")
+    counts = count_changes(comparison)
+    parts = {"parameters": "parameters", "numbers": "numbers", "claims": "verdicts"}
+    texts = [f"{counts[part]} of {len(comparison[part])} {name}" for part, name in parts.items()]
+    click.echo(f"{output}: changed are {', '.join(texts)}")
 
 
 @main.command()

@@ -28,12 +28,12 @@ def plot_graph(collection) -> Figure:
     graph = dict(collection.__dask_graph__())
     needs = {key: get_dependencies(graph, key) for key in toposort(graph)}
     layers = _stack_layers(needs)
-    places = _place_tasks(needs, layers)
+    positions = _position_tasks(needs, layers)
     figure, ax = plt.subplots(figsize=(WIDTH, 0.4 + 0.65 * len(layers)))
-    edges = [(places[one], places[key]) for key, found in needs.items() for one in found]
+    edges = [(positions[one], positions[key]) for key, needed in needs.items() for one in needed]
     ax.add_collection(LineCollection(edges, colors=GREY, linewidths=0.8, zorder=1))
     for height, layer in enumerate(layers):
-        dots = np.array([places[key] for key in layer])
+        dots = np.array([positions[key] for key in layer])
         ax.scatter(*dots.T, s=110, color=COLORS[height % 4], edgecolor="white", zorder=2)
         counts = Counter(key_split(key) for key in layer)
         names = ", ".join(f"{name} × {count}" for name, count in counts.items())
@@ -47,18 +47,18 @@ def _stack_layers(needs: dict) -> list[list]:
     """Return the tasks in layers: each one above the highest of those that it needs."""
     heights: dict = {}
     layers: defaultdict[int, list] = defaultdict(list)
-    for key, found in needs.items():
-        heights[key] = 1 + max((heights[one] for one in found), default=-1)
+    for key, needed in needs.items():
+        heights[key] = 1 + max((heights[one] for one in needed), default=-1)
         layers[heights[key]].append(key)
     return [layers[height] for height in sorted(layers)]
 
 
-def _place_tasks(needs: dict, layers: list[list]) -> dict:
+def _position_tasks(needs: dict, layers: list[list]) -> dict:
     """Return x and y of each task: its layer's tasks evenly apart, near those that they need."""
-    places: dict = {}
+    positions: dict = {}
     for height, layer in enumerate(layers):
         if height:
-            layer = sorted(layer, key=lambda key: np.mean([places[one][0] for one in needs[key]]))
+            layer = sorted(layer, key=lambda key: np.mean([positions[n][0] for n in needs[key]]))
         for rank, key in enumerate(layer):
-            places[key] = ((rank + 0.5) / len(layer), height)
-    return places
+            positions[key] = ((rank + 0.5) / len(layer), height)
+    return positions

@@ -71,8 +71,8 @@ def split_flights(flights: Flights, x: str, y: str) -> dict[str, np.ndarray]:
         y_values, x_values = xr.broadcast(flights[y], flights[x])  # y has a value a flight
         lines = np.stack([x_values.to_numpy(), y_values.to_numpy()], axis=-1)
         paths = np.atleast_1d(flights.get("path", "")).astype(str)
-        known = (line[np.isfinite(line).all(axis=1)] for line in lines.reshape(len(paths), -1, 2))
-        return dict(zip(paths, known, strict=True))
+        finite = (line[np.isfinite(line).all(axis=1)] for line in lines.reshape(len(paths), -1, 2))
+        return dict(zip(paths, finite, strict=True))
     flat = flights if x in flights else flights.reset_index(x)
     if "path" not in flat.index.names:
         return {str(flights.attrs.get("path", "")): flat[[x, y]].to_numpy()}
@@ -124,7 +124,7 @@ def count_flights(lines: Sequence[np.ndarray], low: np.ndarray, size: np.ndarray
 
 
 def _draw_density(ax: Axes, lines: list[np.ndarray]) -> None:
-    """Draw how many flights pass each place, so that neither the one nor the many are lost."""
+    """Draw how many flights pass each cell, so that neither the one nor the many are lost."""
     points = np.concatenate(lines)
     low, high = points.min(axis=0), points.max(axis=0)
     counts = count_flights(lines, low, high - low)

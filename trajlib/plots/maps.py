@@ -237,8 +237,8 @@ def _count_pairs(index: pd.DataFrame, named: int) -> pd.DataFrame:
 def _count_routes(index: pd.DataFrame) -> pd.DataFrame:
     """Return both airports and the flights of each route, both directions together, few first."""
     ends = _usable_ends(index)
-    known = [code for code in pd.unique(ends.to_numpy().ravel()) if _is_known(code)]
-    ends = ends[ends.isin(known).all(axis=1) & (ends["origin"] != ends["destination"])]
+    located = [code for code in pd.unique(ends.to_numpy().ravel()) if _is_located(code)]
+    ends = ends[ends.isin(located).all(axis=1) & (ends["origin"] != ends["destination"])]
     if ends.empty:
         raise ValueError(f"no flight between two known airports in {len(index)} files")
     sides = pd.DataFrame(np.sort(ends.to_numpy(dtype=str), axis=1), columns=["one", "other"])
@@ -252,7 +252,7 @@ def _usable_ends(index: pd.DataFrame) -> pd.DataFrame:
     return ends
 
 
-def _is_known(code: str) -> bool:
+def _is_located(code: str) -> bool:
     try:
         find_airport(code)
     except ValueError:
@@ -261,9 +261,9 @@ def _is_known(code: str) -> bool:
 
 
 def _great_circles(routes: pd.DataFrame) -> list[np.ndarray]:
-    """Return each route as a line (n, 2) of longitude and latitude, around their own centre."""
+    """Return each route as a line (n, 2) of longitude and latitude, around their centre."""
     ends = routes[["one", "other"]].map(find_airport).to_numpy()
-    lon = np.array([place.longitude for place in ends.ravel()])
+    lon = np.array([end.longitude for end in ends.ravel()])
     centre = np.degrees(np.angle(np.exp(1j * np.radians(lon)).mean()))
     lines = []
     for one, other in ends:
@@ -279,14 +279,14 @@ def _name_busiest(ax: Axes, routes: pd.DataFrame, lines: list[np.ndarray], named
     """Mark every airport where its lines end, and name the busiest."""
     ends = pd.concat([routes.set_index(side)["flights"] for side in ("one", "other")])
     busiest = ends.groupby(level=0).sum().nlargest(named).index
-    places = {code: line[0] for code, line in zip(routes["one"], lines, strict=True)}
-    places |= {code: line[-1] for code, line in zip(routes["other"], lines, strict=True)}
-    dots = np.array(list(places.values()))
+    positions = {code: line[0] for code, line in zip(routes["one"], lines, strict=True)}
+    positions |= {code: line[-1] for code, line in zip(routes["other"], lines, strict=True)}
+    dots = np.array(list(positions.values()))
     ax.plot(*dots.T, "o", color="white", mec=INK, mew=0.7, ms=2.8, zorder=3)
     ax.figure.draw_without_rendering()  # else nothing is where it will be
     taken = np.empty((0, 2))
     for code in busiest:  # one that would be written over a busier one goes without its name
-        here = ax.transData.transform(places[code])
+        here = ax.transData.transform(positions[code])
         if not (np.abs(taken - here) < _NAME_SIZE).all(axis=1).any():
-            _mark_airport(ax, code, *places[code])
+            _mark_airport(ax, code, *positions[code])
             taken = np.vstack([taken, here])

@@ -86,11 +86,11 @@ def plot_skills(
     feature_set = table.index.unique("feature_set")
     for ax, error in zip(axs, errors, strict=True):
         here = table.xs(error, level="error")
-        for at, (model, style) in enumerate(series_styles(models, markers=True).items()):
+        for number, (model, style) in enumerate(series_styles(models, markers=True).items()):
             line = here.xs(model, level="model").reindex(feature_set)
-            place = np.arange(len(line)) + 0.6 * (at / max(1, len(models) - 1) - 0.5)
+            x = np.arange(len(line)) + 0.6 * (number / max(1, len(models) - 1) - 0.5)
             sides = [line["skill"] - line["low"], line["high"] - line["skill"]]
-            ax.errorbar(place, line["skill"], sides, label=model, **style | {"linestyle": ""})
+            ax.errorbar(x, line["skill"], sides, label=model, **style | {"linestyle": ""})
         ax.axhline(0, color=GREY, linewidth=0.8)
         ax.set_xticks(range(len(feature_set)), [name.replace("_", " ") for name in feature_set])
         ax.tick_params(axis="x", rotation=60)

@@ -100,7 +100,7 @@ def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
     @wraps(function)
     def draw(*args, title: str | None = None, **kwargs) -> Figure:
         plt.draw_if_interactive()  # loads the backend, whose settings would end with the context
-        with plt.style.context(["default", _STYLE]):  # whatever the user's own settings are
+        with plt.style.context(["default", _STYLE]):  # whatever the user's settings are
             figure = function(*args, **kwargs)
             if title:
                 _add_title(figure, typeset(title))
@@ -144,7 +144,7 @@ def show_percent(axs: Iterable[Axes]) -> None:
 
 
 def cluster_colors(numbers: Iterable[int]) -> dict[int, str]:
-    """Return a colour of its own for each cluster, and grey for -1, which is none.
+    """Return a different colour for each cluster, and grey for -1, which is none.
 
     >>> len(set(cluster_colors(range(9)).values())), cluster_colors([-1, 0])
     (10, {-1: '#8b949e', 0: '#14365c'})

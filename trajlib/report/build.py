@@ -1,4 +1,4 @@
-"""The report of a city pair: its stages, and the pages that show what they found."""
+"""The report of a city pair: its stages, and the pages that show their results."""
 
 import fcntl
 import hashlib
@@ -228,7 +228,7 @@ def _draw(draw: Callable[[], dict]) -> dict:
 
 
 def _fingerprint(index: pd.DataFrame, store: pd.DataFrame) -> str:
-    """Return a digest of the contents of the files, independent of their place and times of change.
+    """Return a digest of the contents of the files, wherever they are and whenever changed.
 
     Of all files these are size, first and last sample; of the pair's flights also the range and
     the packed size of every column.

@@ -33,13 +33,13 @@ def list_modules(cells: Iterable[str]) -> list[Path]:
     True
     """
     waiting = [path for cell in cells for path in _find_imports(parse_cell(cell))]
-    found: set[Path] = set()
+    paths: set[Path] = set()
     while waiting:
         path = waiting.pop()
-        if path not in found:
-            found.add(path)
+        if path not in paths:
+            paths.add(path)
             waiting += _read_module(path)[1]
-    return sorted(found)
+    return sorted(paths)
 
 
 def parse_cell(source: str) -> ast.Module:

@@ -7,7 +7,7 @@ from typing import Any
 
 from trajlib.estimate import format_number
 
-__all__ = ["compare_reports", "read_report"]
+__all__ = ["compare_reports", "count_changes", "read_report"]
 
 _PARTS = {"pair", "archive", "made", "whole", "parameters", "data", "versions", "stages"}
 _STAGE: dict = {"claims": [], "numbers": {}, "estimates": {}, "seconds": None}
@@ -75,6 +75,25 @@ def compare_reports(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict
         "seconds": _join(*({s["name"]: s["seconds"] for s in _ran(r)} for r in both)),
         "claims": _join_stages(both, _claims_of, _compare_verdicts),
         "numbers": _join_stages(both, _numbers_of, _compare_numbers),
+    }
+
+
+def count_changes(comparison: Mapping[str, Any]) -> dict[str, int]:
+    """Return how much changed, of what `compare_reports` returns.
+
+    Returns
+    -------
+    dict
+        Changed ``parameters``, ``data``, ``numbers`` and verdicts of ``claims``; the numbers
+        ``judged`` by intervals on both sides, and of these those with intervals ``apart``.
+    """
+    numbers = comparison["numbers"]
+    parts = ("parameters", "data", "numbers")
+    return {
+        **{part: sum(row["moved"] for row in comparison[part]) for part in parts},
+        "claims": sum(r["verdict_before"] != r["verdict_after"] for r in comparison["claims"]),
+        "judged": sum(row["apart"] is not None for row in numbers),
+        "apart": sum(row["apart"] is True for row in numbers),
     }
 
 

@@ -56,8 +56,8 @@ class PredictionForm:
         self.study = study
         self.data = Path(study.results).parent.parent
         cards = self.data.glob("processed/*/prediction/at_takeoff/card.json")
-        known = set(study.index["origin"] + "-" + study.index["destination"])
-        pairs = sorted(known & {card.parts[-4] for card in cards})
+        archived = set(study.index["origin"] + "-" + study.index["destination"])
+        pairs = sorted(archived & {card.parts[-4] for card in cards})
         folder = self.data / "processed" / study.pair / "prediction"
         times = {
             prediction_minutes(card.parent.name) for card in folder.glob("airborne_*/card.json")

@@ -17,6 +17,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from trajlib.estimate import typeset
+from trajlib.report.comparison import count_changes
 from trajlib.report.front import answer, list_tiles
 from trajlib.report.summary import SIMULATED, SUMMARY_TYPE
 
@@ -108,19 +109,17 @@ def render_explorer(nb: NotebookNode, report: dict, stage: dict) -> str | None:
     # output_notebook's, with BokehJS inline
     loader = next((each[_SCRIPT] for each in data if _SCRIPT in each and _EXEC not in each), "")
     scripts = [_harmless(script) for script in (loader, *(f[_SCRIPT] for f in figures))]
-    places = [each["text/html"] for each in data if "data-root-id" in each.get("text/html", "")]
-    return _render("explorer.html.j2", report=report, stage=stage, places=places, scripts=scripts)
+    roots = [each["text/html"] for each in data if "data-root-id" in each.get("text/html", "")]
+    return _render("explorer.html.j2", report=report, stage=stage, roots=roots, scripts=scripts)
 
 
-def render_comparison(found: dict) -> str:
-    """Return the page of what :func:`trajlib.report.comparison.compare_reports` found."""
-    counts = {part: _count(found[part], "moved") for part in ("parameters", "data", "numbers")}
-    counts["claims"] = sum(r["verdict_before"] != r["verdict_after"] for r in found["claims"])
-    counts["judged"] = sum(row["apart"] is not None for row in found["numbers"])
-    counts["apart"] = _count(found["numbers"], "apart")
-    pairs = dict.fromkeys(each["pair"] for each in found["reports"])
+def render_comparison(comparison: dict) -> str:
+    """Return the page of what :func:`trajlib.report.comparison.compare_reports` returns."""
     return _render(
-        "comparison.html.j2", report={"pair": ", ".join(pairs)}, found=found, counts=counts
+        "comparison.html.j2",
+        report={"pair": ", ".join(dict.fromkeys(r["pair"] for r in comparison["reports"]))},
+        comparison=comparison,
+        counts=count_changes(comparison),
     )
 
 
@@ -223,11 +222,11 @@ class _Renderer(IPythonRenderer):
     def text(self, text: str) -> str:
         text = super().text(text)
         for term in sorted(self.terms, key=len, reverse=True):
-            found = re.search(rf"(?<![\w-]){re.escape(term)}s?(?![\w-])", text, re.IGNORECASE)
-            if found and not _is_linked(text, found.start()):
+            match = re.search(rf"(?<![\w-]){re.escape(term)}s?(?![\w-])", text, re.IGNORECASE)
+            if match and not _is_linked(text, match.start()):
                 self.terms.discard(term)
-                link = f'<a class="term" href="glossary.html#{_anchor(term)}">{found[0]}</a>'
-                text = text[: found.start()] + link + text[found.end() :]
+                link = f'<a class="term" href="glossary.html#{_anchor(term)}">{match[0]}</a>'
+                text = text[: match.start()] + link + text[match.end() :]
         return text
 
     def heading(self, text: str, level: int, **attrs: object) -> str:
@@ -266,10 +265,6 @@ def _show_formula(body: str, display: str) -> str:
         return convert(body, display=display)
     except Exception:  # of many kinds; dollars in a text of the archive are no formula
         return f"<code>{escape(body)}</code>"
-
-
-def _count(rows: list[dict], name: str) -> int:
-    return sum(bool(row[name]) for row in rows)
 
 
 def _count_verdicts(claims: list[dict]) -> str:

@@ -180,7 +180,7 @@ def match_parameters(
     Parameters
     ----------
     stages
-        As found.
+        As of `find_stages`.
     common
         Parameters that notebooks share; not every one needs each.
     given
@@ -209,7 +209,7 @@ def match_parameters(
 def run_stage(
     stage: Stage, folder: Path, *, key: str, processed: Path, rules: Rules, env: Mapping[str, str]
 ) -> dict:
-    """Run one notebook, keep its executed copy in the folder, and return what it found.
+    """Run one notebook, keep its executed copy in the folder, and return its result.
 
     The result is saved beside the copy, as the last of all: where it holds the stage's key and no
     failure, and the files that it lists are as they were, the stage need not run again.
@@ -241,20 +241,20 @@ def run_stage(
         old.unlink(missing_ok=True)
     before, started = _list_states(processed), perf_counter()
     nb, failure = _execute(stage, rules, env)
-    found = {"key": key, "seconds": round(perf_counter() - started, 1), "failure": failure}
+    outcome = {"key": key, "seconds": round(perf_counter() - started, 1), "failure": failure}
     states, files = _list_states(processed), list_files(processed)
-    found["files"] = {name: files[name] for name in files if states[name] != before.get(name)}
+    outcome["files"] = {name: files[name] for name in files if states[name] != before.get(name)}
     with replacing(folder / f"{stage.name}.ipynb") as temporary:
         nbformat.write(nb, temporary)
-        for old in (result, picture):  # which stand until there is something in their place
+        for old in (result, picture):  # which stand until there is something instead
             old.unlink(missing_ok=True)
     if summary.exists() and not failure:
-        found |= json.loads(summary.read_text("utf-8"))
+        outcome |= json.loads(summary.read_text("utf-8"))
     if figure.exists() and not failure:
         with replacing(picture) as temporary:
             temporary.write_bytes(figure.read_bytes())
-    write_json(result, found)
-    return found
+    write_json(result, outcome)
+    return outcome
 
 
 def list_files(folder: Path) -> dict[str, str]:

@@ -22,7 +22,7 @@ SUMMARY_TYPE = "application/vnd.trajlib.summary+json"  # marks the output for th
 
 @dataclass(frozen=True)
 class Summary:
-    """What a notebook found; the last line of a notebook shows it.
+    """The result of a notebook; the last line of a notebook shows it.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ def save_summary(
     claims: Sequence[Mapping[str, str]] = (),
     figure: Any = None,
 ) -> Summary:
-    """Save what a notebook found for the front page of the report, and return it to be shown.
+    """Save the result of a notebook for the front page of the report, and return it to be shown.
 
     Parameters
     ----------
