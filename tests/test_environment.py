@@ -1,7 +1,10 @@
 import ast
+import os
 import re
+import subprocess
 import sys
 import tomllib
+import venv
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -15,7 +18,6 @@ PART_OF = {"llvmlite": "numba"}
 NOT_IMPORTED = {  # used without an import of ours
     "jupyterlab": "the lab itself",
     "dask-labextension": "by the lab",
-    "ipywidgets": "by distributed, for its progress bar",
 }
 
 
@@ -100,3 +102,33 @@ def test_a_wheel_brings_the_notebooks_and_the_templates(tmp_path, monkeypatch):
     assert {name.rpartition("/")[2] for name in names if name.endswith(".ipynb")} == notebooks
     assert "trajlib/report/templates/style.css" in names
     assert "trajlib/plots/explorer.js" in names
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_makes_a_report_outside_of_the_repository(
+    tmp_path, tiny_archive, monkeypatch
+):
+    from flit_core.buildapi import build_wheel
+
+    monkeypatch.chdir(ROOT)
+    wheel = build_wheel(tmp_path)
+    environment = tmp_path / "environment"
+    venv.create(environment, with_pip=False)
+    (site,) = environment.glob("lib/python*/site-packages")
+    ZipFile(tmp_path / wheel).extractall(site)
+    # the other packages are those of this environment, in which trajlib is installed otherwise
+    packages = Path(pytest.__file__).parent.parent
+    (site / "others.pth").write_text(str(packages))
+    command = ["-m", "trajlib", "report", "--archive", str(tiny_archive)]
+    command += ["--stage", "00_dask_tour"]
+    done = subprocess.run(
+        [environment / "bin" / "python", *command],
+        cwd=tmp_path,
+        env={name: text for name, text in os.environ.items() if name != "PYTHONPATH"},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    (page,) = (tmp_path / "reports").glob("*/index.html")
+    assert "Glossary" in page.read_text("utf-8")
