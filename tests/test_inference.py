@@ -2,6 +2,7 @@ import json
 import os
 import re
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from trajlib import build_index, select_flights, store_flights
 from trajlib.cli import main
 from trajlib.evaluation.splits import local_days
 from trajlib.features import feature_sets as features
-from trajlib.features.targets import FRACTIONS, append_arrival, build_targets
+from trajlib.features.targets import FRACTIONS, append_arrival, build_targets_by
 from trajlib.models.estimators import build_model
 from trajlib.models.inference import (
     build_flight_predictors,
@@ -32,16 +33,16 @@ SETS = ("planned", "at_takeoff", "airborne_10")
 
 @pytest.fixture(scope="module")
 def data(tiny_archive, tmp_path_factory):
-    """Store the pair's flights and save a model of each feature_set, as a report does."""
-    data = tmp_path_factory.mktemp("asked") / "data"
+    """Store the pair's flights and save a model of each feature set, as a report does."""
+    data = tmp_path_factory.mktemp("inference") / "data"
     selected = select_flights(build_index(tiny_archive, data / "index.parquet"), *PAIR)
     store = store_flights(selected, data / "interim" / "LEMD-LEBL")
-    flown = build_targets(store, FRACTIONS, by="route")
-    flown = append_arrival(flown, build_targets(store, [1.0]))
+    targets = build_targets_by(store, {"route": ("route", FRACTIONS), "arrival": ("time", [1.0])})
+    flown = append_arrival(targets["route"], targets["arrival"])
     days = local_days(store)
-    for feature_set in SETS:
+    for feature_set, predictors in features.build_predictors_by(store, SETS).items():
         saved = train_model(
-            build_model(trees=5), features.build_predictors(store, feature_set), flown, days,
+            build_model(trees=5), predictors, flown, days,
             feature_set=feature_set, pair="LEMD-LEBL", by="route",
         )  # fmt: skip
         save_model(saved, data / "processed" / "LEMD-LEBL" / "prediction" / feature_set)
@@ -61,7 +62,9 @@ def csv(store, tiny_archive):
 
 
 @pytest.fixture
-def predict(data, tmp_path):
+def predict_and_draw(data, tmp_path):
+    """Run the command; return its exit status and output."""
+
     def predict(*words):
         options = ["predict", "--data", data, "--output", tmp_path / "predict", "--origin", "LEMD"]
         words = [*options, "--destination", "LEBL", *words]
@@ -70,6 +73,13 @@ def predict(data, tmp_path):
         return result.exit_code, result.output
 
     return predict
+
+
+@pytest.fixture
+def predict(predict_and_draw, monkeypatch):
+    """Run the command without the figure, which takes most of its time."""
+    monkeypatch.setattr("trajlib.plots.prediction.plot_trajectory", lambda *_, **__: Mock())
+    return predict_and_draw
 
 
 def describe_file(csv, minutes=None):
@@ -232,26 +242,29 @@ def test_unreadable_flights_of_other_pairs_give_no_features(store, csv, elsewher
     )
 
 
-def test_the_feature_set_follows_from_what_is_given(predict, csv, tmp_path):
-    cases = {
-        "at_takeoff": ("--csv", csv),
-        "airborne_10": ("--csv", csv, "--minutes", 10),
-    }
-    for feature_set, words in cases.items():
-        status, output = predict(*words)
-        assert status == 0, output
-        assert f"feature set {feature_set};" in output
-        assert re.search(r"arrival +\d\d:\d\d UTC \(\d\d:\d\d local\), 90% between", output)
-        table = pd.read_csv(tmp_path / "predict" / f"{csv.stem}.csv", index_col="fraction")
-        assert (
-            table[["altitude_low", "altitude", "altitude_high", "altitude_flown"]]
-            .notna()
-            .all(axis=None)
-        )
-        geojson = json.loads((tmp_path / "predict" / f"{csv.stem}.geojson").read_text("utf-8"))
-        names = [feature["properties"]["name"] for feature in geojson["features"]]
-        assert names == ["predicted", "interval", "band", "flown"]
-        assert (tmp_path / "predict" / f"{csv.stem}.png").stat().st_size > 10_000
+@pytest.mark.parametrize(
+    ("minutes", "feature_set"), [((), "at_takeoff"), (("--minutes", 10), "airborne_10")]
+)
+def test_a_csv_is_predicted_at_take_off_or_after_some_minutes(predict, csv, minutes, feature_set):
+    status, output = predict("--csv", csv, *minutes)
+    assert status == 0, output
+    assert f"feature set {feature_set};" in output
+    assert re.search(r"arrival +\d\d:\d\d UTC \(\d\d:\d\d local\), 90% between", output)
+
+
+def test_a_prediction_is_written_as_a_table_a_map_and_a_figure(predict_and_draw, csv, tmp_path):
+    assert predict_and_draw("--csv", csv, "--minutes", 10)[0] == 0
+    output = tmp_path / "predict" / csv.stem
+    table = pd.read_csv(f"{output}.csv", index_col="fraction")
+    names = ["altitude_low", "altitude", "altitude_high", "altitude_flown"]
+    assert table[names].notna().all(axis=None)
+    geojson = json.loads(Path(f"{output}.geojson").read_text("utf-8"))
+    names = [feature["properties"]["name"] for feature in geojson["features"]]
+    assert names == ["predicted", "interval", "band", "flown"]
+    assert Path(f"{output}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_described_flight_is_predicted_at_take_off(predict):
     status, output = predict("--time", "2016-03-01T08:00", "--callsign", "IBE1", "--type", "A320")
     assert status == 0, output
     assert "feature set at_takeoff" in output
@@ -270,9 +283,6 @@ def test_a_described_flight_without_an_archive_uses_planned(predict, data):
 
 
 def test_a_callsign_with_a_path_is_written_inside_the_output_folder(predict, tmp_path):
-    status, output = predict("--time", "05/03/2016")
-    assert status == 1
-    assert "'05/03/2016' is not a time" in output
     status, output = predict("--time", "2016-03-05T07:00", "--callsign", "../IBE1")
     assert status == 0, output
     assert not list(tmp_path.glob("*.csv"))
@@ -289,9 +299,9 @@ def test_a_prediction_time_without_a_model_is_refused_with_the_existing_ones(pre
 @pytest.mark.parametrize(
     ("feature_set", "minutes", "needed"),
     [
-        ("airborne_10", (5,), "--csv and --minutes 10"),
+        ("airborne_10", ("--minutes", 5), "--csv and --minutes 10"),
         ("airborne_10", (), "--csv and --minutes 10"),
-        ("at_takeoff", (10,), "no --minutes"),
+        ("at_takeoff", ("--minutes", 10), "no --minutes"),
     ],
 )
 def test_a_model_for_another_prediction_time_is_refused(
@@ -299,7 +309,7 @@ def test_a_model_for_another_prediction_time_is_refused(
 ):
     model = data / "processed" / "LEMD-LEBL" / "prediction" / feature_set
     words = ("--model", model, "--csv", csv)
-    status, output = predict(*words, *(word for each in minutes for word in ("--minutes", each)))
+    status, output = predict(*words, *minutes)
     assert status == 2
     assert f"the feature set {feature_set}: give {needed}" in output
     assert not (tmp_path / "predict").exists()
@@ -416,9 +426,7 @@ def test_a_table_of_flights_is_predicted_as_each_flight_alone(saved, store, tmp_
     assert table["operator"].tolist() == ["IBE", None]
     assert str(table["takeoff"].iloc[1]) == "2016-05-02 16:00:00+00:00"
     assert str(table["takeoff_local"].iloc[1]) == "2016-05-02 18:00:00"
-    assert (
-        table["warnings"].iloc[1].startswith("The intervals") or "not given" in table["warnings"][1]
-    )
+    assert "not given" in table["warnings"].iloc[1]
     for number in (0, 1):
         alone = predict_flights(saved, flights.iloc[[number]], past=store)
         pd.testing.assert_frame_equal(
