@@ -44,7 +44,7 @@ def tables():
 
 def predict(tables, name="forest", splits=SPLITS, *, joint=False, **options):
     few = name in ("boosting", "lightgbm", "neighbours")  # learn little of sixty flights
-    size = {"trees": 60, "min_samples_leaf": 2} if few else {"trees": 8}
+    size = {"trees": 25, "min_samples_leaf": 2} if few else {"trees": 8}
     model = build_model(name, **size, **options)
     return predict_held_out(model, *tables, splits, feature_set="whole_flight", joint=joint)
 
@@ -70,7 +70,8 @@ def test_every_model_predicts_every_target_of_held_out_flights(tables, predicted
 @pytest.fixture
 def two_workers():
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": False}
-    with LocalCluster(**options, dashboard_address=None) as cluster, Client(cluster) as client:
+    options["dashboard_address"] = "127.0.0.1:0"
+    with LocalCluster(**options) as cluster, Client(cluster) as client:
         yield client
 
 
