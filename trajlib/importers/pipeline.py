@@ -50,6 +50,10 @@ _KEYS |= {"callsign": "callsign"}
 _EXACT = ("latitude", "longitude")  # columns that need more than 24 bits
 _TEXTS = ("flight_id", "icao24", *IDENTITY)
 _SIDES = ("origin", "destination")
+_SEGMENTED = (  # columns that flights are told apart by
+    *("aircraft", "timestamp", "latitude", "longitude", "altitude", "groundspeed"),
+    *("onground", "callsign", "new_leg"),
+)
 _DERIVED = ("duration", "gap", "distance", "vertical_rate", "track")
 _APART = 30.0  # NM between two aircraft that share a callsign at least
 _FEWEST = 2  # points of a fragment
@@ -453,7 +457,6 @@ def _segment_bucket(job: _Job, parts: list[Path], bucket: int) -> pd.Series:
     file = job.work / f"segmented-{bucket:04d}.parquet"
     if not file.exists():
         points, flights = _segment_points(job, _read_bucket(parts, bucket))
-        points = points.drop(columns=[name for name in _TEXTS if name in points])
         with replacing(job.work / f"cleaned-{bucket:04d}.arrow") as temporary:
             points.reset_index(drop=True).to_feather(temporary, compression="lz4")
         with replacing(file) as temporary:
@@ -470,16 +473,18 @@ def _segment_points(job: _Job, points: pd.DataFrame) -> tuple[pd.DataFrame, pd.D
     if points.empty:
         return points, pd.DataFrame()
     points["aircraft"], keys = pd.factorize(points["key"], sort=True)
-    points = points.sort_values("aircraft", kind="stable")  # each in the order of the source
-    latest = points.groupby("aircraft")["timestamp"].cummax()
-    points["disordered"] = points["timestamp"] < latest
-    points = points.sort_values(["aircraft", "timestamp"], kind="stable", ignore_index=True)
-    kind = keys.str.split(":", n=1).str[0].to_numpy()[points["aircraft"]]
-    points["flight"] = _number_flights(job, points, kind)
-    points = points[points["flight"] >= 0]
-    if points.empty:
-        return points, pd.DataFrame()
-    points = points.sort_values(["flight", "timestamp"], kind="stable", ignore_index=True)
+    points["disordered"] = _find_disordered(points["aircraft"], points["timestamp"])
+    order = np.lexsort((points["timestamp"], points["aircraft"]))  # which keeps the source's order
+    slim = points[[name for name in _SEGMENTED if name in points]].take(order)
+    kind = keys.str.split(":", n=1).str[0].to_numpy()[slim["aircraft"]]
+    flight = _number_flights(job, slim, kind)
+    # all columns are put in order once, as the texts take most of the time
+    order = order[flight >= 0]
+    flight = flight[flight >= 0]
+    if not len(flight):
+        return points.iloc[:0], pd.DataFrame()
+    again = np.lexsort((points["timestamp"].to_numpy()[order], flight))
+    points = points.take(order[again]).assign(flight=flight[again]).reset_index(drop=True)
     identity = _collect_identity(job, points)
     limits = Limits(
         speed=job.criteria.speed,
@@ -487,14 +492,19 @@ def _segment_points(job: _Job, points: pd.DataFrame) -> tuple[pd.DataFrame, pd.D
         tolerance=2.0 if job.spacing else 0.5,
         spacing=job.spacing,
     )
-    cleaned, repairs = clean_points(points, limits)
+    texts = [name for name in (*_TEXTS, "key", "aircraft") if name in points]
+    cleaned, repairs = clean_points(points.drop(columns=texts), limits)
     flights = identity.join(repairs).join(_summarize(cleaned))
     for side in _SIDES:
-        found = infer_airports(measure_ends(cleaned, side), side)
-        found = found.reindex(flights.index)
-        flights[f"{side}_inferred"] = found["airport"]
-        flights[f"{side}_certain"] = found["certain"].fillna(False).astype(bool)
-    return cleaned.drop(columns=["key", "aircraft"]), flights
+        inferred = infer_airports(measure_ends(cleaned, side), side).reindex(flights.index)
+        flights[f"{side}_inferred"] = inferred["airport"]
+        flights[f"{side}_certain"] = inferred["certain"].fillna(False).astype(bool)
+    return cleaned, flights
+
+
+def _find_disordered(aircraft: pd.Series, times: pd.Series) -> pd.Series:
+    """Return which points come after a later one of the same aircraft."""
+    return times < times.groupby(aircraft).cummax()
 
 
 def _number_flights(job: _Job, points: pd.DataFrame, kind: np.ndarray) -> np.ndarray:
@@ -694,7 +704,7 @@ def _write_flights(job: _Job, flights: pd.DataFrame, points: pd.DataFrame) -> pd
     flight_of = points["flight"].to_numpy()
     written = [name for name in COLUMNS if name in {*order, *_DERIVED}]
     decimals = np.array([COLUMNS[name].decimals for name in written])
-    noise = []
+    noise: dict[str, dict[str, np.ndarray]] = {}
     for number, flight in zip(flights.index, flights.to_dict("records"), strict=True):
         if isinstance(flight["rejected"], str):
             continue
@@ -713,10 +723,17 @@ def _write_flights(job: _Job, flights: pd.DataFrame, points: pd.DataFrame) -> pd
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(_format_csv(flight, time, rows, written, decimals))
         if job.spacing and flight["kind"] == "flight":
-            part = leave_one_out(seconds[begin:end], values[:3, begin:end])
-            noise.append(part.assign(path=flight["path"]))
-    names = {"path": "str", "altitude": float, "cruise": bool, "span": float, "miss": float}
-    return pd.concat(noise or [pd.DataFrame(columns=list(names))])[list(names)].astype(names)
+            noise[flight["path"]] = leave_one_out(seconds[begin:end], values[:3, begin:end])
+    return _join_noise(noise)
+
+
+def _join_noise(noise: dict[str, dict[str, np.ndarray]]) -> pd.DataFrame:
+    counts = [len(part["miss"]) for part in noise.values()]
+    table = {"path": pd.Series([*noise], dtype="str").repeat(counts).to_numpy()}
+    for name, kind in {"altitude": float, "cruise": bool, "span": float, "miss": float}.items():
+        parts = [part[name] for part in noise.values()]
+        table[name] = np.concatenate(parts) if parts else np.empty(0, kind)
+    return pd.DataFrame(table).astype({"path": "str"})
 
 
 def _check_units(time: np.ndarray, columns: dict[str, np.ndarray]) -> str | None:
@@ -747,17 +764,19 @@ def _reject_repeats(flights: pd.DataFrame) -> pd.DataFrame:
     """Reject flights that repeat another: same callsign and airports, at the same time."""
     usable = flights[flights["rejected"].isna() & flights["callsign"].notna()]
     usable = usable.sort_values(["kind", "path"], kind="stable")
-    keys = ["callsign", *_SIDES]
-    pairs = usable.reset_index().merge(usable.reset_index(), on=keys, suffixes=("", "_other"))
-    rank = pd.Series(range(len(usable)), usable.index)
-    pairs = pairs[pairs["index"].map(rank) > pairs["index_other"].map(rank)]
+    times = {name: usable[name].astype("int64") for name in ("start", "end")}
+    usable = usable[["callsign", *_SIDES, "icao24"]].assign(**times, rank=range(len(usable)))
+    usable = usable.reset_index(names="flight")
+    pairs = usable.merge(usable, on=["callsign", *_SIDES], suffixes=("", "_other"))
+    pairs = pairs[pairs["rank"] > pairs["rank_other"]]
     shared = np.minimum(pairs["end"], pairs["end_other"]) - np.maximum(
         pairs["start"], pairs["start_other"]
     )
     shorter = np.minimum(pairs["end"] - pairs["start"], pairs["end_other"] - pairs["start_other"])
+    pairs = pairs[shared > _OVERLAP * shorter]
     other = pairs["icao24"].notna() & pairs["icao24_other"].notna()
     other &= pairs["icao24"] != pairs["icao24_other"]
-    repeats = pairs.loc[(shared > _OVERLAP * shorter) & ~other, "index"].unique()
+    repeats = pairs.loc[~other, "flight"]
     reason = "repeats a flight (same callsign and airports at the same time)"
     return flights.assign(rejected=flights["rejected"].mask(flights.index.isin(repeats), reason))
 

@@ -1,7 +1,6 @@
 """The points of flights at every second, or as they were measured."""
 
 import numpy as np
-import pandas as pd
 
 from trajlib.compiled import compiled
 from trajlib.geodesy import distance
@@ -63,7 +62,7 @@ def resample_flight(
     }
 
 
-def leave_one_out(seconds: np.ndarray, values: np.ndarray) -> pd.DataFrame:
+def leave_one_out(seconds: np.ndarray, values: np.ndarray) -> dict[str, np.ndarray]:
     """Return by how much the interpolation misses each point when it is left out.
 
     Of anything computed from these points this is the noise floor, taken at twice the usual
@@ -78,8 +77,8 @@ def leave_one_out(seconds: np.ndarray, values: np.ndarray) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame
-        One row for each point between the first and the last: ``altitude`` [ft], ``cruise``
+    dict
+        For each point between the first and the last, by name: ``altitude`` [ft], ``cruise``
         (level above 20,000 ft), ``span`` [s] between its neighbours, and ``miss`` [NM].
     """
     lat, lon, altitude = values[0], np.unwrap(values[1], period=360), values[2]
@@ -92,14 +91,12 @@ def leave_one_out(seconds: np.ndarray, values: np.ndarray) -> pd.DataFrame:
             if len(out):
                 missed[row, out] = _interpolate(seconds[kept], known[kept], seconds[out])[0]
     level = np.abs(altitude[2:] - altitude[:-2]) <= 200
-    return pd.DataFrame(
-        {
-            "altitude": altitude[1:-1],
-            "cruise": level & (altitude[1:-1] > 20_000),
-            "span": seconds[2:] - seconds[:-2],
-            "miss": distance(*missed[:, inner], lat[inner], lon[inner]),
-        }
-    )
+    return {
+        "altitude": altitude[1:-1],
+        "cruise": level & (altitude[1:-1] > 20_000),
+        "span": seconds[2:] - seconds[:-2],
+        "miss": distance(*missed[:, inner], lat[inner], lon[inner]),
+    }
 
 
 def _interpolate_column(
