@@ -221,6 +221,12 @@ def test_a_strict_import_rejects_a_flight_that_needs_a_repair(tmp_path):
     assert pd.isna(strict.loc["UAL2", "rejected"])
 
 
+def climb_unseen():
+    """Return a flight without an altitude before 300 s."""
+    points = fly()
+    return points.assign(altitude=points["altitude"].where(points.index >= 300))
+
+
 @pytest.mark.parametrize(
     ("criteria", "points", "why"),
     [
@@ -228,6 +234,7 @@ def test_a_strict_import_rejects_a_flight_that_needs_a_repair(tmp_path):
         (Criteria(gap=420), fly().drop(range(1000, 1500)), "more than 420 s between two points"),
         (Criteria(gap=600), fly().drop(range(1000, 1500)), None),
         (Criteria(reach=0.001), fly(), "first point more than 0.001 km from the airport"),
+        (Criteria(), climb_unseen(), "first point more than 15 km from the airport"),
     ],
 )
 def test_a_flight_that_fails_a_criterion_is_a_fragment(criteria, points, why, tmp_path):

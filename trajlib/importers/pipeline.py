@@ -609,6 +609,9 @@ def _write_bucket(job: _Job, traffic: pd.Series, bucket: int) -> None:
 def _find_airports(flights: pd.DataFrame, points: pd.DataFrame, traffic: pd.Series) -> pd.DataFrame:
     """Return the flights with the airports of the source, checked, or else those inferred."""
     flights = flights.copy()
+    # a flight is written from its first altitude to its last, which is where it has to be near
+    written = points[points["altitude"].notna()].groupby("flight")[["latitude", "longitude"]]
+    edges = {"origin": written.first(), "destination": written.last()}
     for side in _SIDES:
         ends = measure_ends(points, side).reindex(flights.index)
         found = infer_airports(ends.dropna(subset="latitude"), side, traffic)
@@ -626,7 +629,8 @@ def _find_airports(flights: pd.DataFrame, points: pd.DataFrame, traffic: pd.Seri
         there = {code: _locate(code) for code in codes}
         where = np.array([there.get(code, (np.nan, np.nan)) for code in flights[side]])
         where = where.reshape(-1, 2)
-        away = distance(ends["latitude"], ends["longitude"], where[:, 0], where[:, 1])
+        edge = edges[side].reindex(flights.index)
+        away = distance(edge["latitude"], edge["longitude"], where[:, 0], where[:, 1])
         flights[f"{side}_reach"] = away * 1.852
     return flights.drop(columns=[f"{side}_certain" for side in _SIDES])
 
