@@ -60,7 +60,7 @@ $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv --clear .venv
 	$(RUN) $(PIP) --no-deps -r requirements.lock
 	$(RUN) $(PIP) --no-deps --no-build-isolation -e .
-	.venv/bin/python -c 'from trajlib.archive.parser import compile_parser; compile_parser()'
+	.venv/bin/python -m trajlib.importers.compile_loops
 	touch $@
 
 .venv/ready-docs: $(READY) docs/requirements.txt

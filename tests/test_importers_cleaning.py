@@ -125,6 +125,13 @@ def test_a_climb_that_an_aircraft_can_make_stays():
     assert "assigned_altitude" not in repairs(final_approach(2000, 120, speed=190.0), RADAR)
 
 
+def test_a_level_that_is_left_in_a_steep_descent_is_an_altitude():
+    points = flight(step=60).iloc[:5].reset_index(drop=True)
+    points["timestamp"] += pd.to_timedelta([0, 0, 240, 360, 480], unit="s")
+    points["altitude"] = [31_000.0, 32_500, 37_000, 27_400, 21_300]
+    assert "assigned_altitude" not in repairs(points)
+
+
 def test_a_level_at_the_beginning_and_one_on_the_way_are_found():
     points = flight(step=60)
     points.loc[0, "altitude"] = 5000.0

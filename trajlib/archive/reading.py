@@ -326,7 +326,7 @@ def _parse_typed(data: bytes, layout: Layout, wanted: list[str], dialect: Dialec
     texts = [name for name in fields if name in IDENTITY or name in IDENTITIES]
     identity = {name: table[str(fields[name])].to_pandas().str.strip() for name in texts}
     converted = _convert(names, values, layout.units)
-    return _Samples(names, converted, times.astype("int64").to_numpy(), identity)
+    return _Samples(names, converted, times.astype("int64").to_numpy(copy=True), identity)
 
 
 def _stack(columns: dict[str, np.ndarray], wanted: list[str]) -> tuple[list[str], np.ndarray]:
@@ -357,7 +357,7 @@ def _parse_texts(
         layout.names[fields[layout.time]],
         f"{layout.comments}\n{name}",
     )
-    stamps = times.astype("int64").to_numpy()
+    stamps = times.astype("int64").to_numpy(copy=True)
     if (stamps == NO_TIME).all():
         example = texts[layout.time].dropna()
         example = f", as {example.iloc[0]!r}" if len(example) else ""

@@ -10,7 +10,13 @@ import numpy as np
 import pandas as pd
 
 from trajlib.compiled import compiled
-from trajlib.importers.segmentation import find_taxiing, list_bounds, split_tracks
+from trajlib.importers.segmentation import (
+    find_taxiing,
+    get_numbers,
+    get_seconds,
+    list_bounds,
+    split_tracks,
+)
 
 __all__ = ["REPAIRS", "Limits", "clean_points"]
 
@@ -83,7 +89,7 @@ def clean_points(points: pd.DataFrame, limits: Limits) -> tuple[pd.DataFrame, pd
     counts = pd.DataFrame(0, range(flights), list(REPAIRS))
 
     def count(name: str, wrong: np.ndarray) -> None:
-        counts[name] += np.bincount(points["flight"].to_numpy()[wrong], minlength=flights)
+        counts[name] += np.bincount(np.array(points["flight"])[wrong], minlength=flights)
 
     if "disordered" in points:
         count("out_of_order", points["disordered"].to_numpy())
@@ -114,44 +120,33 @@ def clean_points(points: pd.DataFrame, limits: Limits) -> tuple[pd.DataFrame, pd
     return points.assign(altitude=filled), counts
 
 
-def _seconds(points: pd.DataFrame, name: str = "timestamp") -> np.ndarray:
-    times = points[name].astype("datetime64[ms, UTC]")
-    return np.where(times.isna(), np.nan, times.astype("int64") / 1000)
-
-
-def _numbers(points: pd.DataFrame, name: str) -> np.ndarray:
-    if name not in points:
-        return np.full(len(points), np.nan)
-    return points[name].to_numpy(dtype=float, na_value=np.nan)
-
-
 def _same_flight(points: pd.DataFrame) -> np.ndarray:
     """Return for each point whether the one before is of the same flight."""
-    return np.diff(points["flight"].to_numpy(), prepend=-1) == 0
+    return np.diff(np.array(points["flight"]), prepend=-1) == 0
 
 
 def _find_repeated(points: pd.DataFrame, limits: Limits) -> np.ndarray:
-    step = np.diff(_seconds(points), prepend=np.nan)
+    step = np.diff(get_seconds(points), prepend=np.nan)
     return _same_flight(points) & (step == 0)
 
 
 def _find_stale(points: pd.DataFrame, limits: Limits) -> np.ndarray:
-    lat, lon = _numbers(points, "latitude"), _numbers(points, "longitude")
+    lat, lon = get_numbers(points, "latitude"), get_numbers(points, "longitude")
     still = (np.diff(lat, prepend=np.nan) == 0) & (np.diff(lon, prepend=np.nan) == 0)
-    stale = still & ~(_numbers(points, "groundspeed") < _MOVING)
-    stale &= _numbers(points, "onground") != 1
+    stale = still & ~(get_numbers(points, "groundspeed") < _MOVING)
+    stale &= get_numbers(points, "onground") != 1
     if "position_time" in points:
-        updated = _seconds(points, "position_time")
+        updated = get_seconds(points, "position_time")
         stale |= np.diff(updated, prepend=np.nan) == 0
         stale &= _same_flight(points)
-        return stale | (_seconds(points) - updated > _STALE)
+        return stale | (get_seconds(points) - updated > _STALE)
     return stale & _same_flight(points)
 
 
 def _find_close(points: pd.DataFrame, limits: Limits) -> np.ndarray:
     if not limits.spacing:
         return np.zeros(len(points), bool)
-    return _closer(points["flight"].to_numpy(), np.floor(_seconds(points)), limits.spacing)
+    return _closer(np.array(points["flight"]), np.floor(get_seconds(points)), limits.spacing)
 
 
 @compiled
@@ -168,8 +163,8 @@ def _closer(flight, seconds, spacing):
 
 def _find_unreachable(points: pd.DataFrame, limits: Limits) -> tuple[np.ndarray, np.ndarray]:
     """Return which positions are not of the longest track, and which of these last long."""
-    flight, seconds = points["flight"].to_numpy(), _seconds(points)
-    lat, lon = _numbers(points, "latitude"), _numbers(points, "longitude")
+    flight, seconds = np.array(points["flight"]), get_seconds(points)
+    lat, lon = get_numbers(points, "latitude"), get_numbers(points, "longitude")
     track = split_tracks(flight, seconds, lat, lon, limits.speed, limits.tolerance)
     off = _not_of_longest(flight, track)
     if not off.any():
@@ -188,11 +183,11 @@ def _not_of_longest(flight: np.ndarray, track: np.ndarray) -> np.ndarray:
 
 
 def _find_spikes(points: pd.DataFrame, limits: Limits) -> np.ndarray:
-    altitude = _numbers(points, "altitude")
+    altitude = get_numbers(points, "altitude")
     beyond = (altitude < _LOWEST) | (altitude > _HIGHEST)
     measured = np.flatnonzero(~beyond & ~np.isnan(altitude))
-    flight = points["flight"].to_numpy()[measured]
-    track = _split_altitudes(flight, _seconds(points)[measured], altitude[measured], limits.rate)
+    flight = np.array(points["flight"])[measured]
+    track = _split_altitudes(flight, get_seconds(points)[measured], altitude[measured], limits.rate)
     beyond[measured[_not_of_longest(flight, track)]] = True
     return beyond
 
@@ -227,9 +222,9 @@ def _split_altitudes(flight, seconds, altitude, rate):
 
 
 def _find_frozen(points: pd.DataFrame, limits: Limits) -> np.ndarray:
-    altitude = _numbers(points, "altitude")
-    geometric, rate = _numbers(points, "geoaltitude"), _numbers(points, "vertical_rate")
-    flight, seconds = points["flight"].to_numpy(), _seconds(points)
+    altitude = get_numbers(points, "altitude")
+    geometric, rate = get_numbers(points, "geoaltitude"), get_numbers(points, "vertical_rate")
+    flight, seconds = np.array(points["flight"]), get_seconds(points)
     return _frozen(flight, seconds, altitude, geometric, rate, *_FROZEN)
 
 
@@ -262,14 +257,14 @@ def _frozen(flight, seconds, altitude, geometric, rate, window, climbed):
 
 
 def _find_assigned(points: pd.DataFrame, limits: Limits) -> np.ndarray:
-    altitude, flight = _numbers(points, "altitude"), points["flight"].to_numpy()
+    altitude, flight = get_numbers(points, "altitude"), np.array(points["flight"])
     measured = np.flatnonzero(~np.isnan(altitude))
     assigned = np.zeros(len(points), bool)
     assigned[measured] = _assigned(
         list_bounds(flight[measured]),
-        _seconds(points)[measured],
+        get_seconds(points)[measured],
         altitude[measured],
-        _numbers(points, "groundspeed")[measured],
+        get_numbers(points, "groundspeed")[measured],
     )
     return assigned
 
@@ -280,7 +275,7 @@ def _assigned(bounds, seconds, altitude, speed):  # noqa: C901 (one loop, compil
 
     They are multiples of 1,000 ft, 1,000 ft or more above a neighbour, and the aircraft would
     have had to climb to them faster than it can: at the end of a record after a descent, at its
-    beginning before a climb, or in between, where it comes back as fast.
+    beginning before a climb, or in between, where it comes back.
     """
     assigned = np.zeros(len(altitude), np.bool_)
     for f in range(len(bounds) - 1):
@@ -308,10 +303,8 @@ def _assigned(bounds, seconds, altitude, speed):  # noqa: C901 (one loop, compil
         for i in range(first + 1, end - 1):
             up = altitude[i] - altitude[i - 1]
             down = altitude[i] - altitude[i + 1]
-            before = up / max(seconds[i] - seconds[i - 1], 1.0) * 60
-            after = down / max(seconds[i + 1] - seconds[i], 1.0) * 60
-            steep = max(before, after) >= _STEEP
-            if steep and min(up, down) >= _JUMP and altitude[i] % _LEVELS == 0:
+            climb = up / max(seconds[i] - seconds[i - 1], 1.0) * 60
+            if climb >= _STEEP and min(up, down) >= _JUMP and altitude[i] % _LEVELS == 0:
                 assigned[i] = True
     return assigned
 
@@ -324,12 +317,12 @@ def _fill_ground(points: pd.DataFrame) -> pd.Series:
         return altitude
     ends = points["flight"].diff().ne(0) | points["flight"].diff(-1).ne(0)
     wanted = missing & ends & points["onground"].eq(True).fillna(False).astype(bool)
-    times = pd.Series(_seconds(points), points.index).where(~missing)
+    times = pd.Series(get_seconds(points), points.index).where(~missing)
     flight = points["flight"]
     filled = altitude.copy()
     for fill in ("ffill", "bfill"):
         nearest = getattr(altitude.groupby(flight), fill)()
         when = getattr(times.groupby(flight), fill)()
-        near = (when - _seconds(points)).abs() <= _NEAR_GROUND
+        near = (when - get_seconds(points)).abs() <= _NEAR_GROUND
         filled = filled.mask(wanted & filled.isna() & near, nearest)
     return filled

@@ -34,7 +34,7 @@ from trajlib.importers.airports import infer_airports, measure_ends
 from trajlib.importers.cleaning import REPAIRS, Limits, clean_points
 from trajlib.importers.formats import Format, FormatError, Options, find_format, recognize_format
 from trajlib.importers.resampling import leave_one_out, resample_flight
-from trajlib.importers.segmentation import segment_flights, split_tracks
+from trajlib.importers.segmentation import get_seconds, segment_flights, split_tracks
 from trajlib.schema import COLUMNS, IDENTITY, NUMERIC
 
 __all__ = ["Criteria", "import_flights", "recognize_sources"]
@@ -515,7 +515,7 @@ def _number_flights(job: _Job, points: pd.DataFrame, kind: np.ndarray) -> np.nda
             continue
         some = points.iloc[here]
         if "callsign" in kinds:  # which two aircraft may share
-            seconds = some["timestamp"].astype("int64").to_numpy() / 1000
+            seconds = get_seconds(some)
             position = some["latitude"].to_numpy(), some["longitude"].to_numpy()
             track = split_tracks(
                 some["aircraft"].to_numpy(), seconds, *position, job.criteria.speed, _APART
@@ -535,7 +535,7 @@ def _number_flights(job: _Job, points: pd.DataFrame, kind: np.ndarray) -> np.nda
 def _cut_legs(points: pd.DataFrame, numbers: np.ndarray, gap: float) -> np.ndarray:
     """Return the numbers of flights cut at silences, and where the source marks a new leg."""
     used = np.flatnonzero(numbers >= 0)
-    seconds = points["timestamp"].astype("int64").to_numpy()[used] / 1000
+    seconds = get_seconds(points)[used]
     begins = np.diff(numbers[used], prepend=-1) != 0
     begins |= np.diff(seconds, prepend=np.inf) > gap
     if "new_leg" in points:
@@ -699,7 +699,7 @@ def _or_empty(texts: pd.Series) -> pd.Series:
 
 def _write_flights(job: _Job, flights: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
     """Write the flights that are not rejected, reject those in odd units; return their noise."""
-    seconds = points["timestamp"].astype("int64").to_numpy() / 1000
+    seconds = get_seconds(points)
     order = [name for name in COLUMNS if name in points and name in NUMERIC]
     order = ["latitude", "longitude", "altitude"] + [
         name for name in order if name not in (*_EXACT, "altitude", "duration", "gap", "distance")

@@ -5,7 +5,14 @@ import pandas as pd
 
 from trajlib.compiled import compiled, inlined
 
-__all__ = ["find_taxiing", "list_bounds", "segment_flights", "split_tracks"]
+__all__ = [
+    "find_taxiing",
+    "get_numbers",
+    "get_seconds",
+    "list_bounds",
+    "segment_flights",
+    "split_tracks",
+]
 
 
 _SLOW = 35.0  # kt, below which an aircraft of unknown state is on the ground
@@ -38,14 +45,14 @@ def segment_flights(points: pd.DataFrame, *, identified: bool = False) -> np.nda
         Whether ``aircraft`` stands for a flight's id: its points are one flight unless half a
         day lies between two of them.
     """
-    seconds = points["timestamp"].astype("int64").to_numpy() / 1000
-    columns = [_numbers(points, name) for name in ("latitude", "longitude", "altitude")]
-    speed = _numbers(points, "groundspeed")
-    state = _numbers(points, "onground")
-    callsign = pd.factorize(points["callsign"])[0] if "callsign" in points else None
-    if callsign is None:
-        callsign = np.full(len(points), -1)
-    aircraft = points["aircraft"].to_numpy()
+    seconds = get_seconds(points)
+    columns = [get_numbers(points, name) for name in ("latitude", "longitude", "altitude")]
+    speed = get_numbers(points, "groundspeed")
+    state = get_numbers(points, "onground")
+    callsign = np.full(len(points), -1)
+    if "callsign" in points:
+        callsign = np.array(pd.factorize(points["callsign"])[0])
+    aircraft = np.array(points["aircraft"])
     ground = _find_ground(columns[2], speed, state)
     return _segment(aircraft, seconds, *columns, speed, ground, callsign, identified)
 
@@ -58,8 +65,8 @@ def find_taxiing(points: pd.DataFrame) -> np.ndarray:
     points
         Ordered by ``flight`` and ``timestamp``, otherwise as in `segment_flights`.
     """
-    columns = (_numbers(points, name) for name in ("altitude", "groundspeed", "onground"))
-    return _find_taxiing(points["flight"].to_numpy(), _find_ground(*columns))
+    columns = (get_numbers(points, name) for name in ("altitude", "groundspeed", "onground"))
+    return _find_taxiing(np.array(points["flight"]), _find_ground(*columns))
 
 
 def split_tracks(
@@ -82,7 +89,8 @@ def split_tracks(
     speed, tolerance
         Highest speed [kt], and error of a position [NM].
     """
-    return _split(group, seconds, lat, lon, speed, tolerance)
+    arrays = (np.require(array, requirements="W") for array in (group, seconds, lat, lon))
+    return _split(*arrays, speed, tolerance)
 
 
 def list_bounds(group: np.ndarray) -> np.ndarray:
@@ -97,10 +105,20 @@ def list_bounds(group: np.ndarray) -> np.ndarray:
     return np.concatenate([[0], inner, [len(group)]])
 
 
-def _numbers(points: pd.DataFrame, name: str) -> np.ndarray:
+def get_numbers(points: pd.DataFrame, name: str) -> np.ndarray:
+    """Return a column as numbers, NaN where it is missing, that may be written to.
+
+    Loops are compiled for arrays that may, and again for any mixture with those that may not.
+    """
     if name not in points:
         return np.full(len(points), np.nan)
-    return points[name].to_numpy(dtype=float, na_value=np.nan)
+    return points[name].to_numpy(dtype=float, na_value=np.nan, copy=True)
+
+
+def get_seconds(points: pd.DataFrame, name: str = "timestamp") -> np.ndarray:
+    """Return a column of times as seconds since 1970, NaN where one is missing."""
+    times = points[name].astype("datetime64[ms, UTC]")
+    return np.where(times.isna(), np.nan, times.astype("int64") / 1000)
 
 
 def _find_ground(altitude: np.ndarray, speed: np.ndarray, state: np.ndarray) -> np.ndarray:

@@ -1,0 +1,42 @@
+"""Compile all loops of reading and importing flights, which no first command then waits for.
+
+python -m trajlib.importers.compile_loops
+"""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pandas as pd
+
+from trajlib.archive.parser import compile_parser
+from trajlib.archive.screening import compile_screening
+from trajlib.importers.cleaning import Limits, clean_points
+from trajlib.importers.pipeline import import_flights
+from trajlib.importers.resampling import leave_one_out
+
+
+def compile_loops() -> None:
+    """Read and import a flight of a few points, and clean it as one of a radar."""
+    compile_parser()
+    compile_screening()
+    seconds = np.arange(0.0, 1800.0, 60.0)
+    points = pd.DataFrame(
+        {
+            "timestamp": pd.to_datetime(seconds, unit="s", origin="2020-01-01", utc=True),
+            "callsign": "XXX1",
+            "latitude": 40 + seconds / 1800,
+            "longitude": 3.0,
+            "altitude": 10_000.0,
+            "groundspeed": 120.0,
+        }
+    )
+    with TemporaryDirectory() as folder:
+        points.to_parquet(Path(folder) / "points.parquet")
+        import_flights(Path(folder) / "points.parquet", Path(folder) / "archive")
+    clean_points(points.drop(columns="callsign").assign(flight=0), Limits(spacing=30.0))
+    leave_one_out(seconds, points[["latitude", "longitude", "altitude"]].to_numpy(float).T.copy())
+
+
+if __name__ == "__main__":
+    compile_loops()
