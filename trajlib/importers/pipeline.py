@@ -197,9 +197,11 @@ def import_flights(
     if not sources["points"].any():
         raise FileNotFoundError(f"no file of {source} can be read: {_first_reason(sources)}")
     parts = sorted(work.glob("points-*.arrow"))
-    if not parts:
+    if not parts and not any(work.glob("segmented-*.parquet")):
         raise ValueError(_describe_nothing(source, origin, destination))
     traffic = _run(functools.partial(_segment_bucket, job, parts), range(job.buckets))
+    for part in parts:
+        part.unlink()  # what has been used makes room for the flights
     total = pd.concat(traffic).groupby(level=0).sum()
     _run(functools.partial(_write_bucket, job, total), range(job.buckets))
     tables = [pd.read_parquet(path) for path in sorted(work.glob("flights-*.parquet"))]
@@ -604,6 +606,7 @@ def _write_bucket(job: _Job, traffic: pd.Series, bucket: int) -> None:
         noise.to_parquet(temporary, index=False)
     with replacing(file) as temporary:
         flights.drop(columns="key").to_parquet(temporary, index=False)
+    (job.work / f"cleaned-{bucket:04d}.arrow").unlink()
 
 
 def _find_airports(flights: pd.DataFrame, points: pd.DataFrame, traffic: pd.Series) -> pd.DataFrame:
