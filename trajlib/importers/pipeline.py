@@ -186,19 +186,11 @@ def import_flights(
         destination=destination,
         gap=dialect.many.get("gap") if dialect else None,
     )
-    wanted = _save_identities(job, source, readable)
-    units = _list_units(source, readable)
-    read = _run(functools.partial(_read_unit, job, source, wanted), list(enumerate(units)))
-    read = pd.concat(read).reindex(sources["file"]).reset_index(drop=True)
-    sources["points"] = read["points"].fillna(0).astype(int)
-    sources["refused"] = sources["refused"].fillna(read["damage"])
-    for row in sources[read["damage"].notna()].itertuples():
-        report(f"{row.file}: {row.points:,} points read, then: {row.refused}")
+    for line in _read_points(job, source, sources):
+        report(line)
     if not sources["points"].any():
         raise FileNotFoundError(f"no file of {source} can be read: {_first_reason(sources)}")
     parts = sorted(work.glob("points-*.arrow"))
-    if not parts and not any(work.glob("segmented-*.parquet")):
-        raise ValueError(_describe_nothing(source, origin, destination))
     traffic = _run(functools.partial(_segment_bucket, job, parts), range(job.buckets))
     for part in parts:
         part.unlink()  # what has been used makes room for the flights
@@ -212,6 +204,22 @@ def import_flights(
     flights = _reject_repeats(flights)
     _finish(job, source, flights, sources)
     return flights
+
+
+def _read_points(job: _Job, source: Path, sources: pd.DataFrame) -> list[str]:
+    """Save the points of all files in buckets, count them by file, and return what was damaged."""
+    readable = sources[sources["refused"].isna()]
+    wanted = _save_identities(job, source, readable)
+    units = _list_units(source, readable)
+    read = _run(functools.partial(_read_unit, job, source, wanted), list(enumerate(units)))
+    read = pd.concat(read).reindex(sources["file"]).reset_index(drop=True)
+    sources["points"] = read["points"].fillna(0).astype(int)
+    sources["refused"] = sources["refused"].fillna(read["damage"])
+    damaged = sources[read["damage"].notna()]
+    return [
+        f"{row.file}: {row.points:,} points read, then: {row.refused}"
+        for row in damaged.itertuples()
+    ]
 
 
 def list_members(source: Path) -> list[Path]:
@@ -449,6 +457,8 @@ def _read_bucket(parts: list[Path], bucket: int) -> pd.DataFrame:
     for part in parts:
         with pa.memory_map(str(part)) as file:
             tables.append(pa.Table.from_batches([pa.ipc.open_file(file).get_batch(bucket)]))
+    if not tables:
+        return pd.DataFrame()
     points = pa.concat_tables(tables, promote_options="permissive").to_pandas()
     numbers = {name: "float64" for name in points if name in NUMERIC}
     return points.astype(numbers)
