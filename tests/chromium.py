@@ -1,4 +1,4 @@
-"""A page in headless Chromium without a network, driven by its own debugging protocol."""
+"""A page in headless Chromium without a network, driven by the debugging protocol."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ _OPTIONS = [
 class Page:
     """A file opened in Chromium, or a page of this machine's, given by its address.
 
-    What it asks for, logs and throws is kept in ``events``. A file is opened offline.
+    Its requests, messages and errors are kept in ``events``. A file is opened offline.
     """
 
     def __init__(self, page: Path | str, *, width: int = 940, height: int = 1000):

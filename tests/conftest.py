@@ -1,4 +1,4 @@
-"""What the tests share: the tiny archive, a cluster, and notebooks made for a test."""
+"""Shared fixtures: the tiny archive, a cluster, and notebooks made for a test."""
 
 import os
 import shutil
@@ -20,11 +20,11 @@ settings.register_profile("trajlib", deadline=None)  # compilers and imports war
 settings.load_profile("trajlib")
 # as in a worker: threads of two tests would wait for each other
 os.environ["OMP_NUM_THREADS"] = "1"
-os.environ.pop("DASK_SCHEDULER_ADDRESS", None)  # a cluster of the user's is not for tests
+os.environ.pop("DASK_SCHEDULER_ADDRESS", None)  # of a cluster of the user
 
 
 def common(tmp_path_factory, name):
-    """Return a folder that all processes of the suite share, and whether we are its first."""
+    """Return a folder that all processes of the suite share, and whether this one made it."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
     try:
@@ -61,7 +61,7 @@ def client():
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    """Look past a client of other tests."""
+    """Ignore a client of other tests."""
     monkeypatch.setattr(Client, "current", Mock(side_effect=ValueError("no client")))
 
 
@@ -72,7 +72,7 @@ def server():
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    # what a store held that stood in this process before is there still
+    # objects of an earlier store in this process are still there
     urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (STORE | {"AWS_ENDPOINT_URL": f"http://{host}:{port}"}).items():
@@ -83,7 +83,7 @@ def server():
 
 @pytest.fixture(scope="session")
 def alone():
-    """Words that run a command where there is no network but loopback, or none."""
+    """Return the prefix of a command that runs it without a network but loopback, or []."""
     if not all(map(shutil.which, ("unshare", "ip"))):
         return []
     trial = subprocess.run([*ALONE, "true"], check=False, capture_output=True)
@@ -92,7 +92,7 @@ def alone():
 
 @pytest.fixture(scope="session", autouse=True)
 def making(request, tmp_path_factory):
-    """Begin the tiny archive's report, where a test needs it, beside the tests that do not."""
+    """Start the tiny archive's report if a test needs it, beside the tests that do not."""
     if not any("made" in getattr(t, "fixturenames", ()) for t in request.session.items):
         yield None
         return
@@ -123,7 +123,7 @@ def made(making):
 
 
 def pytest_collection_modifyitems(items):
-    """Mark as slow what needs a whole report, and leave those files to the end."""
+    """Mark tests that need a whole report as slow, and run them last."""
     waiting = {test.path for test in items if "made" in getattr(test, "fixturenames", ())}
     for test in items:
         if "made" in getattr(test, "fixturenames", ()):

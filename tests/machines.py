@@ -1,4 +1,4 @@
-"""A Dask cluster of processes of their own, with certificates made for it, and separate hosts."""
+"""A Dask cluster of separate processes with new certificates, and of separate hosts."""
 
 import json
 import os
@@ -21,13 +21,13 @@ __all__ = [
     "wait_until",
 ]
 
-# words to run a command within a network that has loopback alone
+# prefix of a command that runs it in a network of loopback alone
 ALONE = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
 
-# what makes a report small: enough for every line to run
+# options of a small report
 SMALL = "-p trees 5 -p draws 50 -p aligned 10 -p folds 2 -p repeats 1 -p steps 2"
 
-# what names an object store besides its address, and opens it
+# environment variables of an object store, apart from its address
 STORE = {
     "AWS_ACCESS_KEY_ID": "key",
     "AWS_SECRET_ACCESS_KEY": "secret",
@@ -38,17 +38,17 @@ _TLS = "DASK_DISTRIBUTED__COMM__TLS__"
 
 
 def make_certificates(folder: Path) -> dict[str, str]:
-    """Make an authority and one certificate of its; return the environment that names them."""
+    """Make an authority and a certificate; return the environment variables with their paths."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
     _openssl(
         folder, "req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=ca"
     )
     _openssl(
-        folder, "req", *curve[:-2], "-keyout", "key.pem", "-out", "asked.pem", "-subj", "/CN=x"
+        folder, "req", *curve[:-2], "-keyout", "key.pem", "-out", "request.pem", "-subj", "/CN=x"
     )
     signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2"]
-    _openssl(folder, "x509", "-req", "-in", "asked.pem", *signed, "-out", "cert.pem")
+    _openssl(folder, "x509", "-req", "-in", "request.pem", *signed, "-out", "cert.pem")
     paths = {
         f"{_TLS}CA_FILE": folder / "ca.pem",
         "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": True,
@@ -66,7 +66,7 @@ def _openssl(folder: Path, *words: str) -> None:
 
 
 class Machines:
-    """The processes of one cluster: an address, a scheduler, and workers that come and go."""
+    """The processes of one cluster: a scheduler and workers."""
 
     def __init__(self, folder: Path, environment: dict[str, str], *, tls: bool, log: str = "log"):
         self.folder, self.tls = folder, tls
@@ -126,7 +126,7 @@ class Machines:
 def start_cluster(
     folder: Path, environment: dict[str, str], *, workers: int = 2, tls: bool = False
 ) -> Iterator[Machines]:
-    """Give a scheduler and workers on loopback; they end with the block."""
+    """Yield a scheduler and workers on loopback; they end with the block."""
     folder.mkdir(parents=True, exist_ok=True)
     machines = Machines(folder, environment, tls=tls)
     try:
@@ -140,7 +140,7 @@ def start_cluster(
 
 @contextmanager
 def hosts(*names: str) -> Iterator[dict[str, tuple[str, list[str]]]]:
-    """Give network namespaces joined by veth: name to address, and the words to run within."""
+    """Yield network namespaces joined by veth: name to address and prefix of a command."""
     with ExitStack() as stack:
         namespaces = {}
         _ip(f"link add br-{names[0]} type bridge")
@@ -165,8 +165,8 @@ def _ip(words: str) -> None:
     subprocess.run(["ip", *words.split()], check=True, capture_output=True)
 
 
-def wait_until(true, *, seconds: float = 60) -> None:
+def wait_until(condition, *, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
-    while not true():
+    while not condition():
         assert time.monotonic() < end, f"not within {seconds} s"
         time.sleep(0.05)

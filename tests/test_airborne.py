@@ -32,7 +32,7 @@ def radar_points(seed, count=45, start="2019-10-01T15:00"):
 
 
 def change_after(points, minutes, seed):
-    """Move every point after a moment, take some away, and end the flight elsewhere."""
+    """Move every point after some minutes, remove some, and end the flight elsewhere."""
     rng = np.random.default_rng(seed)
     since = (points["timestamp"] - points["timestamp"].iloc[0]).dt.total_seconds()
     later = (since > 60 * minutes) & (rng.random(len(points)) < 0.8)

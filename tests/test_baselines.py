@@ -14,7 +14,7 @@ SPEED = 420.0  # kt
 
 
 def great_circle_flights(flights=48, by="route", late=None):
-    """Flights along the great circle at 420 kt, each later by its own delay [s] from the start."""
+    """Flights along the great circle at 420 kt, each with a delay [s] from the start."""
     late = np.zeros(flights) if late is None else late
     steps = np.arange(1, 20) / 20 if by == "route" else np.arange(1.0, 36)
     paths = [f"{number:03}.csv" for number in range(flights)]
@@ -28,7 +28,7 @@ def great_circle_flights(flights=48, by="route", late=None):
 
 
 def state_of(late, minutes=10.0, age=20.0):
-    """What `measure_state` would say of them."""
+    """Return the state that `measure_state` would give."""
     gone = (60 * minutes - age - late) * SPEED / 3600
     index = pd.Index([f"{number:03}.csv" for number in range(len(late))], name="path")
     state = {"along": gone, "cross": 0.0, "to_go": LENGTH - gone, "progress": gone / LENGTH}
@@ -98,7 +98,7 @@ def test_a_callsign_repeats_its_last_landed_flight():
     flights["callsign"] = ["UAL1", "UAL1", "UAL1", None]
     fallback = flown.assign(altitude=0.0)
     predicted = baselines.repeat_callsign(flown, flights, fallback)
-    # the second began while the first flew; the third may know both; the last has no number
+    # the second began while the first flew; the third follows both; the last has no callsign
     assert predicted["altitude"].groupby(level="path").first().tolist() == [0, 0, 2, 0]
     assert predicted.index.equals(fallback.index)
 

@@ -66,12 +66,10 @@ def test_help_is_everywhere(run, words):
     assert output.startswith("Usage:")
 
 
-def test_help_names_every_command_and_the_exit_statuses(run):
-    _, output = run("--help")
-    for part in (*COMMANDS, "Exit status: 0", "1 when", "2 when", "130 when"):
-        assert part in output
-    listed = output.split("Commands:")[1]
-    assert "..." not in listed  # each says what it does in less than a line
+def test_help_lists_every_command_with_a_whole_description(run):
+    listed = run("--help")[1].split("Commands:")[1]
+    assert all(command in listed for command in COMMANDS)
+    assert "..." not in listed  # which ends a description that is too long
 
 
 def test_the_module_and_the_script_are_the_same_command():
@@ -219,13 +217,13 @@ def test_a_closed_standard_output_is_no_traceback(archive, tmp_path):
 
 
 NOBODY = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"]
-# so that it can read an interpreter and a project that are in somebody's home
+# so that it can read an interpreter and a project in another user's home
 NOBODY += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
 
 
 @pytest.fixture(scope="module")
 def nobody():
-    """Words that run a command as a user without a name, a home or a file of their own."""
+    """Return the prefix of a command that runs it as a user without a name and a home."""
     allowed = shutil.which("setpriv") and not subprocess.run([*NOBODY, "true"]).returncode
     return NOBODY if allowed else pytest.skip("only root may run a process as another user")
 

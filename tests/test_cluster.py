@@ -18,17 +18,17 @@ import yaml
 from distributed import Client
 from machines import hosts, make_certificates, start_cluster, wait_until
 
-from trajlib import cluster as ours
+from trajlib import cluster as cluster_module
 from trajlib.cluster import connect, gather
 from trajlib.models.training import submit_splits
 
 ROOT = Path(__file__).parent.parent
-needs_openssl = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not here")
+needs_openssl = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
 needs_root = pytest.mark.skipif(
     not hasattr(os, "getuid") or os.getuid() != 0 or not shutil.which("ip"),
     reason="network namespaces need root and ip",
 )
-# what a user's script is, run where the test wants it: index, store, and one function of a flight
+# a user's script: index, store, and one function of a flight
 SCRIPT = """
 import hashlib, sys
 from pathlib import Path
@@ -53,14 +53,14 @@ def keys(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def machines(tmp_path_factory, keys):
-    """A scheduler and two workers, processes of their own that speak TLS."""
+    """A scheduler and two workers in separate processes with TLS."""
     with start_cluster(tmp_path_factory.mktemp("machines"), keys, tls=True) as machines:
         yield machines
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, tiny_archive):
-    """What the script writes on a local cluster, by the file's name."""
+    """Return what the script writes on a local cluster, by file name."""
     return run_script(tmp_path_factory.mktemp("local"), tiny_archive, "local")
 
 
@@ -102,15 +102,15 @@ def test_a_client_without_a_certificate_is_refused_with_the_settings_it_needs(ma
 def test_a_client_with_a_certificate_of_another_authority_is_refused(
     machines, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(ours, "_PATIENCE", 2)
+    monkeypatch.setattr(cluster_module, "_PATIENCE", 2)
     with (
         configured(make_certificates(tmp_path / "other")),
         pytest.raises(OSError, match="our certificate"),
     ):
         connect(machines.address)
-    # one left over, collected while the next one starts, would be waited for without end
-    ours_or_none = {each.status for each in gc.get_objects() if isinstance(each, Client)}
-    assert ours_or_none <= {"running", "closed"}
+    # a client that is still connecting would block the next one when it is collected
+    statuses = {client.status for client in gc.get_objects() if isinstance(client, Client)}
+    assert statuses <= {"running", "closed"}
 
 
 @pytest.mark.slow
@@ -150,7 +150,7 @@ def test_an_address_in_the_clear_beyond_loopback_is_refused(address):
 
 
 def test_an_unreachable_scheduler_is_an_error_with_its_address(monkeypatch):
-    monkeypatch.setattr(ours, "_PATIENCE", 1)
+    monkeypatch.setattr(cluster_module, "_PATIENCE", 1)
     with pytest.raises(OSError, match=r"answers at tcp://127\.0\.0\.1:9"):
         connect("tcp://127.0.0.1:9")
 
@@ -192,7 +192,7 @@ def wait_for_workers(machines, count):
 
 @pytest.mark.slow
 def test_loss_of_all_workers_or_of_the_scheduler_raises_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(ours, "_PATIENCE", 3)
+    monkeypatch.setattr(cluster_module, "_PATIENCE", 3)
     with start_cluster(tmp_path, {}, workers=1) as machines:
         wait_for_workers(machines, 1)
         client = connect(machines.address)
@@ -237,7 +237,7 @@ def test_a_worker_lost_at_its_very_start_is_replaced():
 
     with (
         dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}),
-        ours.local_cluster(1) as cluster,
+        cluster_module.local_cluster(1) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         present = {p.pid for p in psutil.Process().children(recursive=True)}
@@ -246,7 +246,7 @@ def test_a_worker_lost_at_its_very_start_is_replaced():
         wait_until(started)
         started()[0].kill()  # before it is a worker
         wait_until(lambda: not client.scheduler_info()["workers"])
-        # two that replace it may meet, of which one is let go: ask until one answers
+        # two replacements may start, of which one is closed: repeat until one answers
         answers = []
         wait_until(
             lambda: answers.extend(client.run(os.getpid, on_error="ignore").values()) or answers
@@ -277,24 +277,24 @@ def test_a_local_cluster_uses_only_the_memory_left_in_its_cgroup(tmp_path, used,
     (tmp_path / used).write_text("700000000\n")
     (tmp_path / limit).write_text("900000000\n")
     (tmp_path / used).with_name("memory.stat").write_text("cache 1\ninactive_file 100000000\n")
-    assert ours._available_memory(tmp_path) == 300_000_000
+    assert cluster_module._available_memory(tmp_path) == 300_000_000
     (tmp_path / limit).write_text("max\n")
-    assert ours._available_memory(tmp_path) > 300_000_000
+    assert cluster_module._available_memory(tmp_path) > 300_000_000
 
 
 def test_workers_spill_to_a_private_folder_on_disk(client, monkeypatch):
-    folder = Path(ours._spill_folder())
-    assert not ours._is_memory(folder)
+    folder = Path(cluster_module._spill_folder())
+    assert not cluster_module._is_memory(folder)
     assert folder.stat().st_mode & 0o077 == 0
     spilled = client.run(lambda dask_worker: dask_worker.local_directory)
     assert all(Path(path).is_relative_to(folder) for path in spilled.values())
-    monkeypatch.setattr(ours, "_is_memory", lambda path: True)
-    assert ours._spill_folder() is None
+    monkeypatch.setattr(cluster_module, "_is_memory", lambda path: True)
+    assert cluster_module._spill_folder() is None
 
 
 def test_a_memory_backed_folder_is_recognized():
     if Path("/dev/shm").exists():
-        assert ours._is_memory(Path("/dev/shm"))
+        assert cluster_module._is_memory(Path("/dev/shm"))
 
 
 def test_the_job_script_for_slurm_has_the_resources_of_the_recipe_and_tls(keys):
@@ -322,7 +322,7 @@ def test_the_job_script_for_slurm_has_the_resources_of_the_recipe_and_tls(keys):
 
 @pytest.fixture(scope="module")
 def manifests():
-    """What docs/cluster.md gives to Kubernetes, by kind and name."""
+    """Return the manifests of docs/cluster.md, by kind and name."""
     (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/cluster.md").read_text(), re.DOTALL)
     return {f"{m['kind']} {m['metadata']['name']}": m for m in yaml.safe_load_all(text)}
 
@@ -338,8 +338,8 @@ def test_the_manifests_for_kubernetes_fit_together(manifests, pods):
     assert sorted(pods) == ["Deployment scheduler", "Deployment workers", "Job report"]
     for name, pod in pods.items():
         (container,) = pod["spec"]["containers"]
-        mounted = {each["name"] for each in container["volumeMounts"]}
-        assert mounted == {each["name"] for each in pod["spec"]["volumes"]}
+        mounted = {mount["name"] for mount in container["volumeMounts"]}
+        assert mounted == {volume["name"] for volume in pod["spec"]["volumes"]}
         (source,) = container["envFrom"]
         assert f"ConfigMap {source['configMapRef']['name']}" in manifests
         chosen = manifests[name]["spec"].get("selector", {"matchLabels": {}})["matchLabels"]
@@ -394,6 +394,8 @@ def test_the_manifests_are_valid_for_kubernetes(manifests):
 def test_a_worker_with_too_little_memory_is_named_instead_of_a_file():
     worker = {"memory_limit": 150 << 20}
     client = Mock(**{"scheduler_info.return_value": {"workers": {"a": worker}}})
-    assert "a worker has 150 MiB of memory, and needs" in ours._describe_small_workers(client)
+    assert "a worker has 150 MiB of memory, and needs" in cluster_module._describe_small_workers(
+        client
+    )
     worker["memory_limit"] = 4 << 30
-    assert ours._describe_small_workers(client) is None
+    assert cluster_module._describe_small_workers(client) is None

@@ -14,7 +14,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Make a stage take as many seconds as are told, however busy the machine is."""
+    """Make a stage take a given number of seconds, however busy the machine is."""
 
     def take(seconds):
         times = chain([0.0], repeat(seconds))

@@ -63,7 +63,7 @@ def test_unreadable_flights_are_left_out_of_a_correlation():
 @given(seeds, cuts)
 def test_correlation_is_numpys_however_the_samples_are_cut(seed, cuts):
     df = random_samples(seed)
-    df = df - df.mean() + df.std() * 100  # numpy's own error grows with the offset
+    df = df - df.mean() + df.std() * 100  # numpy's error grows with the offset
     r = correlate_parts([df.iloc[list(part)] for part in split(np.arange(200), cuts)])
     assert list(r) == NAMES
     assert np.abs(r.to_numpy() - np.corrcoef(df.to_numpy().T)).max() < 1e-12
@@ -135,7 +135,7 @@ def test_correlation_is_symmetric_one_on_the_diagonal_and_never_beyond():
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory):
-    """Flights that climb and descend, each on a day of its own temperature; pressure is exact."""
+    """Flights that climb and descend, each on a warmer or colder day; pressure is exact."""
     folder = tmp_path_factory.mktemp("correlations") / "archive"
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -196,7 +196,7 @@ def test_a_column_that_differs_by_day_is_no_function_of_another(index):
 
 def test_the_course_of_a_single_flight_makes_no_function():
     rows = pd.MultiIndex.from_product([["a", "b", "c"], range(500)], names=["path", "sample"])
-    altitude = 5_000.0 * rows.codes[0] + 10 * rows.codes[1]  # each flight in a layer of its own
+    altitude = 5_000.0 * rows.codes[0] + 10 * rows.codes[1]  # each flight in another layer
     warmth = np.array([1.0, -1.0, 1.0])[rows.codes[0]]
     columns = {"altitude": altitude, "temperature": 288 - 0.002 * altitude + warmth}
     samples = pd.DataFrame(columns, rows)

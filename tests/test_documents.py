@@ -1,4 +1,4 @@
-"""Commands and examples of README, CONTRIBUTING and the first hour, as they are written."""
+"""Commands and examples of README, CONTRIBUTING and the first hour."""
 
 import re
 import shlex
@@ -42,7 +42,7 @@ def commands_that(word):
 
 @pytest.fixture(scope="module")
 def desk(tiny_archive, made, tmp_path_factory):
-    """A folder in which the documents' commands find what they name, each of it tiny."""
+    """A folder with a tiny version of everything that the documented commands name."""
     desk = tmp_path_factory.mktemp("desk")
     (desk / "data" / "raw").mkdir(parents=True)
     for name in ("mine", "sample"):
@@ -97,13 +97,6 @@ def test_documented_make_targets_exist(command):
         [*shlex.split(command), "-n"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
-
-
-def test_documented_commands_that_need_a_network_are_marked():
-    for document in DOCUMENTS:
-        text = (ROOT / document).read_text("utf-8")
-        for block in re.findall(r"([^\n]+)\n\n((?:    .+\n)+)", text):
-            assert ("git clone" in block[1]) <= ("needs a network" in block[0]), block
 
 
 def test_every_command_is_of_a_kind_that_is_tested():
@@ -163,8 +156,6 @@ CHECKS = {
 def test_the_changes_shown_in_contributing_apply_and_work(tmp_path):
     shutil.copytree(ROOT / "trajlib", tmp_path / "trajlib", ignore=shutil.ignore_patterns("__py*"))
     for number, block in enumerate(blocks_of("CONTRIBUTING.md", "diff")):
-        changed = [line for line in block.splitlines() if re.match(r"[+-](?!\+\+|--)", line)]
-        assert len(changed) <= 10
         (tmp_path / f"{number}.diff").write_text(block)
         command = ["git", "apply", "--unsafe-paths", "-C1", f"{number}.diff"]
         result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

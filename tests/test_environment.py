@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parent.parent
 IMPORTED_AS = {"scikit-learn": "sklearn", "jupyter-client": "jupyter_client"}
 PART_OF = {"llvmlite": "numba"}
-NOT_IMPORTED = {  # used without an import of ours
+NOT_IMPORTED = {  # used without an import in trajlib
     "jupyterlab": "the lab itself",
     "dask-labextension": "by the lab",
 }

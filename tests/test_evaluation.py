@@ -209,7 +209,7 @@ def test_records_of_one_callsign_that_overlap_are_one_event():
     assert events.index.tolist() == list("abcdef")
     assert events["a"] == events["b"]
     assert events.nunique() == 5
-    assert find_repeats(flights.tail(2)).nunique() == 2  # nobody has a callsign
+    assert find_repeats(flights.tail(2)).nunique() == 2  # neither has a callsign
 
 
 @given(st.lists(st.integers(0, 25), min_size=40, max_size=60), st.integers(0, 9))

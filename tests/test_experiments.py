@@ -177,7 +177,7 @@ def test_the_direction_is_that_of_the_last_course_where_an_end_is_at_the_airport
             longitude=lax.longitude + east * moved, latitude=lax.latitude + north * moved
         )
         assert name_directions(way, "LAX")["000.csv"] == name
-        assert name_directions(way[1:], "LAX").isna().all()  # begins too far out to tell
+        assert name_directions(way[1:], "LAX").isna().all()  # begins too far out
 
 
 def test_every_model_and_baseline_has_its_error_interval_and_skill(late):

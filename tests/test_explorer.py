@@ -1,4 +1,4 @@
-"""The explorer as its reader meets it: opened from disk, without a network."""
+"""The explorer in a browser: opened from disk, without a network."""
 
 import re
 import time
@@ -33,7 +33,7 @@ def _trajectories(count: int) -> xr.Dataset:
         {name: (("path", "fraction"), values) for name, values in columns.items()},
         coords={"path": paths, "fraction": STEPS},
     )
-    ds["longitude"][:, 0] = np.nan  # nobody reaches the first fraction, and one not the last
+    ds["longitude"][:, 0] = np.nan  # no flight reaches the first fraction, and one not the last
     ds["latitude"][:, 0] = np.nan
     ds["latitude"][0, -1] = np.nan
     return ds
@@ -263,7 +263,7 @@ def test_an_empty_selection_draws_no_density(fresh):
     _choose(fresh, "operator", HOSTILE)
     _choose(fresh, "cluster", "cluster 1")
     fresh.wait("text('counted').startsWith('0 of 200')")
-    assert fresh.run("model('density of map').data.dw[0]") == 0  # for else it would be one colour
+    assert fresh.run("model('density of map').data.dw[0]") == 0  # else it would be one colour
 
 
 def test_filters_and_slider_are_in_view_on_a_narrow_screen(fresh):

@@ -1,4 +1,4 @@
-"""Formats: flights written in each and read back, and told apart by their content."""
+"""Formats: flights written in each, recognized by content and read back."""
 
 import bz2
 import gzip
@@ -122,13 +122,9 @@ def key_of(points):
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_a_format_is_recognized_among_all_others(write, name):
-    assert recognize_format(write(name)).name == name
-
-
-@pytest.mark.parametrize("name", WRITERS)
-def test_a_format_is_recognized_without_the_file_name(write, name):
+def test_a_format_is_recognized_with_and_without_its_file_name(write, name):
     path = write(name)
+    assert recognize_format(path).name == name
     renamed = shutil.move(path, path.with_name("download.txt"))
     assert recognize_format(renamed).name == name
 
@@ -240,7 +236,7 @@ def test_playback_names_the_airports(flights, write):
         assert first[name] == original[name]
 
 
-# The same table in other manners
+# The same table in other file types
 
 TABLES = {
     "CSV": lambda table, path: table.to_csv(path, index=False),
@@ -391,7 +387,7 @@ def test_no_number_without_a_date_is_a_time():
     assert convert_times(pd.Series([0.0, 86400.0, np.nan])).isna().all()
 
 
-# What a format says besides numbers
+# What a format holds besides numbers
 
 
 def test_filed_points_are_plans_and_no_flights(flights, tmp_path):

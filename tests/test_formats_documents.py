@@ -1,4 +1,4 @@
-"""The pages on formats and on one's own flights, as they are written."""
+"""The examples of the pages on formats and on your own flights."""
 
 import gzip
 import re
@@ -15,7 +15,7 @@ from trajlib.cli import main
 from trajlib.importers.formats import FORMATS
 from trajlib.importers.formats.base import Head
 
-# one stage, and few draws: that the archive can be read is what a recipe is about
+# one stage and few draws suffice to show that the archive can be read
 SMALL = ["-p", "draws", "50", "-p", "aligned", "10", "--stage", "02_normalization"]
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -39,7 +39,7 @@ def flights(tiny_archive):
 
 
 def download(folder, flights):
-    """Write the flights as the page says that they come; one folder a recipe."""
+    """Write the flights as each recipe expects them, one folder for each."""
     together = pd.concat(flights, ignore_index=True)
     WRITERS["opensky"](together, make(folder / "opensky"))
     WRITERS["eurocontrol"](together, make(folder / "eurocontrol"))

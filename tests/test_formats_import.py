@@ -1,4 +1,4 @@
-"""What an import makes of what the formats say: broken files, legs, and columns.toml."""
+"""Imports of broken files, of legs of one aircraft, and by columns.toml."""
 
 import json
 

@@ -42,11 +42,11 @@ def show(**data):
 
 
 def test_headings_are_the_contents_and_lead_to_their_sections():
-    page = render(new_markdown_cell("# Models\n\n## Train\n\n## Score & tell"))
+    page = render(new_markdown_cell("# Models\n\n## Train\n\n## Score & compare"))
     links = re.findall(r'<li class="level2"><a href="#(.*?)">(.*?)</a>', page)
     for anchor, text in links:
         assert f'id="{anchor}"' in page
-        assert text in ("Train", "Score &amp; tell")
+        assert text in ("Train", "Score &amp; compare")
     assert len(set(links)) == 2
 
 

@@ -159,7 +159,7 @@ def test_the_interval_lies_around_the_importance_and_has_days_as_its_units(table
     assert (bounds["low"] <= worth).all()
     assert (worth <= bounds["high"]).all()
     assert bounds.loc["duration_max", "low"] > 0.5
-    days = pd.Series(0, PATHS)  # one day drawn again and again says nothing of others
+    days = pd.Series(0, PATHS)  # one day, drawn every time
     one = collect_importance(
         build_model(trees=12), *tables, SPLITS, days, feature_set="whole_flight"
     )

@@ -15,7 +15,7 @@ from chromium import CHROMIUM, Page
 
 ROOT = Path(__file__).parent.parent
 
-# each takes its time: all of them are run where TRAJLIB_LAB=1
+# TRAJLIB_LAB=1 runs all notebooks, which takes long
 NAMES = [path.stem for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))]
 NAMES = NAMES if os.environ.get("TRAJLIB_LAB") else ["01_index"]
 OPEN = """(async () => {
@@ -29,8 +29,8 @@ OPEN = """(async () => {
     commands.execute("notebook:run-all-cells").then(() => { window.ran = "done"; });
 })()"""
 OUTPUTS = """[...window.panel.content.model.cells].filter(cell => cell.type === "code").flatMap(
-    cell => cell.outputs.toJSON().map(told => [told.output_type, Object.keys(told.data || {}),
-        told.ename ? told.ename + ": " + told.evalue : told.name === "stderr" ? told.text : ""]))"""
+    cell => cell.outputs.toJSON().map(out => [out.output_type, Object.keys(out.data || {}),
+        out.ename ? out.ename + ": " + out.evalue : out.name === "stderr" ? out.text : ""]))"""
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
 
@@ -49,7 +49,7 @@ def desk(tiny_archive, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lab(desk):
-    """The page that `make lab` opens, in a lab whose settings and running files are its own."""
+    """The page that `make lab` opens, in a lab with separate settings and runtime files."""
     result = subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True)
     (line,) = re.findall(r".*jupyter lab notebooks .*(?:\\\n.*)*", result.stdout)
     variables = ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR")
@@ -112,7 +112,7 @@ def answers_a_selection(lab):
 
 
 def shows_the_cluster(lab):
-    """Open the panes of Dask: they find the notebook's own cluster, and its dashboard answers."""
+    """Open the panes of Dask: they show the cluster of the notebook, and its dashboard answers."""
     dashboard = lab.run("jupyterapp.commands.execute('dask:populate-dashboard-url')")
     lab.wait("jupyterapp.commands.isEnabled('dask:launch-layout')")
     lab.run("jupyterapp.commands.execute('dask:launch-layout')")
@@ -124,6 +124,6 @@ def shows_the_cluster(lab):
 
 
 def keeps_to_its_owner(data):
-    """Nobody else may open what the notebook wrote, nor the folders that it is in."""
+    """No other user may open what the notebook wrote, nor its folders."""
     for folder in (data / "interim", data / "processed"):
         assert {path.stat().st_mode & 0o077 for path in (folder, *folder.rglob("*"))} == {0}

@@ -106,7 +106,7 @@ MANNERS = {
     ),
     "lines of comment": lambda df: (
         texts(df),
-        {"before": "# exported by a tool, version 1.2\n# for nobody, really\n"},
+        {"before": "# exported by a tool, version 1.2\n# for tests\n"},
         "x.csv",
     ),
     "sep=;": lambda df: (texts(df), {"before": "sep=;\n", "sep": ";"}, "x.csv"),

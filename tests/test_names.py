@@ -3,13 +3,14 @@ import pytest
 from trajlib.features.airborne import STATE
 from trajlib.features.feature_sets import PLANNED, feature_availability
 from trajlib.features.names import display_name
+from trajlib.features.plans import PLAN
 from trajlib.features.recent_traffic import HISTORY
 from trajlib.trajectories.events import FEATURES
 
 STATES = [f"{name}_at_10" for name in STATE]
 
 
-@pytest.mark.parametrize("names", [PLANNED, HISTORY, STATES, list(FEATURES.index)])
+@pytest.mark.parametrize("names", [PLANNED, HISTORY, STATES, PLAN, list(FEATURES.index)])
 def test_every_predictor_has_a_display_name_of_its_own(names):
     shown = [display_name(name) for name in names]
     assert len(set(shown)) == len(names)
@@ -26,6 +27,7 @@ def test_every_predictor_has_a_display_name_of_its_own(names):
             "cross-track offset at 20 % of the route, flights of the last 3 h, "
             "adjusted for aircraft type",
         ),
+        ("plan_off_at_10", "offset from the filed plan after 10 min"),
         ("recent_arrival_last1", "time of flight, the last flight, adjusted for aircraft type"),
     ],
 )

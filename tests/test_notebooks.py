@@ -62,14 +62,6 @@ def test_parameters_that_notebooks_share_are_the_same_in_all(path):
     assert {name: lines.get(name) for name in SHARED} == SHARED
 
 
-def test_parameters_of_one_name_have_one_type():
-    types = {}
-    for path in NOTEBOOKS:
-        for name, parameter in inspect_notebook(str(path)).items():
-            types.setdefault(name, set()).add(parameter["inferred_type_name"])
-    assert {name: kinds for name, kinds in types.items() if len(kinds) > 1} == {}
-
-
 @each_notebook
 def test_cells_tagged_aggregate_show_no_single_flight(path):
     tagged = [c for c in cells_of(path, "code") if "aggregate" in c.metadata.get("tags", [])]
@@ -168,7 +160,7 @@ def test_no_page_requests_anything_but_its_own_file(made, shared, tmp_path):
             page.events.clear()
             page.call("Page.navigate", url=path.as_uri())
             page.wait(f"document.readyState == 'complete' && location == '{path.as_uri()}'")
-            page.run("new Promise(done => setTimeout(done, 300))")  # for what scripts ask for
+            page.run("new Promise(done => setTimeout(done, 300))")  # for requests of scripts
             urls = [e["params"]["request"]["url"] for e in page.events if e.get("method") == SENT]
             urls = {url for url in urls if not url.startswith(("data:", "blob:"))}
             expected = {path.as_uri()}

@@ -8,7 +8,6 @@ from trajlib.archive.index import build_index
 from trajlib.archive.plans import assign_plan, read_plan, read_plans, save_plans, select_plans
 from trajlib.evaluation.plans import measure_plan_deviations, predict_plan_baselines
 from trajlib.features.feature_sets import build_predictors, check_no_leakage, feature_availability
-from trajlib.features.names import display_name
 from trajlib.features.plans import (
     PLAN,
     add_reference,
@@ -235,11 +234,6 @@ def test_plan_features_are_available_when_planned_and_airborne_ones_later():
     assert feature_availability("plan_off_at_20") == "airborne_20"
     with pytest.raises(ValueError, match="plan_turn_at_10"):
         check_no_leakage(["plan_length", "plan_turn_at_10"], "at_takeoff")
-
-
-def test_every_plan_feature_has_a_display_name():
-    assert not [name for name in PLAN if display_name(name) == name.replace("_", " ")]
-    assert display_name("plan_off_at_10") == "offset from the filed plan after 10 min"
 
 
 def test_tfms_plans_are_imported_with_their_waypoints_in_order(tmp_path):

@@ -288,7 +288,7 @@ def test_a_required_column_used_for_another_is_missing(tmp_path):
 
 def test_names_in_a_header_may_have_blanks_around_them(tmp_path):
     head = " timestamp, latitude ,longitude, altitude, operator"
-    lines = [f"{line}.0000000000000000, IBE" for line in LINES]  # too long for our own parser
+    lines = [f"{line}.0000000000000000, IBE" for line in LINES]  # too long for the fast parser
     df = read_flight(write(tmp_path, "\n".join([head, *lines, ""])))
     assert df["altitude"].tolist() == [100.0 * second for second in range(10)]
     assert set(df["operator"]) == {"IBE"}

@@ -109,7 +109,7 @@ def test_only_what_changed_runs_again(make, write_notebook):
     assert make(data="2", fresh=True)[1] == ["01_a", "02_b"]
 
 
-# a model in a folder of its own, as 07_prediction saves them, and no summary
+# a model in a folder, as 07_prediction saves them, and no summary
 SAVE_MODEL = """import pathlib
 model = pathlib.Path('../processed/a/model')
 model.parent.mkdir(exist_ok=True)

@@ -19,7 +19,7 @@ def tables():
     rng = np.random.default_rng(0)
     north = rng.random(len(PATHS)) < 0.4
     side = np.where(north, 1.0, -1.0)
-    side[:6] = [9, -9, 6, -6, 12, -12]  # ways of their own
+    side[:6] = [9, -9, 6, -6, 12, -12]  # outliers
     operator = np.where(north, "IBE", "VLG")
     predictors = pd.DataFrame({"operator": operator, "hour": rng.uniform(0, 24, len(PATHS))}, PATHS)
     rows = pd.MultiIndex.from_product([PATHS, FRACTIONS], names=["path", "fraction"])

@@ -228,7 +228,7 @@ def test_interval_coverage_is_measured_on_days_not_used_for_calibration(tables):
     assert coverage.index.unique("split").tolist() == list(seeds)
     assert coverage.index.unique("interval").tolist() == ["conformal", "naive"]
     assert whole.index.tolist() == list(seeds)
-    spoilt = targets.copy()  # of the last fifth of the days: what comes last is only asked about
+    spoilt = targets.copy()  # on the last fifth of the days, which is only scored
     last = days.index[days > np.sort(days.unique())[39]]
     spoilt.loc[list(last), "altitude"] += 5e4
     options = {"feature_set": "planned", "seeds": {"forward": None}}

@@ -86,7 +86,7 @@ def test_trainings_submitted_together_give_the_same_predictions(tables, two_work
         held_out = wait()
         pd.testing.assert_frame_equal(held_out.predictions, alone[joint])
         assert held_out.seconds > 0
-    wait_until(lambda: not list_tasks(two_workers))  # whoever keeps the functions
+    wait_until(lambda: not list_tasks(two_workers))
 
 
 def test_submitted_tasks_are_cancelled_after_an_error(tables, two_workers):
@@ -94,7 +94,7 @@ def test_submitted_tasks_are_cancelled_after_an_error(tables, two_workers):
     with pytest.raises(ZeroDivisionError):
         map_splits(lambda *_: 1 / 0, *tables, SPLITS)
     wait_until(lambda: set(list_tasks(two_workers)) <= {"erred", "released"})
-    del kept  # not before
+    del kept  # until here, so that its tasks are not released by collection
 
 
 def list_tasks(client):
@@ -138,7 +138,7 @@ def test_held_out_flights_do_not_change_the_training(tables, name):
     before = predict(tables, name, SPLITS[:1])
     others = PATHS[1:20]
     predictors, targets = predictors.copy(), targets.copy()
-    predictors.loc[others, "operator"] = "RYR"  # would be a category of its own
+    predictors.loc[others, "operator"] = "RYR"  # would be another category
     predictors.loc[others, ["hour", "duration_max"]] = 1e6
     targets.loc[others] = 1e6
     after = predict((predictors, targets), name, SPLITS[:1])

@@ -52,7 +52,7 @@ def test_both_engines_agree_on_the_cluster(tables, client):
 def test_a_day_is_held_out_whole(tables, engine):
     predictors, _, days = tables
     rng = np.random.default_rng(1)
-    by_day = pd.Series(rng.normal(size=40))[days].to_numpy()  # tells nothing of another day
+    by_day = pd.Series(rng.normal(size=40))[days].to_numpy()  # unrelated to other days
     rows = pd.MultiIndex.from_product([PATHS, [0.5]], names=["path", "fraction"])
     by_hour = predictors.assign(hour=days / 2)
     table = search((by_hour, pd.DataFrame({"altitude": by_day}, rows), days), engine)

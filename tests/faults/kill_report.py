@@ -33,9 +33,9 @@ STAGES = {
     "02_wait": ["import json, time\nfrom pathlib import Path\ntime.sleep(1)\nsamples = [1]"],
 }
 SAVE = (
-    "told = {'headline': 'Done.', 'numbers': {'n': str(len(samples))}, 'claims': []}\n"
+    "summary = {'headline': 'Done.', 'numbers': {'n': str(len(samples))}, 'claims': []}\n"
     "where = Path(data) / 'processed' / f'{origin}-{destination}' / 'NAME.summary.json'\n"
-    "where.write_text(json.dumps(told))"
+    "where.write_text(json.dumps(summary))"
 )
 
 
@@ -53,7 +53,7 @@ def write_stages(folder: Path) -> None:
 
 
 def start_report(root: Path, archive: Path, *words: str, **options) -> subprocess.Popen:
-    """Start the command in a folder of its own."""
+    """Start the command in a folder."""
     command = [sys.executable, "-m", "trajlib", "report", "--archive", str(archive), *words]
     command += ["--origin", "LEMD", "--destination", "LEBL"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
@@ -80,7 +80,7 @@ def numbers_of(root: Path) -> dict:
 
 
 def finish(report: subprocess.Popen) -> str:
-    """Return what a report that must succeed said."""
+    """Return the output of a report that must succeed."""
     output, errors = report.communicate(timeout=180)
     assert report.returncode == 0, errors
     return output
