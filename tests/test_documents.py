@@ -114,6 +114,7 @@ def test_the_examples_of_the_readme_run(desk, client, monkeypatch):
     assert len(names["top"]) == len(names["study"].usable)
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_first_hour_run_and_begin_with_a_picture(
     tiny_archive, client, tmp_path, monkeypatch
 ):
