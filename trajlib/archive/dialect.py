@@ -1,4 +1,4 @@
-"""What an archive says of itself: the ``columns.toml`` in its root folder."""
+"""The description of an archive: the ``columns.toml`` in its root folder."""
 
 import hashlib
 import re
@@ -65,7 +65,7 @@ _WORDS = {str: "a text", bool: "true or false", list: "a list", dict: "a table",
 
 @dataclass(frozen=True)
 class Dialect:
-    """How an archive's CSVs are to be read, and what a report says of it.
+    """How an archive's CSVs are to be read, and what a report shows of it.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class Dialect:
     time_format
         ``ISO 8601``, ``unix`` (seconds since 1970) or a format of ``strptime``.
     timezone
-        IANA name of the zone of times that do not tell theirs.
+        IANA name of the zone of times that have none.
     names
         For a column of the schema, the archive's name of it, where they differ.
     units
@@ -129,19 +129,19 @@ class Dialect:
         return None if taken else self.names.get(column, column)
 
     def identity(self, path: str) -> dict[str, str]:
-        r"""Return the identity columns that constants and a file's path tell.
+        r"""Return the identity columns that constants and a file's path give.
 
         >>> Dialect(path=r"(?P<origin>\w{4})-(?P<destination>\w{4})/").identity("LEMD-LEBL/7.csv")
         {'origin': 'LEMD', 'destination': 'LEBL'}
         """
-        found = re.search(self.path, path) if self.path else None
-        return self.constants | (found.groupdict() if found else {})
+        match = re.search(self.path, path) if self.path else None
+        return self.constants | (match.groupdict() if match else {})
 
     def fingerprint(self) -> str:
         """Return a digest that changes when anything is read otherwise."""
         fields = (getattr(self, name) for name in self.__dataclass_fields__)
-        told = repr([sorted(f) if isinstance(f, frozenset) else f for f in fields])
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
+        text = repr([sorted(f) if isinstance(f, frozenset) else f for f in fields])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def read_dialect(archive: str | Path) -> Dialect:
@@ -170,36 +170,39 @@ def parse_dialect(text: str) -> Dialect:
     >>> parse_dialect("columns.altitude = {column = 'baroaltitude', unit = 'm'}").name("altitude")
     'baroaltitude'
     """
-    told = tomllib.loads(text)
-    for name, value in told.items():
+    settings = tomllib.loads(text)
+    for name, value in settings.items():
         _check_kind(name, value)
-    many = told.pop("import", {})
+    many = settings.pop("import", {})
     for name, value in many.items():
         _check_kind(name, value, _IMPORT)
-    columns = {name: _entry(name, entry) for name, entry in told.pop("columns", {}).items()}
+    columns = {name: _entry(name, entry) for name, entry in settings.pop("columns", {}).items()}
     names = {name: entry["column"] for name, entry in columns.items() if "column" in entry}
     shared = sorted({their for their in names.values() if [*names.values()].count(their) > 1})
     if shared:
-        raise ValueError(f"more than one column is said to be {', '.join(shared)}")
+        raise ValueError(f"more than one column is given as {', '.join(shared)}")
     units = {
         n: find_conversion(n, entry["unit"]) for n, entry in columns.items() if "unit" in entry
     }
     time = columns.get("timestamp", {})
-    _check_identity({*told.get("constants", {}), *_compile(told.get("path", "")).groupindex})
+    _check_identity(
+        {*settings.get("constants", {}), *_compile(settings.get("path", "")).groupindex}
+    )
     return Dialect(
-        **told
+        **settings
         | {"names": names, "units": units, "many": many}
         | {"time_format": _check_format(time.get("format", "ISO 8601"))}
         | {"timezone": _find_zone(time.get("timezone", "UTC"))}
-        | {"modelled": frozenset(_known(name) for name in told.get("modelled", ()))}
+        | {"modelled": frozenset(_known(name) for name in settings.get("modelled", ()))}
     )
 
 
-def _check_kind(name: str, value: object, kinds: dict[str, type] = _KINDS) -> None:
+def _check_kind(name: str, value: Any, kinds: dict[str, type] = _KINDS) -> None:
     if name not in kinds:
         raise ValueError(f"unknown key: {name}; there are {', '.join(kinds)}")
     kind = kinds[name]
-    if type(value) is not kind:
+    fits = type(value) is kind
+    if not fits:
         raise ValueError(f"{name} is {value!r}, expected {_WORDS[kind]}")
     if name in ("delimiter", "decimal") and len(value) != 1:
         raise ValueError(f"{name} is {value!r}, expected one character")
@@ -268,8 +271,8 @@ def find_conversion(name: str, unit: str) -> tuple[float, float]:
     if unit == target:
         return 1.0, 0.0
     if (unit, target) not in _UNITS:
-        known = [source for source, to in _UNITS if to == target]
+        convertible = [source for source, to in _UNITS if to == target]
         raise ValueError(
-            f"{name}: no conversion of {unit!r} to {target!r}; known are {', '.join(known)}"
+            f"{name}: no conversion of {unit!r} to {target!r}; known are {', '.join(convertible)}"
         )
     return _UNITS[unit, target]

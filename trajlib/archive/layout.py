@@ -327,9 +327,9 @@ def _split_unit(name: str) -> tuple[str, str]:
     (('altitude', 'm'), ('speed', 'kt'), ('baroaltitude', ''))
     """
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip().strip("\"'")).lower()
-    found = re.fullmatch(r"(.*?)[\s_]*[\[(]([^\])]*)[\])]\s*", text)
-    unit = UNITS.get(found[2].strip(), "") if found else ""
-    base = re.sub(r"[\s\-./,]+", "_", found[1] if found else text).strip("_")
+    match = re.fullmatch(r"(.*?)[\s_]*[\[(]([^\])]*)[\])]\s*", text)
+    unit = UNITS.get(match[2].strip(), "") if match else ""
+    base = re.sub(r"[\s\-./,]+", "_", match[1] if match else text).strip("_")
     if not unit:
         stem, _, last = base.rpartition("_")
         if stem and last in UNITS and not any(base in texts.split() for texts in _BARE):

@@ -60,8 +60,8 @@ def parse_unix(numbers: pd.Series) -> pd.Series:
     values = numbers.to_numpy(float, na_value=np.nan)
     milliseconds = np.full(len(values), np.nan)
     for per_second in (1.0, 1e3, 1e6, 1e9):
-        here = (values > _EARLIEST * per_second) & (values < _LATEST * per_second)
-        milliseconds[here] = np.round(values[here] * (1000 / per_second))
+        fits = (values > _EARLIEST * per_second) & (values < _LATEST * per_second)
+        milliseconds[fits] = np.round(values[fits] * (1000 / per_second))
     times = pd.to_datetime(milliseconds, unit="ms", utc=True)
     return pd.Series(times.astype("datetime64[ms, UTC]"), numbers.index)
 
@@ -206,9 +206,9 @@ def _find_day(around: str, texts: pd.Series, column: str) -> pd.Series:
         if "1950" < year < "2100" and pd.notna(pd.to_datetime(text, errors="coerce")):
             days.add(text)
     if len(days) != 1:
-        found = f"the dates {', '.join(sorted(days))}" if days else "no date"
+        dates = f"the dates {', '.join(sorted(days))}" if days else "no date"
         raise FlightError(
-            f"{column} is a time of day ({texts.dropna().iloc[0]}), of which day? There is {found} "
+            f"{column} is a time of day ({texts.dropna().iloc[0]}), of which day? There is {dates} "
             "in a column, in the comments or in the file's name; a column is named in columns.toml "
             'by date = "NAME" under [import]'
         )

@@ -1,5 +1,6 @@
 """Between which airports a flight was, by its first and last points alone."""
 
+import itertools
 from functools import cache
 
 import airportsdata
@@ -75,8 +76,8 @@ def measure_ends(points: pd.DataFrame, side: str) -> pd.DataFrame:
         near["latitude"], near["longitude"], near["latitude_end"], near["longitude_end"]
     )
     far = near[flown >= _COURSE[0]].groupby("flight").first()
-    here = ends.loc[far.index]
-    begin, end = (here, far) if side == "origin" else (far, here)
+    near_end = ends.loc[far.index]
+    begin, end = (near_end, far) if side == "origin" else (far, near_end)
     ends["course"] = pd.Series(
         track(begin["latitude"], begin["longitude"], end["latitude"], end["longitude"]), far.index
     )
@@ -128,14 +129,14 @@ def infer_airports(ends: pd.DataFrame, side: str, traffic: pd.Series | None = No
     near = best["cost"] <= _FARTHEST[side]
     certain = (best["distance"] < _CERTAIN[0]) & (best["height"] < _CERTAIN[1])
     best = best.assign(certain=clear & near & certain)
-    known = best[clear & near]
-    result.loc[known.index, "airport"] = known["icao"]
-    result.loc[known.index, "certain"] = known["certain"]
+    chosen = best[clear & near]
+    result.loc[chosen.index, "airport"] = chosen["icao"]
+    result.loc[chosen.index, "certain"] = chosen["certain"]
     result["reason"] = "too high above any airport near"
     result.loc[result["nearest"].isna(), "reason"] = f"no airport within {_RADIUS:.0f} NM"
     result.loc[best.index[~near], "reason"] = "the course leads to no airport near"
     result.loc[best.index[near & ~clear], "reason"] = "two airports fit"
-    result.loc[known.index, "reason"] = None
+    result.loc[chosen.index, "reason"] = None
     return result
 
 
@@ -144,12 +145,13 @@ def _list_candidates(ends: pd.DataFrame, side: str) -> pd.DataFrame:
     table, tree = _airports()
     vectors = _to_vectors(ends["latitude"].to_numpy(), ends["longitude"].to_numpy())
     lists = tree.query_ball_point(vectors, 2 * np.sin(_RADIUS / _EARTH / 2), return_sorted=True)
-    flights = ends.loc[np.repeat(ends.index, [len(one) for one in lists])]
-    airports = table.iloc[[index for one in lists for index in one]]
-    here = flights["latitude"].to_numpy(), flights["longitude"].to_numpy()
-    there = airports["lat"].to_numpy(), airports["lon"].to_numpy()
-    away = distance(*here, *there)
-    bearing = track(*here, *there) if side == "destination" else track(*there, *here)
+    flights = ends.loc[np.repeat(ends.index, [len(numbers) for numbers in lists])]
+    airports = table.iloc[list(itertools.chain.from_iterable(lists))]
+    aircraft = flights["latitude"].to_numpy(), flights["longitude"].to_numpy()
+    runway = airports["lat"].to_numpy(), airports["lon"].to_numpy()
+    away = distance(*aircraft, *runway)
+    inbound = side == "destination"
+    bearing = track(*aircraft, *runway) if inbound else track(*runway, *aircraft)
     angle = np.radians(bearing - flights["course"].to_numpy())
     angle[np.isnan(angle)] = 0
     miss = away * np.where(np.cos(angle) > 0, np.abs(np.sin(angle)), 1.0)

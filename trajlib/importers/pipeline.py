@@ -270,12 +270,12 @@ def _is_hidden(path: Path) -> bool:
 
 
 def _recognize_files(root: Path, format: str | None, names: list[str]) -> pd.DataFrame:
-    rows = []
+    rows: list[tuple[str, str | None, str | None]] = []
     dialect = read_source_dialect(root)
     for name in names:
         try:
-            found = find_format(format) if format else recognize_format(root / name, dialect)
-            rows.append((name, found.name, None))
+            entry = find_format(format) if format else recognize_format(root / name, dialect)
+            rows.append((name, entry.name, None))
         except Exception as error:  # a damaged file makes readers raise errors of any kind
             rows.append((name, None, _describe_error(error)))
     return pd.DataFrame(rows, columns=["file", "format", "refused"], dtype="str")
@@ -321,19 +321,16 @@ def _count_buckets(source: Path, readable: pd.DataFrame) -> int:
 
 
 def _list_units(source: Path, readable: pd.DataFrame) -> list[pd.DataFrame]:
-    """Return the files with points in groups of one format that one task reads."""
+    """Return the files in groups of one format, each for one task to read."""
     root = _root(source)
-    tables = readable[[find_format(name).read is not None for name in readable["format"]]]
-    sizes = [(root / name).stat().st_size for name in tables["file"]]
-    unit, size, last, units = [], 0, None, []
-    for (_, row), bytes_ in zip(tables.iterrows(), sizes, strict=True):
-        full = len(unit) >= _FILES or size + bytes_ > _UNIT or row["format"] != last
-        if unit and full:
-            units.append(pd.DataFrame(unit))
-            unit, size = [], 0
-        unit.append(row)
-        size, last = size + bytes_, row["format"]
-    return [*units, pd.DataFrame(unit)] if unit else units
+    sizes = np.array([(root / name).stat().st_size for name in readable["file"]])
+    formats = readable["format"].to_numpy()
+    begins = [0]
+    for number in range(1, len(readable)):
+        count, size = number - begins[-1], sizes[begins[-1] : number + 1].sum()
+        if count >= _FILES or size > _UNIT or formats[number] != formats[number - 1]:
+            begins.append(number)
+    return [readable.iloc[start:end] for start, end in itertools.pairwise([*begins, len(readable)])]
 
 
 def _run(function: Callable, items: Sequence) -> list[Any]:
@@ -363,7 +360,8 @@ def _read_identities(source: Path, files: pd.DataFrame) -> pd.DataFrame:
     tables = []
     for row in files.itertuples():
         read = find_format(row.format).read_identities
-        tables.append(read(_root(source) / row.file, _options(source)))
+        if read is not None:
+            tables.append(read(_root(source) / row.file, _options(source)))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -477,8 +475,8 @@ def _segment_bucket(job: _Job, parts: list[Path], bucket: int) -> pd.Series:
         flights = pd.read_parquet(file)
     if flights.empty:
         return pd.Series(dtype=float)
-    known = [flights.loc[flights[f"{side}_certain"], f"{side}_inferred"] for side in _SIDES]
-    return pd.concat(known).value_counts()
+    certain = [flights.loc[flights[f"{side}_certain"], f"{side}_inferred"] for side in _SIDES]
+    return pd.concat(certain).value_counts()
 
 
 def _segment_points(job: _Job, points: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -522,24 +520,23 @@ def _find_disordered(aircraft: pd.Series, times: pd.Series) -> pd.Series:
 def _number_flights(job: _Job, points: pd.DataFrame, kind: np.ndarray) -> np.ndarray:
     flight, count = np.full(len(points), -1), 0
     for kinds in (("flight",), ("address", "registration"), ("callsign", "file")):
-        here = np.flatnonzero(np.isin(kind, kinds))
-        if not len(here):
+        rows = np.flatnonzero(np.isin(kind, kinds))
+        if not len(rows):
             continue
-        some = points.iloc[here]
+        chosen = points.iloc[rows]
         if "callsign" in kinds:  # which two aircraft may share
-            seconds = get_seconds(some)
-            position = some["latitude"].to_numpy(), some["longitude"].to_numpy()
-            track = split_tracks(
-                some["aircraft"].to_numpy(), seconds, *position, job.criteria.speed, _APART
-            )
-            order = np.lexsort((track, some["aircraft"].to_numpy()))
-            some, here = some.iloc[order], here[order]
-            pairs = np.column_stack([some["aircraft"], track[order]])
-            some = some.assign(aircraft=np.unique(pairs, axis=0, return_inverse=True)[1])
-        numbers = segment_flights(some, identified=kinds == ("flight",))
+            aircraft = chosen["aircraft"].to_numpy()
+            position = chosen["latitude"].to_numpy(), chosen["longitude"].to_numpy()
+            speed = job.criteria.speed
+            track = split_tracks(aircraft, get_seconds(chosen), *position, speed, _APART)
+            order = np.lexsort((track, aircraft))
+            chosen, rows = chosen.iloc[order], rows[order]
+            pairs = np.column_stack([aircraft[order], track[order]])
+            chosen = chosen.assign(aircraft=np.unique(pairs, axis=0, return_inverse=True)[1])
+        numbers = segment_flights(chosen, identified=kinds == ("flight",))
         if "flight" not in kinds:
-            numbers = _cut_legs(some, numbers, job.gap or np.inf)
-        flight[here] = np.where(numbers >= 0, numbers + count, -1)
+            numbers = _cut_legs(chosen, numbers, job.gap or np.inf)
+        flight[rows] = np.where(numbers >= 0, numbers + count, -1)
         count += numbers.max(initial=-1) + 1
     return flight
 
@@ -564,20 +561,20 @@ def _collect_identity(job: _Job, points: pd.DataFrame) -> pd.DataFrame:
     for name in _TEXTS:
         table[name] = by_flight[name].first() if name in points else None
         if name in points:
-            several = by_flight[name].nunique()
-            several = several.index[several > 1]
-            some = points[points["flight"].isin(several)]
-            if len(some):
-                commonest = some.groupby("flight")[name].agg(lambda texts: texts.mode().iloc[0])
+            counts = by_flight[name].nunique()
+            changing = points[points["flight"].isin(counts.index[counts > 1])]
+            if len(changing):
+                texts = changing.groupby("flight")[name]
+                commonest = texts.agg(lambda texts: texts.mode().iloc[0])
                 table.loc[commonest.index, name] = commonest
     table = table.astype(dict.fromkeys(_TEXTS, "str"))
     file = job.work / "identities.parquet"
     if not file.exists() or table["flight_id"].isna().all():
         return table
     ids = table["flight_id"].dropna().unique().tolist()
-    known = pd.read_parquet(file, filters=[("flight_id", "in", ids)]).set_index("flight_id")
-    for name in known.columns.intersection(IDENTITY):
-        table[name] = table["flight_id"].map(known[name]).fillna(table[name])
+    listed = pd.read_parquet(file, filters=[("flight_id", "in", ids)]).set_index("flight_id")
+    for name in listed.columns.intersection(IDENTITY):
+        table[name] = table["flight_id"].map(listed[name]).fillna(table[name])
     return table
 
 
@@ -627,23 +624,23 @@ def _find_airports(flights: pd.DataFrame, points: pd.DataFrame, traffic: pd.Seri
     edges = {"origin": written.first(), "destination": written.last()}
     for side in _SIDES:
         ends = measure_ends(points, side).reindex(flights.index)
-        found = infer_airports(ends.dropna(subset="latitude"), side, traffic)
-        found = found.reindex(flights.index)
+        inferred = infer_airports(ends.dropna(subset="latitude"), side, traffic)
+        inferred = inferred.reindex(flights.index)
         given = flights[side]
         flights[f"{side}_from"] = np.where(
-            given.notna(), "source", np.where(found["airport"].notna(), "inferred", "unknown")
+            given.notna(), "source", np.where(inferred["airport"].notna(), "inferred", "unknown")
         )
-        flights[f"{side}_inferred"] = found["airport"]
-        flights[f"{side}_nearest"] = found["nearest"]
-        flights[f"{side}_distance"] = found["distance"]
-        flights[f"{side}_reason"] = found["reason"]
-        flights[side] = given.fillna(found["airport"])
+        flights[f"{side}_inferred"] = inferred["airport"]
+        flights[f"{side}_nearest"] = inferred["nearest"]
+        flights[f"{side}_distance"] = inferred["distance"]
+        flights[f"{side}_reason"] = inferred["reason"]
+        flights[side] = given.fillna(inferred["airport"])
         codes = flights[side].dropna().unique()
-        there = {code: _locate(code) for code in codes}
-        where = np.array([there.get(code, (np.nan, np.nan)) for code in flights[side]])
-        where = where.reshape(-1, 2)
+        located = {code: _locate(code) for code in codes}
+        airports = np.array([located.get(code, (np.nan, np.nan)) for code in flights[side]])
+        airports = airports.reshape(-1, 2)
         edge = edges[side].reindex(flights.index)
-        away = distance(edge["latitude"], edge["longitude"], where[:, 0], where[:, 1])
+        away = distance(edge["latitude"], edge["longitude"], airports[:, 0], airports[:, 1])
         flights[f"{side}_reach"] = away * 1.852
     return flights.drop(columns=[f"{side}_certain" for side in _SIDES])
 
@@ -734,8 +731,8 @@ def _write_flights(job: _Job, flights: pd.DataFrame, points: pd.DataFrame) -> pd
             continue
         rows = np.array([columns[name] for name in written])
         if measured_only:
-            here = columns["gap"] == 0
-            time, rows = time[here], rows[:, here]
+            measured = columns["gap"] == 0
+            time, rows = time[measured], rows[:, measured]
         path = job.archive / flight["path"]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(_format_csv(flight, time, rows, written, decimals))

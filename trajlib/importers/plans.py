@@ -56,12 +56,13 @@ def import_plans(
     source = Path(source).resolve()
     root = source if source.is_dir() else source.parent
     options = Options(dialect=read_source_dialect(root), kind="plan", root=root)
-    tables, reasons = [], []
+    tables: list[pd.DataFrame] = []
+    reasons = []
     for path in list_members(source):
         try:
-            found = find_format(format) if format else recognize_format(path, options.dialect)
-            if found.name in PLAN_FORMATS and found.read is not None:
-                tables += found.read(path, options)
+            entry = find_format(format) if format else recognize_format(path, options.dialect)
+            if entry.name in PLAN_FORMATS:
+                tables += entry.read(path, options)
         except FormatError as error:
             reasons.append(f"{path.name}: {error}")
     tables = [table for table in tables if len(table)]

@@ -45,15 +45,15 @@ def resample_flight(
     start, end = (seconds[measured[edge]] for edge in (0, -1))
     grid = np.arange(np.ceil(start), np.floor(end) + 1)
     columns = {}
-    for name, known in zip(names, values, strict=True):
-        columns[name], slope = _interpolate_column(name, seconds, known, grid)
+    for name, measurements in zip(names, values, strict=True):
+        columns[name], slope = _interpolate_column(name, seconds, measurements, grid)
         if name == "altitude":
             climb = slope * 60
     lat, lon = columns["latitude"], columns["longitude"]
     steps, course = _steps(lat, lon)
     for name, derived in (("vertical_rate", climb), ("track", course)):
-        known = values[names.index(name)] if name in names else np.array([np.nan])
-        if np.isnan(known).mean() > 0.5:
+        measurements = values[names.index(name)] if name in names else np.array([np.nan])
+        if np.isnan(measurements).mean() > 0.5:
             columns[name] = derived
     return grid.astype(np.int64), columns | {
         "duration": grid - grid[0],
@@ -87,30 +87,30 @@ def leave_one_out(seconds: np.ndarray, values: np.ndarray) -> dict[str, np.ndarr
     for phase in range(3):  # a slope depends on the next two points, so every third may go at once
         out = inner[phase::3]
         kept = np.delete(np.arange(len(seconds)), out)
-        for row, known in enumerate((lat, lon)):
+        for row, angles in enumerate((lat, lon)):
             if len(out):
-                missed[row, out] = _interpolate(seconds[kept], known[kept], seconds[out])[0]
+                missed[row, out] = _interpolate(seconds[kept], angles[kept], seconds[out])[0]
     level = np.abs(altitude[2:] - altitude[:-2]) <= 200
     return {
         "altitude": altitude[1:-1],
         "cruise": level & (altitude[1:-1] > 20_000),
         "span": seconds[2:] - seconds[:-2],
-        "miss": distance(*missed[:, inner], lat[inner], lon[inner]),
+        "miss": distance(missed[0, inner], missed[1, inner], lat[inner], lon[inner]),
     }
 
 
 def _interpolate_column(
-    name: str, seconds: np.ndarray, known: np.ndarray, grid: np.ndarray
+    name: str, seconds: np.ndarray, values: np.ndarray, grid: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    missing = np.isnan(known)
+    missing = np.isnan(values)
     if missing.any():
-        seconds, known = seconds[~missing], known[~missing]
-    if len(known) < 2:
+        seconds, values = seconds[~missing], values[~missing]
+    if len(values) < 2:
         empty = np.full(len(grid), np.nan)
         return empty, empty
     if name not in _ANGLES:
-        return _interpolate(seconds, known, grid)
-    values, slope = _interpolate(seconds, np.unwrap(known, period=360), grid)
+        return _interpolate(seconds, values, grid)
+    values, slope = _interpolate(seconds, np.unwrap(values, period=360), grid)
     return (values + 180) % 360 - 180 if name == "longitude" else values % 360, slope
 
 

@@ -110,7 +110,7 @@ class Format:
     recognize
         Whether a file with this beginning is of the format.
     read
-        Yields batches of points in the schema's units; None for a table that has identities only.
+        Yields batches of points in the schema's units, none of a table that has identities only.
     read_identities
         Returns a table with one row a flight by ``flight_id``, to be joined with the points.
     splittable
@@ -125,7 +125,7 @@ class Format:
     title: str
     needs: str
     recognize: Callable[[Head], bool]
-    read: Callable[[Path, Options], Iterator[pd.DataFrame]] | None
+    read: Callable[[Path, Options], Iterator[pd.DataFrame]] = lambda path, options: iter(())
     read_identities: Callable[[Path, Options], pd.DataFrame] | None = None
     splittable: bool = False
     attribution: str = ""

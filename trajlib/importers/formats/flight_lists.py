@@ -17,6 +17,5 @@ FORMAT = Format(
     title="lists of flights that go with points (PRC, EUROCONTROL, PRU, Flightradar24, ...)",
     needs="in the same folder, the points with the same flight_id",
     recognize=_recognize,
-    read=None,
     read_identities=read_flights,
 )

@@ -106,8 +106,8 @@ def _convert_times(
 ) -> pd.Series:
     column = layout.names[layout.fields[layout.time]]
     times = batch[layout.time]
-    apart = "date" in batch or layout.time == "clock"
-    if not apart or times.dtype.kind == "M" or times.isna().all():
+    undated = "date" in batch or layout.time == "clock"
+    if not undated or times.dtype.kind == "M" or times.isna().all():
         converted = convert_times(times, dialect, column)
         if converted.notna().any() or not pd.api.types.is_numeric_dtype(times):
             return converted
@@ -150,6 +150,5 @@ FLIGHTS = Format(
     title="a second table that a columns.toml names, one row a flight",
     needs='flights = "NAME" under [import] of columns.toml',
     recognize=lambda head: False,
-    read=None,
     read_identities=read_flights,
 )
