@@ -94,10 +94,10 @@ def explore_flights(
     )
     home = bounds_around(positions)
     map_panel = draw_map_panel(sources, view, home, airports)
+    shown = [name for name in ("altitude", "groundspeed") if name in trajectories]
     profiles = [
-        draw_profile_panel(sources, view, name, trajectories[name].to_numpy())
-        for name in ("altitude", "groundspeed")
-        if name in trajectories
+        draw_profile_panel(sources, view, name, trajectories[name].to_numpy(), len(shown))
+        for name in shown
     ]
     widgets = _build_widgets(identity, trajectories)
     _link(sources, view, [map_panel, *profiles], widgets, trajectories, home)
@@ -153,6 +153,7 @@ def _describe_flights(
         facts = facts.assign(cluster=facts["cluster"].map(format_cluster, na_action="ignore"))
     texts = facts[[name for name in _IDENTITY if name in facts]].astype(object).fillna("")
     texts = texts.astype(str).replace("", "unknown")
+    texts = texts.loc[:, (texts != "unknown").any()]
     return texts.join(numbers).assign(path=paths)
 
 

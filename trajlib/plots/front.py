@@ -54,10 +54,13 @@ def plot_tracks(
     tracks = {path: unwrap_line(line, ends[0, 0]) for path, line in tracks.items()}
     ends = unwrap_line(ends, ends[0, 0])
     bounds = bounds_around(np.concatenate([*tracks.values(), ends]))
-    figure, ax = plt.subplots(figsize=map_size(bounds, width))
+    names = names or {}
+    columns = 2 if width == WIDTH else 1
+    wide, high = map_size(bounds, width)
+    high += 0.2 * (len(names) + 1) / columns  # of the legend
+    figure, ax = plt.subplots(figsize=(wide, high))
     draw_map(ax, bounds)
     alpha = float(np.clip(20 / max(len(tracks), 1), 0.08, 0.6))
-    names = names or {}
     colors = cluster_colors(names)
     for path, line in tracks.items():
         number = -1 if clusters is None else clusters.get(path, -1)
@@ -71,7 +74,7 @@ def plot_tracks(
         ax.plot(*line.T, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), label=label)
     mark_airports(ax, airports)
     if names or len(plans):
-        figure.legend(loc="outside upper left", ncols=2 if width == WIDTH else 1)
+        figure.legend(loc="outside upper left", ncols=columns)
     return figure
 
 

@@ -32,7 +32,7 @@ Sources = dict[str, ColumnDataSource]
 _DRAWN = ("progress", "longitude", "latitude", "altitude", "groundspeed", "duration")
 _IDENTITY = ("callsign", "operator", "aircraft_type", "start")
 _TOOLS = "pan,wheel_zoom,box_zoom,reset,save"
-_HEIGHT = 440  # px, of the map, and of two profiles
+_HEIGHT = 440  # px, of the map
 _CROWD = "#dfa0aa", COLORS[1], "#5c1420"  # of few selected flights in a pixel to many
 
 
@@ -77,16 +77,19 @@ def draw_map_panel(
 
 
 def draw_profile_panel(
-    sources: Sources, view: CDSView, name: str, values: np.ndarray
+    sources: Sources, view: CDSView, name: str, values: np.ndarray, panels: int
 ) -> tuple[Plot, dict, Span]:
-    """Return a column against progress, its density and its mark of now for the script."""
+    """Return a column against progress, its density and its mark of now for the script.
+
+    As many ``panels`` are together as high as the map.
+    """
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     pad = 0.05 * (high - low or 1)
     plot = figure(
         name=name,
         min_border_left=65,
         min_width=280,
-        height=_HEIGHT // 2,
+        height=_HEIGHT // panels,
         sizing_mode="stretch_width",
         x_range=Range1d(0, 100, bounds=(0, 100)),
         y_range=Range1d(low - pad, high + pad),

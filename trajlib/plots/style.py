@@ -112,7 +112,7 @@ def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
 
 
 def _add_title(figure: Figure, title: str) -> None:
-    lines = "\n".join(textwrap.wrap(title, 104))
+    lines = "\n".join(textwrap.wrap(title, int(104 * figure.get_figwidth() / WIDTH)))
     if not figure.legends:
         figure.suptitle(lines, x=0.005, ha="left")
         return
