@@ -1,7 +1,8 @@
 """The wind that recent flights felt, from their ground velocities in cruise.
 
 A ground velocity is an air velocity plus the wind, so those of aircraft of like airspeed lie on a
-circle around the wind: |g|² = 2 g · w + c, with c = V² - |w|², is linear in w and c (Kåsa 1976).
+circle around the wind: ``|g|² = 2 g · w + c``, with ``c = V² - |w|²``, is linear in w and c
+(Kåsa 1976).
 """
 
 import numpy as np

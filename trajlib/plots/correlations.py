@@ -27,7 +27,7 @@ def plot_correlations(
     correlation
         Symmetric, of columns by columns.
     hierarchy
-        SciPy's linkage of the columns, its distance 1 - |r|.
+        SciPy's linkage of the columns, its distance 1 - abs(r).
     threshold
         Of the absolute correlation, drawn across the brackets: what joins right of it is a group.
     """

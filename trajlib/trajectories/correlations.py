@@ -227,16 +227,17 @@ def flag_columns(
 def redundant_groups(correlation: pd.DataFrame, threshold: float = 0.9) -> pd.DataFrame:
     """Return groups of redundant variables, and the one to keep of each group.
 
-    Any two variables of a group have |r| at ``threshold`` or above (complete linkage of 1 - |r|).
-    The variable kept is the one that represents its group best: of those whose mean |r| with the
-    others is within 0.01 of the highest, the first in the schema, where measured variables come
-    before derived ones.
+    Any two variables of a group have an absolute correlation of ``threshold`` or above (complete
+    linkage of 1 - abs(r)). The variable kept is the one that represents its group best: of those
+    whose mean absolute correlation with the others is within 0.01 of the highest, the first in
+    the schema, where measured variables come before derived ones.
 
     Returns
     -------
     DataFrame
         Indexed by column, largest group first: ``group`` from 1, its ``size``, ``mean_r``, the
-        mean |r| with the others of the group (missing in a group of one), and ``keep``.
+        mean absolute correlation with the others of the group (missing in a group of one), and
+        ``keep``.
 
     >>> r = pd.DataFrame([[1, 0.95, 0], [0.95, 1, 0.1], [0, 0.1, 1]], list("abc"), list("abc"))
     >>> redundant_groups(r)["keep"].to_dict()
@@ -293,7 +294,7 @@ def choose_predictors(
 
 
 def cluster_columns(correlation: pd.DataFrame) -> np.ndarray:
-    """Return SciPy's complete linkage of columns by the distance 1 - |r|.
+    """Return SciPy's complete linkage of columns by the distance 1 - abs(r).
 
     Two columns that no sample has together are as far apart as uncorrelated ones.
     """
