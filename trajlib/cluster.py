@@ -49,6 +49,9 @@ _KEEP_MEMORY = {
     f"distributed.nanny.pre-spawn-environ.MALLOC_{name}": size
     for name, size in {"TRIM_THRESHOLD_": 64 << 20, "MMAP_THRESHOLD_": 32 << 20}.items()
 }
+# The stacks of the profile page are sampled ten times a second instead of a hundred times: no page
+# shows the difference, and every sample takes the interpreter from the task.
+_PROFILE_LESS = {"distributed.worker.profile.interval": "100ms"}
 # Ctrl-C, and the lab's button that interrupts a cell, reach every process of the group. A worker
 # would end in the middle of its task and say so; it is for the client to end it, or to keep it.
 # what a worker does as it starts: Ctrl-C is the client's to hear, and errors are its to tell
@@ -343,7 +346,11 @@ def local_cluster(workers: int) -> LocalCluster:
     # a shuffle that has ended is no warning, and would be shown among a notebook's results
     logging.getLogger("distributed.shuffle._scheduler_plugin").setLevel(logging.ERROR)
     spill = {} if (disk := _spill_folder()) else {"distributed.worker.memory.spill": False}
-    with dask.config.set(_KEEP_MEMORY | spill), warnings.catch_warnings(), _without_interrupts():
+    with (
+        dask.config.set(_KEEP_MEMORY | _PROFILE_LESS | spill),
+        warnings.catch_warnings(),
+        _without_interrupts(),
+    ):
         # the dashboard of another command's cluster has the port: ours takes another
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         cluster = LocalCluster(

@@ -7,6 +7,7 @@ depend on how many workers there were, nor on which of them was lost.
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -15,7 +16,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 from pandas.api.types import is_scalar
 
-from trajlib.archive.index import dialect_of, record_findings
+from trajlib.archive.dialect import read_dialect
+from trajlib.archive.index import record_findings
 from trajlib.archive.reading import FlightError, read_flight
 from trajlib.archive.repairs import describe_repairs
 from trajlib.archive.storage import check_visible, is_remote, open_file
@@ -121,7 +123,9 @@ def read_flights(
     read = _read_stored if "store" in flights else _read_files
     for place in flights["store" if "store" in flights else "archive"].unique():
         check_visible(place)
-    for row, flight in read(flights.to_dict("records"), wanted):
+    columns = [flights[name].tolist() for name in flights]
+    rows = [dict(zip(flights, values, strict=True)) for values in zip(*columns, strict=True)]
+    for row, flight in read(rows, wanted):
         if isinstance(flight, pd.DataFrame):
             if repairs := flight.attrs.get("repairs"):
                 row["repairs"] = describe_repairs(repairs)
@@ -141,8 +145,11 @@ def _check_columns(columns: Sequence[str] | None) -> None:
 def _read_files(
     rows: list[dict], wanted: list[str]
 ) -> Iterator[tuple[dict, pd.DataFrame | FlightError]]:
-    dialects = {row["archive"]: row for row in rows}
-    dialects = {name: dialect_of(pd.DataFrame([row])) for name, row in dialects.items()}
+    archives = {row["archive"]: bool(row.get("strict")) for row in rows}
+    dialects = {
+        archive: replace(read_dialect(archive), strict=strict)
+        for archive, strict in archives.items()
+    }
     for row in rows:
         try:
             if isinstance(row.get("rejected"), str):
@@ -241,7 +248,11 @@ def _pack(results: list[tuple[str, Any]]) -> list[tuple[str, Any]] | pd.DataFram
     kinds = {type(value) for row in rows for value in row.values()}
     if not all(issubclass(kind, int | float | np.number) and kind is not bool for kind in kinds):
         return results
-    return pd.DataFrame([dict(row) for row in rows], index=[path for path, _ in results])
+    paths = [path for path, _ in results]
+    names = [*rows[0]]
+    if kinds == {float} and all([*row] == names for row in rows):  # three times as fast
+        return pd.DataFrame([[*row.values()] for row in rows], index=paths, columns=names)
+    return pd.DataFrame([dict(row) for row in rows], index=paths)
 
 
 def _reduce_block(

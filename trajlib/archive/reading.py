@@ -4,7 +4,7 @@ import gzip
 import io
 import os
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -51,6 +51,8 @@ _NULLS = sorted(
     | {text.capitalize() for text in MISSING}
 )
 _DEFAULT = Dialect()
+_IDENTITY = frozenset(IDENTITY)
+_UTC = pd.DatetimeTZDtype("ms", "UTC")
 
 
 class _Samples(NamedTuple):
@@ -96,7 +98,8 @@ def read_flight(
     FlightError
         When the file does not hold one flight, with the reason; no other error.
     """
-    wanted = [name for name in COLUMNS if columns is None or name in columns]
+    chosen = COLUMNS.keys() if columns is None else {*columns}
+    wanted = [name for name in COLUMNS if name in chosen]
     try:
         return parse_flight(read_bytes(path), wanted, dialect, Path(path).name, minutes)
     except (OSError, EOFError, ValueError, zlib.error, pa.ArrowException) as error:
@@ -231,7 +234,7 @@ def find_utf16(start: bytes) -> str | None:
 def _parse_plain(data: np.ndarray, wanted: list[str], dialect: Dialect) -> _Samples | None:
     if (dialect.delimiter, dialect.decimal, dialect.time_format) != (",", ".", "ISO 8601"):
         return None
-    if any(name in IDENTITY for name in wanted):
+    if not _IDENTITY.isdisjoint(wanted):
         return None
     header, end = _header(data), len(data) - PADDING
     try:
@@ -242,7 +245,7 @@ def _parse_plain(data: np.ndarray, wanted: list[str], dialect: Dialect) -> _Samp
     count, lines = find_ends(data, len(header), end, ends)
     if count < 0 or count != lines * layout.count:
         return None
-    names = _order(layout.fields, wanted)
+    names = _order(tuple(layout.fields), tuple(wanted))
     values, times = np.empty((len(names), lines)), np.empty(lines, np.int64)
     values[[row for row, name in enumerate(names) if name not in layout.fields]] = np.nan
     if not parse_fields(data, ends, _find_slots(names, layout), values, times):
@@ -260,14 +263,15 @@ def _find_slots(names: list[str], layout: Layout) -> np.ndarray:
     return slots
 
 
-def _order(fields: Iterable[str], wanted: list[str]) -> list[str]:
+@cache
+def _order(fields: tuple[str, ...], wanted: tuple[str, ...]) -> list[str]:
     """Return the numbers that are wanted in their order, then those that checks need."""
     present = {*fields, "duration", "distance"}
     names = [name for name in wanted if name in NUMERIC and name in present]
     return names + [n for n in fields if n in NUMERIC and n not in names and _is_read(n, wanted)]
 
 
-def _is_read(name: str, wanted: list[str]) -> bool:
+def _is_read(name: str, wanted: Sequence[str]) -> bool:
     if name == "duration":
         return False
     return name in wanted or name in REQUIRED or name in _REPORTED or name in IDENTITIES
@@ -330,7 +334,7 @@ def _parse_typed(data: bytes, layout: Layout, wanted: list[str], dialect: Dialec
 
 
 def _stack(columns: dict[str, np.ndarray], wanted: list[str]) -> tuple[list[str], np.ndarray]:
-    names = _order(columns, wanted)
+    names = _order(tuple(columns), tuple(wanted))
     missing = np.full(len(columns["latitude"]), np.nan)
     return names, np.array([columns.get(name, missing) for name in names])
 
@@ -389,14 +393,17 @@ def _frame(wanted: list[str], samples: _Samples) -> pd.DataFrame:
         rows["duration"][:] = (times - times[0]) / 1000
     if "distance" in rows and np.isnan(rows["distance"]).any():
         rows["distance"][:] = _distance_flown(rows["latitude"], rows["longitude"])
-    filled = [
-        n for n in names if n in wanted and not (np.isnan(rows[n][0]) and np.isnan(rows[n]).all())
-    ]
-    if filled != names[: len(filled)]:
-        values = values[[names.index(name) for name in filled]]
-    df = pd.DataFrame(values[: len(filled)].T, columns=_index(tuple(filled)).view(), copy=False)
+    columns = names[: len({*names} & {*wanted})]  # the ones wanted come first
+    values = values[: len(columns)]
+    without_first = np.flatnonzero(np.isnan(values[:, 0]))
+    if missing := [row for row in without_first if np.isnan(values[row]).all()]:
+        values = np.delete(values, missing, axis=0)
+        columns = [name for row, name in enumerate(columns) if row not in missing]
+    df = pd.DataFrame(values.T, copy=False)
     if "timestamp" in wanted:
-        df.insert(0, "timestamp", pd.DatetimeIndex(times.view("M8[ms]"), tz="UTC"))
+        df.insert(0, -1, pd.DatetimeIndex(times.view("M8[ms]"), dtype=_UTC))
+        columns = ["timestamp", *columns]
+    df.columns = _index(tuple(columns)).view()
     for i, name in enumerate(name for name in wanted if name in texts):
         df.insert(i, name, texts[name].to_numpy())
     return df
@@ -404,7 +411,7 @@ def _frame(wanted: list[str], samples: _Samples) -> pd.DataFrame:
 
 @cache
 def _index(names: tuple[str, ...]) -> pd.Index:
-    return pd.Index(names)  # which takes as long as the parser needs for a tenth of a flight
+    return pd.Index(names)  # as slow to make as a short flight is to read
 
 
 def _distance_flown(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
