@@ -5,94 +5,139 @@ import pandas as pd
 import pytest
 
 from trajlib.models.adaptive_intervals import (
-    adapt_levels,
-    calibrate_methods,
-    choose_methods,
-    clip_heights,
-    combine_methods,
+    adapt_coverage,
+    calibrate,
+    fit_quantiles,
+    hold_out_errors,
+    place_band,
+    place_intervals,
     predict_quantiles,
-    score_interval,
 )
+from trajlib.models.estimators import build_model
+from trajlib.models.prediction_intervals import score_intervals
+from trajlib.models.training import stack_targets, widen_targets
 
 RNG = np.random.default_rng(1)
 FLIGHTS = 900
+FRACTIONS = [0.4, 0.5, 0.6]
 PATHS = pd.Index([f"{n:04d}.csv" for n in range(FLIGHTS)], name="path")
+DAYS = pd.Series(np.repeat(np.arange(90), 10), PATHS)
+TRAIN, CALIBRATION, LATER = PATHS[:400], PATHS[400:650], PATHS[650:]
 
 
 @pytest.fixture(scope="module")
 def flights():
-    """Flights whose spread depends on the hour in altitude, and not in longitude."""
+    """Errors whose spread depends on the hour in altitude, and not across the track."""
     hour = RNG.uniform(0, 24, FLIGHTS)
-    noise = RNG.standard_normal((2, FLIGHTS))
-    altitude = 30_000 + 100 * noise[0] * np.where(hour > 12, 20, 1)
-    rows = pd.MultiIndex.from_product([PATHS, [0.5]], names=["path", "fraction"])
-    targets = pd.DataFrame({"altitude": altitude, "longitude": noise[1]}, rows)
-    predictors = pd.DataFrame({"hour": hour}, PATHS)
-    return predictors, targets
+    rows = pd.MultiIndex.from_product([PATHS, FRACTIONS], names=["path", "fraction"])
+    noise = RNG.standard_normal((4, len(rows)))
+    spread = np.repeat(np.where(hour > 12, 20, 1), len(FRACTIONS))
+    values = {"along": noise[0], "cross": noise[1], "altitude": 100 * noise[2] * spread}
+    errors = pd.DataFrame(values | {"duration": noise[3]}, rows)
+    return pd.DataFrame({"hour": hour}, PATHS), errors
 
 
 @pytest.fixture(scope="module")
 def quantiles(flights):
-    split = [(PATHS[:400], PATHS[400:])]
-    return predict_quantiles(*flights, split, feature_set="planned", trees=40)
+    predictors, errors = flights
+    models = fit_quantiles(errors.loc[list(TRAIN)], predictors, trees=40)
+    return predict_quantiles(models, predictors, FRACTIONS)
 
 
-def measure(quantiles, targets):
-    intervals = calibrate_methods(quantiles, targets, PATHS[400:650])
-    scored = {name: table.loc[list(PATHS[650:])] for name, table in intervals.items()}
-    return scored, {name: score_interval(table, targets) for name, table in scored.items()}
+def measure(quantiles, errors, method=None):
+    calibrating = errors.loc[list(CALIBRATION)]
+    calibration = calibrate(calibrating, quantiles, DAYS, 0.9, 0, method=method)
+    later = errors.loc[list(LATER)]
+    placed = place_intervals(calibration, quantiles, later.index)
+    return calibration, placed, score_intervals(later, placed).groupby(level="target").mean()
 
 
-def test_both_methods_have_nominal_coverage(flights, quantiles):
-    _, scores = measure(quantiles, flights[1])
-    for table in scores.values():
-        assert table["coverage"].between(0.84, 0.97).all()
+@pytest.mark.parametrize("method", ["constant width", "quantile", None])
+def test_every_method_has_nominal_coverage(flights, quantiles, method):
+    *_, scores = measure(quantiles, flights[1], method)
+    assert scores["coverage"].between(0.84, 0.96).all()
 
 
 def test_quantiles_are_better_where_the_spread_depends_on_the_flight(flights, quantiles):
-    _, scores = measure(quantiles, flights[1])
-    score = {name: table.loc["altitude", "score"] for name, table in scores.items()}
-    assert score["quantile"] < 0.8 * score["constant width"]
+    scores = {
+        method: measure(quantiles, flights[1], method)[2].loc["altitude", "score"]
+        for method in ("constant width", "quantile")
+    }
+    assert scores["quantile"] < 0.8 * scores["constant width"]
 
 
-def test_the_method_is_chosen_for_each_target(flights, quantiles):
-    intervals, scores = measure(quantiles, flights[1])
-    chosen = choose_methods(scores)
-    assert chosen["altitude"] == "quantile"
-    combined = combine_methods(intervals, chosen)
-    pd.testing.assert_frame_equal(combined["altitude"], intervals["quantile"]["altitude"])
+def test_the_method_is_chosen_for_each_column(flights, quantiles):
+    calibration, placed, _ = measure(quantiles, flights[1])
+    assert calibration.methods["altitude"] == "quantile"
+    forced = measure(quantiles, flights[1], "quantile")[1]
+    pd.testing.assert_frame_equal(placed["altitude"], forced["altitude"])
 
 
-def test_scored_flights_do_not_change_the_calibration(flights, quantiles):
-    targets = flights[1]
-    changed = targets.copy()
-    changed.loc[list(PATHS[650:])] += 1e6
-    one, other = (measure(quantiles, table)[0] for table in (targets, changed))
-    for name, table in one.items():
-        pd.testing.assert_frame_equal(table, other[name])
+def test_later_flights_change_no_interval(flights, quantiles):
+    errors = flights[1].copy()
+    errors.loc[list(LATER)] += 1e6
+    one, other = (measure(quantiles, table)[1] for table in (flights[1], errors))
+    pd.testing.assert_frame_equal(one, other)
+
+
+def test_a_band_holds_whole_flights_whose_spread_differs(flights, quantiles):
+    calibration, *_ = measure(quantiles, flights[1])
+    later = flights[1].loc[list(LATER)]
+    band = place_band(calibration, quantiles, later.index)
+    low, high = (band.xs(side, axis=1, level=1)[list(later)] for side in ("low", "high"))
+    inside = ((later >= low) & (later <= high)).all(axis=1).groupby("path").all()
+    assert 0.84 < inside.mean() < 0.97
+
+
+def test_without_quantile_models_widths_are_constant(flights):
+    predictors, errors = flights
+    none = predict_quantiles(None, predictors, FRACTIONS)
+    calibration, placed, _ = measure(none, errors)
+    assert set(calibration.methods.values()) == {"constant width"}
+    assert (placed.groupby(level="fraction").nunique() == 1).all(axis=None)
+
+
+def test_quantiles_are_learned_from_flights_that_did_not_train_the_model():
+    days = pd.Series(np.repeat(np.arange(20), 10), PATHS[:200])
+    predictors = pd.DataFrame({"hour": np.arange(200.0)}, days.index)
+    rows = pd.MultiIndex.from_product([days.index, FRACTIONS], names=["path", "fraction"])
+    # each day is as far from the others as from any: a model that saw the day has no error
+    values = np.repeat(RNG.standard_normal(20), 10 * len(FRACTIONS))
+    targets = pd.DataFrame({"altitude": values}, rows)
+    errors = hold_out_errors(
+        build_model("forest", trees=5),
+        predictors,
+        widen_targets(targets),
+        days,
+        lambda predicted: targets - stack_targets(predicted).reindex(targets.index),
+    )
+    assert errors.dropna()["altitude"].std() > 0.7
+
+
+def follow(quantiles, errors):
+    methods = dict.fromkeys(errors, "constant width")
+    later = errors.loc[list(PATHS[400:])]
+    return adapt_coverage(later, quantiles, CALIBRATION, DAYS, methods=methods)
 
 
 def test_levels_rise_after_days_of_low_coverage(flights, quantiles):
-    targets = flights[1].copy()
-    targets.loc[list(PATHS[650:700]), "altitude"] += 50_000
-    days = pd.Series(np.repeat(np.arange(18), 50), PATHS)
-    levels = adapt_levels(quantiles, targets, PATHS[400:650], days, target="altitude")
-    assert levels[PATHS[650]] == 0.9
-    assert levels[PATHS[700]] > 0.95
-    assert levels[PATHS[-1]] < levels[PATHS[700]]
+    errors = flights[1].copy()
+    errors.loc[list(LATER[:50]), "altitude"] += 50_000
+    levels = follow(quantiles, errors)["level"].xs("altitude", level="column")
+    assert levels[LATER[0]] == 0.9
+    assert levels[LATER[50]] > 0.95
+
+
+def test_the_adaptive_level_holds_more_when_the_spread_grows(flights, quantiles):
+    errors = flights[1].copy()
+    errors.loc[list(LATER), "cross"] *= 1.5
+    held = follow(quantiles, errors).xs("cross", level="column")
+    assert held["fixed"].mean() < held["adaptive"].mean() - 0.03
+    assert held["adaptive"].iloc[100:].mean() > 0.86
 
 
 def test_a_day_does_not_change_its_own_level(flights, quantiles):
-    targets = flights[1].copy()
-    days = pd.Series(np.repeat(np.arange(18), 50), PATHS)
-    before = adapt_levels(quantiles, targets, PATHS[400:650], days, target="altitude")
-    targets.loc[list(PATHS[850:]), "altitude"] += 50_000
-    after = adapt_levels(quantiles, targets, PATHS[400:650], days, target="altitude")
-    pd.testing.assert_series_equal(before, after)
-
-
-def test_no_height_is_above_the_ceiling_or_below_the_ground():
-    columns = pd.MultiIndex.from_product([["altitude", "duration"], ["low", "high"]])
-    table = pd.DataFrame([[-9000.0, 60_000.0, -5.0, 99_000.0]], columns=columns)
-    clipped = clip_heights(table, 41_000.0).iloc[0]
-    assert clipped.tolist() == [-1500.0, 41_000.0, -5.0, 99_000.0]
+    errors = flights[1].copy()
+    before = follow(quantiles, errors)["level"]
+    errors.loc[list(PATHS[890:])] += 50_000
+    pd.testing.assert_series_equal(before, follow(quantiles, errors)["level"])

@@ -2,11 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trajlib.evaluation.coverage import score_intervals
 from trajlib.models.prediction_intervals import (
     calibrate_band,
     calibrate_intervals,
     find_regions,
+    score_intervals,
     signed_errors,
     split_days,
     widen_to_band,

@@ -2,37 +2,65 @@
 
 import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from trajlib.evaluation.baselines import predict_baseline
 from trajlib.features.feature_sets import check_no_leakage
+from trajlib.features.targets import match_flights
+from trajlib.models.adaptive_intervals import (
+    BAND,
+    METHODS,
+    adapt_coverage,
+    calibrate,
+    place_band,
+    place_intervals,
+)
 from trajlib.models.prediction_intervals import (
     calibrate_intervals,
-    interval_bounds,
     scale_errors,
+    score_intervals,
     signed_errors,
     split_days,
 )
-from trajlib.models.saved_models import (
-    BAND,
-    calibrate,
-    keep_ahead,
-    predict_joint,
-    select_flights,
-)
+from trajlib.models.saved_models import keep_ahead, predict_with_quantiles
 from trajlib.models.training import submit_splits, widen_targets
 
 __all__ = [
     "TOLERANCE",
+    "Coverage",
     "is_far_from_nominal",
     "measure_coverage",
     "measure_joint_coverage",
-    "score_intervals",
 ]
 
 TOLERANCE = 0.05  # of coverage; beyond it a page marks it
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How good intervals are on held-out days.
+
+    Attributes
+    ----------
+    scores
+        As of `score_intervals`, by ``split`` and ``interval``: the method that calibration days
+        ``chosen``, each of ``METHODS`` for all columns, and ``naive``, the quantiles of all
+        earlier flights around their median.
+    whole
+        The share of flights that the band holds whole, by split.
+    methods
+        The chosen method of each column of errors, by split.
+    by_flight
+        As of `adapt_coverage`, by ``split``, of splits in the order of time; None without one.
+    """
+
+    scores: pd.DataFrame
+    whole: pd.Series
+    methods: pd.DataFrame
+    by_flight: pd.DataFrame | None
 
 
 def is_far_from_nominal(coverage: pd.Series, level: float) -> pd.Series:
@@ -53,7 +81,7 @@ def measure_coverage(
     feature_set: str,
     seeds: Mapping[str, int | None],
     level: float = 0.9,
-) -> tuple[pd.DataFrame, pd.Series]:
+) -> Coverage:
     """Return how good intervals and band are on days that neither trained nor calibrated them.
 
     Three days in five train, one in five calibrates, and one in five is scored. What a flight
@@ -63,13 +91,6 @@ def measure_coverage(
     ----------
     seeds
         By a name of the split, the seed of the order of days; None takes them in order of time.
-
-    Returns
-    -------
-    tuple
-        `score_intervals` by ``split`` and ``interval``: ``conformal``, and ``naive``, the
-        quantiles of all earlier flights around their median; and the share of flights that the
-        band holds whole, by split.
     """
     check_no_leakage(predictors, feature_set)
     predictors = predictors[predictors.index.isin(days.index)]
@@ -77,43 +98,34 @@ def measure_coverage(
     paths = widen_targets(targets).index.intersection(predictors.index, sort=False)
     parts = {name: split_days(days[paths], seed=seed) for name, seed in seeds.items()}
     splits = [(train, rest.append(scored)) for train, rest, scored in parts.values()]
-    train = functools.partial(predict_joint, model)
+    train = functools.partial(predict_with_quantiles, model, unflown, days, level)
     wait = submit_splits(train, predictors, targets, splits, joint=True)
     naive = {
         name: _calibrate_naive(targets, unflown, part, level, days) for name, part in parts.items()
     }
-    scores, whole = {}, {}
-    for (name, part), (_, predicted) in zip(parts.items(), wait(), strict=True):
-        errors = signed_errors(predicted, unflown).dropna()
-        intervals, band = calibrate(select_flights(errors, part[1]), days, level, seeds[name])
-        scored = select_flights(errors, part[2])
-        whole[name] = measure_joint_coverage(scored[BAND], band)
-        scores[name, "conformal"] = score_intervals(scored, intervals, level)
+    scores, whole, methods, by_flight = {}, {}, {}, {}
+    for (name, part), (_, (errors, quantiles)) in zip(parts.items(), wait(), strict=True):
+        calibrating, scored = (errors[match_flights(errors.index, p)] for p in part[1:])
+        for method in ("chosen", *METHODS):
+            forced = None if method == "chosen" else method
+            calibration = calibrate(calibrating, quantiles, days, level, seeds[name], method=forced)
+            placed = place_intervals(calibration, quantiles, scored.index)
+            scores[name, method] = score_intervals(scored, placed, level)
+            if forced is None:
+                methods[name] = calibration.methods
+                band = place_band(calibration, quantiles, scored.index)
+                whole[name] = measure_joint_coverage(scored[BAND], band)
         scores[name, "naive"] = score_intervals(*naive[name], level)
-    return pd.concat(scores, names=["split", "interval"]), pd.Series(whole)
-
-
-def score_intervals(
-    errors: pd.DataFrame, intervals: pd.DataFrame, level: float = 0.9
-) -> pd.DataFrame:
-    """Return coverage, width and interval score of each target at each fraction.
-
-    The score is the width plus 2 / (1 - level) times the distance by which a flight is outside
-    (Winkler 1972; see Gneiting and Raftery 2007), in the target's unit; the less the better.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by ``target`` and ``fraction``: ``coverage``, ``width``, ``score``.
-    """
-    low, high = (interval_bounds(intervals, side, errors) for side in ("low", "high"))
-    width = high - low
-    outside = (low - errors).clip(lower=0) + (errors - high).clip(lower=0)
-    tables = {"coverage": (outside == 0).astype(float), "width": width}
-    tables["score"] = width + 2 / (1 - level) * outside
-    means = [table.groupby(level="fraction").mean().T.stack() for table in tables.values()]  # noqa: PD013
-    scores = pd.concat(means, axis=1, keys=list(tables))
-    return scores.rename_axis(["target", "fraction"])
+        if seeds[name] is None:
+            by_flight[name] = adapt_coverage(
+                errors, quantiles, part[1], days, methods=methods[name], level=level
+            )
+    return Coverage(
+        pd.concat(scores, names=["split", "interval"]),
+        pd.Series(whole),
+        pd.DataFrame(methods),
+        pd.concat(by_flight, names=["split"]) if by_flight else None,
+    )
 
 
 def measure_joint_coverage(errors: pd.DataFrame, band: pd.DataFrame) -> float:
@@ -133,5 +145,5 @@ def _calibrate_naive(
     earlier, scored = parts[0].append(parts[1]), parts[2]
     median = predict_baseline(targets, [(earlier, earlier.append(scored))], "median")
     errors = signed_errors(median, unflown).dropna()
-    intervals = calibrate_intervals(select_flights(errors, earlier), level, days=days)
-    return select_flights(errors, scored), intervals
+    first, last = (errors[match_flights(errors.index, paths)] for paths in (earlier, scored))
+    return last, calibrate_intervals(first, level, days=days)

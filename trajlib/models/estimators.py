@@ -17,7 +17,14 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-__all__ = ["MODELS", "build_encoder", "build_model", "encoded_predictors", "text_columns"]
+__all__ = [
+    "MODELS",
+    "build_encoder",
+    "build_model",
+    "build_quantile_regressor",
+    "encoded_predictors",
+    "text_columns",
+]
 
 MODELS = (
     "forest",
@@ -28,6 +35,16 @@ MODELS = (
     "ridge",
     "neighbours",
 )
+_LIGHTGBM = {
+    "learning_rate": 0.1,
+    "num_leaves": 12,
+    "colsample_bytree": 1 / 3,
+    "min_child_samples": 20,
+    "n_jobs": 1,
+    "verbose": -1,
+    "deterministic": True,
+    "force_col_wise": True,  # else each fit measures both ways
+}
 
 
 def build_model(
@@ -66,22 +83,22 @@ def build_model(
         raise ValueError(f"model {name!r}, expected one of {', '.join(MODELS)}")
     leaf = {"max_features": max_features, "min_samples_leaf": min_samples_leaf}
     ensemble = {"n_estimators": trees, "random_state": seed, "n_jobs": 1}
-    few, rate, leaves = 4 * min_samples_leaf, 0.1, 12
+    few = 4 * min_samples_leaf
     regressor = {
         "forest": RandomForestRegressor(**ensemble, **leaf),
         "forest per target": MultiOutputRegressor(RandomForestRegressor(**ensemble, **leaf)),
         "extra trees": ExtraTreesRegressor(**ensemble, **leaf),
         "boosting": MultiOutputRegressor(
             HistGradientBoostingRegressor(
-                loss="absolute_error", max_iter=trees, learning_rate=rate, max_leaf_nodes=leaves,
-                max_features=max_features, min_samples_leaf=few, random_state=seed,
+                loss="absolute_error", max_iter=trees, learning_rate=_LIGHTGBM["learning_rate"],
+                max_leaf_nodes=_LIGHTGBM["num_leaves"], max_features=max_features,
+                min_samples_leaf=few, random_state=seed,
             )
         ),
         "lightgbm": MultiOutputRegressor(
             LGBMRegressor(
-                **ensemble, objective="l1", learning_rate=rate, num_leaves=leaves,
-                colsample_bytree=max_features, min_child_samples=few, verbose=-1,
-                deterministic=True, force_col_wise=True,  # else each fit measures both ways
+                **_LIGHTGBM | {"colsample_bytree": max_features, "min_child_samples": few},
+                objective="l1", n_estimators=trees, random_state=seed,
             )
         ),
         "ridge": Ridge(alpha=10.0),
@@ -91,6 +108,19 @@ def build_model(
     steps = [SimpleImputer(keep_empty_features=True), StandardScaler()] if scaled else []
     target = TransformedTargetRegressor(regressor, transformer=StandardScaler())
     return make_pipeline(build_encoder(), *steps, target)
+
+
+def build_quantile_regressor(alpha: float, *, trees: int = 60, seed: int = 0) -> LGBMRegressor:
+    """Return an untrained model of one quantile, gradient boosting by LightGBM.
+
+    Parameters
+    ----------
+    alpha
+        Of the quantile, between 0 and 1.
+    """
+    return LGBMRegressor(
+        objective="quantile", alpha=alpha, n_estimators=trees, random_state=seed, **_LIGHTGBM
+    )
 
 
 def build_encoder() -> BaseEstimator:

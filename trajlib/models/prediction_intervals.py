@@ -20,9 +20,11 @@ __all__ = [
     "MIN_DAYS",
     "calibrate_band",
     "calibrate_intervals",
+    "expand_intervals",
     "find_regions",
-    "interval_bounds",
+    "is_few",
     "scale_errors",
+    "score_intervals",
     "signed_errors",
     "split_days",
     "widen_to_band",
@@ -87,7 +89,11 @@ def split_days(
 
 
 def calibrate_intervals(
-    errors: pd.DataFrame, level: float = 0.9, *, days: pd.Series | None = None
+    errors: pd.DataFrame,
+    level: float = 0.9,
+    *,
+    days: pd.Series | None = None,
+    base: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Return how far flights are below and above their predictions, at each fraction.
 
@@ -102,15 +108,38 @@ def calibrate_intervals(
     days
         The local day of each flight, by path. Flights of one day are alike, so that on fewer
         than ``MIN_DAYS`` days the interval is widened to the largest errors.
+    base
+        Quantiles of the same rows, columns of (target, ``low`` or ``high``), from which errors of
+        these targets are measured; by default, and in other columns, 0.
 
     Returns
     -------
     DataFrame
-        A row for each fraction, columns of (target, ``low`` or ``high``).
+        A row for each fraction, columns of (target, ``low`` or ``high``): to be added to the base.
     """
     share = 1.0 if _too_few(errors, days) else (1 + level) / 2
-    sides = {"low": -_outermost(-errors, share), "high": _outermost(errors, share)}
-    return pd.concat(sides, axis=1).swaplevel(axis=1).sort_index(axis=1)
+    low, high = (errors - _side_of_base(base, side, errors) for side in ("low", "high"))
+    return _join_sides(-_outermost(-low, share), _outermost(high, share))
+
+
+def expand_intervals(
+    intervals: pd.DataFrame, rows: pd.MultiIndex, base: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Return the intervals of each row, those of its fraction added to its base.
+
+    Parameters
+    ----------
+    intervals
+        By fraction, as of `calibrate_intervals`.
+    rows
+        Paths and fractions.
+    base
+        As of `calibrate_intervals`, of at least these rows.
+    """
+    expanded = intervals.loc[rows.get_level_values("fraction")].set_axis(rows)
+    if base is not None and base.shape[1]:
+        expanded[list(base)] += base.loc[rows]
+    return expanded
 
 
 def calibrate_band(
@@ -127,6 +156,8 @@ def calibrate_band(
     errors
         Of calibration flights that did not make the intervals; of the targets that are to be
         held all at once.
+    intervals
+        By fraction, or of the same rows.
     level, days
         As of `calibrate_intervals`.
 
@@ -144,8 +175,7 @@ def widen_to_band(intervals: pd.DataFrame, factor: float) -> pd.DataFrame:
     """Return intervals grown around their middle by a factor."""
     low, high = (intervals.xs(side, axis=1, level=1) for side in ("low", "high"))
     middle, half = (low + high) / 2, factor * (high - low) / 2
-    sides = {"low": middle - half, "high": middle + half}
-    return pd.concat(sides, axis=1).swaplevel(axis=1).sort_index(axis=1)
+    return _join_sides(middle - half, middle + half)
 
 
 def find_regions(trajectory: pd.DataFrame, end: str = "") -> list[np.ndarray]:
@@ -180,19 +210,70 @@ def find_regions(trajectory: pd.DataFrame, end: str = "") -> list[np.ndarray]:
 
 def scale_errors(errors: pd.DataFrame, intervals: pd.DataFrame) -> pd.DataFrame:
     """Return the distance of errors from the middle of their interval, in halves of its width."""
-    low, high = (interval_bounds(intervals, side, errors) for side in ("low", "high"))
+    low, high = (_bounds(intervals, side, errors) for side in ("low", "high"))
     half = ((high - low) / 2).clip(lower=1e-9)  # flights may all be alike
     return (errors - (low + high) / 2).abs() / half
 
 
-def interval_bounds(intervals: pd.DataFrame, side: str, errors: pd.DataFrame) -> pd.DataFrame:
-    """Return one side of the intervals (``low`` or ``high``) at each row of errors."""
-    bounds = intervals.xs(side, axis=1, level=1)[list(errors)]
-    return bounds.loc[errors.index.get_level_values("fraction")].set_axis(errors.index)
+def score_intervals(
+    errors: pd.DataFrame, intervals: pd.DataFrame, level: float = 0.9
+) -> pd.DataFrame:
+    """Return coverage, width and interval score of each target at each fraction.
+
+    The score is the width plus 2 / (1 - level) times the distance by which a flight is outside
+    (Winkler 1972; see Gneiting and Raftery 2007), in the target's unit; the less the better.
+
+    Parameters
+    ----------
+    errors
+        By path and fraction.
+    intervals
+        Of the same rows, or by fraction.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``target`` and ``fraction``: ``coverage``, ``width``, ``score``.
+    """
+    low, high = (_bounds(intervals, side, errors) for side in ("low", "high"))
+    width = high - low
+    outside = (low - errors).clip(lower=0) + (errors - high).clip(lower=0)
+    tables = {"coverage": (outside == 0).astype(float), "width": width}
+    tables["score"] = width + 2 / (1 - level) * outside
+    means = [table.groupby(level="fraction").mean().T.stack() for table in tables.values()]  # noqa: PD013
+    scores = pd.concat(means, axis=1, keys=list(tables))
+    return scores.rename_axis(["target", "fraction"])
+
+
+def is_few(days: pd.Series) -> bool:
+    """Return whether there are too few days for independent evidence."""
+    return days.nunique() < MIN_DAYS
 
 
 def _too_few(errors: pd.DataFrame, days: pd.Series | None) -> bool:
-    return days is not None and days[errors.index.unique("path")].nunique() < MIN_DAYS
+    return days is not None and is_few(days[errors.index.unique("path")])
+
+
+def _join_sides(low: pd.DataFrame, high: pd.DataFrame) -> pd.DataFrame:
+    sides = {"low": low, "high": high}
+    return pd.concat(sides, axis=1).swaplevel(axis=1).sort_index(axis=1)
+
+
+def _side_of_base(base: pd.DataFrame | None, side: str, errors: pd.DataFrame) -> pd.DataFrame:
+    """Return one side of the base in the form of the errors, 0 in columns without one."""
+    zeros = pd.DataFrame(0.0, errors.index, errors.columns)
+    if base is None or not base.shape[1]:
+        return zeros
+    quantiles = base.xs(side, axis=1, level=1).reindex(errors.index)
+    return zeros.assign(**{name: quantiles[name] for name in quantiles if name in zeros})
+
+
+def _bounds(intervals: pd.DataFrame, side: str, errors: pd.DataFrame) -> pd.DataFrame:
+    """Return one side of the intervals at each row of errors."""
+    bounds = intervals.xs(side, axis=1, level=1)[list(errors)]
+    if bounds.index.nlevels > 1:
+        return bounds.loc[errors.index]
+    return bounds.loc[errors.index.get_level_values("fraction")].set_axis(errors.index)
 
 
 def _outermost(errors: pd.DataFrame, share: float) -> pd.DataFrame:

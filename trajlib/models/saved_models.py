@@ -1,14 +1,14 @@
 """Saved models: a joint model with calibrated intervals, and the prediction of a trajectory.
 
-A saved model is a folder of two files. ``model.skops`` is the joint model, without pickle, which
-would run code when it is read. ``card.json`` holds what it was trained on, its predictors, its
-coverage and its intervals.
+A saved model is a folder of two files. ``model.skops`` is the joint model, with the models of the
+quantiles of its errors, without pickle, which would run code when it is read. ``card.json`` holds
+what it was trained on, its predictors, its coverage and its intervals.
 """
 
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,30 +26,30 @@ from trajlib.archive.storage import replacing
 from trajlib.features.feature_sets import check_no_leakage, prediction_minutes
 from trajlib.features.plans import add_reference, locate_plan, measure_deviations
 from trajlib.features.targets import TARGETS, keep_unflown, match_flights
-from trajlib.models.estimators import text_columns
-from trajlib.models.prediction_intervals import (
-    MIN_DAYS,
-    calibrate_band,
-    calibrate_intervals,
-    find_regions,
-    signed_errors,
-    split_days,
-    widen_to_band,
+from trajlib.models.adaptive_intervals import (
+    METHODS,
+    Calibration,
+    calibrate,
+    fit_quantiles,
+    hold_out_errors,
+    place_band,
+    place_intervals,
+    predict_quantiles,
 )
+from trajlib.models.estimators import text_columns
+from trajlib.models.prediction_intervals import find_regions, signed_errors, split_days
 from trajlib.models.training import stack_targets, widen_targets
 from trajlib.trajectories.normalization import courses
 
 __all__ = [
     "SavedModel",
-    "calibrate",
     "fingerprint_flights",
     "keep_ahead",
     "load_model",
-    "predict_joint",
     "predict_trajectories",
     "predict_trajectory",
+    "predict_with_quantiles",
     "save_model",
-    "select_flights",
     "to_geojson",
     "train_model",
 ]
@@ -61,8 +61,7 @@ TRUSTED = [  # types in a saved model besides those that skops trusts by itself
     "sklearn.tree._tree.Tree",
     "trajlib.models.estimators.text_columns",
 ]
-BAND = ["along", "cross", "altitude", "duration"]
-_SCHEMA = 3  # of the card; raised when a card of an older form would be misread
+_SCHEMA = 4  # of the card; raised when a card of an older form would be misread
 _LOWEST = -1500.0  # ft; no airport lies so low
 
 
@@ -76,10 +75,13 @@ class SavedModel:
         Trained.
     card
         As `train_model` writes it, and `load_model` reads it.
+    quantile_models
+        As of `fit_quantiles`; None where all intervals are of constant width.
     """
 
     model: Pipeline
     card: dict
+    quantile_models: dict | None = None
 
 
 def train_model(
@@ -130,12 +132,21 @@ def train_model(
     wide = widen_targets(learned)
     wide = wide.loc[wide.index.intersection(predictors.index, sort=False)]
     train, held_out = split_days(days[wide.index], (0.75, 0.25), seed=seed)
-    trained = clone(model).fit(predictors.loc[train], wide.loc[train])
-    predicted = _predict_wide(trained, predictors.loc[held_out], wide.columns)
-    if deviations:
-        predicted = add_reference(predicted, reference)
-    errors = signed_errors(predicted, unflown).dropna()
-    intervals, band = calibrate(errors, days, level, seed)
+
+    def to_errors(predicted: pd.DataFrame) -> pd.DataFrame:
+        positions = stack_targets(predicted)
+        positions = add_reference(positions, reference) if deviations else positions
+        return signed_errors(positions, unflown).dropna()
+
+    trained, quantile_models = _fit(
+        model, predictors.loc[train], wide.loc[train], days, to_errors, level=level, seed=seed
+    )
+    errors = to_errors(_predict_wide(trained, predictors.loc[held_out], wide.columns))
+    fractions = targets.index.unique("fraction")
+    quantiles = predict_quantiles(quantile_models, predictors.loc[held_out], fractions)
+    calibration = calibrate(errors, quantiles, days, level, seed)
+    if METHODS[1] not in calibration.methods.values():
+        quantile_models = None
     card = {
         "schema": _describe_schema(predictors, targets),
         "feature_set": feature_set,
@@ -147,17 +158,20 @@ def train_model(
         "seed": seed,
         "categories": _list_categories(predictors.loc[train]),
         "hours": _count_hours(predictors.loc[train]),
-        "intervals": _to_lists(intervals),
-        "band": _to_lists(band),
+        "methods": calibration.methods,
+        "intervals": _to_lists(calibration.offsets),
+        "band": _to_lists(calibration.band_offsets),
+        "band_factor": calibration.band_factor,
         "versions": {"scikit-learn": sklearn_version, "skops": skops.__version__},
     }
-    return SavedModel(trained, card)
+    return SavedModel(trained, card, quantile_models)
 
 
 def save_model(saved: SavedModel, folder: str | Path) -> None:
     """Write a model and its card, which holds the digests of both files."""
     folder = Path(folder)
-    blob = skops.io.dumps(saved.model, compression=ZIP_DEFLATED)
+    models = {"joint": saved.model, "quantiles": saved.quantile_models}
+    blob = skops.io.dumps(models, compression=ZIP_DEFLATED)
     card = {**saved.card, "sha256": hashlib.sha256(blob).hexdigest()}
     card["card_sha256"] = _digest(card)
     with replacing(folder / "model.skops") as temporary:
@@ -202,7 +216,8 @@ def load_model(folder: str | Path) -> SavedModel:
     foreign = set(skops.io.get_untrusted_types(file=io.BytesIO(blob))) - set(TRUSTED)
     if foreign:
         raise ValueError(f"{folder.name}/model.skops holds {', '.join(sorted(foreign))}: refused")
-    return SavedModel(skops.io.loads(blob, trusted=TRUSTED), card)
+    models = skops.io.loads(blob, trusted=TRUSTED)
+    return SavedModel(models["joint"], card, models["quantiles"])
 
 
 def predict_trajectory(saved: SavedModel, predictors: pd.DataFrame) -> pd.DataFrame:
@@ -260,16 +275,17 @@ def predict_trajectories(saved: SavedModel, predictors: pd.DataFrame) -> pd.Data
         raise ValueError(f"predictors {given}, expected {schema['predictors']}")
     columns = pd.MultiIndex.from_product([schema["targets"], schema["fractions"]])
     columns = columns.set_names([None, "fraction"])
-    table = _predict_wide(saved.model, predictors, columns)
+    table = stack_targets(_predict_wide(saved.model, predictors, columns))
     if saved.card.get("deviations"):
         reference = locate_plan(predictors, table.index, *saved.card["pair"].split("-"))
         table = add_reference(table, reference)
     table["course"] = courses(table)
-    for end, key in (("", "intervals"), ("_band", "band")):
-        for name, sides in saved.card[key].items():
+    calibration = _read_calibration(saved.card)
+    quantiles = predict_quantiles(saved.quantile_models, predictors, schema["fractions"])
+    for end, place in (("", place_intervals), ("_band", place_band)):
+        for (name, side), offsets in place(calibration, quantiles, table.index).items():
             centre = table[name] if name in TARGETS else 0.0
-            for side, offsets in sides.items():
-                table[f"{name}{end}_{side}"] = centre + np.tile(offsets, len(predictors))
+            table[f"{name}{end}_{side}"] = centre + offsets
     least = [name for name in table if name.startswith(("duration", "distance"))]
     table[least] = table[least].clip(lower=0)
     heights = [name for name in table if name.startswith("altitude")]
@@ -326,45 +342,45 @@ def keep_ahead(
     return targets.loc[unflown.index], unflown
 
 
-def predict_joint(
+def predict_with_quantiles(
     model: Pipeline,
+    unflown: pd.DataFrame,
+    days: pd.Series,
+    level: float,
     predictors: pd.DataFrame,
     wide: pd.DataFrame,
     held_out: pd.DataFrame,
     _: pd.DataFrame,
-) -> pd.DataFrame:
-    """Train a joint model and return its predictions, as a function for `submit_splits`."""
-    trained = clone(model).fit(predictors, wide)
-    return _predict_wide(trained, held_out, wide.columns)
-
-
-def calibrate(
-    errors: pd.DataFrame, days: pd.Series, level: float, seed: int | None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the intervals and the band that calibration flights require.
+    """Train a joint model and return errors of held-out flights, and their quantiles.
 
-    The band is made of intervals of one half of the days, grown until they hold the flights of
-    the other half; of a single day the same flights serve for both.
+    The last four parameters are those of a function for `submit_splits`; ``unflown`` are the
+    targets that are scored, as of `keep_ahead`.
     """
-    paths = errors.index.unique("path")
-    if days[paths].nunique() < 2:
-        first = second = errors
-    else:
-        halves = split_days(days[paths], (0.5, 0.5), seed=seed)
-        first, second = (select_flights(errors, half) for half in halves)
-    narrow = calibrate_intervals(first, level)
-    few = days if _is_few(days[paths]) else None
-    factor = calibrate_band(second[BAND], narrow, level, days=few)
-    return calibrate_intervals(errors, level, days=days), widen_to_band(narrow, factor)[BAND]
+
+    def to_errors(predicted: pd.DataFrame) -> pd.DataFrame:
+        return signed_errors(stack_targets(predicted), unflown).dropna()
+
+    trained, quantile_models = _fit(model, predictors, wide, days, to_errors, level=level, seed=0)
+    errors = to_errors(_predict_wide(trained, held_out, wide.columns))
+    fractions = wide.columns.unique("fraction")
+    return errors, predict_quantiles(quantile_models, held_out, fractions)
 
 
-def select_flights(errors: pd.DataFrame, paths: pd.Index) -> pd.DataFrame:
-    """Return the rows of some flights."""
-    return errors[match_flights(errors.index, paths)]
-
-
-def _is_few(days: pd.Series) -> bool:
-    return days.nunique() < MIN_DAYS
+def _fit(
+    model: Pipeline,
+    predictors: pd.DataFrame,
+    wide: pd.DataFrame,
+    days: pd.Series,
+    to_errors: Callable[[pd.DataFrame], pd.DataFrame],
+    *,
+    level: float,
+    seed: int | None,
+) -> tuple[Pipeline, dict | None]:
+    """Return a joint model and the models of the quantiles of its errors, trained."""
+    trained = clone(model).fit(predictors, wide)
+    errors = hold_out_errors(model, predictors, wide, days, to_errors, seed=seed)
+    return trained, fit_quantiles(errors, predictors, level=level, seed=seed or 0)
 
 
 @cache
@@ -379,7 +395,7 @@ def _find_ceiling(aircraft_type: str) -> float:
 def _predict_wide(
     trained: Pipeline, predictors: pd.DataFrame, columns: pd.MultiIndex
 ) -> pd.DataFrame:
-    return stack_targets(pd.DataFrame(trained.predict(predictors), predictors.index, columns))
+    return pd.DataFrame(trained.predict(predictors), predictors.index, columns)
 
 
 def _train_again(card: Mapping) -> str:
@@ -428,9 +444,18 @@ def _describe_days(days: pd.Series) -> dict:
     }
 
 
-def _to_lists(intervals: pd.DataFrame) -> dict:
-    names = intervals.columns.unique(0)
-    return {n: {s: intervals[n, s].tolist() for s in ("low", "high")} for n in names}
+def _to_lists(offsets: pd.DataFrame) -> dict:
+    names = offsets.columns.unique(0)
+    return {n: {s: offsets[n, s].tolist() for s in ("low", "high")} for n in names}
+
+
+def _read_calibration(card: Mapping) -> Calibration:
+    fractions = pd.Index(card["schema"]["fractions"], name="fraction")
+    offsets, band_offsets = (
+        pd.concat({name: pd.DataFrame(sides, fractions) for name, sides in part.items()}, axis=1)
+        for part in (card["intervals"], card["band"])
+    )
+    return Calibration(card["methods"], offsets, band_offsets, card["band_factor"])
 
 
 def _write_card(card: Mapping) -> str:
