@@ -621,7 +621,7 @@ def predict(
     GeoJSON (.geojson) and a map (.png) with the uncertainty.
 
     With --plan, a CSV or Parquet file of waypoints (latitude, longitude, and where known sequence,
-    flight_level, speed, estimated_time, filed), the models of the stage 11_flight_plans are used.
+    flight_level, speed, estimated_time, filed), the models with plans of that stage are used.
     What was filed after the prediction time does not count. For FLIGHTS, the file has flight
     plans by callsign and departure_time.
     """
@@ -686,7 +686,8 @@ def _find_model(folder: Path, feature_set: str) -> Path:
         raise ValueError(
             f"no model {feature_set} in {folder} (found: {', '.join(names) or 'none'}); "
             "python -m trajlib report saves the models in its stage 07_prediction, whose parameter "
-            "minutes lists the prediction times in flight, and those with plans in 11_flight_plans"
+            "minutes lists the prediction times in flight, and those with plans where the archive "
+            "has plans"
         )
     return folder / feature_set
 

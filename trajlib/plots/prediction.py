@@ -31,7 +31,7 @@ from trajlib.plots.style import (
 )
 from trajlib.schema import label
 
-__all__ = ["plot_coverage", "plot_route_clusters", "plot_trajectory"]
+__all__ = ["plot_coverage", "plot_coverage_by_month", "plot_route_clusters", "plot_trajectory"]
 
 _BAND, _INTERVAL = "#cdd3d9", "#a9c9e6"  # opaque: regions overlap
 _REFERENCES = (
@@ -133,6 +133,47 @@ def plot_coverage(scores: pd.DataFrame, level: float, *, by: str = "split") -> F
     show_percent(figure.axes)
     handles, names = axs.flat[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper left", ncols=len(names))
+    return figure
+
+
+@styled
+def plot_coverage_by_month(
+    by_flight: pd.DataFrame, days: pd.Series, level: float, *, columns: Mapping[str, str]
+) -> Figure:
+    """Draw the share of intervals that held in each month, with a fixed and an adaptive level.
+
+    Where the flights span fewer than three months, in each week.
+
+    Parameters
+    ----------
+    by_flight
+        By path and ``column``: ``fixed`` and ``adaptive``, the share that held.
+    days
+        The local day of each flight, by path.
+    level
+        The share that is promised.
+    columns
+        Those shown, and the titles of their panels.
+    """
+    paths = by_flight.index.get_level_values("path")
+    months = days.loc[paths].dt.to_period("M")
+    unit = "month" if months.nunique() >= 3 else "week"
+    period = (months if unit == "month" else days.loc[paths].dt.to_period("W")).dt.start_time
+    keys = [period.to_numpy(), by_flight.index.get_level_values("column")]
+    shares = by_flight[["fixed", "adaptive"]].groupby(keys).mean()
+    figure, axs = plt.subplots(1, len(columns), sharey=True, figsize=(WIDTH, 2.8), squeeze=False)
+    for ax, (column, title) in zip(axs.flat, columns.items(), strict=True):
+        table = shares.xs(column, level=1)
+        labels = table.index.strftime("%Y-%m" if unit == "month" else "%d %b %Y")
+        for name, style in series_styles(("fixed", "adaptive"), markers=True).items():
+            ax.plot(range(len(table)), table[name], label=f"{name} level", **style)
+        ax.axhline(level, color=GREY, linewidth=0.8)
+        ax.set_xticks(range(len(table)), labels, rotation=60)
+        ax.set(title=title, ylim=(None, 1.0))
+    figure.supxlabel(unit, fontsize=9)
+    figure.supylabel("coverage", fontsize=9)
+    handles, names = axs.flat[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper left", ncols=2)
     return figure
 
 

@@ -220,7 +220,7 @@ def _read_interval(processed: Path) -> dict:
     if table is None or not card.is_file() or "feature_set" not in table.index.names:
         return {}
     level = json.loads(card.read_text("utf-8")).get("level", 0.9)
-    names = {"feature_set": "at_takeoff", "interval": "conformal", "target": "duration"}
+    names = {"feature_set": "at_takeoff", "interval": "chosen", "target": "duration"}
     try:
         rows = table.xs(tuple(names.values()), level=tuple(names))
     except KeyError:
