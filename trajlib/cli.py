@@ -746,7 +746,10 @@ def _write_prediction(
     geojson = to_geojson(table, flown)
     Path(f"{path}.geojson").write_text(json.dumps(geojson), "utf-8")
     airports = (answer.flight["origin"], answer.flight["destination"])
-    plot_trajectory(table, geojson, flown=flown, airports=airports).savefig(f"{path}.png")
+    figure = plot_trajectory(
+        table, geojson, flown=flown, usual=answer.usual, plan=answer.plan, airports=airports
+    )
+    figure.savefig(f"{path}.png")
     if as_json:
         answer_json = {
             "files": [f"{path}{kind}" for kind in (".csv", ".geojson", ".png")],

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from trajlib.archive.dialect import read_dialect
+from trajlib.archive.plans import select_plans
 from trajlib.archive.reading import read_flight
 from trajlib.archive.storage import exists, is_remote, replacing, resolve
 from trajlib.cluster import current_client
@@ -72,6 +73,10 @@ class FlightPrediction:
         Coverage of the intervals.
     warnings
         Sentences about what the model had to do without, as of `list_warnings`.
+    usual
+        The median positions of the training flights, by fraction.
+    plan
+        Waypoints of the filed plan that was used; None without one.
     """
 
     flight: pd.Series
@@ -79,6 +84,8 @@ class FlightPrediction:
     feature_set: str
     level: float
     warnings: list[str]
+    usual: pd.DataFrame
+    plan: pd.DataFrame | None = None
 
     @property
     def arrival(self) -> dict[str, pd.Timestamp]:
@@ -353,8 +360,18 @@ def predict_flight(
         start=row["start"],
         traffic=traffic is not None,
     )
-    trajectory = predict_trajectory(saved, predictors)
-    return FlightPrediction(row, trajectory, feature_set, saved.card["level"], warnings)
+    waypoints = None
+    if plans is not None:
+        waypoints = select_plans(plans, flight, minutes=features.prediction_minutes(feature_set))
+    return FlightPrediction(
+        row,
+        predict_trajectory(saved, predictors),
+        feature_set,
+        saved.card["level"],
+        warnings,
+        usual=pd.DataFrame(saved.card["usual"]),
+        plan=waypoints,
+    )
 
 
 def predict_flights(

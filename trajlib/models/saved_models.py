@@ -158,6 +158,7 @@ def train_model(
         "seed": seed,
         "categories": _list_categories(predictors.loc[train]),
         "hours": _count_hours(predictors.loc[train]),
+        "usual": _describe_usual(wide.loc[train], targets),
         "methods": calibration.methods,
         "intervals": _to_lists(calibration.offsets),
         "band": _to_lists(calibration.band_offsets),
@@ -442,6 +443,12 @@ def _describe_days(days: pd.Series) -> dict:
         "first": f"{days.min():%Y-%m-%d}",
         "last": f"{days.max():%Y-%m-%d}",
     }
+
+
+def _describe_usual(learned: pd.DataFrame, targets: pd.DataFrame) -> dict[str, list[float]]:
+    """Return the median position of the training flights at each fraction."""
+    here = targets.loc[match_flights(targets.index, learned.index), ["latitude", "longitude"]]
+    return here.groupby(level="fraction").median().round(5).to_dict("list")
 
 
 def _to_lists(offsets: pd.DataFrame) -> dict:
