@@ -106,7 +106,7 @@ def test_passages_are_averaged_after_subtracting_the_type_difference():
     row = collect_recent_traffic(flights, points).loc["3.csv"]
     passages = find_passages(points).xs(0.5, level="place")
     a320, first, second = passages["altitude"][["0.csv", "1.csv", "2.csv"]]
-    known_at = passages["known"]
+    known_at = passages["available"]
     assert known_at["0.csv"] < known_at["1.csv"] < known_at["2.csv"]
     usual = first - (a320 + first) / 2  # of the B738, before the second flight
     values = [a320, first, second - usual]

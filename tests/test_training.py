@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from distributed import Client, LocalCluster
+from lightgbm import LGBMRegressor
 from machines import wait_until
 
 from trajlib.features.targets import TARGETS
-from trajlib.models.estimators import MODELS, build_model, encoded_predictors
+from trajlib.models.estimators import MODELS, BoostedTrees, build_model, encoded_predictors
 from trajlib.models.training import (
     map_splits,
     predict_held_out,
@@ -215,3 +216,13 @@ def test_numbers_alone_need_no_encoding(tables):
     numbers = predictors[["hour", "duration_max"]]
     trained = build_model(trees=2).fit(numbers, targets.xs(0.5, level="fraction"))
     assert encoded_predictors(trained) == ["hour", "duration_max"]
+
+
+def test_boosted_trees_are_those_of_a_model_for_each_target():
+    rng = np.random.default_rng(0)
+    predictors, targets = rng.normal(size=(300, 6)), rng.normal(size=(300, 2))
+    shared = BoostedTrees(trees=20, seed=3).fit(predictors, targets).predict(predictors)
+    options = {"objective": "l1", "num_leaves": 12, "colsample_bytree": 1 / 3}
+    single = LGBMRegressor(n_estimators=20, random_state=3, verbose=-1, n_jobs=1, **options)
+    for column, predicted in zip(targets.T, shared.T, strict=True):
+        np.testing.assert_array_equal(single.fit(predictors, column).predict(predictors), predicted)

@@ -250,8 +250,8 @@ def _draw_dispersion(
 
 def _draw_spread(values: np.ndarray, days: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the standard deviation of values (flight, fraction) for weights (draw, day)."""
-    known = np.isfinite(values)
-    parts = known.astype(float), np.where(known, values, 0), np.where(known, values**2, 0)
+    finite = np.isfinite(values)
+    parts = finite.astype(float), np.where(finite, values, 0), np.where(finite, values**2, 0)
     count, total, square = (weights @ pd.DataFrame(part).groupby(days).sum() for part in parts)
     enough = count > 1
     mean = total / np.where(enough, count, np.nan)

@@ -281,7 +281,7 @@ def _explain(
     belongs = np.column_stack([np.isin(behind, members) for members in groups.values()])
     moved = [
         np.abs(each.predict(encoded, pred_contrib=True)[:, :-1] @ belongs).sum(axis=0)
-        for each in trained[-1].regressor_.estimators_
+        for each in trained[-1].regressor_.boosters_
     ]
     return pd.DataFrame([np.mean(moved, axis=0)], columns=list(groups)).assign(flights=len(encoded))
 

@@ -85,10 +85,11 @@ def trace_plan(waypoints: pd.DataFrame, origin: str, destination: str) -> pd.Dat
     """
     start, end = find_airport(origin), find_airport(destination)
     points = waypoints[["latitude", "longitude"]].to_numpy(float)
-    for airport, row, place in ((start, 0, 0), (end, -1, len(points))):
-        position = [airport.latitude, airport.longitude]
-        if distance(*points[row], *position) > _NEAR:
-            points = np.insert(points, place + (row < 0) * (len(points) - place), position, axis=0)
+    first, last = (np.array([[each.latitude, each.longitude]]) for each in (start, end))
+    if distance(*points[0], *first[0]) > _NEAR:
+        points = np.vstack([first, points])
+    if distance(*points[-1], *last[0]) > _NEAR:
+        points = np.vstack([points, last])
     legs = distance(*points[:-1].T, *points[1:].T)
     counts = np.maximum(1, np.ceil(legs / _STEP)).astype(int)
     leg = np.repeat(np.arange(len(legs)), counts)
@@ -197,9 +198,9 @@ def _measure_route(route: tuple, origin: str, destination: str) -> np.ndarray:
         line["latitude"], line["longitude"], start.latitude, start.longitude, course
     )
     first = np.append(True, np.diff(line["progress"]) > 0)  # where progress stands still
-    at = np.array(_PERCENTS) / 100
+    fractions = np.array(_PERCENTS) / 100
     return np.append(
-        np.interp(at, line["progress"][first], cross[first]), line["distance"].iloc[-1]
+        np.interp(fractions, line["progress"][first], cross[first]), line["distance"].iloc[-1]
     )
 
 

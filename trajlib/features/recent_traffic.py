@@ -59,7 +59,7 @@ def find_passages(points: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``known``, the time of the first point beyond; ``cross`` [NM], ``altitude`` [ft],
+        ``available``, the time of the first point beyond; ``cross`` [NM], ``altitude`` [ft],
         ``duration`` [s] and ``groundspeed`` [kt], linear between the points at either side.
         Places that a flight did not reach, or had reached before its first point, are absent.
     """
@@ -70,7 +70,7 @@ def find_passages(points: pd.DataFrame) -> pd.DataFrame:
         after, before = points[passed].droplevel("point"), previous[passed].droplevel("point")
         share = (place - before["progress"]) / (after["progress"] - before["progress"])
         values = {name: before[name] + share * (after[name] - before[name]) for name in _PASSED}
-        parts[place] = pd.DataFrame({"known": after["timestamp"], **values})
+        parts[place] = pd.DataFrame({"available": after["timestamp"], **values})
     return pd.concat(parts, names=["place"]).swaplevel().sort_index()
 
 
@@ -104,18 +104,18 @@ def collect_recent_traffic(
     moments = rows["start"].dt.as_unit("ns")
     landed = points.groupby(level="path", sort=False).tail(1).droplevel("point")
     landed = landed.assign(timestamp=landed["timestamp"] + LANDING_DELAY)
-    known, values = _arrange_passages(find_passages(points), landed)
+    available, values = _arrange_passages(find_passages(points), landed)
     columns = {}
     for name in _RECENT:
-        adjusted = _adjust_for_type(known[name], values[name], rows["aircraft_type"])
-        for window, means in _average_windows(known[name], adjusted, moments).items():
+        adjusted = _adjust_for_type(available[name], values[name], rows["aircraft_type"])
+        for window, means in _average_windows(available[name], adjusted, moments).items():
             columns[f"recent_{name}_{window}"] = means
     pair = {side: flights[side].iloc[0] for side in ("origin", "destination")}
     everyone = points.assign(**pair)
     everyone = everyone if around is None else pd.concat([everyone, around], join="inner")
     for name, time, value in _measure_courses(everyone, **pair):
         since = moments - pd.Timedelta(_AIR, "h")
-        columns[f"recent_{name}"] = _average(*_sort_known(time, value), since, moments)
+        columns[f"recent_{name}"] = _average(*_sort_available(time, value), since, moments)
     wind = estimate_wind(measure_velocities(everyone, **pair), moments, hours=_AIR)
     callsigns = _average_callsign(rows, moments, landed, values)
     return pd.DataFrame(columns, rows.index).join([wind, callsigns])[list(HISTORY)]
@@ -191,24 +191,24 @@ def _arrange_passages(
     passages: pd.DataFrame, landed: pd.DataFrame
 ) -> tuple[dict[str, pd.Series], pd.DataFrame]:
     """Return when each quantity became known, and the quantities, by path."""
-    known = {"arrival": landed["timestamp"]}
+    available = {"arrival": landed["timestamp"]}
     values = {"arrival": landed["duration"]}
     for place in PLACES:
         here = passages[passages.index.get_level_values("place") == place].droplevel("place")
         for name in _PASSED:
             key = f"{name}_{100 * place:.0f}"
-            known[key], values[key] = here["known"], here[name]
-    return known, pd.DataFrame(values).reindex(landed.index)
+            available[key], values[key] = here["available"], here[name]
+    return available, pd.DataFrame(values).reindex(landed.index)
 
 
-def _adjust_for_type(known: pd.Series, values: pd.Series, types: pd.Series) -> pd.Series:
+def _adjust_for_type(available: pd.Series, values: pd.Series, types: pd.Series) -> pd.Series:
     """Return values less the usual difference of their aircraft type from all types.
 
     The difference is that of the running means over the days before each value was known. The
     level of the day and of the season stays in the values.
     """
-    values = values.loc[known.index].dropna()
-    times = pd.DatetimeIndex(known.loc[values.index])
+    values = values.loc[available.index].dropna()
+    times = pd.DatetimeIndex(available.loc[values.index])
     order = np.argsort(times, kind="stable")
     values, times = values.iloc[order], times[order]
     if values.empty:
@@ -225,9 +225,9 @@ def _adjust_for_type(known: pd.Series, values: pd.Series, types: pd.Series) -> p
 
 
 def _average_windows(
-    known: pd.Series, values: pd.Series, moments: pd.Series
+    available: pd.Series, values: pd.Series, moments: pd.Series
 ) -> dict[str, np.ndarray]:
-    times, values = _sort_known(known, values)
+    times, values = _sort_available(available, values)
     means = {}
     for hours in HOURS:
         since = moments - pd.Timedelta(hours, "h")
@@ -238,10 +238,10 @@ def _average_windows(
     return means
 
 
-def _sort_known(known: pd.Series, values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+def _sort_available(available: pd.Series, values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     """Return times [ns] and values in the order of time, without missing ones."""
-    values = values.reindex(known.index).dropna()
-    times = to_nanoseconds(known.loc[values.index])
+    values = values.reindex(available.index).dropna()
+    times = to_nanoseconds(available.loc[values.index])
     order = np.argsort(times, kind="stable")
     return times[order], values.to_numpy()[order]
 
@@ -295,21 +295,23 @@ def _average_callsign(
         values[names]
         .assign(
             callsign=rows["callsign"].reindex(values.index),
-            known=landed["timestamp"].dt.as_unit("ns"),
+            available=landed["timestamp"].dt.as_unit("ns"),
         )
         .dropna(subset=["callsign"])
-        .sort_values("known", kind="stable")
+        .sort_values("available", kind="stable")
     )
     callsign = before["callsign"]
     sums = before[names].fillna(0.0).groupby(callsign, sort=False).cumsum()
     counts = before[names].notna().groupby(callsign, sort=False).cumsum().add_suffix("_count")
-    table = before[["callsign", "known"]].join([sums, counts])
+    table = before[["callsign", "available"]].join([sums, counts])
     wanted = pd.DataFrame({"callsign": rows["callsign"], "moment": moments}).dropna()
     ends = []
     for edge in (wanted["moment"], wanted["moment"] - _CALLSIGN):
         at = wanted.assign(moment=edge).reset_index().sort_values("moment", kind="stable")
-        last = pd.merge_asof(at, table, left_on="moment", right_on="known", by="callsign")
-        ends.append(last.set_index("path").drop(columns=["callsign", "moment", "known"]).fillna(0))
+        last = pd.merge_asof(at, table, left_on="moment", right_on="available", by="callsign")
+        ends.append(
+            last.set_index("path").drop(columns=["callsign", "moment", "available"]).fillna(0)
+        )
     total = ends[0] - ends[1]
     count = total[[f"{name}_count" for name in names]].set_axis(names, axis=1)
     return (total[names] / count.where(count > 0)).add_prefix("callsign_")

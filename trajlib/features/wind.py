@@ -33,7 +33,7 @@ def measure_velocities(points: pd.DataFrame, origin: str, destination: str) -> p
     Returns
     -------
     DataFrame
-        ``known``, the time of the point; ``speed`` [kt]; and ``track`` [deg], from the point two
+        ``timestamp`` of the point, ``speed`` [kt]; and ``track`` [deg], from the point two
         before.
     """
     before = points.groupby(level="path", sort=False).shift(_STEPS)
@@ -47,7 +47,7 @@ def measure_velocities(points: pd.DataFrame, origin: str, destination: str) -> p
     here, before = here[near], before.loc[here.index[near]]
     flown = track(before["latitude"], before["longitude"], here["latitude"], here["longitude"])
     return pd.DataFrame(
-        {"known": here["timestamp"], "speed": here["groundspeed"], "track": flown}
+        {"timestamp": here["timestamp"], "speed": here["groundspeed"], "track": flown}
     ).reset_index(drop=True)
 
 
@@ -77,18 +77,18 @@ def estimate_wind(
     >>> east, north = 450 * np.sin(np.radians(track)) + 50, 450 * np.cos(np.radians(track))
     >>> velocity = {"speed": np.hypot(east, north), "track": np.degrees(np.arctan2(east, north))}
     >>> moment = pd.Series(pd.Timestamp("2020-01-01T12:00", tz="UTC"), ["a"])
-    >>> velocities = pd.DataFrame({"known": moment["a"] - pd.Timedelta("1h"), **velocity})
+    >>> velocities = pd.DataFrame({"timestamp": moment["a"] - pd.Timedelta("1h"), **velocity})
     >>> estimate_wind(velocities, moment).round().abs().loc["a"].tolist()
     [50.0, 0.0, 0.0]
     """
-    velocities = velocities.sort_values("known", kind="stable")
+    velocities = velocities.sort_values("timestamp", kind="stable")
     speed, angle = velocities["speed"] / _SPEED, np.radians(velocities["track"])
     parts = [2 * speed * np.sin(angle), 2 * speed * np.cos(angle), 0 * speed + 1, speed**2]
     rows = np.column_stack(parts)
     products = np.concatenate([np.zeros((1, 4, 4)), rows[:, :, None] * rows[:, None, :]])
-    known, until = (to_nanoseconds(times) for times in (velocities["known"], moments))
+    times, until = (to_nanoseconds(each) for each in (velocities["timestamp"], moments))
     since = until - np.int64(hours * 3600e9)
-    high, low = (np.searchsorted(known, edge, side="right") for edge in (until, since))
+    high, low = (np.searchsorted(times, edge, side="right") for edge in (until, since))
     sums = products.cumsum(axis=0)
     sums = sums[high] - sums[low]
     square, right = sums[:, :3, :3], sums[:, :3, 3]

@@ -18,7 +18,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from trajlib.features.targets import match_flights
-from trajlib.models.estimators import build_encoder, build_quantile_regressor
+from trajlib.models.estimators import BoostedTrees, build_encoder
 from trajlib.models.prediction_intervals import (
     calibrate_band,
     calibrate_intervals,
@@ -136,7 +136,8 @@ def fit_quantiles(
     Returns
     -------
     dict
-        ``encoder``, ``fractions``, and ``regressors`` by column and side, one for each fraction.
+        ``encoder``, ``columns``, ``fractions``, and ``regressors``, one for each fraction, of
+        the lower quantiles of all columns and then the upper ones.
     """
     if errors is None:
         return None
@@ -146,16 +147,16 @@ def fit_quantiles(
     encoded = encoder.fit_transform(predictors.loc[errors.index.unique("path")])
     table = pd.DataFrame(encoded, errors.index.unique("path"))
     columns = [name for name in _ADAPTIVE if name in errors]
-    regressors: dict[str, dict[str, list]] = {n: {side: [] for side in _SIDES} for n in columns}
+    alphas = [(1 - level) / 2] * len(columns) + [(1 + level) / 2] * len(columns)
+    regressors = []
     for fraction in fractions[positions]:
-        here = errors.xs(fraction, level="fraction")
-        values = table.loc[here.index].to_numpy()
-        for name in columns:
-            for side, alpha in zip(_SIDES, ((1 - level) / 2, (1 + level) / 2), strict=True):
-                regressor = build_quantile_regressor(alpha, trees=trees, seed=seed)
-                regressors[name][side].append(regressor.fit(values, here[name].to_numpy()))
+        here = errors.xs(fraction, level="fraction")[columns]
+        regressor = BoostedTrees(objective="quantile", alphas=alphas, trees=trees, seed=seed)
+        both = np.hstack([here.to_numpy()] * 2)
+        regressors.append(regressor.fit(table.loc[here.index].to_numpy(), both))
     return {
         "encoder": encoder,
+        "columns": columns,
         "fractions": fractions[positions].tolist(),
         "regressors": regressors,
     }
@@ -184,12 +185,10 @@ def predict_quantiles(
     encoded = quantile_models["encoder"].transform(predictors)
     knots = np.asarray(quantile_models["fractions"])
     weights = np.array([np.interp(fractions, knots, unit) for unit in np.eye(len(knots))])
-    columns = {}
-    for name, sides in quantile_models["regressors"].items():
-        for side, regressors in sides.items():
-            at_knots = np.column_stack([each.predict(encoded) for each in regressors])
-            columns[name, side] = (at_knots @ weights).ravel()
-    return pd.DataFrame(columns, rows)
+    at_knots = np.array([each.predict(encoded) for each in quantile_models["regressors"]])
+    values = np.einsum("kpc,kf->pfc", at_knots, weights).reshape(len(rows), -1)
+    columns = [(name, side) for side in _SIDES for name in quantile_models["columns"]]
+    return pd.DataFrame(values, rows, pd.MultiIndex.from_tuples(columns))
 
 
 def calibrate(
@@ -317,7 +316,7 @@ def adapt_coverage(
     for _, day in later.groupby(later, sort=True):
         today = values[scores.index.get_indexer(day.index)]
         for name, mask in masks.items():
-            table = {"level": levels[name]}
+            table: dict[str, float | np.ndarray] = {"level": levels[name]}
             for label, used, share in (("fixed", first, level), ("adaptive", sample, levels[name])):
                 table[label] = _share_inside(today[:, mask], used[:, mask], share)
             part = pd.DataFrame(table, day.index)

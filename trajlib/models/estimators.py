@@ -1,9 +1,11 @@
 """Estimators behind one interface, with their encoding and scaling."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
-from lightgbm import LGBMRegressor
-from sklearn.base import BaseEstimator
+from lightgbm import Dataset, train
+from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.ensemble import (
     ExtraTreesRegressor,
@@ -19,9 +21,9 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 __all__ = [
     "MODELS",
+    "BoostedTrees",
     "build_encoder",
     "build_model",
-    "build_quantile_regressor",
     "encoded_predictors",
     "text_columns",
 ]
@@ -35,16 +37,76 @@ MODELS = (
     "ridge",
     "neighbours",
 )
-_LIGHTGBM = {
-    "learning_rate": 0.1,
-    "num_leaves": 12,
-    "colsample_bytree": 1 / 3,
-    "min_child_samples": 20,
-    "n_jobs": 1,
-    "verbose": -1,
-    "deterministic": True,
-    "force_col_wise": True,  # else each fit measures both ways
-}
+_RATE, _LEAVES = 0.1, 12  # of boosting
+
+
+class BoostedTrees(RegressorMixin, BaseEstimator):
+    """LightGBM with a model for each target, on bins of the predictors computed once.
+
+    The models are those of scikit-learn's ``MultiOutputRegressor`` over ``LGBMRegressor``, which
+    computes the bins for each target again: two fifths of the time for a thousand flights.
+
+    Parameters
+    ----------
+    objective
+        ``l1``, or ``quantile``.
+    alphas
+        With ``quantile``, that of each target.
+    trees, max_features, min_samples_leaf, seed
+        As of LightGBM's ``num_iterations``, ``feature_fraction``, ``min_data_in_leaf``, ``seed``.
+    """
+
+    def __init__(
+        self,
+        *,
+        objective: str = "l1",
+        alphas: Sequence[float] | None = None,
+        trees: int = 100,
+        max_features: float = 1 / 3,
+        min_samples_leaf: int = 20,
+        seed: int = 0,
+    ) -> None:
+        self.objective = objective
+        self.alphas = alphas
+        self.trees = trees
+        self.max_features = max_features
+        self.min_samples_leaf = min_samples_leaf
+        self.seed = seed
+
+    def fit(self, predictors: np.ndarray, targets: np.ndarray) -> "BoostedTrees":
+        """Train on arrays, a column of ``targets`` for each model."""
+        targets = np.asarray(targets, float).reshape(len(targets), -1)
+        options = {
+            "objective": self.objective,
+            "learning_rate": _RATE,
+            "num_leaves": _LEAVES,
+            "feature_fraction": self.max_features,
+            "min_data_in_leaf": self.min_samples_leaf,
+            "seed": self.seed,
+            "num_threads": 1,
+            "verbose": -1,
+            "deterministic": True,
+            "force_col_wise": True,  # else each fit measures both ways
+        }
+        table = Dataset(np.asarray(predictors, float), params=options, free_raw_data=False)
+        alphas = self.alphas or [0.9] * targets.shape[1]
+        self.boosters_ = []
+        for column, alpha in zip(targets.T, alphas, strict=True):
+            table.set_label(column)
+            booster = train(options | {"alpha": alpha}, table, num_boost_round=self.trees)
+            self.boosters_.append(booster.free_dataset())
+        return self
+
+    def predict(self, predictors: np.ndarray) -> np.ndarray:
+        """Return a column for each target; a single one without its axis."""
+        values = np.asarray(predictors, float)
+        columns = [booster.predict(values, num_threads=1) for booster in self.boosters_]
+        return columns[0] if len(columns) == 1 else np.column_stack(columns)
+
+    @property
+    def feature_importances_(self) -> np.ndarray:
+        """How often each predictor splits, over all models."""
+        return np.sum([booster.feature_importance() for booster in self.boosters_], axis=0)
 
 
 def build_model(
@@ -90,16 +152,13 @@ def build_model(
         "extra trees": ExtraTreesRegressor(**ensemble, **leaf),
         "boosting": MultiOutputRegressor(
             HistGradientBoostingRegressor(
-                loss="absolute_error", max_iter=trees, learning_rate=_LIGHTGBM["learning_rate"],
-                max_leaf_nodes=_LIGHTGBM["num_leaves"], max_features=max_features,
+                loss="absolute_error", max_iter=trees, learning_rate=_RATE,
+                max_leaf_nodes=_LEAVES, max_features=max_features,
                 min_samples_leaf=few, random_state=seed,
             )
         ),
-        "lightgbm": MultiOutputRegressor(
-            LGBMRegressor(
-                **_LIGHTGBM | {"colsample_bytree": max_features, "min_child_samples": few},
-                objective="l1", n_estimators=trees, random_state=seed,
-            )
+        "lightgbm": BoostedTrees(
+            trees=trees, max_features=max_features, min_samples_leaf=few, seed=seed
         ),
         "ridge": Ridge(alpha=10.0),
         "neighbours": KNeighborsRegressor(3 * min_samples_leaf),
@@ -108,19 +167,6 @@ def build_model(
     steps = [SimpleImputer(keep_empty_features=True), StandardScaler()] if scaled else []
     target = TransformedTargetRegressor(regressor, transformer=StandardScaler())
     return make_pipeline(build_encoder(), *steps, target)
-
-
-def build_quantile_regressor(alpha: float, *, trees: int = 60, seed: int = 0) -> LGBMRegressor:
-    """Return an untrained model of one quantile, gradient boosting by LightGBM.
-
-    Parameters
-    ----------
-    alpha
-        Of the quantile, between 0 and 1.
-    """
-    return LGBMRegressor(
-        objective="quantile", alpha=alpha, n_estimators=trees, random_state=seed, **_LIGHTGBM
-    )
 
 
 def build_encoder() -> BaseEstimator:

@@ -132,8 +132,8 @@ def _mix_clusters(
     chances = pd.DataFrame(shares, held_out.index, classifier.classes_)
     mixed = np.zeros((len(held_out), wide.shape[1]))
     for cluster in chances:
-        own = clusters.index[clusters == cluster]
-        predicted = _predict_cluster(model, predictors.loc[own], wide.loc[own], held_out)
+        paths = clusters.index[clusters == cluster]
+        predicted = _predict_cluster(model, predictors.loc[paths], wide.loc[paths], held_out)
         mixed += chances[[cluster]].to_numpy() * predicted
     return stack_targets(pd.DataFrame(mixed, held_out.index, wide.columns)), chances, clusters
 

@@ -57,8 +57,8 @@ __all__ = [
 TRUSTED = [  # types in a saved model besides those that skops trusts by itself
     "collections.OrderedDict",
     "lightgbm.basic.Booster",
-    "lightgbm.sklearn.LGBMRegressor",
     "sklearn.tree._tree.Tree",
+    "trajlib.models.estimators.BoostedTrees",
     "trajlib.models.estimators.text_columns",
 ]
 _SCHEMA = 4  # of the card; raised when a card of an older form would be misread
