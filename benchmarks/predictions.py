@@ -41,7 +41,8 @@ def compare_groups(predictors: pd.DataFrame, run: Callable, days: pd.Series) -> 
     for name, pattern in GROUPS.items():
         group = predictors.filter(regex=pattern).columns
         if predictors[group].notna().any(axis=None):
-            without = run(predictors.drop(columns=group)).models["lightgbm"][THREE]
+            missing = predictors.assign(**dict.fromkeys(group, float("nan")))
+            without = run(missing).models["lightgbm"][THREE]
             gains[name] = estimate_skill(everything, without, days)
     rows = {}
     for name, table in gains.items():
