@@ -5,8 +5,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from surveillance import resample
 
-from trajlib.archive.index import build_index
+from trajlib.archive.index import build_index, select_flights
 from trajlib.archive.reading import write_flight
+from trajlib.archive.store import store_flights
+from trajlib.features import airborne
 from trajlib.features.airborne import STATE, keep_measured, locate_points, measure_state
 from trajlib.features.feature_sets import FEATURE_SETS, build_predictors
 
@@ -111,3 +113,26 @@ def test_predictors_have_the_prediction_time_in_their_name(tmp_path):
         suffix = "_at_" + feature_set.removeprefix("airborne_")
         names = [name for name in build_predictors(index, feature_set) if "_at_" in name]
         assert names == [f"{name}{suffix}" for name in STATE]
+
+
+def test_other_traffic_is_read_once_and_again_when_a_file_of_it_changed(tmp_path, monkeypatch):
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    for destination, hour in (("LAX", 15), ("SAN", 14)):
+        points = resample(radar_points(hour, start=f"2019-10-01T{hour}:00"))
+        identity = IDENTITY | {"destination": destination}
+        write_flight(points.assign(**identity), archive / f"{destination}.csv")
+    index = build_index(archive, tmp_path / "index.parquet")
+    flights = store_flights(select_flights(index, "SFO", "LAX"), tmp_path / "store")
+    reads = []
+    read = airborne.measure_other_traffic
+    monkeypatch.setattr(
+        airborne, "measure_other_traffic", lambda *given: reads.append(1) or read(*given)
+    )
+    first, again = (airborne.load_other_traffic(flights, index) for _ in range(2))
+    pd.testing.assert_frame_equal(again, first)
+    assert len(first) > 10
+    assert len(reads) == 1
+    changed = index.assign(mtime=index["mtime"] + 1)
+    pd.testing.assert_frame_equal(airborne.load_other_traffic(flights, changed), first)
+    assert len(reads) == 2

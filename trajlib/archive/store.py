@@ -1,4 +1,4 @@
-"""archive.store."""
+"""The flights of a city pair as Parquet, one row group a flight."""
 
 import functools
 import hashlib

@@ -5,16 +5,22 @@ made of the next point, and so of the future; so are distances, courses and rate
 derived. The state is therefore computed from measured points only.
 """
 
+import hashlib
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
 from trajlib.archive.flights import map_flights
+from trajlib.archive.index import dialect_of
+from trajlib.archive.storage import is_remote, replacing
 from trajlib.features.recent_traffic import select_other_traffic
 from trajlib.geodesy import along_cross_track, distance, find_airport, track
 
 __all__ = [
     "STATE",
     "keep_measured",
+    "load_other_traffic",
     "locate_points",
     "measure_other_traffic",
     "measure_points",
@@ -68,6 +74,34 @@ def measure_other_traffic(
         return None
     rows = others.set_index("path").loc[points.index.get_level_values("path")]
     return points.assign(**{side: rows[side].to_numpy() for side in ("origin", "destination")})
+
+
+def load_other_traffic(flights: pd.DataFrame, traffic: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Return what `measure_other_traffic` does, kept beside the store of the pair.
+
+    Reading thousands of flights of other pairs takes longer than all else that is known at
+    take-off, and each notebook of a report needs them.
+    """
+    others = traffic if traffic is None else select_other_traffic(flights, traffic)
+    if (
+        others is None
+        or others.empty
+        or "store" not in flights
+        or is_remote(flights["store"].iloc[0])
+    ):
+        return measure_other_traffic(flights, traffic)
+    files = others[["path", "size", "mtime"]].to_json(orient="values")
+    digest = hashlib.sha256((files + dialect_of(others).fingerprint()).encode()).hexdigest()[:16]
+    path = Path(flights["store"].iloc[0], f"traffic-{digest}.parquet")
+    if path.exists():
+        return pd.read_parquet(path)
+    points = measure_other_traffic(flights, traffic)
+    if points is not None:
+        for outdated in path.parent.glob("traffic-*.parquet"):
+            outdated.unlink(missing_ok=True)
+        with replacing(path) as temporary:
+            points.to_parquet(temporary)
+    return points
 
 
 def keep_measured(df: pd.DataFrame) -> pd.DataFrame:

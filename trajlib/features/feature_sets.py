@@ -9,7 +9,7 @@ import pandas as pd
 
 from trajlib.archive.dialect import read_dialect
 from trajlib.archive.flights import map_flights
-from trajlib.features.airborne import STATE, measure_other_traffic, measure_points, measure_state
+from trajlib.features.airborne import STATE, load_other_traffic, measure_points, measure_state
 from trajlib.features.plans import PLAN, PLAN_STATE, build_plan_features, join_plan_state
 from trajlib.features.recent_traffic import HISTORY, collect_recent_traffic
 from trajlib.geodesy import find_airport
@@ -285,7 +285,7 @@ def _build_at_takeoff(
     flights: pd.DataFrame, points: pd.DataFrame, traffic: pd.DataFrame | None
 ) -> pd.DataFrame:
     kept = flights[flights["path"].isin(points.index.unique("path"))]
-    around = measure_other_traffic(flights, traffic)
+    around = load_other_traffic(flights, traffic)
     return _build_planned(flights).join(collect_recent_traffic(kept, points, around), how="inner")
 
 
