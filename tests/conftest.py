@@ -104,12 +104,12 @@ def making(request, tmp_path_factory):
     command = f"-m trajlib report --archive {tiny_archive} --origin LEMD --destination LEBL"
     command += f" --data {folder}/data --output {folder}/reports"
     command += f" {SMALL} -p models ['forest','lightgbm']"
-    words = [*alone, sys.executable, *command.split(), "--aggregate-only"]
+    arguments = [*alone, sys.executable, *command.split(), "--aggregate-only"]
     script = (
         f'"$@" >{folder}/out 2>{folder}/err; echo $? >{folder}/part; mv {folder}/part {folder}/code'
     )
     root = Path(__file__).parent.parent
-    process = subprocess.Popen(["sh", "-c", script, "sh", *words], cwd=root)
+    process = subprocess.Popen(["sh", "-c", script, "sh", *arguments], cwd=root)
     yield folder
     process.wait()
 
@@ -159,8 +159,9 @@ def write_notebook(tmp_path):
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nb = new_notebook(metadata={"kernelspec": kernel})
         texts = ["# A stage", parameters, *cells]
-        make = [new_markdown_cell if text.startswith("#") else new_code_cell for text in texts]
-        nb.cells = [each(text) for each, text in zip(make, texts, strict=True)]
+        for text in texts:
+            is_markdown = text.startswith("#")
+            nb.cells.append(new_markdown_cell(text) if is_markdown else new_code_cell(text))
         nb.cells[1].metadata["tags"] = ["parameters"]
         path = tmp_path / path
         path.parent.mkdir(parents=True, exist_ok=True)

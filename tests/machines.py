@@ -61,8 +61,8 @@ def make_certificates(folder: Path) -> dict[str, str]:
     return {name: str(path) for name, path in paths.items()}
 
 
-def _openssl(folder: Path, *words: str) -> None:
-    subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+def _openssl(folder: Path, *arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
 
 
 class Machines:
@@ -76,16 +76,16 @@ class Machines:
 
     def start_scheduler(self, *, host: str = "127.0.0.1", within: Sequence[str] = ()) -> None:
         file = self.folder / "scheduler.json"
-        words = ["scheduler", "--host", host, "--port", "0", "--no-dashboard"]
-        words += ["--scheduler-file", file, *(["--protocol", "tls"] if self.tls else [])]
-        self.scheduler = self._start(within, words)
+        arguments = ["scheduler", "--host", host, "--port", "0", "--no-dashboard"]
+        arguments += ["--scheduler-file", file, *(["--protocol", "tls"] if self.tls else [])]
+        self.scheduler = self._start(within, arguments)
         wait_until(lambda: file.exists() and file.read_text().endswith("}"))
         self.address = json.loads(file.read_text())["address"]
 
     def start_worker(
-        self, *words: str, host: str = "127.0.0.1", within: Sequence[str] = (), environment=None
+        self, *arguments: str, host: str = "127.0.0.1", within: Sequence[str] = (), environment=None
     ) -> subprocess.Popen:
-        words = [
+        arguments = [
             "worker",
             self.address,
             "--nthreads",
@@ -93,21 +93,23 @@ class Machines:
             "--no-dashboard",
             "--host",
             host,
-            *words,
+            *arguments,
         ]
-        words += ["--local-directory", self.folder]
-        self.workers.append(self._start(within, words, environment))
+        arguments += ["--local-directory", self.folder]
+        self.workers.append(self._start(within, arguments, environment))
         return self.workers[-1]
 
-    def _start(self, within: Sequence[str], words: Sequence, environment=None) -> subprocess.Popen:
-        command = [*within, sys.executable, "-m", "dask", *map(str, words)]
-        quiet = {
+    def _start(
+        self, within: Sequence[str], arguments: Sequence, environment=None
+    ) -> subprocess.Popen:
+        command = [*within, sys.executable, "-m", "dask", *map(str, arguments)]
+        options = {
             "stdout": self.log,
             "stderr": self.log,
             "start_new_session": True,
             "cwd": self.folder,
         }
-        return subprocess.Popen(command, env=self.environment | (environment or {}), **quiet)
+        return subprocess.Popen(command, env=self.environment | (environment or {}), **options)
 
     def kill(self, process: subprocess.Popen) -> None:
         """Kill a process with those that it started, as a power cut would."""
@@ -151,18 +153,18 @@ def hosts(*names: str) -> Iterator[dict[str, tuple[str, list[str]]]]:
             stack.callback(_ip, f"netns del {name}")
             _ip(f"link add v{number}-{name} type veth peer name eth0 netns {name}")
             _ip(f"link set v{number}-{name} master br-{names[0]} up")
-            for words in (
+            for arguments in (
                 f"addr add 10.203.0.{number}/24 dev eth0",
                 "link set eth0 up",
                 "link set lo up",
             ):
-                _ip(f"-n {name} {words}")
+                _ip(f"-n {name} {arguments}")
             namespaces[name] = (f"10.203.0.{number}", ["ip", "netns", "exec", name])
         yield namespaces
 
 
-def _ip(words: str) -> None:
-    subprocess.run(["ip", *words.split()], check=True, capture_output=True)
+def _ip(arguments: str) -> None:
+    subprocess.run(["ip", *arguments.split()], check=True, capture_output=True)
 
 
 def wait_until(condition, *, seconds: float = 60) -> None:

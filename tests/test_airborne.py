@@ -90,9 +90,9 @@ def test_the_state_is_that_of_the_last_point_measured(seed):
 
 def test_interpolated_samples_are_not_measured():
     df = resample(radar_points(3))
-    kept = keep_measured(df)
-    assert len(kept) == 45
-    assert set(kept["duration"]) == set(df.loc[df["gap"] == 0, "duration"])
+    measured = keep_measured(df)
+    assert len(measured) == 45
+    assert set(measured["duration"]) == set(df.loc[df["gap"] == 0, "duration"])
 
 
 def test_without_a_gap_column_every_sample_is_measured():

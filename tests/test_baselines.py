@@ -20,20 +20,20 @@ def great_circle_flights(flights=48, by="route", late=None):
     paths = [f"{number:03}.csv" for number in range(flights)]
     rows = pd.MultiIndex.from_product([paths, steps], names=["path", "fraction"])
     fraction, delay = rows.get_level_values("fraction").to_numpy(), np.repeat(late, len(steps))
-    gone = fraction * LENGTH if by == "route" else (60 * fraction - delay) * SPEED / 3600
-    lat, lon = offset(*WAY[:2], COURSE, gone, 0.0)
+    flown = fraction * LENGTH if by == "route" else (60 * fraction - delay) * SPEED / 3600
+    lat, lon = offset(*WAY[:2], COURSE, flown, 0.0)
     table = pd.DataFrame({"latitude": lat, "longitude": lon}, rows)
-    table["duration"] = gone / SPEED * 3600 + delay
-    return table.assign(distance=gone, altitude=30_000.0)
+    table["duration"] = flown / SPEED * 3600 + delay
+    return table.assign(distance=flown, altitude=30_000.0)
 
 
 def state_of(late, minutes=10.0, age=20.0):
     """Return the state that `measure_state` would give."""
-    gone = (60 * minutes - age - late) * SPEED / 3600
+    flown = (60 * minutes - age - late) * SPEED / 3600
     index = pd.Index([f"{number:03}.csv" for number in range(len(late))], name="path")
-    state = {"along": gone, "cross": 0.0, "to_go": LENGTH - gone, "progress": gone / LENGTH}
+    state = {"along": flown, "cross": 0.0, "to_go": LENGTH - flown, "progress": flown / LENGTH}
     state |= {"groundspeed": SPEED, "track_off": 0.0, "climb": 0.0, "altitude": 30_000.0}
-    return pd.DataFrame(state | {"age": age, "distance": gone}, index)
+    return pd.DataFrame(state | {"age": age, "distance": flown}, index)
 
 
 @pytest.fixture
@@ -76,8 +76,10 @@ def test_a_group_of_enough_training_flights_has_its_average(splits):
     pd.testing.assert_series_equal(predicted["altitude"], flown["altitude"])
     rare = pd.Series("A320", paths)
     rare.iloc[:3] = ["XXXX", "XXXX", None]
-    odd = baselines.average_by_group(flown, splits, rare).loc[paths[:3]]
-    pd.testing.assert_frame_equal(odd, predict_baseline(flown, splits, "median").loc[paths[:3]])
+    predicted_rare = baselines.average_by_group(flown, splits, rare).loc[paths[:3]]
+    pd.testing.assert_frame_equal(
+        predicted_rare, predict_baseline(flown, splits, "median").loc[paths[:3]]
+    )
 
 
 def test_a_group_average_uses_training_flights_only(splits):

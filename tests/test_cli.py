@@ -27,8 +27,8 @@ def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("trajlib.cli._connected", lambda *_: nullcontext(Mock()))
 
-    def run(*words):
-        result = CliRunner().invoke(main, [str(word) for word in words])
+    def run(*arguments):
+        result = CliRunner().invoke(main, [str(argument) for argument in arguments])
         assert result.exception is None or isinstance(result.exception, SystemExit)
         return result.exit_code, result.output
 
@@ -59,9 +59,9 @@ def report(archive, origin="LEMD", destination="LEBL"):
     return ("report", "--archive", archive, "--origin", origin, "--destination", destination)
 
 
-@pytest.mark.parametrize("words", [(), *((command,) for command in COMMANDS)])
-def test_help_is_everywhere(run, words):
-    status, output = run(*words, "--help")
+@pytest.mark.parametrize("arguments", [(), *((command,) for command in COMMANDS)])
+def test_help_is_everywhere(run, arguments):
+    status, output = run(*arguments, "--help")
     assert status == 0
     assert output.startswith("Usage:")
 
@@ -73,8 +73,8 @@ def test_help_lists_every_command_with_a_whole_description(run):
 
 
 def test_the_module_and_the_script_are_the_same_command():
-    for words in ([sys.executable, "-m", "trajlib"], [f"{sys.prefix}/bin/trajlib"]):
-        done = subprocess.run([*words, "--version"], capture_output=True, text=True, check=True)
+    for command in ([sys.executable, "-m", "trajlib"], [f"{sys.prefix}/bin/trajlib"]):
+        done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
         assert "version 0." in done.stdout
 
 
@@ -186,8 +186,8 @@ def test_an_index_beside_a_folder_that_cannot_be_written_to_names_the_option(
     assert "choose a folder by --output" in run("index", archive)[1]
 
 
-def run_process(*words, **options):
-    command = [sys.executable, "-m", "trajlib", *map(str, words)]
+def run_process(*arguments, **options):
+    command = [sys.executable, "-m", "trajlib", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
 
 
@@ -202,16 +202,16 @@ def test_a_console_that_is_not_unicode_gets_plain_text(archive, tmp_path):
 
 
 def test_a_closed_standard_output_is_no_traceback(archive, tmp_path):
-    for words in (["index", archive, "--json"], ["--help"]):
-        command = 'exec "$@" >&-'
-        words = ["sh", "-c", command, "sh", sys.executable, "-m", "trajlib", *map(str, words)]
-        done = subprocess.run(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    for arguments in (["index", archive, "--json"], ["--help"]):
+        command = [sys.executable, "-m", "trajlib", *map(str, arguments)]
+        closed = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
+        done = subprocess.run(closed, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
         assert "Traceback" not in done.stderr
     reader = subprocess.Popen(["true"], stdin=subprocess.PIPE)
     reader.wait()
-    words = [sys.executable, "-m", "trajlib", "index", str(archive)]
+    command = [sys.executable, "-m", "trajlib", "index", str(archive)]
     done = subprocess.run(
-        words, cwd=tmp_path, stdout=reader.stdin, stderr=subprocess.PIPE, text=True
+        command, cwd=tmp_path, stdout=reader.stdin, stderr=subprocess.PIPE, text=True
     )
     assert done.stderr == ""
 
@@ -262,22 +262,27 @@ SETTINGS = {
 
 @pytest.mark.slow
 def test_a_report_is_made_with_odd_paths_a_plain_locale_and_user_settings(tiny_archive, tmp_path):
-    odd = tmp_path / "odd #%3F?&'\"<b>é日本 [a]*{b}$HOME;`x` ~ \\n\t"
+    folder = tmp_path / "odd #%3F?&'\"<b>é日本 [a]*{b}$HOME;`x` ~ \\n\t"
     for name, text in SETTINGS.items():
-        file = odd / "home" / name
+        file = folder / "home" / name
         file.parent.mkdir(parents=True)
         file.write_text(text)
-    copy = shutil.copytree(tiny_archive, odd / "raw" / "ti*ny")
+    copy = shutil.copytree(tiny_archive, folder / "raw" / "ti*ny")
     first = next(copy.rglob("*.csv"))
     first.rename(first.with_name("x" * 251 + ".csv"))
     env = {name: text for name, text in os.environ.items() if name in ("PATH", "TMPDIR")}
-    env |= {"HOME": str(odd / "home"), "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    env |= {
+        "HOME": str(folder / "home"),
+        "LC_ALL": "C",
+        "PYTHONCOERCECLOCALE": "0",
+        "PYTHONUTF8": "0",
+    }
     env |= {"PYTHONPATH": ROOT, "MPLBACKEND": "TkAgg", "DASK_DATAFRAME__CONVERT_STRING": "false"}
-    words = ["--stage", "00_dask_tour", "--data", odd / "da ta", "--output", odd / "out"]
-    done = run_process(*report(copy), *words, env=env, cwd=Path(ROOT))
+    options = ["--stage", "00_dask_tour", "--data", folder / "da ta", "--output", folder / "out"]
+    done = run_process(*report(copy), *options, env=env, cwd=Path(ROOT))
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
-    assert (odd / "out/LEMD-LEBL/00_dask_tour.html").exists()
+    assert (folder / "out/LEMD-LEBL/00_dask_tour.html").exists()
 
 
 def test_a_dialect_is_suggested_and_nothing_written(run, archive, tmp_path):
@@ -298,8 +303,8 @@ def test_an_error_that_a_user_can_correct_is_one_line(run, archive, tmp_path, wr
         "3 usable flights LEMD → LEBL, expected 40 or more": report(archive),
         "3 usable flights LEMD → LEBL, expected 20": (*report(archive), "--stage", "01_a"),
     }
-    for text, words in messages.items():
-        status, output = run(*words)
+    for text, arguments in messages.items():
+        status, output = run(*arguments)
         assert status == 1
         assert text in output
         assert output.splitlines()[-1].startswith("Error: ")
@@ -318,8 +323,8 @@ def test_a_wrong_option_exits_with_2_before_anything_runs(run, archive, tmp_path
         "No such option": ("--no-such-option",),
         "no numbered notebook": ("--notebooks", "elsewhere"),
     }
-    for text, words in messages.items():
-        status, output = run(*report(archive), *words)
+    for text, options in messages.items():
+        status, output = run(*report(archive), *options)
         assert status == 2
         assert text in output
     assert not (tmp_path / "reports").exists()

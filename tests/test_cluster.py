@@ -59,7 +59,7 @@ def machines(tmp_path_factory, keys):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, tiny_archive):
+def local_tables(tmp_path_factory, tiny_archive):
     """Return what the script writes on a local cluster, by file name."""
     return run_script(tmp_path_factory.mktemp("local"), tiny_archive, "local")
 
@@ -68,7 +68,7 @@ def run_script(folder, archive, address, *, environment=None, within=()):
     (folder / "script.py").write_text(SCRIPT)
     command = [*within, sys.executable, folder / "script.py", archive, folder, address]
     result = subprocess.run(
-        [str(word) for word in command],
+        [str(argument) for argument in command],
         env=os.environ | (environment or {}),
         capture_output=True,
         text=True,
@@ -82,12 +82,12 @@ def run_script(folder, archive, address, *, environment=None, within=()):
 @pytest.mark.slow
 @needs_openssl
 def test_a_cluster_of_processes_with_tls_writes_the_same_bytes_as_a_local_one(
-    machines, keys, undisturbed, tiny_archive, tmp_path
+    machines, keys, local_tables, tiny_archive, tmp_path
 ):
     tables = run_script(tmp_path, tiny_archive, machines.address, environment=keys)
     assert machines.address.startswith("tls://")
     assert len(tables) >= 5
-    assert tables == undisturbed
+    assert tables == local_tables
 
 
 @needs_openssl
@@ -116,7 +116,7 @@ def test_a_client_with_a_certificate_of_another_authority_is_refused(
 @pytest.mark.slow
 @needs_openssl
 @needs_root
-def test_separate_hosts_write_the_same_bytes(keys, undisturbed, tiny_archive, tmp_path):
+def test_separate_hosts_write_the_same_bytes(keys, local_tables, tiny_archive, tmp_path):
     from machines import Machines
 
     name = f"t{os.getpid()}"
@@ -135,7 +135,7 @@ def test_separate_hosts_write_the_same_bytes(keys, undisturbed, tiny_archive, tm
             )
         finally:
             machines.end()
-    assert tables == undisturbed
+    assert tables == local_tables
 
 
 def configured(environment):
@@ -376,10 +376,10 @@ def test_the_manifests_run_valid_commands(manifests, pods):
         "Job report": (report, 4),
     }
     port = manifests["Service scheduler"]["spec"]["ports"][0]["port"]
-    for name, (command, begin) in commands.items():
-        words = pods[name]["spec"]["containers"][0]["command"]
-        context = command.make_context(name, list(words[begin:]), resilient_parsing=False)
-        assert words[0] in ("dask", "python")
+    for name, (command, start) in commands.items():
+        arguments = pods[name]["spec"]["containers"][0]["command"]
+        context = command.make_context(name, list(arguments[start:]), resilient_parsing=False)
+        assert arguments[0] in ("dask", "python")
         scheduler = context.params.get("scheduler")
         assert scheduler in (None, f"tls://scheduler:{port}")
     assert "tls" in pods["Deployment scheduler"]["spec"]["containers"][0]["command"]

@@ -36,23 +36,23 @@ def commands_of(document):
     return [line.split(" #")[0].strip() for line in lines]
 
 
-def commands_that(word):
-    return list(dict.fromkeys(c for d in DOCUMENTS for c in commands_of(d) if word in c))
+def commands_with(text):
+    return list(dict.fromkeys(c for d in DOCUMENTS for c in commands_of(d) if text in c))
 
 
 @pytest.fixture(scope="module")
-def desk(tiny_archive, made, tmp_path_factory):
+def workspace(tiny_archive, made, tmp_path_factory):
     """A folder with a tiny version of everything that the documented commands name."""
-    desk = tmp_path_factory.mktemp("desk")
-    (desk / "data" / "raw").mkdir(parents=True)
+    workspace = tmp_path_factory.mktemp("desk")
+    (workspace / "data" / "raw").mkdir(parents=True)
     for name in ("mine", "sample"):
-        (desk / "data" / "raw" / name).symlink_to(tiny_archive)
-    (desk / "data" / "processed").symlink_to(made[1].parent.parent / "data" / "processed")
-    shutil.copy(next((tiny_archive / "LEMD-LEBL").glob("*.csv")), desk / "FLIGHT.csv")
-    (desk / "reports").mkdir()
+        (workspace / "data" / "raw" / name).symlink_to(tiny_archive)
+    (workspace / "data" / "processed").symlink_to(made[1].parent.parent / "data" / "processed")
+    shutil.copy(next((tiny_archive / "LEMD-LEBL").glob("*.csv")), workspace / "FLIGHT.csv")
+    (workspace / "reports").mkdir()
     for pair in ("LEMD-LEBL", "SFO-LAX"):
-        shutil.copytree(made[1], desk / "reports" / pair)
-    return desk
+        shutil.copytree(made[1], workspace / "reports" / pair)
+    return workspace
 
 
 def run_in(folder, monkeypatch, command):
@@ -61,29 +61,29 @@ def run_in(folder, monkeypatch, command):
     return result.exit_code, result.output
 
 
-@pytest.mark.parametrize("command", commands_that("trajlib predict") + commands_that("compare"))
-def test_documented_predict_and_compare_commands_work(command, desk, monkeypatch):
-    status, output = run_in(desk, monkeypatch, command)
+@pytest.mark.parametrize("command", commands_with("trajlib predict") + commands_with("compare"))
+def test_documented_predict_and_compare_commands_work(command, workspace, monkeypatch):
+    status, output = run_in(workspace, monkeypatch, command)
     assert status == 0, output
 
 
-@pytest.mark.parametrize("command", commands_that("trajlib index"))
-def test_documented_index_commands_work(command, desk, monkeypatch):
-    status, output = run_in(desk, monkeypatch, command)
+@pytest.mark.parametrize("command", commands_with("trajlib index"))
+def test_documented_index_commands_work(command, workspace, monkeypatch):
+    status, output = run_in(workspace, monkeypatch, command)
     assert status == 0, output
 
 
-@pytest.mark.parametrize("command", commands_that("trajlib report"))
-def test_documented_report_commands_work(command, desk, tmp_path, monkeypatch, write_notebook):
+@pytest.mark.parametrize("command", commands_with("trajlib report"))
+def test_documented_report_commands_work(command, workspace, tmp_path, monkeypatch, write_notebook):
     write_notebook("notebooks/09_climb.ipynb", "1 + 1")
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "raw").symlink_to(desk / "data" / "raw")
+    (tmp_path / "data" / "raw").symlink_to(workspace / "data" / "raw")
     if "SFO" in command:  # made of flights that only a network gives
-        words = shlex.split(command)
+        arguments = shlex.split(command)
         parameters = {
-            words[number + 1]: words[number + 2]
-            for number, word in enumerate(words)
-            if word == "-p"
+            arguments[number + 1]: arguments[number + 2]
+            for number, argument in enumerate(arguments)
+            if argument == "-p"
         }
         match_parameters(find_stages(ROOT / "notebooks"), {}, parameters)
         command += " --help"
@@ -91,7 +91,7 @@ def test_documented_report_commands_work(command, desk, tmp_path, monkeypatch, w
     assert status == 0, output
 
 
-@pytest.mark.parametrize("command", [c for name in MAKE for c in commands_that(f"make {name}")])
+@pytest.mark.parametrize("command", [c for name in MAKE for c in commands_with(f"make {name}")])
 def test_documented_make_targets_exist(command):
     result = subprocess.run(
         [*shlex.split(command), "-n"], cwd=ROOT, capture_output=True, text=True, check=False
@@ -102,12 +102,12 @@ def test_documented_make_targets_exist(command):
 def test_every_command_is_of_a_kind_that_is_tested():
     tested = ("trajlib predict", "compare", "trajlib index", "trajlib report", "trajlib import")
     tested += ("git clone", "pre-commit install", *(f"make {name}" for name in MAKE))
-    for command in commands_that(""):
-        assert any(word in command for word in tested), command
+    for command in commands_with(""):
+        assert any(text in command for text in tested), command
 
 
-def test_the_examples_of_the_readme_run(desk, client, monkeypatch):
-    monkeypatch.chdir(desk)
+def test_the_examples_of_the_readme_run(workspace, client, monkeypatch):
+    monkeypatch.chdir(workspace)
     names = {}
     for block in blocks_of("README.md", "python"):
         exec(compile(block, "README.md", "exec"), names)

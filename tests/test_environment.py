@@ -47,20 +47,20 @@ def locked():
 
 
 def test_the_lock_holds_every_declared_package(declared, tests_need, locked):
-    assert declared | tests_need <= {name_of(str(each)) for each in locked}
+    assert declared | tests_need <= {name_of(str(requirement)) for requirement in locked}
 
 
 def test_the_lock_is_exact_and_names_no_place(locked):
-    for each in locked:
-        assert re.fullmatch(r"==[\w.]+", str(each.specifier))
-        assert each.url is None
+    for requirement in locked:
+        assert re.fullmatch(r"==[\w.]+", str(requirement.specifier))
+        assert requirement.url is None
 
 
 def test_conda_gets_the_same_packages(declared, tests_need):
     dependencies = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    (from_pip,) = [each["pip"] for each in dependencies if isinstance(each, dict)]
-    names = [each for each in dependencies if isinstance(each, str)] + from_pip
-    packages = {name_of(each) for each in names if each not in ("pip", "-e .")}
+    (from_pip,) = [entry["pip"] for entry in dependencies if isinstance(entry, dict)]
+    names = [entry for entry in dependencies if isinstance(entry, str)] + from_pip
+    packages = {name_of(entry) for entry in names if entry not in ("pip", "-e .")}
     assert packages - {"python"} == declared | tests_need
 
 

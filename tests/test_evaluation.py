@@ -309,9 +309,9 @@ def test_each_group_has_its_skill_without_rows_of_no_group():
 
 def test_without_groups_the_table_is_empty_with_the_same_columns():
     models, simple, days = compared()
-    nobody = pd.Series(None, days.index, dtype=object)
-    empty = score_groups(models["chance"], simple["mean"], nobody, days)
-    filled = score_groups(models["chance"], simple["mean"], nobody.fillna("N"), days)
+    no_groups = pd.Series(None, days.index, dtype=object)
+    empty = score_groups(models["chance"], simple["mean"], no_groups, days)
+    filled = score_groups(models["chance"], simple["mean"], no_groups.fillna("N"), days)
     assert empty.empty
     assert empty.index.names == filled.index.names
     pd.testing.assert_series_equal(empty.dtypes, filled.dtypes)

@@ -170,14 +170,14 @@ def test_the_descent_experiment_is_empty_if_half_of_the_flights_had_begun_it(lat
 def test_the_direction_is_that_of_the_last_course_where_an_end_is_at_the_airport():
     targets = great_circle_flights(1)
     lax = find_airport("LAX")
-    ways = {"N": (0, 1), "E": (1, 0.2), "S": (0.2, -1), "W": (-1, 0)}
-    for name, (east, north) in ways.items():
+    directions = {"N": (0, 1), "E": (1, 0.2), "S": (0.2, -1), "W": (-1, 0)}
+    for name, (east, north) in directions.items():
         moved = np.linspace(0, 1, len(targets))
-        way = targets.assign(
+        flight = targets.assign(
             longitude=lax.longitude + east * moved, latitude=lax.latitude + north * moved
         )
-        assert name_directions(way, "LAX")["000.csv"] == name
-        assert name_directions(way[1:], "LAX").isna().all()  # begins too far out
+        assert name_directions(flight, "LAX")["000.csv"] == name
+        assert name_directions(flight[1:], "LAX").isna().all()  # begins too far out
 
 
 def test_every_model_and_baseline_has_its_error_interval_and_skill(late):

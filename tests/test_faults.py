@@ -96,9 +96,9 @@ def test_a_full_disk_leaves_the_old_report(small_disk, tmp_path, write_notebook,
         folders = {"processed": small_disk / "processed", "rules": machine_rules(tmp_path)}
         facts = {"pair": "LEMD → LEBL", "parameters": {}, "data": {"fingerprint": "1"}}
         facts["archive"] = {"title": "", "source": "", "simulated": True}
-        quiet = {"scheduler": ""}
+        options = {"scheduler": ""}
         reports = small_disk / "reports"
-        return make_report(stages, ["01_a"], reports, facts=facts, **folders, **quiet)["whole"]
+        return make_report(stages, ["01_a"], reports, facts=facts, **folders, **options)["whole"]
 
     write_notebook("notebooks/01_a.ipynb", "1 + 1")
     assert make()
@@ -120,7 +120,7 @@ def test_a_folder_invisible_to_a_worker_rejects_no_flight(tmp_path):
     check_visible(tmp_path)
 
 
-def hoard(flight):
+def fill_memory(flight):
     if flight.attrs["path"] == "20.csv":
         held = np.ones(1 << 28)  # 2 GiB
         time.sleep(60)
@@ -133,21 +133,21 @@ def test_a_flight_too_large_for_every_worker_is_named_with_the_remedy(tmp_path, 
     monkeypatch.setattr(flights, "BLOCK", 4)
     archive = write_flights(tmp_path / "a", [f"{number:02}" for number in range(40)])
     rows = build_index(archive, tmp_path / "index.parquet")
-    quiet = {"distributed.scheduler.allowed-failures": 0, "logging.distributed": "critical"}
+    settings = {"distributed.scheduler.allowed-failures": 0, "logging.distributed": "critical"}
     limits = {"n_workers": 2, "threads_per_worker": 1, "memory_limit": "1GiB"}
     with (
-        dask.config.set(quiet),
+        dask.config.set(settings),
         LocalCluster(**limits, host="127.0.0.1", dashboard_address=None) as cluster,
         Client(cluster),
         pytest.raises(MemoryError, match=r"^20\.csv: .* a higher --memory-limit, or take its file"),
     ):
-        map_flights(rows, hoard)
+        map_flights(rows, fill_memory)
 
 
 @pytest.mark.slow
 def test_a_killed_report_is_completed_without_repeating_finished_stages(tiny_archive, tmp_path):
     def wait():
-        wait_until(lambda: "01_sweep" in kill_report.whole_stages(tmp_path), seconds=120)
+        wait_until(lambda: "01_sweep" in kill_report.finished_stages(tmp_path), seconds=120)
 
     count = len(list((tiny_archive / "LEMD-LEBL").glob("*.csv")))
     assert kill_report.kill_once(tmp_path, tiny_archive, wait) == 1

@@ -91,7 +91,7 @@ def test_predictors_at_takeoff_do_not_depend_on_later_samples(archive):
         df.loc[1:, ["latitude", "longitude", "altitude", "temperature", "mass"]] *= 0.5
         write_flight(df, archive / f"{number}.csv")
         after = build_predictors(build_index(archive), "at_takeoff")
-        unmoved = [f"{each}.csv" for each in range(number + 1)]
+        unmoved = [f"{earlier}.csv" for earlier in range(number + 1)]
         pd.testing.assert_frame_equal(after.loc[unmoved], before.loc[unmoved])
 
 
@@ -174,9 +174,9 @@ def test_flight_events_are_added_on_request_as_whole_flight_features(archive):
 
 def test_several_feature_sets_at_once_equal_each_alone(archive):
     index = build_index(archive)
-    wanted = ["whole_flight", "airborne_10", "planned", "airborne_5"]
-    tables = build_predictors_by(index, wanted)
-    assert list(tables) == wanted
+    feature_sets = ["whole_flight", "airborne_10", "planned", "airborne_5"]
+    tables = build_predictors_by(index, feature_sets)
+    assert list(tables) == feature_sets
     for feature_set, table in tables.items():
         pd.testing.assert_frame_equal(table, build_predictors(index, feature_set))
 

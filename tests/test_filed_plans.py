@@ -39,9 +39,9 @@ def test_plans_name_the_airway_in_use_at_take_off(tmp_path, plans, flights):
     features = features[has_plan(features)]
     offset = flights.set_index("path")["airway_offset"][features.index]
     airways = pd.Series(AIRWAYS)
-    wanted = offset.map(lambda value: (airways - value).abs().idxmin()).map(airways)
+    expected = offset.map(lambda value: (airways - value).abs().idxmin()).map(airways)
     # cross is to the right, the airway's offset to the left
-    assert (features["plan_cross_40"] + wanted).abs().max() < 3
+    assert (features["plan_cross_40"] + expected).abs().max() < 3
 
 
 def test_some_plans_are_amended_in_flight_to_a_direct_route(tmp_path, plans, flights):

@@ -65,10 +65,10 @@ def test_the_decisive_predictor_is_first_by_both_measures(tables):
 
 def test_a_missing_target_removes_its_row_only(tables):
     predictors, targets = tables
-    lacking = targets.copy()
-    lacking.iloc[2, 0] = np.nan
+    incomplete = targets.copy()
+    incomplete.iloc[2, 0] = np.nan
     without = collect((predictors, targets.drop(targets.index[2])))
-    samples = collect((predictors, lacking))
+    samples = collect((predictors, incomplete))
     for name in ("impurity", "rises", "spread"):
         pd.testing.assert_frame_equal(getattr(samples, name), getattr(without, name))
 
@@ -87,9 +87,11 @@ def test_equal_predictors_share_their_importance(tables):
     single = measure(tables)["permutation"].xs("duration_max", level="predictor").mean()
     replicates = predictors.assign(distance_max=predictors["duration_max"])
     groups = {"both": ["duration_max", "distance_max"], "one": ["duration_max"]}
-    worth = measure((replicates, targets), groups=groups)["permutation"].groupby(level=1).mean()
-    assert worth["one"] < 0.8 * single
-    assert worth["both"] > 0.9 * single
+    importance = (
+        measure((replicates, targets), groups=groups)["permutation"].groupby(level=1).mean()
+    )
+    assert importance["one"] < 0.8 * single
+    assert importance["both"] > 0.9 * single
 
 
 def test_a_group_has_the_impurity_of_its_members(tables):
@@ -153,19 +155,19 @@ def test_the_decisive_predictor_is_first_on_every_split(tables):
 
 def test_the_interval_lies_around_the_importance_and_has_days_as_its_units(tables):
     samples = collect(tables)
-    worth = measure_importance(samples)["permutation"].groupby("predictor", sort=False).mean()
+    importance = measure_importance(samples)["permutation"].groupby("predictor", sort=False).mean()
     bounds = interval_importance(samples)
-    assert bounds.index.tolist() == worth.index.tolist()
-    assert (bounds["low"] <= worth).all()
-    assert (worth <= bounds["high"]).all()
+    assert bounds.index.tolist() == importance.index.tolist()
+    assert (bounds["low"] <= importance).all()
+    assert (importance <= bounds["high"]).all()
     assert bounds.loc["duration_max", "low"] > 0.5
     days = pd.Series(0, PATHS)  # one day, drawn every time
     one = collect_importance(
         build_model(trees=12), *tables, SPLITS, days, feature_set="whole_flight"
     )
     once = interval_importance(one)
-    np.testing.assert_allclose(once["low"], worth, atol=1e-9)
-    np.testing.assert_allclose(once["high"], worth, atol=1e-9)
+    np.testing.assert_allclose(once["low"], importance, atol=1e-9)
+    np.testing.assert_allclose(once["high"], importance, atol=1e-9)
 
 
 def explain(tables, **options):

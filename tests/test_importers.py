@@ -103,9 +103,9 @@ def test_simulated_flights_seen_by_radar_come_back_near_the_truth(tiny_archive, 
     columns = ["flight_id", "timestamp", *MEASURED]
     pd.concat(observed)[columns].to_parquet(source / "points.parquet", index=False)
     flights = import_flights(source, tmp_path / "seen")
-    kept = flights[flights["kind"] == "flight"]
-    assert len(kept) >= 3  # the last point of some is thinned away
-    for key, path in zip(kept["flight_id"].astype(int), kept["path"], strict=True):
+    whole = flights[flights["kind"] == "flight"]
+    assert len(whole) >= 3  # the last point of some is thinned away
+    for key, path in zip(whole["flight_id"].astype(int), whole["path"], strict=True):
         flight = read_flight(tmp_path / "seen" / path).set_index("timestamp")
         truth = truths[key].set_index("timestamp").loc[flight.index]
         miss = distance(*flight[POSITION].to_numpy().T, *truth[POSITION].to_numpy().T)

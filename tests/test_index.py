@@ -189,13 +189,13 @@ def test_a_pipe_is_rejected_at_once(tmp_path):
 def test_a_file_without_read_permission_is_rejected():
     with TemporaryDirectory() as folder:  # those of pytest are closed to other users
         Path(folder).chmod(0o755)
-        reasons = look_as_another_user(Path(folder) / "a")
+        reasons = list_as_another_user(Path(folder) / "a")
     assert reasons["open.csv"] == "None"
     assert reasons["closed.csv"] == "Permission denied"
     assert "may not be opened" in reasons["closed/"]
 
 
-def look_as_another_user(archive):
+def list_as_another_user(archive):
     for path in ("open.csv", "closed.csv", "closed/one.csv"):
         write(archive, path).chmod(0o644)
     archive.chmod(0o755)  # whatever the umask, which our command sets
@@ -261,10 +261,10 @@ def test_every_file_is_usable_or_has_one_rejection_reason(tmp_path, run):
         ].dropna()
     else:
         sizes = map_flights(index, len)
-    seen = read_rejections(build_index(archive))
-    assert seen["seen_in"].to_dict() == {"empty.csv": "ends", "high.csv": "full read"}
-    assert "not on the Earth" in seen.loc["high.csv", "rejected"]
-    assert len(sizes) + len(seen) == len(index)
+    rejections = read_rejections(build_index(archive))
+    assert rejections["seen_in"].to_dict() == {"empty.csv": "ends", "high.csv": "full read"}
+    assert "not on the Earth" in rejections.loc["high.csv", "rejected"]
+    assert len(sizes) + len(rejections) == len(index)
 
 
 def test_a_corrected_file_is_no_longer_rejected(tmp_path):

@@ -28,7 +28,7 @@ from trajlib.models.inference import (
 from trajlib.models.saved_models import load_model, save_model, train_model
 
 PAIR = "LEMD", "LEBL"
-SETS = ("planned", "at_takeoff", "airborne_10")
+FEATURE_SETS = ("planned", "at_takeoff", "airborne_10")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def data(tiny_archive, tmp_path_factory):
     targets = build_targets_by(store, {"route": ("route", FRACTIONS), "arrival": ("time", [1.0])})
     flown = append_arrival(targets["route"], targets["arrival"])
     days = local_days(store)
-    for feature_set, predictors in features.build_predictors_by(store, SETS).items():
+    for feature_set, predictors in features.build_predictors_by(store, FEATURE_SETS).items():
         saved = train_model(
             build_model(trees=5), predictors, flown, days,
             feature_set=feature_set, pair="LEMD-LEBL", by="route",
@@ -65,10 +65,10 @@ def csv(store, tiny_archive):
 def predict_and_draw(data, tmp_path):
     """Run the command; return its exit status and output."""
 
-    def predict(*words):
+    def predict(*arguments):
         options = ["predict", "--data", data, "--output", tmp_path / "predict", "--origin", "LEMD"]
-        words = [*options, "--destination", "LEBL", *words]
-        result = CliRunner().invoke(main, [str(word) for word in words])
+        arguments = [*options, "--destination", "LEBL", *arguments]
+        result = CliRunner().invoke(main, [str(argument) for argument in arguments])
         assert result.exception is None or isinstance(result.exception, SystemExit)
         return result.exit_code, result.output
 
@@ -111,7 +111,7 @@ def test_features_of_other_traffic_are_those_of_training(store, csv, elsewhere):
     pd.testing.assert_frame_equal(predictors, trained, check_dtype=False)
 
 
-@pytest.mark.parametrize("feature_set", SETS)
+@pytest.mark.parametrize("feature_set", FEATURE_SETS)
 def test_features_of_one_flight_are_those_of_training(store, csv, feature_set):
     flight, samples = describe_file(csv, 10)
     predictors = build_flight_predictors(flight, feature_set, past=store, samples=samples)
@@ -129,8 +129,10 @@ def test_a_described_flight_has_the_features_of_one_with_a_file(store, csv):
     predictors = build_flight_predictors(
         described, "at_takeoff", past=store[store["path"] != row["path"]]
     )
-    beside = build_flight_predictors(flight, "at_takeoff", past=store)
-    pd.testing.assert_frame_equal(predictors.reset_index(drop=True), beside.reset_index(drop=True))
+    expected = build_flight_predictors(flight, "at_takeoff", past=store)
+    pd.testing.assert_frame_equal(
+        predictors.reset_index(drop=True), expected.reset_index(drop=True)
+    )
 
 
 def test_without_an_archive_recent_traffic_is_missing_with_a_warning(data, csv):
@@ -161,12 +163,12 @@ def test_a_prediction_does_not_depend_on_samples_after_its_time(
     (tmp_path / "columns.toml").write_bytes((tiny_archive / "columns.toml").read_bytes())
     raw = pd.read_csv(csv, dtype=str)
     later = raw.index >= len(load_samples_until(csv, 10)[0])
-    spoilt = raw.copy()
+    changed = raw.copy()
     for name in ("latitude", "longitude", "altitude"):
         bend = np.linspace(1, 0.99, later.sum())  # so that an aircraft can still fly it
-        spoilt.loc[later, name] = (raw.loc[later, name].astype(float) * bend).round(6).astype(str)
+        changed.loc[later, name] = (raw.loc[later, name].astype(float) * bend).round(6).astype(str)
     tables = []
-    for table in (raw, spoilt):
+    for table in (raw, changed):
         table.to_csv(tmp_path / "one.csv", index=False)
         status, output = predict("--csv", tmp_path / "one.csv", "--minutes", 10)
         assert status == 0, output
@@ -197,8 +199,8 @@ def test_identity_comes_from_the_path_and_from_constants(csv, tmp_path):
     (tmp_path / "columns.toml").write_text(
         "path = '(?P<callsign>(?P<operator>[A-Z]{3})[0-9]+)'\n[constants]\naircraft_type = 'A320'"
     )
-    nobody = pd.read_csv(csv).drop(columns=["callsign", "operator", "aircraft_type"])
-    nobody.to_csv(tmp_path / "IBE1234.csv", index=False)
+    samples = pd.read_csv(csv).drop(columns=["callsign", "operator", "aircraft_type"])
+    samples.to_csv(tmp_path / "IBE1234.csv", index=False)
     identity = {"callsign": "IBE1234", "operator": "IBE", "aircraft_type": "A320"}
     assert load_samples_until(tmp_path / "IBE1234.csv")[1] == identity
 
@@ -235,10 +237,10 @@ def test_unreadable_flights_of_other_pairs_give_no_features(store, csv, elsewher
         lines = file.read_text().splitlines()
         bad = [line.replace("40.", "95.") for line in lines[9:]]
         file.write_text("\n".join([*lines[:9], *bad]))
-    spoilt = build_index(Path(elsewhere["archive"].iloc[0]), file.parent / "again.parquet")
-    with_them = build_flight_predictors(flight, "at_takeoff", past=store, traffic=spoilt)
+    unreadable = build_index(Path(elsewhere["archive"].iloc[0]), file.parent / "again.parquet")
+    predictors = build_flight_predictors(flight, "at_takeoff", past=store, traffic=unreadable)
     pd.testing.assert_frame_equal(
-        with_them, build_flight_predictors(flight, "at_takeoff", past=store)
+        predictors, build_flight_predictors(flight, "at_takeoff", past=store)
     )
 
 
@@ -297,7 +299,7 @@ def test_a_prediction_time_without_a_model_is_refused_with_the_existing_ones(pre
 
 
 @pytest.mark.parametrize(
-    ("feature_set", "minutes", "needed"),
+    ("feature_set", "minutes", "remedy"),
     [
         ("airborne_10", ("--minutes", 5), "--csv and --minutes 10"),
         ("airborne_10", (), "--csv and --minutes 10"),
@@ -305,13 +307,13 @@ def test_a_prediction_time_without_a_model_is_refused_with_the_existing_ones(pre
     ],
 )
 def test_a_model_for_another_prediction_time_is_refused(
-    predict, data, csv, tmp_path, feature_set, minutes, needed
+    predict, data, csv, tmp_path, feature_set, minutes, remedy
 ):
     model = data / "processed" / "LEMD-LEBL" / "prediction" / feature_set
-    words = ("--model", model, "--csv", csv)
-    status, output = predict(*words, *minutes)
+    arguments = ("--model", model, "--csv", csv)
+    status, output = predict(*arguments, *minutes)
     assert status == 2
-    assert f"the feature set {feature_set}: give {needed}" in output
+    assert f"the feature set {feature_set}: give {remedy}" in output
     assert not (tmp_path / "predict").exists()
 
 
@@ -374,22 +376,22 @@ def saved(data):
 
 
 @pytest.mark.parametrize(
-    ("start", "words"),
+    ("start", "message"),
     [
         ("2030-03-01T08:00Z", "14 years after the last training day"),
         ("1916-03-01T08:00Z", "100 years before the first training day"),
         ("2016-03-01T02:00Z", "training flights began within an hour of 03:00 local time"),
     ],
 )
-def test_a_date_or_an_hour_outside_the_training_is_warned_of(saved, start, words):
+def test_a_date_or_an_hour_outside_the_training_is_warned_of(saved, start, message):
     flight = build_flight_row(PAIR, pd.Timestamp(start), callsign="IBE1")
     predictors = build_flight_predictors(flight, "at_takeoff")
     warnings = list_warnings(saved, predictors, "LEMD-LEBL", start=flight["start"].item())
-    assert sum(words in line for line in warnings) == 1
+    assert sum(message in line for line in warnings) == 1
     usual = build_flight_row(PAIR, pd.Timestamp("2016-03-01T08:00Z"), callsign="IBE1")
     predictors = build_flight_predictors(usual, "at_takeoff")
     warnings = list_warnings(saved, predictors, "LEMD-LEBL", start=usual["start"].item())
-    assert not any(words in line for line in warnings)
+    assert not any(message in line for line in warnings)
 
 
 def test_a_history_of_years_before_is_not_used(store):
@@ -437,15 +439,15 @@ def test_a_table_of_flights_is_predicted_as_each_flight_alone(saved, store, tmp_
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("callsign\nIBE1", "expected a column time"),
         ("time\n2016-05-01T08:00\nlater", "line 3: 'later' is not a time"),
     ],
 )
-def test_a_table_that_cannot_be_read_is_refused_with_the_line(tmp_path, text, words):
+def test_a_table_that_cannot_be_read_is_refused_with_the_line(tmp_path, text, message):
     (tmp_path / "flights.csv").write_text(text)
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=message):
         load_flight_table(tmp_path / "flights.csv", PAIR)
 
 

@@ -36,41 +36,41 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed"
 
 
 @pytest.fixture(scope="module")
-def desk(tiny_archive, tmp_path_factory):
+def workspace(tiny_archive, tmp_path_factory):
     """A folder with the notebooks, and the tiny archive where the sample would be."""
-    desk = tmp_path_factory.mktemp("lab")
-    (desk / "data" / "raw").mkdir(parents=True)
-    (desk / "data" / "raw" / "sample").symlink_to(tiny_archive)
-    (desk / "notebooks").mkdir()
+    workspace = tmp_path_factory.mktemp("lab")
+    (workspace / "data" / "raw").mkdir(parents=True)
+    (workspace / "data" / "raw" / "sample").symlink_to(tiny_archive)
+    (workspace / "notebooks").mkdir()
     for path in (ROOT / "notebooks").glob("[0R]*"):
-        shutil.copy(path, desk / "notebooks")
-    return desk
+        shutil.copy(path, workspace / "notebooks")
+    return workspace
 
 
 @pytest.fixture(scope="module")
-def lab(desk):
+def lab(workspace):
     """The page that `make lab` opens, in a lab with separate settings and runtime files."""
     result = subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True)
     (line,) = re.findall(r".*jupyter lab notebooks .*(?:\\\n.*)*", result.stdout)
     variables = ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR")
     variables += ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
-    env = os.environ | {name: str(desk / "jupyter" / name) for name in variables}
+    env = os.environ | {name: str(workspace / "jupyter" / name) for name in variables}
     options = "--no-browser --allow-root --port=0 --ip=127.0.0.1 --expose-app-in-browser"
     command = line.replace(".venv/bin/python", f"exec {sys.executable}") + f" {options}"
-    with (desk / "log").open("w") as log:
-        server = subprocess.Popen(command, shell=True, cwd=desk, env=env, stderr=log)
+    with (workspace / "log").open("w") as log:
+        server = subprocess.Popen(command, shell=True, cwd=workspace, env=env, stderr=log)
     try:
-        with Page(find_address(desk, server), width=1280) as page:
+        with Page(find_address(workspace, server), width=1280) as page:
             yield page
     finally:
         server.terminate()
         server.wait(timeout=30)
 
 
-def find_address(desk, server):
+def find_address(workspace, server):
     end = time.monotonic() + 60
-    while not (files := list((desk / "jupyter").glob("*/jpserver-*.json"))):
-        assert server.poll() is None and time.monotonic() < end, (desk / "log").read_text()
+    while not (files := list((workspace / "jupyter").glob("*/jpserver-*.json"))):
+        assert server.poll() is None and time.monotonic() < end, (workspace / "log").read_text()
         time.sleep(0.1)
     server_info = json.loads(files[0].read_text())
     return f"{server_info['url']}?token={server_info['token']}"
@@ -85,7 +85,7 @@ def test_the_lab_opens_on_a_page_for_the_first_steps(lab):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_a_notebook_is_run_from_its_top_to_its_end_without_an_error(lab, desk, name):
+def test_a_notebook_is_run_from_its_top_to_its_end_without_an_error(lab, workspace, name):
     lab.run(OPEN.replace("NAME", name))
     assert lab.wait("window.ran", seconds=600) == "done"
     outputs = lab.run(OUTPUTS)
@@ -94,14 +94,14 @@ def test_a_notebook_is_run_from_its_top_to_its_end_without_an_error(lab, desk, n
     assert "image/png" in shown or name == "00_dask_tour"
     if name == "10_limits":
         assert "application/vnd.bokehjs_exec.v0+json" in shown
-        answers_a_selection(lab)
+        check_selection(lab)
     if name == NAMES[0]:
-        shows_the_cluster(lab)
-        keeps_to_its_owner(desk / "data")
+        check_dashboard(lab)
+        check_permissions(workspace / "data")
     lab.run("window.panel.sessionContext.shutdown()")
 
 
-def answers_a_selection(lab):
+def check_selection(lab):
     """Choose one flight in the explorer's table: its other parts follow, without the kernel."""
     lab.run("window.panel.content.scrollToItem(window.panel.content.widgets.length - 1)")
     named = "Bokeh.documents.map(d => d.get_model_by_name('NAME')).find(m => m)"
@@ -111,7 +111,7 @@ def answers_a_selection(lab):
     assert lab.run(f"{named.replace('NAME', 'cloud')}.selected.indices") == [2]
 
 
-def shows_the_cluster(lab):
+def check_dashboard(lab):
     """Open the panes of Dask: they show the cluster of the notebook, and its dashboard answers."""
     dashboard = lab.run("jupyterapp.commands.execute('dask:populate-dashboard-url')")
     lab.wait("jupyterapp.commands.isEnabled('dask:launch-layout')")
@@ -123,7 +123,7 @@ def shows_the_cluster(lab):
             assert "Bokeh" in answer.read().decode()
 
 
-def keeps_to_its_owner(data):
+def check_permissions(data):
     """No other user may open what the notebook wrote, nor its folders."""
     for folder in (data / "interim", data / "processed"):
         assert {path.stat().st_mode & 0o077 for path in (folder, *folder.rglob("*"))} == {0}

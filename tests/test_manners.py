@@ -349,10 +349,10 @@ def test_a_repair_leaves_samples_out_and_counts_them(tmp_path, flight, case):
     df = read_flight(tmp_path / "x.csv")
     assert df.attrs["repairs"] == repairs
     count = sum(number for kind, number in repairs.items() if kind not in ("out_of_order",))
-    kept = flight.set_index("timestamp").loc[df["timestamp"]]
+    expected = flight.set_index("timestamp").loc[df["timestamp"]]
     assert len(df) == len(flight) - count + repairs.get("repeated_time", 0)
-    np.testing.assert_allclose(df["latitude"], kept["latitude"])
-    np.testing.assert_allclose(df["altitude"], kept["altitude"])
+    np.testing.assert_allclose(df["latitude"], expected["latitude"])
+    np.testing.assert_allclose(df["altitude"], expected["altitude"])
 
 
 @pytest.mark.parametrize("case", REPAIRED)

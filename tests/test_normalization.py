@@ -58,14 +58,14 @@ def trajectories(lat, lon):
 
 
 @pytest.fixture(scope="module")
-def beside(tmp_path_factory):
+def side_by_side(tmp_path_factory):
     """Flights at the same speed, 1 NM to the left and to the right of each other."""
     flights = [straight_flight(offset=offset) for offset in (-1, 1)]
     return write_archive(tmp_path_factory.mktemp("beside") / "archive", *flights)
 
 
 @pytest.fixture(scope="module")
-def behind(tmp_path_factory):
+def one_slower(tmp_path_factory):
     """Flights along the same line, one a tenth slower."""
     flights = [straight_flight(speed=speed) for speed in (400, 360)]
     return write_archive(tmp_path_factory.mktemp("behind") / "archive", *flights)
@@ -117,8 +117,8 @@ def test_angles_go_the_shorter_way_around():
     assert middle["altitude"] == pytest.approx(185)
 
 
-def test_trajectories_are_labelled_with_their_flights_and_units(beside):
-    ds = normalize_flights(beside)
+def test_trajectories_are_labelled_with_their_flights_and_units(side_by_side):
+    ds = normalize_flights(side_by_side)
     assert ds["altitude"].dims == ("path", "fraction")
     assert ds["altitude"].attrs["units"] == "ft"
     assert ds["path"].to_numpy().tolist() == ["0.csv", "1.csv"]
@@ -127,22 +127,24 @@ def test_trajectories_are_labelled_with_their_flights_and_units(beside):
     assert ds.indexes["fraction"].to_numpy() == pytest.approx(PERCENTS)
 
 
-def test_several_kinds_of_progress_at_once_equal_each_alone(beside):
-    together = normalize_flights(beside, BY)
+def test_several_kinds_of_progress_at_once_equal_each_alone(side_by_side):
+    together = normalize_flights(side_by_side, BY)
     for by in BY:
-        xr.testing.assert_identical(together.sel(by=by, drop=True), normalize_flights(beside, by))
+        xr.testing.assert_identical(
+            together.sel(by=by, drop=True), normalize_flights(side_by_side, by)
+        )
         spread = dispersion(together).loc[by]
-        pd.testing.assert_frame_equal(spread, dispersion(normalize_flights(beside, by)))
+        pd.testing.assert_frame_equal(spread, dispersion(normalize_flights(side_by_side, by)))
 
 
-def test_an_unknown_progress_is_refused_with_the_existing_ones(beside):
+def test_an_unknown_progress_is_refused_with_the_existing_ones(side_by_side):
     with pytest.raises(ValueError, match="no progress 'fuel', expected one of time, distance"):
-        normalize_flights(beside, "fuel")
+        normalize_flights(side_by_side, "fuel")
 
 
 @pytest.mark.parametrize("by", BY)
-def test_flights_side_by_side_spread_across_the_track_alone(beside, by):
-    spread = dispersion(normalize_flights(beside, by)).iloc[5:-5]
+def test_flights_side_by_side_spread_across_the_track_alone(side_by_side, by):
+    spread = dispersion(normalize_flights(side_by_side, by)).iloc[5:-5]
     assert spread["cross"].to_numpy() == pytest.approx(np.sqrt(2), abs=0.01)
     assert spread["along"].to_numpy() == pytest.approx(0, abs=0.02)
     assert spread["horizontal"].to_numpy() == pytest.approx(np.sqrt(2), abs=0.01)
@@ -151,8 +153,8 @@ def test_flights_side_by_side_spread_across_the_track_alone(beside, by):
 
 
 @pytest.mark.parametrize("by", BY)
-def test_a_slower_flight_along_the_same_line_spreads_in_time_alone(behind, by):
-    spread = dispersion(normalize_flights(behind, by)).iloc[1:-2]
+def test_a_slower_flight_along_the_same_line_spreads_in_time_alone(one_slower, by):
+    spread = dispersion(normalize_flights(one_slower, by)).iloc[1:-2]
     seconds = distance(*MADRID[2:4], *BARCELONA[2:4]) * 3600 * (1 / 360 - 1 / 400) / np.sqrt(2)
     assert spread["time"].to_numpy() == pytest.approx(spread.index * seconds, abs=1)
     assert spread[["along", "cross"]].to_numpy() == pytest.approx(0, abs=0.1)
@@ -170,8 +172,8 @@ def test_a_truncated_flight_counts_only_at_fractions_it_reaches(tmp_path):
     assert flights.loc[0.9] == 2
 
 
-def test_a_fraction_that_no_flight_reaches_has_no_mean(beside):
-    ds = normalize_flights(beside, "route")
+def test_a_fraction_that_no_flight_reaches_has_no_mean(side_by_side):
+    ds = normalize_flights(side_by_side, "route")
     assert dispersion(ds)["flights"].iloc[-1] == 0
     assert np.isnan(mean_trajectory(ds)["latitude"].to_numpy()[-1])
     assert mean_trajectory(ds)["track"].count() == 101
@@ -208,28 +210,28 @@ def test_dispersion_does_not_depend_on_the_order_of_flights(order, seed):
     )
 
 
-def test_the_last_miles_are_scored_by_distance_to_go(behind):
-    ds = normalize_flights(behind, distance_to_go, np.arange(-20, 0))
+def test_the_last_miles_are_scored_by_distance_to_go(one_slower):
+    ds = normalize_flights(one_slower, distance_to_go, np.arange(-20, 0))
     to_go = distance(ds["latitude"], ds["longitude"], BARCELONA.latitude, BARCELONA.longitude)
     assert to_go == pytest.approx(np.tile(np.arange(20, 0, -1), (2, 1)), abs=0.01)
 
 
-def test_trajectories_do_not_depend_on_blocks_or_workers(behind, monkeypatch, client):
-    on_workers = normalize_flights(behind, BY)
+def test_trajectories_do_not_depend_on_blocks_or_workers(one_slower, monkeypatch, client):
+    on_workers = normalize_flights(one_slower, BY)
     monkeypatch.setattr(flights_module, "BLOCK", 1)
-    xr.testing.assert_identical(normalize_flights(behind, BY), on_workers)
+    xr.testing.assert_identical(normalize_flights(one_slower, BY), on_workers)
     monkeypatch.setattr(cluster, "current_client", lambda: None)
-    xr.testing.assert_identical(normalize_flights(behind, BY), on_workers)
+    xr.testing.assert_identical(normalize_flights(one_slower, BY), on_workers)
 
 
-def wandering(flights, seed, *, fractions=5, scale=1.0):
+def random_trajectories(flights, seed, *, fractions=5, scale=1.0):
     rng = np.random.default_rng(seed)
     lat, lon = np.arange(fractions) + scale * rng.normal(0, 0.1, (2, flights, fractions))
     return trajectories(40 + lat, lon)
 
 
 def test_days_drawn_again_scatter_around_the_dispersion():
-    ds = wandering(400, seed=1)
+    ds = random_trajectories(400, seed=1)
     drawn = bootstrap_dispersion(ds, np.arange(400) % 50, draws=200)
     spread = dispersion(ds).drop(columns="flights").mean()
     assert set(drawn) == set(spread.index)
@@ -248,15 +250,18 @@ def test_a_drawn_day_has_all_its_flights_and_dispersion_uses_their_mean():
 
 def test_flights_that_share_a_days_offset_make_the_dispersion_less_certain():
     days = np.repeat(np.arange(20), 20)
-    apart, together = wandering(400, seed=1), wandering(400, seed=1, scale=0.1)
+    independent = random_trajectories(400, seed=1)
+    together = random_trajectories(400, seed=1, scale=0.1)
     offset = np.random.default_rng(2).normal(0, 0.1, 20)[days, None]
     together = together.assign(latitude=together["latitude"] + offset)
-    certain, uncertain = (bootstrap_dispersion(ds, days)["horizontal"] for ds in (apart, together))
+    certain, uncertain = (
+        bootstrap_dispersion(ds, days)["horizontal"] for ds in (independent, together)
+    )
     assert uncertain.std() / uncertain.mean() > 2 * certain.std() / certain.mean()
 
 
 def test_the_interval_at_a_fraction_holds_its_dispersion_and_narrows_with_more_days():
-    few, many = (wandering(count, seed=1) for count in (100, 1600))
+    few, many = (random_trajectories(count, seed=1) for count in (100, 1600))
     widths = []
     for ds in (few, many):
         spread = dispersion(ds).drop(columns="flights")
@@ -267,8 +272,8 @@ def test_the_interval_at_a_fraction_holds_its_dispersion_and_narrows_with_more_d
     assert widths[0] / widths[1] == pytest.approx(4, rel=0.2)
 
 
-def test_all_kinds_of_progress_are_drawn_with_the_same_days(beside):
-    ds = normalize_flights(beside, BY)
+def test_all_kinds_of_progress_are_drawn_with_the_same_days(side_by_side):
+    ds = normalize_flights(side_by_side, BY)
     drawn = bootstrap_dispersion(ds, ["a", "b"], draws=50)
     assert drawn.index.names == ["by", "draw"]
     pd.testing.assert_frame_equal(
@@ -307,8 +312,8 @@ def test_less_dispersion_holds_unless_an_interval_lies_above_1():
     assert verdicts["unsure"] == "cannot be said"
 
 
-def test_figures_have_a_line_for_each_progress(behind):
-    ds = normalize_flights(behind, BY)
+def test_figures_have_a_line_for_each_progress(one_slower):
+    ds = normalize_flights(one_slower, BY)
     ends = interval_dispersion(ds, ["a", "b"], draws=10)
     figure = plot_dispersion(dispersion(ds), interval=ends, noise=0.1)
     assert [len(ax.lines) for ax in figure.axes] == [3] * 6
@@ -316,7 +321,7 @@ def test_figures_have_a_line_for_each_progress(behind):
     assert len(plot_dispersion(dispersion(ds.sel(by="time", drop=True))).axes[0].lines) == 1
     titles = [ax.get_title(loc="left") for ax in plot_normalized(ds, mean_trajectory(ds)).axes]
     assert titles == BY
-    figure = plot_progress(map_flights(behind, measure_progress))
+    figure = plot_progress(map_flights(one_slower, measure_progress))
     assert [len(ax.lines) for ax in figure.axes] == [2] * 3
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from trajlib.simulation.performance import add_airspeeds, add_atmosphere, add_performance, standard
 
 
-def hop(true_airspeed=True, minutes=60):
+def make_flight(true_airspeed=True, minutes=60):
     """A flight that climbs to 25,000 ft, cruises and descends, from Madrid eastwards."""
     count = 60 * minutes
     share = np.linspace(0, 1, count)
@@ -49,7 +49,7 @@ def test_airspeeds_agree_at_sea_level_on_a_standard_day():
 
 
 def test_mass_decreases_by_the_fuel_that_flows():
-    flight = add_performance(add_atmosphere(hop()), "A320", mass_initial=62_000)
+    flight = add_performance(add_atmosphere(make_flight()), "A320", mass_initial=62_000)
     flow = flight["fuel_flow"]
     burned = ((flow + flow.shift()) / 2).fillna(0).cumsum()
     np.testing.assert_allclose(flight["fuel"], burned, rtol=1e-9)
@@ -58,15 +58,15 @@ def test_mass_decreases_by_the_fuel_that_flows():
 
 
 def test_thrust_less_drag_moves_the_mass():
-    flight = add_performance(add_atmosphere(hop()), "A320", mass_initial=62_000)
+    flight = add_performance(add_atmosphere(make_flight()), "A320", mass_initial=62_000)
     speed = flight["true_airspeed"] * 1852 / 3600
     angle = np.arctan2(flight["vertical_rate"] * 0.00508, speed)
-    needed = flight["mass"] * (9.80665 * np.sin(angle) + np.gradient(speed))
-    np.testing.assert_allclose(flight["thrust"] - flight["drag"], needed, atol=50)
+    force = flight["mass"] * (9.80665 * np.sin(angle) + np.gradient(speed))
+    np.testing.assert_allclose(flight["thrust"] - flight["drag"], force, atol=50)
 
 
 def test_a_heavier_aircraft_burns_more():
-    flight = add_atmosphere(hop())
+    flight = add_atmosphere(make_flight())
     light, heavy = (
         add_performance(flight, "B738", mass_initial=mass)["fuel"].iloc[-1]
         for mass in (52_000, 66_000)
@@ -75,19 +75,19 @@ def test_a_heavier_aircraft_burns_more():
 
 
 def test_without_true_airspeed_there_is_no_lift():
-    flight = add_performance(add_atmosphere(hop(true_airspeed=False)), "A320")
+    flight = add_performance(add_atmosphere(make_flight(true_airspeed=False)), "A320")
     assert {"thrust", "drag", "fuel_flow", "fuel", "mass"} < set(flight)
     assert not {"lift", "lift_coefficient", "drag_coefficient"} & set(flight)
 
 
 def test_performance_needs_a_type_or_synonym_of_openap():
-    flight = add_atmosphere(hop())
+    flight = add_atmosphere(make_flight())
     assert list(add_performance(flight, "C172")) == list(flight)
     assert "fuel" in add_performance(flight, "CRJ2")
 
 
 def test_performance_does_not_change_its_argument():
-    flight = add_atmosphere(hop())
+    flight = add_atmosphere(make_flight())
     before = flight.copy()
     add_performance(flight, "A320")
     pd.testing.assert_frame_equal(flight, before)

@@ -202,8 +202,8 @@ def test_the_baseline_plan_is_the_plan_and_the_median_without_one(tmp_path, flig
     targets = locate_plan(features, rows, *PAIR).assign(altitude=30_000.0)
     paths = pd.Index(flights["path"])
     tables = predict_plan_baselines(features, targets, [(paths[1:], paths)], *PAIR)
-    wanted = targets.loc["LEMD-LEBL/one.csv"]
-    pd.testing.assert_frame_equal(tables["plan"].loc["LEMD-LEBL/one.csv"], wanted)
+    expected = targets.loc["LEMD-LEBL/one.csv"]
+    pd.testing.assert_frame_equal(tables["plan"].loc["LEMD-LEBL/one.csv"], expected)
     median = targets.loc["LEMD-LEBL/two.csv"]
     pd.testing.assert_frame_equal(tables["plan"].loc["LEMD-LEBL/two.csv"], median)
 
@@ -324,8 +324,8 @@ def test_a_saved_model_follows_a_plan_it_never_saw_and_deviates_as_usual(
     predicted = predict_flight(saved, flight, plans=plans).trajectory
     features = build_plan_features(plans, flight)
     rows = pd.MultiIndex.from_product([flight["path"], predicted.index], names=["path", "fraction"])
-    wanted = locate_plan(features, rows, *PAIR)["latitude"].to_numpy() + 0.1
-    assert predicted["latitude"].to_numpy() == pytest.approx(wanted, abs=0.03)
+    expected = locate_plan(features, rows, *PAIR)["latitude"].to_numpy() + 0.1
+    assert predicted["latitude"].to_numpy() == pytest.approx(expected, abs=0.03)
 
 
 def test_no_band_is_above_the_ceiling_of_the_aircraft(tmp_path, saved_with_plan):

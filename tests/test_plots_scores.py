@@ -21,8 +21,8 @@ def table(columns, names=MODELS, level="model"):
 def importance():
     names = [f"predictor_{number}" for number in range(12)]
     rows = pd.MultiIndex.from_product([FRACTIONS, names], names=["fraction", "predictor"])
-    worth = np.tile(np.arange(12) / 10, len(FRACTIONS))
-    return pd.DataFrame({"impurity": worth, "permutation": 1 - worth}, rows)
+    values = np.tile(np.arange(12) / 10, len(FRACTIONS))
+    return pd.DataFrame({"impurity": values, "permutation": 1 - values}, rows)
 
 
 def titles(figure):

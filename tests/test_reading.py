@@ -117,8 +117,8 @@ ACCEPTED = {
 def test_variants_of_a_file_are_the_same_flight(tmp_path, case):
     plain = read_flight(write(tmp_path, "\n".join([HEADER, *LINES, ""])))
     columns = list(plain)
-    odd = read_flight(write(tmp_path, ACCEPTED[case]), columns)
-    pd.testing.assert_frame_equal(odd, plain)
+    variant = read_flight(write(tmp_path, ACCEPTED[case]), columns)
+    pd.testing.assert_frame_equal(variant, plain)
 
 
 REFUSED = {

@@ -152,10 +152,10 @@ def test_the_recent_flights_alone_give_the_same_as_all_past_ones():
     past, last = flights.iloc[:-3], flights.iloc[-3:]
     some = select_recent(past, last)
     assert len(some) < len(past)
-    kept = pd.concat([some, last])
+    chosen = pd.concat([some, last])
     of_all, of_recent = (
         collect(table, points.loc[list(table["path"])]).loc[last["path"]]
-        for table in (flights, kept)
+        for table in (flights, chosen)
     )
     pd.testing.assert_frame_equal(of_all, of_recent)
 
@@ -190,9 +190,9 @@ def test_a_last_point_removed_by_thinning_is_no_early_landing():
     flight = points.loc["0.csv"].iloc[:40]
     seconds = np.append(np.arange(39) * 2940 / 38, 2965)
     flight = flight.assign(duration=seconds, timestamp=START + pd.to_timedelta(seconds, "s"))
-    beyond = flight.tail(1).assign(duration=3380.0, timestamp=START + pd.Timedelta(3380, "s"))
+    last_point = flight.tail(1).assign(duration=3380.0, timestamp=START + pd.Timedelta(3380, "s"))
     features = []
-    for samples in (flight, pd.concat([flight, beyond])):
+    for samples in (flight, pd.concat([flight, last_point])):
         tables = {"0.csv": keep_measured(samples), "1.csv": points.loc["1.csv"]}
         features.append(collect(flights, pd.concat(tables, names=["path"])).loc["1.csv"])
     pd.testing.assert_series_equal(*features)

@@ -109,7 +109,7 @@ def test_a_link_to_a_hidden_dashboard_is_no_link():
 
 
 @pytest.mark.parametrize(
-    ("tags", "output", "kept"),
+    ("tags", "output", "is_shared"),
     [
         (["aggregate"], new_output("stream", text="45 flights in IBE12345"), True),
         ([], new_output("stream", text="45 flights"), False),
@@ -119,12 +119,12 @@ def test_a_link_to_a_hidden_dashboard_is_no_link():
         (["aggregate"], new_output("error", ename="E", evalue="e", traceback=["e"]), False),
     ],
 )
-def test_an_output_is_shared_if_its_cell_is_tagged_and_names_no_flight(tags, output, kept):
+def test_an_output_is_shared_if_its_cell_is_tagged_and_names_no_flight(tags, output, is_shared):
     cell = new_code_cell("f()", outputs=[output], metadata={"tags": tags})
     names = {"IBE1234", "EC-MAB", "x_IBE1234"}
     shared = keep_aggregates(new_notebook(cells=[cell]), names).cells[0]
-    assert (shared.outputs == [output]) == kept
-    assert ("aggregate" in shared.metadata.tags) == kept
+    assert (shared.outputs == [output]) == is_shared
+    assert ("aggregate" in shared.metadata.tags) == is_shared
     assert cell.outputs == [output]
 
 

@@ -46,10 +46,10 @@ def make_with_kernels(tmp_path, write_notebook):
     """Make the report of the notebooks in ``tmp_path``; return it and the names of what ran."""
 
     def make(*, fresh=False, wanted=None, data="1", folder="reports"):
-        seen = []
+        calls = []
 
-        def watch(name, expected, stands):
-            seen.append((name, expected, stands))
+        def watch(name, expected, is_current):
+            calls.append((name, expected, is_current))
             return nullcontext()
 
         stages = find_stages(tmp_path / "notebooks")
@@ -64,8 +64,8 @@ def make_with_kernels(tmp_path, write_notebook):
             fresh=fresh,
             watch=watch,
         )
-        make.expected = {name: seconds for name, seconds, _ in seen}
-        return report, [name for name, _, stands in seen if not stands]
+        make.expected = {name: seconds for name, seconds, _ in calls}
+        return report, [name for name, _, is_current in calls if not is_current]
 
     write_notebook("notebooks/01_a.ipynb", "1 + 1")
     write_notebook("notebooks/02_b.ipynb", SAVE)
@@ -248,7 +248,7 @@ def test_a_result_that_was_written_again_with_the_same_content_is_missed_when_de
 
 
 def test_two_reports_on_the_same_data_take_turns(tmp_path):
-    waited = []
+    lines = []
     with alone_with(tmp_path):
         script = (
             "from pathlib import Path; from trajlib.report.build import alone_with\n"
@@ -256,9 +256,9 @@ def test_two_reports_on_the_same_data_take_turns(tmp_path):
             "    print('runs')"
         )
         other = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-        waited.append(other.stdout.readline())
+        lines.append(other.stdout.readline())
         assert other.poll() is None
-    assert waited == ["waits\n"]
+    assert lines == ["waits\n"]
     assert other.communicate(timeout=60)[0] == "runs\n"
 
 

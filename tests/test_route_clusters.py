@@ -34,24 +34,24 @@ def test_two_routes_are_two_clusters_and_outliers_are_noise(tables):
     clusters = find_route_clusters(targets, share=0.1)
     assert set(clusters) == {0, 1, NOISE}
     assert (clusters[:6] == NOISE).all()
-    kept = clusters[6:][clusters[6:] != NOISE]
-    assert len(kept) > 250
-    assert (kept == north[kept.index].astype(int)).all()  # the larger cluster is number 0
+    clustered = clusters[6:][clusters[6:] != NOISE]
+    assert len(clustered) > 250
+    assert (clustered == north[clustered.index].astype(int)).all()  # the larger cluster is number 0
 
 
 @pytest.mark.parametrize("kind", [object, "str"])
 def test_a_cluster_is_described_by_operators_types_and_hour(tables, kind):
     predictors, targets, _ = tables
     clusters = find_route_clusters(targets, share=0.1)
-    nobody = pd.Series(None, PATHS, dtype=kind)
-    description = describe_route_clusters(predictors.assign(aircraft_type=nobody), clusters)
+    missing = pd.Series(None, PATHS, dtype=kind)
+    description = describe_route_clusters(predictors.assign(aircraft_type=missing), clusters)
     assert description.loc[[0, 1], "operator"].tolist() == ["VLG", "IBE"]
     assert description["flights"].sum() == len(PATHS)
     assert list(description) == ["flights", "operator", "median hour"]
-    some = predictors.assign(aircraft_type=nobody.mask(clusters == 0, "A320"), operator=nobody)
+    some = predictors.assign(aircraft_type=missing.mask(clusters == 0, "A320"), operator=missing)
     description = describe_route_clusters(some, clusters)
     assert description["aircraft_type"].to_dict() == {NOISE: "not known", 0: "A320", 1: "not known"}
-    some["aircraft_type"] = nobody
+    some["aircraft_type"] = missing
     assert list(describe_route_clusters(some, clusters)) == ["flights", "median hour"]
 
 

@@ -172,7 +172,7 @@ def test_geojson_is_valid_and_holds_line_and_regions(saved):
 
 
 @pytest.fixture(scope="module")
-def under_way(tables):
+def airborne(tables):
     """A third of the flights have passed the first fraction after 10 minutes."""
     return pass_first(tables, np.arange(200) % 3 == 1)
 
@@ -184,19 +184,19 @@ def pass_first(tables, flown):
     return predictors.assign(progress_at_10=np.where(flown, 0.12, 0.08)), targets, days
 
 
-def test_flown_rows_are_neither_used_for_calibration_nor_scored(under_way):
-    predictors, targets, days = under_way
+def test_flown_rows_are_neither_used_for_calibration_nor_scored(airborne):
+    predictors, targets, days = airborne
     flown = targets.index[targets["duration"] <= 600]
     assert len(flown) == 67
     _, *others = split_days(days, seed=0)
     flown = flown[flown.isin(others[0].append(others[1]), level="path")]
     assert len(flown) > 15
-    spoilt = targets.copy()
-    spoilt.loc[flown, "altitude"] += 1e6
+    changed = targets.copy()
+    changed.loc[flown, "altitude"] += 1e6
     options = {"seeds": {"blocked": 0}, "feature_set": "airborne_10"}
     model = build_model("neighbours")
     sound, again = (
-        measure_coverage(model, predictors, table, days, **options) for table in (targets, spoilt)
+        measure_coverage(model, predictors, table, days, **options) for table in (targets, changed)
     )
     scores = [coverage.scores.drop(index="naive", level="interval") for coverage in (sound, again)]
     pd.testing.assert_frame_equal(*scores)
@@ -204,8 +204,8 @@ def test_flown_rows_are_neither_used_for_calibration_nor_scored(under_way):
     assert 0 < sound.whole["blocked"] <= 1
 
 
-def test_an_airborne_flight_gets_only_unflown_fractions(under_way):
-    predictors, *others = under_way
+def test_an_airborne_flight_gets_only_unflown_fractions(airborne):
+    predictors, *others = airborne
     saved = train_model(build_model(trees=5), predictors, *others, feature_set="airborne_10")
     early, late = (predict_trajectory(saved, predictors.iloc[[number]]) for number in (0, 1))
     assert early.index.tolist() == FRACTIONS
@@ -228,11 +228,13 @@ def test_interval_coverage_is_measured_on_days_not_used_for_calibration(tables):
     intervals = ["chosen", "constant width", "quantile", "naive"]
     assert sound.scores.index.unique("interval").tolist() == intervals
     assert sound.whole.index.tolist() == list(seeds)
-    spoilt = targets.copy()  # of the last fifth of the days: what comes last is only scored
+    changed_targets = (
+        targets.copy()
+    )  # of the last fifth of the days: what comes last is only scored
     last = days.index[days > np.sort(days.unique())[39]]
-    spoilt.loc[list(last), "altitude"] += 5e4
+    changed_targets.loc[list(last), "altitude"] += 5e4
     options = {"feature_set": "planned", "seeds": {"forward": None}}
-    late = measure_coverage(build_model(trees=5), predictors, spoilt, days, **options)
+    late = measure_coverage(build_model(trees=5), predictors, changed_targets, days, **options)
     widths = [t.scores["width"].xs("forward", level="split").xs("altitude", level="target")
               for t in (sound, late)]  # fmt: skip
     pd.testing.assert_series_equal(*widths)

@@ -141,10 +141,10 @@ def test_forces_move_the_aircraft(number):
     _, df = flights()[number]
     speed = df["true_airspeed"] * KNOTS
     climb = df["vertical_rate"] * 0.00508 * df["temperature"] / standard(df["altitude"])[0]
-    needed = 9.80665 * np.sin(np.arctan2(climb, speed)) + np.gradient(speed)
+    acceleration = 9.80665 * np.sin(np.arctan2(climb, speed)) + np.gradient(speed)
     gained = (df["thrust"] - df["drag"]) / df["mass"]
-    assert ((gained - needed).abs() < 0.01).mean() > 0.9  # m/s², elsewhere at full thrust
-    assert ((gained - needed) < 0.01).all()
+    assert ((gained - acceleration).abs() < 0.01).mean() > 0.9  # m/s², elsewhere at full thrust
+    assert ((gained - acceleration) < 0.01).all()
 
 
 @pytest.mark.parametrize("number", range(14))

@@ -112,9 +112,9 @@ def test_dask_dataframe_reads_a_file_of_a_bucket(bucket, few, server):
 def test_a_report_accepts_the_address_of_a_bucket(bucket, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notebooks").mkdir()
-    words = ["--origin", "LEMD", "--destination", "LEBL", "--archive", bucket]
+    pair = ["--origin", "LEMD", "--destination", "LEBL", "--archive", bucket]
     shutil.copyfile(ROOT / "notebooks/01_index.ipynb", "notebooks/01_index.ipynb")
-    result = CliRunner().invoke(main, ["report", *words])
+    result = CliRunner().invoke(main, ["report", *pair])
     assert "LEMD → LEBL: 10 flights of 11 files" in result.output
     assert "10 usable flights LEMD → LEBL, expected 40 or more" in result.output
 

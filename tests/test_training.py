@@ -188,8 +188,8 @@ def test_a_joint_model_has_the_same_rows_and_learns(tables, name, predicted):
 def test_wide_targets_come_back_as_they_were(tables):
     targets = tables[1]
     pd.testing.assert_frame_equal(stack_targets(widen_targets(targets)), targets)
-    lacking = targets.drop((PATHS[3], 0.5))
-    assert PATHS[3] not in widen_targets(lacking).index
+    incomplete = targets.drop((PATHS[3], 0.5))
+    assert PATHS[3] not in widen_targets(incomplete).index
 
 
 @pytest.mark.parametrize("joint", [False, True])

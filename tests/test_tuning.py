@@ -76,11 +76,15 @@ def test_chosen_settings_are_evaluated_on_flights_outside_the_search(tables):
     predictors, targets, days = tables
     full = targets.assign(latitude=40.0, longitude=1.0, distance=1.0)
     searched = search((predictors.iloc[:90], full, days), "scikit-learn")
-    poor = build_model("extra trees", trees=8, min_samples_leaf=45)
+    underfitted = build_model("extra trees", trees=8, min_samples_leaf=45)
     split = PATHS[:90], PATHS[90:]
-    gain = evaluate_settings(poor, searched, predictors, full, split, days, feature_set="planned")
+    gain = evaluate_settings(
+        underfitted, searched, predictors, full, split, days, feature_set="planned"
+    )
     assert gain.loc["altitude", "low"] > 0.3
     assert (gain["low"] <= gain["gain"]).loc[["altitude", "time"]].all()
     same = searched.iloc[:1].assign(max_features=1 / 3, min_samples_leaf=45)
-    none = evaluate_settings(poor, same, predictors, full, split, days, feature_set="planned")
-    assert none.loc["altitude", "gain"] == 0
+    no_gain = evaluate_settings(
+        underfitted, same, predictors, full, split, days, feature_set="planned"
+    )
+    assert no_gain.loc["altitude", "gain"] == 0

@@ -52,16 +52,16 @@ def write_stages(folder: Path) -> None:
         nbformat.write(nb, folder / f"{name}.ipynb")
 
 
-def start_report(root: Path, archive: Path, *words: str, **options) -> subprocess.Popen:
+def start_report(root: Path, archive: Path, *arguments: str, **options) -> subprocess.Popen:
     """Start the command in a folder."""
-    command = [sys.executable, "-m", "trajlib", "report", "--archive", str(archive), *words]
+    command = [sys.executable, "-m", "trajlib", "report", "--archive", str(archive), *arguments]
     command += ["--origin", "LEMD", "--destination", "LEBL"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, cwd=root, env=environment, **pipes, **options)
 
 
-def whole_stages(root: Path) -> set[str]:
+def finished_stages(root: Path) -> set[str]:
     """Return the stages whose result stands."""
     stages = set()
     for path in (root / "reports/LEMD-LEBL").glob("0*.json"):
@@ -93,7 +93,7 @@ def kill_once(root: Path, archive: Path, wait: Callable[[], None]) -> int:
     wait()
     report.kill()
     report.communicate()
-    finished = whole_stages(root)
+    finished = finished_stages(root)
     output = finish(start_report(root, archive))
     kept = set(re.findall(r"(\w+) .*unchanged since it ran", output))
     assert kept == finished, f"whole were {finished}, kept were {kept}"

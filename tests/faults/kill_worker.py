@@ -60,7 +60,7 @@ def to_bytes(table: pd.DataFrame) -> bytes:
     return file.getvalue()
 
 
-def revive(client, lost: int) -> list[int]:
+def wait_for_workers(client, lost: int) -> list[int]:
     """Return the processes of two workers, once there are two again without the lost one."""
     end = time.monotonic() + 180
     while True:
@@ -95,13 +95,13 @@ def main(times: int, only: str = "", seed: int = 1) -> dict[str, dict[str, int]]
         for name, job in ((n, j) for n, j in jobs.items() if only in ("", n)):
             job()  # once, so that imports and compilers are warm
             started = time.perf_counter()
-            undisturbed = to_bytes(job())
+            expected = to_bytes(job())
             seconds = time.perf_counter() - started
             counts[name] = {"kills": 0, "of them while it ran": 0, "equal tables": 0}
             for _ in range(times):
-                victim = choice.choice(revive(client, victim))
+                victim = choice.choice(wait_for_workers(client, victim))
                 table, during = kill_once(client, job, choice.uniform(0, 1.2 * seconds), victim)
-                assert table == undisturbed, f"the table of {name} is another"
+                assert table == expected, f"the table of {name} is another"
                 counts[name]["kills"] += 1
                 counts[name]["of them while it ran"] += during
                 counts[name]["equal tables"] += 1

@@ -21,10 +21,10 @@ WORKERS = (1, 2, 4)
 TIMING = re.compile(r"time (of|over)")  # labels of numbers that are no results
 
 
-def make_report(archive: Path, folder: Path, workers: int, *words: str) -> dict:
+def make_report(archive: Path, folder: Path, workers: int, *arguments: str) -> dict:
     """Return what a report found, by stage, and the digest of each table that it left."""
     with start_cluster(folder / "cluster", {}, workers=workers) as machines:
-        command = [sys.executable, "-m", "trajlib", "report", "--archive", str(archive), *words]
+        command = [sys.executable, "-m", "trajlib", "report", "--archive", str(archive), *arguments]
         command += ["--origin", "LEMD", "--destination", "LEBL", "--scheduler", machines.address]
         command += ["--data", f"{folder}/data", "--output", f"{folder}/reports"]
         result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -57,7 +57,7 @@ def main(times: int, archive: Path | None = None) -> dict[str, int]:
     """Return how many reports of each number of workers were equal to the first."""
     counts = {f"{workers} workers": 0 for workers in WORKERS}
     with tempfile.TemporaryDirectory() as workspace:
-        words = () if archive else SMALL.split()
+        arguments = () if archive else SMALL.split()
         if archive is None:
             archive = Path(workspace) / "raw" / "tiny"
             command = [sys.executable, "-m", "trajlib", "simulate", archive, "--flights", "60"]
@@ -66,7 +66,7 @@ def main(times: int, archive: Path | None = None) -> dict[str, int]:
         for number in range(times):
             workers, started = WORKERS[number % len(WORKERS)], time.perf_counter()
             with tempfile.TemporaryDirectory() as folder:
-                report = make_report(archive, Path(folder), workers, *words)
+                report = make_report(archive, Path(folder), workers, *arguments)
             first = first or report
             wrong = differences(first, report)
             assert not wrong, f"with {workers} workers: {wrong}"
