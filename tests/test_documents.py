@@ -205,11 +205,17 @@ def test_the_example_dialects_read_opensky_and_traffic(tmp_path):
     assert row[["true_airspeed", "mach", "heading"]].tolist() == [450, 0.78, 90]
 
 
-def test_every_stage_is_in_the_tables():
-    for document in ("README.md", "notebooks/README.md"):
-        text = (ROOT / document).read_text("utf-8")
-        for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"):
-            assert path.stem in text, f"{document}: {path.stem}"
+def test_the_start_page_of_the_lab_links_every_stage():
+    text = (ROOT / "notebooks/README.md").read_text("utf-8")
+    for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"):
+        assert f"({path.name})" in text
+
+
+def test_links_of_the_start_page_open_from_the_root_of_the_lab():
+    root = ROOT / "notebooks"
+    for link in re.findall(r"\]\(([^)#]+)\)", (root / "README.md").read_text("utf-8")):
+        assert "/" not in link
+        assert (root / link).is_file()
 
 
 def test_pre_commit_lints_and_formats_and_leaves_notebooks_as_they_are(tmp_path):
