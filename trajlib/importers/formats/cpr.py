@@ -9,31 +9,11 @@ import pandas as pd
 from trajlib.importers.formats.base import Field, Format, Head, Options, convert_points, find_texts
 from trajlib.importers.formats.tables import parse_csv, read_texts
 
-_COLUMNS = [
-    "message",
-    "flight",
-    "received",
-    "time",
-    "block",
-    "record",
-    "area",
-    "node",
-    "callsign",
-    "origin",
-    "destination",
-    "off_block",
-    "position",
-    "level",
-    "service",
-    "squawk",
-    "speed",
-    "track",
-    "rate",
-    "mode",
-    "plan",
-    "address",
-    "end",
-]
+_NAMES = (
+    "message flight received time block record area node callsign origin destination "
+    "off_block position level service squawk speed track rate mode plan address end"
+)
+_COLUMNS = _NAMES.split()
 _LINE = re.compile(r"(?m)^\d+;\d+;\d\d/\d\d/\d\d [\d:]+;(.*;)\d{6}N? ?[NS] ?\d{7}[EW];")
 _FIELDS = {
     "flight_id": Field("flight"),

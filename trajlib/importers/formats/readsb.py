@@ -16,19 +16,8 @@ from trajlib.importers.formats.base import (
 )
 from trajlib.importers.formats.tables import read_json
 
-_POINT = [
-    "seconds",
-    "latitude",
-    "longitude",
-    "altitude",
-    "speed",
-    "track",
-    "flags",
-    "rate",
-    "state",
-    "source",
-    "geo",
-]
+_NAMES = "seconds latitude longitude altitude speed track flags rate state source geo"
+_POINT = _NAMES.split()
 _FIELDS = {
     "icao24": Field("icao"),
     "callsign": Field("flight"),

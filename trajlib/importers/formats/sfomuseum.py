@@ -16,6 +16,7 @@ from trajlib.importers.formats.base import (
     convert_points,
 )
 from trajlib.importers.formats.tables import point_reader, read_head, read_json
+from trajlib.schema import IDENTITY
 
 ATTRIBUTION = (
     "SFO Museum's open flight records (github.com/sfomuseum-data), derived from the SWIM feed of "
@@ -25,15 +26,7 @@ ATTRIBUTION = (
 SPACING = 30.0  # s: closer points come from two radars that disagree
 _POINTS = ("flight_id", "timestamp", "latitude", "longitude", "altitude", "groundspeed")
 _FIELDS = {name: Field(name) for name in _POINTS}
-_IDENTITY = (
-    "callsign",
-    "operator",
-    "aircraft_type",
-    "registration",
-    "origin",
-    "destination",
-)
-_TRACK_FIELDS = _FIELDS | {name: Field(name) for name in _IDENTITY}
+_TRACK_FIELDS = _FIELDS | {name: Field(name) for name in IDENTITY}
 
 
 def _recognize(head: Head) -> bool:
@@ -41,7 +34,7 @@ def _recognize(head: Head) -> bool:
 
 
 def _is_list(path: Path) -> bool:
-    return path.is_file() and read_head(path).has("flight_id", *_IDENTITY, "date")
+    return path.is_file() and read_head(path).has("flight_id", *IDENTITY, "date")
 
 
 def _recognize_geojson(head: Head) -> bool:

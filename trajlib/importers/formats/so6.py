@@ -9,28 +9,11 @@ import pandas as pd
 from trajlib.importers.formats.base import Field, Format, Head, Options, convert_points, find_texts
 from trajlib.importers.formats.tables import parse_csv, read_texts
 
-_COLUMNS = [
-    "segment",
-    "origin",
-    "destination",
-    "type",
-    "time_begin",
-    "time_end",
-    "fl_begin",
-    "fl_end",
-    "status",
-    "callsign",
-    "date_begin",
-    "date_end",
-    "lat_begin",
-    "lon_begin",
-    "lat_end",
-    "lon_end",
-    "flight_id",
-    "sequence",
-    "length",
-    "parity",
-]
+_NAMES = (
+    "segment origin destination type time_begin time_end fl_begin fl_end status callsign "
+    "date_begin date_end lat_begin lon_begin lat_end lon_end flight_id sequence length parity"
+)
+_COLUMNS = _NAMES.split()
 _LINE = re.compile(r"\S+ +\S+ +\S+ +\S+ +\d{1,6} +\d{1,6} +-?\d+ +-?\d+ +\S+ +\S+ +\d{6} +\d{6} ")
 _FIELDS = {
     "flight_id": Field("flight_id"),
