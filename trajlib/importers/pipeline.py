@@ -484,7 +484,8 @@ def _segment_points(job: _Job, points: pd.DataFrame) -> tuple[pd.DataFrame, pd.D
         return points, pd.DataFrame()
     points["aircraft"], keys = pd.factorize(points["key"], sort=True)
     points["disordered"] = _find_disordered(points["aircraft"], points["timestamp"])
-    order = np.lexsort((points["timestamp"], points["aircraft"]))  # which keeps the source's order
+    times = points["timestamp"].astype("int64").to_numpy()
+    order = np.lexsort((times, points["aircraft"]))  # which keeps the source's order
     slim = points[[name for name in _SEGMENTED if name in points]].take(order)
     kind = keys.str.split(":", n=1).str[0].to_numpy()[slim["aircraft"]]
     flight = _number_flights(job, slim, kind)
@@ -493,7 +494,7 @@ def _segment_points(job: _Job, points: pd.DataFrame) -> tuple[pd.DataFrame, pd.D
     flight = flight[flight >= 0]
     if not len(flight):
         return points.iloc[:0], pd.DataFrame()
-    again = np.lexsort((points["timestamp"].to_numpy()[order], flight))
+    again = np.lexsort((times[order], flight))
     points = points.take(order[again]).assign(flight=flight[again]).reset_index(drop=True)
     identity = _collect_identity(job, points)
     limits = Limits(
