@@ -181,8 +181,7 @@ def test_the_summary_is_at_the_top_of_a_page_and_only_there():
     page = render(
         new_markdown_cell("# Models"),
         new_markdown_cell("## Train"),
-        new_markdown_cell("Text."),
-        new_markdown_cell("## Summary"),
+        new_markdown_cell("Text.\n\n## Summary"),
         new_code_cell("save()", outputs=[new_output("execute_result", data)]),
         headline="It is -3 NM.",
         numbers={"error": "-3 NM"},

@@ -106,9 +106,17 @@ def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
                 _add_title(figure, typeset(title))
             figure.draw_without_rendering()  # ticks take the style when they are first drawn
         plt.close(figure)
+        figure.__class__ = _DescribedFigure  # IPython drops formatters of Figure itself
         return figure
 
     return draw
+
+
+class _DescribedFigure(Figure):
+    """A figure whose text, beside its picture in a notebook, is what it shows."""
+
+    def __repr__(self) -> str:
+        return describe_figure(self)
 
 
 def _add_title(figure: Figure, title: str) -> None:

@@ -80,8 +80,8 @@ def render_notebook(nb: NotebookNode, report: dict, stage: dict) -> str:
     Text of outputs and Markdown is escaped. Interactive figures are on the explorer's page.
     """
     page = _Page(explorer=f"{stage['name']}.explorer.html")
-    cells = [page.show_cell(cell) for cell in nb.cells if cell.source]
-    cells = _join_code(page.drop_empty_end(cells))
+    sources = [cell for cell in _drop_last_heading(nb.cells) if cell.source]
+    cells = _join_code([page.show_cell(cell) for cell in sources])
     shown = [s for s in report["stages"] if s["status"] != "not run"]
     here = [s["name"] for s in shown].index(stage["name"])
     return _render(
@@ -151,19 +151,9 @@ class _Page:
     summary: str = ""
     linked: bool = False
 
-    def drop_empty_end(self, cells: list[dict]) -> list[dict]:
-        """Return cells without a last heading under which nothing is shown, and its code."""
-        shown = [c for c in cells if c["kind"] == "markdown" or c["outputs"]]
-        if not (self.summary and shown and shown[-1].get("is_heading")):
-            return cells
-        del self.headings[-1]
-        return cells[: cells.index(shown[-1])]
-
     def show_cell(self, cell: NotebookNode) -> dict:
         if cell.cell_type != "code":
-            is_heading = re.fullmatch(r"#+ [^\n]*", cell.source.strip()) is not None
-            html = self.markdown(cell.source)
-            return {"kind": "markdown", "html": html, "is_heading": is_heading}
+            return {"kind": "markdown", "html": self.markdown(cell.source)}
         return {
             "kind": "code",
             "numbers": [cell.execution_count or "not run"],
@@ -253,6 +243,17 @@ class _Renderer(IPythonRenderer):
 
     def block_math(self, body: str) -> str:
         return _show_formula(body, "block")
+
+
+def _drop_last_heading(cells: list[NotebookNode]) -> list[NotebookNode]:
+    """Return cells without a heading above the summary, which is shown at the top of the page."""
+    if len(cells) < 2 or cells[-2].cell_type != "markdown":
+        return cells
+    outputs = cells[-1].get("outputs", [])
+    if not outputs or any(SUMMARY_TYPE not in output.get("data", {}) for output in outputs):
+        return cells
+    source = re.sub(r"(^|\n)#+ [^\n]*\s*$", "", cells[-2].source)
+    return [*cells[:-2], NotebookNode(cells[-2] | {"source": source}), cells[-1]]
 
 
 def _is_linked(text: str, position: int) -> bool:

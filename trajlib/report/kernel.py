@@ -23,7 +23,7 @@ _PERSONAL = (
 )
 _LONGEST = 80  # of the folder of a socket, whose path has at most 107 characters
 _KEPT_SETTINGS = "distributed", "jobqueue"  # certificates and addresses of a cluster
-# tables look as on our pages, figures are described in words; nothing is imported before then
+# tables look as on our pages; nothing is imported before there is one
 _FIRST = """
 for _module in ("pandas", "pandas.core.frame"):
     get_ipython().display_formatter.formatters["text/html"].for_type_by_name(
@@ -32,12 +32,6 @@ for _module in ("pandas", "pandas.core.frame"):
         .format_table(table).to_html(),
     )
 del _module
-get_ipython().display_formatter.formatters["text/plain"].for_type_by_name(
-    "matplotlib.figure", "Figure",
-    lambda figure, p, cycle: p.text(
-        __import__("trajlib.plots.style", fromlist=["_"]).describe_figure(figure)
-    ),
-)
 """
 
 
