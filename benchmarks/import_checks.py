@@ -48,10 +48,10 @@ def check_segmentation(points: pd.DataFrame, flights: pd.DataFrame) -> None:
     points["aircraft"] = np.unique(streams, axis=0, return_inverse=True)[1]
     points["flight"] = segment_flights(points)
     points = points[points["flight"] >= 0]
-    known = points.groupby("flight_id")["timestamp"].agg(["min", "max"])
+    ends = points.groupby("flight_id")["timestamp"].agg(["min", "max"])
     cut = points.groupby("flight")["timestamp"].agg(["min", "max"])
     number = points.groupby("flight_id")["flight"].agg(lambda numbers: numbers.mode().iloc[0])
-    miss = (known - cut.loc[number].set_axis(number.index)).abs()
+    miss = (ends - cut.loc[number].set_axis(number.index)).abs()
     recovered = (miss <= MINUTE).all(axis=1).sum()
     print(f"recovered with both ends within a minute: {recovered / len(flights):.2%}")
 
@@ -76,12 +76,12 @@ def check_airports(points: pd.DataFrame, flights: pd.DataFrame) -> None:
         away = distance(ends[side]["latitude"], ends[side]["longitude"], *where) * 1.852
         complete &= away <= criteria.reach
     for side in SIDES:
-        found = infer_airports(ends[side], side, traffic)["airport"][complete]
-        codes = flights[side].to_numpy()[found.index]
-        right = found == np.array([airports[code]["icao"] for code in codes])
-        given = found.notna()
+        inferred = infer_airports(ends[side], side, traffic)["airport"][complete]
+        codes = flights[side].to_numpy()[inferred.index]
+        right = inferred == np.array([airports[code]["icao"] for code in codes])
+        given = inferred.notna()
         print(
-            f"{side} of {len(found):,} complete flights: {right.mean():.2%} right, "
+            f"{side} of {len(inferred):,} complete flights: {right.mean():.2%} right, "
             f"{(given & ~right).sum() / given.sum():.2%} of the answers wrong"
         )
 

@@ -44,8 +44,9 @@ def measure(flights: pd.DataFrame) -> pd.DataFrame:
     for name, (_, tried) in LOOSER.items():
         others = pd.concat([failed[other] for other in failed if other != name], axis=1).any(axis=1)
         for limit in tried:
-            here = find_fragments(flights, name, limit)
-            rows.append((name, limit, here.sum(), (here & ~others).sum(), (~here & ~others).sum()))
+            fails = find_fragments(flights, name, limit)
+            left = ~fails & ~others
+            rows.append((name, limit, fails.sum(), (fails & ~others).sum(), left.sum()))
     names = ["criterion", "limit", "fail it", "fail it alone", "trajectories left"]
     return pd.DataFrame(rows, columns=names).set_index(["criterion", "limit"])
 

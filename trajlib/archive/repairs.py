@@ -134,7 +134,7 @@ def _leave_out_missing(
 
 def _check_limit(text: str, count: int, of: int, *, strict: bool, limit: float = _LIMIT) -> None:
     if strict:
-        raise FlightError(f"{text}; nothing is repaired, as asked (strict)")
+        raise FlightError(f"{text}; nothing is repaired, because of --strict")
     if count > limit * of:
         raise FlightError(f"{text}, more than the {100 * limit:.0f} % that may be repaired")
 

@@ -83,8 +83,8 @@ def _describe_column(name: str, layout: Layout, head: bytes) -> str | None:
     if name not in layout.fields:
         return None
     number = layout.fields[name]
-    theirs = layout.names[number]
-    entry = {} if theirs == name else {"column": theirs}
+    written = layout.names[number]
+    entry = {} if written == name else {"column": written}
     if name in layout.unit_names:
         entry["unit"] = layout.unit_names[name]
     if name == "timestamp":

@@ -32,7 +32,7 @@ def _airports() -> tuple[pd.DataFrame, cKDTree]:
     """Return the airports that flights may be between, and a tree of their positions.
 
     An airport with an IATA code counts as one with scheduled traffic: no free table that is kept
-    up to date says which have. Heliports and seaplane bases are left out.
+    up to date lists them. Heliports and seaplane bases are left out.
     """
     table = pd.DataFrame(airportsdata.load("ICAO").values())
     other = table["name"].str.contains(r"(?i)heli(?:port|pad)|seaplane|\(closed\)|hospital")
@@ -99,7 +99,7 @@ def infer_airports(ends: pd.DataFrame, side: str, traffic: pd.Series | None = No
     side
         ``origin`` or ``destination``.
     traffic
-        Flights that certainly begin or end at an airport, by ICAO code: this tells a large
+        Flights that certainly begin or end at an airport, by ICAO code: this separates a large
         airport from a small one beside it.
 
     Returns

@@ -43,14 +43,14 @@ _ABOUT = re.compile(r"(?i)^(licen[cs]e|readme|\.|_)|(^columns\.toml$)|\.(md|toml
 _UNIT = 64 << 20  # bytes of files that one task reads
 _FILES = 500  # files of one task
 _ROWS = 500_000  # points written at once
-_BUCKET = 400_000  # points that one task segments, as far as a file's size tells
+_BUCKET = 400_000  # points that one task segments, estimated by the size of the files
 _SIZES = {"text": 80, "json": 60}  # bytes of a point; of what is packed, 10
 _KEYS = {"flight_id": "flight", "icao24": "address", "registration": "registration"}
 _KEYS |= {"callsign": "callsign"}
 _EXACT = ("latitude", "longitude")  # columns that need more than 24 bits
 _TEXTS = ("flight_id", "icao24", *IDENTITY)
 _SIDES = ("origin", "destination")
-_SEGMENTED = (  # columns that flights are told apart by
+_SEGMENTED = (  # columns by which flights are separated
     *("aircraft", "timestamp", "latitude", "longitude", "altitude", "groundspeed"),
     *("onground", "callsign", "new_leg"),
 )
@@ -261,7 +261,7 @@ def _options(source: Path) -> Options:
 
 
 def read_source_dialect(root: Path) -> Dialect | None:
-    """Return what a columns.toml beside a source says of it; None where there is none."""
+    """Return the columns.toml beside a source; None where there is none."""
     return read_dialect(root) if (root / "columns.toml").is_file() else None
 
 

@@ -81,7 +81,7 @@ def recognize_format(path: str | Path, dialect: Dialect | None = None) -> Format
     path
         The file.
     dialect
-        What a columns.toml says of the source; files that have its columns are read by it.
+        The columns.toml of the source; files that have its columns are read by it.
 
     Raises
     ------

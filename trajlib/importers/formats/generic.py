@@ -1,4 +1,4 @@
-"""Any table of points: by the names of its columns, or by what a columns.toml says of them."""
+"""Any table of points: by the names of its columns, or by a columns.toml."""
 
 from collections.abc import Iterator
 from dataclasses import replace
