@@ -97,7 +97,13 @@ class PredictionForm:
         table = prediction.trajectory
         geojson = to_geojson(table, flown)
         figure = plot_trajectory(
-            table, geojson, flown=flown, airports=pair, title=" ".join(lines[2].split())
+            table,
+            geojson,
+            flown=flown,
+            usual=prediction.usual,
+            plan=prediction.plan,
+            airports=pair,
+            title=" ".join(lines[2].split()),
         )
         file = BytesIO()
         figure.savefig(file, format="png")
