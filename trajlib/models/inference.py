@@ -1,9 +1,11 @@
 """Inference: features and prediction for given flights, described or read from a CSV."""
 
 import hashlib
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -417,11 +419,10 @@ def predict_flights(
         zone = find_airport(flights[side].iloc[0]).timezone
         table[f"{name}_local"] = table[name].dt.tz_convert(zone).dt.tz_localize(None)
     pair = "-".join(flights[list(_ENDS)].iloc[0])
+    rows = predictors.to_dict("index")
     texts = []
     for path, start in flights.set_index("path")["start"].items():
-        lines = list_warnings(
-            saved, predictors.loc[[path]], pair, start=start, traffic=traffic is not None
-        )
+        lines = _list_warnings(saved, rows[path], pair, start, traffic=traffic is not None)
         texts.append(" ".join(lines))
     return table.assign(warnings=texts)
 
@@ -475,15 +476,7 @@ def list_warnings(
     traffic
         Whether flights of other pairs were used.
     """
-    return [
-        *_warn_pair(saved, pair),
-        *_warn_calibration(saved),
-        *([] if start is None else _warn_date(saved, start)),
-        *_warn_hour(saved, predictors),
-        *_warn_categories(saved, predictors),
-        *_warn_missing(predictors),
-        *([] if traffic else _warn_traffic(saved)),
-    ]
+    return _list_warnings(saved, predictors.iloc[0].to_dict(), pair, start, traffic=traffic)
 
 
 def find_archive(path: str | Path) -> Path:
@@ -562,6 +555,26 @@ def _load_points(recent: pd.DataFrame) -> pd.DataFrame:
     return points[match_flights(points.index, pd.Index(recent["path"]))]
 
 
+def _list_warnings(
+    saved: SavedModel,
+    row: Mapping[str, Any],
+    pair: str,
+    start: pd.Timestamp | None,
+    *,
+    traffic: bool,
+) -> list[str]:
+    """Return the warnings about one flight, whose predictors are a row of plain values."""
+    return [
+        *_warn_pair(saved, pair),
+        *_warn_calibration(saved),
+        *([] if start is None else _warn_date(saved, start)),
+        *_warn_hour(saved, row),
+        *_warn_categories(saved, row),
+        *_warn_missing(row),
+        *([] if traffic else _warn_traffic(saved)),
+    ]
+
+
 def _warn_pair(saved: SavedModel, pair: str) -> Iterator[str]:
     trained = saved.card["pair"]
     if pair != trained:
@@ -604,11 +617,11 @@ def _warn_date(saved: SavedModel, start: pd.Timestamp) -> Iterator[str]:
         )
 
 
-def _warn_hour(saved: SavedModel, predictors: pd.DataFrame) -> Iterator[str]:
+def _warn_hour(saved: SavedModel, row: Mapping[str, Any]) -> Iterator[str]:
     counts = saved.card.get("hours")
     if not counts:
         return
-    hour = int(predictors["hour"].iloc[0])
+    hour = int(row["hour"])
     near = sum(counts[(hour + shift) % 24] for shift in (-1, 0, 1))
     if near <= _RARE_HOUR * sum(counts):
         yield (
@@ -617,8 +630,7 @@ def _warn_hour(saved: SavedModel, predictors: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _warn_categories(saved: SavedModel, predictors: pd.DataFrame) -> Iterator[str]:
-    row = predictors.iloc[0]
+def _warn_categories(saved: SavedModel, row: Mapping[str, Any]) -> Iterator[str]:
     for name, trained in saved.card["categories"].items():
         word, value = name.replace("_", " "), row[name]
         if not isinstance(value, str):
@@ -631,17 +643,17 @@ def _warn_categories(saved: SavedModel, predictors: pd.DataFrame) -> Iterator[st
             )
 
 
-def _warn_missing(predictors: pd.DataFrame) -> Iterator[str]:
+def _warn_missing(row: Mapping[str, Any]) -> Iterator[str]:
     sources = {
         "recent_": "No flight of the pair in the week before is in the archive",
         "callsign_": "No flight of the same callsign in the year before is in the archive",
     }
     for prefix, sentence in sources.items():
-        values = predictors[[name for name in predictors if name.startswith(prefix)]]
-        if values.size and values.isna().all(axis=None):
+        values = [value for name, value in row.items() if name.startswith(prefix)]
+        if values and all(math.isnan(value) for value in values):
             yield f"{sentence}: the model uses the other predictors."
-    for name, age in predictors.filter(regex=r"^age_at_\d+$").iloc[0].items():
-        if not age <= _OLD:
+    for name, age in row.items():
+        if name.startswith("age_at_") and not age <= _OLD:
             minutes = name.removeprefix("age_at_")
             state = f"{age:.0f} s old" if age > 0 else "missing"
             yield f"At {minutes} min the last measured point is {state}."
