@@ -18,7 +18,7 @@ from trajlib import open_study
 from trajlib.estimate import Estimate
 from trajlib.evaluation.bootstrap import estimate_skill
 from trajlib.evaluation.coverage import measure_coverage
-from trajlib.evaluation.experiments import format_errors, run_experiment
+from trajlib.evaluation.experiments import format_errors, format_skills, run_experiment
 from trajlib.evaluation.splits import choose_folds, local_days, split_by_day
 from trajlib.features.feature_sets import build_predictors_by
 from trajlib.features.targets import append_arrival, build_targets_by
@@ -122,8 +122,9 @@ def main() -> None:
         )
 
     for name in options.sets:
-        errors = run(predictors[name], name).tabulate()
-        print_table(format_errors(errors, THREE).droplevel("kind"))
+        experiment = run(predictors[name], name)
+        print_table(format_errors(experiment.tabulate(), THREE).droplevel("kind"))
+        print_table(format_skills(experiment.compare()), f"skill, {name}")
     for name in options.ablation:
         table = compare_groups(predictors[name], lambda given, name=name: run(given, name), days)
         print_table(table, f"gain of each group, {name}")

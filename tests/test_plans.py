@@ -335,6 +335,15 @@ def test_no_band_is_above_the_ceiling_of_the_aircraft(tmp_path, saved_with_plan)
     assert trajectory["altitude_band_high"].max() == pytest.approx(12_500 / 0.3048)
 
 
+def test_a_prediction_carries_its_plan_and_the_usual_track(tmp_path, saved_with_plan):
+    flight = describe_flight()
+    plans = assign_plan(write_plan(tmp_path, make_plan(NORTH)), flight)
+    prediction = predict_flight(saved_with_plan, flight, plans=plans)
+    positions = prediction.plan[["latitude", "longitude"]].to_numpy()
+    np.testing.assert_allclose(positions, NORTH)
+    assert prediction.usual["latitude"].between(40.2, 42.2).all()
+
+
 def test_a_plan_filed_after_take_off_is_refused_for_a_prediction(tmp_path):
     late = write_plan(tmp_path, make_plan(NORTH, filed="2016-02-01T08:30Z"))
     with pytest.raises(ValueError, match="no plan of this flight was filed before"):
