@@ -85,7 +85,7 @@ def test_the_page_shows_changed_verdicts_and_escapes_texts_of_a_report():
     before = describe_report(numbers={"x": Estimate(0.1, 0, 0.2)}, parameters={"p": "<script>"})
     after = describe_report(numbers={"x": Estimate(0.9, 0.8, 1.0)}, verdict="does not hold")
     page = render_comparison(compare_reports(before, after))
-    for part in ("does not hold", "+0.800 (intervals apart)", "1 of 1 claims", "1 of 1 numbers"):
+    for part in ("does not hold", "+0.800 (intervals apart)", "1 of 1 verdicts", "1 of 1 numbers"):
         assert part in page
     assert "<script>" not in page
     assert "script-src 'none'" in page
