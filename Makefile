@@ -2,7 +2,7 @@
 # make test      environment, the fast tests (make test-slow: browsers, whole reports, clusters)
 # make lab       JupyterLab on notebooks/, at a page that says where to begin
 # make bench     the comparison with other tools, in an environment of their own
-# make check     lint and format, changing nothing
+# make check     lint, format and types, changing nothing
 # make docs      the documentation as a site, docs/_build/html/index.html
 # make links     whether its links lead somewhere, which needs a network
 # make clean     away with what was computed; the raw archives and the environment stay
@@ -43,6 +43,7 @@ bench: $(READY) .venv-bench/ready
 check: $(READY)
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
+	$(RUN) mypy trajlib
 
 docs: .venv/ready-docs
 	$(RUN) sphinx -q -W --keep-going docs docs/_build/html

@@ -270,10 +270,10 @@ def is_loopback(host: str) -> bool:
     (True, False)
     """
     try:
-        found = socket.getaddrinfo(host, None)
+        addresses = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
     except OSError:
         return False
-    return all(place[4][0].startswith("127.") or place[4][0] == "::1" for place in found)
+    return all(address.startswith("127.") or address == "::1" for address in addresses)
 
 
 def _open(address: str) -> Client:
@@ -302,10 +302,11 @@ def _collect_client(error: BaseException | None) -> None:
 
 def _compare_packages(client: Client) -> None:
     """Refuse workers of other versions, or of another trajlib, before work is sent to them."""
-    declared = [line for line in requires("trajlib") if "extra" not in line]
-    names = ["trajlib", *(re.match(r"[\w-]+", line)[0] for line in declared)]
-    told = client.get_versions(packages=names)
-    ours, theirs = _versions(told["client"]), {w: _versions(v) for w, v in told["workers"].items()}
+    declared = [line for line in requires("trajlib") or () if "extra" not in line]
+    names = ["trajlib", *(re.findall(r"^[\w-]+", line)[0] for line in declared)]
+    versions = client.get_versions(packages=names)
+    ours = _versions(versions["client"])
+    theirs = {worker: _versions(found) for worker, found in versions["workers"].items()}
     if all(each == ours for each in theirs.values()):  # or code in a pickle could not be read
         ours["trajlib's code"] = code = _code_digest()()
         digests = client.run(_code_digest(), on_error="return")
@@ -331,10 +332,10 @@ def _versions(told: dict) -> dict[str, str | None]:
 def _code_digest() -> Callable[[], str]:
     def digest() -> str:  # inside, as it must reach a worker whose trajlib does not hold it
         import hashlib
-        from importlib.util import find_spec
+        from importlib.resources import files
         from pathlib import Path
 
-        folder = Path(find_spec("trajlib").origin).parent
+        folder = Path(str(files("trajlib")))
         code = b"".join(path.read_bytes() for path in sorted(folder.rglob("*.py")))
         return hashlib.sha256(code).hexdigest()[:12]
 

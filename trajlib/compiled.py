@@ -1,12 +1,13 @@
 """Functions compiled to machine code by numba, kept on disk where that is possible."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numba
 
 __all__ = ["compiled", "inlined"]
 
-_OPTIONS = {"nogil": True, "error_model": "numpy"}
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 
 def compiled(function: Callable) -> Callable:

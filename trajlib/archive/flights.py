@@ -195,7 +195,8 @@ def _read_stored(
 
 def _cut(rows: list[dict]) -> Iterator[list[dict]]:
     """Give rows of a store in lists of as many samples as are read at once."""
-    few, samples = [], 0
+    few: list[dict] = []
+    samples = 0
     for row in rows:
         if few and samples + row["rows"] > _READ_AT_ONCE:
             yield few
@@ -273,7 +274,8 @@ def _pack(results: list[tuple[str, Any]]) -> list[tuple[str, Any]] | pd.DataFram
 def _reduce_block(
     function: Callable, merge: Callable, columns, block: pd.DataFrame
 ) -> tuple[Any, dict]:
-    partial, findings = None, {}
+    partial: Any = None
+    findings: dict = {}
     for _, flight in _read_sound(block, columns, findings):
         result = _call(function, flight)
         partial = result if partial is None else merge(partial, result)

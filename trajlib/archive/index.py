@@ -11,6 +11,7 @@ from errno import EACCES, EPERM, EROFS
 from functools import partial
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -375,19 +376,19 @@ def read_ends(path: str, size: int, dialect: Dialect) -> tuple:
     try:
         header, first, last = _end_lines(*read_head_tail(path, size))
         layout = find_columns(header, dialect)
-        first, last = split_line(first, dialect.delimiter), split_line(last, dialect.delimiter)
-        if len(first) != layout.count or len(last) != layout.count:
-            which = "first" if len(first) != layout.count else "last"
+        begin, end = split_line(first, dialect.delimiter), split_line(last, dialect.delimiter)
+        if len(begin) != layout.count or len(end) != layout.count:
+            which = "first" if len(begin) != layout.count else "last"
             raise FlightError(f"the {which} line is cut, or has more fields than the header")
     except (OSError, EOFError, FlightError, zlib.error) as error:
         refuse_outage(error, path)
         return (None,) * (len(_FACTS) - 1) + (reason(error),)
     fields = layout.fields
     time, lat, lon = (fields[name] for name in REQUIRED[:3])
-    texts = [first[fields[n]].strip() or last[fields[n]] if n in fields else None for n in IDENTITY]
-    same = all(first[fields[n]] == last[fields[n]] for n in IDENTITIES if n in fields)
+    texts = [begin[fields[n]].strip() or end[fields[n]] if n in fields else None for n in IDENTITY]
+    same = all(begin[fields[n]] == end[fields[n]] for n in IDENTITIES if n in fields)
     doubt = None if same else _SEVERAL
-    return (*texts, first[time], last[time], first[lat], first[lon], last[lat], last[lon], doubt)
+    return (*texts, begin[time], end[time], begin[lat], begin[lon], end[lat], end[lon], doubt)
 
 
 def _look_closer(root: str, dialect: Dialect, files: pd.DataFrame) -> list[dict]:
@@ -427,8 +428,8 @@ def _gather_facts(flight: pd.DataFrame) -> dict:
     facts = dict(zip(_POSITIONS, ends[["latitude", "longitude"]].to_numpy().ravel(), strict=True))
     facts["start"], facts["end"] = ends["timestamp"]
     for name in IDENTITY:
-        filled = flight[name].dropna() if name in flight else ()
-        facts[name] = filled.iloc[0] if len(filled) else None
+        filled = flight[name].dropna().tolist() if name in flight else []
+        facts[name] = filled[0] if filled else None
     return facts
 
 
@@ -446,9 +447,10 @@ def read_head_tail(path: str, size: int) -> tuple[bytes, bytes]:
         data = to_utf8(read_gzip(path))
         return data[:_HEAD], data[-_TAIL:]
     if path.startswith("s3://"):
-        with open_file(path) as file:
-            head = file.read_at(min(size, _HEAD), 0)
-            return head, head if size <= _HEAD else file.read_at(_TAIL, size - _TAIL)
+        remote: Any
+        with open_file(path) as remote:
+            head = remote.read_at(min(size, _HEAD), 0)
+            return head, head if size <= _HEAD else remote.read_at(_TAIL, size - _TAIL)
     # a file object costs as much as the reads; a pipe is not waited for, and cannot be read so
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
@@ -541,7 +543,7 @@ def _reject_copies(root: str, index: pd.DataFrame) -> pd.DataFrame:
 
 def _digest(root: str, path: str) -> str | None:
     try:
-        return hashlib.sha256(read_bytes(f"{root}/{path}")).hexdigest()
+        return hashlib.sha256(read_bytes(f"{root}/{path}").data).hexdigest()
     except (OSError, EOFError, FlightError, zlib.error) as error:
         refuse_outage(error, root)
         return None

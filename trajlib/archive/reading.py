@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -195,13 +195,14 @@ def read_bytes(path: str | Path) -> np.ndarray:
     if str(path).endswith(".gz"):
         return _pad(read_gzip(path))
     remote = is_remote(path)
+    file: Any
     with open_file(path) if remote else open(path, "rb", 0, opener=_open_at_once) as file:
         size = file.size() if remote else os.fstat(file.fileno()).st_size
         if size > _LARGEST:
             raise FlightError(_TOO_LARGE)
         data = np.empty(size + PADDING, np.uint8)
         data[size:] = 0
-        if file.readinto(memoryview(data)[:size]) != size:
+        if file.readinto(data[:size].data) != size:
             raise FlightError("the file shrank while it was read")
     return data if find_utf16(data[:4].tobytes()) is None else _pad(data[:-PADDING].tobytes())
 

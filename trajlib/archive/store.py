@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import json
-import os
 import re
 from pathlib import Path
 
@@ -86,8 +85,11 @@ def _present(row: dict) -> dict[str, str]:
 
 
 def _remove_parts(folder: str, kept: set[str]) -> None:
-    listed = list_objects(folder) if is_remote(folder) else os.scandir(folder)
-    for name in [each[0] if is_remote(folder) else each.name for each in listed]:
+    if is_remote(folder):
+        names = [name for name, _, _ in list_objects(folder)]
+    else:
+        names = [path.name for path in Path(folder).iterdir()]
+    for name in names:
         if re.fullmatch(r"part-\w+\.parquet", name) and name not in kept:
             remove(f"{folder}/{name}")
 
@@ -97,7 +99,8 @@ def _store_block(folder: str, block: pd.DataFrame) -> list[tuple]:
     name = _part_name(block)
     if exists(f"{folder}/{name}"):
         return _read_places(f"{folder}/{name}")
-    whole, places = [], []
+    whole: list[pd.DataFrame] = []
+    places: list[tuple] = []
     for row, flight in read_flights(block):
         if isinstance(flight, FlightError):
             places.append((None, None, 0, str(flight), None))
