@@ -306,6 +306,24 @@ def write_readsb(flights, folder):
     return path
 
 
+@writer("sbs")
+def write_sbs(flights, folder):
+    lines = []
+    for row in flights.sort_values("timestamp", kind="stable").itertuples():
+        moment = f"{row.timestamp:%Y/%m/%d,%H:%M:%S}.000"
+        head = f",1,1,{row.icao24.upper()},1,{moment},{moment},"
+        motion = f"{row.groundspeed:.0f},{row.track:.0f},,,{row.vertical_rate:.0f}"
+        lines += [
+            f"MSG,1{head}{row.callsign:<8},,,,,,,,0,0,0,0",
+            f"MSG,4{head},,{motion},,0,0,0,0",
+            f"MSG,3{head},{row.altitude:.0f},,,{row.latitude:.6f},{row.longitude:.6f},,,0,0,0,0",
+            f"MSG,8{head},,,,,,,,,,,0",
+        ]
+    path = folder / "messages.txt"
+    path.write_text("\r\n".join([*lines, ""]))
+    return path
+
+
 @writer("tfms")
 def write_tfms(flights, folder):
     table = pd.DataFrame(

@@ -66,6 +66,7 @@ PRECISION = {
         "track": 0.5 / 3600,
     },
     "readsb": {"altitude": 0.5, "geoaltitude": 0.5, "vertical_rate": 0.5},
+    "sbs": {"altitude": 0.5, "groundspeed": 0.5, "track": 0.5, "vertical_rate": 0.5},
     "tfms": {"altitude": 50},
     "garmin": {
         "latitude": 5e-8,

@@ -1,0 +1,57 @@
+"""Messages of BaseStation (SBS-1), as dump1090 and other receivers write them on port 30003."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from trajlib.importers.formats.base import Field, Format, Head, Options, convert_points, find_texts
+from trajlib.importers.formats.tables import parse_csv, read_texts
+
+_NAMES = (
+    "message type session aircraft hex flight date time date_logged time_logged callsign altitude "
+    "speed track latitude longitude rate squawk alert emergency spi ground"
+)
+_COLUMNS = _NAMES.split()
+_LINE = re.compile(r"MSG,[1-8],[^,]*,[^,]*,[0-9A-Fa-f]{6},[^,]*,\d{4}/\d\d/\d\d,\d\d:\d\d:\d\d")
+_FIELDS = {
+    "icao24": Field("hex"),
+    "callsign": Field("callsign"),
+    "timestamp": Field("timestamp"),
+    "latitude": Field("latitude"),
+    "longitude": Field("longitude"),
+    "altitude": Field("altitude"),
+    "groundspeed": Field("speed"),
+    "track": Field("track"),
+    "vertical_rate": Field("rate"),
+    "onground": Field("ground"),
+}
+_CARRIED = ["callsign", "speed", "track", "rate"]  # in messages of their own
+
+
+def _recognize(head: Head) -> bool:
+    return bool(head.lines and _LINE.match(head.lines[0]))
+
+
+def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
+    texts = find_texts(_FIELDS) | {"date", "time", "ground"}
+    latest = pd.DataFrame(columns=["hex", *_CARRIED])
+    for text in read_texts(path):
+        batch = parse_csv(text.encode(), _COLUMNS, _COLUMNS, texts)
+        batch = pd.concat([latest, batch[batch["message"] == "MSG"]], ignore_index=True)
+        batch[_CARRIED] = batch.groupby("hex")[_CARRIED].ffill()
+        latest = batch.drop_duplicates("hex", keep="last")[["hex", *_CARRIED]]
+        moment = batch["date"].str.replace("/", "-") + "T" + batch["time"]
+        ground = batch["ground"].replace("-1", "1")
+        yield convert_points(batch.assign(timestamp=moment, ground=ground), _FIELDS)
+
+
+FORMAT = Format(
+    name="sbs",
+    title="BaseStation messages of a receiver (dump1090, port 30003)",
+    needs="the messages as received; airports are inferred",
+    recognize=_recognize,
+    read=_read,
+    splittable=True,
+)
