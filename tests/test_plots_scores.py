@@ -5,7 +5,7 @@ import pytest
 from trajlib.features.targets import FRACTIONS, TARGETS
 from trajlib.models.saved_models import to_geojson
 from trajlib.plots.importance import plot_importance, plot_ranking
-from trajlib.plots.prediction import plot_coverage, plot_trajectory
+from trajlib.plots.prediction import plot_coverage, plot_coverage_by_month, plot_trajectory
 from trajlib.plots.scores import plot_errors, plot_scores, plot_skills
 
 MODELS = ["whole flight", "at take-off"]
@@ -106,3 +106,17 @@ def test_coverage_has_a_panel_for_each_target_and_a_line_for_each_feature_set():
                        names=["feature_set"])  # fmt: skip
     axes = plot_coverage(scores, 0.9, by="feature_set").axes
     assert [len(ax.lines) for ax in axes] == [3, 3]  # and the level
+
+
+@pytest.mark.parametrize(("days", "first"), [(100, "2016-03"), (30, "29 Feb 2016")])
+def test_coverage_is_drawn_by_month_or_by_week_where_there_are_few_months(days, first):
+    paths = pd.Index([f"{number}.csv" for number in range(days)], name="path")
+    dates = pd.Series(pd.date_range("2016-03-01", periods=days), paths)
+    rows = pd.MultiIndex.from_product([paths, ["cross"]], names=["path", "column"])
+    held = pd.DataFrame({"fixed": 0.9, "adaptive": np.arange(days) % 2}, rows)
+    figure = plot_coverage_by_month(held, dates, 0.9, columns={"cross": "cross track [NM]"})
+    (ax,) = figure.axes
+    assert ax.get_xticklabels()[0].get_text() == first
+    adaptive = ax.lines[1].get_ydata()
+    assert len(adaptive) == len(ax.get_xticks())
+    assert adaptive.mean() == pytest.approx(0.5, abs=0.1)
