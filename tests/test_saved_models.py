@@ -267,3 +267,8 @@ def test_intervals_are_calibrated_on_few_days_and_the_card_counts_them(tables, c
     assert table.notna().all(axis=None)
     coverage = measure_coverage(model, predictors, targets, days, **options, seeds={"random": 0})
     assert coverage.scores["coverage"].between(0, 1).all()
+
+
+def test_no_band_of_an_unknown_type_is_above_the_highest_training_flight(saved):
+    table = predict_trajectory(saved, describe_predictors(callsign="IBE1"))
+    assert table["altitude_band_high"].max() <= saved.card["highest"]

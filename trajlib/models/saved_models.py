@@ -158,6 +158,7 @@ def train_model(
         "seed": seed,
         "categories": _list_categories(predictors.loc[train]),
         "hours": _count_hours(predictors.loc[train]),
+        "highest": float(targets["altitude"].max()),
         "usual": _describe_usual(wide.loc[train], targets),
         "methods": calibration.methods,
         "intervals": _to_lists(calibration.offsets),
@@ -263,7 +264,8 @@ def predict_trajectories(saved: SavedModel, predictors: pd.DataFrame) -> pd.Data
         ``<target>_high``, the position also as ``along`` and ``cross`` [NM] from the predicted
         one, and ``<name>_band_low`` and ``<name>_band_high``, which hold the whole trajectory in
         all of ``BAND``; ``course`` [deg]. No time and no distance is below 0, no altitude below
-        that of any airport or above the ceiling of the aircraft type.
+        that of any airport or above the ceiling of the aircraft type, or above the highest
+        flight of the training where the ceiling is not known.
 
     Raises
     ------
@@ -290,7 +292,7 @@ def predict_trajectories(saved: SavedModel, predictors: pd.DataFrame) -> pd.Data
     least = [name for name in table if name.startswith(("duration", "distance"))]
     table[least] = table[least].clip(lower=0)
     heights = [name for name in table if name.startswith("altitude")]
-    ceilings = predictors["aircraft_type"].map(_find_ceiling).fillna(np.inf)
+    ceilings = predictors["aircraft_type"].map(_find_ceiling).fillna(saved.card["highest"])
     ceilings = ceilings.reindex(table.index.get_level_values("path")).set_axis(table.index)
     table[heights] = table[heights].clip(lower=_LOWEST).clip(upper=ceilings, axis=0)
     return table
@@ -386,11 +388,11 @@ def _fit(
 
 @cache
 def _find_ceiling(aircraft_type: str) -> float:
-    """Return the ceiling [ft] of an ICAO type, infinite where OpenAP does not have it."""
+    """Return the ceiling [ft] of an ICAO type, missing where OpenAP does not have it."""
     try:
         return prop.aircraft(aircraft_type, use_synonym=True)["ceiling"] / 0.3048
     except (ValueError, AttributeError):
-        return np.inf
+        return np.nan
 
 
 def _predict_wide(

@@ -161,6 +161,7 @@ def plot_coverage_by_month(
     period = (months if unit == "month" else days.loc[paths].dt.to_period("W")).dt.start_time
     keys = [period.to_numpy(), by_flight.index.get_level_values("column")]
     shares = by_flight[["fixed", "adaptive"]].groupby(keys).mean()
+    lowest = min(shares.loc[(slice(None), list(columns)), :].min().min(), level)
     figure, axs = plt.subplots(1, len(columns), sharey=True, figsize=(WIDTH, 2.8), squeeze=False)
     for ax, (column, title) in zip(axs.flat, columns.items(), strict=True):
         table = shares.xs(column, level=1)
@@ -169,7 +170,7 @@ def plot_coverage_by_month(
             ax.plot(range(len(table)), table[name], label=f"{name} level", **style)
         ax.axhline(level, color=GREY, linewidth=0.8)
         ax.set_xticks(range(len(table)), labels, rotation=60)
-        ax.set(title=title, ylim=(None, 1.0))
+        ax.set(title=title, ylim=(max(0.0, lowest - 0.05), 1.0))
     figure.supxlabel(unit, fontsize=9)
     figure.supylabel("coverage", fontsize=9)
     handles, names = axs.flat[0].get_legend_handles_labels()
