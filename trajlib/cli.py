@@ -514,7 +514,8 @@ def _busiest_pair(table: "pd.DataFrame") -> tuple[str, str]:
     most = ", ".join(f"{o} → {d} ({n:,})" for (o, d), n in counts.head(3).items())
     raise ValueError(
         f"no pair of two known airports has {_FEWEST} or more usable flights; those with most: "
-        f"{most or 'none'}"
+        f"{most or 'none'}. Import more days, or fragments too, by a larger --max-gap or "
+        "--max-reach; --stage, with --origin and --destination, runs single notebooks on fewer"
     )
 
 
