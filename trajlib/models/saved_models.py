@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from unittest.mock import patch
 from zipfile import ZIP_DEFLATED
 
 import numpy as np
 import pandas as pd
-import skops.io
 from openap import prop
 from sklearn import __version__ as sklearn_version
 from sklearn.base import clone
@@ -54,9 +54,29 @@ __all__ = [
     "train_model",
 ]
 
+# To trust every estimator of scikit-learn, skops imports all of its modules, and pytest, which
+# takes as long as a prediction. Those of our models are listed instead.
+with patch("sklearn.utils.all_estimators", return_value=[]):
+    import skops.io
+
 TRUSTED = [  # types in a saved model besides those that skops trusts by itself
     "collections.OrderedDict",
     "lightgbm.basic.Booster",
+    "sklearn.compose._column_transformer.ColumnTransformer",
+    "sklearn.compose._target.TransformedTargetRegressor",
+    "sklearn.ensemble._forest.ExtraTreesRegressor",
+    "sklearn.ensemble._forest.RandomForestRegressor",
+    "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoostingRegressor",
+    "sklearn.impute._base.SimpleImputer",
+    "sklearn.linear_model._ridge.Ridge",
+    "sklearn.multioutput.MultiOutputRegressor",
+    "sklearn.neighbors._regression.KNeighborsRegressor",
+    "sklearn.pipeline.Pipeline",
+    "sklearn.preprocessing._data.StandardScaler",
+    "sklearn.preprocessing._encoders.OneHotEncoder",
+    "sklearn.preprocessing._function_transformer.FunctionTransformer",
+    "sklearn.tree._classes.DecisionTreeRegressor",
+    "sklearn.tree._classes.ExtraTreeRegressor",
     "sklearn.tree._tree.Tree",
     "trajlib.models.estimators.BoostedTrees",
     "trajlib.models.estimators.text_columns",
