@@ -1,4 +1,4 @@
-"""Make the archive of a scale: distinct flight CSVs, and hard links to them."""
+"""Make the archive of a scale: distinct flight CSVs, and hard links to them in each scale."""
 
 import argparse
 import os
@@ -13,7 +13,8 @@ from pyarrow import csv
 
 from trajlib.schema import COLUMNS, NUMERIC
 
-SCALES = {"small": (200, 200), "medium": (2_000, 2_000), "full": (44_264, 2_000)}
+SCALES = {"small": 200, "medium": 2_000}
+SHORT = 10_000  # flights of a minute, for what each flight costs however short it is
 SAMPLES = 4_800
 PAIRS = [("LEMD", "LEBL"), ("LEBL", "LEMD"), ("LEMD", "LEPA"), ("LEPA", "LEBL"), ("LEMD", "GCLP")]
 # magnitude at which a column has the digits that it has in flight
@@ -60,23 +61,42 @@ def make_flight(seed: int, folder: Path) -> None:
 
 def make_archive(scale: str, root: Path) -> Path:
     """Return the archive of a scale below ``root``, made where it was missing."""
-    names, distinct = SCALES[scale]
+    if scale == "short":
+        return make_short(make_archive("small", root), root / "short")
     flights, archive = root / "distinct", root / scale
     flights.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor() as pool:
-        list(pool.map(partial(make_flight, folder=flights), range(distinct), chunksize=20))
-    for at in range(names):
-        origin, destination = PAIRS[at % distinct % len(PAIRS)]
-        link = archive / f"{origin}-{destination}" / f"{at:05}.csv"
+        numbers = range(SCALES[scale])
+        list(pool.map(partial(make_flight, folder=flights), numbers, chunksize=20))
+    for number in numbers:
+        origin, destination = PAIRS[number % len(PAIRS)]
+        link = archive / f"{origin}-{destination}" / f"{number:05}.csv"
         link.parent.mkdir(parents=True, exist_ok=True)
         if not link.exists():
-            os.link(flights / f"{at % distinct:05}.csv", link)
+            os.link(flights / f"{number:05}.csv", link)
     return archive
+
+
+def make_short(archive: Path, folder: Path) -> Path:
+    """Cut the flights of an archive into minutes, each a file of its own."""
+    paths = sorted(archive.glob("*/*.csv"))
+    for number, path in enumerate(paths):
+        place = folder / f"{number:05}"
+        if place.exists():
+            continue
+        part = folder / f"{number:05}.part"
+        part.mkdir(parents=True, exist_ok=True)
+        header, *lines = path.read_text().splitlines(keepends=True)
+        for minute in range(SHORT // len(paths)):
+            text = "".join([header, *lines[60 * minute : 60 * minute + 60]])
+            (part / f"{minute:02}.csv").write_text(text)
+        part.rename(place)
+    return folder
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("scale", choices=SCALES)
+    parser.add_argument("scale", choices=[*SCALES, "short"])
     parser.add_argument("root", type=Path)
     options = parser.parse_args()
     print(make_archive(options.scale, options.root))

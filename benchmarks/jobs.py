@@ -1,8 +1,8 @@
 """One job of one tool, timed without its imports: ``python jobs.py TOOL JOB ARCHIVE WORK``.
 
-Prints JSON: seconds, peak resident memory of all its processes [MiB], the version of the tool,
-and whatever the job tells. Tools are imported where they are used, since each peer stands in an
-environment that may not have the others.
+Prints JSON: seconds, peak resident memory of all its processes [MiB] and the tool's version.
+Tools are imported where they are used, since each peer stands in an environment that may not have
+the others.
 """
 
 import json
@@ -22,10 +22,7 @@ def header_of(archive: Path) -> list[str]:
 
 
 def columns_of(archive: Path) -> list[str]:
-    header = (
-        next(iter(archive.glob("*/*.csv"))).open().readline().replace('"', "").strip().split(",")
-    )
-    return [name for name in header if name not in {*TEXTS, "timestamp"}]
+    return [name for name in header_of(archive) if name not in {*TEXTS, "timestamp"}]
 
 
 # -- trajlib --------------------------------------------------------------------------------------
@@ -54,28 +51,15 @@ def aggregate(df):
     return dict(enumerate(np.concatenate(statistics).tolist()))
 
 
-def on_cluster(flights, columns, told=None):
-    from distributed import get_task_stream
-
+def on_cluster(flights, columns):
     from trajlib import connect, map_flights
 
-    client = connect()
+    connect()
     map_flights(flights.head(64), aggregate, columns=columns)  # compilers and imports warm up
 
     def run():
-        start = time.perf_counter()
-        with get_task_stream(client) as stream:
-            table = map_flights(flights, aggregate, columns=columns)
-        wall = time.perf_counter() - start
-        busy = sum(
-            span["stop"] - span["start"]
-            for task in stream.data
-            for span in task["startstops"]
-            if span["action"] == "compute"
-        )
-        workers = len(client.scheduler_info(n_workers=-1)["workers"])
-        assert len(table) == len(flights)
-        return {"dask_share": 1 - busy / (wall * workers), "tasks": len(stream.data)} | (told or {})
+        table = map_flights(flights, aggregate, columns=columns)
+        assert len(table) == len(flights), table.attrs["rejections"]
 
     return run
 
@@ -91,22 +75,17 @@ def stored(archive, work):
     from trajlib import build_index, connect, store_flights
 
     connect()
-    index = build_index(archive, work / "index.parquet")
-    store = store_flights(index, work / "store")
-    size = sum(part.stat().st_size for part in (work / "store").glob("part-*"))
-    return store, {"smaller": float(index["size"].sum() / size)}
+    return store_flights(build_index(archive, work / "index.parquet"), work / "store")
 
 
 def trajlib_store_aggregates(archive, work):
     from trajlib.schema import NUMERIC
 
-    store, told = stored(archive, work)
-    return on_cluster(store, [*NUMERIC], told)
+    return on_cluster(stored(archive, work), [*NUMERIC])
 
 
 def trajlib_store_six(archive, work):
-    store, told = stored(archive, work)
-    return on_cluster(store, SIX, told)
+    return on_cluster(stored(archive, work), SIX)
 
 
 def trajlib_csv_six(archive, work):
@@ -122,7 +101,39 @@ def trajlib_correlation(archive, work):
     connect()
     index = build_index(archive, work / "index.parquet")
     correlate(index.head(64))
-    return lambda: {"check": float(correlate(index).loc["altitude", "mass"])}
+    return lambda: correlate(index)
+
+
+def top_of_climb(df):
+    """Return what a user may want of a flight: its highest altitude and its number of samples."""
+    return {"top": float(df["altitude"].max()), "samples": len(df)}
+
+
+def trajlib_short(archive, work):
+    from trajlib import build_index, connect, map_flights
+
+    connect()
+    index = build_index(archive, work / "index.parquet")
+    map_flights(index.head(64), top_of_climb)
+    return lambda: map_flights(index, top_of_climb)
+
+
+def plain_aggregates(archive, work):
+    """Read and aggregate the same files in two processes without Dask."""
+    from multiprocessing import get_context
+
+    paths = sorted(map(str, archive.glob("*/*.csv")))
+    parts = [paths[start : start + 32] for start in range(0, len(paths), 32)]
+    pool = get_context("spawn").Pool(2)
+    pool.map(aggregate_files, [paths[:32], paths[32:64]], chunksize=1)
+    return lambda: len(pool.map(aggregate_files, parts, chunksize=1))
+
+
+def aggregate_files(paths):
+    from trajlib import read_flight
+    from trajlib.schema import NUMERIC
+
+    return [aggregate(read_flight(path, NUMERIC)) for path in paths]
 
 
 # -- peers ----------------------------------------------------------------------------------------
@@ -137,6 +148,21 @@ def pandas_index(archive, work, **options):
 
 def pandas_index_usecols(archive, work):
     return pandas_index(archive, work, usecols=[*TEXTS, "timestamp"])
+
+
+def pandas_short(archive, work):
+    from multiprocessing import get_context
+
+    paths = sorted(map(str, archive.glob("*/*.csv")))
+    pool = get_context("spawn").Pool(2)
+    pool.map(climb_of_file, paths[:64], chunksize=32)
+    return lambda: len(pool.map(climb_of_file, paths, chunksize=32))
+
+
+def climb_of_file(path):
+    import pandas as pd
+
+    return top_of_climb(pd.read_csv(path))
 
 
 def polars_index(archive, work):
@@ -227,20 +253,20 @@ def pyspark_aggregates(archive, work):
     return lambda: len(table.groupBy("path").agg(*columns).collect())
 
 
-def peak_memory(stop: threading.Event, told: dict) -> None:
+def peak_memory(stop: threading.Event, result: dict) -> None:
     import psutil
 
-    own = psutil.Process()
+    this = psutil.Process()
     ended = False
     while not ended:
         ended = stop.wait(0.05)  # and once more at the end, however short it was
         total = 0
-        for process in [own, *own.children(recursive=True)]:
+        for process in [this, *this.children(recursive=True)]:
             try:
                 total += process.memory_info().rss
             except psutil.NoSuchProcess:
                 continue
-        told["memory_MiB"] = max(told.get("memory_MiB", 0), total / 2**20)
+        result["memory_MiB"] = max(result.get("memory_MiB", 0), total / 2**20)
 
 
 def warm(archive: Path) -> None:
@@ -258,17 +284,17 @@ def main(tool: str, job: str, archive: str, work: str) -> None:
     Path(work).mkdir(parents=True, exist_ok=True)
     warm(Path(archive))
     run = globals()[f"{tool}_{job}"](Path(archive).resolve(), Path(work).resolve())
-    told, stop = {"version": version(tool)}, threading.Event()
-    watch = threading.Thread(target=peak_memory, args=(stop, told))
+    result, stop = {"version": version("trajlib" if tool == "plain" else tool)}, threading.Event()
+    watch = threading.Thread(target=peak_memory, args=(stop, result))
     watch.start()
     start = time.perf_counter()
     try:
-        result = run()
+        run()
     finally:
         stop.set()
-    told["seconds"] = time.perf_counter() - start
+    result["seconds"] = time.perf_counter() - start
     watch.join()
-    print(json.dumps(told | (result if isinstance(result, dict) else {})))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Time trajlib beside what a user would pick instead, and write the table into README.md.
+"""Time trajlib beside what a user would pick instead, and write the table of ratios into README.md.
 
-Every tool of a job runs in turn, the order rotated each round, each in a process of its own;
-the figure is the median of the rounds.
+The tools of a job run in turn, the order rotated each round, each in a process of its own. A ratio
+is the median of the rounds' ratios, so that a machine whose pace changes changes both.
 """
 
 import argparse
@@ -16,30 +16,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from data import SCALES, make_archive
+from data import SAMPLES, SCALES, SHORT, make_archive
 
 HERE = Path(__file__).resolve().parent
-OURS = {"trajlib"}
+OURS = {"trajlib", "plain"}
 # job: what is compared (tool, function), the first being ours
 JOBS = {
-    "index": ["trajlib index", "pandas index", "pandas index_usecols", "polars index"],
-    "index again": ["trajlib index_again"],
-    "aggregates": [
-        "trajlib aggregates",
-        "polars aggregates",
-        "duckdb aggregates",
-        "dask aggregates",
-        "pyspark aggregates",
-    ],
+    "index": ["trajlib index", "pandas index", "polars index"],
+    "aggregates": ["trajlib aggregates", "polars aggregates", "duckdb aggregates"],
+    "correlation": ["trajlib correlation", "polars correlation"],
     "aggregates from the store": ["trajlib store_aggregates", "trajlib aggregates"],
     "six columns from the store": ["trajlib store_six", "trajlib csv_six"],
-    "correlation": ["trajlib correlation", "polars correlation", "dask correlation"],
+    "aggregates, without Dask": ["trajlib aggregates", "plain aggregates"],
+    "short flights": ["trajlib short", "pandas short"],
 }
-FULL = {
-    "index": JOBS["index"],
-    "index again": JOBS["index again"],
-    "aggregates": ["trajlib aggregates"],
+SMALL = {  # tools that take minutes at medium
+    "aggregates": [*JOBS["aggregates"], "dask aggregates", "pyspark aggregates"],
+    "correlation": [*JOBS["correlation"], "dask correlation"],
 }
+NAMES = {"plain aggregates": "two plain processes", "trajlib csv_six": "trajlib, from CSVs"}
+NAMES |= {"trajlib aggregates": "trajlib, from CSVs", "pandas short": "pandas in two processes"}
 
 
 def main() -> None:
@@ -47,30 +43,27 @@ def main() -> None:
     parser.add_argument("--scale", choices=SCALES, default="small")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--job", action="append", choices=JOBS)
-    parser.add_argument(
-        "--tool", action="append", help="only these, such as polars; all by default"
-    )
     parser.add_argument("--patience", type=int, default=600, help="a tool is given up after [s]")
     parser.add_argument("--peers", type=Path, help="python of the peers' environment")
     parser.add_argument("--data", type=Path, default=HERE / "data")
     options = parser.parse_args()
-    archive = make_archive(options.scale, options.data)
-    jobs = FULL if options.scale == "full" else JOBS
-    tables = []
-    for job in options.job or jobs:
-        tools = [tool for tool in jobs[job] if _is_there(tool, options)]
-        results = _time_job(tools, archive, options)
-        tables.append(_table(job, results))
-        print(tables[-1], flush=True)
-    _write(options, tables)
+    kept = HERE / f"{options.scale}.json"
+    results = json.loads(kept.read_text()) if kept.exists() else {}
+    for job in options.job or JOBS:
+        tools = SMALL.get(job, JOBS[job]) if options.scale == "small" else JOBS[job]
+        tools = [tool for tool in tools if _is_there(tool, options)]
+        archive = make_archive("short" if job == "short flights" else options.scale, options.data)
+        results[job] = _time_job(tools, archive, options)
+        kept.write_text(json.dumps(results, indent=1) + "\n")
+        print("\n".join(_rows(job, results[job])), flush=True)
+    _write(options, results)
 
 
 def _is_there(tool: str, options: argparse.Namespace) -> bool:
     name = tool.split()[0]
     if name in OURS:
         return True
-    wanted = options.peers is not None and (not options.tool or name in options.tool)
-    return wanted and (name != "pyspark" or shutil.which("java") is not None)
+    return options.peers is not None and (name != "pyspark" or shutil.which("java") is not None)
 
 
 def _time_job(
@@ -81,7 +74,7 @@ def _time_job(
         for at in range(len(tools)):
             tool = tools[(turn + at) % len(tools)]
             python = sys.executable if tool.split()[0] in OURS else str(options.peers)
-            work = options.data / f"work-{options.scale}"
+            work = options.data / f"work-{archive.name}"
             command = [python, str(HERE / "jobs.py"), *tool.split(), str(archive), str(work)]
             results[tool].append(_run(command, options.patience))
     return results
@@ -93,66 +86,57 @@ def _run(command: list[str], patience: int) -> dict:
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     try:
-        out, rejected = process.communicate(timeout=patience)
+        out, errors = process.communicate(timeout=patience)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         return {"failed": f"did not end in {patience} s"}
     if process.returncode:
-        return {"failed": (rejected.strip().splitlines() or ["?"])[-1][:80]}
+        return {"failed": (errors.strip().splitlines() or ["?"])[-1][:80]}
     return json.loads(out.strip().splitlines()[-1])
 
 
-def _table(job: str, results: dict[str, list[dict]]) -> str:
-    ours = next(iter(results))
-    rows = [
-        f"### {job}",
-        "",
-        "| tool | median [s] | min to max [s] | ours is | memory [MiB] | also |",
-    ]
-    rows.append("| --- | ---: | ---: | ---: | ---: | --- |")
-    for tool, runs in results.items():
-        good = [run for run in runs if "seconds" in run]
-        if not good:
-            rows.append(f"| {tool} | failed | | | | {runs[0]['failed']} |")
-            continue
-        pairs = zip(results[ours], runs, strict=True)
+def _rows(job: str, results: dict[str, list[dict]]) -> list[str]:
+    ours, *others = results
+    seconds = median(run["seconds"] for run in results[ours] if "seconds" in run)
+    memory = median(run["memory_MiB"] for run in results[ours] if "seconds" in run)
+    rows = []
+    for tool in others:
+        pairs = zip(results[ours], results[tool], strict=True)
         ratios = [
             b["seconds"] / a["seconds"] for a, b in pairs if "seconds" in a and "seconds" in b
         ]
-        seconds = [run["seconds"] for run in good]
-        also = {k: v for k, v in good[-1].items() if k not in ("seconds", "memory_MiB", "version")}
+        name = NAMES.get(tool, tool.split()[0])
+        if not ratios:
+            rows.append(f"| {job} | {name} | {results[tool][0]['failed']} | | |")
+            continue
+        span = f"{min(ratios):.1f} to {max(ratios):.1f}"
+        if name != "two plain processes":
+            name = f"{name} {results[tool][0]['version']}" if "trajlib" not in name else name
         rows.append(
-            f"| {tool.replace('_', ' ')} {good[0]['version']} | {median(seconds):.2f} | "
-            f"{min(seconds):.2f} to {max(seconds):.2f} | "
-            f"{'' if tool == ours else f'{median(ratios):.1f} × as fast'} | "
-            f"{median(run.get('memory_MiB', 0) for run in good):,.0f} | "
-            f"{', '.join(f'{key} {value:.3g}' for key, value in also.items())} |"
+            f"| {job} | {name} | {median(ratios):.2f} ({span}) | {seconds:.2f} | {memory:,.0f} |"
         )
-    return "\n".join(rows) + "\n"
+    return rows
 
 
-def _write(options: argparse.Namespace, tables: list[str]) -> None:
+def _write(options: argparse.Namespace, results: dict) -> None:
     readme = HERE / "README.md"
-    start, end = f"<!-- {options.scale} -->", f"<!-- /{options.scale} -->"
-    files, distinct = SCALES[options.scale]
-    told = (
-        f"{files:,} files ({distinct:,} distinct), {options.rounds} rounds, "
-        f"{datetime.now(UTC):%d %B %Y}, "
-        f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, "
-        f"Python {platform.python_version()}:\n"
-    )
-    only = [
-        f"--{name} '{value}'" for name in ("job", "tool") for value in getattr(options, name) or ()
+    start, end = "<!-- table -->", "<!-- /table -->"
+    rows = [row for job in JOBS if job in results for row in _rows(job, results[job])]
+    body = [
+        start,
+        f"`python benchmarks/run.py --scale {options.scale} --rounds {options.rounds} --peers "
+        f".venv-bench/bin/python`: {SCALES[options.scale]:,} flights of {SAMPLES:,} samples "
+        f"({SHORT:,} of 60 for short flights), {datetime.now(UTC):%d %B %Y}, {os.cpu_count()} "
+        f"cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}.",
+        "",
+        "| job | against | times as fast (rounds) | ours [s] | all our processes [MiB] |",
+        "| --- | --- | ---: | ---: | ---: |",
+        *rows,
+        end,
     ]
-    command = f"python benchmarks/run.py --scale {options.scale} --rounds {options.rounds}"
-    command = " ".join([command, *only, "--peers .venv-bench/bin/python"])
-    body = "\n".join([start, f"## {options.scale}", "", f"`{command}`: {told}", *tables, end])
-    text = readme.read_text() if readme.exists() else f"{start}{end}\n"
-    if start not in text:
-        text += f"\n{start}{end}\n"
-    before, _, rest = text.partition(start)
-    readme.write_text(before + body + rest.partition(end)[2])
+    before, _, rest = readme.read_text().partition(start)
+    readme.write_text(before + "\n".join(body) + rest.partition(end)[2])
 
 
 if __name__ == "__main__":
