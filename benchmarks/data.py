@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv
 
+from trajlib.geodesy import distance, find_airport
 from trajlib.schema import COLUMNS, NUMERIC
 
 SCALES = {"small": 200, "medium": 2_000}
@@ -38,19 +39,24 @@ def make_flight(seed: int, folder: Path) -> None:
     for name in NUMERIC:
         size = CRUISE.get(name, 300 if COLUMNS[name].decimals < 3 else 3)
         columns[name] = size * (ramp + noise[name])
-    # a straight flight of 500 NM at one level, since samples that no aircraft flies are rejected
+    # straight from airport to airport, since samples that no aircraft flies are rejected
+    origin, destination = PAIRS[seed % len(PAIRS)]
+    start, end = find_airport(origin), find_airport(destination)
     seconds = np.arange(SAMPLES)
+    share = seconds / SAMPLES
+    for name in ("latitude", "longitude"):
+        first, last = getattr(start, name), getattr(end, name)
+        columns[name] = first + (last - first) * share + noise[name] / 100
+    miles = distance(start.latitude, start.longitude, end.latitude, end.longitude)
+    columns["groundspeed"] = 3600 * miles / SAMPLES + noise["groundspeed"]
     level = np.minimum(np.minimum(seconds, seconds[::-1]) / 1_200, 1)
-    columns["latitude"] = 38 + 3 * ramp + noise["latitude"] / 100
-    columns["longitude"] = -9 + 10 * ramp + noise["longitude"] / 100
     columns["altitude"] = 34_000 * level + 10 * noise["altitude"]
     columns["vertical_rate"] = 60 * np.gradient(34_000 * level) + noise["vertical_rate"]
-    columns["groundspeed"] = 340 + noise["groundspeed"]
     columns["duration"] = np.arange(SAMPLES, dtype=float)
-    start = pd.Timestamp("2016-01-01", tz="UTC") + pd.Timedelta(minutes=int(rng.integers(200_000)))
-    origin, destination = PAIRS[seed % len(PAIRS)]
+    take_off = pd.Timestamp("2016-01-01", tz="UTC")
+    take_off += pd.Timedelta(minutes=int(rng.integers(200_000)))
     texts = dict(callsign=f"IBE{seed % 9999:04}", operator="IBE", aircraft_type="A320")
-    df = pd.DataFrame({"timestamp": pd.date_range(start, periods=SAMPLES, freq="s"), **columns})
+    df = pd.DataFrame({"timestamp": pd.date_range(take_off, periods=SAMPLES, freq="s"), **columns})
     df = df.assign(**texts, origin=origin, destination=destination)
     df["timestamp"] = df["timestamp"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
     table = pa.Table.from_pandas(df.round(DIGITS), preserve_index=False)
@@ -86,7 +92,9 @@ def make_short(archive: Path, folder: Path) -> Path:
             continue
         part = folder / f"{number:05}.part"
         part.mkdir(parents=True, exist_ok=True)
-        header, *lines = path.read_text().splitlines(keepends=True)
+        # without the airports, from which a minute in the air is far
+        lines = [line.rsplit(",", 2)[0] + "\n" for line in path.read_text().splitlines()]
+        header, *lines = lines
         for minute in range(SHORT // len(paths)):
             text = "".join([header, *lines[60 * minute : 60 * minute + 60]])
             (part / f"{minute:02}.csv").write_text(text)

@@ -30,7 +30,7 @@ JOBS = {
     "aggregates, without Dask": ["trajlib aggregates", "plain aggregates"],
     "short flights": ["trajlib short", "pandas short"],
 }
-SMALL = {  # tools that take minutes at medium
+SLOW = {  # tools that take minutes even at small
     "aggregates": [*JOBS["aggregates"], "dask aggregates", "pyspark aggregates"],
     "correlation": [*JOBS["correlation"], "dask correlation"],
 }
@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--scale", choices=SCALES, default="small")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--job", action="append", choices=JOBS)
+    parser.add_argument("--slow", action="store_true", help="Dask's own reader and PySpark, too")
     parser.add_argument("--patience", type=int, default=600, help="a tool is given up after [s]")
     parser.add_argument("--peers", type=Path, help="python of the peers' environment")
     parser.add_argument("--data", type=Path, default=HERE / "data")
@@ -50,7 +51,7 @@ def main() -> None:
     kept = HERE / f"{options.scale}.json"
     results = json.loads(kept.read_text()) if kept.exists() else {}
     for job in options.job or JOBS:
-        tools = SMALL.get(job, JOBS[job]) if options.scale == "small" else JOBS[job]
+        tools = SLOW.get(job, JOBS[job]) if options.slow else JOBS[job]
         tools = [tool for tool in tools if _is_there(tool, options)]
         archive = make_archive("short" if job == "short flights" else options.scale, options.data)
         results[job] = _time_job(tools, archive, options)

@@ -187,8 +187,8 @@ def _read_stored(
             continue
         remote = is_remote(part)
         file = pq.ParquetFile(open_file(part) if remote else part, pre_buffer=remote)
-        held = set(file.schema_arrow.names)  # derived anew each time it is asked for
-        columns = [column for column in wanted if column in held]
+        present = set(file.schema_arrow.names)  # derived anew at each use
+        columns = [column for column in wanted if column in present]
         for few in _cut(list(run)):
             yield from zip(few, _read_row_groups(file, columns, few), strict=True)
 
@@ -209,18 +209,18 @@ def _cut(rows: list[dict]) -> Iterator[list[dict]]:
 def _read_row_groups(
     file: pq.ParquetFile, columns: list[str], rows: list[dict]
 ) -> Iterator[pd.DataFrame]:
-    numbers = [int(row["row_group"]) for row in rows]
-    table = file.read_row_groups(numbers, columns=columns, use_threads=False)
-    known = {name: table[name].to_numpy() for name in columns if name != "timestamp"}
-    lacking = {name for name in known if table[name].null_count}
+    groups = [int(row["row_group"]) for row in rows]
+    table = file.read_row_groups(groups, columns=columns, use_threads=False)
+    numbers = {name: table[name].to_numpy() for name in columns if name != "timestamp"}
+    with_gaps = {name for name in numbers if table[name].null_count}
     start = 0
     for row in rows:
         here = slice(start, start := start + int(row["rows"]))
-        held = [n for n in known if n not in lacking or not np.isnan(known[n][here]).all()]
-        values = np.empty((len(held), int(row["rows"])))
-        for at, name in enumerate(held):
-            values[at] = known[name][here]
-        df = pd.DataFrame(values.T, columns=held, copy=False)
+        filled = [n for n in numbers if n not in with_gaps or not np.isnan(numbers[n][here]).all()]
+        values = np.empty((len(filled), int(row["rows"])))
+        for number, name in enumerate(filled):
+            values[number] = numbers[name][here]
+        df = pd.DataFrame(values.T, columns=filled, copy=False)
         if "timestamp" in columns:
             df.insert(0, "timestamp", table["timestamp"][here].to_pandas())
         yield df
@@ -299,8 +299,8 @@ def _call(function: Callable, flight: pd.DataFrame) -> Any:
     try:
         return function(flight)
     except Exception as error:
-        told = f"{_name(function)} failed on {flight.attrs['path']}: {error!r}"
-        raise RuntimeError(told) from error
+        message = f"{_name(function)} failed on {flight.attrs['path']}: {error!r}"
+        raise RuntimeError(message) from error
 
 
 def _describe(function: Callable, flight: pd.DataFrame) -> Any:

@@ -116,8 +116,8 @@ def _store_block(folder: str, block: pd.DataFrame) -> list[tuple]:
 
 def _part_name(block: pd.DataFrame) -> str:
     files = block[["path", "size", "mtime"]].to_json(orient="values")
-    told = files + dialect_of(block).fingerprint() + _VERSION
-    return f"part-{hashlib.sha256(told.encode()).hexdigest()[:16]}.parquet"
+    content = files + dialect_of(block).fingerprint() + _VERSION
+    return f"part-{hashlib.sha256(content.encode()).hexdigest()[:16]}.parquet"
 
 
 def _read_places(part: str) -> list[tuple]:
