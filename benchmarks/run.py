@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, help="python of the peers' environment")
     parser.add_argument("--data", type=Path, default=HERE / "data")
     options = parser.parse_args()
-    kept = HERE / f"{options.scale}.json"
+    kept = options.data / f"{options.scale}.json"
     results = json.loads(kept.read_text()) if kept.exists() else {}
     for job in options.job or JOBS:
         tools = SLOW.get(job, JOBS[job]) if options.slow else JOBS[job]
