@@ -191,6 +191,7 @@ def run_process(*arguments, **options):
     return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
 
 
+@pytest.mark.slow
 def test_a_console_that_is_not_unicode_gets_plain_text(archive, tmp_path):
     env = os.environ | {"PYTHONIOENCODING": "latin-1", "PYTHONPATH": ROOT}
     done = run_process("index", archive, env=env, cwd=tmp_path)
@@ -201,6 +202,7 @@ def test_a_console_that_is_not_unicode_gets_plain_text(archive, tmp_path):
     assert json.loads(done.stdout)["files"] == 4
 
 
+@pytest.mark.slow
 def test_a_closed_standard_output_is_no_traceback(archive, tmp_path):
     for arguments in (["index", archive, "--json"], ["--help"]):
         command = [sys.executable, "-m", "trajlib", *map(str, arguments)]

@@ -155,6 +155,7 @@ def test_an_unreachable_scheduler_is_an_error_with_its_address(monkeypatch):
         connect("tcp://127.0.0.1:9")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("difference", "message"),
     [
@@ -254,6 +255,7 @@ def test_a_worker_lost_at_its_very_start_is_replaced():
         assert victim not in answers
 
 
+@pytest.mark.slow
 def test_two_clusters_at_once_each_have_a_dashboard_and_no_warning(client):
     code = "from trajlib import connect; c = connect(workers=1); print(c.dashboard_link)"
     code = f"if __name__ == '__main__':\n    {code.replace('; ', chr(10) + '    ')}"

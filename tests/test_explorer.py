@@ -118,6 +118,7 @@ def _selected(page) -> int:
     return int(re.search(r"(\d+) selected", page.run("text('counted')"))[1])
 
 
+@pytest.mark.slow
 def test_a_page_of_5000_flights_stays_below_8_mb():
     assert len(_page(5_000).encode()) < 8e6
 

@@ -55,6 +55,7 @@ def test_some_plans_are_amended_in_flight_to_a_direct_route(tmp_path, plans, fli
     assert not (later < before)[~direct].any()
 
 
+@pytest.mark.slow
 def test_the_plans_of_a_seed_are_the_same(ground_truth, plans):
     pd.testing.assert_frame_equal(file_plans(ground_truth, seed=1), plans)
     assert not file_plans(ground_truth, seed=2).equals(plans)
