@@ -75,7 +75,7 @@ def test_documented_index_commands_work(command, workspace, monkeypatch):
 
 @pytest.mark.parametrize("command", commands_with("trajlib report"))
 def test_documented_report_commands_work(command, workspace, tmp_path, monkeypatch, write_notebook):
-    write_notebook("notebooks/09_climb.ipynb", "1 + 1")
+    write_notebook("notebooks/12_climb.ipynb", "1 + 1")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "raw").symlink_to(workspace / "data" / "raw")
     if "SFO" in command:  # made of flights that only a network gives
