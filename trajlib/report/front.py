@@ -21,6 +21,7 @@ __all__ = ["answer", "count_rejected", "draw_front", "list_tiles"]
 
 _MOST = 300  # flights drawn on the map
 _ROUTES = 12  # filed routes drawn there
+_GROUPS = 5  # of route clusters in the map, the others are one
 _NARROW = 4.2  # in, the width of a figure for a telephone
 _STEP = 30  # samples between two drawn points
 _TOLERANCE = 5  # points that a coverage may be off before it is marked
@@ -115,11 +116,10 @@ def draw_front(
     arrivals = _read(processed / "look_ahead_arrivals.parquet")
     clusters = _read(processed / "routes.parquet")
     tracks = _read_tracks(flights)
-    routes = _describe_routes(tracks, clusters, pair)
+    groups, routes = _describe_routes(tracks, clusters, pair)
     title = f"Where flights {pair[0]} → {pair[1]} fly"
-    numbers = None if clusters is None else clusters.iloc[:, 0]
     filed = _read_filed(plans, flights)
-    draw_map = partial(plot_tracks, tracks, pair, clusters=numbers, names=routes, plans=filed)
+    draw_map = partial(plot_tracks, tracks, pair, clusters=groups, names=routes, plans=filed)
     figures = {"map": partial(draw_map, title=title)}
     errors = {}
     if arrivals is not None:
@@ -187,18 +187,22 @@ def _read_filed(plans: pd.DataFrame | None, flights: pd.DataFrame) -> list[np.nd
 
 def _describe_routes(
     tracks: dict[str, np.ndarray], clusters: pd.DataFrame | None, pair: tuple[str, str]
-) -> dict[int, str]:
-    """Return where each route cluster is beside the direct line, the largest first."""
+) -> tuple[pd.Series | None, dict[int, str]]:
+    """Return groups of route clusters that lie alike beside the direct line, and their words.
+
+    The number of the group of each flight, from 0 for the largest, -1 for flights of no group;
+    and what each number means.
+    """
     if clusters is None:
-        return {}
+        return None, {}
     numbers = clusters.iloc[:, 0]
     first, last = (find_airport(code) for code in pair)
     course = track(first.latitude, first.longitude, last.latitude, last.longitude)
     length = distance(first.latitude, first.longitude, last.latitude, last.longitude)
-    sentences: dict[int, str] = {}
-    for number, share in numbers.value_counts(normalize=True).items():
+    positions = {}
+    for number in numbers[numbers >= 0].unique():
         members = [tracks[path] for path in numbers.index[numbers == number] if path in tracks]
-        if number < 0 or not members:
+        if not members:
             continue
         points = np.concatenate(members)
         along, cross = along_cross_track(
@@ -206,12 +210,19 @@ def _describe_routes(
         )
         middle = float(np.median(cross[(along > 0.25 * length) & (along < 0.75 * length)]))
         wind = _WINDS[round(float(course + (90 if middle > 0 else -90)) / 45) % 8]
-        position = f"{abs(middle):.0f} NM {wind} of" if abs(middle) >= 2 else "along"
-        sentences[number] = f"{100 * share:.0f} % fly {position} the direct line"
-    rest = (numbers < 0).mean()
-    if sentences and rest > 0:
-        sentences[-1] = f"{100 * rest:.0f} % fly another way"
-    return sentences
+        beside = f"{abs(middle):.0f} NM {wind} of" if abs(middle) >= 2 else "along"
+        positions[number] = f"{beside} the direct line"
+    words = numbers.map(positions)
+    largest = words.value_counts().index[:_GROUPS]
+    groups = words.map({position: group for group, position in enumerate(largest)})
+    groups = groups.fillna(-1).astype(int)
+    shares = 100 * groups.value_counts(normalize=True)
+    sentences = {
+        group: f"{shares[group]:.0f} % fly {position}" for group, position in enumerate(largest)
+    }
+    if sentences and -1 in shares:
+        sentences[-1] = f"{shares[-1]:.0f} % fly another way"
+    return groups, sentences
 
 
 def _read_interval(processed: Path) -> dict:
