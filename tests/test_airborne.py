@@ -125,9 +125,11 @@ def test_other_traffic_is_read_once_and_again_when_a_file_of_it_changed(tmp_path
     index = build_index(archive, tmp_path / "index.parquet")
     flights = store_flights(select_flights(index, "SFO", "LAX"), tmp_path / "store")
     reads = []
-    read = airborne.measure_other_traffic
+    read = airborne.map_flights
     monkeypatch.setattr(
-        airborne, "measure_other_traffic", lambda *given: reads.append(1) or read(*given)
+        airborne,
+        "map_flights",
+        lambda *given, **options: reads.append(1) or read(*given, **options),
     )
     first, again = (airborne.load_other_traffic(flights, index) for _ in range(2))
     pd.testing.assert_frame_equal(again, first)

@@ -26,7 +26,7 @@ from trajlib.archive.storage import (
 )
 from trajlib.schema import COLUMNS
 
-__all__ = ["store_flights"]
+__all__ = ["derived_path", "save_derived", "store_flights"]
 
 _VERSION = "2"  # of what a part holds
 _FINDINGS = ("rejected", "repairs")
@@ -78,6 +78,22 @@ def store_flights(selected: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
     _remove_parts(folder, set(table["part"]))
     beside = beside.reset_index(drop=True).assign(store=folder)
     return pd.concat([table, beside], axis=1)
+
+
+def derived_path(folder: str | Path, name: str, key: str) -> Path:
+    """Return where a table that was made of a store is kept beside it, for a key of its origin."""
+    return Path(folder, f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.parquet")
+
+
+def save_derived(table: pd.DataFrame, path: Path) -> None:
+    """Keep a table at a `derived_path` in place of older ones, if the folder can be written to."""
+    try:
+        for outdated in path.parent.glob(f"{path.name.partition('-')[0]}-*.parquet"):
+            outdated.unlink(missing_ok=True)
+        with replacing(path) as temporary:
+            table.to_parquet(temporary)
+    except OSError:  # it is made again the next time
+        pass
 
 
 def _present(row: dict) -> dict[str, str]:

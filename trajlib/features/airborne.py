@@ -5,15 +5,13 @@ made of the next point, and so of the future; so are distances, courses and rate
 derived. The state is therefore computed from measured points only.
 """
 
-import hashlib
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 
 from trajlib.archive.flights import map_flights
 from trajlib.archive.index import dialect_of
-from trajlib.archive.storage import is_remote, replacing
+from trajlib.archive.storage import is_remote
+from trajlib.archive.store import derived_path, save_derived
 from trajlib.features.recent_traffic import select_other_traffic
 from trajlib.geodesy import along_cross_track, distance, find_airport, track
 
@@ -67,13 +65,7 @@ def measure_other_traffic(
         none that can be read.
     """
     others = traffic if traffic is None else select_other_traffic(flights, traffic)
-    if others is None or others.empty:
-        return None
-    points = map_flights(others, keep_measured, columns=_READ)
-    if points.empty:
-        return None
-    rows = others.set_index("path").loc[points.index.get_level_values("path")]
-    return points.assign(**{side: rows[side].to_numpy() for side in ("origin", "destination")})
+    return None if others is None else _measure_others(others)
 
 
 def load_other_traffic(flights: pd.DataFrame, traffic: pd.DataFrame | None) -> pd.DataFrame | None:
@@ -82,26 +74,30 @@ def load_other_traffic(flights: pd.DataFrame, traffic: pd.DataFrame | None) -> p
     Reading thousands of flights of other pairs takes longer than all else that is known at
     take-off, and each notebook of a report needs them.
     """
-    others = traffic if traffic is None else select_other_traffic(flights, traffic)
-    if (
-        others is None
-        or others.empty
-        or "store" not in flights
-        or is_remote(flights["store"].iloc[0])
-    ):
+    if traffic is None or "store" not in flights or is_remote(flights["store"].iloc[0]):
         return measure_other_traffic(flights, traffic)
+    others = select_other_traffic(flights, traffic)
+    if others.empty:
+        return None
     files = others[["path", "size", "mtime"]].to_json(orient="values")
-    digest = hashlib.sha256((files + dialect_of(others).fingerprint()).encode()).hexdigest()[:16]
-    path = Path(flights["store"].iloc[0], f"traffic-{digest}.parquet")
+    key = files + dialect_of(others).fingerprint()
+    path = derived_path(flights["store"].iloc[0], "traffic", key)
     if path.exists():
         return pd.read_parquet(path)
-    points = measure_other_traffic(flights, traffic)
+    points = _measure_others(others)
     if points is not None:
-        for outdated in path.parent.glob("traffic-*.parquet"):
-            outdated.unlink(missing_ok=True)
-        with replacing(path) as temporary:
-            points.to_parquet(temporary)
+        save_derived(points, path)
     return points
+
+
+def _measure_others(others: pd.DataFrame) -> pd.DataFrame | None:
+    if others.empty:
+        return None
+    points = map_flights(others, keep_measured, columns=_READ)
+    if points.empty:
+        return None
+    rows = others.set_index("path").loc[points.index.get_level_values("path")]
+    return points.assign(**{side: rows[side].to_numpy() for side in ("origin", "destination")})
 
 
 def keep_measured(df: pd.DataFrame) -> pd.DataFrame:

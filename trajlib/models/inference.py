@@ -1,6 +1,5 @@
 """Inference: features and prediction for given flights, described or read from a CSV."""
 
-import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ import pandas as pd
 from trajlib.archive.dialect import read_dialect
 from trajlib.archive.plans import select_plans
 from trajlib.archive.reading import read_flight
-from trajlib.archive.storage import exists, is_remote, replacing, resolve
+from trajlib.archive.storage import exists, is_remote, resolve
+from trajlib.archive.store import derived_path, save_derived
 from trajlib.cluster import current_client
 from trajlib.features import feature_sets as features
 from trajlib.features.airborne import (
@@ -538,20 +538,14 @@ def _load_points(recent: pd.DataFrame) -> pd.DataFrame:
         return measure_points(recent)
     usable = everyone[everyone["rejected"].isna()]
     names = usable[["path", "part"]].to_json(orient="values")
-    file = folder / f"points-{hashlib.sha256(names.encode()).hexdigest()[:16]}.parquet"
+    file = derived_path(folder, "points", names)
     if file.exists():
         points = pd.read_parquet(file)
         return points[match_flights(points.index, pd.Index(recent["path"]))]
     if current_client() is None and len(recent) < len(usable) / 2:
         return measure_points(recent)
     points = measure_points(usable)
-    try:
-        for old in file.parent.glob("points-*.parquet"):
-            old.unlink()
-        with replacing(file) as temporary:
-            points.to_parquet(temporary)
-    except OSError:  # a folder that cannot be written to
-        pass
+    save_derived(points, file)
     return points[match_flights(points.index, pd.Index(recent["path"]))]
 
 
