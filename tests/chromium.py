@@ -25,6 +25,9 @@ _OPTIONS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 
+# seconds that the browser has for an answer
+_SECONDS = 300
+
 
 class Page:
     """A file opened in Chromium, or a page of this machine's, given by its address.
@@ -39,7 +42,7 @@ class Page:
         command += [f"--user-data-dir={self._profile.name}", f"--window-size={width},{height}"]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self._process = subprocess.Popen([*command, "about:blank"], **quiet)
-        self._socket = websocket.create_connection(self._find_target(), timeout=300)
+        self._socket = websocket.create_connection(self._find_target(), timeout=_SECONDS)
         for domain in ("Page", "Network", "Runtime"):
             self.call(f"{domain}.enable")
         self.call("Emulation.setFocusEmulationEnabled", enabled=True)
@@ -61,8 +64,11 @@ class Page:
     def call(self, method: str, **parameters) -> dict:
         self._calls += 1
         message = {"id": self._calls, "method": method, "params": parameters}
+        end = time.monotonic() + _SECONDS
         self._socket.send(json.dumps(message))
+        # a page that goes on sending events would otherwise hide that the answer is missing
         while (answer := json.loads(self._socket.recv())).get("id") != self._calls:
+            assert time.monotonic() < end, f"no answer within {_SECONDS} s: {method} {parameters}"
             self.events.append(answer)
         assert "error" not in answer, answer["error"]
         return answer["result"]

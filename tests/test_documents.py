@@ -61,14 +61,11 @@ def run_in(folder, monkeypatch, command):
     return result.exit_code, result.output
 
 
-@pytest.mark.parametrize("command", commands_with("trajlib predict") + commands_with("compare"))
-def test_documented_predict_and_compare_commands_work(command, workspace, monkeypatch):
-    status, output = run_in(workspace, monkeypatch, command)
-    assert status == 0, output
+COMMANDS = [c for text in ("predict", "compare", "index") for c in commands_with(f"trajlib {text}")]
 
 
-@pytest.mark.parametrize("command", commands_with("trajlib index"))
-def test_documented_index_commands_work(command, workspace, monkeypatch):
+@pytest.mark.parametrize("command", COMMANDS)
+def test_documented_predict_compare_and_index_commands_work(command, workspace, monkeypatch):
     status, output = run_in(workspace, monkeypatch, command)
     assert status == 0, output
 
