@@ -119,8 +119,8 @@ def test_groups_are_formatted_in_their_order_with_half_the_interval_width():
     table = pd.DataFrame(columns | {"high": [0.28, 0.6, np.nan, np.nan]}, rows)
     formatted = format_groups(table, ["time", "altitude"])
     assert formatted.index.tolist() == [(10, 4), (5, 2)]
-    assert formatted["time"].to_numpy().tolist() == [["61.20", "0.50 ± 0.10"], ["", ""]]
-    assert formatted["altitude"].to_numpy().tolist() == [
+    assert formatted["time [min]"].to_numpy().tolist() == [["1.020", "0.50 ± 0.10"], ["", ""]]
+    assert formatted["altitude [ft]"].to_numpy().tolist() == [
         ["1,952", "0.25 ± 0.05"],
         ["900.0", "0.00"],
     ]

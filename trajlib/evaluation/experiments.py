@@ -49,6 +49,7 @@ __all__ = [
     "score_before_landing",
     "score_groups",
     "tabulate_errors",
+    "to_display_units",
 ]
 
 _SCORED = ["latitude", "longitude", "duration", "altitude"]
@@ -74,9 +75,23 @@ QUANTITIES = {
     "altitude": Quantity("altitude", "ft", decimals=0),
     "time": Quantity("time", "min", 60.0, decimals=2),
     "distance": Quantity("distance flown", "NM"),
+    "latitude": Quantity("latitude", "deg", decimals=3),
+    "longitude": Quantity("longitude", "deg", decimals=3),
+    "duration": Quantity("time", "min", 60.0, decimals=2),
     "top_of_descent_time": Quantity("time of the top of descent", "min", 60.0, decimals=2),
     "top_of_descent_distance": Quantity("distance from the top of descent to the end", "NM"),
 }
+
+
+def to_display_units(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of errors or targets with their display names and units, times in minutes.
+
+    >>> to_display_units(pd.DataFrame({"horizontal": [2.5], "time": [90.0]})).iloc[0].to_dict()
+    {'position [NM]': 2.5, 'time [min]': 1.5}
+    """
+    scaled = {name: table[name] / QUANTITIES[name].divisor for name in table if name in QUANTITIES}
+    names = {name: f"{QUANTITIES[name].label} [{QUANTITIES[name].unit}]" for name in scaled}
+    return table.assign(**scaled).rename(columns=names)
 
 
 @dataclass(frozen=True)
@@ -525,22 +540,25 @@ def format_groups(table: pd.DataFrame, errors: Sequence[str]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        By the groups and ``flights``, those that have an error: for each error ``mean`` and
-        ``skill``, as ``0.26 ± 0.04``, where ± reaches to the farther end of the interval. There
-        is none for a single day.
+        By the groups and ``flights``, those that have an error: for each error ``mean``, in the
+        unit of ``QUANTITIES``, and ``skill``, as ``0.26 ± 0.04``, where ± reaches to the farther
+        end of the interval. There is none for a single day.
     """
     groups = [name for name in table.index.names if name != "error"]
     reach = np.maximum(table["skill"] - table["low"], table["high"] - table["skill"])
+    scale = [QUANTITIES[name].divisor for name in table.index.get_level_values("error")]
     texts = pd.DataFrame(
         {
             "flights": table["flights"].groupby(level=groups).transform("max"),
-            "mean": table["mean"].map(format_number),
+            "mean": (table["mean"] / scale).map(format_number),
             "skill": table["skill"].map("{:z.2f}".format) + reach.map(" ± {:.2f}".format),
         }
     ).replace(r"( ± )?nan.*", "", regex=True)
     wide = texts.set_index("flights", append=True).unstack("error", sort=False)  # noqa: PD010
     columns = pd.MultiIndex.from_product([errors, ["mean", "skill"]], names=["error", None])
-    return wide.swaplevel(axis=1).fillna("").reindex(columns=columns, fill_value="")
+    wide = wide.swaplevel(axis=1).fillna("").reindex(columns=columns, fill_value="")
+    names = {name: f"{QUANTITIES[name].label} [{QUANTITIES[name].unit}]" for name in errors}
+    return wide.rename(columns=names, level="error")
 
 
 def score_groups(
