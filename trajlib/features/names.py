@@ -110,7 +110,11 @@ def display_feature_set(name: str) -> str:
 
     >>> [display_feature_set(name) for name in ("planned", "at_takeoff", "airborne_10")]
     ['before departure', 'at take-off', '10 min into the flight']
+    >>> display_feature_set("at_takeoff_with_plan")  # a saved model's name
+    'at take-off, with the plan'
     """
+    if name.endswith("_with_plan"):
+        return f"{display_feature_set(name.removesuffix('_with_plan'))}, with the plan"
     if name.startswith("airborne_"):
         return f"{name.removeprefix('airborne_')} min into the flight"
     times = {"planned": "before departure", "at_takeoff": "at take-off"}
