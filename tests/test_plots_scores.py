@@ -56,7 +56,8 @@ def test_skills_are_drawn_with_their_intervals_for_each_feature_set():
     rows = pd.MultiIndex.from_product(levels.values(), names=list(levels))
     skills = pd.DataFrame({"skill": [0.1, 0.2, 0.3, 0.4], "low": 0.05, "high": 0.5}, rows)
     (ax,) = plot_skills(skills, ["altitude"]).axes
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["planned", "airborne 5"]
+    names = [label.get_text() for label in ax.get_xticklabels()]
+    assert names == ["before departure", "5 min later"]
     assert [bar.lines[0].get_ydata().tolist() for bar in ax.containers] == [[0.1, 0.3], [0.2, 0.4]]
 
 

@@ -15,7 +15,16 @@ from trajlib.plots.maps import (
     mark_airports,
     unwrap_line,
 )
-from trajlib.plots.style import COLORS, GREY, INK, WIDTH, cluster_colors, series_styles, styled
+from trajlib.plots.style import (
+    COLORS,
+    GREY,
+    INK,
+    WIDTH,
+    cluster_colors,
+    label_feature_set,
+    series_styles,
+    styled,
+)
 
 __all__ = ["plot_arrival_errors", "plot_tracks"]
 
@@ -105,14 +114,8 @@ def plot_arrival_errors(table: pd.DataFrame, model: str, *, width: float = WIDTH
             band = {"color": style["color"], "alpha": 0.2, "linewidth": 0}
             ax.fill_between(range(len(order)), rows["low"], rows["high"], **band)
     narrow = width < WIDTH
-    ticks = [_describe(name).replace(" ", "\n" if narrow else " ") for name in order]
+    ticks = [label_feature_set(name).replace(" ", "\n" if narrow else " ") for name in order]
     ax.set_xticks(range(len(order)), ticks)
     ax.set(xlabel="prediction time", ylabel="mean arrival error [min]", ylim=(0, None))
     figure.legend(loc="outside upper left", ncols=1 if narrow else 2)
     return figure
-
-
-def _describe(feature_set: str) -> str:
-    names = {"planned": "before departure", "at_takeoff": "take-off"}
-    minutes = feature_set.removeprefix("airborne_")
-    return names.get(feature_set, f"{minutes} min later")

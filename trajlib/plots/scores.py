@@ -8,7 +8,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from trajlib.plots.style import COLORS, GREY, INK, PALE, WIDTH, series_styles, show_percent, styled
+from trajlib.plots.style import (
+    COLORS,
+    GREY,
+    INK,
+    PALE,
+    WIDTH,
+    label_feature_set,
+    series_styles,
+    show_percent,
+    styled,
+)
 from trajlib.schema import label
 
 __all__ = [
@@ -92,7 +102,7 @@ def plot_skills(
             sides = [line["skill"] - line["low"], line["high"] - line["skill"]]
             ax.errorbar(x, line["skill"], sides, label=model, **style | {"linestyle": ""})
         ax.axhline(0, color=GREY, linewidth=0.8)
-        ax.set_xticks(range(len(feature_set)), [name.replace("_", " ") for name in feature_set])
+        ax.set_xticks(range(len(feature_set)), list(map(label_feature_set, feature_set)))
         ax.tick_params(axis="x", rotation=60)
         floor = max(-0.5, min(-0.1, here["low"].min()))
         ax.set(title=_SHORT.get(error, error), ylim=(floor, 1.02))
@@ -124,7 +134,7 @@ def plot_model_errors(
             y = np.arange(len(sets)) + 0.6 * ((number + 0.5) / len(styles) - 0.5)
             sides = [rows["error"] - rows["low"], rows["high"] - rows["error"]]
             ax.errorbar(rows["error"], y, xerr=sides, label=model, **style | {"linestyle": ""})
-        ax.set_yticks(range(len(sets)), [name.replace("_", " ") for name in sets])
+        ax.set_yticks(range(len(sets)), list(map(label_feature_set, sets)))
         ax.set(title=_title(quantity, here), xlim=(0, None))
         ax.grid(visible=False, axis="y")
     axs.flat[0].invert_yaxis()
@@ -196,7 +206,7 @@ def plot_arrivals(table: pd.DataFrame, names: Sequence[str]) -> Figure:
     figure, axs = _panels(len(parts))
     for ax, (title, columns) in zip(axs, parts.items(), strict=True):
         _draw_intervals(ax, rows, "position", columns)
-        ax.set_xticks(range(len(order)), [name.replace("_", " ") for name in order], rotation=30)
+        ax.set_xticks(range(len(order)), list(map(label_feature_set, order)), rotation=30)
         ax.set(title=title, ylim=(0, None))
     _add_legend(figure, axs[0])
     return figure

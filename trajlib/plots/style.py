@@ -33,6 +33,7 @@ __all__ = [
     "describe_figure",
     "dress_plot",
     "format_cluster",
+    "label_feature_set",
     "series_styles",
     "show_percent",
     "styled",
@@ -189,6 +190,18 @@ def describe_figure(figure: Figure) -> str:
     texts = {name: ", ".join(dict.fromkeys(filter(None, parts[name]))) for name in parts}
     text = " ".join(f"{name}{text}." for name, text in texts.items() if text)
     return re.sub(r"\s*\$[^$]*\$|\n", " ", text).replace("  ", " ")
+
+
+def label_feature_set(name: str) -> str:
+    """Return the prediction time of a feature set, in the few words that an axis has room for.
+
+    >>> [label_feature_set(name) for name in ("planned", "at_takeoff", "airborne_10")]
+    ['before departure', 'take-off', '10 min later']
+    """
+    if name.startswith("airborne_"):
+        return f"{name.removeprefix('airborne_')} min later"
+    names = {"planned": "before departure", "at_takeoff": "take-off"}
+    return names.get(name, name.replace("_", " "))
 
 
 def format_cluster(number: float) -> str:
