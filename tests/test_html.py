@@ -50,6 +50,29 @@ def test_headings_are_the_contents_and_lead_to_their_sections():
     assert len(set(links)) == 2
 
 
+def test_a_section_whose_code_shows_nothing_is_not_on_the_page():
+    silent = new_code_cell("if plans: show()", execution_count=2)
+    page = render(
+        new_markdown_cell("# Plans\n\n## With plans\n\nThe plan is compared with:"),
+        silent,
+        new_markdown_cell("## Without plans"),
+        silent,
+        show(text__plain="shown"),
+        new_markdown_cell("## Not run yet"),
+        new_code_cell("later()"),
+        new_markdown_cell("## Ceiling"),
+        new_markdown_cell("The ceiling is:"),
+        silent,
+    )
+    titles = re.findall(r'<li class="level2"><a href="#.*?">(.*?)</a>', page)
+    assert list(dict.fromkeys(titles)) == [
+        "With plans",
+        "Without plans",
+        "Not run yet",
+    ]
+    assert "The ceiling is" not in page
+
+
 def test_previous_and_next_lead_to_stages_with_a_page():
     page = render()
     assert 'rel="prev" href="01_index.html"' in page

@@ -3,9 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 from trajlib.archive.index import build_index
 from trajlib.archive.plans import assign_plan, read_plan, read_plans, save_plans, select_plans
+from trajlib.cli import main
 from trajlib.evaluation.plans import measure_plan_deviations, predict_plan_baselines
 from trajlib.features.feature_sets import build_predictors, check_no_leakage, feature_availability
 from trajlib.features.plans import (
@@ -348,3 +350,21 @@ def test_a_plan_filed_after_take_off_is_refused_for_a_prediction(tmp_path):
     late = write_plan(tmp_path, make_plan(NORTH, filed="2016-02-01T08:30Z"))
     with pytest.raises(ValueError, match="no plan of this flight was filed before"):
         assign_plan(late, describe_flight())
+
+
+def test_plans_beside_flights_are_imported_with_them(tmp_path, in_this_process):
+    source = tmp_path / "source"
+    source.mkdir()
+    head = "A_B LEMD LEBL A320 {} {} {} {} 0 IBE1 160101 160101 {} 99 {} 10.0 0\n"
+    rows = [
+        head.format(f"08{m:02}00", f"08{m + 1:02}00", 99, 99, "2430.0 -214.0 2431.0 -213.0", m)
+        for m in range(30)
+    ]
+    (source / "day_m3.so6").write_text("".join(rows))
+    (source / "day.so6").write_text("".join(rows).replace("A_B", "C_D"))
+    ends = "2430.0 -214.0 2520.0 -60.0"
+    (source / "day_m1.so6").write_text(head.format("080000", "085000", 0, 310, ends, 1))
+    result = CliRunner().invoke(main, ["import", str(source), str(tmp_path / "archive")])
+    assert result.exit_code == 0, result.output
+    assert "plans of 1 flights, 2 waypoints" in result.output
+    assert len(read_plans(tmp_path / "archive")) == 2

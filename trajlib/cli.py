@@ -161,7 +161,7 @@ def simulate(archive: Path, flights: int, seed: int) -> None:
 @click.option("--origin", help="Only flights from this airport, by the source's codes (SFO).")
 @click.option("--destination", help="Only flights to this airport, by the source's codes (LAX).")
 @click.option("--measured-only", is_flag=True, help="The points alone, for traffic and wind.")
-@click.option("--plans", is_flag=True, help="Import filed flight plans instead of flights.")
+@click.option("--plans", is_flag=True, help="SOURCE holds filed flight plans alone.")
 @click.option("--strict", is_flag=True, help="Reject every flight that needs a repair.")
 @click.option("--min-points", default=20, show_default=True, help="Points of a trajectory.")
 @click.option("--max-gap", default=420.0, show_default=True, help="Seconds between two points.")
@@ -199,8 +199,9 @@ def import_(
     for what they show of wind and runways, but no trajectory is made of it. Every flight, with
     its repairs, is in ARCHIVE/imported.parquet, or with the reason in ARCHIVE/rejected.parquet.
 
-    With --plans, the filed routes in SOURCE go into ARCHIVE/plans/ instead: TFMS plans, so6 m1,
-    EUROCONTROL's filed points, or a table that a columns.toml beside it describes.
+    Filed routes beside the flights in SOURCE go into ARCHIVE/plans/: TFMS plans, so6 m1 and
+    EUROCONTROL's filed points. With --plans, SOURCE holds filed routes alone, in one of these
+    formats or in a table that a columns.toml beside it describes.
     """
     from trajlib.importers.formats import describe_formats
 
@@ -212,11 +213,7 @@ def import_(
     if plans:
         from trajlib.importers.plans import import_plans
 
-        waypoints = import_plans(source, archive, format=name)
-        click.echo(
-            f"{archive}: plans of {len(waypoints):,} flights, {waypoints.median():.0f} waypoints "
-            "in the median"
-        )
+        _print_plans(archive, import_plans(source, archive, format=name))
         return
     from trajlib.importers.pipeline import Criteria, import_flights
 
@@ -238,6 +235,20 @@ def import_(
     click.echo(
         f"{archive}: {len(written) - fragments:,} flights, {fragments:,} fragments, "
         f"{len(flights) - len(written):,} rejected"
+    )
+    from trajlib.importers.plans import import_plans_beside_flights
+
+    if (
+        not measured_only
+        and (waypoints := import_plans_beside_flights(source, archive)) is not None
+    ):
+        _print_plans(archive, waypoints)
+
+
+def _print_plans(archive: Path, waypoints: "pd.Series") -> None:
+    click.echo(
+        f"{archive}: plans of {len(waypoints):,} flights, {waypoints.median():.0f} waypoints in "
+        "the median"
     )
 
 

@@ -1,5 +1,6 @@
 """Filed flight plans from the formats that hold them, into an archive's folder ``plans``."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -8,9 +9,10 @@ from trajlib.archive.plans import save_plans
 from trajlib.importers.formats import FormatError, Options, find_format, recognize_format
 from trajlib.importers.pipeline import list_members, read_source_dialect
 
-__all__ = ["PLAN_FORMATS", "import_plans"]
+__all__ = ["PLAN_FORMATS", "import_plans", "import_plans_beside_flights"]
 
-PLAN_FORMATS = ("tfms-plans", "so6", "eurocontrol", "generic")
+_ALONE = ("tfms-plans", "so6", "eurocontrol")  # what is a plan in them is never a flight
+PLAN_FORMATS = (*_ALONE, "generic")
 _COLUMNS = {
     "flight_id": "flight_id",
     "callsign": "callsign",
@@ -22,8 +24,30 @@ _COLUMNS = {
 }
 
 
+def import_plans_beside_flights(source: str | Path, archive: str | Path) -> pd.Series | None:
+    """Import the filed plans among files whose flights have just been imported.
+
+    Returns
+    -------
+    Series or None
+        As of `import_plans`; None where no file gave plans instead of flights.
+    """
+    sources = pd.read_parquet(Path(archive) / "sources.parquet")
+    # a file that gave flights is never read as plans: they would be the flights themselves
+    unused = sources["refused"].isna() & (sources["points"] == 0)
+    files = sources["file"][unused & sources["format"].isin(_ALONE)]
+    try:
+        return import_plans(source, archive, files=set(files)) if len(files) else None
+    except FileNotFoundError:
+        return None
+
+
 def import_plans(
-    source: str | Path, archive: str | Path, *, format: str | None = None
+    source: str | Path,
+    archive: str | Path,
+    *,
+    format: str | None = None,
+    files: Collection[str] | None = None,
 ) -> pd.Series:
     """Write the filed plans of a source into an archive, and return the waypoints of each flight.
 
@@ -38,6 +62,8 @@ def import_plans(
         Folder to write to, as ``plans/NAME.parquet``.
     format
         One of ``PLAN_FORMATS``, for all files; recognised by default.
+    files
+        Those to read, relative to the source; all by default.
 
     Returns
     -------
@@ -59,6 +85,8 @@ def import_plans(
     tables: list[pd.DataFrame] = []
     reasons = []
     for path in list_members(source):
+        if files is not None and path.relative_to(root).as_posix() not in files:
+            continue
         try:
             entry = find_format(format) if format else recognize_format(path, options.dialect)
             if entry.name in PLAN_FORMATS:

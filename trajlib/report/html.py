@@ -80,7 +80,8 @@ def render_notebook(nb: NotebookNode, report: dict, stage: dict) -> str:
     Text of outputs and Markdown is escaped. Interactive figures are on the explorer's page.
     """
     page = _Page(explorer=f"{stage['name']}.explorer.html")
-    sources = [cell for cell in _drop_last_heading(nb.cells) if cell.source]
+    sources = _drop_empty_sections(_drop_last_heading(nb.cells))
+    sources = [cell for cell in sources if cell.source]
     cells = _join_code([page.show_cell(cell) for cell in sources])
     shown = [s for s in report["stages"] if s["status"] != "not run"]
     here = [s["name"] for s in shown].index(stage["name"])
@@ -254,6 +255,22 @@ def _drop_last_heading(cells: list[NotebookNode]) -> list[NotebookNode]:
         return cells
     source = re.sub(r"(^|\n)#+ [^\n]*\s*$", "", cells[-2].source)
     return [*cells[:-2], NotebookNode(cells[-2] | {"source": source}), cells[-1]]
+
+
+def _drop_empty_sections(cells: list[NotebookNode]) -> list[NotebookNode]:
+    """Return cells without the sections whose code shows nothing, for want of data."""
+    sections: list[list[NotebookNode]] = [[]]
+    for cell in cells:
+        if cell.cell_type == "markdown" and cell.source.startswith("## "):
+            sections.append([])
+        sections[-1].append(cell)
+    kept = []
+    for section in sections:
+        code = [cell for cell in section if cell.cell_type == "code"]
+        done = all(cell.execution_count for cell in code)
+        if not (code and done) or any(cell.outputs for cell in code) or section is sections[0]:
+            kept += section
+    return kept
 
 
 def _is_linked(text: str, position: int) -> bool:
