@@ -1,6 +1,6 @@
 """Filed flight plans from the formats that hold them, into an archive's folder ``plans``."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -36,8 +36,11 @@ def import_plans_beside_flights(source: str | Path, archive: str | Path) -> pd.S
     # a file that gave flights is never read as plans: they would be the flights themselves
     unused = sources["refused"].isna() & (sources["points"] == 0)
     files = sources["file"][unused & sources["format"].isin(_ALONE)]
+    if files.empty:
+        return None
+    flights = pd.read_parquet(Path(archive) / "imported.parquet", columns=["flight_id"])
     try:
-        return import_plans(source, archive, files=set(files)) if len(files) else None
+        return import_plans(source, archive, files=set(files), flights=set(flights["flight_id"]))
     except FileNotFoundError:
         return None
 
@@ -48,6 +51,7 @@ def import_plans(
     *,
     format: str | None = None,
     files: Collection[str] | None = None,
+    flights: Collection[str] | None = None,
 ) -> pd.Series:
     """Write the filed plans of a source into an archive, and return the waypoints of each flight.
 
@@ -64,6 +68,8 @@ def import_plans(
         One of ``PLAN_FORMATS``, for all files; recognised by default.
     files
         Those to read, relative to the source; all by default.
+    flights
+        Identifiers of the flights whose plans are kept; all by default.
 
     Returns
     -------
@@ -82,18 +88,13 @@ def import_plans(
     source = Path(source).resolve()
     root = source if source.is_dir() else source.parent
     options = Options(dialect=read_source_dialect(root), kind="plan", root=root)
-    tables: list[pd.DataFrame] = []
-    reasons = []
-    for path in list_members(source):
-        if files is not None and path.relative_to(root).as_posix() not in files:
-            continue
-        try:
-            entry = find_format(format) if format else recognize_format(path, options.dialect)
-            if entry.name in PLAN_FORMATS:
-                tables += entry.read(path, options)
-        except FormatError as error:
-            reasons.append(f"{path.name}: {error}")
-    tables = [table for table in tables if len(table)]
+    paths = list_members(source)
+    if files is not None:
+        paths = [path for path in paths if path.relative_to(root).as_posix() in files]
+    read, reasons = _read_tables(paths, options, format)
+    if flights is not None:
+        read = (table[table["flight_id"].isin(flights)] for table in read)
+    tables = [table for table in read if len(table)]
     if not tables:
         raise FileNotFoundError(
             f"no flight plans in {source}" + (f": {reasons[0]}" if reasons else "")
@@ -105,3 +106,21 @@ def import_plans(
     plans["sequence"] = plans.groupby("flight_id").cumcount()
     save_plans(plans, archive, source.stem)
     return plans.groupby("flight_id").size().rename("waypoints")
+
+
+def _read_tables(
+    paths: Iterable[Path], options: Options, format: str | None
+) -> tuple[Iterator[pd.DataFrame], list[str]]:
+    """Return the points of plans file by file, and why files could not be read, once they were."""
+    reasons: list[str] = []
+
+    def read() -> Iterator[pd.DataFrame]:
+        for path in paths:
+            try:
+                entry = find_format(format) if format else recognize_format(path, options.dialect)
+                if entry.name in PLAN_FORMATS:
+                    yield from entry.read(path, options)
+            except FormatError as error:
+                reasons.append(f"{path.name}: {error}")
+
+    return read(), reasons
