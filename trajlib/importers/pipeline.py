@@ -817,7 +817,7 @@ def _finish(job: _Job, source: Path, flights: pd.DataFrame, sources: pd.DataFram
 
 
 def _describe_archive(source: Path, formats: list[Format]) -> str:
-    credits_ = [format.attribution or format.title for format in formats]
+    credits_ = [f.attribution or f.title for f in formats if f.name != "flights"]
     lines = [
         f"title = {json.dumps(f'Flights imported from {source.name}', ensure_ascii=False)}",
         f"source = {json.dumps('; '.join(dict.fromkeys(credits_)), ensure_ascii=False)}",

@@ -46,12 +46,17 @@ def _read_plans(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     yield plans.assign(timestamp=pd.Series(pd.NaT, plans.index).dt.tz_localize("UTC"))
 
 
+_ATTRIBUTION = (
+    "TFMS tracks and filed routes as published with DeepTP (Liu and Hansen, "
+    "github.com/yulinliu101/DeepTP), MIT licence"
+)
 FORMAT = Format(
     name="tfms",
     title="TFMS tracks (CSV)",
     needs="the table; airports are inferred",
     recognize=_recognize,
     read=point_reader(_FIELDS),
+    attribution=_ATTRIBUTION,
 )
 PLANS = Format(
     name="tfms-plans",
@@ -59,4 +64,5 @@ PLANS = Format(
     needs="beside the waypoints by FLT_PLAN_ID, the table of FID and FLT_PLAN_ID",
     recognize=_recognize_plans,
     read=_read_plans,
+    attribution=_ATTRIBUTION,
 )
