@@ -11,7 +11,6 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
-from scipy.spatial import ConvexHull
 
 from trajlib.geodesy import along_cross_track, offset, unwrap_longitude
 from trajlib.trajectories.normalization import courses
@@ -192,6 +191,8 @@ def find_regions(trajectory: pd.DataFrame, end: str = "") -> list[np.ndarray]:
     list
         Arrays (n, 2) of longitude and latitude, each a convex polygon around both boxes.
     """
+    from scipy.spatial import ConvexHull  # imported for a map alone: it takes a while
+
     boxes = []
     for along in ("low", "high"):
         for cross in ("low", "high"):

@@ -17,7 +17,6 @@ from zipfile import ZIP_DEFLATED
 
 import numpy as np
 import pandas as pd
-from openap import prop
 from sklearn import __version__ as sklearn_version
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
@@ -409,6 +408,8 @@ def _fit(
 @cache
 def _find_ceiling(aircraft_type: str) -> float:
     """Return the ceiling [ft] of an ICAO type, missing where OpenAP does not have it."""
+    from openap import prop  # imports scipy.signal, which takes a second
+
     try:
         return prop.aircraft(aircraft_type, use_synonym=True)["ceiling"] / 0.3048
     except (ValueError, AttributeError):

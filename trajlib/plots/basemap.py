@@ -64,11 +64,17 @@ def read_borders(bounds: Bounds, *, steps: int = 2000) -> list[np.ndarray]:
 @cache
 def _atlas() -> tuple[dict, list[np.ndarray]]:
     """Return the objects and the arcs of the TopoJSON, the arcs decoded to degrees."""
-    atlas = json.loads(gzip.decompress(_ATLAS.read_bytes()))
+    text = gzip.decompress(_ATLAS.read_bytes()).decode()
+    # the arcs are nearly all of the file, and its last list of this depth: a list of numbers,
+    # which numpy reads several times as fast as json
+    start = text.rindex('"arcs":[[[') + len('"arcs":')
+    end = text.index("]]]", start) + 3
+    atlas = json.loads(text[:start] + "[]" + text[end:])
     scale, translate = atlas["transform"]["scale"], atlas["transform"]["translate"]
-    numbers = chain.from_iterable(chain.from_iterable(atlas["arcs"]))  # half a million, at once
-    ends = np.cumsum([len(arc) for arc in atlas["arcs"]])
-    steps = np.split(np.fromiter(numbers, int).reshape(-1, 2), ends[:-1])
+    arcs = text[start:end]
+    numbers = np.fromstring(arcs.replace("[", "").replace("]", ""), int, sep=",")
+    ends = np.cumsum([arc.count("],[") + 1 for arc in arcs.split("]],[[")])
+    steps = np.split(numbers.reshape(-1, 2), ends[:-1])
     return atlas["objects"], [np.cumsum(arc, axis=0) * scale + translate for arc in steps]
 
 
