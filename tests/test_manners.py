@@ -70,6 +70,13 @@ FEW = [100, 200, 300, 301, 302]
 MANNERS = {
     "as it is": lambda df: (texts(df), {}, "x.csv"),
     "names in capitals": lambda df: (texts(df).rename(columns=str.title), {}, "x.csv"),
+    "units as names": lambda df: (
+        texts(df)
+        .assign(timestamp=unix(df, "s"))
+        .rename(columns={"timestamp": "unix", "altitude": "feet", "groundspeed": "kts"}),
+        {},
+        "x.csv",
+    ),
     "padded names": lambda df: (texts(df).rename(columns=" {} ".format), {}, "x.csv"),
     "padded fields": lambda df: (texts(df).map(" {} ".format), {}, "x.csv"),
     "date and time in two columns": lambda df: (

@@ -36,17 +36,17 @@ MISSING = (  # texts that stand for no value, in lower case
 # names that other tools use, with the unit where a tool always has another than the schema's
 _ALIASES = {
     "timestamp": "time datetime date_time utc time_utc utc_time timestamp_utc utc_timestamp "
-    "datetime_utc utc_datetime epoch epoch_time unixtime unix_time unix_timestamp time_position "
-    "ts snapshot_id time_over event_time gps_time sample_time",
+    "datetime_utc utc_datetime epoch epoch_time unix unixtime unix_time unix_timestamp "
+    "time_position ts snapshot_id time_over event_time gps_time sample_time",
     "latitude": "lat latitude_wgs84 gps_lat gps_latitude pos_lat position_lat",
     "longitude": "lon lng long longitude_wgs84 gps_lon gps_longitude pos_lon pos_long position_lon",
     "altitude": "alt baroaltitude:m baro_altitude:m alt_baro altitude_baro baro_alt barometric_alt "
     "barometric_altitude pressure_altitude pressure_alt std_alt alt_std altitude_std hp "
-    "flight_level:FL flightlevel:FL fl:FL mode_c",
+    "flight_level:FL flightlevel:FL fl:FL mode_c feet:ft",
     "geoaltitude": "geoaltitude:m geo_altitude:m alt_geom gnss_altitude altitude_gnss alt_gnss "
     "gps_altitude altitude_gps gps_alt geometric_altitude height",
     "groundspeed": "gs ground_speed velocity:m/s speed spd gspeed gndspd gnd_speed speed_gnd sog "
-    "speed_over_ground",
+    "speed_over_ground knots:kt kts:kt",
     "vertical_rate": "vertrate:m/s vertical_speed vert_speed vspeed vspd roc rocd vs baro_rate "
     "climb_rate rate_of_climb verticalrate",
     "track": "trk course cog true_track track_angle ground_track track_gnd direction",
