@@ -53,6 +53,10 @@ _RARE_HOUR = 0.005  # share of the training flights within an hour either side
 _TOLERANCE = 0.05  # of coverage
 _ARRIVED = 15.0  # NM from the destination, within which a record has ended there
 _YEARS = (1900, 2200)
+_CALENDAR = {  # of categories, the order in which they are named
+    "month": ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"],
+    "weekday": ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"],
+}
 _TIME_FORMS = (
     "2016-03-05T07:00 (UTC), 2016-03-05T07:00+01:00, 'tomorrow 07:00', 'today 07:00' or 'now'; "
     "add ' local' for the local time of the origin"
@@ -630,6 +634,8 @@ def _warn_categories(saved: SavedModel, row: Mapping[str, Any]) -> Iterator[str]
         if not isinstance(value, str):
             yield f"The {word} is not given: the model uses the other predictors."
         elif value not in trained:
+            order = _CALENDAR.get(name)
+            trained = sorted(trained, key=order.index if order else None)
             yield (
                 f"The {word} {value} was in no training flight "
                 f"(there are {', '.join(trained) or 'none'}): the model uses the other "
