@@ -577,8 +577,8 @@ def _distance_from(index: pd.DataFrame, airport: str, end: str) -> pd.Series:
     """Return the distance [NM] of first or last positions from an airport, NaN if not known."""
     positions = {code: _locate(code) for code in index[airport].dropna().unique()}
     positions = {code: value for code, value in positions.items() if isinstance(value, tuple)}
-    lat = index[airport].map({code: lat for code, (lat, _) in positions.items()}).astype(float)
-    lon = index[airport].map({code: lon for code, (_, lon) in positions.items()}).astype(float)
+    lat = index[airport].map({code: value[0] for code, value in positions.items()}).astype(float)
+    lon = index[airport].map({code: value[1] for code, value in positions.items()}).astype(float)
     flown = index[f"latitude_{end}"], index[f"longitude_{end}"]
     return pd.Series(distance(lat, lon, *flown), index.index)
 
