@@ -337,7 +337,7 @@ def draw_costs(runs: pd.DataFrame, draws: int, seed: int) -> pd.DataFrame:
     Parameters
     ----------
     runs
-        As of `measure_runs`.
+        As returned by `measure_runs`.
 
     Returns
     -------

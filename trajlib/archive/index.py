@@ -269,7 +269,7 @@ def select_flights(
     Parameters
     ----------
     index
-        As `build_index` returns it.
+        As returned by `build_index`.
     origin, destination
         Airports by ICAO or IATA code.
     incomplete

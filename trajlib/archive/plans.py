@@ -97,7 +97,7 @@ def select_plans(
     Parameters
     ----------
     plans
-        As of `read_plans`.
+        As returned by `read_plans`.
     flights
         Rows of an index or of a store: ``path``, ``callsign`` and ``start``.
     minutes
@@ -130,7 +130,7 @@ def assign_plan(plans: pd.DataFrame, flight: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     plans
-        As of `read_plan`.
+        As returned by `read_plan`.
     flight
         One row: ``path``, ``callsign`` and ``start``.
 

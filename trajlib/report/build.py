@@ -184,7 +184,7 @@ def share_report(report: Mapping[str, Any], folder: Path, target: Path, *, names
     target
         Another folder; what an earlier run left there of a report is removed.
     names
-        Of flights, as `list_flight_names` returns them.
+        Of flights, as returned by `list_flight_names`.
 
     Returns
     -------

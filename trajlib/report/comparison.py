@@ -46,7 +46,7 @@ def compare_reports(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict
     Parameters
     ----------
     before, after
-        As `read_report` returns them.
+        As returned by `read_report`.
 
     Returns
     -------

@@ -90,7 +90,7 @@ def draw_front(
     Parameters
     ----------
     store
-        Flights of the pair, as `trajlib.archive.store.store_flights` returns them.
+        Flights of the pair, as returned by `trajlib.archive.store.store_flights`.
     processed
         Folder of results, from which the stages' tables are read where they exist.
     folder

@@ -180,7 +180,7 @@ def match_parameters(
     Parameters
     ----------
     stages
-        As of `find_stages`.
+        As returned by `find_stages`.
     common
         Parameters that notebooks share; not every one needs each.
     given

@@ -32,7 +32,7 @@ def file_plans(ground_truth: pd.DataFrame, seed: int) -> pd.DataFrame:
     Parameters
     ----------
     ground_truth
-        As of `trajlib.simulation.scenario.draw_scenario`.
+        As returned by `trajlib.simulation.scenario.draw_scenario`.
     seed
         Of the same archive. The draws are apart from those that the flights depend on.
 

@@ -201,9 +201,9 @@ def flag_columns(
     Parameters
     ----------
     correlation
-        As `correlate` returns it.
+        As returned by `correlate`.
     samples
-        As `sample_flights` returns them.
+        As returned by `sample_flights`.
     modelled
         Columns that a model computed from the others, as listed in the archive's dialect.
 
@@ -269,7 +269,7 @@ def choose_predictors(
     correlation, flags
         Of the same flights, as `correlate` and `flag_columns` return them.
     threshold
-        As of `redundant_groups`.
+        As for `redundant_groups`.
 
     Returns
     -------
