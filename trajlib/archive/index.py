@@ -517,8 +517,8 @@ def _update(
         fresh = (merged["_merge"] == "left_only").to_numpy()
         new = files[fresh].reset_index(drop=True)
         new = pd.concat([new, _read_facts(archive, new, dialect)], axis=1)
-        kept = merged[~fresh].drop(columns="_merge")
-        index = pd.concat([kept, new]) if len(kept) else new
+        unchanged = merged[~fresh].drop(columns="_merge")
+        index = pd.concat([unchanged, new]) if len(unchanged) else new
         index = index.sort_values("path", ignore_index=True)
     return _reject_copies(resolve(archive), index)
 

@@ -119,12 +119,12 @@ def parse_flight(
         values, times = values[:, early], times[early]
         texts = {name: column.iloc[early].reset_index(drop=True) for name, column in texts.items()}
     check_identities(texts, times)
-    kept, repairs = repair_samples(
+    indices, repairs = repair_samples(
         dict(zip(names, values, strict=True)), times, strict=dialect.strict
     )
-    if kept is not None:
-        values, times = values[:, kept], times[kept]
-        texts = {name: column.iloc[kept] for name, column in texts.items()}
+    if indices is not None:
+        values, times = values[:, indices], times[indices]
+        texts = {name: column.iloc[indices] for name, column in texts.items()}
     check_units(dict(zip(names, values, strict=True)), times, dialect)
     df = _frame(wanted, _Samples(names, values, times, texts))
     df.attrs["repairs"] = repairs

@@ -72,7 +72,7 @@ def repair_samples(
 
     Returns
     -------
-    kept
+    indices
         Indices of the samples; None to keep all samples in their order.
     repairs
         Number of samples by name of the repair, as in `REPAIRS`.
@@ -89,14 +89,14 @@ def repair_samples(
     lon = values["longitude"]
     if np.nanmin(lon, initial=0) >= 0 and 180 < np.nanmax(lon, initial=0) <= 360:
         lon[lon > 180] -= 360
-    kept, repairs = _leave_out_missing(values, times, strict=strict)
-    kept = _put_in_order(kept, times, repairs, strict=strict)
-    kept = _leave_out_impossible(kept, values, times, repairs, strict=strict)
-    if len(kept) < 2:
-        raise FlightError(f"{len(kept)} samples are left, expected 2 or more")
-    _check_one_flight(values, times, kept)
-    unchanged = len(kept) == len(times) and (np.diff(kept) > 0).all()
-    return None if unchanged else kept, repairs
+    indices, repairs = _leave_out_missing(values, times, strict=strict)
+    indices = _put_in_order(indices, times, repairs, strict=strict)
+    indices = _leave_out_impossible(indices, values, times, repairs, strict=strict)
+    if len(indices) < 2:
+        raise FlightError(f"{len(indices)} samples are left, expected 2 or more")
+    _check_one_flight(values, times, indices)
+    unchanged = len(indices) == len(times) and (np.diff(indices) > 0).all()
+    return None if unchanged else indices, repairs
 
 
 def _positions(values: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
@@ -140,16 +140,16 @@ def _check_limit(text: str, count: int, of: int, *, strict: bool, limit: float =
 
 
 def _put_in_order(
-    kept: np.ndarray, times: np.ndarray, repairs: dict[str, int], *, strict: bool
+    indices: np.ndarray, times: np.ndarray, repairs: dict[str, int], *, strict: bool
 ) -> np.ndarray:
-    steps = np.diff(times[kept])
+    steps = np.diff(times[indices])
     if len(steps) and (steps <= 0).all() and (steps < 0).any():
-        kept = kept[::-1]  # newest first in the file
-    ordered = times[kept]
+        indices = indices[::-1]  # newest first in the file
+    ordered = times[indices]
     late = ordered < np.maximum.accumulate(ordered)
     if late.any():
         first = int(np.argmax(late))
-        text = f"timestamps go backwards after sample {kept[first - 1] + 1}"
+        text = f"timestamps go backwards after sample {indices[first - 1] + 1}"
         if np.diff(ordered).min() < -_HALF_DAY:
             raise FlightError(
                 f"{text}, by more than 12 hours: a date that does not change at midnight, or "
@@ -158,26 +158,26 @@ def _put_in_order(
         text += f", {late.sum()} of {len(times)} are out of order"
         _check_limit(text, late.sum(), len(times), strict=strict)
         repairs["out_of_order"] = int(late.sum())
-        kept = kept[np.argsort(ordered, kind="stable")]
-    repeated = np.diff(times[kept], prepend=NO_TIME) == 0
+        indices = indices[np.argsort(ordered, kind="stable")]
+    repeated = np.diff(times[indices], prepend=NO_TIME) == 0
     if repeated.any():
-        text = f"timestamps repeat after sample {kept[np.argmax(repeated)]}"
+        text = f"timestamps repeat after sample {indices[np.argmax(repeated)]}"
         text += f", {repeated.sum()} of {len(times)}"
         _check_limit(text, repeated.sum(), len(times), strict=strict)
         repairs["repeated_time"] = int(repeated.sum())
-        kept = kept[~repeated]
-    return kept
+        indices = indices[~repeated]
+    return indices
 
 
 def _leave_out_impossible(
-    kept: np.ndarray,
+    indices: np.ndarray,
     values: dict[str, np.ndarray],
     times: np.ndarray,
     repairs: dict[str, int],
     *,
     strict: bool,
 ) -> np.ndarray:
-    lat, lon, alt = (column[kept] for column in _positions(values))
+    lat, lon, alt = (column[indices] for column in _positions(values))
     low, high = ALTITUDES
     bad = ~((alt >= low) & (alt <= high))
     if bad.any():
@@ -189,9 +189,9 @@ def _leave_out_impossible(
     if off_earth.any():
         text = f"a position is not on the Earth, in {off_earth.sum()} of {len(times)} samples"
         _check_limit(text, off_earth.sum(), len(times), strict=strict)
-    kept = kept[~(bad | off_earth)]
-    chain = _longest_chain(kept, values, times)
-    unreachable = len(kept) - len(chain)
+    indices = indices[~(bad | off_earth)]
+    chain = _longest_chain(indices, values, times)
+    unreachable = len(indices) - len(chain)
     if unreachable:
         text = f"{unreachable} of {len(times)} positions cannot have been reached from the others"
         text += f"; where a file holds several flights, {_SEPARATE}"
@@ -202,22 +202,22 @@ def _leave_out_impossible(
 
 
 def _longest_chain(
-    kept: np.ndarray, values: dict[str, np.ndarray], times: np.ndarray
+    indices: np.ndarray, values: dict[str, np.ndarray], times: np.ndarray
 ) -> np.ndarray:
     """Return the longest sequence in which an aircraft can have flown from each sample to the next.
 
     It consists of whole pieces between impossible jumps (dynamic programming).
     """
     samples = (times, *_positions(values))
-    breaks = 1 + np.flatnonzero(~reachable(*samples, kept[:-1], kept[1:]))
+    breaks = 1 + np.flatnonzero(~reachable(*samples, indices[:-1], indices[1:]))
     if not len(breaks):
-        return kept
+        return indices
     if len(breaks) >= _PIECES:
         raise FlightError(
             f"{len(breaks)} positions cannot have been reached from the one before; where a file "
             f"holds several flights, {_SEPARATE}"
         )
-    pieces = np.split(kept, breaks)
+    pieces = np.split(indices, breaks)
     ends = np.array([piece[-1] for piece in pieces])
     best, previous = [len(pieces[0])], [-1]
     for i in range(1, len(pieces)):
@@ -234,10 +234,12 @@ def _longest_chain(
     return np.concatenate(chain[::-1])
 
 
-def _check_one_flight(values: dict[str, np.ndarray], times: np.ndarray, kept: np.ndarray) -> None:
-    lat, lon, alt = (column[kept] for column in _positions(values))
+def _check_one_flight(
+    values: dict[str, np.ndarray], times: np.ndarray, indices: np.ndarray
+) -> None:
+    lat, lon, alt = (column[indices] for column in _positions(values))
     start, flights = 0, 1
-    for i, j in find_stops(times[kept], lat, lon):
+    for i, j in find_stops(times[indices], lat, lon):
         descent, climb = alt[start : i + 1].max() - alt[i], alt[j:].max() - alt[j]
         if descent >= _VALLEY and climb >= _VALLEY:
             flights, start = flights + 1, j

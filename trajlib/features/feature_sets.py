@@ -285,9 +285,11 @@ def local_start(flights: pd.DataFrame) -> pd.Series:
 def _build_at_takeoff(
     flights: pd.DataFrame, points: pd.DataFrame, traffic: pd.DataFrame | None
 ) -> pd.DataFrame:
-    kept = flights[flights["path"].isin(points.index.unique("path"))]
+    measured = flights[flights["path"].isin(points.index.unique("path"))]
     around = load_other_traffic(flights, traffic)
-    return _build_planned(flights).join(collect_recent_traffic(kept, points, around), how="inner")
+    return _build_planned(flights).join(
+        collect_recent_traffic(measured, points, around), how="inner"
+    )
 
 
 def _build_planned(flights: pd.DataFrame) -> pd.DataFrame:

@@ -99,15 +99,15 @@ def trace_plan(waypoints: pd.DataFrame, origin: str, destination: str) -> pd.Dat
     latitude, longitude = offset(starts[:, 0], starts[:, 1], course[leg], step, 0.0)
     latitude, longitude = np.append(latitude, points[-1, 0]), np.append(longitude, points[-1, 1])
     flown = np.append(0.0, np.cumsum(legs))
-    here = latitude, longitude
-    gone = distance(*here, start.latitude, start.longitude)
-    to_go = distance(*here, end.latitude, end.longitude)
+    positions = latitude, longitude
+    from_origin = distance(*positions, start.latitude, start.longitude)
+    to_go = distance(*positions, end.latitude, end.longitude)
     return pd.DataFrame(
         {
             "latitude": latitude,
             "longitude": longitude,
             "distance": np.append(flown[leg] + step, flown[-1]),
-            "progress": np.fmax.accumulate(gone / (gone + to_go)),
+            "progress": np.fmax.accumulate(from_origin / (from_origin + to_go)),
         }
     )
 
