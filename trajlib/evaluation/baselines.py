@@ -160,12 +160,12 @@ def dead_reckon_home(
     now, lat, lon, _ = _state_of_rows(state, otherwise, origin, destination)
     end = find_airport(destination)
     fraction = otherwise.index.get_level_values(1).to_numpy()
-    left = (now["to_go"] * (1 - fraction) / (1 - now["progress"])).clip(lower=0)
-    back = track(end.latitude, end.longitude, lat, lon)
-    lat, lon = offset(end.latitude, unwrap_longitude(end.longitude, lon), back, left, 0.0)
-    seconds = 3600 * (now["to_go"] - left) / now["groundspeed"].where(now["groundspeed"] > 0)
+    remaining = (now["to_go"] * (1 - fraction) / (1 - now["progress"])).clip(lower=0)
+    bearing = track(end.latitude, end.longitude, lat, lon)
+    lat, lon = offset(end.latitude, unwrap_longitude(end.longitude, lon), bearing, remaining, 0.0)
+    seconds = 3600 * (now["to_go"] - remaining) / now["groundspeed"].where(now["groundspeed"] > 0)
     predicted = {"latitude": lat, "longitude": lon, "duration": 60 * minutes - now["age"] + seconds}
-    predicted |= {"distance": now["distance"] + now["to_go"] - left}
+    predicted |= {"distance": now["distance"] + now["to_go"] - remaining}
     return _fill(predicted | {"altitude": _climb(now, seconds, otherwise)}, otherwise)
 
 

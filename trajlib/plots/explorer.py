@@ -112,7 +112,7 @@ def explore_flights(
 
 
 def _arrange(map_plot: Plot, profiles: list[Plot]) -> GridPlot:
-    """Return the plots under one toolbar, profiles beside the map where there is room."""
+    """Return the plots under one toolbar, profiles beside the map on wide pages."""
     profile_column = column(*profiles, sizing_mode="stretch_width", styles={"flex": "1 1 320px"})
     plots = [[row(map_plot, profile_column, **_WRAPPING)]]
     options = {"toolbar_location": "above", "toolbar_options": {"logo": None}}

@@ -228,9 +228,9 @@ def redundant_groups(correlation: pd.DataFrame, threshold: float = 0.9) -> pd.Da
     """Return groups of redundant variables, and the one to keep of each group.
 
     Any two variables of a group have an absolute correlation of ``threshold`` or above (complete
-    linkage of 1 - abs(r)). The variable kept is the one that represents its group best: of those
-    whose mean absolute correlation with the others is within 0.01 of the highest, the first in
-    the schema, where measured variables come before derived ones.
+    linkage of 1 - abs(r)). The variable to keep represents its group best: of those whose mean
+    absolute correlation with the others is within 0.01 of the highest, it is the first in the
+    schema, where measured variables come before derived ones.
 
     Returns
     -------
@@ -259,7 +259,7 @@ def redundant_groups(correlation: pd.DataFrame, threshold: float = 0.9) -> pd.Da
 def choose_predictors(
     aggregates: pd.DataFrame, correlation: pd.DataFrame, flags: pd.Series, threshold: float = 0.9
 ) -> dict[str, list[str]]:
-    """Return the predictors that remain when correlated ones are discarded, in three ways.
+    """Return three sets of predictors, two of them without correlated ones.
 
     Parameters
     ----------
@@ -267,16 +267,16 @@ def choose_predictors(
         One row per flight. Numbers named ``<column>_<statistic>`` belong to a column; other
         predictors, such as the operator, are in every set.
     correlation, flags
-        Of the same flights, as `correlate` and `flag_columns` return them.
+        Of the same flights, as returned by `correlate` and `flag_columns`.
     threshold
         As for `redundant_groups`.
 
     Returns
     -------
     dict
-        ``all``: of every column that is not flagged. ``kept variables``: of the columns kept
-        of correlated ones. ``kept aggregates``: those kept of aggregates whose ranks over the
-        flights are correlated (Spearman).
+        ``all``: predictors of all columns that are not flagged. ``kept variables``: those of one
+        column per group of correlated columns. ``kept aggregates``: one per group of aggregates
+        with correlated ranks (Spearman).
     """
     column_of = aggregates.columns.str.replace(r"_(max|min|mean|std)$", "", regex=True)
     unflagged = correlation.drop(index=flags.index, columns=flags.index)
@@ -296,7 +296,7 @@ def choose_predictors(
 def cluster_columns(correlation: pd.DataFrame) -> np.ndarray:
     """Return SciPy's complete linkage of columns by the distance 1 - abs(r).
 
-    Two columns that no sample has together are as far apart as uncorrelated ones.
+    Columns without common samples count as uncorrelated.
     """
     distance = 1 - correlation.abs().fillna(0).to_numpy(copy=True)
     np.fill_diagonal(distance, 0)
@@ -304,7 +304,7 @@ def cluster_columns(correlation: pd.DataFrame) -> np.ndarray:
 
 
 def _find_functions(samples: pd.DataFrame) -> dict[str, str]:
-    """Return the columns that are a function of another one, and a text that names it."""
+    """Return the columns that are a function of another column, and a text that names it."""
     scatter = pd.DataFrame({name: _measure_scatter(samples, name) for name in samples})
     is_function = scatter <= _SCATTER
     functions: dict[str, str] = {}
@@ -318,10 +318,10 @@ def _find_functions(samples: pd.DataFrame) -> dict[str, str]:
 
 
 def _measure_scatter(samples: pd.DataFrame, by: str) -> pd.Series:
-    """Return how far each column is from a function of one, in its own standard deviations.
+    """Return how far each column is from a function of one column, in standard deviations.
 
-    In the order of that one, neighbours from different flights have the same value of a function
-    of it: the mean square of their differences is twice the variance around the function.
+    Samples are sorted by that column. Neighbours from different flights then have the same value of
+    a function of it: the mean square of their differences is twice the variance around it.
     """
     ordered = samples.dropna(subset=by).sort_values(by, kind="stable")
     path = ordered.index.codes[0]
