@@ -1,11 +1,11 @@
 # make report    environment, sample archive, every notebook run headlessly, the report's path
 # make test      environment, the fast tests (make test-slow: browsers, whole reports, clusters)
-# make lab       JupyterLab on notebooks/, at a page that says where to begin
-# make bench     the comparison with other tools, in an environment of their own
-# make check     lint, format and types, changing nothing
+# make lab       JupyterLab on notebooks/, with an introduction page
+# make bench     the comparison with other tools, in a separate environment
+# make check     check lint, format and types, without changes
 # make docs      the documentation as a site, docs/_build/html/index.html
-# make links     whether its links lead somewhere, which needs a network
-# make clean     away with what was computed; the raw archives and the environment stay
+# make links     check the links of the documentation (needs a network)
+# make clean     delete computed files, but neither raw archives nor the environment
 #
 # Another Python, 3.11 or newer:  make test PYTHON=python3.13
 
@@ -17,10 +17,10 @@ SAMPLE = data/raw/sample
 SCALE  = small
 ROUNDS = 3
 
-# JupyterLab asks elsewhere for news, extensions and a newer self unless told not to
+# No requests of JupyterLab to the internet for news, extensions and updates
 QUIET_LAB = --LabApp.news_url=None --LabApp.extension_manager=readonly \
 	--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
-# and shows a page where to begin, as read and not as written; the cluster is the notebook's own
+# Open the rendered README; clusters are started by the notebooks
 START = --LabApp.default_url=/lab/tree/README.md --LabApp.app_settings_dir=$(CURDIR)/.lab
 
 .PHONY: report test test-slow lab bench check docs links clean
@@ -55,7 +55,7 @@ links: .venv/ready-docs
 clean:
 	rm -rf reports/*/ data/interim data/processed .pytest_cache .hypothesis .ruff_cache .mypy_cache
 
-# Written when all is installed: an installation that was cut short is begun anew.
+# Created after a complete installation; an interrupted one is repeated.
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, as in: make PYTHON=python3.13")'
 	$(PYTHON) -m venv --clear .venv
@@ -73,6 +73,6 @@ $(READY): requirements.lock pyproject.toml
 	.venv-bench/bin/python -m $(PIP) -r benchmarks/requirements.txt
 	touch $@
 
-# The last file that simulate writes: an archive that was cut short is not taken for one.
+# The last file that simulate writes, so that an incomplete archive is made again.
 $(SAMPLE)/columns.toml: | $(READY)
 	$(RUN) trajlib simulate $(SAMPLE) --flights 620 --seed 2016

@@ -1,4 +1,4 @@
-"""Make the archive of a scale: distinct flight CSVs, and hard links to them in each scale."""
+"""Make the archive of a scale: flight CSVs, and hard links to them for each scale."""
 
 import argparse
 import os
@@ -15,20 +15,20 @@ from trajlib.geodesy import distance, find_airport
 from trajlib.schema import COLUMNS, NUMERIC
 
 SCALES = {"small": 200, "medium": 2_000}
-SHORT = 10_000  # flights of a minute, for what each flight costs however short it is
+SHORT = 10_000  # flights of one minute, to measure the fixed cost of a flight
 SAMPLES = 4_800
 PAIRS = [("LEMD", "LEBL"), ("LEBL", "LEMD"), ("LEMD", "LEPA"), ("LEPA", "LEBL"), ("LEMD", "GCLP")]
-# magnitude at which a column has the digits that it has in flight
+# typical values in cruise, so that numbers have realistic digits
 CRUISE = {"geoaltitude": 35e3, "distance": 280}
 CRUISE |= {"mass": 64e3, "thrust": 42e3, "drag": 41e3, "lift": 620e3, "pressure": 26e3}
 CRUISE |= {"dynamic_pressure": 9e3, "temperature": 221, "density": 0.4, "mach": 0.78}
 CRUISE |= {"fuel_flow": 0.7}
 
-DIGITS = {name: COLUMNS[name].decimals + 4 for name in NUMERIC}  # 460 bytes a line
+DIGITS = {name: COLUMNS[name].decimals + 4 for name in NUMERIC}  # 460 bytes per line
 
 
 def make_flight(seed: int, folder: Path) -> None:
-    """Write one flight of 36 numeric and 5 text columns, about 2.2 MiB, unless it is there."""
+    """Write one flight of 36 numeric and 5 text columns, about 2.2 MiB, unless it exists."""
     path = folder / f"{seed:05}.csv"
     if path.exists():
         return
@@ -39,7 +39,7 @@ def make_flight(seed: int, folder: Path) -> None:
     for name in NUMERIC:
         size = CRUISE.get(name, 300 if COLUMNS[name].decimals < 3 else 3)
         columns[name] = size * (ramp + noise[name])
-    # straight from airport to airport, since samples that no aircraft flies are rejected
+    # straight from airport to airport, since impossible samples are rejected
     origin, destination = PAIRS[seed % len(PAIRS)]
     start, end = find_airport(origin), find_airport(destination)
     seconds = np.arange(SAMPLES)
@@ -66,7 +66,7 @@ def make_flight(seed: int, folder: Path) -> None:
 
 
 def make_archive(scale: str, root: Path) -> Path:
-    """Return the archive of a scale below ``root``, made where it was missing."""
+    """Return the archive of a scale below ``root``, making it if it is missing."""
     if scale == "short":
         return make_short(make_archive("small", root), root / "short")
     flights, archive = root / "distinct", root / scale
@@ -84,21 +84,21 @@ def make_archive(scale: str, root: Path) -> Path:
 
 
 def make_short(archive: Path, folder: Path) -> Path:
-    """Cut the flights of an archive into minutes, each a file of its own."""
+    """Cut the flights of an archive into files of one minute."""
     paths = sorted(archive.glob("*/*.csv"))
     for number, path in enumerate(paths):
-        place = folder / f"{number:05}"
-        if place.exists():
+        subfolder = folder / f"{number:05}"
+        if subfolder.exists():
             continue
         part = folder / f"{number:05}.part"
         part.mkdir(parents=True, exist_ok=True)
-        # without the airports, from which a minute in the air is far
+        # without the airports, which are far from most of these minutes
         lines = [line.rsplit(",", 2)[0] + "\n" for line in path.read_text().splitlines()]
         header, *lines = lines
         for minute in range(SHORT // len(paths)):
             text = "".join([header, *lines[60 * minute : 60 * minute + 60]])
             (part / f"{minute:02}.csv").write_text(text)
-        part.rename(place)
+        part.rename(subfolder)
     return folder
 
 

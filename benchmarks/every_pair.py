@@ -2,9 +2,9 @@
 
     python benchmarks/every_pair.py data/raw/sfo-swim --fewest 50 --output /var/tmp/every-pair
 
-A pair that was done before is kept; the table is OUTPUT/outcome.csv. All notebooks run in this
-process and on one worker, which saves the start of twelve kernels and of a cluster for each pair.
-Several of these processes share the pairs: ``--part 1/2`` and ``--part 2/2``.
+Finished pairs are not repeated; the table is OUTPUT/outcome.csv. All notebooks run in this process
+and on one worker, which saves starting twelve kernels and a cluster for each pair. Several such
+processes can share the pairs: ``--part 1/2`` and ``--part 2/2``.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def is_pair(origin: str, destination: str) -> bool:
 
 
 def run_cells(nb: NotebookNode, folder: Path, env: Mapping[str, str]) -> tuple[str | None, int]:
-    """Run the cells of a notebook in this process, as `trajlib.report.kernel` does in another."""
+    """Run the cells of a notebook in this process, as `trajlib.report.kernel` does in a new one."""
     os.environ.update(env)
     os.chdir(folder)
     shell = InteractiveShell.instance()
@@ -69,12 +69,12 @@ def run_cells(nb: NotebookNode, folder: Path, env: Mapping[str, str]) -> tuple[s
 
 
 def make_report(archive: Path, origin: str, destination: str, output: Path, options: list) -> dict:
-    """Make one report, and return how it ended."""
+    """Make one report, and return its outcome."""
     pair = ["--origin", origin, "--destination", destination]
-    places = ["--archive", archive, "--data", output / "data", "--output", output / "reports"]
+    folders = ["--archive", archive, "--data", output / "data", "--output", output / "reports"]
     started, row = time.monotonic(), {"exit status": 0, "failures": ""}
     try:
-        run_command(["report", *map(str, [*pair, *places, *options])], standalone_mode=False)
+        run_command(["report", *map(str, [*pair, *folders, *options])], standalone_mode=False)
     except (click.ClickException, click.exceptions.Exit, SystemExit) as error:
         row = {"exit status": 1, "failures": str(error)}
     row["seconds"] = round(time.monotonic() - started)
@@ -111,8 +111,8 @@ def main() -> None:
         pd.DataFrame(rows).to_csv(table, index=False)
         print(rows[-1], flush=True)
     outcome = pd.DataFrame(rows)
-    whole = (outcome["exit status"] == 0).sum()
-    print(f"{whole} of {len(outcome)} reports are whole; {table}")
+    complete = (outcome["exit status"] == 0).sum()
+    print(f"{complete} of {len(outcome)} reports are whole; {table}")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python benchmarks/growth.py --data benchmarks/data
 
-The sweep reads each of a few hundred files again and again, so that 98 GiB need no disk; the index
-is of as many short flights as there are, each a file of its own.
+The sweep reads a few hundred files repeatedly, so that 98 GiB need no disk space. The index is made
+of many different files with short flights.
 """
 
 import argparse
@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def measure(work: Callable[[], object]) -> dict[str, float]:
-    """Return the seconds that work takes, and the peak memory of all processes [MiB]."""
+    """Return the seconds of some work, and the peak memory of all processes [MiB]."""
     result, stop = {}, threading.Event()
     watch = threading.Thread(target=peak_memory, args=(stop, result))
     watch.start()

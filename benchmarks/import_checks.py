@@ -1,4 +1,4 @@
-"""Whether an import finds the flights and the airports that a source names, where these are hidden.
+"""Check whether an import recovers the flights and airports that a source gives, but are hidden.
 
 python benchmarks/import_checks.py FOLDER    # with points.parquet and flights.parquet
 """
@@ -30,7 +30,7 @@ def read(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def check_segmentation(points: pd.DataFrame, flights: pd.DataFrame) -> None:
-    """Merge the flights to a stream per registration, or callsign, and cut it again."""
+    """Merge the flights into one stream per registration, or callsign, and segment it again."""
     key = flights["registration"].fillna(flights["callsign"])
     points = points.assign(
         aircraft=points["flight_id"].map(pd.Series(pd.factorize(key)[0], key.index)),
@@ -63,7 +63,7 @@ def check_airports(points: pd.DataFrame, flights: pd.DataFrame) -> None:
     cleaned, _ = clean_points(points, Limits(spacing=30.0, tolerance=2.0))
     ends = {side: measure_ends(cleaned, side) for side in SIDES}
     first = [infer_airports(ends[side], side) for side in SIDES]
-    certain = pd.concat([found.loc[found["certain"], "airport"] for found in first])
+    certain = pd.concat([table.loc[table["certain"], "airport"] for table in first])
     traffic = certain.value_counts()
     airports = airportsdata.load("IATA")
     by_flight = cleaned.groupby("flight")
@@ -72,17 +72,17 @@ def check_airports(points: pd.DataFrame, flights: pd.DataFrame) -> None:
     complete = (by_flight["altitude"].count() >= criteria.points) & (gap <= criteria.gap)
     for side in SIDES:
         codes = flights[side].to_numpy()[ends[side].index]
-        where = np.array([(airports[code]["lat"], airports[code]["lon"]) for code in codes]).T
-        away = distance(ends[side]["latitude"], ends[side]["longitude"], *where) * 1.852
-        complete &= away <= criteria.reach
+        positions = np.array([(airports[code]["lat"], airports[code]["lon"]) for code in codes]).T
+        kilometres = distance(ends[side]["latitude"], ends[side]["longitude"], *positions) * 1.852
+        complete &= kilometres <= criteria.reach
     for side in SIDES:
         inferred = infer_airports(ends[side], side, traffic)["airport"][complete]
         codes = flights[side].to_numpy()[inferred.index]
         right = inferred == np.array([airports[code]["icao"] for code in codes])
-        given = inferred.notna()
+        answered = inferred.notna()
         print(
             f"{side} of {len(inferred):,} complete flights: {right.mean():.2%} right, "
-            f"{(given & ~right).sum() / given.sum():.2%} of the answers wrong"
+            f"{(answered & ~right).sum() / answered.sum():.2%} of the answers wrong"
         )
 
 

@@ -1,4 +1,4 @@
-"""What each criterion of an import costs: the flights of an archive that it makes fragments.
+"""Count the flights of an imported archive that each criterion turns into fragments.
 
 python benchmarks/import_criteria.py ARCHIVE
 """
@@ -32,7 +32,7 @@ def find_fragments(flights: pd.DataFrame, name: str, limit: float) -> pd.Series:
 
 
 def measure(flights: pd.DataFrame) -> pd.DataFrame:
-    """Return by criterion and limit how many flights fail it, and how many fail it alone."""
+    """Return how many flights fail each criterion and limit, and how many fail only it."""
     default = Criteria()
     limits = {
         "min points": default.points,
@@ -41,12 +41,12 @@ def measure(flights: pd.DataFrame) -> pd.DataFrame:
     }
     failed = {name: find_fragments(flights, name, limit) for name, limit in limits.items()}
     rows = []
-    for name, (_, tried) in LOOSER.items():
+    for name, (_, limits_to_try) in LOOSER.items():
         others = pd.concat([failed[other] for other in failed if other != name], axis=1).any(axis=1)
-        for limit in tried:
+        for limit in limits_to_try:
             fails = find_fragments(flights, name, limit)
-            left = ~fails & ~others
-            rows.append((name, limit, fails.sum(), (fails & ~others).sum(), left.sum()))
+            complete = ~fails & ~others
+            rows.append((name, limit, fails.sum(), (fails & ~others).sum(), complete.sum()))
     names = ["criterion", "limit", "fail it", "fail it alone", "trajectories left"]
     return pd.DataFrame(rows, columns=names).set_index(["criterion", "limit"])
 

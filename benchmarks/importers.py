@@ -3,10 +3,10 @@
 python benchmarks/importers.py SOURCE [--peers PYTHON] [--rounds N] [--workers N]
 
 SOURCE is a folder of OpenSky state vectors (CSV, also gzipped), or a file of the traffic library
-(.json.gz). Each tool reads it, cuts it into flights, takes out what no aircraft flies, resamples
-to 1 s and writes a CSV for each flight. The peers stand in an environment of their own, with
-traffic 2.13, pandas before 3 and polars. trajlib also infers the airports; with more than one
-worker it uses a cluster of so many processes, as traffic does. Polars uses all cores. Imports of
+(.json.gz). Each tool reads it, cuts it into flights, removes impossible points, resamples to 1 s
+and writes a CSV for each flight. The other tools are in a separate environment, with traffic 2.13,
+pandas before 3 and polars. trajlib also infers the airports; with more than one
+worker it uses a cluster of that many processes, as traffic does. Polars uses all cores. Imports of
 modules and the start of the cluster are not counted in the seconds, but in the CPU seconds.
 """
 
@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-GAP = 600  # s without a point, after which the peers begin another flight
+GAP = 600  # s without a point, after which the other tools begin a new flight
 FASTEST = 1000  # kt
 COLUMNS = {
     "time": "timestamp",
@@ -126,7 +126,7 @@ TOOLS = {
 
 
 def run_tool(tool: str, source: Path, workers: int) -> dict[str, float]:
-    """Import the source into a folder that is deleted, and return what it took."""
+    """Import the source into a temporary folder, and return the time and memory used."""
     with tempfile.TemporaryDirectory(dir=source.parent) as folder:
         seconds = TOOLS[tool](source, Path(folder), workers)
         files = [path for path in Path(folder).rglob("*.csv")]
@@ -134,8 +134,8 @@ def run_tool(tool: str, source: Path, workers: int) -> dict[str, float]:
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return {
         "seconds": seconds,
-        "cpu_seconds": sum(one.ru_utime + one.ru_stime for one in usage),
-        "largest_process_mib": max(one.ru_maxrss for one in usage) / 1024,
+        "cpu_seconds": sum(part.ru_utime + part.ru_stime for part in usage),
+        "largest_process_mib": max(part.ru_maxrss for part in usage) / 1024,
         "flights": len(files),
         "written_mb": size / 1e6,
     }

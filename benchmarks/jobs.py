@@ -1,8 +1,7 @@
 """One job of one tool, timed without its imports: ``python jobs.py TOOL JOB ARCHIVE WORK``.
 
 Prints JSON: seconds, peak resident memory of all its processes [MiB] and the tool's version.
-Tools are imported where they are used, since each peer stands in an environment that may not have
-the others.
+Tools are imported where they are used, since the environment of a tool may not have the others.
 """
 
 import json
@@ -55,7 +54,7 @@ def on_cluster(flights, columns):
     from trajlib import connect, map_flights
 
     connect()
-    map_flights(flights.head(64), aggregate, columns=columns)  # compilers and imports warm up
+    map_flights(flights.head(64), aggregate, columns=columns)  # compile and import first
 
     def run():
         table = map_flights(flights, aggregate, columns=columns)
@@ -105,7 +104,7 @@ def trajlib_correlation(archive, work):
 
 
 def top_of_climb(df):
-    """Return what a user may want of a flight: its highest altitude and its number of samples."""
+    """Return a simple result for a flight: its highest altitude and its number of samples."""
     return {"top": float(df["altitude"].max()), "samples": len(df)}
 
 
@@ -207,7 +206,7 @@ def polars_correlation(archive, work):
     numbers = columns_of(archive)
     types = dict.fromkeys(numbers, pl.Float64)
     lazy = pl.scan_csv(f"{archive}/*/*.csv", schema_overrides=types).select(numbers)
-    pairs = [pl.corr(a, b).alias(f"{a}|{b}") for at, a in enumerate(numbers) for b in numbers[:at]]
+    pairs = [pl.corr(a, b).alias(f"{a}|{b}") for i, a in enumerate(numbers) for b in numbers[:i]]
     return lambda: len(lazy.select(pairs).collect(engine="streaming").row(0))
 
 
@@ -259,7 +258,7 @@ def peak_memory(stop: threading.Event, result: dict) -> None:
     this = psutil.Process()
     ended = False
     while not ended:
-        ended = stop.wait(0.05)  # and once more at the end, however short it was
+        ended = stop.wait(0.05)  # samples at least once, also at the end
         total = 0
         for process in [this, *this.children(recursive=True)]:
             try:

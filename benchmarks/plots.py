@@ -11,15 +11,15 @@ __all__ = ["plot_costs", "plot_tasks"]
 
 @styled
 def plot_tasks(tasks: pd.DataFrame) -> Figure:
-    """Draw what each worker did and when: a row for each worker, a thin bar for moving data.
+    """Draw the tasks of each worker over time, with thin bars for moving data.
 
-    Workers have numbers and no address, so that the figure can be shared.
+    Workers are shown by number, not by address, so that the figure can be shared.
 
     Parameters
     ----------
     tasks
-        ``worker`` (number), ``task``, ``action``, ``start`` and ``stop`` [s], a row for each
-        action. ``compute`` is drawn in the colour of its task; all else is a transfer of data.
+        ``worker`` (number), ``task``, ``action``, ``start`` and ``stop`` [s], one row per
+        action. ``compute`` has the colour of its task; all other actions are transfers of data.
 
     >>> row = {"worker": 1, "task": "read", "action": "compute", "start": 0.0, "stop": 2.0}
     >>> figure = plot_tasks(pd.DataFrame([row, row | {"worker": 2, "start": 1.0}]))
@@ -29,7 +29,7 @@ def plot_tasks(tasks: pd.DataFrame) -> Figure:
     workers = sorted(tasks["worker"].unique())
     kinds = tasks["task"].where(tasks["action"] == "compute", "moving data")
     names = [*dict.fromkeys(kinds[tasks["action"] == "compute"]), "moving data"]
-    colors = {name: COLORS[at % len(COLORS)] for at, name in enumerate(names)}
+    colors = {name: COLORS[i % len(COLORS)] for i, name in enumerate(names)}
     figure, ax = plt.subplots(figsize=(WIDTH, 1.1 + 0.45 * len(workers)))
     ordered = tasks.assign(kind=pd.Categorical(kinds, names, ordered=True))
     for (kind, worker), rows in ordered.groupby(["kind", "worker"], observed=True):
@@ -48,13 +48,13 @@ def plot_tasks(tasks: pd.DataFrame) -> Figure:
 
 @styled
 def plot_costs(costs: pd.DataFrame) -> Figure:
-    """Draw how long each archive takes on how many workers, with the interval of the model.
+    """Draw the time for each archive over the number of workers, with the model's interval.
 
     Parameters
     ----------
     costs
-        ``archive``, ``workers``, and ``all`` with ``low`` and ``high`` [s]. A grey line is what it
-        would take if workers had nothing to wait for: their own part, ``work`` [s].
+        ``archive``, ``workers``, and ``all`` with ``low`` and ``high`` [s]. A grey line shows
+        ``work`` [s], the time without any waiting of workers.
 
     >>> row = {"archive": "1 TB", "workers": 1, "all": 9.0, "low": 8.0, "high": 10.0}
     >>> figure = plot_costs(pd.DataFrame([row | {"work": 8.5}]))
@@ -64,15 +64,15 @@ def plot_costs(costs: pd.DataFrame) -> Figure:
     figure, ax = plt.subplots(figsize=(WIDTH, 4.2))
     styles = series_styles(costs["archive"].unique(), markers=True)
     for archive, rows in costs.groupby("archive", sort=False):
-        look = styles[archive]
-        ax.fill_between(rows["workers"], rows["low"], rows["high"], color=look["color"], alpha=0.2)
+        style = styles[archive]
+        ax.fill_between(rows["workers"], rows["low"], rows["high"], color=style["color"], alpha=0.2)
         ax.plot(rows["workers"], rows["work"], color=GREY, linewidth=0.8, zorder=1)
-        ax.plot(rows["workers"], rows["all"], label=archive, **look)
+        ax.plot(rows["workers"], rows["all"], label=archive, **style)
     ax.set(xscale="log", yscale="log", xlabel="workers", ylabel="time")
     marks = {"1 s": 1, "1 min": 60, "1 h": 3_600, "1 day": 86_400, "30 days": 30 * 86_400}
     low, high = costs[["all", "work"]].min().min(), costs["high"].max()
-    shrows = {name: mark for name, mark in marks.items() if low / 10 <= mark <= high * 10}
-    ax.set_yticks(list(shrows.values()), list(shrows))
+    shown = {name: mark for name, mark in marks.items() if low / 10 <= mark <= high * 10}
+    ax.set_yticks(list(shown.values()), list(shown))
     ax.set_xticks(costs["workers"].unique(), [f"{n:,.0f}" for n in costs["workers"].unique()])
     ax.minorticks_off()
     ax.legend(title="archive")

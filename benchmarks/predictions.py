@@ -1,11 +1,11 @@
-"""Print the errors of a city pair by feature set, and what each group of features is worth.
+"""Print the errors of a city pair by feature set, and the gain of each group of features.
 
     python benchmarks/predictions.py data/raw/sfo SFO LAX
 
 The first table has the errors of LightGBM and of every baseline in miles, feet and minutes, with
-their 95 % confidence intervals over days. The second has the share of LightGBM's error that is
-gained by each group of features: the others alone, against all of them. The third has the
-interval scores. Tables are Markdown.
+their 95 % confidence intervals over days. The second has the share of LightGBM's error that each
+group of features saves, compared with a model without the group. The third has the interval scores.
+Tables are Markdown.
 """
 
 import argparse
@@ -35,15 +35,15 @@ THREE = ["horizontal", "altitude", "time"]
 
 
 def compare_groups(predictors: pd.DataFrame, run: Callable, days: pd.Series) -> pd.DataFrame:
-    """Return the share of the error that each group of features gains, as text."""
-    everything = run(predictors).models["lightgbm"][THREE]
+    """Return the share of the error that each group of features saves, as text."""
+    with_all = run(predictors).models["lightgbm"][THREE]
     gains = {}
     for name, pattern in GROUPS.items():
         group = predictors.filter(regex=pattern).columns
         if predictors[group].notna().any(axis=None):
             missing = predictors.assign(**dict.fromkeys(group, float("nan")))
             without = run(missing).models["lightgbm"][THREE]
-            gains[name] = estimate_skill(everything, without, days)
+            gains[name] = estimate_skill(with_all, without, days)
     rows = {}
     for name, table in gains.items():
         percent = 100 * table
@@ -64,9 +64,9 @@ def score_intervals(
         model, bare, targets, days, feature_set=feature_set, seeds={"random": 0}
     )
     means = coverage.scores.groupby(level=["target", "interval"], sort=False).mean()
-    score, held = (means[name].unstack("interval") for name in ("score", "coverage"))  # noqa: PD010
+    score, covered = (means[name].unstack("interval") for name in ("score", "coverage"))  # noqa: PD010
     relative = score.div(score["naive"], axis=0).drop(columns="naive")
-    return relative.join(held["chosen"].rename("coverage"))
+    return relative.join(covered["chosen"].rename("coverage"))
 
 
 def print_table(table: pd.DataFrame, title: str = "") -> None:
@@ -97,9 +97,9 @@ def main() -> None:
         study.flights, options.sets, traffic=study.index, plans=study.plans
     )
     flights = list(predictors[options.sets[0]].index)
-    wanted = {"route": ("route", np.arange(1, 100) / 100), "end": ("time", [1.0])}
+    grids = {"route": ("route", np.arange(1, 100) / 100), "end": ("time", [1.0])}
     targets = {
-        name: table.loc[flights] for name, table in build_targets_by(study.flights, wanted).items()
+        name: table.loc[flights] for name, table in build_targets_by(study.flights, grids).items()
     }
     days = local_days(study.flights)[flights]
     splits = split_by_day(days, choose_folds(days, options.folds))
@@ -126,12 +126,14 @@ def main() -> None:
         print_table(format_errors(experiment.tabulate(), THREE).droplevel("kind"))
         print_table(format_skills(experiment.compare()), f"skill, {name}")
     for name in options.ablation:
-        table = compare_groups(predictors[name], lambda given, name=name: run(given, name), days)
+        table = compare_groups(predictors[name], lambda table, name=name: run(table, name), days)
         print_table(table, f"gain of each group, {name}")
     for name in options.intervals:
-        few = targets["route"].index.get_level_values("fraction").isin(np.arange(5, 100, 15) / 100)
-        whole = append_arrival(targets["route"][few], targets["end"])
-        table = score_intervals(predictors[name], whole, days, name)
+        selected = (
+            targets["route"].index.get_level_values("fraction").isin(np.arange(5, 100, 15) / 100)
+        )
+        scored = append_arrival(targets["route"][selected], targets["end"])
+        table = score_intervals(predictors[name], scored, days, name)
         print_table(table.round(2), f"interval score, {name}")
 
 

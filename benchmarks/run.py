@@ -1,7 +1,7 @@
-"""Time trajlib beside what a user would pick instead, and write the table of ratios into README.md.
+"""Compare the time of trajlib with that of other tools, and write the table into README.md.
 
-The tools of a job run in turn, the order rotated each round, each in a process of its own. A ratio
-is the median of the rounds' ratios, so that a machine whose pace changes changes both.
+The tools of a job run one after the other, in rotating order, each in a separate process. A ratio
+is the median over the rounds, so that changes in the speed of the machine affect both tools.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from data import SAMPLES, SCALES, SHORT, make_archive
 
 HERE = Path(__file__).resolve().parent
 OURS = {"trajlib", "plain"}
-# job: what is compared (tool, function), the first being ours
+# job: compared tools and functions, the first is ours
 JOBS = {
     "index": ["trajlib index", "pandas index", "polars index"],
     "aggregates": ["trajlib aggregates", "polars aggregates", "duckdb aggregates"],
@@ -48,19 +48,19 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, help="python of the peers' environment")
     parser.add_argument("--data", type=Path, default=HERE / "data")
     options = parser.parse_args()
-    kept = options.data / f"{options.scale}.json"
-    results = json.loads(kept.read_text()) if kept.exists() else {}
+    results_file = options.data / f"{options.scale}.json"
+    results = json.loads(results_file.read_text()) if results_file.exists() else {}
     for job in options.job or JOBS:
         tools = SLOW.get(job, JOBS[job]) if options.slow else JOBS[job]
-        tools = [tool for tool in tools if _is_there(tool, options)]
+        tools = [tool for tool in tools if _is_available(tool, options)]
         archive = make_archive("short" if job == "short flights" else options.scale, options.data)
         results[job] = _time_job(tools, archive, options)
-        kept.write_text(json.dumps(results, indent=1) + "\n")
+        results_file.write_text(json.dumps(results, indent=1) + "\n")
         print("\n".join(_rows(job, results[job])), flush=True)
     _write(options, results)
 
 
-def _is_there(tool: str, options: argparse.Namespace) -> bool:
+def _is_available(tool: str, options: argparse.Namespace) -> bool:
     name = tool.split()[0]
     if name in OURS:
         return True
@@ -72,8 +72,8 @@ def _time_job(
 ) -> dict[str, list[dict]]:
     results = {tool: [] for tool in tools}
     for turn in range(options.rounds):
-        for at in range(len(tools)):
-            tool = tools[(turn + at) % len(tools)]
+        for i in range(len(tools)):
+            tool = tools[(turn + i) % len(tools)]
             python = sys.executable if tool.split()[0] in OURS else str(options.peers)
             work = options.data / f"work-{archive.name}"
             command = [python, str(HERE / "jobs.py"), *tool.split(), str(archive), str(work)]
@@ -82,7 +82,7 @@ def _time_job(
 
 
 def _run(command: list[str], patience: int) -> dict:
-    # in a session of its own, so that what it started can be ended with it
+    # in a new session, so that its child processes can be ended with it
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )

@@ -1,4 +1,4 @@
-"""What work costs on a cluster: measured runs, a cost model, and clusters that stand in."""
+"""Costs of work on a cluster: measured runs, a cost model, and simulated clusters."""
 
 import functools
 import gzip
@@ -54,8 +54,8 @@ __all__ = [
     "write_many",
 ]
 
-# What a run may consist of, and what each is counted in. A worker has its share of the first
-# four; for the others all workers wait, since they pass through the scheduler or the client.
+# The amounts of work in a run, and their units. Workers share the first four amounts; the others
+# pass through the scheduler or the client, and all workers wait for them.
 TERMS = {
     "bytes": "byte of CSV read",
     "files": "file opened",
@@ -66,12 +66,12 @@ TERMS = {
     "start": "run",
 }
 _SHARED = ("bytes", "files", "growth", "handled")
-_FOLDER = 1_000  # files that stand in one folder of a stand-in archive
+_FOLDER = 1_000  # files per folder of a generated archive
 
 
 @contextmanager
 def open_cluster(workers: int) -> Iterator[Client]:
-    """Give a client of a local cluster of its own, whichever cluster there may be besides."""
+    """Yield a client of a new local cluster, independent of any other cluster."""
     with local_cluster(workers) as cluster, Client(cluster) as client:
         client.wait_for_workers(workers)
         yield client
@@ -79,49 +79,50 @@ def open_cluster(workers: int) -> Iterator[Client]:
 
 @contextmanager
 def open_stand_in(workers: int) -> Iterator[tuple[Client, psutil.Process]]:
-    """Give a cluster of many idle workers, and the process of its scheduler.
+    """Yield a client of a cluster of many idle workers, and the process of its scheduler.
 
-    The scheduler is Dask's own, in a process by itself; the workers, of one thread each, share
-    another process. All listen on loopback only.
+    Dask's scheduler runs in one process; all workers, of one thread each, run in another one. They
+    listen on loopback only.
     """
     secure = dask.config.get("distributed.comm.require-encryption")
-    here = {"host": "127.0.0.1", "protocol": "tls" if secure else "tcp", "dashboard": False}
+    network = {"host": "127.0.0.1", "protocol": "tls" if secure else "tcp", "dashboard": False}
     with TemporaryDirectory() as folder:
-        told = Path(folder) / "scheduler.json"
-        once = {"port": 0, "idle_timeout": "10 minutes", "scheduler_file": str(told)}
-        scheduler = _start({0: {"cls": "distributed.Scheduler", "opts": here | once}})
+        address_file = Path(folder) / "scheduler.json"
+        options = {"idle_timeout": "10 minutes", "scheduler_file": str(address_file)}
+        options |= network | {"port": 0}
+        scheduler = _start({0: {"cls": "distributed.Scheduler", "opts": options}})
         try:
-            address = _wait_for_address(told, scheduler)
-            each = here | {"nthreads": 1, "memory_limit": None, "local_directory": folder}
-            spec = {f"{at}": {"cls": "distributed.Worker", "opts": each} for at in range(workers)}
-            crowd = _start(spec, address)
+            address = _wait_for_address(address_file, scheduler)
+            options = network | {"nthreads": 1, "memory_limit": None, "local_directory": folder}
+            worker = {"cls": "distributed.Worker", "opts": options}
+            worker_process = _start({f"{i}": worker for i in range(workers)}, address)
             try:
                 with Client(address) as client:
                     client.wait_for_workers(workers, timeout=120)
                     yield client, psutil.Process(scheduler.pid)
             finally:
-                _end(crowd)
+                _end(worker_process)
         finally:
             _end(scheduler)
 
 
 def _start(spec: Mapping, *address: str) -> subprocess.Popen:
-    # a worker looks a hundred times a second at what it does: for hundreds in a process too often
+    # profiling samples 100 times a second, which is too much with hundreds of workers in a process
     quiet = {"WORKER__PROFILE__ENABLED": "False", "ADMIN__LOW_LEVEL_LOG_LENGTH": "0"}
     environment = os.environ | {f"DASK_DISTRIBUTED__{name}": value for name, value in quiet.items()}
-    environment["PYTHONPATH"] = str(Path(__file__).parent)  # whose functions tasks name
+    environment["PYTHONPATH"] = str(Path(__file__).parent)  # to import the functions of tasks
     command = [sys.executable, "-m", "distributed.cli.dask_spec", "--spec", json.dumps(spec)]
     silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     return subprocess.Popen([*command, *address], env=environment, **silent)
 
 
-def _wait_for_address(told: Path, scheduler: subprocess.Popen, patience: float = 60) -> str:
+def _wait_for_address(address_file: Path, scheduler: subprocess.Popen, patience: float = 60) -> str:
     end = time.monotonic() + patience
-    while not (told.exists() and told.read_text().endswith("}")):
+    while not (address_file.exists() and address_file.read_text().endswith("}")):
         if scheduler.poll() is not None or time.monotonic() > end:
             raise OSError(f"the stand-in's scheduler has not started within {patience} s")
         time.sleep(0.05)
-    return json.loads(told.read_text())["address"]
+    return json.loads(address_file.read_text())["address"]
 
 
 def _end(process: subprocess.Popen) -> None:
@@ -135,55 +136,55 @@ def _end(process: subprocess.Popen) -> None:
 
 @contextmanager
 def watch_process(process: psutil.Process) -> Iterator[dict[str, float]]:
-    """Give a dict that at the end of the block tells what a process took during it.
+    """Yield a dict that at the end of the block receives what a process used during it.
 
-    ``seconds`` that passed, ``cpu`` [s], and how much its memory had grown at the most (``peak``)
-    and at the end (``kept``) [bytes].
+    ``seconds`` of wall time, ``cpu`` time [s], and the growth of its memory [bytes]: the largest
+    (``peak``) and that at the end (``kept``).
     """
-    told, done = {}, threading.Event()
+    usage, done = {}, threading.Event()
     before, highest = process.memory_info().rss, 0
-    used, started = sum(process.cpu_times()[:2]), time.perf_counter()
+    cpu_before, started = sum(process.cpu_times()[:2]), time.perf_counter()
 
-    def look() -> None:
+    def sample() -> None:
         nonlocal highest
         while not done.wait(0.02):
             highest = max(highest, process.memory_info().rss)
 
-    watch = threading.Thread(target=look, daemon=True)
+    watch = threading.Thread(target=sample, daemon=True)
     watch.start()
     try:
-        yield told
+        yield usage
     finally:
         done.set()
         watch.join()
-        kept = process.memory_info().rss
-        told |= {"seconds": time.perf_counter() - started}
-        told |= {"cpu": sum(process.cpu_times()[:2]) - used}
-        told |= {"peak": max(highest, kept) - before, "kept": kept - before}
+        final = process.memory_info().rss
+        usage |= {"seconds": time.perf_counter() - started}
+        usage |= {"cpu": sum(process.cpu_times()[:2]) - cpu_before}
+        usage |= {"peak": max(highest, final) - before, "kept": final - before}
 
 
 def record_tasks(client: Client, work: Callable[[], object]) -> tuple[float, pd.DataFrame]:
-    """Do some work on a cluster; return the seconds it took, and its tasks.
+    """Do some work on a cluster; return its seconds and its tasks.
 
     Returns
     -------
     float
         From the call to the result [s].
     DataFrame
-        One row for each thing that a worker did for a task: ``worker`` (numbered from 1, no
-        address), ``task`` (its function), ``action`` (``compute``, ``transfer``, ...), ``start``
-        and ``stop`` [s since the call], ``size`` of the task's result [bytes].
+        One row per action of a worker for a task: ``worker`` (numbered from 1), ``task`` (name of
+        the function), ``action`` (``compute``, ``transfer``, ...), ``start`` and ``stop`` [s since
+        the call], ``size`` of the task's result [bytes].
     """
     with get_task_stream(client) as stream:
         called, started = time.time(), time.perf_counter()
         work()
         seconds = time.perf_counter() - started
     rows = [
-        {"worker": told["worker"], "task": key_split(told["key"]).strip("_")}
-        | {name: each[name] for name in ("action", "start", "stop")}
-        | {"size": told["nbytes"]}
-        for told in stream.data
-        for each in told["startstops"]
+        {"worker": record["worker"], "task": key_split(record["key"]).strip("_")}
+        | {name: action[name] for name in ("action", "start", "stop")}
+        | {"size": record["nbytes"]}
+        for record in stream.data
+        for action in record["startstops"]
     ]
     tasks = pd.DataFrame(rows)
     tasks[["start", "stop"]] -= called
@@ -191,17 +192,17 @@ def record_tasks(client: Client, work: Callable[[], object]) -> tuple[float, pd.
 
 
 def average_columns(flight: pd.DataFrame) -> dict[str, float]:
-    """Return the mean of each number of a flight: a cheap question, so that reading prevails."""
+    """Return the mean of each number of a flight; this is cheap, so that reading dominates."""
     return flight.mean(numeric_only=True).to_dict()
 
 
 def time_sweep(client: Client, rows: pd.DataFrame) -> dict[str, float]:
-    """Return what a sweep over flights consists of, by `TERMS`, and its ``seconds``.
+    """Return the amounts of a sweep over flights, by `TERMS`, and its ``seconds``.
 
     Parameters
     ----------
     rows
-        Of an index.
+        Rows of an index.
     """
     seconds, tasks = record_tasks(client, lambda: map_flights(rows, average_columns))
     computed = tasks[tasks["action"] == "compute"]
@@ -217,9 +218,9 @@ def time_training(
     targets: pd.DataFrame,
     splits: Sequence,
 ) -> dict[str, float]:
-    """Return what the training of every fraction and split consists of, and its ``seconds``.
+    """Return the amounts of training for every fraction and split, and its ``seconds``.
 
-    Its growth is trees x predictors x n log n of the n flights that a tree is grown from.
+    Growth is trees x predictors x n log n, for trees trained on n flights.
     """
     trees = model[-1].regressor.n_estimators
     work = {"splits": splits, "feature_set": "whole_flight"}
@@ -235,7 +236,7 @@ def time_training(
 
 
 def time_tasks(client: Client, count: int, size: int = 0) -> dict[str, float]:
-    """Return what tasks consist of that do nothing but return so many bytes, and ``seconds``."""
+    """Return the amounts of tasks that only return ``size`` bytes, and their ``seconds``."""
     arguments = [size] * count
     seconds, tasks = record_tasks(
         client, lambda: gather(client, client.map(bytes, arguments, pure=False))
@@ -258,7 +259,7 @@ def count_growth(flights: float, predictors: int, trees: int) -> float:
 
 
 def count_copies(workers: int) -> int:
-    """Return how often a table is sent until all workers hold it, each passing it on meanwhile.
+    """Return how often a table is sent until all workers have it, if each worker passes it on.
 
     >>> [count_copies(workers) for workers in (1, 2, 1000)]
     [1, 2, 11]
@@ -269,22 +270,22 @@ def count_copies(workers: int) -> int:
 def measure_runs(
     works: Mapping[str, Callable[[Client], Mapping]], workers: Sequence[int], repeats: int
 ) -> pd.DataFrame:
-    """Do each work several times on local clusters of so many workers.
+    """Do each work several times on local clusters with different numbers of workers.
 
     Parameters
     ----------
     works
-        By name; each takes a client and returns what it consists of, as `time_tasks` does.
+        Functions by name, which take a client and return amounts, as `time_tasks` does.
 
     Returns
     -------
     DataFrame
-        One row a run: ``work``, ``repeat``, ``workers``, ``seconds``, and what it consists of.
+        One row per run: ``work``, ``repeat``, ``workers``, ``seconds``, and the amounts.
     """
     runs = []
     for count in workers:
         with open_cluster(count) as client:
-            for repeat in range(-1, repeats):  # the first, when imports are still cold, is let go
+            for repeat in range(-1, repeats):  # the first, which imports modules, is discarded
                 for name, work in works.items():
                     runs.append({"work": name, "repeat": repeat} | dict(work(client)))
     table = pd.DataFrame(runs).fillna(0.0)
@@ -292,15 +293,15 @@ def measure_runs(
 
 
 def spread_work(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the amounts that pass one after the other in each run: its terms.
+    """Return the amounts that are processed one after the other in each run.
 
-    Of what workers share, the one that gets the most tasks has its share; one task is one
-    worker's alone, however many there are.
+    For shared amounts, this is the share of the worker with the most tasks; a single task is not
+    shared.
 
     Parameters
     ----------
     runs
-        ``workers``, ``tasks``, and any of the other amounts.
+        ``workers``, ``tasks`` and any other amounts.
 
     >>> runs = pd.DataFrame({"workers": [2, 4], "tasks": [3, 3], "bytes": [9.0, 9.0]})
     >>> spread_work(runs)[["bytes", "tasks", "start"]].to_numpy().tolist()
@@ -314,9 +315,9 @@ def spread_work(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def fit_costs(amounts: pd.DataFrame, seconds: pd.Series) -> pd.Series:
-    """Return the seconds that one of each amount costs, none of them negative.
+    """Return the seconds per unit of each amount, not negative.
 
-    Non-negative least squares of the relative errors, so that short runs count as long ones do
+    Non-negative least squares of the relative errors, so that short runs count as much as long ones
     (Lawson and Hanson, Solving Least Squares Problems, 1974, chapter 23).
 
     >>> amounts = pd.DataFrame({"bytes": [1e6, 2e6, 0.0], "tasks": [1.0, 1.0, 5.0]})
@@ -326,22 +327,22 @@ def fit_costs(amounts: pd.DataFrame, seconds: pd.Series) -> pd.Series:
     relative = amounts.div(seconds, axis=0).to_numpy()
     scale = np.linalg.norm(relative, axis=0)
     scale[scale == 0] = 1.0
-    found, _ = nnls(relative / scale, np.ones(len(relative)))
-    return pd.Series(found / scale, index=amounts.columns)
+    solution, _ = nnls(relative / scale, np.ones(len(relative)))
+    return pd.Series(solution / scale, index=amounts.columns)
 
 
 def draw_costs(runs: pd.DataFrame, draws: int, seed: int) -> pd.DataFrame:
-    """Return costs fitted to runs drawn anew, with replacement from each work and cluster.
+    """Return costs fitted to bootstrap samples of runs, drawn within each work and cluster.
 
     Parameters
     ----------
     runs
-        As of `measure_runs`.
+        As returned by `measure_runs`.
 
     Returns
     -------
     DataFrame
-        One row a draw, a column a term [s].
+        One row per draw, one column per term [s].
     """
     generator = np.random.default_rng(seed)
     groups = [table.index for _, table in runs.groupby(["work", "workers"])]
@@ -355,16 +356,16 @@ def draw_costs(runs: pd.DataFrame, draws: int, seed: int) -> pd.DataFrame:
 def plan_runs(
     sizes: Sequence[float], workers: Sequence[int], *, file_size: float, moved: float
 ) -> pd.DataFrame:
-    """Return what sweeps over archives of so many bytes would consist of.
+    """Return the amounts of sweeps over archives of the given sizes.
 
     Parameters
     ----------
     sizes
-        Of the archives [bytes].
+        Sizes of the archives [bytes].
     file_size
-        Of a flight's file in them, in the mean [bytes].
+        Mean size of a flight's file [bytes].
     moved
-        What is sent for a flight, and what comes back [bytes].
+        Bytes sent to and from a worker for each flight.
 
     >>> plan_runs([1e9], [10], file_size=1e6, moved=300.0)[["files", "tasks", "moved"]]
         files  tasks     moved
@@ -389,16 +390,16 @@ def plan_training(
     tasks: int,
     table: float,
 ) -> pd.DataFrame:
-    """Return what training on so many flights would consist of.
+    """Return the amounts of training on the given numbers of flights.
 
     Parameters
     ----------
     flights
-        To train on, of one city pair.
+        Numbers of flights of a city pair to train on.
     tasks
-        Models, one a fraction and split, each trained on all of the flights.
+        Number of models, one per fraction and split, each trained on all of the flights.
     table
-        Predictors and targets of a flight [bytes].
+        Size of the predictors and targets of a flight [bytes].
 
     >>> plan_training([8], [2], predictors=10, trees=100, tasks=20, table=80.0).iloc[0].to_dict()
     {'flights': 8.0, 'workers': 2.0, 'growth': 480000.0, 'tasks': 20.0, 'moved': 1280.0}
@@ -416,17 +417,17 @@ def plan_training(
 def price_runs(
     plan: pd.DataFrame, costs: pd.Series, *, listing: float = 0.0, bandwidth: float = math.inf
 ) -> pd.DataFrame:
-    """Return the seconds that each part of planned runs takes, and ``all`` of them.
+    """Return the seconds of each part of planned runs, and of ``all`` parts.
 
     Parameters
     ----------
     plan
-        As of `plan_runs` or `plan_training`.
+        As returned by `plan_runs` or `plan_training`.
     listing
-        Of one file, before the sweep can begin [s].
+        Time to list one file before the sweep begins [s].
     bandwidth
-        Of the file system that all workers read from [bytes/s]. Workers read while they compute:
-        of these two only the slower counts.
+        Bandwidth of the file system that all workers read from [bytes/s]. Workers read and compute
+        at the same time: only the slower of the two counts.
     """
     seconds = spread_work(plan) * costs
     read = plan.get("bytes", pd.Series(0.0, plan.index))
@@ -447,32 +448,32 @@ def price_runs(
 def extrapolate(
     plan: pd.DataFrame, costs: pd.Series, drawn: pd.DataFrame, **shared: float
 ) -> pd.DataFrame:
-    """Return planned runs with the seconds of each part, of ``all``, and what is unsure of it.
+    """Return planned runs with the seconds of each part and of ``all``, and its interval.
 
     Parameters
     ----------
     plan
-        As of `plan_runs` or `plan_training`.
+        As returned by `plan_runs` or `plan_training`.
     costs, drawn
-        As of `fit_costs` and `draw_costs`.
+        As returned by `fit_costs` and `draw_costs`.
     shared
-        As of `price_runs`.
+        Other arguments of `price_runs`.
 
     Returns
     -------
     DataFrame
-        ``workers`` of the plan, the parts of `price_runs`, ``low`` and ``high``, between which
-        lie 90 % of the draws [s], and ``most``, the part that takes longest.
+        ``workers`` of the plan, the parts of `price_runs`, ``low`` and ``high`` [s] (an interval
+        with 90 % of the draws), and ``most``, the part that takes longest.
     """
     parts = price_runs(plan, costs, **shared)
     draws = pd.DataFrame([price_runs(plan, draw, **shared)["all"] for _, draw in drawn.iterrows()])
-    told = parts.assign(low=draws.quantile(0.05), high=draws.quantile(0.95))
+    priced = parts.assign(low=draws.quantile(0.05), high=draws.quantile(0.95))
     most = parts.drop(columns="all").idxmax(axis=1)
-    return plan[["workers"]].join(told).assign(most=most)
+    return plan[["workers"]].join(priced).assign(most=most)
 
 
 def check_costs(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return each work's seconds as measured, and as the costs of all other works predict them.
+    """Return the measured seconds of each work, and those predicted by costs of all other works.
 
     Returns
     -------
@@ -480,43 +481,43 @@ def check_costs(runs: pd.DataFrame) -> pd.DataFrame:
         By ``work`` and ``workers``: medians ``measured`` and ``predicted`` [s].
     """
     tables = []
-    for name, own in runs.groupby("work", sort=False):
+    for name, rows in runs.groupby("work", sort=False):
         others = runs[runs["work"] != name]
         costs = fit_costs(spread_work(others), others["seconds"])
-        told = own.assign(measured=own["seconds"], predicted=spread_work(own) @ costs)
-        tables.append(told.groupby(["work", "workers"])[["measured", "predicted"]].median())
+        rows = rows.assign(measured=rows["seconds"], predicted=spread_work(rows) @ costs)
+        tables.append(rows.groupby(["work", "workers"])[["measured", "predicted"]].median())
     return pd.concat(tables)
 
 
-def predict_idle(tried: pd.DataFrame, costs: pd.Series) -> pd.Series:
-    """Return the seconds in which the costs expect the runs that `time_idle` told of."""
-    rounds = np.ceil(tried["tasks"] / tried["workers"])
-    return spread_work(tried) @ costs + rounds * tried["duration"]
+def predict_idle(runs: pd.DataFrame, costs: pd.Series) -> pd.Series:
+    """Return the seconds that the costs predict for runs measured by `time_idle`."""
+    rounds = np.ceil(runs["tasks"] / runs["workers"])
+    return spread_work(runs) @ costs + rounds * runs["duration"]
 
 
 def time_idle(
     client: Client, scheduler: psutil.Process, arguments: Sequence, duration: float = 0.0
 ) -> dict[str, float]:
-    """Return what the scheduler needs for a task an argument, each of which sleeps.
+    """Return what the scheduler uses for one sleeping task per argument.
 
     Parameters
     ----------
     scheduler
-        Its process.
+        Process of the scheduler.
     duration
-        Of a task [s].
+        Duration of a task [s].
 
     Returns
     -------
     dict
-        ``tasks``, ``workers``, ``duration``, and what `watch_process` tells of the scheduler
-        while all of their results are still held.
+        ``tasks``, ``workers``, ``duration``, and the values of `watch_process` for the scheduler,
+        taken while all results are still held.
     """
-    told = {"tasks": len(arguments), "workers": len(client.nthreads()), "duration": duration}
+    amounts = {"tasks": len(arguments), "workers": len(client.nthreads()), "duration": duration}
     with watch_process(scheduler) as watched:
         futures = client.map(functools.partial(_sleep, duration), arguments, pure=False)
         gather(client, futures)
-    return told | watched
+    return amounts | watched
 
 
 def _sleep(duration: float, argument: Sequence) -> int:
@@ -525,15 +526,15 @@ def _sleep(duration: float, argument: Sequence) -> int:
 
 
 def write_many(flight: Path, folder: Path, files: int) -> None:
-    """Write an archive of many short flights, no two of them alike.
+    """Write an archive of many short flights that all differ.
 
     Parameters
     ----------
     flight
-        CSV of which each file has the header, the first line, another two and the last.
+        CSV from which each file gets the header, the first line, two other lines and the last.
     folder
-        Receives the files, a thousand a sub-folder, and the ``columns.toml`` of the flight's
-        archive if it stands two folders above it or nearer.
+        Receives the files, a thousand per sub-folder, and the ``columns.toml`` of the flight's
+        archive if it is at most two folders above the flight.
     """
     opener = gzip.open if flight.suffix == ".gz" else open
     with opener(flight, "rb") as file:
@@ -543,9 +544,9 @@ def write_many(flight: Path, folder: Path, files: int) -> None:
         if (parent / "columns.toml").exists():
             shutil.copy(parent / "columns.toml", folder)
             break
-    between = itertools.combinations(lines[2:-1], 2)
-    for number, two in enumerate(itertools.islice(between, files)):
+    pairs = itertools.combinations(lines[2:-1], 2)
+    for number, pair in enumerate(itertools.islice(pairs, files)):
         subfolder = folder / f"{number // _FOLDER:06d}"
         subfolder.mkdir(exist_ok=True)
-        text = b"".join([*lines[:2], *two, lines[-1]])
+        text = b"".join([*lines[:2], *pair, lines[-1]])
         (subfolder / f"{number:09d}.csv").write_bytes(text)

@@ -25,7 +25,7 @@ _OPTIONS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 
-# seconds that the browser has for an answer
+# seconds to wait for an answer of the browser
 _SECONDS = 300
 
 
@@ -66,7 +66,7 @@ class Page:
         message = {"id": self._calls, "method": method, "params": parameters}
         end = time.monotonic() + _SECONDS
         self._socket.send(json.dumps(message))
-        # a page that goes on sending events would otherwise hide that the answer is missing
+        # stop even if the page keeps sending events
         while (answer := json.loads(self._socket.recv())).get("id") != self._calls:
             assert time.monotonic() < end, f"no answer within {_SECONDS} s: {method} {parameters}"
             self.events.append(answer)
@@ -90,7 +90,7 @@ class Page:
         return value
 
     def show(self, *, width: int, scheme: str) -> None:
-        """Set the width in pixels that a page has, and whether it is to be light or dark."""
+        """Set the width of a page in pixels, and its light or dark scheme."""
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         self.call("Emulation.setDeviceMetricsOverride", **size)
         features = [{"name": "prefers-color-scheme", "value": scheme}]
@@ -110,7 +110,7 @@ class Page:
         self.mouse("Released", *end, button="left", clickCount=1)
 
     def click(self, x: float, y: float) -> None:
-        """Press and let go at once: held for a quarter of a second it is no click to Bokeh."""
+        """Click without delay, since Bokeh ignores clicks longer than a quarter of a second."""
         self.mouse("Moved", x, y)
         self.mouse("Pressed", x, y, button="left", buttons=1, clickCount=1)
         self.mouse("Released", x, y, button="left", clickCount=1)

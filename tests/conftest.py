@@ -16,15 +16,15 @@ from hypothesis import settings
 from machines import ALONE, SMALL, STORE, wait_until
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-settings.register_profile("trajlib", deadline=None)  # compilers and imports warm up
+settings.register_profile("trajlib", deadline=None)  # compilation and imports are slow
 settings.load_profile("trajlib")
-# as in a worker: threads of two tests would wait for each other
+# as in a worker: the threads of parallel tests would wait for each other
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("DASK_SCHEDULER_ADDRESS", None)  # of a cluster of the user
 
 
 def common(tmp_path_factory, name):
-    """Return a folder that all processes of the suite share, and whether this one made it."""
+    """Return a folder shared by all processes of the suite, and whether this one made it."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
     try:
@@ -67,12 +67,12 @@ def in_this_process(monkeypatch):
 
 @pytest.fixture(scope="module")
 def server():
-    """An object store on loopback, which the environment names."""
+    """An object store on loopback, with its address in the environment."""
     moto = pytest.importorskip("moto.server", reason="moto, which stands for a store, is missing")
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    # objects of an earlier store in this process are still there
+    # remove objects of an earlier store in this process
     urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (STORE | {"AWS_ENDPOINT_URL": f"http://{host}:{port}"}).items():
@@ -92,7 +92,7 @@ def alone():
 
 @pytest.fixture(scope="session", autouse=True)
 def making(request, tmp_path_factory):
-    """Start the tiny archive's report if a test needs it, beside the tests that do not."""
+    """Start the tiny archive's report if a test needs it, in parallel to other tests."""
     if not any("made" in getattr(t, "fixturenames", ()) for t in request.session.items):
         yield None
         return

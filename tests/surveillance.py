@@ -31,7 +31,7 @@ def fly(date="2020-04-03", bend=0.3):
 
 
 def observe(truth, seed=0, arc_minutes=0.2):
-    """Return what radar shows of a flight.
+    """Return the radar points of a flight.
 
     A point a minute with jitter, some twice within 20 s, gaps of up to 300 s, 100 ft, whole
     knots, and part of the positions on whole arc minutes.

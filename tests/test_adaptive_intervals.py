@@ -1,4 +1,4 @@
-"""Intervals whose width depends on the flight, and levels that follow the days."""
+"""Intervals with a width that depends on the flight, and adaptive levels."""
 
 import numpy as np
 import pandas as pd
@@ -102,7 +102,7 @@ def test_quantiles_are_learned_from_flights_that_did_not_train_the_model():
     days = pd.Series(np.repeat(np.arange(20), 10), PATHS[:200])
     predictors = pd.DataFrame({"hour": np.arange(200.0)}, days.index)
     rows = pd.MultiIndex.from_product([days.index, FRACTIONS], names=["path", "fraction"])
-    # each day is as far from the others as from any: a model that saw the day has no error
+    # all days differ, so that only a model trained on a day has no error on it
     values = np.repeat(RNG.standard_normal(20), 10 * len(FRACTIONS))
     targets = pd.DataFrame({"altitude": values}, rows)
     errors = hold_out_errors(

@@ -100,7 +100,7 @@ def test_a_callsign_repeats_its_last_landed_flight():
     flights["callsign"] = ["UAL1", "UAL1", "UAL1", None]
     fallback = flown.assign(altitude=0.0)
     predicted = baselines.repeat_callsign(flown, flights, fallback)
-    # the second began while the first flew; the third follows both; the last has no callsign
+    # the second overlaps the first, the third is after both, the last has no callsign
     assert predicted["altitude"].groupby(level="path").first().tolist() == [0, 0, 2, 0]
     assert predicted.index.equals(fallback.index)
 

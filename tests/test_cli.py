@@ -47,7 +47,7 @@ def archive(tmp_path):
 
 
 def write_flight(height, day=1):
-    """Return a flight from Madrid to Barcelona, another one for each height."""
+    """Return a flight from Madrid to Barcelona, different for each height."""
     rows = [f"{m:02}:00Z,40.9,{m / 10 - 3.6:.1f},{height},LEMD,LEBL" for m in range(60)]
     lines = [f"2016-01-{day:02}T06:{row}" for row in rows]
     return "\n".join(["timestamp,latitude,longitude,altitude,origin,destination", *lines, ""])
@@ -70,7 +70,7 @@ def test_help_is_everywhere(run, arguments):
 def test_help_lists_every_command_with_a_whole_description(run):
     listed = run("--help")[1].split("Commands:")[1]
     assert all(command in listed for command in COMMANDS)
-    assert "..." not in listed  # which ends a description that is too long
+    assert "..." not in listed  # marks a truncated description
 
 
 def test_the_module_and_the_script_are_the_same_command():
@@ -220,7 +220,7 @@ def test_a_closed_standard_output_is_no_traceback(archive, tmp_path):
 
 
 NOBODY = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"]
-# so that it can read an interpreter and a project in another user's home
+# to read an interpreter and a project in another user's home
 NOBODY += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
 
 

@@ -28,7 +28,7 @@ needs_root = pytest.mark.skipif(
     not hasattr(os, "getuid") or os.getuid() != 0 or not shutil.which("ip"),
     reason="network namespaces need root and ip",
 )
-# a user's script: index, store, and one function of a flight
+# a script that builds index and store, and maps a function over flights
 SCRIPT = """
 import hashlib, sys
 from pathlib import Path
@@ -208,7 +208,7 @@ def test_loss_of_all_workers_or_of_the_scheduler_raises_an_error(tmp_path, monke
             with pytest.raises(ConnectionError, match="every worker is lost"):
                 gather_after(client, futures, lambda: machines.kill(worker))
             with pytest.raises(ConnectionError, match="every worker is lost"):
-                begun()  # which saw the worker when it began
+                begun()  # called while there was a worker
             with pytest.raises(ConnectionError, match="the scheduler is lost"):
                 gather_after(client, futures, lambda: machines.kill(machines.scheduler))
         finally:
@@ -221,7 +221,7 @@ def gather_after(client, futures, harm):
 
 
 def test_the_local_cluster_and_its_dashboard_listen_on_loopback_alone(client):
-    workers = client.run(os.getpid).values()  # of this cluster, not of another test
+    workers = client.run(os.getpid).values()  # of this cluster only
     processes = [psutil.Process(), *map(psutil.Process, workers)]
     open_to = {
         c.laddr.ip for p in processes for c in p.net_connections("inet") if c.status == "LISTEN"
@@ -245,9 +245,9 @@ def test_a_worker_lost_at_its_very_start_is_replaced():
         (victim,) = client.run(os.getpid).values()
         os.kill(victim, signal.SIGKILL)
         wait_until(started)
-        started()[0].kill()  # before it is a worker
+        started()[0].kill()  # before it has registered
         wait_until(lambda: not client.scheduler_info()["workers"])
-        # two replacements may start, of which one is closed: repeat until one answers
+        # two replacements may start, one of which is closed: repeat until one responds
         answers = []
         wait_until(
             lambda: answers.extend(client.run(os.getpid, on_error="ignore").values()) or answers
@@ -349,7 +349,7 @@ def test_the_manifests_for_kubernetes_fit_together(manifests, pods):
         assert pod["metadata"]["labels"]["app"] == "dask"
         assert not {"hostNetwork", "hostPath"} & {*pod["spec"]}
     service = manifests["Service scheduler"]["spec"]
-    assert "type" not in service  # of the cluster alone
+    assert "type" not in service  # only visible in the cluster
     assert service["selector"] == {"role": "scheduler"}
     policy = manifests["NetworkPolicy dask-alone"]["spec"]
     (allowed,) = policy["ingress"]

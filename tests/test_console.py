@@ -14,7 +14,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Make a stage take a given number of seconds, however busy the machine is."""
+    """Make a stage take a given number of seconds, independent of the load of the machine."""
 
     def take(seconds):
         times = chain([0.0], repeat(seconds))
@@ -47,7 +47,7 @@ def test_a_terminal_shows_the_seconds_in_one_line(clock):
     _, second, end = terminal.getvalue().split("\r")
     assert second.endswith("1 s of about 12 s")
     assert end.count("\n") == 1
-    assert len(end) > len(second)  # or what was longer would stay to be seen
+    assert len(end) > len(second)  # overwrites the longer line
 
 
 def test_a_line_that_is_stopped_is_ended():

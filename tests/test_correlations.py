@@ -27,7 +27,7 @@ NAMES = ["duration", "altitude", "distance", "temperature"]
 
 
 def random_samples(seed, size=200):
-    """Related variables far from zero: the sums of their squares lose what their moments keep."""
+    """Related variables far from zero, for which sums of squares lose precision."""
     rng = np.random.default_rng(seed)
     mixed = rng.normal(size=(size, len(NAMES))) @ rng.normal(size=(len(NAMES), len(NAMES)))
     scale = 10.0 ** rng.integers(0, 4, len(NAMES))

@@ -42,7 +42,7 @@ def commands_with(text):
 
 @pytest.fixture(scope="module")
 def workspace(tiny_archive, made, tmp_path_factory):
-    """A folder with a tiny version of everything that the documented commands name."""
+    """A folder with a tiny version of all files in the documented commands."""
     workspace = tmp_path_factory.mktemp("desk")
     (workspace / "data" / "raw").mkdir(parents=True)
     for name in ("mine", "sample"):
@@ -75,7 +75,7 @@ def test_documented_report_commands_work(command, workspace, tmp_path, monkeypat
     write_notebook("notebooks/12_climb.ipynb", "1 + 1")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "raw").symlink_to(workspace / "data" / "raw")
-    if "SFO" in command:  # made of flights that only a network gives
+    if "SFO" in command:  # needs flights from the network
         arguments = shlex.split(command)
         parameters = {
             arguments[number + 1]: arguments[number + 2]

@@ -116,7 +116,7 @@ def test_an_installed_wheel_makes_a_report_outside_of_the_repository(
     venv.create(environment, with_pip=False)
     (site,) = environment.glob("lib/python*/site-packages")
     ZipFile(tmp_path / wheel).extractall(site)
-    # the other packages are those of this environment, in which trajlib is installed otherwise
+    # other packages come from this environment, in which trajlib is installed differently
     packages = Path(pytest.__file__).parent.parent
     (site / "others.pth").write_text(str(packages))
     command = ["-m", "trajlib", "report", "--archive", str(tiny_archive)]

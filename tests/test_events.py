@@ -75,7 +75,7 @@ def test_energy_grows_as_the_flight_climbs_and_as_it_gains_speed():
     gained = (460**2 - 160**2) * (1852 / 3600) ** 2 / (2 * 9.80665) / 0.3048  # ft
     rate = measure_features(faster)["energy_rate_climb"]
     assert rate == pytest.approx((34_000 + gained) / 20, rel=0.01)
-    still = faster.assign(true_airspeed=300.0)  # what the wind adds is not energy
+    still = faster.assign(true_airspeed=300.0)  # wind adds no energy
     assert measure_features(still)["energy_rate_climb"] == pytest.approx(34_000 / 20, rel=0.01)
 
 
@@ -105,7 +105,7 @@ def approach(*heights, step=300):
     times = range(3300, 3300 + step * len(heights), step)
     last = {time: BARCELONA.elevation + height for time, height in zip(times, heights, strict=True)}
     df = fly(np.zeros(max(times) + 1), profile={0: 300, 1200: 30_000, 3000: 10_000, **last})
-    near = df["duration"] > 3100  # as if it circled there
+    near = df["duration"] > 3100  # as if circling there
     return df.assign(
         latitude=df["latitude"].where(~near, BARCELONA.latitude),
         longitude=df["longitude"].where(~near, BARCELONA.longitude + 0.05),
@@ -225,7 +225,7 @@ def test_a_flight_that_was_not_observed_has_no_features():
 
 @cache
 def detections():
-    """Simulated flights, a row for each: what the scenario causes, and what is measured."""
+    """Simulated flights, one row each: events of the scenario, and measured ones."""
     weather = draw_weather(2016)
     scenarios = draw_scenario(draw_timetable(620, 2016), weather, 2016)
     holding = scenarios[scenarios["holding_laps"] > 0][:4]

@@ -65,7 +65,7 @@ def test_rows_flown_before_the_prediction_time_are_no_targets(late):
     assert unflown[flown].isna().all(axis=None)
     assert unflown[~flown].notna().all(axis=None)
     assert flown.any()
-    assert 0.1 not in unflown.index.unique("fraction")  # which nearly all had passed
+    assert 0.1 not in unflown.index.unique("fraction")  # nearly all had passed it
     assert len(keep_unflown(targets, [0.1, 0.45, 0.6])) == 3 * 48
 
 
@@ -99,7 +99,7 @@ def test_the_airborne_state_improves_the_arrival_time(late):
 def test_a_model_worse_than_the_best_baseline_gets_that_verdict(late):
     experiment = run(late, "airborne_10")
     row = experiment.compare().loc[("ridge", "time")]
-    assert row["best"] in ("dead reckoning", "delay-shifted median")  # which are exact here
+    assert row["best"] in ("dead reckoning", "delay-shifted median")  # exact here
     assert row["verdict"] == "worse"
     formatted = format_skills(experiment.compare())
     assert list(formatted) == ["horizontal", "altitude", "time"]

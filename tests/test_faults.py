@@ -34,7 +34,7 @@ def small_disk(tmp_path):
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("a small disk could not be mounted here")
     yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # a worker may still look
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # a worker may still use it
 
 
 @needs_root
@@ -49,7 +49,7 @@ def test_a_full_disk_is_an_error_and_leaves_the_old_file(small_disk):
 
 
 def fill(disk):
-    """Leave no more than a page of a disk; return the file that takes the rest."""
+    """Fill a disk except for one page; return the file that fills it."""
     filler = disk / "filler"
     with pytest.raises(OSError, match="No space left"), filler.open("wb", buffering=0) as file:
         while True:
@@ -64,7 +64,7 @@ def contents(folder):
 def write_flights(archive, names):
     archive.mkdir(exist_ok=True)
     for name in names:
-        height = crc32(name.encode()) % 9000  # so that no file is a copy of another
+        height = crc32(name.encode()) % 9000  # makes all files different
         rows = ((5 * m, f"40.9,{0.7 * m - 3.6:.1f},{height}") for m in range(9))
         lines = "\n".join(f"2016-01-01T06:{m:02}:00Z,{row},LEMD,LEBL" for m, row in rows)
         text = f"timestamp,latitude,longitude,altitude,origin,destination\n{lines}\n"

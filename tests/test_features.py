@@ -47,7 +47,7 @@ def archive(tmp_path):
 
 def damage(path):
     lines = path.read_text().splitlines()
-    lines[50:60] = lines[49:50] * 10  # times repeat: seen on the full read only
+    lines[50:60] = lines[49:50] * 10  # repeated times, only found by a full read
     path.write_text("\n".join(lines) + "\n")
 
 
@@ -86,7 +86,7 @@ def test_the_local_start_is_in_the_zone_of_the_origin():
 
 def test_predictors_at_takeoff_do_not_depend_on_later_samples(archive):
     before = build_predictors(build_index(archive), "at_takeoff")
-    for number, start in reversed(list(enumerate(STARTS))):  # the last first: none follows it
+    for number, start in reversed(list(enumerate(STARTS))):  # latest first
         df = straight_flight(start, samples=57, **({"aircraft_type": "A320"} if number else {}))
         df.loc[1:, ["latitude", "longitude", "altitude", "temperature", "mass"]] *= 0.5
         write_flight(df, archive / f"{number}.csv")

@@ -1,4 +1,4 @@
-"""Filed plans of simulated flights: what they name, when they were filed, what they leave alone."""
+"""Filed plans of simulated flights: waypoints, times of filing, and unchanged flights."""
 
 import pandas as pd
 import pytest

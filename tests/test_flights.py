@@ -43,7 +43,7 @@ def archive(tmp_path_factory):
     for seed in range(9):
         write_flight(random_flight(seed), folder / f"x/{seed}.csv")
     text = (folder / "x/4.csv").read_text().splitlines()
-    text[50:60] = text[49:50] * 10  # seen on the full read only
+    text[50:60] = text[49:50] * 10  # only found by a full read
     (folder / "x/4.csv").write_text("\n".join(text) + "\n")
     return folder
 
@@ -220,7 +220,7 @@ def test_storing_no_flights_is_refused(index, tmp_path):
 def test_a_reduction_holds_every_readable_flight(index):
     total = reduce_flights(index, moments, np.add)
     assert total[0] == 8 * 120
-    assert "full read" in read_rejections(index)["seen_in"].tolist()  # what was not is recorded
+    assert "full read" in read_rejections(index)["seen_in"].tolist()  # other findings are recorded
 
 
 def test_results_are_the_same_bytes_with_workers_and_without(index, tmp_path, client, monkeypatch):

@@ -29,7 +29,7 @@ from trajlib.importers.formats import (
     recognize_format,
 )
 
-# half of the last digit that a format keeps; the others are exact
+# half of the last digit of a format; other columns are exact
 PRECISION = {
     "eurocontrol": {"altitude": 50},
     "so6": {"altitude": 50},
@@ -148,7 +148,7 @@ def test_flights_are_read_back_within_the_precision_of_the_format(flights, write
 
 
 def measure_misses(points, original):
-    """Return by how much each column of points misses that of the flight that was written."""
+    """Return the largest error of each column of points, compared with the written flight."""
     points = points.sort_values("timestamp", ignore_index=True).dropna(axis=1, how="all")
     original = original.sort_values("timestamp", ignore_index=True)
     assert len(points) == len(original)
@@ -388,7 +388,7 @@ def test_no_number_without_a_date_is_a_time():
     assert convert_times(pd.Series([0.0, 86400.0, np.nan])).isna().all()
 
 
-# What a format holds besides numbers
+# Contents of a format other than numbers
 
 
 def test_filed_points_are_plans_and_no_flights(flights, tmp_path):
@@ -496,7 +496,7 @@ def test_a_file_named_as_another_is_another_flight(tmp_path, flights):
     assert names == {"monday-track", "tuesday-track"}
 
 
-# Tables that a columns.toml explains
+# Tables described by a columns.toml
 
 
 def test_a_table_with_other_names_is_read_by_columns_toml(flights, tmp_path):
@@ -632,7 +632,7 @@ def minutes_of_arc(values, sides):
     return texts + values.lt(0).map({False: sides[0], True: sides[1]})
 
 
-# of many flights in one table: what differs from the schema, and the options of `to_csv`
+# tables of many flights: differences from the schema, and options of `to_csv`
 WRITTEN = {
     "decimal commas": (lambda df: df, {"sep": ";", "decimal": ",", "encoding": "utf-8-sig"}),
     "minutes of arc in Latin-1": (
@@ -732,7 +732,7 @@ def test_utf_16_is_read(table, tmp_path):
     assert len(read(path)) == len(table)
 
 
-# What is refused, and what stays harmless
+# Refused files, and harmless ones
 
 
 def refuse(path):
@@ -769,7 +769,7 @@ def test_recorders_without_a_position_are_refused_with_the_reason(tmp_path):
         pack_tar({"a.tar": pack_tar({"a.csv": b"a"})}),
         pack_tar({"a.gz": gzip.compress(gzip.compress(b"a"))}),
     ],
-    # gzip and tar write the time of day: two workers would name the same case differently
+    # gzip and tar contain the time: two workers would give a case different names
     ids=[
         "gzip-gzip",
         "zstd-gzip",
@@ -870,7 +870,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
 _RECORD = (
     b'{"timestamp":1633608773000,"latitude":48.5,"longitude":3.8,"icao24":"0101de","altitude":1},'
 )
-LINES = {  # how it begins, and what is repeated up to a gigabyte
+LINES = {  # beginning of a file, and lines repeated up to a gigabyte
     "records": (b"[", _RECORD),
     "a trace": (b'{"icao":"a","timestamp":1,"trace":[', b"[1,2,3],"),
     "digits": (b'{"time":', b"1"),

@@ -1,4 +1,4 @@
-"""Real flights: the samples inside the wheel of the traffic library, where an index is there."""
+"""Real flights: samples in the wheel of the traffic library, if a package index is available."""
 
 import subprocess
 import sys

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 GOLDEN = Path(__file__).parent / "golden"
-TIMING = re.compile(r"time (of|over)")  # what depends on a clock
+TIMING = re.compile(r"time (of|over)")  # numbers that are measured times
 
 
 def read_numbers(report):

@@ -1,4 +1,4 @@
-"""Names and texts of an archive that would do harm, from its index to the page that shows them."""
+"""Harmful names and texts in an archive, from its index to the page that shows them."""
 
 import os
 
@@ -65,7 +65,7 @@ def archive(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pages(archive, tmp_path_factory):
-    """The page of a notebook that shows all that it reads of the archive, and its explorer's."""
+    """The page of a notebook that shows all texts of the archive, and that of its explorer."""
     pytest.importorskip("websocket", reason="websocket-client, which drives Chromium, is missing")
     from chromium import CHROMIUM, Page
 
@@ -95,7 +95,7 @@ def render(archive, folder):
     result = run_stage(
         stage, folder, key="key", processed=folder, rules=rules, env={"BOKEH_RESOURCES": "inline"}
     )
-    assert "ZeroDivisionError" in result["failure"]  # of the last cell, and no earlier one
+    assert "ZeroDivisionError" in result["failure"]  # from the last cell only
     stage = {"name": "01_all", "title": "All", "status": "failed", **result}
     report = {"pair": "LEMD → LEBL", "stages": [stage]}
     executed = nbformat.read(folder / "01_all.ipynb", 4)

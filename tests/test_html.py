@@ -265,7 +265,7 @@ def test_no_page_loads_anything_over_the_network():
     pages = [render(), render_front(report, {}), *render_companions(report).values()]
     for page in (*pages, explore(*make_figure())):
         assert "default-src 'none'" in page
-        page = re.sub(r'<a href="https://[^"]*"', "", page)  # loads nothing until it is followed
+        page = re.sub(r'<a href="https://[^"]*"', "", page)  # links load nothing by themselves
         assert not re.search(r'(?:src|href|action)="(?!data:|#|[\w.]+html)', page)
         assert "@import" not in page
         assert "url(" not in page

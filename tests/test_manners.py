@@ -1,4 +1,4 @@
-"""One simulated flight, written as other tools and people write flights."""
+"""One simulated flight, written in the forms of other tools and people."""
 
 import numpy as np
 import pandas as pd
@@ -66,7 +66,7 @@ def replace(table, column, rows, values):
 
 
 FEW = [100, 200, 300, 301, 302]
-# of a manner: the table, options of `write`, and the name of the file
+# for each form: the table, options of `write`, and the name of the file
 MANNERS = {
     "as it is": lambda df: (texts(df), {}, "x.csv"),
     "names in capitals": lambda df: (texts(df).rename(columns=str.title), {}, "x.csv"),

@@ -1,4 +1,4 @@
-"""Filed flight plans: which one counts, what its features are, and that nothing leaks."""
+"""Filed flight plans: selection, features, and absence of leakage."""
 
 import numpy as np
 import pandas as pd

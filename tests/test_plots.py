@@ -1,4 +1,4 @@
-"""Figures: what they hold, and that drawing them leaves nothing behind."""
+"""Figures: their content, and no side effects of drawing."""
 
 import os
 import subprocess

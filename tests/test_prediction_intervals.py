@@ -17,7 +17,7 @@ def draw(flights, seed=0, first=0):
     rng = np.random.default_rng(seed)
     paths = [f"{first + n:05}" for n in range(flights)]
     rows = pd.MultiIndex.from_product([paths, [0.1, 0.5, 0.9]], names=["path", "fraction"])
-    of_flight = np.repeat(rng.gamma(2, 3, flights), 3)  # skewed, and shared by a flight's fractions
+    of_flight = np.repeat(rng.gamma(2, 3, flights), 3)  # skewed, by flight
     altitude = of_flight + rng.normal(size=len(rows))
     return pd.DataFrame({"altitude": altitude, "duration": -2 * of_flight}, rows)
 

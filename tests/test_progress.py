@@ -33,7 +33,7 @@ def make_flight(lat, lon, seconds=1.0):
 
 
 def fly_to(*nautical_miles, seconds=1.0):
-    """A flight along the geodesic that goes to these distances from the origin, back and forth."""
+    """A flight along the geodesic to these distances from the origin, back and forth."""
     azimuth, _, _ = GEOD.inv(*MADRID[3:1:-1], *BARCELONA[3:1:-1])
     legs = [np.arange(a, b, 0.1 * np.sign(b - a)) for a, b in pairwise(nautical_miles)]
     run = np.append(np.concatenate(legs), nautical_miles[-1]) * 1852
@@ -75,7 +75,7 @@ def test_route_progress_of_a_position_does_not_depend_on_where_the_record_starts
     shorter = df.iloc[dropped:].reset_index(drop=True)
     shorter.attrs = df.attrs
     whole, part = measure(df, route_progress)[dropped:], measure(shorter, route_progress)
-    ahead = whole > whole[0]  # what was reached before the cut is not reached again
+    ahead = whole > whole[0]  # progress before the cut is not reached again
     assert part[ahead] == pytest.approx(whole[ahead])
 
 
@@ -163,7 +163,7 @@ def test_a_flight_aligned_to_itself_comes_along_with_its_distance():
 def test_a_detour_is_matched_to_the_position_where_it_leaves_the_route():
     reference, detour = fly_to(0, 120), fly_to(0, 60, 45, 120)
     aligned = measure(detour, align_to(reference))
-    assert aligned[600] == pytest.approx(0.5, abs=0.07)  # while it turns back it stands still
+    assert aligned[600] == pytest.approx(0.5, abs=0.07)  # no growth while turning back
     assert aligned[900] == pytest.approx(0.5, abs=0.07)
     later = detour["distance"] > 100
     assert aligned[later] == pytest.approx((detour["distance"][later] - 30) / 120, abs=0.02)

@@ -267,7 +267,7 @@ def test_an_invalid_dialect_is_refused_with_its_file(tmp_path, text):
         read_dialect(tmp_path)
 
 
-@pytest.mark.parametrize("digits", [1, 16])  # the second is for pyarrow to read
+@pytest.mark.parametrize("digits", [1, 16])  # the second is read by pyarrow
 def test_a_renamed_column_does_not_keep_its_old_name(tmp_path, digits):
     dialect = parse_dialect('columns.track = "heading"\ncolumns.geoaltitude = "height"')
     height = f"{1.5:.{digits}f}"

@@ -18,7 +18,7 @@ START = pd.Timestamp("2019-10-01T15:00", tz="UTC")
 
 
 def fly(flights, seed=0):
-    """Points of some flights SFO → LAX, at no times that two flights share."""
+    """Points of some flights SFO → LAX, all at different times."""
     tables = {}
     for number, row in enumerate(flights.itertuples()):
         rng = np.random.default_rng([seed, number])
@@ -56,7 +56,7 @@ def fly_elsewhere(flights, seed=0):
 
 
 def change_after(points, time, seed):
-    """Move all points after a time and remove some, or all, but no flight's first."""
+    """Move all points after a time and remove some, or all, except first points of flights."""
     later = (points["timestamp"] > time).to_numpy()
     rng = np.random.default_rng(seed)
     changed = points.copy()
@@ -91,7 +91,7 @@ def test_other_pairs_give_departure_direction_and_wind_only():
 def test_other_traffic_is_airborne_shortly_before_at_an_airport_of_the_pair():
     flights = schedule([100, 400])
     others = schedule([0, -90, 60, 101, 280, 401, 90, 90, 90]).assign(destination="JFK")
-    others.loc[6, "origin"] = "SEA"  # between airports of neither
+    others.loc[6, "origin"] = "SEA"  # between other airports
     others.loc[7, "destination"] = "LAX"  # of the pair itself
     others["end"] = others["start"] + pd.Timedelta("60min")
     others["rejected"] = pd.Series({8: "is empty"}, others.index)
@@ -185,7 +185,7 @@ def test_an_airborne_flight_contributes_only_the_fractions_it_has_passed():
 
 def test_a_last_point_removed_by_thinning_is_no_early_landing():
     flights = schedule([0, 0])
-    flights.loc[1, "start"] += pd.Timedelta(3370, "s")  # within 420 s of the last, not of that left
+    flights.loc[1, "start"] += pd.Timedelta(3370, "s")  # within 420 s of the removed one
     points = fly(flights)
     flight = points.loc["0.csv"].iloc[:40]
     seconds = np.append(np.arange(39) * 2940 / 38, 2965)

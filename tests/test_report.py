@@ -34,7 +34,7 @@ FACTS = {
     "data": {"fingerprint": "1"},
     "parameters": {},
 }
-# what save_summary would write
+# as written by save_summary
 SAVE = """import json, pathlib
 claims = [dict(claim='c', talk='t', here='h', verdict='holds')]
 summary = dict(headline='B is 2.', numbers={}, claims=claims)
@@ -43,7 +43,7 @@ pathlib.Path('../processed/b.summary.json').write_text(json.dumps(summary))"""
 
 @pytest.fixture
 def make_with_kernels(tmp_path, write_notebook):
-    """Make the report of the notebooks in ``tmp_path``; return it and the names of what ran."""
+    """Make the report of the notebooks in ``tmp_path``; return it and the names of run stages."""
 
     def make(*, fresh=False, wanted=None, data="1", folder="reports"):
         calls = []
@@ -358,7 +358,7 @@ def test_the_fingerprint_changes_with_contents_and_with_columns_toml(tmp_path):
 
 @pytest.fixture
 def stored(tmp_path):
-    """Store an archive of two flights; return what a report shows of its data."""
+    """Store an archive of two flights; return the description of its data for a report."""
 
     def store(name, altitude=100, mtime=1):
         archive = tmp_path / name

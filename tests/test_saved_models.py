@@ -228,9 +228,7 @@ def test_interval_coverage_is_measured_on_days_not_used_for_calibration(tables):
     intervals = ["chosen", "constant width", "quantile", "naive"]
     assert sound.scores.index.unique("interval").tolist() == intervals
     assert sound.whole.index.tolist() == list(seeds)
-    changed_targets = (
-        targets.copy()
-    )  # of the last fifth of the days: what comes last is only scored
+    changed_targets = targets.copy()  # in the last fifth of the days, which is only scored
     last = days.index[days > np.sort(days.unique())[39]]
     changed_targets.loc[list(last), "altitude"] += 5e4
     options = {"feature_set": "planned", "seeds": {"forward": None}}

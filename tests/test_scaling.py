@@ -37,7 +37,7 @@ COSTS = pd.Series(
 
 
 def make_runs(noise=0.0, repeats=3):
-    """Runs of made-up work whose seconds are those that COSTS would take."""
+    """Runs of invented work with the seconds given by COSTS."""
     works = {
         "sweep": {"bytes": 5e8, "files": 600, "tasks": 19, "moved": 2e6},
         "short": {"bytes": 1e6, "files": 5_000, "tasks": 160, "moved": 5e6},

@@ -31,7 +31,7 @@ def simulate(scenario, **changes):
 
 @cache
 def westerly():
-    """The ground_truth of a flight that lands on Barcelona's 25R, which Madrid lies ahead of."""
+    """The ground truth of a flight from Madrid that lands on Barcelona's 25R."""
     calm = "runway_arrival == '25R' and holding_laps == 0 and not go_around"
     return draw().query(calm).iloc[0].to_dict()
 

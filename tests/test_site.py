@@ -1,4 +1,4 @@
-"""The pages of a report as a browser shows them, on paper and to a screen reader too."""
+"""The pages of a report in a browser, on paper and with a screen reader."""
 
 from base64 import b64decode
 from importlib.resources import files
@@ -11,7 +11,7 @@ from trajlib.report.html import render_comparison
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
 
-# those that hold what is drawn differently: tables, the explorer, code, a map
+# pages with different content: tables, the explorer, code, a map
 NAMES = ["index", "comparison", "claims", "data", "models", "glossary"]
 NAMES += ["02_normalization", "10_limits.explorer", "04_models", "07_prediction"]
 # The handle of Bokeh's slider has no name, and nothing in Bokeh gives it one.

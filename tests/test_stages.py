@@ -213,7 +213,7 @@ def test_a_docstring_or_a_comment_does_not_change_a_key_and_code_does(tmp_path, 
     same = digest()
     assert digest(a='"""B."""\n\nfrom trajlib.b import f  # why') == same
     assert digest(b='def f():\n    """Return 1."""\n    return 1') == same
-    assert digest(c="x = 2") == same  # which nothing imports
+    assert digest(c="x = 2") == same  # nothing imports it
     assert digest(b="def f():\n    return 2") != same
     with_file = digest(b="FILE = 'data.js'")
     (package / "data.js").write_text("2")

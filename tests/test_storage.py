@@ -1,4 +1,4 @@
-"""Archives in an object store: moto's server on loopback stands for it."""
+"""Archives in an object store, with moto's server on loopback."""
 
 import os
 import shutil
@@ -61,7 +61,7 @@ def on_workers(server, client):
 
 
 def set_environment(variables):
-    os.environ.update(variables)  # not passed itself: a copy of it would be changed
+    os.environ.update(variables)  # in the worker, not on a pickled copy
 
 
 def highest(flight):

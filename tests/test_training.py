@@ -44,7 +44,7 @@ def tables():
 
 
 def predict(tables, name="forest", splits=SPLITS, *, joint=False, **options):
-    few = name in ("boosting", "lightgbm", "neighbours")  # learn little of sixty flights
+    few = name in ("boosting", "lightgbm", "neighbours")  # learn little from sixty flights
     size = {"trees": 25, "min_samples_leaf": 2} if few else {"trees": 8}
     model = build_model(name, **size, **options)
     return predict_held_out(model, *tables, splits, feature_set="whole_flight", joint=joint)
@@ -91,11 +91,11 @@ def test_trainings_submitted_together_give_the_same_predictions(tables, two_work
 
 
 def test_submitted_tasks_are_cancelled_after_an_error(tables, two_workers):
-    kept = submit_splits(lambda *_: time.sleep(0.5), *tables, SPLITS)
+    unfinished = submit_splits(lambda *_: time.sleep(0.5), *tables, SPLITS)
     with pytest.raises(ZeroDivisionError):
         map_splits(lambda *_: 1 / 0, *tables, SPLITS)
     wait_until(lambda: set(list_tasks(two_workers)) <= {"erred", "released"})
-    del kept  # until here, so that its tasks are not released by collection
+    del unfinished  # kept until here, so that its tasks are not released
 
 
 def list_tasks(client):

@@ -7,8 +7,8 @@ from trajlib.cli import main
 
 
 def run(name: str | None = None) -> None:
-    """Run the command line; where the locale is not Unicode, in a new process that is."""
-    if sys.getfilesystemencoding() != "utf-8":  # in which many paths could not be written down
+    """Run the command line, in a new process with UTF-8 if the locale is not Unicode."""
+    if sys.getfilesystemencoding() != "utf-8":  # many paths could not be encoded
         console = f"{sys.stdout.encoding}:backslashreplace" if sys.stdout else "utf-8"
         env = {"PYTHONIOENCODING": console} | os.environ | {"PYTHONUTF8": "1"}
         os.execve(sys.executable, sys.orig_argv, env)

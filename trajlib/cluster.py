@@ -43,30 +43,29 @@ __all__ = [
 
 _LOOPBACK = "127.0.0.1"
 _DASHBOARD = 8787
-# Dask has workers give freed memory back at once, and each flight would take it anew, page by
-# page, which costs as much as parsing it. They keep up to 64 MiB instead.
+# By default workers return freed memory to the system at once. Allocating it again for each flight
+# costs as much as parsing the flight, so they keep up to 64 MiB.
 _KEEP_MEMORY = {
     f"distributed.nanny.pre-spawn-environ.MALLOC_{name}": size
     for name, size in {"TRIM_THRESHOLD_": 64 << 20, "MMAP_THRESHOLD_": 32 << 20}.items()
 }
-# The stacks of the profile page are sampled ten times a second instead of a hundred times: no page
-# shows the difference, and every sample takes the interpreter from the task.
+# The profile page samples stacks ten times a second instead of a hundred times: this is precise
+# enough, and every sample interrupts the task.
 _PROFILE_LESS = {"distributed.worker.profile.interval": "100ms"}
-# Ctrl-C, and the lab's button that interrupts a cell, reach every process of the group. A worker
-# would end in the middle of its task and say so; it is for the client to end it, or to keep it.
-# what a worker does as it starts: Ctrl-C is the client's to hear, and errors are its to tell
+# Run by each worker as it starts. Ctrl-C, and interrupting a cell in JupyterLab, send a signal to
+# all processes of the group. Workers ignore it, and do not log errors: the client handles both.
 _START = """
 import logging, signal
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 logging.getLogger("distributed.worker").setLevel(logging.CRITICAL)
 """
 _TASKS_PER_WORKER = 32  # so that workers finish together
-_PATIENCE = 30  # s that a cluster may be without any worker, or its scheduler silent
+_PATIENCE = 30  # s to wait for a cluster without workers, or a scheduler that does not answer
 _SAME = (
     "install requirements.lock and this trajlib on every machine of the cluster (docs/cluster.md)"
 )
 _RESUME = "start the cluster again, then the command, which goes on from what is whole"
-_ENOUGH = 400 << 20  # bytes of a worker with the libraries that it imports, and some work
+_ENOUGH = 400 << 20  # bytes that a worker needs for the imported libraries and some work
 _MEMORY = (
     "it most likely needs more memory than a worker has; give each more, by fewer workers on a "
     "machine or a higher --memory-limit, or take its file out of the archive"
@@ -125,20 +124,20 @@ def current_client() -> Client | None:
 def gather(
     client: Client, futures: Sequence[Future], watch: Callable[[], None] | None = None
 ) -> list[Any]:
-    """Return the results of futures in order, and wait for no cluster that is gone.
+    """Return the results of futures in order; stop waiting when the cluster is lost.
 
     Parameters
     ----------
     watch
-        As of `watch_workers`, where the work began long before it is waited for.
+        A function from `watch_workers`, if the work began long before this call.
 
     Raises
     ------
     ConnectionError
         When the scheduler, or every worker, has been lost for half a minute.
     MemoryError
-        When workers are lost on one task again and again, as they are when it needs more memory
-        than one has.
+        When workers are lost repeatedly on one task, which happens when it needs more memory
+        than a worker has.
     """
     coroutine = client.gather(list(futures), asynchronous=True)
     results = asyncio.run_coroutine_threadsafe(coroutine, client.loop.asyncio_loop)
@@ -150,8 +149,8 @@ def gather(
             except NotYet:
                 watch()
     except FutureCancelledError as error:
-        what = "the scheduler" if "scheduler" in error.reason else "what a lost worker held"
-        raise ConnectionError(f"{what} is lost: {_RESUME}") from error
+        lost = "the scheduler" if "scheduler" in error.reason else "what a lost worker held"
+        raise ConnectionError(f"{lost} is lost: {_RESUME}") from error
     except KilledWorker as error:
         cause = _describe_small_workers(client) or _MEMORY
         raise MemoryError(f"workers were lost on one task, one after the other: {cause}") from error
@@ -177,19 +176,19 @@ def run_blocks(function: Callable, table: pd.DataFrame, size: int) -> list:
     workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
     length = _blocks_per_task(len(blocks), workers)
     batches = [blocks[start : start + length] for start in range(0, len(blocks), length)]
-    # impure: what a function writes may have been removed since the same task ran before
+    # impure: files written by an earlier run of the same task may have been removed
     futures = client.map(partial(_run_batch, function), batches, pure=False)
     try:
         return [result for batch in gather(client, futures) for result in batch]
     except MemoryError as error:
         if _describe_small_workers(client):
-            raise  # no file is to blame
+            raise  # the workers are too small, whatever the file
         lost = [batches[i] for i, future in enumerate(futures) if future.status == "error"]
         client.cancel(futures)
         rows = pd.concat([block for batch in lost for block in batch])
         raise MemoryError(_find_largest(client, function, rows, error)) from error
     except BaseException:
-        client.cancel(futures)  # or the others would run on for nothing
+        client.cancel(futures)  # otherwise the other tasks would go on running
         raise
 
 
@@ -222,20 +221,20 @@ def _describe_small_workers(client: Client) -> str | None:
 
 
 def _find_largest(client: Client, function: Callable, rows: pd.DataFrame, error: Exception) -> str:
-    # one row at a time, until workers are lost again; what ran beside it was lost with it
+    # one row at a time, until workers are lost again
     paths = rows["path"] if "path" in rows else rows.index.to_series()
     for i in range(len(rows)):
         try:
             gather(client, [client.submit(function, rows.iloc[i : i + 1], pure=False)])
-        except MemoryError as again:
-            return f"{paths.iloc[i]}: {again}"
+        except MemoryError as row_error:
+            return f"{paths.iloc[i]}: {row_error}"
     return f"one of {len(rows)} files from {paths.iloc[0]} on, beside others: {error}"
 
 
 def watch_workers(client: Client) -> Callable[[], None]:
     """Return a function that raises ConnectionError once the cluster is gone for half a minute.
 
-    A cluster that has not had a worker yet may still be waiting in a queue for its first.
+    A cluster that has not had a worker yet may still be waiting in a queue, and is not lost.
     """
     seen, last = False, time.monotonic()
 
@@ -244,8 +243,8 @@ def watch_workers(client: Client) -> Callable[[], None]:
         if client.status == "running" and client.scheduler_info(n_workers=1)["n_workers"]:
             seen, last = True, time.monotonic()
         elif (seen or client.status != "running") and time.monotonic() - last > _PATIENCE:
-            what = "every worker" if client.status == "running" else "the scheduler"
-            raise ConnectionError(f"{what} is lost for {_PATIENCE} s: {_RESUME}")
+            lost = "every worker" if client.status == "running" else "the scheduler"
+            raise ConnectionError(f"{lost} is lost for {_PATIENCE} s: {_RESUME}")
 
     return watch
 
@@ -264,7 +263,7 @@ def _refuse_plain(address: str) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host's name is this machine's for itself alone.
+    """Return whether a host name is a loopback address of this machine.
 
     >>> is_loopback("127.0.0.1"), is_loopback("192.0.2.1")
     (True, False)
@@ -280,7 +279,7 @@ def _open(address: str) -> Client:
     hint = f"no scheduler that takes our certificate answers at {address}"
     try:
         return Client(address, timeout=f"{_PATIENCE}s", set_as_default=True)
-    except TypeError as error:  # distributed's, where it knows of no certificate at all
+    except TypeError as error:  # raised by distributed when no certificate is configured
         _collect_client(error)
         raise ValueError(
             f"{hint}: no certificate is configured; set DASK_DISTRIBUTED__COMM__TLS__CA_FILE, "
@@ -293,9 +292,10 @@ def _open(address: str) -> Client:
 
 
 def _collect_client(error: BaseException | None) -> None:
-    # one that did not start, collected while another starts, would wait for the other's lock
+    # A client that failed to start must be collected now: collected while another client starts,
+    # it would wait for that client's lock.
     while error is not None:
-        error.__traceback__ = None  # whose frames hold it
+        error.__traceback__ = None  # its frames reference the client
         error = error.__cause__ or error.__context__
     gc.collect()
 
@@ -306,31 +306,30 @@ def _compare_packages(client: Client) -> None:
     names = ["trajlib", *(re.findall(r"^[\w-]+", line)[0] for line in declared)]
     versions = client.get_versions(packages=names)
     ours = _versions(versions["client"])
-    theirs = {worker: _versions(found) for worker, found in versions["workers"].items()}
-    if all(each == ours for each in theirs.values()):  # or code in a pickle could not be read
+    theirs = {worker: _versions(report) for worker, report in versions["workers"].items()}
+    if all(packages == ours for packages in theirs.values()):  # else the digest may not unpickle
         ours["trajlib's code"] = code = _code_digest()()
         digests = client.run(_code_digest(), on_error="return")
         theirs = {worker: ours | {"trajlib's code": digests.get(worker, code)} for worker in theirs}
-    wrong = Counter(
-        f"{name} {each[name] or 'missing'} instead of {ours[name]}"
-        for each in theirs.values()
+    differences = Counter(
+        f"{name} {packages[name] or 'missing'} instead of {ours[name]}"
+        for packages in theirs.values()
         for name in ours
-        if each[name] != ours[name]
+        if packages[name] != ours[name]
     )
-    if wrong:
-        lines = [f"  {what} on {n} of {len(theirs)} workers" for what, n in wrong.items()]
+    if differences:
+        lines = [f"  {text} on {n} of {len(theirs)} workers" for text, n in differences.items()]
         raise ValueError("\n".join([f"the workers' environment differs: {_SAME}", *lines]))
 
 
-def _versions(told: dict) -> dict[str, str | None]:
-    # the client's optional packages and those of a worker are listed by the same call
-    packages = dict(told["packages"])
+def _versions(report: dict) -> dict[str, str | None]:
+    packages = dict(report["packages"])
     packages["python"] = ".".join(packages["python"].split(".")[:2])
     return packages
 
 
 def _code_digest() -> Callable[[], str]:
-    def digest() -> str:  # inside, as it must reach a worker whose trajlib does not hold it
+    def digest() -> str:  # a local function, since an older trajlib on a worker may lack it
         import hashlib
         from importlib.resources import files
         from pathlib import Path
@@ -344,7 +343,7 @@ def _code_digest() -> Callable[[], str]:
 
 def local_cluster(workers: int) -> LocalCluster:
     """Return a cluster of so many processes of one thread, which listens on loopback only."""
-    # a shuffle that has ended is no warning, and would be shown among a notebook's results
+    # otherwise the end of a shuffle is logged as a warning in the output of notebooks
     logging.getLogger("distributed.shuffle._scheduler_plugin").setLevel(logging.ERROR)
     spill = {} if (disk := _spill_folder()) else {"distributed.worker.memory.spill": False}
     with (
@@ -352,27 +351,26 @@ def local_cluster(workers: int) -> LocalCluster:
         warnings.catch_warnings(),
         _without_interrupts(),
     ):
-        # the dashboard of another command's cluster has the port: ours takes another
+        # if another cluster's dashboard uses the port, a free one is taken
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         cluster = LocalCluster(
             n_workers=workers,
-            threads_per_worker=1,  # flights are read and forests grown in Python as much as in C
+            threads_per_worker=1,  # much of the work is in Python, which runs in one thread
             memory_limit=int(0.8 * _available_memory() / workers),
             host=_LOOPBACK,
             dashboard_address=f"{_LOOPBACK}:{_DASHBOARD}",
-            worker_dashboard_address=f"{_LOOPBACK}:0",  # by default on every address there is
+            worker_dashboard_address=f"{_LOOPBACK}:0",  # by default on all addresses
             local_directory=disk,
             preload=[*dask.config.get("distributed.worker.preload"), _START],
         )
-    cluster.adapt(minimum=workers, maximum=workers)  # a worker lost at its start is replaced too
+    cluster.adapt(minimum=workers, maximum=workers)  # also replaces workers lost at startup
     return cluster
 
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    # Threads and processes that begin here never see Ctrl-C, which is for the client to act on;
-    # this thread sees it once they have begun.
-    resource_tracker.ensure_running()  # which unblocks the signal in the thread that starts it
+    # Threads and processes started in this block never receive Ctrl-C; this thread does afterwards.
+    resource_tracker.ensure_running()  # first, since starting it unblocks the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -381,25 +379,25 @@ def _without_interrupts() -> Iterator[None]:
 
 
 def _available_memory(root: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return the bytes that are free for us: of the machine, of our cgroup, and of our limits."""
-    return min(MEMORY_LIMIT, psutil.virtual_memory().available, *_cgroup_rooms(root))
+    """Return the free bytes within the machine's memory, our cgroup and our limits."""
+    return min(MEMORY_LIMIT, psutil.virtual_memory().available, *_free_in_cgroups(root))
 
 
-def _cgroup_rooms(root: Path) -> Iterator[int]:
+def _free_in_cgroups(root: Path) -> Iterator[int]:
     ours = [line.rpartition(":")[2].strip("/") for line in _read(Path("/proc/self/cgroup"))]
     for group in {"", *ours}:
         for folder, used, limit in (
             (root / group, "memory.current", "memory.max"),
             (root / "memory" / group, "memory.usage_in_bytes", "memory.limit_in_bytes"),
         ):
-            told = [*_read(folder / used), *_read(folder / limit)]
-            if len(told) == 2 and told[1].isdigit():
+            values = [*_read(folder / used), *_read(folder / limit)]
+            if len(values) == 2 and values[1].isdigit():
                 cache = sum(
                     int(line.split()[1])
                     for line in _read(folder / "memory.stat")
-                    if line.startswith("inactive_file ")  # given back as soon as it is asked for
+                    if line.startswith("inactive_file ")  # freed by the kernel on demand
                 )
-                yield max(0, int(told[1]) - int(told[0]) + cache)
+                yield max(0, int(values[1]) - int(values[0]) + cache)
 
 
 def _read(path: Path) -> list[str]:
@@ -410,12 +408,12 @@ def _read(path: Path) -> list[str]:
 
 
 def _spill_folder() -> str | None:
-    """Return a folder of ours alone on a disk, or None where all that could be is memory."""
-    wanted = dask.config.get("temporary-directory", None)
+    """Return a private folder on disk, or None if only folders in memory are available."""
+    configured = dask.config.get("temporary-directory", None)
     # /tmp is kept in memory on many systems, /var/tmp is on disk by convention
-    for place in (wanted, "/var/tmp", gettempdir(), Path.home()):
-        if place and os.access(place, os.W_OK) and not _is_memory(Path(place)):
-            folder = Path(place) / f".trajlib-{os.getuid()}"  # flights are spilled to it
+    for parent in (configured, "/var/tmp", gettempdir(), Path.home()):
+        if parent and os.access(parent, os.W_OK) and not _is_memory(Path(parent)):
+            folder = Path(parent) / f".trajlib-{os.getuid()}"  # flights are spilled to it
             folder.mkdir(mode=0o700, exist_ok=True)
             if folder.stat().st_uid == os.getuid() and not folder.is_symlink():
                 folder.chmod(0o700)
@@ -423,12 +421,10 @@ def _spill_folder() -> str | None:
     return None
 
 
-def _is_memory(place: Path) -> bool:
+def _is_memory(folder: Path) -> bool:
     mounts = {Path(part.mountpoint): part.fstype for part in psutil.disk_partitions(all=True)}
-    resolved = place.resolve()
+    resolved = folder.resolve()
     nearest = next(
-        folder
-        for folder in (resolved, *resolved.parents)
-        if folder in mounts or folder.parent == folder
+        path for path in (resolved, *resolved.parents) if path in mounts or path.parent == path
     )
     return mounts.get(nearest) in ("tmpfs", "ramfs")

@@ -1,4 +1,4 @@
-"""Functions compiled to machine code by numba, kept on disk where that is possible."""
+"""Functions compiled to machine code by numba, cached on disk if possible."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,8 +13,8 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 def compiled(function: Callable) -> Callable:
     """Compile a function of arrays and numbers at its first call, to run without the GIL.
 
-    The machine code is kept beside the module or in the user's cache for the next process.
-    Where neither can be written to, each process compiles for itself.
+    The machine code is cached beside the module or in the user's cache. If neither is writable,
+    each process compiles the function again.
     """
     try:
         return numba.njit(cache=True, **_OPTIONS)(function)
@@ -23,5 +23,5 @@ def compiled(function: Callable) -> Callable:
 
 
 def inlined(function: Callable) -> Callable:
-    """Compile a small function into those that call it: twice as fast as a call in a loop."""
+    """Compile a small function into its callers, which is twice as fast as a call in a loop."""
     return numba.njit(inline="always", error_model="numpy")(function)

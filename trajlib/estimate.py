@@ -15,14 +15,14 @@ def format_number(value: float) -> str:
     >>> [format_number(value) for value in (7494.828, 188.373, 15.776, 9.84, 9.9996, -0.0573)]
     ['7,495', '188.4', '15.78', '9.840', '10.00', '-0.057']
     """
-    whole = len(f"{abs(float(f'{value:.4g}')) // 1:.0f}")
-    return f"{value:z,.{max(0, 4 - whole)}f}"
+    digits = len(f"{abs(float(f'{value:.4g}')) // 1:.0f}")  # before the decimal point
+    return f"{value:z,.{max(0, 4 - digits)}f}"
 
 
 def typeset(text: str) -> str:
     r"""Return a text with a minus sign before negative numbers, and a space before each %.
 
-    The space does not break.
+    It is a no-break space.
 
     >>> typeset("-1.7% (-4.1 to +0.6) on 2016-01-31, in IBE-12").replace("\xa0", "_")
     '−1.7_% (−4.1 to +0.6) on 2016-01-31, in IBE-12'
@@ -37,9 +37,9 @@ class Estimate:
     Attributes
     ----------
     value, low, high
-        In ``unit``; ``low`` and ``high`` are None where there is no interval.
+        In ``unit``; ``low`` and ``high`` are None without an interval.
     unit
-        As in ``NM``; empty for a ratio, ``%`` for a share that is given in per cent.
+        Such as ``NM``; empty for a ratio, ``%`` for a share in per cent.
     decimals
         Digits shown after the decimal point.
     sign

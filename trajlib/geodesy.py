@@ -1,4 +1,4 @@
-"""Distances and directions on the WGS 84 ellipsoid, and where airports are."""
+"""Distances and directions on the WGS 84 ellipsoid, and positions of airports."""
 
 from functools import cache
 from typing import NamedTuple
@@ -24,9 +24,9 @@ _GEOD = Geod(ellps="WGS84")
 
 
 class Airport(NamedTuple):
-    """An airport: code as asked, name, position [deg], elevation [ft], time zone (IANA), country.
+    """An airport: code as given, name, position [deg], elevation [ft], time zone (IANA), country.
 
-    The country is its code of two letters (ISO 3166).
+    The country is a two-letter code (ISO 3166).
     """
 
     code: str
@@ -52,13 +52,13 @@ def find_airport(code: str) -> Airport:
     >>> find_airport("SFO").code
     'SFO'
     """
-    found = _airports("ICAO" if len(code) == 4 else "IATA").get(code)
-    if found is None:
+    entry = _airports("ICAO" if len(code) == 4 else "IATA").get(code)
+    if entry is None:
         raise ValueError(
             f"no airport has the code {code!r} (expected ICAO or IATA, as LEMD or MAD)"
         )
     names = ("name", "lat", "lon", "elevation", "tz", "country")
-    return Airport(code, *(found[name] for name in names))
+    return Airport(code, *(entry[name] for name in names))
 
 
 @cache
@@ -91,7 +91,7 @@ def offset(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return positions [deg] at offsets [NM] along and to the right of a course [deg].
 
-    Longitudes are within 180° of ``lon``, and so beyond ±180° on the other side of the
+    Longitudes are within 180° of ``lon``, so they exceed ±180° on the other side of the
     antimeridian.
 
     >>> lat, lon = offset(0.0, 0.0, 90.0, 60.108, 0.0)
@@ -109,7 +109,7 @@ def unwrap_longitude(lon: ArrayLike, around: ArrayLike) -> np.ndarray:
     """Return longitudes [deg] shifted by whole turns to within 180° of another.
 
     A line across the antimeridian is then continuous, and its longitudes can be averaged,
-    interpolated and drawn. All other longitudes stay what they are.
+    interpolated and drawn. All other longitudes stay unchanged.
 
     >>> unwrap_longitude([174.8, -179.5], 174.8).tolist()
     [174.8, 180.5]

@@ -1,7 +1,7 @@
 """The table of columns: names, symbols, units, groups and types.
 
-Names follow the ``traffic`` library where it has one and are full words where it has none.
-Units are those of aviation (ft, kt, NM, ft/min, s) and SI for the rest (K, Pa, kg, N).
+Names are those of the ``traffic`` library, or full words if it has none. Units are those of
+aviation (ft, kt, NM, ft/min, s), otherwise SI (K, Pa, kg, N).
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ __all__ = ["COLUMNS", "IDENTITY", "NUMERIC", "REQUIRED", "Column", "label"]
 class Column:
     """One column of a flight.
 
-    ``kind`` is ``text``, ``time`` or ``number``; ``decimals`` are those that matter, and that
-    our CSVs carry: the store keeps each number at least so well that they are recovered.
+    ``kind`` is ``text``, ``time`` or ``number``; ``decimals`` is the number of significant
+    decimals, as in our CSVs, which the store also preserves.
     """
 
     name: str

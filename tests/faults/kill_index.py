@@ -22,7 +22,7 @@ CODE += "[build_index(sys.argv[1], sys.argv[2]) for _ in range(1000)]"
 
 
 def kill_once(archive: Path, output: Path, wait: float) -> str:
-    """Return what the index was found to be after a kill: ``none``, ``old`` or ``new``."""
+    """Return the state of the index after a kill: ``none``, ``old`` or ``new``."""
     before = pd.read_parquet(output) if output.exists() else None
     (archive / f"{time.time_ns()}.csv").write_text(TEXT)
     run = subprocess.Popen(

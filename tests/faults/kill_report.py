@@ -40,7 +40,7 @@ SAVE = (
 
 
 def write_stages(folder: Path) -> None:
-    """Write two stages that are soon done."""
+    """Write two short stages."""
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     folder.mkdir(parents=True)
     for name, cells in STAGES.items():
@@ -62,7 +62,7 @@ def start_report(root: Path, archive: Path, *arguments: str, **options) -> subpr
 
 
 def finished_stages(root: Path) -> set[str]:
-    """Return the stages whose result stands."""
+    """Return the stages with a result."""
     stages = set()
     for path in (root / "reports/LEMD-LEBL").glob("0*.json"):
         if json.loads(path.read_text())["failure"] is None:
@@ -71,7 +71,7 @@ def finished_stages(root: Path) -> set[str]:
 
 
 def numbers_of(root: Path) -> dict:
-    """Return what the report found, by stage; the pages of all must be there."""
+    """Return the results of the report by stage; all pages must exist."""
     report = json.loads((root / "reports/LEMD-LEBL/report.json").read_text())
     assert report["whole"]
     for name in ("index", *STAGES):

@@ -29,7 +29,7 @@ from trajlib.simulation.simulate import simulate_archive
 
 
 def describe(flight: pd.DataFrame) -> dict:
-    """A function of one flight that takes its time."""
+    """A slow function of one flight."""
     time.sleep(0.02)
     return flight[["latitude", "longitude", "altitude"]].mean().to_dict()
 
@@ -53,7 +53,7 @@ def make_jobs(archive: Path, folder: Path) -> dict[str, Callable[[], pd.DataFram
 
 
 def to_bytes(table: pd.DataFrame) -> bytes:
-    """Return a table as Parquet, without what it notes on times."""
+    """Return a table as Parquet, without times of creation."""
     table = table.copy()
     table.attrs, file = {}, io.BytesIO()
     table.to_parquet(file)

@@ -1,4 +1,4 @@
-"""Make one report again and again: ``python tests/faults/repeat_report.py [TIMES [ARCHIVE]]``.
+"""Make one report repeatedly: ``python tests/faults/repeat_report.py [TIMES [ARCHIVE]]``.
 
 With one, two and four workers in turn, each time from nothing. Every report must find the numbers
 of the first, timings apart, and leave the same tables, byte for byte.
@@ -22,7 +22,7 @@ TIMING = re.compile(r"time (of|over)")  # labels of numbers that are no results
 
 
 def make_report(archive: Path, folder: Path, workers: int, *arguments: str) -> dict:
-    """Return what a report found, by stage, and the digest of each table that it left."""
+    """Return the results of a report by stage, and the digest of each table."""
     with start_cluster(folder / "cluster", {}, workers=workers) as machines:
         command = [sys.executable, "-m", "trajlib", "report", "--archive", str(archive), *arguments]
         command += ["--origin", "LEMD", "--destination", "LEBL", "--scheduler", machines.address]
@@ -44,7 +44,7 @@ def make_report(archive: Path, folder: Path, workers: int, *arguments: str) -> d
 
 
 def differences(first: dict, other: dict) -> list[str]:
-    """Return what is not the same in two of them."""
+    """Return the differences between two of them."""
     return [
         f"{name}: {first[kind].get(name)} and {other[kind].get(name)}"
         for kind in first

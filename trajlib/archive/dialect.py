@@ -38,7 +38,7 @@ _UNITS = {
     ("kg/h", "kg/s"): (1 / 3600, 0.0),
 }
 
-_KINDS = {  # what a columns.toml may hold
+_KINDS = {  # allowed entries of a columns.toml
     "title": str,
     "source": str,
     "simulated": bool,
@@ -51,7 +51,7 @@ _KINDS = {  # what a columns.toml may hold
     "columns": dict,
     "import": dict,
 }
-_IMPORT = {  # what its table import may hold
+_IMPORT = {  # allowed entries of its table import
     "flight_id": str,
     "icao24": str,
     "onground": str,
@@ -65,37 +65,37 @@ _WORDS = {str: "a text", bool: "true or false", list: "a list", dict: "a table",
 
 @dataclass(frozen=True)
 class Dialect:
-    """How an archive's CSVs are to be read, and what a report shows of it.
+    """How to read the CSVs of an archive, and its description for reports.
 
     Attributes
     ----------
     title, source
-        What the archive is and where it is from, with its licence.
+        Description of the archive, and its source with the licence.
     simulated
-        Whether the flights are no evidence of anything but the code.
+        Whether the flights are simulated, and only test the code.
     strict
-        Whether a flight is rejected where it would be repaired otherwise.
+        Whether flights that need a repair are rejected.
     modelled
         Columns that a model computed from the others.
     delimiter, decimal
-        Between fields, and in numbers.
+        Delimiter of fields, and decimal mark of numbers.
     time_format
         ``ISO 8601``, ``unix`` (seconds since 1970) or a format of ``strptime``.
     timezone
-        IANA name of the zone of times that have none.
+        IANA name of the time zone of times without a zone.
     names
-        For a column of the schema, the archive's name of it, where they differ.
+        The archive's names of columns of the schema, where they differ.
     units
-        For a column, factor and offset that take it to the schema's unit.
+        Factor and offset of columns, for conversion to the schema's unit.
     constants
-        Identity of all flights, as ``origin``.
+        Identity of all flights, such as ``origin``.
     path
         Regular expression searched for in a file's path; its named groups are identity columns.
     many
         For the import of files that hold many flights: the columns ``flight_id``, ``icao24``,
-        ``onground``, ``date`` (where it stands apart from the time) and ``position`` (latitude
-        and longitude in one field), ``flights`` (the file with one row a flight), and ``gap``
-        [s], after which the same aircraft begins another flight.
+        ``onground``, ``date`` (if separate from the time) and ``position`` (latitude
+        and longitude in one field), ``flights`` (the file with one row per flight), and
+        ``gap`` [s], after which the same aircraft begins another flight.
     """
 
     title: str = ""
@@ -115,11 +115,11 @@ class Dialect:
 
     @cached_property
     def header(self) -> tuple[str | None, ...]:
-        """The archive's names of all of the schema's columns, in the schema's order."""
+        """The archive's names of all columns of the schema, in the schema's order."""
         return tuple(self.name(column) for column in COLUMNS)
 
     def name(self, column: str) -> str | None:
-        """Return the archive's name of a column of the schema, None where it is another's.
+        """Return the archive's name of a column of the schema, None if another column has it.
 
         >>> dialect = Dialect(names={"track": "heading"})
         >>> [dialect.name(column) for column in ("track", "heading", "altitude")]
@@ -129,7 +129,7 @@ class Dialect:
         return None if taken else self.names.get(column, column)
 
     def identity(self, path: str) -> dict[str, str]:
-        r"""Return the identity columns that constants and a file's path give.
+        r"""Return the identity columns given by constants and a file's path.
 
         >>> Dialect(path=r"(?P<origin>\w{4})-(?P<destination>\w{4})/").identity("LEMD-LEBL/7.csv")
         {'origin': 'LEMD', 'destination': 'LEBL'}
@@ -138,7 +138,7 @@ class Dialect:
         return self.constants | (match.groupdict() if match else {})
 
     def fingerprint(self) -> str:
-        """Return a digest that changes when anything is read otherwise."""
+        """Return a digest that changes with any setting that affects reading."""
         fields = (getattr(self, name) for name in self.__dataclass_fields__)
         text = repr([sorted(f) if isinstance(f, frozenset) else f for f in fields])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -178,7 +178,7 @@ def parse_dialect(text: str) -> Dialect:
         _check_kind(name, value, _IMPORT)
     columns = {name: _entry(name, entry) for name, entry in settings.pop("columns", {}).items()}
     names = {name: entry["column"] for name, entry in columns.items() if "column" in entry}
-    shared = sorted({their for their in names.values() if [*names.values()].count(their) > 1})
+    shared = sorted({text for text in names.values() if [*names.values()].count(text) > 1})
     if shared:
         raise ValueError(f"more than one column is given as {', '.join(shared)}")
     units = {
@@ -262,7 +262,7 @@ def _entry(name: str, entry: object) -> dict:
 
 
 def find_conversion(name: str, unit: str) -> tuple[float, float]:
-    """Return factor and offset that take a column from a unit to the schema's.
+    """Return factor and offset to convert a column from a unit to the schema's.
 
     >>> find_conversion("temperature", "degC")
     (1.0, 273.15)

@@ -1,8 +1,8 @@
-"""Flights in bulk: the store of a city pair, and one function of a flight run over all.
+"""Run a function over many flights of an archive or a store.
 
-Work is cut into blocks of ``BLOCK`` flights in the order of the table that asks for it. A block's
-partial result belongs to the block alone and blocks are joined in order, so a result does not
-depend on how many workers there were, nor on which of them was lost.
+Work is divided into blocks of ``BLOCK`` flights, in the order of the table. The result of a block
+depends on its flights only and blocks are joined in order, so results do not depend on the number
+of workers, nor on lost workers.
 """
 
 import functools
@@ -36,8 +36,8 @@ __all__ = [
 
 BLOCK = 32  # flights
 MEASURED = ("timestamp", *NUMERIC)
-_ROWS = (Mapping, pd.Series, pd.DataFrame)  # what a function of a flight may return
-_READ_AT_ONCE = 40_000  # samples of a store, 6 MB: a flight alone takes half as long again
+_ROWS = (Mapping, pd.Series, pd.DataFrame)  # types that a function of a flight may return
+_READ_AT_ONCE = 40_000  # samples of a store, 6 MB: single flights take 1.5 times as long
 
 
 @overload
@@ -71,22 +71,22 @@ def map_flights(
         Takes a flight: a DataFrame of ``columns``, numbers as float64, with the flight's identity
         and ``path`` in its ``attrs``. Returns a mapping (one row), a number (a column named after
         the function) or a DataFrame (several rows).
-        Several functions by name share one pass, and their results come by the same names.
+        A mapping of several functions reads the flights once, and gives one result per name.
     columns
-        Names to read; those that a flight lacks are absent. By default all numbers and the time.
+        Names to read; columns missing in a flight are absent. Default: all numbers and the time.
 
     Returns
     -------
     DataFrame
-        Indexed by ``path``, and by the index of what the function returned if that had several
-        rows. ``attrs["rejections"]`` maps the path of each file that was set aside to the reason.
+        Indexed by ``path``, and by the index of the returned table if the function returned
+        several rows. ``attrs["rejections"]`` maps the path of each rejected file to the reason.
 
     Raises
     ------
     RuntimeError
         When the function fails, or returns something else; the message names the flight.
     ValueError
-        When a column is none of the schema's numbers, nor the time.
+        When a column is neither a number of the schema nor the time.
     FileNotFoundError
         When a worker does not see the archive or the store.
     ConnectionError, MemoryError
@@ -101,8 +101,8 @@ def map_flights(
     blocks = run_in_blocks(functools.partial(_map_block, functions, columns), flights)
     rejections = _record_all(flights, blocks)
     tables = {}
-    for name, each in functions.items():
-        tables[name] = _join([by_name[name] for by_name, _ in blocks], _name(each))
+    for name, each_function in functions.items():
+        tables[name] = _join([by_name[name] for by_name, _ in blocks], _name(each_function))
         tables[name].attrs["rejections"] = rejections
     return tables if isinstance(function, Mapping) else tables[""]
 
@@ -114,10 +114,10 @@ def reduce_flights(
     *,
     columns: Sequence[str] | None = None,
 ) -> Any:
-    """Fold a function's results over flights into one, holding two of them at a time.
+    """Merge the results of a function of flights into one, holding two of them at a time.
 
-    ``merge(left, right)`` joins two results. Flights, ``function``, ``columns`` and errors are
-    those of `map_flights`; None where no flight could be read.
+    ``merge(left, right)`` joins two results. Flights, ``function``, ``columns`` and errors are as
+    for `map_flights`. Returns None if no flight could be read.
     """
     _check_columns(columns)
     blocks = run_in_blocks(functools.partial(_reduce_block, function, merge, columns), flights)
@@ -129,15 +129,15 @@ def reduce_flights(
 def read_flights(
     flights: pd.DataFrame, *, columns: Sequence[str] | None = None
 ) -> Iterator[tuple[dict, pd.DataFrame | FlightError]]:
-    """Give each flight of a table in order, as `map_flights` would hand it to its function.
+    """Yield each flight of a table in order, as `map_flights` passes it to its function.
 
     Yields the row as a dict, and the flight or the reason why it cannot be read.
     """
     _check_columns(columns)
     wanted = [name for name in MEASURED if columns is None or name in columns]
     read = _read_stored if "store" in flights else _read_files
-    for place in flights["store" if "store" in flights else "archive"].unique():
-        check_visible(place)
+    for folder in flights["store" if "store" in flights else "archive"].unique():
+        check_visible(folder)
     columns = [flights[name].tolist() for name in flights]
     rows = [dict(zip(flights, values, strict=True)) for values in zip(*columns, strict=True)]
     for row, flight in read(rows, wanted):
@@ -178,32 +178,32 @@ def _read_files(
 def _read_stored(
     rows: list[dict], wanted: list[str]
 ) -> Iterator[tuple[dict, pd.DataFrame | FlightError]]:
-    def place(row: dict) -> tuple[str, bool]:
+    def part_of(row: dict) -> tuple[str, bool]:
         return f"{row['store']}/{row['part']}", isinstance(row.get("rejected"), str)
 
-    for (part, wrong), run in groupby(rows, key=place):
-        if wrong:
-            yield from ((row, FlightError(row["rejected"])) for row in run)
+    for (part, rejected), group in groupby(rows, key=part_of):
+        if rejected:
+            yield from ((row, FlightError(row["rejected"])) for row in group)
             continue
         remote = is_remote(part)
         file = pq.ParquetFile(open_file(part) if remote else part, pre_buffer=remote)
-        present = set(file.schema_arrow.names)  # derived anew at each use
+        present = set(file.schema_arrow.names)  # computed at each access
         columns = [column for column in wanted if column in present]
-        for few in _cut(list(run)):
-            yield from zip(few, _read_row_groups(file, columns, few), strict=True)
+        for chunk in _cut(list(group)):
+            yield from zip(chunk, _read_row_groups(file, columns, chunk), strict=True)
 
 
 def _cut(rows: list[dict]) -> Iterator[list[dict]]:
-    """Give rows of a store in lists of as many samples as are read at once."""
-    few: list[dict] = []
+    """Yield the rows of a store in lists whose samples are read at once."""
+    chunk: list[dict] = []
     samples = 0
     for row in rows:
-        if few and samples + row["rows"] > _READ_AT_ONCE:
-            yield few
-            few, samples = [], 0
-        few.append(row)
+        if chunk and samples + row["rows"] > _READ_AT_ONCE:
+            yield chunk
+            chunk, samples = [], 0
+        chunk.append(row)
         samples += row["rows"]
-    yield few
+    yield chunk
 
 
 def _read_row_groups(
@@ -215,33 +215,33 @@ def _read_row_groups(
     with_gaps = {name for name in numbers if table[name].null_count}
     start = 0
     for row in rows:
-        here = slice(start, start := start + int(row["rows"]))
-        filled = [n for n in numbers if n not in with_gaps or not np.isnan(numbers[n][here]).all()]
+        part = slice(start, start := start + int(row["rows"]))
+        filled = [n for n in numbers if n not in with_gaps or not np.isnan(numbers[n][part]).all()]
         values = np.empty((len(filled), int(row["rows"])))
         for number, name in enumerate(filled):
-            values[number] = numbers[name][here]
+            values[number] = numbers[name][part]
         df = pd.DataFrame(values.T, columns=filled, copy=False)
         if "timestamp" in columns:
-            df.insert(0, "timestamp", table["timestamp"][here].to_pandas())
+            df.insert(0, "timestamp", table["timestamp"][part].to_pandas())
         yield df
 
 
 def record(flights: pd.DataFrame, findings: Mapping[str, Mapping[str, str]]) -> None:
-    """Record what full reads of an archive have shown, except of files that the index rejects."""
-    if "store" in flights or "rejected" not in flights:  # read when it was made; not an index
+    """Record the findings of full reads of an archive, except for files that the index rejects."""
+    if "store" in flights or "rejected" not in flights:  # a store was read before; or no index
         return
     skipped = set(flights.loc[flights["rejected"].notna(), "path"])
     record_findings(flights, {path: f for path, f in findings.items() if path not in skipped})
 
 
 def _record_all(flights: pd.DataFrame, blocks: list[tuple[Any, dict]]) -> dict[str, str]:
-    findings = {path: finding for _, found in blocks for path, finding in found.items()}
+    findings = {path: finding for _, by_path in blocks for path, finding in by_path.items()}
     record(flights, findings)
     return {path: f["rejected"] for path, f in findings.items() if "rejected" in f}
 
 
 def run_in_blocks(function: Callable, flights: pd.DataFrame) -> list:
-    """Return what a function returns for each block of flights, see `cluster.run_blocks`."""
+    """Run a function on each block of flights and return the results, see `cluster.run_blocks`."""
     return run_blocks(function, flights, BLOCK)
 
 
@@ -250,14 +250,14 @@ def _map_block(
 ) -> tuple[dict, dict]:
     results: dict[str, list] = {name: [] for name in functions}
     findings: dict[str, dict] = {}
-    for row, flight in _read_sound(block, columns, findings):
+    for row, flight in _read_valid(block, columns, findings):
         for name, function in functions.items():
             results[name].append((row["path"], _describe(function, flight)))
     return {name: _pack(rows) for name, rows in results.items()}, findings
 
 
 def _pack(results: list[tuple[str, Any]]) -> list[tuple[str, Any]] | pd.DataFrame:
-    """Return rows of numbers as a table, an eighth of what they take as objects."""
+    """Return rows of numbers as a table, which takes an eighth of the memory of objects."""
     rows = [row for _, row in results]
     if not all(isinstance(row, Mapping) and row for row in rows) or not rows:
         return results
@@ -276,16 +276,16 @@ def _reduce_block(
 ) -> tuple[Any, dict]:
     partial: Any = None
     findings: dict = {}
-    for _, flight in _read_sound(block, columns, findings):
+    for _, flight in _read_valid(block, columns, findings):
         result = _call(function, flight)
         partial = result if partial is None else merge(partial, result)
     return partial, findings
 
 
-def _read_sound(
+def _read_valid(
     block: pd.DataFrame, columns, findings: dict[str, dict]
 ) -> Iterator[tuple[dict, pd.DataFrame]]:
-    """Yield the flights that can be read; ``findings`` receives why others cannot, and repairs."""
+    """Yield the flights that can be read; rejections and repairs are added to ``findings``."""
     for row, flight in read_flights(block, columns=columns):
         if isinstance(flight, FlightError):
             findings[row["path"]] = {"rejected": str(flight)}
@@ -304,7 +304,7 @@ def _call(function: Callable, flight: pd.DataFrame) -> Any:
 
 
 def _describe(function: Callable, flight: pd.DataFrame) -> Any:
-    """Return what a function says of a flight, which must be something that makes rows."""
+    """Return the result of a function for a flight, checking that it can form rows."""
     result = _call(function, flight)
     if result is None or not (is_scalar(result) or isinstance(result, _ROWS)):
         raise RuntimeError(

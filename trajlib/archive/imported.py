@@ -1,4 +1,4 @@
-"""What an import left beside an archive: which flights it rejected, cut short and repaired."""
+"""The account of an import: numbers of rejected, incomplete and repaired flights."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +19,11 @@ class ImportAccount:
     Attributes
     ----------
     rejected
-        Flights that were not written, by reason.
+        Numbers of flights that were not written, by reason.
     fragments
-        Flights of which the measured points alone were written, by reason.
+        Numbers of flights of which only the measured points were written, by reason.
     repaired
-        Flights with a repair, by kind.
+        Numbers of flights with a repair, by kind.
     """
 
     rejected: pd.Series = field(default_factory=_EMPTY.copy)
@@ -32,7 +32,7 @@ class ImportAccount:
 
 
 def read_import_account(archive: str | Path) -> ImportAccount:
-    """Return the account that an import left in ``imported.parquet`` and ``rejected.parquet``."""
+    """Return the account that an import saved in ``imported.parquet`` and ``rejected.parquet``."""
     rejected, imported = (_read(archive, name) for name in ("rejected", "imported"))
     if imported is None or rejected is None or "repairs" not in imported:
         reasons = _EMPTY if rejected is None else rejected["rejected"].value_counts()

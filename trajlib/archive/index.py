@@ -1,4 +1,4 @@
-"""An archive's index: one row a file, brought up to date by size and time of change."""
+"""The index of an archive: one row per file, updated by size and time of change."""
 
 import difflib
 import hashlib
@@ -63,22 +63,22 @@ __all__ = [
     "select_flights",
 ]
 
-FRAGMENTS = "fragments/"  # the folder of an archive in which an import keeps them
+FRAGMENTS = "fragments/"  # folder of an archive in which an import keeps fragments
 FRAGMENT = "a fragment: its points show traffic and wind, but are no trajectory"
-UNSAVED = ("archive", "rejections_file", "strict", "incomplete")  # that say where and how
+UNSAVED = ("archive", "rejections_file", "strict", "incomplete")  # columns that are not saved
 _FILE = {"path": "str", "size": "int64", "mtime": "int64"}
 _FINDINGS = {"rejected": "str", "repairs": "str"}
 _POSITIONS = ("latitude_first", "longitude_first", "latitude_last", "longitude_last")
 _FACTS = (*IDENTITY, "start", "end", *_POSITIONS, "rejected")
 _ENDINGS = (".csv", ".csv.gz")
 _SYSTEM = {"__MACOSX", "__pycache__", "lost+found", "$RECYCLE.BIN", "System Volume Information"}
-_STREAMS = 32  # objects read at once, as each takes tens of milliseconds to answer
+_STREAMS = 32  # objects read at once, since each request takes tens of milliseconds
 _HEAD, _TAIL = 4096, 1024  # bytes that hold a header and a line, and a last line
-_BATCH = 500  # files a task: one takes milliseconds on shared storage, as a task itself does
-_CLOSE = 50  # files a task that are parsed
-_FAR = 30.0  # NM from its airport that a flight may begin or end
+_BATCH = 500  # files per task: a file takes milliseconds on shared storage, as a task does
+_CLOSE = 50  # files per task when files are parsed
+_FAR = 30.0  # NM from its airport within which a complete flight begins or ends
 _COPY = "the same contents as "
-_SEVERAL = "several flights"  # until they are counted
+_SEVERAL = "several flights"  # replaced by their number after a full read
 
 
 def build_index(
@@ -86,7 +86,7 @@ def build_index(
 ) -> pd.DataFrame:
     """Return the index of an archive, reading only files that are new or changed.
 
-    Hidden files and folders are no part of an archive. Of files with the same contents one counts.
+    Hidden files and folders are ignored. Of files with the same contents one is used.
 
     Parameters
     ----------
@@ -96,20 +96,20 @@ def build_index(
         Parquet file that keeps the index. By default ``NAME.index.parquet`` beside the archive
         ``NAME``, or in the folder ``interim`` beside ``raw`` when the archive is in ``raw``.
     strict
-        Reject flights where they would be repaired. By default as columns.toml, or the environment
-        variable ``TRAJLIB_STRICT``, has it.
+        Reject flights that need a repair. The default is the setting in columns.toml, or the
+        environment variable ``TRAJLIB_STRICT``.
 
     Returns
     -------
     DataFrame
-        One row a file, in the order of ``path``, which is relative to the archive: ``size``
-        [bytes], ``mtime`` [ns], the identity of the flight, ``start`` and ``end`` (UTC), first
-        and last position [deg], ``rejected`` (the reason, or null) and ``repairs`` (what was
-        repaired in how many samples, null where nothing is known, see `read_repairs`). An airport
-        that the archive has under two codes has the more frequent one.
-        Never saved are ``incomplete`` (how far from its airports the flight begins or ends, null
-        where it does not), the absolute paths of the folder (``archive``) and of the table of what
-        full reads show (``rejections_file``), and ``strict``.
+        One row per file, ordered by ``path`` (relative to the archive): ``size`` [bytes],
+        ``mtime`` [ns], the identity of the flight, ``start`` and ``end`` (UTC), first and last
+        position [deg], ``rejected`` (the reason, or null) and ``repairs`` (the repairs and their
+        numbers of samples, null if not known, see `read_repairs`). An airport that has two codes
+        in the archive gets the more frequent one.
+        Not saved are ``incomplete`` (how far from its airports an incomplete flight begins or
+        ends, else null), the absolute paths of the archive (``archive``) and of the table with the
+        findings of full reads (``rejections_file``), and ``strict``.
 
     Raises
     ------
@@ -129,8 +129,8 @@ def build_index(
     else:
         index = old
     rejections = f"{output.removesuffix('.index.parquet')}.rejections.parquet"
-    places = {"archive": resolve(archive), "rejections_file": resolve(rejections)}
-    index = _unify_airports(index.assign(**places, strict=strict))
+    paths = {"archive": resolve(archive), "rejections_file": resolve(rejections)}
+    index = _unify_airports(index.assign(**paths, strict=strict))
     recorded = _read_recorded(index).dropna(subset="repairs")
     recorded = index[[*_FILE]].merge(recorded, how="left", on=[*_FILE])["repairs"]
     repairs = index["repairs"].fillna(recorded).astype("str")
@@ -138,14 +138,14 @@ def build_index(
 
 
 def read_rejections(index: pd.DataFrame) -> pd.DataFrame:
-    """Return what is wrong with the files of an index, as far as any run has read them.
+    """Return why files of an index are rejected, as far as any run has read them.
 
     Returns
     -------
     DataFrame
-        Indexed by ``path``, one row a file: ``rejected``, the reason, and ``seen_in``, its
-        ``ends`` (the index's own look) or a ``full read``. A file that has changed since its full
-        read is sound until it is read again.
+        Indexed by ``path``, one row per file: ``rejected`` (the reason) and ``seen_in``, either
+        ``ends`` (the first and last lines, read for the index) or ``full read``. A file that has
+        changed since its full read counts as valid until it is read again.
     """
     ends = index.loc[index["rejected"].notna(), ["path", "rejected"]].assign(seen_in="ends")
     recorded = _read_recorded(index).dropna(subset="rejected").merge(index[[*_FILE]], on=[*_FILE])
@@ -155,13 +155,13 @@ def read_rejections(index: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_repairs(index: pd.DataFrame) -> pd.DataFrame:
-    """Return how many samples of which flights were repaired, as far as any run has read them.
+    """Return the numbers of repaired samples by flight, as far as any run has read them.
 
     Returns
     -------
     DataFrame
-        Indexed by ``path``, one row a repaired flight, and one column for each of
-        `trajlib.archive.repairs.REPAIRS` that was made: the number of samples.
+        Numbers of samples: one row per repaired flight, indexed by ``path``, and one column for
+        each of `trajlib.archive.repairs.REPAIRS` that occurs.
 
     >>> text = "2 samples without a time left out"
     >>> read_repairs(pd.DataFrame({"path": ["a.csv"], "repairs": [text]})).reset_index()
@@ -175,7 +175,7 @@ def read_repairs(index: pd.DataFrame) -> pd.DataFrame:
 
 
 def record_findings(flights: pd.DataFrame, findings: Mapping[str, Mapping[str, str]]) -> None:
-    """Add what full reads have shown to the table beside the index; the index stays as it is.
+    """Add the findings of full reads to the table beside the index; the index is not changed.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def record_findings(flights: pd.DataFrame, findings: Mapping[str, Mapping[str, s
         Rows of an index, or some of its columns: ``path``, ``size``, ``mtime`` and those in
         `UNSAVED`.
     findings
-        By ``path``: ``rejected``, the reason, or ``repairs``, as in the index.
+        By ``path``: ``rejected`` (the reason) or ``repairs``, as in the index.
     """
     if not findings or "rejections_file" not in flights:
         return
@@ -198,7 +198,7 @@ def record_findings(flights: pd.DataFrame, findings: Mapping[str, Mapping[str, s
 
 
 def dialect_of(flights: pd.DataFrame) -> Dialect:
-    """Return the dialect that rows of an index are read by."""
+    """Return the dialect with which the rows of an index were read."""
     strict = "strict" in flights and bool(flights["strict"].iloc[0])
     return replace(read_dialect(flights["archive"].iloc[0]), strict=strict)
 
@@ -211,7 +211,7 @@ def _read_recorded(flights: pd.DataFrame) -> pd.DataFrame:
 
 
 def default_index_path(archive: str | Path) -> str | Path:
-    """Return where the index of an archive is kept unless another place is asked for.
+    """Return the default path of the index of an archive.
 
     >>> default_index_path("data/raw/sample").as_posix()
     'data/interim/sample.index.parquet'
@@ -227,12 +227,12 @@ def default_index_path(archive: str | Path) -> str | Path:
 
 
 def find_pair(index: pd.DataFrame, origin: str, destination: str) -> tuple[str, str]:
-    """Return the codes by which an index has two airports, given by ICAO or IATA codes.
+    """Return the codes that an index uses for two airports, given by ICAO or IATA codes.
 
     Raises
     ------
     ValueError
-        When the two are one airport.
+        When both codes are of the same airport.
 
     >>> find_pair(pd.DataFrame({"origin": ["SFO"], "destination": ["LAX"]}), "ksfo", "KLAX")
     ('SFO', 'LAX')
@@ -252,7 +252,7 @@ def find_pair(index: pd.DataFrame, origin: str, destination: str) -> tuple[str, 
 
 
 def _locate(code: str) -> tuple[float, float] | str:
-    """Return the position of an airport, or a code that is of none in capitals."""
+    """Return the position of an airport, or the code in capitals if it is unknown."""
     code = code.strip().upper()
     try:
         airport = find_airport(code)
@@ -269,12 +269,12 @@ def select_flights(
     Parameters
     ----------
     index
-        As `build_index` returns it.
+        As returned by `build_index`.
     origin, destination
         Airports by ICAO or IATA code.
     incomplete
-        Keep flights that begin or end far from these airports, and so did not depart or arrive.
-        By default only where the environment variable ``TRAJLIB_INCOMPLETE`` is set.
+        Keep flights that begin or end far from these airports, so that their departure or arrival
+        is missing. By default only if the environment variable ``TRAJLIB_INCOMPLETE`` is set.
 
     Raises
     ------
@@ -286,21 +286,21 @@ def select_flights(
         incomplete = bool(os.environ.get("TRAJLIB_INCOMPLETE"))
     pair = find_pair(usable, origin, destination)
     rows = usable[(usable["origin"] == pair[0]) & (usable["destination"] == pair[1])]
-    whole = rows["incomplete"].isna() if "incomplete" in rows and not incomplete else None
+    complete = rows["incomplete"].isna() if "incomplete" in rows and not incomplete else None
     if rows.empty:
         raise ValueError(
             f"no usable flight {origin} → {destination} among {len(index):,} files; "
             f"the nearest pairs there are: {', '.join(_nearest_pairs(usable, *pair))}"
         )
     for code in pair:
-        find_airport(code)  # whose position everything that follows needs
-    if whole is not None and not whole.any():
+        find_airport(code)  # raises an error if its position is unknown
+    if complete is not None and not complete.any():
         raise ValueError(
             f"all {len(rows)} flights {origin} → {destination} begin or end more than "
             f"{_FAR:.0f} NM from their airports, such as {rows['path'].iloc[0]}: "
             f"{rows['incomplete'].iloc[0]}"
         )
-    rows = rows if whole is None else rows[whole]
+    rows = rows if complete is None else rows[complete]
     return rows.sort_values("path", ignore_index=True)
 
 
@@ -314,8 +314,8 @@ def count_incomplete(index: pd.DataFrame, origin: str, destination: str) -> int:
 def list_files(archive: str | Path) -> pd.DataFrame:
     """Return path, size [bytes] and mtime [ns] of every CSV below a folder, ordered by path.
 
-    Links are followed, each folder once; what cannot be reached is listed with size -1. What is
-    hidden (``.ipynb_checkpoints``, ``.Trash-0``) is no part of the archive.
+    Links are followed, each folder once. Files that cannot be reached are listed with size -1.
+    Hidden files and folders (``.ipynb_checkpoints``, ``.Trash-0``) are ignored.
     """
     if not is_folder(archive):
         raise FileNotFoundError(
@@ -351,7 +351,7 @@ def _walk(folder: str, prefix: str, seen: set) -> Iterator[tuple[str, int, int]]
         if not _is_member(entry.name, is_folder=is_below):
             continue
         try:
-            entry.name.encode()  # or no table can hold it
+            entry.name.encode()  # a table can only hold names in UTF-8
             status = entry.stat()
         except (OSError, UnicodeEncodeError):
             yield prefix + entry.name.encode(errors="backslashreplace").decode(), -1, 0
@@ -361,17 +361,17 @@ def _walk(folder: str, prefix: str, seen: set) -> Iterator[tuple[str, int, int]]
             folders.append((entry.is_symlink(), entry.name, entry.path, key))
         else:
             yield prefix + entry.name, status.st_size, status.st_mtime_ns
-    for _, name, path, key in sorted(folders):  # a folder keeps its own name before a link's
+    for _, name, path, key in sorted(folders):  # real folders before links to them
         if key not in seen:
             seen.add(key)
             yield from _walk(path, f"{prefix}{name}/", seen)
 
 
 def read_ends(path: str, size: int, dialect: Dialect) -> tuple:
-    """Return what the first and the last bytes of a CSV hold, as texts or None.
+    """Return the fields of the first and the last line of a CSV, as texts or None.
 
-    The identity columns, ``timestamp`` first and last, latitude and longitude first, the same
-    last, and what is wrong with the file.
+    The identity columns, ``timestamp`` first and last, latitude and longitude first, then last,
+    and the reason why the file is doubtful.
     """
     try:
         header, first, last = _end_lines(*read_head_tail(path, size))
@@ -391,10 +391,10 @@ def read_ends(path: str, size: int, dialect: Dialect) -> tuple:
     return (*texts, begin[time], end[time], begin[lat], begin[lon], end[lat], end[lon], doubt)
 
 
-def _look_closer(root: str, dialect: Dialect, files: pd.DataFrame) -> list[dict]:
-    """Return the facts of files whose ends are written otherwise, or are not what they should be.
+def _read_closely(root: str, dialect: Dialect, files: pd.DataFrame) -> list[dict]:
+    """Return the facts of files whose first and last lines are in another form, or are doubtful.
 
-    First the ends are parsed as a flight would be; where these do not suffice, all of the file.
+    First both ends are parsed as a flight; if they are not enough, the whole file is.
     """
     rows = []
     for path, size, doubt in files[["path", "size", "rejected"]].itertuples(index=False):
@@ -418,7 +418,7 @@ def _parse_ends(path: str, size: int, dialect: Dialect) -> dict | None:
 
 def _parse_whole(path: str, size: int, dialect: Dialect) -> dict:
     if size <= 0:
-        _end_lines(*read_head_tail(path, size))  # which gives the reason
+        _end_lines(*read_head_tail(path, size))  # raises an error with the reason
     flight = read_flight(path, [*IDENTITY, *REQUIRED], dialect=dialect)
     return _gather_facts(flight) | {"repairs": describe_repairs(flight.attrs["repairs"])}
 
@@ -434,12 +434,12 @@ def _gather_facts(flight: pd.DataFrame) -> dict:
 
 
 def read_head_tail(path: str, size: int) -> tuple[bytes, bytes]:
-    """Return the first and the last bytes of a CSV, unpacked, as many as hold its end lines.
+    """Return the first and the last bytes of a CSV, unpacked, enough for its first and last lines.
 
     Raises
     ------
     FlightError
-        When the size says that the file cannot be reached, or it unpacks to too much.
+        When the file cannot be reached (size -1), or is too large when unpacked.
     """
     if size < 0:
         raise FlightError("a broken link, a folder that may not be opened, or a name not in UTF-8")
@@ -451,7 +451,7 @@ def read_head_tail(path: str, size: int) -> tuple[bytes, bytes]:
         with open_file(path) as remote:
             head = remote.read_at(min(size, _HEAD), 0)
             return head, head if size <= _HEAD else remote.read_at(_TAIL, size - _TAIL)
-    # a file object costs as much as the reads; a pipe is not waited for, and cannot be read so
+    # without a file object, which costs as much as the reads; not blocking, in case of a pipe
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         head = os.pread(file, _HEAD, 0)
@@ -477,7 +477,7 @@ def _end_lines(head: bytes, tail: bytes) -> tuple[bytes, bytes, bytes]:
 
 def _read_index(path: str, dialect: Dialect) -> pd.DataFrame | None:
     try:
-        with open_file(path) as file:  # opened once: another run may put a new one in its place
+        with open_file(path) as file:  # opened once: another run may replace the file
             table = pq.read_table(file)
     except FileNotFoundError:
         return None
@@ -517,27 +517,27 @@ def _update(
         fresh = (merged["_merge"] == "left_only").to_numpy()
         new = files[fresh].reset_index(drop=True)
         new = pd.concat([new, _read_facts(archive, new, dialect)], axis=1)
-        kept = merged[~fresh].drop(columns="_merge")
-        index = pd.concat([kept, new]) if len(kept) else new
+        unchanged = merged[~fresh].drop(columns="_merge")
+        index = pd.concat([unchanged, new]) if len(unchanged) else new
         index = index.sort_values("path", ignore_index=True)
     return _reject_copies(resolve(archive), index)
 
 
 def _reject_copies(root: str, index: pd.DataFrame) -> pd.DataFrame:
-    """Reject files with the contents of another one, which is the one of the shortest name."""
+    """Reject files with the same contents as another file; the one with the shortest name stays."""
     copies = index["rejected"].str.startswith(_COPY, na=False)
     index = index.assign(rejected=index["rejected"].mask(copies))
     facts = [*IDENTITY, "start", "end", *_POSITIONS]
-    sound = index[index["rejected"].isna()]
-    alike = sound[sound.duplicated(facts, keep=False)]
-    if alike.empty:
+    usable = index[index["rejected"].isna()]
+    similar = usable[usable.duplicated(facts, keep=False)]
+    if similar.empty:
         return index
-    order = alike.assign(length=alike["path"].str.len()).sort_values(["length", "path"])["path"]
+    order = similar.assign(length=similar["path"].str.len()).sort_values(["length", "path"])["path"]
     digests = order.map(partial(_digest, root))
     first = order.groupby(digests).transform("first")
-    again = (first != order) & digests.notna()
+    copied = (first != order) & digests.notna()
     rejected = index["rejected"].copy()
-    rejected[first.index[again]] = [_COPY + path for path in first[again]]
+    rejected[first.index[copied]] = [_COPY + path for path in first[copied]]
     return index.assign(rejected=rejected)
 
 
@@ -550,7 +550,7 @@ def _digest(root: str, path: str) -> str | None:
 
 
 def _unify_airports(index: pd.DataFrame) -> pd.DataFrame:
-    """Return an index in which an airport has one code, the most frequent one of the archive."""
+    """Return an index in which each airport has one code, its most frequent one in the archive."""
     codes = pd.concat([index["origin"], index["destination"]]).dropna()
     counts = codes.value_counts().sort_index(kind="stable")
     counts = counts.sort_values(ascending=False, kind="stable")
@@ -562,25 +562,25 @@ def _unify_airports(index: pd.DataFrame) -> pd.DataFrame:
 
 
 def _describe_ends(index: pd.DataFrame) -> pd.Series:
-    """Return how far from its airports a flight begins or ends, null where it is near them."""
+    """Return a text on how far from its airports a flight begins or ends, null if near them."""
     text = pd.Series(None, index.index, dtype="str")
     for name, end in (("destination", "last"), ("origin", "first")):
         miles = _distance_from(index, name, end)
         verb = "begins" if end == "first" else "ends"
         distances = miles.map(" {:,.0f} NM from ".format).astype("str")
-        found = verb + distances + index[name].fillna("")
-        text = text.mask(miles > _FAR, found)
+        description = verb + distances + index[name].fillna("")
+        text = text.mask(miles > _FAR, description)
     return text
 
 
 def _distance_from(index: pd.DataFrame, airport: str, end: str) -> pd.Series:
     """Return the distance [NM] of first or last positions from an airport, NaN if not known."""
-    places = {code: _locate(code) for code in index[airport].dropna().unique()}
-    places = {code: place for code, place in places.items() if isinstance(place, tuple)}
-    lat = index[airport].map({code: place[0] for code, place in places.items()}).astype(float)
-    lon = index[airport].map({code: place[1] for code, place in places.items()}).astype(float)
-    here = index[f"latitude_{end}"], index[f"longitude_{end}"]
-    return pd.Series(distance(lat, lon, *here), index.index)
+    positions = {code: _locate(code) for code in index[airport].dropna().unique()}
+    positions = {code: value for code, value in positions.items() if isinstance(value, tuple)}
+    lat = index[airport].map({code: value[0] for code, value in positions.items()}).astype(float)
+    lon = index[airport].map({code: value[1] for code, value in positions.items()}).astype(float)
+    flown = index[f"latitude_{end}"], index[f"longitude_{end}"]
+    return pd.Series(distance(lat, lon, *flown), index.index)
 
 
 def _read_facts(archive: str | Path, files: pd.DataFrame, dialect: Dialect) -> pd.DataFrame:
@@ -600,14 +600,14 @@ def _read_facts(archive: str | Path, files: pd.DataFrame, dialect: Dialect) -> p
     facts = _set_identity(facts, files, dialect)
     doubtful = facts["rejected"].notna() | _describe_ends(facts).notna()
     if doubtful.any():
-        close = partial(_look_closer, root, dialect)
-        few = doubtful.sum() <= _CLOSE
+        read_closely = partial(_read_closely, root, dialect)
+        in_process = doubtful.sum() <= _CLOSE
         chosen = files.assign(rejected=facts["rejected"])[doubtful.to_numpy()]
-        found = [close(chosen)] if few else run_blocks(close, chosen, _CLOSE)
+        blocks = [read_closely(chosen)] if in_process else run_blocks(read_closely, chosen, _CLOSE)
         columns = [name for name in facts if name != "path"]
-        found = pd.DataFrame([row for rows in found for row in rows], index=chosen.index)
-        found = found.reindex(columns=columns).astype(facts.dtypes.to_dict())
-        facts[doubtful] = found
+        corrected = pd.DataFrame([row for block in blocks for row in block], index=chosen.index)
+        corrected = corrected.reindex(columns=columns).astype(facts.dtypes.to_dict())
+        facts[doubtful] = corrected
         facts = _set_identity(facts, files, dialect)
     fragment = files["path"].str.startswith(FRAGMENTS) & facts["rejected"].isna()
     return facts.assign(rejected=facts["rejected"].mask(fragment, FRAGMENT))
@@ -616,16 +616,16 @@ def _read_facts(archive: str | Path, files: pd.DataFrame, dialect: Dialect) -> p
 def _set_identity(facts: pd.DataFrame, files: pd.DataFrame, dialect: Dialect) -> pd.DataFrame:
     if not dialect.constants and not dialect.path:
         return facts
-    given = pd.DataFrame([dialect.identity(path) for path in files["path"]], dtype="str")
-    return facts.assign(**{name: given[name].fillna(facts[name]) for name in given})
+    identity = pd.DataFrame([dialect.identity(path) for path in files["path"]], dtype="str")
+    return facts.assign(**{name: identity[name].fillna(facts[name]) for name in identity})
 
 
 def _read_all_ends(root: str, files: pd.DataFrame, dialect: Dialect) -> list[tuple]:
-    # A local disk answers faster than tasks are sent; storage that workers elsewhere share waits.
+    # Reading a local disk is faster than sending tasks; shared storage of a cluster is slower.
     client = current_client()
     if client is None or client.cluster is not None or len(files) <= _BATCH:
         return _read_batch(root, files, dialect)
-    batches = [files.iloc[at : at + _BATCH] for at in range(0, len(files), _BATCH)]
+    batches = [files.iloc[start : start + _BATCH] for start in range(0, len(files), _BATCH)]
     futures = [client.submit(_read_batch, root, b, dialect, pure=False) for b in batches]
     return [row for batch in gather(client, futures) for row in batch]
 

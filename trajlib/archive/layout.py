@@ -1,9 +1,8 @@
-"""How a CSV is laid out: what stands before the samples, between the fields, and in which field.
+"""Find the layout of a CSV: lines before the samples, delimiter, and the field of each column.
 
-A header in the schema's names is found at once. Of any other the layout is worked out from the
-first lines: names that other tools use, units in a name or in a line of their own, comments, the
-delimiter, the decimal mark. What could mean two things is refused with the question that decides
-it.
+A header in the schema's names is recognised directly. Otherwise the layout is derived from the
+first lines: column names of other tools, units in a name or in a separate line, comments, the
+delimiter, the decimal mark. An ambiguous file is refused, with the question to answer.
 """
 
 import re
@@ -65,7 +64,7 @@ _ALIASES = {
     "origin": "adep departure dep from origin_icao departure_airport schd_from estdepartureairport",
     "destination": "ades arrival arr to dest destination_icao arrival_airport real_to "
     "schd_to estarrivalairport",
-    # of the importers: whose samples these are, and what stands in two columns or two in one
+    # for the importers: identity, and values split over two columns or two values in one column
     "flight_id": "flightid fid flight_key trajectory_id traj_id ectrl_id",
     "icao24": "hex icao icao_address icao24_address modes mode_s hexid address target_address "
     "target_addr aircraft_address",
@@ -75,7 +74,7 @@ _ALIASES = {
     "clock": "utc_clock time_of_day tod seconds_of_day sod",
     "position": "lat_lon latlon lat_long latitude_longitude coordinates coords location latlng",
 }
-UNITS = {  # as people write them, in lower case
+UNITS = {  # by their usual spellings, in lower case
     **dict.fromkeys(("ft", "feet", "foot"), "ft"),
     **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), "m"),
     **dict.fromkeys(("kt", "kts", "knot", "knots", "kn"), "kt"),
@@ -93,17 +92,17 @@ UNITS = {  # as people write them, in lower case
     **{"kg": "kg", "t": "t", "lb": "lb", "lbs": "lb", "s": "s", "sec": "s", "min": "min"},
 }
 _TIME_WORDS = re.compile(r"utc|gmt|iso.?8601|yyy|hh:|^s$|sec|unix|epoch", re.IGNORECASE)
-_HEAD = 60  # lines among which the header is looked for
+_HEAD = 60  # lines in which the header is searched
 _DELIMITERS = ",;\t|"
 
 
 class FlightError(ValueError):
-    """A file does not hold one flight; the message is the reason that it is rejected for."""
+    """A file does not hold one flight; the message is the reason for rejecting it."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the samples of a CSV begin and what is in which field.
+    """Where the samples of a CSV begin, and the field of each column.
 
     Attributes
     ----------
@@ -112,16 +111,16 @@ class Layout:
     count
         Fields of a line.
     fields
-        Number of the field of each column of the schema, and of ``flight_id``, ``icao24``,
-        ``date``, ``clock`` and ``position`` where there are any.
+        Field number of each column of the schema, and of ``flight_id``, ``icao24``, ``date``,
+        ``clock`` and ``position`` if present.
     units
-        Of a column in another unit than the schema's: factor and offset.
+        Factor and offset of each column that is in another unit than the schema's.
     unit_names
-        Those units that the file, or the tool it is from, gives, as columns.toml has them.
+        Units given by the file, or known of the tool that wrote it, in the names of columns.toml.
     plain
-        Whether the header is in the schema's names, or columns.toml's, and the first line.
+        Whether the header is the first line, in the names of the schema or of columns.toml.
     names
-        The file's own names of the fields, as written.
+        Names of the fields as written in the file.
     comments
         Texts before the header.
     """
@@ -139,21 +138,21 @@ class Layout:
 
     @property
     def time(self) -> str:
-        """The field that has the times: ``timestamp``, or ``clock`` for times of day."""
-        clock = "clock" in self.fields
-        dated = "date" in self.fields or "timestamp" not in self.fields
-        return "clock" if clock and dated else "timestamp"
+        """The column with the times: ``timestamp``, or ``clock`` for times of day."""
+        has_clock = "clock" in self.fields
+        use_clock = "date" in self.fields or "timestamp" not in self.fields
+        return "clock" if has_clock and use_clock else "timestamp"
 
 
 def find_layout(head: bytes, dialect: Dialect, *, closely: bool = False) -> Layout:
-    """Return the layout of a CSV whose first lines these are.
+    """Return the layout of a CSV, given its first lines.
 
-    ``closely`` looks at the lines after the header too, where its names alone would do.
+    With ``closely`` the lines after the header are examined even if the header is sufficient.
 
     Raises
     ------
     FlightError
-        When a required column is missing, or there twice.
+        When a required column is missing or occurs twice.
     """
     try:
         plain = find_columns(head.partition(b"\n")[0], dialect)
@@ -166,12 +165,12 @@ def find_layout(head: bytes, dialect: Dialect, *, closely: bool = False) -> Layo
 
 
 def find_columns(header: bytes, dialect: Dialect) -> Layout:
-    """Return the layout of a CSV whose first line is a header in the names of its dialect.
+    """Return the layout of a CSV, given its first line: a header in the names of the dialect.
 
     Raises
     ------
     FlightError
-        When a required column is missing, or there twice.
+        When a required column is missing or occurs twice.
     """
     units = tuple(dialect.units.items())
     return _find_columns(header, dialect.delimiter, dialect.decimal, dialect.header, units)
@@ -182,24 +181,24 @@ def _find_columns(
     header: bytes,
     delimiter: str,
     decimal: str,
-    theirs: tuple[str | None, ...],
+    header_names: tuple[str | None, ...],
     units: tuple[tuple[str, tuple[float, float]], ...],
 ) -> Layout:
     names = split_line(header.rstrip(b"\r\n"), delimiter)
     names = [name.strip() for name in names]
-    ours = dict(zip(COLUMNS, theirs, strict=True))
+    expected = dict(zip(COLUMNS, header_names, strict=True))
     if names == [""]:
         raise FlightError("the file is empty, or has no header")
-    missing = [ours[name] or name for name in REQUIRED if ours[name] not in names]
+    missing = [expected[name] or name for name in REQUIRED if expected[name] not in names]
     if missing:
         raise FlightError(f"columns missing: {', '.join(missing)}; there are {_show(names)}")
-    twice = [name for name in theirs if name and names.count(name) > 1]
+    twice = [name for name in header_names if name and names.count(name) > 1]
     if twice:
         raise FlightError(f"columns twice in the header: {', '.join(twice)}")
-    fields = {name: names.index(their) for name, their in ours.items() if their in names}
+    fields = {name: names.index(text) for name, text in expected.items() if text in names}
     for name in ("flight_id", "icao24"):
-        for i, their in enumerate(names):
-            if their.lower() in (name, *_ALIASES[name].split()) and i not in fields.values():
+        for i, text in enumerate(names):
+            if text.lower() in (name, *_ALIASES[name].split()) and i not in fields.values():
                 fields.setdefault(name, i)
     return Layout(
         1,
@@ -214,9 +213,9 @@ def _find_columns(
 
 
 def match_columns(names: Sequence[str], dialect: Dialect) -> Layout:
-    """Return the layout of a table whose columns have these names, as far as they are understood.
+    """Return the layout of a table with these column names; unknown names are ignored.
 
-    The names in columns.toml come first, then the schema's, then those of other tools.
+    Names in columns.toml take precedence, then those of the schema, then those of other tools.
     """
     fields, units = _match([name.strip() for name in names], dialect)
     factors = dialect.units | {name: _convert(name, unit) for name, unit in units.items()}
@@ -224,12 +223,12 @@ def match_columns(names: Sequence[str], dialect: Dialect) -> Layout:
 
 
 def split_line(line: bytes, delimiter: str) -> list[str]:
-    """Return the fields of one line; bytes that are not UTF-8 are taken for Latin-1.
+    """Return the fields of one line; if it is not UTF-8, it is decoded as Latin-1.
 
     Raises
     ------
     FlightError
-        When the line is quoted as no CSV is.
+        When quotes in the line are not valid in CSV.
     """
     text = _decode(line)
     if '"' not in text:
@@ -245,15 +244,15 @@ def _decode(data: bytes) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        if error.reason == "unexpected end of data":  # cut within a character
+        if error.reason == "unexpected end of data":  # the data ends within a character
             return data[: error.start].decode("utf-8")
         return data.decode("latin-1")
 
 
 def _search(text: str, dialect: Dialect) -> Layout | None:
-    """Return the layout that the first line with all required columns has.
+    """Return the layout given by the first line that has all required columns.
 
-    None where no line has one of them.
+    None if no line has any of them.
     """
     lines = re.split(r"\r\n?|\n", text)[:_HEAD]
     delimiters = _DELIMITERS if dialect.delimiter == "," else dialect.delimiter
@@ -288,15 +287,15 @@ def _split(line: str, delimiter: str) -> list[str]:
 
 
 def find_missing(fields: dict[str, int]) -> list[str]:
-    """Return the required columns that no field holds."""
-    instead = {"latitude": "position", "longitude": "position", "timestamp": "clock"}
-    return [n for n in REQUIRED if n not in fields and instead.get(n) not in fields]
+    """Return the required columns that are in no field."""
+    substitutes = {"latitude": "position", "longitude": "position", "timestamp": "clock"}
+    return [n for n in REQUIRED if n not in fields and substitutes.get(n) not in fields]
 
 
 def _match(names: list[str], dialect: Dialect) -> tuple[dict[str, int], dict[str, str]]:
-    """Return the field of each column that the names mean, and the unit where another is given."""
-    given = dialect.names | {n: str(their) for n, their in dialect.many.items() if n in _ALIASES}
-    fields = {n: names.index(their) for n, their in given.items() if their in names}
+    """Return the field number of each column, and the units that differ from the schema's."""
+    configured = dialect.names | {n: str(v) for n, v in dialect.many.items() if n in _ALIASES}
+    fields = {n: names.index(text) for n, text in configured.items() if text in names}
     units: dict[str, str] = {}
     parts = [_split_unit(name) for name in names]
     bases = [base for base, _ in parts]
@@ -304,8 +303,8 @@ def _match(names: list[str], dialect: Dialect) -> tuple[dict[str, int], dict[str
         for column, aliases in candidates.items():
             if column in fields or column in dialect.names:
                 continue
-            usual = dict(alias.partition(":")[::2] for alias in aliases.split())
-            for alias, unit in usual.items():
+            default_units = dict(alias.partition(":")[::2] for alias in aliases.split())
+            for alias, unit in default_units.items():
                 i = bases.index(alias) if alias in bases else None
                 if i is None or i in fields.values() or (unit == "?" and not parts[i][1]):
                     continue
@@ -315,13 +314,13 @@ def _match(names: list[str], dialect: Dialect) -> tuple[dict[str, int], dict[str
                     units[column] = unit
                 break
     if {"velocity", "vertrate", "heading"} <= {*bases} and "track" not in fields:
-        fields["track"] = fields.pop("heading")  # as OpenSky calls it
+        fields["track"] = fields.pop("heading")  # OpenSky's name of the track
     return fields, units
 
 
 @cache
 def _split_unit(name: str) -> tuple[str, str]:
-    """Return a name in lower case with underscores, and the unit that is written in it.
+    """Return a name in lower case with underscores, and the unit that it contains.
 
     >>> _split_unit("Altitude (m)"), _split_unit("speed_kts"), _split_unit("baroaltitude")
     (('altitude', 'm'), ('speed', 'kt'), ('baroaltitude', ''))
@@ -340,7 +339,7 @@ def _split_unit(name: str) -> tuple[str, str]:
     return base, unit
 
 
-_LONGEST = 80  # characters of a header that are shown
+_LONGEST = 80  # characters of a header in a message
 _SEARCHED = (*COLUMNS, *(name for name in _ALIASES if name not in COLUMNS))
 _BARE = tuple(re.sub(r":\S+", "", texts) for texts in _ALIASES.values())
 _KNOWN = {*COLUMNS, *_ALIASES, *(alias for texts in _BARE for alias in texts.split())}
@@ -348,7 +347,7 @@ _JOINED = {name for name in _KNOWN if "_" not in name}
 
 
 def _describe(
-    at: int,
+    header_line: int,
     lines: list[str],
     delimiter: str,
     names: list[str],
@@ -356,11 +355,12 @@ def _describe(
     units: dict[str, str],
     dialect: Dialect,
 ) -> Layout:
-    rows = [_split(line, delimiter) for line in lines[at + 1 : -1] or lines[at + 1 :]]
+    following = lines[header_line + 1 :]
+    rows = [_split(line, delimiter) for line in following[:-1] or following]
     rows = [row for row in rows if len(row) == len(names)]
-    skip = at + 1
+    skip = header_line + 1
     if rows and _is_unit_line(rows[0], fields):
-        skip += 1 + lines[at + 1 :].index(next(line for line in lines[at + 1 :] if line.strip()))
+        skip += 1 + following.index(next(line for line in following if line.strip()))
         for name, i in fields.items():
             unit = UNITS.get(rows[0][i].strip("[]() ").lower())
             if unit and name in NUMERIC and name not in dialect.units:
@@ -368,8 +368,8 @@ def _describe(
     factors = dict(dialect.units)
     for name, unit in units.items():
         factors[name] = _convert(name, unit)
-    shared = Counter(names)
-    twice = [names[fields[n]] for n in REQUIRED if n in fields and shared[names[fields[n]]] > 1]
+    counts = Counter(names)
+    twice = [names[fields[n]] for n in REQUIRED if n in fields and counts[names[fields[n]]] > 1]
     if twice:
         raise FlightError(f"columns twice in the header: {', '.join(sorted(twice))}")
     return Layout(
@@ -381,7 +381,7 @@ def _describe(
         delimiter=delimiter,
         decimal=_find_decimal(rows, fields, dialect),
         names=tuple(names),
-        comments="\n".join(lines[:at]),
+        comments="\n".join(lines[:header_line]),
     )
 
 
@@ -393,16 +393,16 @@ def _convert(name: str, unit: str) -> tuple[float, float]:
 
 
 def _is_unit_line(row: list[str], fields: dict[str, int]) -> bool:
-    """Return whether a line holds units: no number where numbers must be, and a unit somewhere."""
+    """Return whether a line holds units: at least one unit, and no numbers."""
     texts = [row[fields[name]].strip("[]() ").lower() for name in fields if fields[name] < len(row)]
     digits = any(re.search(r"\d", text) and text not in UNITS for text in texts)
     return not digits and any(text in UNITS or _TIME_WORDS.search(text) for text in texts)
 
 
 def _find_decimal(rows: list[list[str]], fields: dict[str, int], dialect: Dialect) -> str:
-    # a latitude has no thousands, so its comma is a decimal mark
+    # a comma in a latitude is a decimal mark, as it cannot separate thousands
     if dialect.decimal != "." or "latitude" not in fields:
         return dialect.decimal
-    places = [fields["latitude"], fields["longitude"]]
-    texts = [row[i] for row in rows for i in places]
+    indices = [fields["latitude"], fields["longitude"]]
+    texts = [row[i] for row in rows for i in indices]
     return "," if any(re.fullmatch(r"\s*-?\d{1,3},\d+\s*", text) for text in texts) else "."

@@ -1,9 +1,9 @@
-"""Plain numbers and times out of a CSV's bytes, several times as fast as a general reader.
+"""Parse plain numbers and times in a CSV's bytes, several times as fast as a general reader.
 
-It understands what almost every line of an archive is: unquoted fields, decimal numbers of up to
-15 digits, times as ``2016-01-01T06:15:00Z``. Anything else is not read, and the caller asks
-pyarrow. What is read is exactly what pyarrow reads: a mantissa below 2**53 over a power of ten up
-to 10**15 is one correctly rounded division.
+It reads the form of almost every line of an archive: unquoted fields, decimal numbers of up to 15
+digits, times as ``2016-01-01T06:15:00Z``. For anything else it returns a failure, and the caller
+uses pyarrow. The numbers are exactly those of pyarrow: a mantissa below 2**53 over a power of ten
+up to 10**15 is one correctly rounded division.
 
 First the ends of all fields are found, 64 characters at a time, each compared in one instruction
 (Langdale and Lemire 2019, Parsing gigabytes of JSON per second). Then the numbers of a column are
@@ -21,9 +21,9 @@ from trajlib.compiled import compiled, inlined
 
 __all__ = ["PADDING", "SAME", "SKIP", "TIME", "compile_parser", "find_ends", "parse_fields"]
 
-PADDING = 64  # bytes that must follow the last one of a file, since so many are read together
+PADDING = 64  # bytes that must follow the end of a file, since 64 are read at once
 SKIP, TIME, SAME = -1, -2, -3
-_LINES = 64  # whose text, ends and numbers stay in a processor's first cache
+_LINES = 64  # read together: their text, ends and numbers fit in a processor's first cache
 _COMMA, _NEWLINE, _RETURN, _QUOTE, _MINUS = (np.uint8(ord(char)) for char in ',\n\r"-')
 _0, _1, _7, _8, _56, _63 = (np.uint64(number) for number in (0, 1, 7, 8, 56, 63))
 _16, _64, _128, _ALL = (np.uint64(number) for number in (16, 64, 128, 2**64 - 1))
@@ -37,13 +37,13 @@ _BYTE_NUMBERS = np.uint64(0x0706050403020100)
 _MOST_DIGITS = np.uint64(15)
 
 
-def _pointer(context, builder, array_type, array, at):
-    return builder.gep(context.make_array(array_type)(context, builder, array).data, [at])
+def _pointer(context, builder, array_type, array, position):
+    return builder.gep(context.make_array(array_type)(context, builder, array).data, [position])
 
 
 @intrinsic
-def _load(typing, data, at):
-    """Return the eight bytes from ``at`` as one integer, the first byte lowest."""
+def _load(typing, data, position):
+    """Return the eight bytes from ``position`` as one integer, the first byte lowest."""
 
     def generate(context, builder, signature, arguments):
         first = _pointer(context, builder, signature.args[0], *arguments)
@@ -51,22 +51,22 @@ def _load(typing, data, at):
         word.align = 1
         return word
 
-    return types.uint64(data, at), generate
+    return types.uint64(data, position), generate
 
 
 @intrinsic
-def _byte(typing, data, at):
-    """Return the byte at an index that is not negative, for which indexing would test."""
+def _byte(typing, data, position):
+    """Return the byte at an index that is not negative, without the test that indexing does."""
 
     def generate(context, builder, signature, arguments):
         return builder.load(_pointer(context, builder, signature.args[0], *arguments))
 
-    return types.uint8(data, at), generate
+    return types.uint8(data, position), generate
 
 
 @intrinsic
 def _end(typing, ends, number):
-    """Return an end as int64, of an index that is not negative."""
+    """Return the end at an index that is not negative, as int64."""
 
     def generate(context, builder, signature, arguments):
         end = builder.load(_pointer(context, builder, signature.args[0], *arguments))
@@ -76,8 +76,8 @@ def _end(typing, ends, number):
 
 
 @intrinsic
-def _masks(typing, data, at):
-    """Return of 64 bytes which are separators, line feeds, carriage returns, and not understood."""
+def _masks(typing, data, position):
+    """Return masks of 64 bytes: separators, line feeds, carriage returns, and unreadable ones."""
 
     def generate(context, builder, signature, arguments):
         vector, bits = ir.VectorType(ir.IntType(8), 64), ir.IntType(64)
@@ -91,12 +91,12 @@ def _masks(typing, data, at):
 
         newline, carriage = compare("==", 10), compare("==", 13)
         separator = builder.or_(compare("==", 44), newline)
-        known = builder.or_(newline, carriage)
-        other = builder.and_(compare("<", 32), builder.not_(known))
-        masks = [separator, newline, carriage, builder.or_(other, compare("==", 34))]
+        line_end = builder.or_(newline, carriage)
+        control = builder.and_(compare("<", 32), builder.not_(line_end))
+        masks = [separator, newline, carriage, builder.or_(control, compare("==", 34))]
         return cgutils.pack_array(builder, masks)
 
-    return types.UniTuple(types.uint64, 4)(data, at), generate
+    return types.UniTuple(types.uint64, 4)(data, position), generate
 
 
 @intrinsic
@@ -119,7 +119,7 @@ def _count_bits(typing, mask):
 
 @intrinsic
 def _select(typing, condition, one, other):
-    """Return one of two values that are both computed, without a branch."""
+    """Return one of two values, both computed, without a branch."""
 
     def generate(context, builder, signature, arguments):
         return builder.select(*arguments)
@@ -128,60 +128,60 @@ def _select(typing, condition, one, other):
 
 
 def compile_parser():
-    """Compile the parser and keep it beside this module: seconds that no command then waits."""
-    data, ends, none = (
+    """Compile the parser and cache it on disk, so that later commands need not."""
+    data, ends, empty = (
         np.zeros(PADDING, np.uint8),
         np.zeros(PADDING, np.int32),
         np.zeros(0, np.int64),
     )
     find_ends(data, 0, 0, ends)
-    parse_fields(data, ends, none, np.empty((0, 0)), none)
+    parse_fields(data, ends, empty, np.empty((0, 0)), empty)
 
 
 @compiled
 def find_ends(data, start, end, ends):  # noqa: C901 (one loop, compiled)
     """Find where the fields of ``data[start:end]`` end; return the numbers of fields and of lines.
 
-    Both are -1 where there is a quote, or a control character that ends no line; or where fewer
-    than 16 bytes are before the first line.
+    Both are -1 if there is a quote, or a control character other than a line end, or if fewer than
+    16 bytes come before the first line.
 
     Parameters
     ----------
     data
-        The file and ``PADDING`` bytes of zero after it, as uint8.
+        The file followed by ``PADDING`` zero bytes, as uint8.
     start, end
-        Where the line after the header begins, and where the file ends.
+        Index where the line after the header begins, and where the file ends.
     ends
-        Receives the byte before the first field and the one after each, as int32; ``PADDING``
-        longer than there are fields.
+        Output, int32: the index before the first field and the one after each field. Its length
+        must be the number of fields plus ``PADDING``.
     """
-    if start < 16:  # so many are loaded from the end of a number
+    if start < 16:  # the 16 bytes before the end of a number are loaded
         return -1, -1
     count, lines, after_return = 0, 0, False
     ends[0] = start - 1
-    for at in range(start, end, 64):
-        separators, newlines, returns, strange = _masks(data, at)
-        if end - at < 64:
-            inside = (_1 << np.uint64(end - at)) - _1
+    for position in range(start, end, 64):
+        separators, newlines, returns, strange = _masks(data, position)
+        if end - position < 64:
+            inside = (_1 << np.uint64(end - position)) - _1
             separators, newlines = separators & inside, newlines & inside
             returns, strange = returns & inside, strange & inside
         if (strange | returns | np.uint64(after_return)) != _0:
             alone = returns & ~(newlines >> _1) & (_ALL >> _1)
-            if at + _first_bit(alone) == end - 1:
+            if position + _first_bit(alone) == end - 1:
                 alone = _0
             if strange | alone != _0 or (after_return and newlines & _1 == _0):
                 return -1, -1
-            after_return = returns >> _63 != _0 and at + 64 < end
+            after_return = returns >> _63 != _0 and position + 64 < end
         number = _count_bits(separators)
-        here = count + 1
-        for _ in range(8):  # mostly more than there are: a loop of a fixed length has no branch
-            ends[here] = at + _first_bit(separators)
+        index = count + 1
+        for _ in range(8):  # usually enough: a loop of fixed length has no branch
+            ends[index] = position + _first_bit(separators)
             separators &= separators - _1
-            here += 1
+            index += 1
         while separators != _0:
-            ends[here] = at + _first_bit(separators)
+            ends[index] = position + _first_bit(separators)
             separators &= separators - _1
-            here += 1
+            index += 1
         count += number
         lines += _count_bits(newlines)
     if end > start and data[end - 1] != _NEWLINE:
@@ -192,19 +192,19 @@ def find_ends(data, start, end, ends):  # noqa: C901 (one loop, compiled)
 
 @compiled
 def parse_fields(data, ends, slots, values, times):  # noqa: C901 (one loop, compiled)
-    """Read lines into arrays; return whether all of them are understood.
+    """Read lines into arrays; return whether all of them could be read.
 
     Parameters
     ----------
     data, ends
-        As of `find_ends`.
+        As for `find_ends`.
     slots
-        For each field of a line, as int64: the row of ``values`` it goes to, `TIME`, `SKIP`, or
-        `SAME` for a text that must be that of the first line.
+        For each field of a line, as int64: its row in ``values``, `TIME`, `SKIP`, or `SAME` for a
+        text that must equal that of the first line.
     values
-        Receives the numbers, float64 of shape (columns, lines); NaN where a field is empty.
+        Output: the numbers, float64 of shape (columns, lines); NaN where a field is empty.
     times
-        Receives the times, int64 milliseconds since 1970, of shape (lines,).
+        Output: the times, int64 milliseconds since 1970, of shape (lines,).
     """
     fields, lines = len(slots), len(times)
     for line in range(1, lines):
@@ -246,17 +246,17 @@ def parse_fields(data, ends, slots, values, times):  # noqa: C901 (one loop, com
                         return False
             else:
                 for i in range(count):
-                    at = begin[i]
-                    if stop[i] - at != 20:
+                    position = begin[i]
+                    if stop[i] - position != 20:
                         return False
                     # within a minute only the seconds change
-                    if _load(data, at) != day or _load(data, at + 8) != minute:
-                        day, minute = _load(data, at), _load(data, at + 8)
-                        since_1970 = _minute(data, at)
-                    second = _two(data, at + 17)
+                    if _load(data, position) != day or _load(data, position + 8) != minute:
+                        day, minute = _load(data, position), _load(data, position + 8)
+                        since_1970 = _minute(data, position)
+                    second = _two(data, position + 17)
                     if since_1970 == -1 or not 0 <= second <= 59:
                         return False
-                    if _byte(data, at + 16) != 58 or _byte(data, at + 19) != 90:
+                    if _byte(data, position + 16) != 58 or _byte(data, position + 19) != 90:
                         return False
                     times[line + i] = since_1970 + 1000 * second
     return True
@@ -264,7 +264,7 @@ def parse_fields(data, ends, slots, values, times):  # noqa: C901 (one loop, com
 
 @inlined
 def _equal(data, one, other, length, expected):
-    """Return whether two texts are the same; beyond a text there is another field, or padding."""
+    """Return whether two texts are equal; bytes loaded beyond a text are ignored."""
     if length != expected:
         return False
     while length >= 8:
@@ -277,7 +277,7 @@ def _equal(data, one, other, length, expected):
 
 @inlined
 def _eight(digits):
-    """Return the number that eight digits are, as bytes of 0 to 9, the first one lowest."""
+    """Return the number of eight digits, given as bytes of 0 to 9, the first one lowest."""
     digits = (digits * _10 + (digits >> _8)) & _PAIRS
     digits = (digits * _100 + (digits >> _16)) & _FOURS
     return (digits & _EIGHTS) * _10000 + (digits >> _32)
@@ -287,15 +287,15 @@ def _eight(digits):
 def _first_point(digits):
     """Return the high bit of the first byte that is a point, 0 without one."""
     points = digits ^ _POINTS
-    found = (points - _ONES) & ~points & _HIGHS
-    return found & (_0 - found)
+    matches = (points - _ONES) & ~points & _HIGHS
+    return matches & (_0 - matches)
 
 
 @inlined
 def _number(high, low, length, minus):
-    """Return the number at the end of 16 characters, and whether it is not understood.
+    """Return the number at the end of 16 characters, and a mask that is not zero if it is none.
 
-    Every case is computed and one is chosen: no branch, as several numbers are computed together.
+    All cases are computed and one is selected without a branch, so that loops are vectorised.
     """
     keep_high = _select(length > _8, _ALL << ((_128 - _8 * length) & _63), _0)
     keep_low = _select(length > _7, _ALL, _ALL << ((_64 - _8 * length) & _63))
@@ -304,12 +304,12 @@ def _number(high, low, length, minus):
     in_high = _first_point(high)
     in_low = _select(in_high == _0, _first_point(low), _0)
     point = in_high | in_low
-    # the characters before the point move up into its byte
+    # shift the characters before the point by one byte, over the point
     word = _select(in_high != _0, high, low)
     moved = (word & ~((point << _1) - _1)) | ((word & ((point >> _7) - _1)) << _8)
     digits_low = _select(in_low != _0, moved | (high >> _56), low)
     digits_high = _select(in_high != _0, moved, _select(in_low != _0, high << _8, high))
-    # the number of the point's byte, out of the top byte of a product
+    # the index of the point's byte, in the top byte of a product
     decimals = ((point >> _7) * _BYTE_NUMBERS) >> _56
     decimals = _select(in_high != _0, decimals + _8, decimals)
     count = length - _select(point != _0, _1, _0)
@@ -330,30 +330,30 @@ def _number(high, low, length, minus):
 def _numbers(high, low, length, minus, numbers):
     strange = _0
     for i in range(_LINES):
-        numbers[i], wrong = _number(high[i], low[i], length[i], minus[i])
-        strange |= wrong
+        numbers[i], unreadable = _number(high[i], low[i], length[i], minus[i])
+        strange |= unreadable
     return strange
 
 
 @inlined
-def _two(data, at):
-    tens, ones = np.int64(_byte(data, at)) - 48, np.int64(_byte(data, at + 1)) - 48
+def _two(data, position):
+    tens, ones = np.int64(_byte(data, position)) - 48, np.int64(_byte(data, position + 1)) - 48
     return tens * 10 + ones if 0 <= tens <= 9 and 0 <= ones <= 9 else -1
 
 
 @inlined
-def _minute(data, at):
+def _minute(data, position):
     # 2016-01-01T06:15, the T possibly a space; the days from Hinnant's civil calendar
     if (
-        _byte(data, at + 4) != 45
-        or _byte(data, at + 7) != 45
-        or _byte(data, at + 13) != 58
-        or (_byte(data, at + 10) != 84 and _byte(data, at + 10) != 32)
+        _byte(data, position + 4) != 45
+        or _byte(data, position + 7) != 45
+        or _byte(data, position + 13) != 58
+        or (_byte(data, position + 10) != 84 and _byte(data, position + 10) != 32)
     ):
         return -1
-    century, year2 = _two(data, at), _two(data, at + 2)
-    month, day = _two(data, at + 5), _two(data, at + 8)
-    hour, minute = _two(data, at + 11), _two(data, at + 14)
+    century, year2 = _two(data, position), _two(data, position + 2)
+    month, day = _two(data, position + 5), _two(data, position + 8)
+    hour, minute = _two(data, position + 11), _two(data, position + 14)
     if min(century, year2, hour, minute) < 0 or not 1 <= month <= 12:
         return -1
     year = 100 * century + year2
@@ -363,7 +363,7 @@ def _minute(data, at):
         return -1
     shifted = year - (month <= 2)
     era = shifted // 400
-    of_era = shifted - 400 * era
-    of_year = (153 * (month - 3 if month > 2 else month + 9) + 2) // 5 + day - 1
-    days = 146097 * era + 365 * of_era + of_era // 4 - of_era // 100 + of_year - 719468
+    era_year = shifted - 400 * era
+    year_day = (153 * (month - 3 if month > 2 else month + 9) + 2) // 5 + day - 1
+    days = 146097 * era + 365 * era_year + era_year // 4 - era_year // 100 + year_day - 719468
     return 60_000 * (1440 * days + 60 * hour + minute)

@@ -1,15 +1,15 @@
-"""Filed flight plans beside an archive: waypoints by flight, and the plan that counts.
+"""Filed flight plans beside an archive: waypoints by flight, and the plan to use.
 
 Plans are tables in the archive's folder ``plans/``, Parquet or CSV, one row per waypoint:
 
-- ``flight_id``, the name of the flight's file without its ending or its path in the archive;
-  or ``callsign`` and ``departure_time``, of the flight that began closest to it;
+- ``flight_id``, the name of the flight's file without its ending, or its path in the archive;
+  or ``callsign`` and ``departure_time``, which select the flight that began closest to it;
 - ``sequence``, ``latitude``, ``longitude`` [deg];
-- where known ``flight_level`` [100 ft], ``speed`` [kt], ``estimated_time`` over the waypoint,
-  and ``filed``, when the plan was filed. Times are in UTC.
+- if known ``flight_level`` [100 ft], ``speed`` [kt], ``estimated_time`` over the waypoint, and
+  ``filed``, the time of filing. Times are in UTC.
 
 A flight may have several plans, filed at different times. Only the last one filed before the
-prediction time counts. A plan without a filing time counts as filed before departure.
+prediction time is used. A plan without a filing time counts as filed before departure.
 """
 
 from pathlib import Path
@@ -36,7 +36,7 @@ def read_plans(archive: str | Path) -> pd.DataFrame | None:
     Returns
     -------
     DataFrame
-        The columns above; those that no file has are missing throughout. Times in UTC.
+        The columns above, with missing values in columns that no file has. Times in UTC.
 
     Raises
     ------
@@ -66,10 +66,10 @@ def read_plan(path: str | Path) -> pd.DataFrame:
         else:
             table = pd.read_csv(file, dtype=dict.fromkeys(_TEXTS, "str"))
     table.columns = table.columns.str.strip().str.lower()
-    lacking = [column for column in ("latitude", "longitude") if column not in table]
-    if lacking:
+    missing = [column for column in ("latitude", "longitude") if column not in table]
+    if missing:
         raise ValueError(
-            f"{name}: no column {' and no '.join(lacking)}; expected one row per waypoint with "
+            f"{name}: no column {' and no '.join(missing)}; expected one row per waypoint with "
             "latitude, longitude, sequence, and flight_id or callsign and departure_time; it has "
             + ", ".join(table.columns)
         )
@@ -92,16 +92,16 @@ def save_plans(plans: pd.DataFrame, archive: str | Path, name: str = "plans") ->
 def select_plans(
     plans: pd.DataFrame, flights: pd.DataFrame, *, minutes: float = 0.0
 ) -> pd.DataFrame:
-    """Return the plan of each flight that counts at a prediction time.
+    """Return the last plan of each flight filed before a prediction time.
 
     Parameters
     ----------
     plans
-        As of `read_plans`.
+        As returned by `read_plans`.
     flights
         Rows of an index or of a store: ``path``, ``callsign`` and ``start``.
     minutes
-        From a flight's first sample to the prediction time.
+        Prediction time, in minutes after the first sample of a flight.
 
     Returns
     -------
@@ -125,12 +125,12 @@ def select_plans(
 
 
 def assign_plan(plans: pd.DataFrame, flight: pd.DataFrame) -> pd.DataFrame:
-    """Return the plans of a file as those of one flight, unless they name others.
+    """Return the plans of a file as those of one flight, unless they name their flights.
 
     Parameters
     ----------
     plans
-        As of `read_plan`.
+        As returned by `read_plan`.
     flight
         One row: ``path``, ``callsign`` and ``start``.
 
@@ -188,12 +188,12 @@ def _match_ids(plans: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame:
     names = pd.concat([flights["path"], stems, stems.str.rpartition("/")[2]])
     table = pd.DataFrame({"name": names, "path": pd.concat([flights["path"]] * 3)})
     table = table.drop_duplicates().merge(flights[["path", "start"]], on="path")
-    wanted = plans.dropna(subset="flight_id")
-    wanted = wanted.assign(name=wanted["flight_id"].map(lambda name: quote(name, safe=" /?")))
-    matched = [wanted.merge(table, on="name")]
-    # a plain name may hold what a file's name has quoted, or not
-    rest = wanted[~wanted["name"].isin(table["name"])]
-    matched.append(rest.assign(name=rest["flight_id"]).merge(table, on="name"))
+    named = plans.dropna(subset="flight_id")
+    named = named.assign(name=named["flight_id"].map(lambda name: quote(name, safe=" /?")))
+    matched = [named.merge(table, on="name")]
+    # special characters may be quoted in the name of the file, or not
+    others = named[~named["name"].isin(table["name"])]
+    matched.append(others.assign(name=others["flight_id"]).merge(table, on="name"))
     return pd.concat(matched).drop(columns="name")
 
 

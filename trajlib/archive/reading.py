@@ -1,4 +1,4 @@
-"""One flight of an archive, read from its CSV or written to one."""
+"""Read one flight from a CSV, or write it to one."""
 
 import gzip
 import io
@@ -43,8 +43,8 @@ _TOO_LARGE = (
     "python -m trajlib import makes an archive"
 )
 _LONGEST = 400  # characters of a reason
-IDENTITIES = ("flight_id", "icao24", "registration", "callsign")  # by which flights are told apart
-_REPORTED = ("groundspeed", "vertical_rate")  # that are compared with positions and altitudes
+IDENTITIES = ("flight_id", "icao24", "registration", "callsign")  # that distinguish flights
+_REPORTED = ("groundspeed", "vertical_rate")  # compared with positions and altitudes
 _NULLS = sorted(
     {*csv.ConvertOptions().null_values, *MISSING}
     | {text.upper() for text in MISSING}
@@ -56,9 +56,9 @@ _UTC = pd.DatetimeTZDtype("ms", "UTC")
 
 
 class _Samples(NamedTuple):
-    names: list[str]  # of the numbers: the ones wanted, in their order, then those to check
+    names: list[str]  # of the numbers: the wanted ones in order, then those needed for checks
     numbers: np.ndarray  # of shape (names, samples)
-    times: np.ndarray  # ms since 1970, NO_TIME where one is missing
+    times: np.ndarray  # ms since 1970, NO_TIME if missing
     texts: dict[str, pd.Series]
 
 
@@ -76,30 +76,30 @@ def read_flight(
     path
         A ``.csv`` or ``.csv.gz`` with a header line.
     columns
-        Names wanted; those that the file lacks, or has no value of, are absent from the result.
-        All by default. ``duration`` [s] is always that of the times; ``distance`` [NM] is
-        computed where it, or a value of it, is missing.
+        Names to read, by default all; columns without any value in the file are absent from the
+        result. ``duration`` [s] is always computed from the times, ``distance`` [NM] if it or one
+        of its values is missing.
     dialect
-        The archive's names, units and way of writing, and whether nothing may be repaired. What
-        it leaves open is recognised, where it can mean one thing only.
+        The archive's names, units and format, and whether repairs are allowed. Anything that it
+        does not give is recognised if it is unambiguous.
     minutes
-        Only the samples so long after the first; no later one has any influence, not even on what
-        is repaired. All by default.
+        Use only the samples up to so long after the first one; later samples have no influence,
+        not even on repairs. All by default.
 
     Returns
     -------
     DataFrame
-        One row a sample; numbers as float64 in the schema's units, ``timestamp`` in UTC.
-        ``attrs["repairs"]`` is the number of samples left out or put in order, by the names of
+        One row per sample; numbers as float64 in the schema's units, ``timestamp`` in UTC.
+        ``attrs["repairs"]`` is the number of repaired samples, by the names of
         `trajlib.archive.repairs.REPAIRS`.
 
     Raises
     ------
     FlightError
-        When the file does not hold one flight, with the reason; no other error.
+        When the file does not hold one flight, with the reason; no other error is raised.
     """
-    chosen = COLUMNS.keys() if columns is None else {*columns}
-    wanted = [name for name in COLUMNS if name in chosen]
+    selected = COLUMNS.keys() if columns is None else {*columns}
+    wanted = [name for name in COLUMNS if name in selected]
     try:
         return parse_flight(read_bytes(path), wanted, dialect, Path(path).name, minutes)
     except (OSError, EOFError, ValueError, zlib.error, pa.ArrowException) as error:
@@ -119,12 +119,12 @@ def parse_flight(
         values, times = values[:, early], times[early]
         texts = {name: column.iloc[early].reset_index(drop=True) for name, column in texts.items()}
     check_identities(texts, times)
-    kept, repairs = repair_samples(
+    indices, repairs = repair_samples(
         dict(zip(names, values, strict=True)), times, strict=dialect.strict
     )
-    if kept is not None:
-        values, times = values[:, kept], times[kept]
-        texts = {name: column.iloc[kept] for name, column in texts.items()}
+    if indices is not None:
+        values, times = values[:, indices], times[indices]
+        texts = {name: column.iloc[indices] for name, column in texts.items()}
     check_units(dict(zip(names, values, strict=True)), times, dialect)
     df = _frame(wanted, _Samples(names, values, times, texts))
     df.attrs["repairs"] = repairs
@@ -132,7 +132,7 @@ def parse_flight(
 
 
 def parse_ends(data: bytes, dialect: Dialect, name: str) -> pd.DataFrame | None:
-    """Return the samples at both ends of a file, None where one is not as it should be."""
+    """Return the samples at both ends of a file, None if one of them is doubtful."""
     wanted = [*IDENTITY, *REQUIRED]
     try:
         samples = _parse_any(_pad(data), wanted, dialect, name)
@@ -153,7 +153,7 @@ def parse_ends(data: bytes, dialect: Dialect, name: str) -> pd.DataFrame | None:
 def write_flight(df: pd.DataFrame, path: str | Path) -> None:
     """Write one flight as CSV, numbers rounded to the schema's decimals, times as ISO 8601 UTC."""
     decimals = {name: COLUMNS[name].decimals for name in df if name in NUMERIC}
-    floats = [name for name in decimals if df[name].dtype == float]  # rounded faster one by one
+    floats = [name for name in decimals if df[name].dtype == float]  # faster to round one by one
     rounded = dict(df.drop(columns=floats).round(decimals))
     rounded |= {name: df[name].to_numpy().round(decimals[name]) for name in floats}
     table = pa.Table.from_pandas(pd.DataFrame({n: rounded[n] for n in df}), preserve_index=False)
@@ -166,12 +166,12 @@ def write_flight(df: pd.DataFrame, path: str | Path) -> None:
 
 
 def read_gzip(path: str | Path) -> bytes:
-    """Return what a gzip file holds, refusing more than a flight can be.
+    """Return the content of a gzip file, refusing files too large for one flight.
 
     Raises
     ------
     FlightError
-        When it unpacks to more than 256 MiB.
+        When the unpacked content is larger than 256 MiB.
     """
     with open_file(path) as packed, gzip.open(packed) as file:
         data = file.read(_LARGEST + 1)
@@ -181,9 +181,9 @@ def read_gzip(path: str | Path) -> bytes:
 
 
 def reason(error: Exception) -> str:
-    """Return what an error says in one line, without the path that the system adds.
+    """Return the message of an error in one line, without the path that the system adds.
 
-    What it quotes of a file may be a megabyte, and is cut.
+    Long messages are cut, as a quoted part of a file may have a megabyte.
     """
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     line = text.splitlines()[0]
@@ -191,7 +191,7 @@ def reason(error: Exception) -> str:
 
 
 def read_bytes(path: str | Path) -> np.ndarray:
-    """Return a file's bytes as UTF-8 where it is in UTF-16, and the padding for the parser."""
+    """Return a file's bytes followed by padding for the parser; UTF-16 is converted to UTF-8."""
     if str(path).endswith(".gz"):
         return _pad(read_gzip(path))
     remote = is_remote(path)
@@ -208,15 +208,15 @@ def read_bytes(path: str | Path) -> np.ndarray:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a pipe is not waited for
+    return os.open(path, flags | os.O_NONBLOCK)  # do not wait on a pipe
 
 
 def _pad(data: bytes) -> np.ndarray:
-    return np.frombuffer(bytearray(to_utf8(data) + bytes(PADDING)), np.uint8)  # can be written to
+    return np.frombuffer(bytearray(to_utf8(data) + bytes(PADDING)), np.uint8)  # writable
 
 
 def to_utf8(data: bytes) -> bytes:
-    """Return a text in UTF-8 where it is in UTF-16, unchanged otherwise."""
+    """Return a text in UTF-16 as UTF-8, any other unchanged."""
     encoding = find_utf16(data[:4])
     if encoding is None:
         return data
@@ -224,7 +224,7 @@ def to_utf8(data: bytes) -> bytes:
 
 
 def find_utf16(start: bytes) -> str | None:
-    """Return the encoding of a text that begins with these four bytes, None unless it is UTF-16."""
+    """Return which UTF-16 encoding a text with these first four bytes has, None for any other."""
     if start.startswith(b"\xff\xfe") or (start[1::2] == b"\0\0" and b"\0" not in start[::2]):
         return "utf-16-le"
     if start.startswith(b"\xfe\xff") or (start[::2] == b"\0\0" and b"\0" not in start[1::2]):
@@ -259,14 +259,14 @@ def _find_slots(names: list[str], layout: Layout) -> np.ndarray:
     slots[layout.fields["timestamp"]] = TIME
     slots[[layout.fields[name] for name in IDENTITIES if name in layout.fields]] = SAME
     for row, name in enumerate(names):
-        if name in layout.fields and name != "duration":  # which is that of the times
+        if name in layout.fields and name != "duration":  # computed from the times
             slots[layout.fields[name]] = row
     return slots
 
 
 @cache
 def _order(fields: tuple[str, ...], wanted: tuple[str, ...]) -> list[str]:
-    """Return the numbers that are wanted in their order, then those that checks need."""
+    """Return the wanted numbers in order, then those needed for checks."""
     present = {*fields, "duration", "distance"}
     names = [name for name in wanted if name in NUMERIC and name in present]
     return names + [n for n in fields if n in NUMERIC and n not in names and _is_read(n, wanted)]
@@ -292,7 +292,7 @@ def _parse_any(padded: np.ndarray, wanted: list[str], dialect: Dialect, name: st
         try:
             return _parse_typed(data, layout, wanted, dialect)
         except (FlightError, pa.ArrowInvalid):
-            layout = find_layout(head, dialect, closely=True)  # something is written otherwise
+            layout = find_layout(head, dialect, closely=True)  # in another form
     return _parse_texts(data, layout, wanted, dialect, name)
 
 
@@ -327,7 +327,7 @@ def _parse_typed(data: bytes, layout: Layout, wanted: list[str], dialect: Dialec
         raise FlightError(f"timestamp is missing or not a time in {times.isna().sum()} samples")
     columns = {name: table[str(fields[name])].to_numpy() for name in numbers}
     names, values = _stack(columns, wanted)
-    values[np.isinf(values)] = np.nan  # no quantity of a flight is infinite: it is missing
+    values[np.isinf(values)] = np.nan  # infinite values are treated as missing
     texts = [name for name in fields if name in IDENTITY or name in IDENTITIES]
     identity = {name: table[str(fields[name])].to_pandas().str.strip() for name in texts}
     converted = _convert(names, values, layout.units)
@@ -343,9 +343,9 @@ def _stack(columns: dict[str, np.ndarray], wanted: list[str]) -> tuple[list[str]
 def _parse_texts(
     data: bytes, layout: Layout, wanted: list[str], dialect: Dialect, name: str
 ) -> _Samples:
-    """Return the samples of a file that is written in another way than the schema's."""
-    kept = ("date", "clock", "position")
-    fields = {n: i for n, i in layout.fields.items() if _is_read(n, wanted) or n in kept}
+    """Return the samples of a file that is not in the form of the schema."""
+    extra = ("date", "clock", "position")
+    fields = {n: i for n, i in layout.fields.items() if _is_read(n, wanted) or n in extra}
     table = _read_table(data, layout, dict.fromkeys(fields.values(), pa.string()))
     texts = {n: table[str(i)].to_pandas().astype("str").str.strip() for n, i in fields.items()}
     if "latitude" not in fields:
@@ -394,10 +394,10 @@ def _frame(wanted: list[str], samples: _Samples) -> pd.DataFrame:
         rows["duration"][:] = (times - times[0]) / 1000
     if "distance" in rows and np.isnan(rows["distance"]).any():
         rows["distance"][:] = _distance_flown(rows["latitude"], rows["longitude"])
-    columns = names[: len({*names} & {*wanted})]  # the ones wanted come first
+    columns = names[: len({*names} & {*wanted})]  # the wanted ones come first
     values = values[: len(columns)]
-    without_first = np.flatnonzero(np.isnan(values[:, 0]))
-    if missing := [row for row in without_first if np.isnan(values[row]).all()]:
+    candidates = np.flatnonzero(np.isnan(values[:, 0]))
+    if missing := [row for row in candidates if np.isnan(values[row]).all()]:
         values = np.delete(values, missing, axis=0)
         columns = [name for row, name in enumerate(columns) if row not in missing]
     df = pd.DataFrame(values.T, copy=False)
@@ -412,7 +412,7 @@ def _frame(wanted: list[str], samples: _Samples) -> pd.DataFrame:
 
 @cache
 def _index(names: tuple[str, ...]) -> pd.Index:
-    return pd.Index(names)  # as slow to make as a short flight is to read
+    return pd.Index(names)  # cached: it takes as long as reading a short flight
 
 
 def _distance_flown(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:

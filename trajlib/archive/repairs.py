@@ -1,7 +1,7 @@
-"""Samples that are left out or put in order, and files that do not hold one flight.
+"""Repair the samples of a flight, and detect files that do not hold one flight.
 
-A repair never makes up a value: a sample is left out, or takes its place in time. Every repair has
-a name and is counted, and where more than a few samples of a flight need one it is rejected.
+A repair never invents a value: samples are left out or sorted by time. Every repair has a name and
+is counted; a flight is rejected when more than a few of its samples need a repair.
 """
 
 import numpy as np
@@ -38,16 +38,16 @@ REPAIRS = {
 }
 NO_TIME = np.iinfo(np.int64).min  # as NaT
 _LIMIT = 0.05  # of a flight's samples may need a repair
-_LIMIT_ENDS = 0.5  # of them may lack position or altitude before the first or after the last
+_LIMIT_ENDS = 0.5  # of them may lack values, if at the start or the end of the flight
 _HALF_DAY = 43_200_000  # ms
-_PIECES = 200  # of a flight between samples out of reach; more are noise
-_VALLEY = 3_000  # ft that a flight rises on both sides of a landing
+_PIECES = 200  # limit of pieces between impossible jumps; a file with more is noise
+_VALLEY = 3_000  # ft of descent before, and of climb after, a landing
 _SEPARATE = "python -m trajlib import separates flights"
 _SPEED_UNITS = {"m/s": 0.5144, "km/h": 1.852, "NM/s": 1 / 3600}
 
 
 def describe_repairs(repairs: dict[str, int]) -> str | None:
-    """Return numbers of samples by the name of their repair as a text, None without one.
+    """Return the numbers of repaired samples as a text, None if there are none.
 
     >>> describe_repairs({"no_time": 2, "out_of_order": 1})
     '2 samples without a time left out; 1 samples put in the order of time'
@@ -58,24 +58,24 @@ def describe_repairs(repairs: dict[str, int]) -> str | None:
 def repair_samples(
     values: dict[str, np.ndarray], times: np.ndarray, *, strict: bool
 ) -> tuple[np.ndarray | None, dict[str, int]]:
-    """Return which samples make up the flight, in their order, and how many needed a repair.
+    """Return the samples to keep, in order of time, and how many needed a repair.
 
     Parameters
     ----------
     values
-        Latitude, longitude [deg] and altitude [ft] among others; longitudes from 0 to 360 are
-        brought to -180 to 180 in place.
+        Columns by name, with latitude, longitude [deg] and altitude [ft]. Longitudes from 0 to 360
+        are converted in place to -180 to 180.
     times
-        In ms since 1970, `NO_TIME` where one is missing.
+        In ms since 1970, `NO_TIME` where missing.
     strict
-        Reject what would need a repair.
+        Reject flights that need a repair.
 
     Returns
     -------
-    kept
-        Numbers of the samples; None where all of them are, as they stand.
+    indices
+        Indices of the samples; None to keep all samples in their order.
     repairs
-        Number of samples by name, of those in `REPAIRS`.
+        Number of samples by name of the repair, as in `REPAIRS`.
 
     Raises
     ------
@@ -89,14 +89,14 @@ def repair_samples(
     lon = values["longitude"]
     if np.nanmin(lon, initial=0) >= 0 and 180 < np.nanmax(lon, initial=0) <= 360:
         lon[lon > 180] -= 360
-    kept, repairs = _leave_out_missing(values, times, strict=strict)
-    kept = _put_in_order(kept, times, repairs, strict=strict)
-    kept = _leave_out_impossible(kept, values, times, repairs, strict=strict)
-    if len(kept) < 2:
-        raise FlightError(f"{len(kept)} samples are left, expected 2 or more")
-    _check_one_flight(values, times, kept)
-    whole = len(kept) == len(times) and (np.diff(kept) > 0).all()
-    return None if whole else kept, repairs
+    indices, repairs = _leave_out_missing(values, times, strict=strict)
+    indices = _put_in_order(indices, times, repairs, strict=strict)
+    indices = _leave_out_impossible(indices, values, times, repairs, strict=strict)
+    if len(indices) < 2:
+        raise FlightError(f"{len(indices)} samples are left, expected 2 or more")
+    _check_one_flight(values, times, indices)
+    unchanged = len(indices) == len(times) and (np.diff(indices) > 0).all()
+    return None if unchanged else indices, repairs
 
 
 def _positions(values: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
@@ -107,29 +107,29 @@ def _leave_out_missing(
     values: dict[str, np.ndarray], times: np.ndarray, *, strict: bool
 ) -> tuple[np.ndarray, dict[str, int]]:
     lat, lon, alt = _positions(values)
-    lacking = {
+    missing = {
         "no_time": times == NO_TIME,
         "no_position": ~(np.isfinite(lat) & np.isfinite(lon)),
         "no_altitude": ~np.isfinite(alt),
     }
-    whole = np.flatnonzero(~np.logical_or.reduce(list(lacking.values())))
+    complete = np.flatnonzero(~np.logical_or.reduce(list(missing.values())))
     repairs: dict[str, int] = {}
-    seen = np.zeros(len(times), bool)
+    counted = np.zeros(len(times), bool)
     for (name, bad), column in zip(
-        lacking.items(), ("timestamp", "position", "altitude"), strict=True
+        missing.items(), ("timestamp", "position", "altitude"), strict=True
     ):
-        bad = bad & ~seen
-        seen |= bad
+        bad = bad & ~counted
+        counted |= bad
         if not bad.any():
             continue
         text = f"{column} is missing in {bad.sum()} of {len(times)} samples"
-        if not len(whole):
+        if not len(complete):
             raise FlightError(text)
-        inside = bad[whole[0] : whole[-1]].sum()
+        inside = bad[complete[0] : complete[-1]].sum()
         _check_limit(text, inside, len(times), strict=strict)
         _check_limit(text, bad.sum(), len(times), strict=strict, limit=_LIMIT_ENDS)
         repairs[name] = int(bad.sum())
-    return whole, repairs
+    return complete, repairs
 
 
 def _check_limit(text: str, count: int, of: int, *, strict: bool, limit: float = _LIMIT) -> None:
@@ -140,16 +140,16 @@ def _check_limit(text: str, count: int, of: int, *, strict: bool, limit: float =
 
 
 def _put_in_order(
-    kept: np.ndarray, times: np.ndarray, repairs: dict[str, int], *, strict: bool
+    indices: np.ndarray, times: np.ndarray, repairs: dict[str, int], *, strict: bool
 ) -> np.ndarray:
-    steps = np.diff(times[kept])
+    steps = np.diff(times[indices])
     if len(steps) and (steps <= 0).all() and (steps < 0).any():
-        kept = kept[::-1]  # the newest first
-    ordered = times[kept]
+        indices = indices[::-1]  # newest first in the file
+    ordered = times[indices]
     late = ordered < np.maximum.accumulate(ordered)
     if late.any():
         first = int(np.argmax(late))
-        text = f"timestamps go backwards after sample {kept[first - 1] + 1}"
+        text = f"timestamps go backwards after sample {indices[first - 1] + 1}"
         if np.diff(ordered).min() < -_HALF_DAY:
             raise FlightError(
                 f"{text}, by more than 12 hours: a date that does not change at midnight, or "
@@ -158,26 +158,26 @@ def _put_in_order(
         text += f", {late.sum()} of {len(times)} are out of order"
         _check_limit(text, late.sum(), len(times), strict=strict)
         repairs["out_of_order"] = int(late.sum())
-        kept = kept[np.argsort(ordered, kind="stable")]
-    repeated = np.diff(times[kept], prepend=NO_TIME) == 0
+        indices = indices[np.argsort(ordered, kind="stable")]
+    repeated = np.diff(times[indices], prepend=NO_TIME) == 0
     if repeated.any():
-        text = f"timestamps repeat after sample {kept[np.argmax(repeated)]}"
+        text = f"timestamps repeat after sample {indices[np.argmax(repeated)]}"
         text += f", {repeated.sum()} of {len(times)}"
         _check_limit(text, repeated.sum(), len(times), strict=strict)
         repairs["repeated_time"] = int(repeated.sum())
-        kept = kept[~repeated]
-    return kept
+        indices = indices[~repeated]
+    return indices
 
 
 def _leave_out_impossible(
-    kept: np.ndarray,
+    indices: np.ndarray,
     values: dict[str, np.ndarray],
     times: np.ndarray,
     repairs: dict[str, int],
     *,
     strict: bool,
 ) -> np.ndarray:
-    lat, lon, alt = (column[kept] for column in _positions(values))
+    lat, lon, alt = (column[indices] for column in _positions(values))
     low, high = ALTITUDES
     bad = ~((alt >= low) & (alt <= high))
     if bad.any():
@@ -185,59 +185,64 @@ def _leave_out_impossible(
         text += f"{bad.sum()} of {len(times)} samples"
         _check_limit(text, bad.sum(), len(times), strict=strict)
         repairs["impossible_altitude"] = int(bad.sum())
-    off = ~((np.abs(lat) <= 90) & (np.abs(lon) <= 180)) & ~bad
-    if off.any():
-        text = f"a position is not on the Earth, in {off.sum()} of {len(times)} samples"
-        _check_limit(text, off.sum(), len(times), strict=strict)
-    kept = kept[~(bad | off)]
-    chain = _longest_chain(kept, values, times)
-    missed = len(kept) - len(chain)
-    if missed:
-        text = f"{missed} of {len(times)} positions cannot have been reached from the others"
+    off_earth = ~((np.abs(lat) <= 90) & (np.abs(lon) <= 180)) & ~bad
+    if off_earth.any():
+        text = f"a position is not on the Earth, in {off_earth.sum()} of {len(times)} samples"
+        _check_limit(text, off_earth.sum(), len(times), strict=strict)
+    indices = indices[~(bad | off_earth)]
+    chain = _longest_chain(indices, values, times)
+    unreachable = len(indices) - len(chain)
+    if unreachable:
+        text = f"{unreachable} of {len(times)} positions cannot have been reached from the others"
         text += f"; where a file holds several flights, {_SEPARATE}"
-        _check_limit(text, missed, len(times), strict=strict)
-    if missed or off.any():
-        repairs["impossible_position"] = int(missed + off.sum())
+        _check_limit(text, unreachable, len(times), strict=strict)
+    if unreachable or off_earth.any():
+        repairs["impossible_position"] = int(unreachable + off_earth.sum())
     return chain
 
 
 def _longest_chain(
-    kept: np.ndarray, values: dict[str, np.ndarray], times: np.ndarray
+    indices: np.ndarray, values: dict[str, np.ndarray], times: np.ndarray
 ) -> np.ndarray:
-    """Return the most samples of which an aircraft can have flown from each to the next."""
+    """Return the longest sequence in which an aircraft can have flown from each sample to the next.
+
+    It consists of whole pieces between impossible jumps (dynamic programming).
+    """
     samples = (times, *_positions(values))
-    breaks = 1 + np.flatnonzero(~reachable(*samples, kept[:-1], kept[1:]))
+    breaks = 1 + np.flatnonzero(~reachable(*samples, indices[:-1], indices[1:]))
     if not len(breaks):
-        return kept
+        return indices
     if len(breaks) >= _PIECES:
         raise FlightError(
             f"{len(breaks)} positions cannot have been reached from the one before; where a file "
             f"holds several flights, {_SEPARATE}"
         )
-    pieces = np.split(kept, breaks)
+    pieces = np.split(indices, breaks)
     ends = np.array([piece[-1] for piece in pieces])
-    best, before = [len(pieces[0])], [-1]
+    best, previous = [len(pieces[0])], [-1]
     for i in range(1, len(pieces)):
         start = np.full(i, pieces[i][0])
         lengths = np.where(reachable(*samples, ends[:i], start), best, 0)
         j = int(np.argmax(lengths))
         best.append(len(pieces[i]) + int(lengths[j]))
-        before.append(j if lengths[j] else -1)
+        previous.append(j if lengths[j] else -1)
     chain = []
     i = int(np.argmax(best))
     while i >= 0:
         chain.append(pieces[i])
-        i = before[i]
+        i = previous[i]
     return np.concatenate(chain[::-1])
 
 
-def _check_one_flight(values: dict[str, np.ndarray], times: np.ndarray, kept: np.ndarray) -> None:
-    lat, lon, alt = (column[kept] for column in _positions(values))
-    begin, flights = 0, 1
-    for i, j in find_stops(times[kept], lat, lon):
-        fallen, risen = alt[begin : i + 1].max() - alt[i], alt[j:].max() - alt[j]
-        if fallen >= _VALLEY and risen >= _VALLEY:
-            flights, begin = flights + 1, j
+def _check_one_flight(
+    values: dict[str, np.ndarray], times: np.ndarray, indices: np.ndarray
+) -> None:
+    lat, lon, alt = (column[indices] for column in _positions(values))
+    start, flights = 0, 1
+    for i, j in find_stops(times[indices], lat, lon):
+        descent, climb = alt[start : i + 1].max() - alt[i], alt[j:].max() - alt[j]
+        if descent >= _VALLEY and climb >= _VALLEY:
+            flights, start = flights + 1, j
     if flights > 1:
         raise FlightError(f"holds {flights} flights, with a landing between them: {_SEPARATE}")
 
@@ -245,7 +250,7 @@ def _check_one_flight(values: dict[str, np.ndarray], times: np.ndarray, kept: np
 def check_identities(texts: dict[str, pd.Series], times: np.ndarray) -> None:
     """Raise FlightError where the samples of a file are of several flights.
 
-    A callsign that changes in the air is no new flight; one that changes after a pause is.
+    A callsign that changes after a pause marks a new flight; one that changes in the air does not.
     """
     for name in ("flight_id", "icao24", "registration", "callsign"):
         if name not in texts:
@@ -261,14 +266,14 @@ def check_identities(texts: dict[str, pd.Series], times: np.ndarray) -> None:
 
 
 def check_units(values: dict[str, np.ndarray], times: np.ndarray, dialect: Dialect) -> None:
-    """Raise FlightError where reported speed, climb or altitude is in another unit than it should.
+    """Raise FlightError where speed, climb or altitude seems to be in another unit than declared.
 
-    A unit that columns.toml gives is not doubted.
+    A unit given in columns.toml is not checked.
     """
     lat, lon, alt = _positions(values)
-    none = np.empty(0)
-    speed = none if "groundspeed" in dialect.units else values.get("groundspeed", none)
-    climb = none if "vertical_rate" in dialect.units else values.get("vertical_rate", none)
+    empty = np.empty(0)
+    speed = empty if "groundspeed" in dialect.units else values.get("groundspeed", empty)
+    climb = empty if "vertical_rate" in dialect.units else values.get("vertical_rate", empty)
     speeds, climbs, length = measure_ratios(times, lat, lon, alt, speed, climb)
     for unit, ratio in _SPEED_UNITS.items():
         if abs(speeds / ratio - 1) < 0.08:
@@ -290,7 +295,7 @@ def check_units(values: dict[str, np.ndarray], times: np.ndarray, dialect: Diale
 
 
 def _check_cruise(lat: np.ndarray, lon: np.ndarray, alt: np.ndarray, times: np.ndarray) -> None:
-    """Raise FlightError where a flight cruises faster than any does at so low an altitude."""
+    """Raise FlightError where a flight cruises too fast for so low an altitude."""
     top = np.median(alt[alt >= 0.97 * alt.max()])
     level = np.flatnonzero((alt[1:] > 0.97 * top) & (alt[:-1] > 0.97 * top))
     if not len(level):
@@ -299,17 +304,17 @@ def _check_cruise(lat: np.ndarray, lon: np.ndarray, alt: np.ndarray, times: np.n
     speed = distance(lat[level], lon[level], lat[level + 1], lon[level + 1]).sum() / hours
     for unit in ("m", "FL"):
         feet = top * find_conversion("altitude", unit)[0]
-        # between 330 and 400 kt only where the level is a whole thousand of feet in that unit
-        whole = (
+        # from 330 to 400 kt only if the level, converted from that unit, is a whole 1000 ft
+        round_level = (
             abs(feet - 1000 * round(feet / 1000)) < 40 and abs(top - 500 * round(top / 500)) > 60
         )
-        if 13_000 < feet < 50_000 and (speed > 400 or (speed > 330 and whole)):
+        if 13_000 < feet < 50_000 and (speed > 400 or (speed > 330 and round_level)):
             raise _question("altitude", unit, f"{top:,.0f} in a cruise at {speed:.0f} kt")
 
 
-def _question(column: str, unit: str, found: str) -> FlightError:
+def _question(column: str, unit: str, finding: str) -> FlightError:
     usual = {"groundspeed": "kt", "altitude": "ft", "vertical_rate": "ft/min"}[column]
     return FlightError(
-        f"{column} is {found}: is it in {unit}? Say so in columns.toml, under [columns]: "
+        f"{column} is {finding}: is it in {unit}? Say so in columns.toml, under [columns]: "
         f'{column} = {{ unit = "{unit}" }}, or "{usual}" if it is right'
     )

@@ -1,7 +1,7 @@
-"""Whether the samples of a flight can be those of one aircraft, in one compiled pass.
+"""Check in one compiled pass whether the samples of a flight can be those of one aircraft.
 
-Nearly all flights of an archive are sound, and this pass is all that they cost. What it doubts is
-looked at closely by `trajlib.archive.repairs`.
+Nearly all flights of an archive pass this fast check. `trajlib.archive.repairs` examines the
+others.
 """
 
 import numpy as np
@@ -17,14 +17,14 @@ __all__ = [
     "reachable",
 ]
 
-ALTITUDES = (-2_000.0, 60_000.0)  # ft, of any flight
-_FASTEST, _SLACK = 800.0, 1.0  # kt over ground, and NM that positions may be wrong
-_STEEPEST, _STEP = 15_000.0, 700.0  # ft/min, and ft that altitudes may be wrong
+ALTITUDES = (-2_000.0, 60_000.0)  # ft, possible range
+_FASTEST, _SLACK = 800.0, 1.0  # maximum groundspeed [kt], and error of positions [NM]
+_STEEPEST, _STEP = 15_000.0, 700.0  # maximum climb [ft/min], and error of altitudes [ft]
 _STOP = 180_000  # ms without moving, or without a sample
-_PLACE = 0.5  # NM that an aircraft stays within while it stands
-_WINDOW = 60_000  # ms over which speed and climb are compared with what is reported
-_SLOW, _LEVEL = 60.0, 300.0  # kt and ft/min below which they are not
-_RADIUS = 3440.065  # NM, of a sphere: good to half a percent
+_STOP_RADIUS = 0.5  # NM; an aircraft that stays within it is not moving
+_WINDOW = 60_000  # ms over which speed and climb are compared with the reported values
+_SLOW, _LEVEL = 60.0, 300.0  # kt and ft/min; below them nothing is compared
+_RADIUS = 3440.065  # NM, of a sphere: accurate to half a percent
 
 
 @inlined
@@ -42,20 +42,20 @@ def _reaches(time, lat, lon, alt, time2, lat2, lon2, alt2):
     reach = _SLACK + _FASTEST * hours
     if abs(alt2 - alt) > _STEP + 60 * _STEEPEST * hours:
         return False
-    # 60.04 NM a degree and no narrowing of meridians: never shorter than the way
+    # fast upper bound of the distance: 60.04 NM per degree, also of longitude
     north, east = 60.04 * (lat2 - lat), 60.04 * (lon2 - lon)
     return north * north + east * east <= reach * reach or _length(lat, lon, lat2, lon2) <= reach
 
 
 @compiled
 def is_doubtful(times, lat, lon, alt):  # noqa: C901 (one loop, compiled)
-    """Return whether some sample needs a closer look: missing, out of order, out of reach, a stop.
+    """Return whether a sample is missing, out of order or unreachable, or the aircraft stops.
 
     Times are in ms, as int64; positions in degrees and altitudes in ft, as float64.
     """
     anchor = 0
     for i in range(len(times)):
-        if not (abs(lat[i]) <= 90 and abs(lon[i]) <= 180):  # nor, so, NaN
+        if not (abs(lat[i]) <= 90 and abs(lon[i]) <= 180):  # also true for NaN
             return True
         if not ALTITUDES[0] <= alt[i] <= ALTITUDES[1]:
             return True
@@ -67,7 +67,7 @@ def is_doubtful(times, lat, lon, alt):  # noqa: C901 (one loop, compiled)
         if not _reaches(times[j], lat[j], lon[j], alt[j], times[i], lat[i], lon[i], alt[i]):
             return True
         north, east = 60.04 * (lat[i] - lat[anchor]), 60.04 * (lon[i] - lon[anchor])
-        if north * north + east * east > _PLACE * _PLACE:
+        if north * north + east * east > _STOP_RADIUS * _STOP_RADIUS:
             anchor = i
         elif times[i] - times[anchor] >= _STOP:
             return True
@@ -86,14 +86,14 @@ def reachable(times, lat, lon, alt, i, j):
 
 @compiled
 def find_stops(times, lat, lon):
-    """Return first and last sample of each time that an aircraft did not move, or is not seen."""
+    """Return first and last sample of each period without movement or without samples."""
     stops = []
     anchor = 0
     for i in range(1, len(times)):
         if times[i] - times[i - 1] >= _STOP:
             stops.append((i - 1, i))
             anchor = i
-        elif _length(lat[i], lon[i], lat[anchor], lon[anchor]) > _PLACE:
+        elif _length(lat[i], lon[i], lat[anchor], lon[anchor]) > _STOP_RADIUS:
             if times[i - 1] - times[anchor] >= _STOP:
                 stops.append((anchor, i - 1))
             anchor = i
@@ -102,10 +102,10 @@ def find_stops(times, lat, lon):
 
 @compiled
 def measure_ratios(times, lat, lon, alt, speed, climb):
-    """Return how many times the flown speed, and the climb flown, the reported ones are.
+    """Return the ratios of reported to flown speed and climb, and the distance flown [NM].
 
-    Also the distance flown [NM]. What is reported, ``speed`` [kt] and ``climb`` [ft/min], may be
-    empty; a ratio that cannot be measured is NaN.
+    The reported ``speed`` [kt] and ``climb`` [ft/min] may be empty; a ratio that cannot be measured
+    is NaN.
     """
     n = len(times)
     window = max(1, int(_WINDOW * (n - 1) / max(1, times[n - 1] - times[0])))
@@ -131,7 +131,7 @@ def measure_ratios(times, lat, lon, alt, speed, climb):
 
 
 def compile_screening() -> None:
-    """Compile the functions of this module and keep them beside it."""
+    """Compile the functions of this module and cache them on disk."""
     times, empty, pairs = np.arange(2), np.zeros(2), np.zeros(1, np.int64)
     is_doubtful(times, empty, empty, empty)
     reachable(times, empty, empty, empty, pairs, pairs)

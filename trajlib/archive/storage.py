@@ -1,7 +1,7 @@
-"""Files where they lie: in a folder, or in an object store of one's own (``s3://bucket/path``).
+"""Files in a folder, or in a private object store (``s3://bucket/path``).
 
-The store is the one that ``AWS_ENDPOINT_URL`` names, with the keys that the environment or
-``~/.aws`` holds; on a cluster every worker needs both.
+``AWS_ENDPOINT_URL`` gives the address of the store; the keys are in the environment or in
+``~/.aws``. On a cluster every worker needs both.
 """
 
 import os
@@ -38,50 +38,50 @@ __all__ = [
 ]
 
 
-def is_remote(place: str | Path) -> bool:
-    """Return whether a place is in an object store; as a Path it has lost one of its slashes.
+def is_remote(location: str | Path) -> bool:
+    """Return whether a location is in an object store; a Path has only one slash after ``s3:``.
 
     >>> is_remote("s3://flights/2016"), is_remote(Path("s3://flights/2016")), is_remote("data/raw")
     (True, True, False)
     """
-    return str(place).startswith("s3:/")
+    return str(location).startswith("s3:/")
 
 
-def resolve(place: str | Path) -> str:
-    """Return a place by its one name: a folder's absolute path, or ``s3://bucket/path``.
+def resolve(location: str | Path) -> str:
+    """Return a location in its normal form: an absolute path, or ``s3://bucket/path``.
 
     >>> resolve(Path("s3://flights/2016/"))
     's3://flights/2016'
     """
-    if is_remote(place):
-        return f"s3://{_key(place)}"
-    return str(Path(place).resolve())
+    if is_remote(location):
+        return f"s3://{_key(location)}"
+    return str(Path(location).resolve())
 
 
-def exists(place: str | Path) -> bool:
-    """Return whether there is a file at a place."""
-    if is_remote(place):
-        return _look(place).type == FileType.File
-    return Path(place).is_file()
+def exists(location: str | Path) -> bool:
+    """Return whether there is a file at a location."""
+    if is_remote(location):
+        return _file_info(location).type == FileType.File
+    return Path(location).is_file()
 
 
-def is_folder(place: str | Path) -> bool:
-    """Return whether there is a folder at a place; in an object store, a name that others share."""
-    if is_remote(place):
-        return _look(place).type == FileType.Directory
-    return Path(place).is_dir()
+def is_folder(location: str | Path) -> bool:
+    """Return whether a location is a folder; in an object store, a prefix of other names."""
+    if is_remote(location):
+        return _file_info(location).type == FileType.Directory
+    return Path(location).is_dir()
 
 
-def make_folder(place: str | Path) -> None:
-    """Make a folder with those above it, unless it is there."""
-    if is_remote(place):
-        _system().create_dir(_key(place))
+def make_folder(location: str | Path) -> None:
+    """Make a folder and its parents, unless it exists."""
+    if is_remote(location):
+        _system().create_dir(_key(location))
     else:
-        Path(place).mkdir(parents=True, exist_ok=True)
+        Path(location).mkdir(parents=True, exist_ok=True)
 
 
 def check_visible(folder: str | Path) -> None:
-    """Raise FileNotFoundError where a worker does not see a folder that its client works on."""
+    """Raise FileNotFoundError where a worker does not see a folder that the client uses."""
     if not is_folder(folder):
         raise FileNotFoundError(
             f"{folder} is not visible on the worker on {gethostname()}: archive and results must "
@@ -90,40 +90,44 @@ def check_visible(folder: str | Path) -> None:
         )
 
 
-def open_file(place: str | Path) -> BinaryIO:
-    """Open a file to be read from any byte on."""
-    if is_remote(place):
-        return _system().open_input_file(_key(place))
-    return Path(place).open("rb")
+def open_file(location: str | Path) -> BinaryIO:
+    """Open a file for reading at any position."""
+    if is_remote(location):
+        return _system().open_input_file(_key(location))
+    return Path(location).open("rb")
 
 
-def list_objects(place: str | Path) -> Iterator[tuple[str, int, int]]:
-    """Give name below a place, size [bytes] and time of change [ns] of each object there."""
-    root = _key(place)
-    for found in _system().get_file_info(FileSelector(root, recursive=True)):
-        if found.is_file:
-            yield found.path.removeprefix(f"{root}/"), found.size, found.mtime_ns or 0
+def list_objects(location: str | Path) -> Iterator[tuple[str, int, int]]:
+    """Yield relative name, size [bytes] and time of change [ns] of each object in a folder."""
+    root = _key(location)
+    for info in _system().get_file_info(FileSelector(root, recursive=True)):
+        if info.is_file:
+            yield info.path.removeprefix(f"{root}/"), info.size, info.mtime_ns or 0
 
 
-def remove(place: str | Path) -> None:
+def remove(location: str | Path) -> None:
     """Remove a file."""
-    if is_remote(place):
-        _system().delete_file(_key(place))
+    if is_remote(location):
+        _system().delete_file(_key(location))
     else:
-        Path(place).unlink()
+        Path(location).unlink()
 
 
-def refuse_outage(error: Exception, place: str | Path) -> None:
-    """Raise an error again that says that an object store failed: no file is to blame for it."""
-    if is_remote(place) and isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+def refuse_outage(error: Exception, location: str | Path) -> None:
+    """Raise an error again if it shows that the object store failed, not that a file is bad."""
+    if (
+        is_remote(location)
+        and isinstance(error, OSError)
+        and not isinstance(error, FileNotFoundError)
+    ):
         raise error
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path to write to; its file takes the name ``path`` once it is whole.
+    """Yield a temporary path to write to; the finished file is renamed to ``path``.
 
-    The file is readable by its owner alone. After an error it is removed.
+    Only the owner can read the file. After an error it is removed.
     """
     if is_remote(path):
         with uploading(path) as temporary:
@@ -144,29 +148,29 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def raise_full_disk(error: BaseException, path: Path) -> None:
-    """Raise OSError that names the file where an error says that its disk is full."""
+    """Raise OSError that names the file if an error means that its disk is full."""
     if isinstance(error, OSError) and error.errno == ENOSPC:
-        told = f"the disk is full: {path.name} could not be written, and is as it was"
-        raise OSError(ENOSPC, told, str(path.parent)) from error
+        message = f"the disk is full: {path.name} could not be written, and is as it was"
+        raise OSError(ENOSPC, message, str(path.parent)) from error
 
 
 @contextmanager
-def uploading(place: str | Path) -> Iterator[Path]:
-    """Give a temporary path to write to; the object takes its place once the file is whole."""
+def uploading(location: str | Path) -> Iterator[Path]:
+    """Yield a temporary path to write to; the finished file is uploaded as the object."""
     with TemporaryDirectory(prefix="trajlib-") as folder:
-        temporary = Path(folder) / _key(place).rpartition("/")[2]
+        temporary = Path(folder) / _key(location).rpartition("/")[2]
         yield temporary
         content = temporary.read_bytes()
-        with _system().open_output_stream(_key(place)) as stream:
+        with _system().open_output_stream(_key(location)) as stream:
             stream.write(content)
 
 
-def _key(place: str | Path) -> str:
-    return str(place).partition(":")[2].strip("/")
+def _key(location: str | Path) -> str:
+    return str(location).partition(":")[2].strip("/")
 
 
-def _look(place: str | Path) -> FileInfo:
-    return _system().get_file_info(_key(place))
+def _file_info(location: str | Path) -> FileInfo:
+    return _system().get_file_info(_key(location))
 
 
 def _system() -> FileSystem:
@@ -181,7 +185,7 @@ def _system() -> FileSystem:
 
 
 class _Bucket(ArrowFSWrapper):
-    """The same store, for the readers of Dask and pandas."""
+    """The same store as an fsspec file system, for Dask and pandas."""
 
     protocol = "s3"
 
@@ -197,7 +201,7 @@ def _connect(endpoint: str) -> FileSystem:
     parts = urlsplit(endpoint)
     if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
         raise ValueError(f"{endpoint} is neither https nor loopback: flights would cross in clear")
-    os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")  # a cloud's, asked for keys
+    os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")  # no request for keys to AWS
     return S3FileSystem(
         endpoint_override=parts.netloc,
         scheme=parts.scheme,

@@ -1,4 +1,4 @@
-"""The flights of a city pair as Parquet, one row group a flight."""
+"""The flights of a city pair as Parquet, one row group per flight."""
 
 import functools
 import hashlib
@@ -28,75 +28,78 @@ from trajlib.schema import COLUMNS
 
 __all__ = ["derived_path", "save_derived", "store_flights"]
 
-_VERSION = "2"  # of what a part holds
+_VERSION = "2"  # of the format of parts
 _FINDINGS = ("rejected", "repairs")
-_PLACE = ("part", "row_group", "rows", *_FINDINGS)
+_LOCATION = ("part", "row_group", "rows", *_FINDINGS)
 
 
 def store_flights(selected: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
-    """Write the selected flights as Parquet, one row group a flight, unless they are there.
+    """Write the selected flights as Parquet, one row group per flight, unless already stored.
 
-    Numbers are kept as float32, latitude and longitude as float64: the schema's decimals are
-    recovered exactly. A part holds the flights of one block and is named after their files'
-    paths, sizes and times of change, so that only what changed is read again.
+    Numbers are stored as float32, latitude and longitude as float64, which keeps the schema's
+    decimals exactly. A part holds the flights of one block and is named after the paths, sizes and
+    times of change of their files, so that only changed blocks are read again.
 
     Parameters
     ----------
     selected
         Rows of an index.
     folder
-        Where the parts and the table ``flights.parquet`` go; other parts in it are removed.
+        Receives the parts and the table ``flights.parquet``; other parts in it are removed.
 
     Returns
     -------
     DataFrame
-        The selected rows with ``part`` and ``row_group`` (where the flight stands), ``rows`` and
-        ``store`` (the folder, never saved). ``rejected`` is the reason where the full read rejects
-        the file; such a row has no part. ``repairs`` is as in the index.
+        The selected rows with ``part`` and ``row_group`` (location of the flight), ``rows`` (number
+        of samples) and ``store`` (the folder, not saved). ``rejected`` is the reason if the full
+        read rejected the file; such a row has no part. ``repairs`` is as in the index.
 
     Raises
     ------
     ValueError
         When nothing is selected.
     OSError
-        When the folder cannot be written to; and the errors of `map_flights` that are a cluster's.
+        When the folder cannot be written to; also the errors of `map_flights` about the cluster.
     """
     if selected.empty:
         raise ValueError(f"no flights to store in {folder}, expected rows of an index")
     folder = resolve(folder)
     make_folder(folder)
     blocks = run_in_blocks(functools.partial(_store_block, folder), selected)
-    place = pd.concat([pd.DataFrame(block, columns=_PLACE) for block in blocks], ignore_index=True)
-    place = place.astype({"part": "str", "rows": "int64", "rejected": "str", "repairs": "str"})
-    beside = selected[[name for name in UNSAVED if name in selected]]
-    rows = selected.drop(columns=[*_FINDINGS, *beside], errors="ignore").reset_index(drop=True)
-    table = pd.concat([rows, place], axis=1)
+    tables = [pd.DataFrame(block, columns=_LOCATION) for block in blocks]
+    locations = pd.concat(tables, ignore_index=True)
+    locations = locations.astype(
+        {"part": "str", "rows": "int64", "rejected": "str", "repairs": "str"}
+    )
+    unsaved = selected[[name for name in UNSAVED if name in selected]]
+    rows = selected.drop(columns=[*_FINDINGS, *unsaved], errors="ignore").reset_index(drop=True)
+    table = pd.concat([rows, locations], axis=1)
     findings = table[["path", *_FINDINGS]].to_dict("records")
-    record(selected, {row["path"]: _present(row) for row in findings if _present(row)})
+    record(selected, {row["path"]: _filled(row) for row in findings if _filled(row)})
     with replacing(f"{folder}/flights.parquet") as temporary:
         table.to_parquet(temporary)
     _remove_parts(folder, set(table["part"]))
-    beside = beside.reset_index(drop=True).assign(store=folder)
-    return pd.concat([table, beside], axis=1)
+    unsaved = unsaved.reset_index(drop=True).assign(store=folder)
+    return pd.concat([table, unsaved], axis=1)
 
 
 def derived_path(folder: str | Path, name: str, key: str) -> Path:
-    """Return where a table that was made of a store is kept beside it, for a key of its origin."""
+    """Return the path beside a store of a table derived from it; the key identifies its input."""
     return Path(folder, f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.parquet")
 
 
 def save_derived(table: pd.DataFrame, path: Path) -> None:
-    """Keep a table at a `derived_path` in place of older ones, if the folder can be written to."""
+    """Save a table at a `derived_path`, replacing older ones, if the folder can be written to."""
     try:
         for outdated in path.parent.glob(f"{path.name.partition('-')[0]}-*.parquet"):
             outdated.unlink(missing_ok=True)
         with replacing(path) as temporary:
             table.to_parquet(temporary)
-    except OSError:  # it is made again the next time
+    except OSError:  # it is then computed again the next time
         pass
 
 
-def _present(row: dict) -> dict[str, str]:
+def _filled(row: dict) -> dict[str, str]:
     return {name: row[name] for name in _FINDINGS if isinstance(row[name], str)}
 
 
@@ -114,20 +117,20 @@ def _store_block(folder: str, block: pd.DataFrame) -> list[tuple]:
     check_visible(folder)
     name = _part_name(block)
     if exists(f"{folder}/{name}"):
-        return _read_places(f"{folder}/{name}")
-    whole: list[pd.DataFrame] = []
-    places: list[tuple] = []
+        return _read_locations(f"{folder}/{name}")
+    valid: list[pd.DataFrame] = []
+    locations: list[tuple] = []
     for row, flight in read_flights(block):
         if isinstance(flight, FlightError):
-            places.append((None, None, 0, str(flight), None))
+            locations.append((None, None, 0, str(flight), None))
             continue
         repairs = row.get("repairs")
-        places.append(
-            (name, len(whole), len(flight), None, repairs if isinstance(repairs, str) else None)
+        locations.append(
+            (name, len(valid), len(flight), None, repairs if isinstance(repairs, str) else None)
         )
-        whole.append(flight)
-    _write_part(f"{folder}/{name}", whole, places)
-    return places
+        valid.append(flight)
+    _write_part(f"{folder}/{name}", valid, locations)
+    return locations
 
 
 def _part_name(block: pd.DataFrame) -> str:
@@ -136,15 +139,15 @@ def _part_name(block: pd.DataFrame) -> str:
     return f"part-{hashlib.sha256(content.encode()).hexdigest()[:16]}.parquet"
 
 
-def _read_places(part: str) -> list[tuple]:
+def _read_locations(part: str) -> list[tuple]:
     with open_file(part) as file:
-        return [tuple(place) for place in json.loads(pq.read_schema(file).metadata[b"places"])]
+        return [tuple(row) for row in json.loads(pq.read_schema(file).metadata[b"places"])]
 
 
-def _write_part(path: str, flights: list[pd.DataFrame], places: list[tuple]) -> None:
+def _write_part(path: str, flights: list[pd.DataFrame], locations: list[tuple]) -> None:
     present = {name for flight in flights for name in flight}
     fields = [(name, _store_type(name)) for name in MEASURED if name in present]
-    schema = pa.schema(fields, metadata={"places": json.dumps(places)})
+    schema = pa.schema(fields, metadata={"places": json.dumps(locations)})
     encoding = {
         name: "DELTA_BINARY_PACKED" if name == "timestamp" else "BYTE_STREAM_SPLIT"
         for name in schema.names

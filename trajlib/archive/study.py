@@ -1,4 +1,4 @@
-"""A study: one archive, one city pair, its flights, and where results go."""
+"""A study: one archive, one city pair, its flights, and the folder of results."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,19 +27,19 @@ class Study:
     origin, destination
         Airport codes, ICAO or IATA, as in the archive.
     client
-        Of the Dask cluster on which `map_flights` works.
+        Client of the Dask cluster used by `map_flights`.
     index
         One row per file of the archive, see `trajlib.archive.index.build_index`.
     flights
         One row per flight of the pair, see `trajlib.archive.store.store_flights`. Pass it to
         `map_flights`.
     dialect
-        What the archive's ``columns.toml`` says of it: title, source, modelled columns.
+        The archive's ``columns.toml``: title, source, modelled columns.
     results
         Folder for tables and models of the pair.
     plans
-        Filed flight plans of the archive, see `trajlib.archive.plans.read_plans`; None where it
-        has none.
+        Filed flight plans of the archive, see `trajlib.archive.plans.read_plans`; None without
+        any.
     """
 
     archive: str
@@ -67,7 +67,7 @@ class Study:
         """Folder of the pair's Parquet files."""
         return Path(self.flights["store"].iloc[0])
 
-    def __repr__(self) -> str:  # that of a dataclass would hold the names of flights
+    def __repr__(self) -> str:  # the default would contain names of flights
         return self._repr_markdown_().replace("**", "")
 
     def _repr_markdown_(self) -> str:
@@ -83,7 +83,7 @@ def open_study(
 ) -> Study:
     """Connect to the cluster, index the archive, and store the flights of one city pair.
 
-    What an earlier run indexed and stored is reused; only new and changed files are read.
+    Results of earlier runs are reused; only new and changed files are read.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def open_study(
     origin, destination
         Airport codes, ICAO or IATA, as in the archive.
     data
-        Folder whose ``interim/`` and ``processed/`` keep what is computed.
+        Folder with ``interim/`` and ``processed/`` for computed files.
 
     Raises
     ------

@@ -15,13 +15,13 @@ from trajlib.schema import COLUMNS, IDENTITY
 
 __all__ = ["suggest_dialect"]
 
-_FILES = 5  # that are looked into
+_FILES = 5  # that are examined
 
 
 def suggest_dialect(archive: str | Path) -> str:
     """Return the text of a ``columns.toml`` for an archive, with comments on what is missing.
 
-    It writes down how the first file is read without one, and the question where it is not.
+    It contains the layout found in the first file, and a question where this is ambiguous.
 
     Raises
     ------
@@ -42,8 +42,8 @@ def suggest_dialect(archive: str | Path) -> str:
         read_flight(f"{resolve(archive)}/{path}")
     except FlightError as error:
         lines.append(f"# to be decided: {error}")
-    given = "\n".join(lines)
-    missing = [n for n in IDENTITY[-2:] if n not in layout.fields and f"<{n}>" not in given]
+    text = "\n".join(lines)
+    missing = [n for n in IDENTITY[-2:] if n not in layout.fields and f"<{n}>" not in text]
     lines += [f"# no {name} is given" for name in missing]
     count = sum(name in layout.fields for name in COLUMNS)
     return "\n".join([*lines, f"# {count} of {len(COLUMNS)} columns are understood", ""])

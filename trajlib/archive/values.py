@@ -1,4 +1,4 @@
-"""Times and numbers of samples, as they are written."""
+"""Parse the times and numbers of samples, in the forms in which they are written."""
 
 import re
 from functools import partial
@@ -21,10 +21,10 @@ __all__ = [
 ]
 
 _DEFAULT = Dialect()
-_ZONE = r"[T ]\d\d.*(?:Z|[+-]\d\d(?::?\d\d)?)$"  # how a time of ISO 8601 gives its zone
+_ZONE = r"[T ]\d\d.*(?:Z|[+-]\d\d(?::?\d\d)?)$"  # a time in ISO 8601 with a zone
 _EARLIEST, _LATEST = 1e8, 4102444800  # s since 1970: March 1973, and the year 2100
 _DAY = 86_400
-_SEVERAL = 10  # different numbers that show whether they are times written as hhmmss
+_SEVERAL = 10  # different numbers needed to recognise times written as hhmmss
 _NUMBER = r"[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?"
 _DATE = re.compile(r"(?<!\d)(\d{4})([-_./]?)(\d{2})\2(\d{2})(?!\d)")
 _BY_DAY = r"^(\d{1,2})([/.-])(\d{1,2})[/.-](\d{4}|\d{2})(?:[T ,]+(.*))?$"
@@ -34,14 +34,14 @@ _FORMATS = ("%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%d %b %Y %H:%M:%S", "%d-%b-%
 
 
 def parse_times(texts: pd.Series, dialect: Dialect) -> pd.Series:
-    """Return texts as times in UTC, to the millisecond; NaT where one is not a time."""
+    """Return texts as times in UTC, to the millisecond; NaT for other texts."""
     if dialect.time_format == "unix":
         return parse_unix(pd.to_numeric(texts, errors="coerce"))
     form = {"ISO 8601": "ISO8601"}.get(dialect.time_format, dialect.time_format)
     parse = partial(pd.to_datetime, format=form, errors="coerce")
     if dialect.timezone == "UTC":
         times = parse(texts, utc=True)
-    else:  # of the times without a zone
+    else:  # the dialect's zone applies to times without a zone
         if form == "ISO8601":
             zoned = texts.str.contains(_ZONE, na=False)
         else:
@@ -52,10 +52,10 @@ def parse_times(texts: pd.Series, dialect: Dialect) -> pd.Series:
 
 
 def parse_unix(numbers: pd.Series) -> pd.Series:
-    """Return the times of numbers that count from 1970; NaT where one is none.
+    """Return the times of numbers that count from 1970; NaT for other numbers.
 
-    They are seconds, milliseconds, microseconds or nanoseconds by their size: from March 1973 to
-    2100 the four do not overlap. A smaller number is no time, rather than one in 1970.
+    They are seconds, milliseconds, microseconds or nanoseconds depending on their size: from March
+    1973 to 2100 the four ranges do not overlap. Smaller numbers are not times.
     """
     values = numbers.to_numpy(float, na_value=np.nan)
     milliseconds = np.full(len(values), np.nan)
@@ -67,7 +67,7 @@ def parse_unix(numbers: pd.Series) -> pd.Series:
 
 
 def convert_times(values: pd.Series, dialect: Dialect = _DEFAULT, column: str = "") -> pd.Series:
-    """Return a column of times of any type in UTC, to the millisecond; NaT where one is none.
+    """Return a column of times of any type in UTC, to the millisecond; NaT for other values.
 
     Numbers count from 1970, see `parse_unix`; for texts see `find_times`.
     """
@@ -91,27 +91,27 @@ def find_times(
     around: str,
     flights: pd.Series | None = None,
 ) -> pd.Series:
-    """Return the times of samples in whatever unambiguous form they are written.
+    """Return the times of samples, written in any unambiguous form.
 
     Parameters
     ----------
     texts
         Times, or times of day.
     dates
-        Dates, where they stand in a column of their own.
+        Dates, if they are in a separate column.
     dialect
-        Its format and zone, where columns.toml gives them, hold.
+        Its format and zone apply if columns.toml gives them.
     column
-        The file's own name of the column, for messages.
+        Name of the column in the file, for messages.
     around
-        Text that may hold the date of times of day: comments and the file's name.
+        Text that may contain the date for times of day: comments and the file's name.
     flights
-        Whose the samples are, where there are those of several.
+        Flight of each sample, if there are several flights.
 
     Raises
     ------
     FlightError
-        When the form could mean two times, with the question and the line of columns.toml that
+        When the form is ambiguous; the message has the question, and the line of columns.toml that
         answers it.
     """
     texts = _strip(texts).str.replace(r"\s*(?:UTC|GMT)$", "Z", regex=True)
@@ -156,7 +156,7 @@ def _parse_clocks(texts: pd.Series, column: str) -> pd.Series:
         filled = seconds.dropna()
         minutes = filled // 100
         clock = (filled < 240_000) & (filled % 100 < 60) & (minutes % 100 < 60)
-        if clock.all() and filled.nunique() >= _SEVERAL:  # hhmmss: seconds of a day are not so
+        if clock.all() and filled.nunique() >= _SEVERAL:  # all look like hhmmss
             return minutes // 100 * 3600 + minutes % 100 * 60 + filled % 100
         if filled.iloc[0] < 1:
             raise FlightError(
@@ -180,15 +180,15 @@ def _parse_clocks(texts: pd.Series, column: str) -> pd.Series:
 def _join(
     days: pd.Series, seconds: pd.Series, dialect: Dialect, flights: pd.Series | None = None
 ) -> pd.Series:
-    # midnight passes where a time of day falls by more than half a day and its date does not rise
+    # midnight is where the time of day drops by more than half a day while the date stays
     if flights is None:
         flights = pd.Series(0, days.index)
     table = pd.DataFrame({"flight": flights, "day": days, "clock": seconds})
     table = table.sort_values("flight", kind="stable")
     previous = table.groupby("flight", sort=False)[["day", "clock"]].ffill()
     step = previous.groupby(table["flight"], sort=False).diff()
-    falls = (step["clock"] < -_DAY / 2) & ~(step["day"] > pd.Timedelta(0))
-    midnights = falls.groupby(table["flight"], sort=False).cumsum()
+    resets = (step["clock"] < -_DAY / 2) & ~(step["day"] > pd.Timedelta(0))
+    midnights = resets.groupby(table["flight"], sort=False).cumsum()
     times = days + pd.to_timedelta(seconds + _DAY * midnights, unit="s")
     return _localize(times, dialect.timezone).astype("datetime64[ms, UTC]")
 
@@ -199,7 +199,7 @@ def _localize(times: pd.Series, timezone: str) -> pd.Series:
 
 
 def _find_day(around: str, texts: pd.Series, column: str) -> pd.Series:
-    """Return the only date that stands beside times of day."""
+    """Return the date for times of day, if exactly one is given."""
     days = set()
     for year, _, month, day in _DATE.findall(around):
         text = f"{year}-{month}-{day}"
@@ -238,7 +238,7 @@ def _parse_dated(
 
 
 def _order_days(texts: pd.Series, parts: pd.DataFrame, column: str, *, is_day: bool) -> pd.Series:
-    """Return dates as day/month/year in ISO 8601, where a number above 12 gives the order."""
+    """Return dates with day, month and year in ISO 8601; a number above 12 shows the order."""
     first, second = (pd.to_numeric(parts[i]) for i in (0, 2))
     if first.gt(12).any() == second.gt(12).any():
         mark = parts[1].dropna().iloc[0]
@@ -261,7 +261,7 @@ def _order_days(texts: pd.Series, parts: pd.DataFrame, column: str, *, is_day: b
 def convert_numbers(
     values: pd.Series, name: str, factor: float = 1.0, offset: float = 0.0, decimal: str = "."
 ) -> pd.Series:
-    """Return a column of any type as numbers in the schema's unit; NaN where one is none."""
+    """Return a column of any type as numbers in the schema's unit; NaN for other values."""
     if pd.api.types.is_numeric_dtype(values) and values.dtype != bool:
         numbers = values.astype("float64") * factor + offset
         return numbers.where(np.isfinite(numbers))
@@ -274,13 +274,13 @@ def parse_numbers(
 ) -> np.ndarray:
     """Return the numbers of a column in the schema's unit; NaN where one is missing.
 
-    Understood are flight levels (``FL310``), thousands (``31,000``), decimal commas, units after
+    It reads flight levels (``FL310``), thousands (``31,000``), decimal commas, units after
     the number (``10668 m``), hemispheres (``40.5 N``) and minutes of arc (``40°30.5'N``).
 
     Raises
     ------
     FlightError
-        When a text is no number.
+        When a text is not a number.
     """
     numbers, wrong = _parse_numbers(texts, name, factor, offset, decimal)
     if len(wrong):
@@ -293,7 +293,7 @@ def parse_numbers(
 def _parse_numbers(
     texts: pd.Series, name: str, factor: float, offset: float, decimal: str
 ) -> tuple[np.ndarray, pd.Series]:
-    """Return the numbers, and the texts that are none."""
+    """Return the numbers, and the texts that are not numbers."""
     texts = _strip(texts)
     if decimal == ",":
         swapped = texts.str.replace(".", "").str.replace(",", ".")
@@ -329,7 +329,7 @@ def _parse_odd(text: str, name: str, factor: float, offset: float) -> float | No
 
 
 def parse_angles(texts: pd.Series) -> pd.Series:
-    r"""Return angles [deg] of texts in degrees, minutes and seconds of arc; NaN of any other.
+    r"""Return angles [deg] of texts in degrees, minutes and seconds of arc; NaN for other texts.
 
     >>> parse_angles(pd.Series(["632730N", "0105830W", "N46 30.0", "46°30'36\"S"])).tolist()
     [63.458333333333336, -10.975, 46.5, -46.51]
@@ -350,7 +350,7 @@ def parse_angles(texts: pd.Series) -> pd.Series:
 
 
 def split_positions(texts: pd.Series) -> dict[str, pd.Series]:
-    """Return latitude and longitude of texts that hold both, the latitude first.
+    """Return latitude and longitude of texts that contain both, latitude first.
 
     >>> both = split_positions(pd.Series(["42.7,-1.5", "(42.8 -1.6)"]))
     >>> both["latitude"].tolist(), both["longitude"].tolist()

@@ -1,7 +1,7 @@
-"""Baselines: predictions without a model, which every model has to beat.
+"""Baselines: simple predictions without a model, to compare models with.
 
-Each returns predictions in the form of the targets. Averages are taken over training flights
-only. The last flight of a callsign and the state in flight are known at the prediction time.
+Each returns predictions in the form of the targets. Averages are over training flights only. The
+last flight of a callsign and the state in flight are known at the prediction time.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def predict_baseline(
 ) -> pd.DataFrame:
     """Return the mean (or ``median``) trajectory of each split's training flights as prediction.
 
-    It is the same for every held-out flight of a split.
+    It is the same for all held-out flights of a split.
     """
     predictions = []
     for train, held_out in splits:
@@ -53,8 +53,10 @@ def follow_great_circle(
     """
     start, end = find_airport(origin), find_airport(destination)
     lat, lon = targets["latitude"], targets["longitude"]
-    gone, left = (distance(lat, lon, each.latitude, each.longitude) for each in (start, end))
-    progress = pd.DataFrame({"progress": gone / (gone + left)}, targets.index)
+    from_origin, to_go = (
+        distance(lat, lon, airport.latitude, airport.longitude) for airport in (start, end)
+    )
+    progress = pd.DataFrame({"progress": from_origin / (from_origin + to_go)}, targets.index)
     progress = predict_baseline(progress, splits)["progress"]
     ends = (start.latitude, start.longitude, end.latitude, end.longitude)
     lat, lon = offset(*ends[:2], track(*ends), progress * distance(*ends), 0.0)
@@ -67,8 +69,8 @@ def average_by_group(
 ) -> pd.DataFrame:
     """Return the median (or ``mean``) trajectory of training flights of the same group.
 
-    Where a group has fewer than ten training flights, or a flight has no group, it is that of
-    all training flights.
+    If a group has fewer than ten training flights, or a flight has no group, it is that of all
+    training flights.
 
     Parameters
     ----------
@@ -79,30 +81,30 @@ def average_by_group(
     fraction = targets.index.get_level_values(1)
     parts = []
     for train, held_out in splits:
-        in_training, wanted = (match_flights(targets.index, paths) for paths in (train, held_out))
+        in_training, scored = (match_flights(targets.index, paths) for paths in (train, held_out))
         counts = groups.reindex(train).value_counts()
         used = in_training & np.isin(group, counts.index[counts >= _MIN_GROUP])
         average = targets[used].groupby([group[used], fraction[used]]).agg(statistic)
-        rows = pd.MultiIndex.from_arrays([group[wanted], fraction[wanted]])
-        parts.append(average.reindex(rows).set_axis(targets.index[wanted]))
+        rows = pd.MultiIndex.from_arrays([group[scored], fraction[scored]])
+        parts.append(average.reindex(rows).set_axis(targets.index[scored]))
     return pd.concat(parts).sort_index().fillna(predict_baseline(targets, splits, statistic))
 
 
 def repeat_callsign(
     targets: pd.DataFrame, flights: pd.DataFrame, otherwise: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return the last flight of the same callsign that had landed before this one began.
+    """Return the last flight of the same callsign that landed before each flight began.
 
     Parameters
     ----------
     flights
         With ``path``, ``callsign``, ``start`` and ``end``.
     otherwise
-        Predictions for the wanted rows, taken where there was no such flight.
+        Predictions for the same rows, used if there was no such flight.
     """
     table = flights.dropna(subset=["callsign"])[["path", "callsign", "start", "end"]]
     table = table[table["path"].isin(targets.index.unique("path"))]
-    table = table.assign(  # the times of an index may have another resolution than a sum
+    table = table.assign(  # to the same resolution as sums of times
         start=table["start"].dt.as_unit("ns"),
         landed=(table["end"] + LANDING_DELAY).dt.as_unit("ns"),
     )
@@ -120,17 +122,17 @@ def repeat_callsign(
 def dead_reckon_ahead(
     state: pd.DataFrame, minutes: float, otherwise: pd.DataFrame, origin: str, destination: str
 ) -> pd.DataFrame:
-    """Return where a flight would be at later minutes with its present course, speed and climb.
+    """Return the later positions of a flight that keeps its course, speed and climb.
 
     Parameters
     ----------
     state
-        As of `trajlib.features.airborne.measure_state`, by path.
+        As returned by `trajlib.features.airborne.measure_state`, by path.
     minutes
-        Of the state, after the first sample.
+        Time of the state, in minutes after the first sample.
     otherwise
-        Predictions for the wanted rows, by path and minute: taken where there is no state, and
-        for how high a flight may climb.
+        Predictions for the same rows, by path and minute; used if there is no state, and to limit
+        the climb.
     """
     now, lat, lon, course = _state_of_rows(state, otherwise, origin, destination)
     minute = otherwise.index.get_level_values(1).to_numpy()
@@ -148,22 +150,22 @@ def dead_reckon_ahead(
 def dead_reckon_home(
     state: pd.DataFrame, minutes: float, otherwise: pd.DataFrame, origin: str, destination: str
 ) -> pd.DataFrame:
-    """Return a flight straight to its destination at its present ground speed and climb.
+    """Return a flight direct to its destination with its current groundspeed and climb.
 
     Parameters
     ----------
     otherwise
-        As of `dead_reckon_ahead`, by path and fraction of route progress; 1 is the destination.
+        As for `dead_reckon_ahead`, by path and fraction of route progress; 1 is the destination.
     """
     now, lat, lon, _ = _state_of_rows(state, otherwise, origin, destination)
     end = find_airport(destination)
     fraction = otherwise.index.get_level_values(1).to_numpy()
-    left = (now["to_go"] * (1 - fraction) / (1 - now["progress"])).clip(lower=0)
-    back = track(end.latitude, end.longitude, lat, lon)
-    lat, lon = offset(end.latitude, unwrap_longitude(end.longitude, lon), back, left, 0.0)
-    seconds = 3600 * (now["to_go"] - left) / now["groundspeed"].where(now["groundspeed"] > 0)
+    remaining = (now["to_go"] * (1 - fraction) / (1 - now["progress"])).clip(lower=0)
+    bearing = track(end.latitude, end.longitude, lat, lon)
+    lat, lon = offset(end.latitude, unwrap_longitude(end.longitude, lon), bearing, remaining, 0.0)
+    seconds = 3600 * (now["to_go"] - remaining) / now["groundspeed"].where(now["groundspeed"] > 0)
     predicted = {"latitude": lat, "longitude": lon, "duration": 60 * minutes - now["age"] + seconds}
-    predicted |= {"distance": now["distance"] + now["to_go"] - left}
+    predicted |= {"distance": now["distance"] + now["to_go"] - remaining}
     return _fill(predicted | {"altitude": _climb(now, seconds, otherwise)}, otherwise)
 
 
@@ -177,7 +179,7 @@ def measure_delay(
     routes
         Targets at many fractions of route progress, between which the median is interpolated.
     state, minutes
-        As of `dead_reckon_ahead`.
+        As for `dead_reckon_ahead`.
     """
     delays = []
     for train, held_out in splits:

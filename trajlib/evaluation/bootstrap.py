@@ -1,7 +1,7 @@
-"""Bootstrap intervals over days, and the verdicts that rest on them.
+"""Bootstrap intervals over days, and verdicts based on them.
 
-Days are drawn with replacement, all flights of a day together, because flights of one day share
-its wind and its runways. Every interval of the project is drawn by `draw_days`.
+Days are drawn with replacement, with all flights of a day together, because flights of one day
+share wind and runways. All bootstrap intervals of the project use `draw_days`.
 """
 
 from collections.abc import Sequence
@@ -29,12 +29,12 @@ _QUANTILES = (0.025, 0.975)  # of a 95 % interval
 
 
 def draw_days(days: int, draws: int, *, seed: int = 0) -> np.ndarray:
-    """Return how often each day is drawn, in draws of as many days with replacement.
+    """Return how often each day is drawn, when all days are drawn with replacement.
 
     Returns
     -------
     ndarray
-        Of integers, (draw, day). Each row sums to ``days``.
+        Integers, of shape (draw, day). Each row sums to ``days``.
 
     >>> draw_days(3, 2).sum(axis=1).tolist()
     [3, 3]
@@ -48,21 +48,21 @@ def estimate_skill(
 ) -> pd.DataFrame:
     """Return the skill of each column and its 95 % bootstrap interval over held-out days.
 
-    The interval belongs to these trained models. It does not cover how they would differ if
-    they had been trained on other days.
+    The interval is for these trained models. It does not include the variation between models
+    trained on other days.
 
     Parameters
     ----------
     errors, baseline
-        Of the same rows, by ``path`` first.
+        Tables with the same rows, by ``path`` first.
     days
         The local day of each flight, by path.
 
     Returns
     -------
     DataFrame
-        A row for each column of ``errors``: ``skill``, ``low``, ``high``. With a single day
-        there is no interval.
+        One row per column of ``errors``: ``skill``, ``low``, ``high``. With a single day there is
+        no interval.
     """
     errors, baseline = keep_common(errors, baseline)
     day = _day_of_rows(errors, days)
@@ -70,7 +70,7 @@ def estimate_skill(
     drawn = draw_days(len(sums), _DRAWS, seed=seed)
     with np.errstate(invalid="ignore", divide="ignore"):  # columns without any error
         skills = 1 - (drawn @ sums) / (drawn @ reference)
-    skills[(drawn @ (reference > 0)) == 0] = np.nan  # only days without an error were drawn
+    skills[(drawn @ (reference > 0)) == 0] = np.nan  # draws without any error
     bounds = pd.DataFrame(skills, columns=errors.columns).quantile(_QUANTILES)
     low, high = np.where((reference > 0).sum(axis=0) > 1, bounds, np.nan)
     return pd.DataFrame({"skill": skill(errors, baseline), "low": low, "high": high})
@@ -82,8 +82,8 @@ def estimate_mean(errors: pd.DataFrame, days: pd.Series, *, seed: int = 0) -> pd
     Returns
     -------
     DataFrame
-        A row for each column of ``errors``: ``mean``, ``low``, ``high``, in its unit, and
-        ``flights``, those that have a value. With a single day there is no interval.
+        One row per column of ``errors``: ``mean``, ``low``, ``high``, in its unit, and ``flights``
+        (number with a value). With a single day there is no interval.
     """
     day = _day_of_rows(errors, days)
     by_day = errors.groupby(day)
@@ -102,12 +102,12 @@ def estimate_percentile(
 ) -> pd.DataFrame:
     """Return a percentile of each column and its 95 % bootstrap interval over days.
 
-    The percentile is the least value that this share of the values does not exceed.
+    The percentile is the smallest value that this share of the values does not exceed.
 
     Returns
     -------
     DataFrame
-        A row for each column of ``errors``: ``value``, ``low``, ``high``, in its unit.
+        One row per column of ``errors``: ``value``, ``low``, ``high``, in its unit.
     """
     rows = {}
     for name, column in errors.items():
@@ -116,12 +116,12 @@ def estimate_percentile(
         if not len(values):
             rows[name] = [np.nan] * 3
             continue
-        once = values.iloc[_rank(np.ones((1, len(values))), percent)].item()
+        percentile = values.iloc[_rank(np.ones((1, len(values))), percent)].item()
         bounds = [np.nan, np.nan]
         if len(names) > 1:
             drawn = draw_days(len(names), _DRAWS, seed=seed)[:, codes]
             bounds = values.iloc[_rank(drawn, percent)].quantile(_QUANTILES).tolist()
-        rows[name] = [once, *bounds]
+        rows[name] = [percentile, *bounds]
     return pd.DataFrame.from_dict(
         rows, orient="index", columns=["value", "low", "high"], dtype=float
     )
@@ -137,15 +137,15 @@ def bootstrap_dispersion(
     Parameters
     ----------
     ds
-        As `normalize_flights` returns it.
+        As returned by `normalize_flights`.
     days
         Day of each flight, in the order of ``path``.
 
     Returns
     -------
     DataFrame
-        Indexed by ``draw``, and ``by`` before it where the trajectories have it; columns and
-        units of `dispersion` except ``flights``.
+        Indexed by ``draw``, with ``by`` before it if the trajectories have it; columns and units of
+        `dispersion` except ``flights``.
     """
     if "by" in ds.dims:
         parts = {
@@ -166,7 +166,7 @@ def interval_dispersion(
     Parameters
     ----------
     ds, days, draws, seed
-        As of `bootstrap_dispersion`.
+        As for `bootstrap_dispersion`.
 
     Returns
     -------
@@ -192,16 +192,16 @@ def compare_dispersion(drawn: pd.DataFrame, reference: str = "time") -> pd.DataF
     Parameters
     ----------
     drawn
-        Of several kinds of progress, as `bootstrap_dispersion` returns it.
+        Of several kinds of progress, as returned by `bootstrap_dispersion`.
     reference
-        One of them, to which the others are compared.
+        The one with which the others are compared.
 
     Returns
     -------
     DataFrame
         Indexed by ``by`` and ``quantile`` (0.025, 0.5, 0.975): ratios of the columns of
         ``drawn``, and ``rest``, the geometric mean of the ratios that no progress reduces by
-        its construction: across the track, altitude and time.
+        definition: across the track, altitude and time.
     """
     ratios = drawn.div(drawn.xs(reference, level="by"), level="draw")
     ratios["rest"] = np.exp(np.log(ratios[["cross", "altitude", "time"]]).mean(axis=1))
@@ -210,16 +210,15 @@ def compare_dispersion(drawn: pd.DataFrame, reference: str = "time") -> pd.DataF
 
 
 def evaluate_dispersion(intervals: pd.DataFrame) -> pd.Series:
-    """Return whether flights disperse less, for each progress that was compared.
+    """Return whether the dispersion of flights is smaller, for each compared progress.
 
-    The claim ``holds`` if the interval of the horizontal dispersion lies below 1 and that of the
-    rest does not lie above 1; it ``does not hold`` if either lies above 1; otherwise it
-    ``cannot be said``.
+    The claim ``holds`` if the interval of the horizontal dispersion is below 1 and that of the rest
+    is not above 1; it ``does not hold`` if either is above 1; otherwise it ``cannot be said``.
 
     Parameters
     ----------
     intervals
-        As `compare_dispersion` returns them.
+        As returned by `compare_dispersion`.
     """
     low, high = (intervals.xs(q, level="quantile") for q in _QUANTILES)
     worse = (low["horizontal"] > 1) | (low["rest"] > 1)

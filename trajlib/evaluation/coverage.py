@@ -1,4 +1,4 @@
-"""Coverage, width and interval score of prediction intervals on days that did not make them."""
+"""Coverage, width and interval score of prediction intervals on other days."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -36,25 +36,26 @@ __all__ = [
     "measure_joint_coverage",
 ]
 
-TOLERANCE = 0.05  # of coverage; beyond it a page marks it
+TOLERANCE = 0.05  # of coverage; larger differences are marked on pages
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """How good intervals are on held-out days.
+    """The quality of intervals on held-out days.
 
     Attributes
     ----------
     scores
-        As of `score_intervals`, by ``split`` and ``interval``: the method that calibration days
-        ``chosen``, each of ``METHODS`` for all columns, and ``naive``, the quantiles of all
-        earlier flights around their median.
+        As returned by `score_intervals`, by ``split`` and ``interval``: ``chosen``, with the method
+        chosen on calibration days; each of ``METHODS`` for all columns; and ``naive``, the
+        quantiles of all earlier flights around their median.
     whole
-        The share of flights that the band holds whole, by split.
+        The share of whole flights inside the band, by split.
     methods
         The chosen method of each column of errors, by split.
     by_flight
-        As of `adapt_coverage`, by ``split``, of splits in the order of time; None without one.
+        As returned by `adapt_coverage`, by ``split``, for splits in order of time; None without
+        any.
     """
 
     scores: pd.DataFrame
@@ -82,15 +83,15 @@ def measure_coverage(
     seeds: Mapping[str, int | None],
     level: float = 0.9,
 ) -> Coverage:
-    """Return how good intervals and band are on days that neither trained nor calibrated them.
+    """Return the quality of intervals and band on days not used for training or calibration.
 
-    Three days in five train, one in five calibrates, and one in five is scored. What a flight
-    had flown at the prediction time is not scored.
+    Three days in five are for training, one for calibration and one for scoring. Fractions that a
+    flight had passed at the prediction time are not scored.
 
     Parameters
     ----------
     seeds
-        By a name of the split, the seed of the order of days; None takes them in order of time.
+        Seed of the order of days by name of a split; None keeps the order of time.
     """
     check_no_leakage(predictors, feature_set)
     predictors = predictors[predictors.index.isin(days.index)]
@@ -130,7 +131,7 @@ def measure_coverage(
 
 def measure_joint_coverage(errors: pd.DataFrame, band: pd.DataFrame) -> float:
     """Return the share of flights inside a band at all fractions and in all columns of errors."""
-    inside = scale_errors(errors, band) <= 1 + 1e-9  # the band's edge is one of its flights
+    inside = scale_errors(errors, band) <= 1 + 1e-9  # flights at the edge count as inside
     return float(inside.groupby(level="path").all().all(axis=1).mean())
 
 

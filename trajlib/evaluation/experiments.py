@@ -1,7 +1,7 @@
 """Experiments: models and baselines with the same feature set, scored on the same held-out flights.
 
-A target is where flights are at fractions of their route, at minutes since the first sample, or
-at their end. What a flight had flown at the prediction time is not scored.
+Targets are positions at fractions of the route, at minutes since the first sample, or at the end of
+the flight. Targets that a flight had passed at the prediction time are not scored.
 """
 
 from collections import defaultdict
@@ -53,14 +53,14 @@ __all__ = [
 ]
 
 _SCORED = ["latitude", "longitude", "duration", "altitude"]
-_ON_RUNWAY = 2.0  # NM from the airport to the record's end, at most, to name a direction
-_ROUNDING = 1e-6  # of skill
+_ON_RUNWAY = 2.0  # NM from the airport, within which a record must end to have a direction
+_ROUNDING = 1e-6  # rounding errors of skill
 _SKILL = ("skill", "low", "high")
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """How an error is shown: its name, its unit, and how many of its own units make one."""
+    """The display of an error: name, unit, and the divisor that converts it to this unit."""
 
     label: str
     unit: str
@@ -101,10 +101,10 @@ class Experiment:
     Attributes
     ----------
     feature_set
-        That the models were given.
+        Feature set of the models.
     models, baselines
-        Absolute errors by name, as of `trajlib.evaluation.metrics.measure_errors`; missing where
-        a flight had passed the row at the prediction time.
+        Absolute errors by name, as returned by `trajlib.evaluation.metrics.measure_errors`; missing
+        where a flight had passed the row at the prediction time.
     days
         The local day of each flight, by path.
     """
@@ -116,7 +116,7 @@ class Experiment:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing was ahead of any flight at the prediction time."""
+        """Whether no target was ahead of any flight at the prediction time."""
         return not any(table.notna().any(axis=None) for table in self.baselines.values())
 
     def compare(self) -> pd.DataFrame:
@@ -153,28 +153,29 @@ def run_experiment(
     Parameters
     ----------
     predictors
-        Of the ``feature_set``, as of `trajlib.features.feature_sets.build_predictors`.
+        Predictors of the ``feature_set``, as returned by
+        `trajlib.features.feature_sets.build_predictors`.
     targets
-        As of `trajlib.features.targets.build_targets`, ``by`` ``route``, ``clock`` or ``time``,
-        at many fractions, from which courses and delays are computed.
+        As returned by `trajlib.features.targets.build_targets`, ``by`` ``route``, ``clock`` or
+        ``time``, at many fractions, from which courses and delays are computed.
     fractions
-        Those scored (minutes by the clock), as far as they are not flown at the prediction time.
+        Scored fractions (minutes for ``clock``), as far as not passed at the prediction time.
     splits
         Paths to train on and paths held out.
     routes
         Targets by ``route``, at many fractions.
     flights
-        Rows of the pair, for callsigns and times.
+        Rows of the city pair, for callsigns and times.
     days
         The local day of each flight, by path.
     models, trees, seed
-        As of `trajlib.models.estimators.build_model`.
+        As returned by `trajlib.models.estimators.build_model`.
     further
-        Predictions of baselines besides those of `predict_baselines`, by name, in the form of
-        the targets; where one is missing the median takes its place.
+        Predictions of more baselines than those of `predict_baselines`, by name, in the form of
+        the targets; missing ones are replaced by the median.
     deviations
-        With predictors of filed plans, and targets by ``route``: train models to predict how
-        far flights deviate from their plans, or, where False, where they are.
+        With predictors of filed plans, and targets by ``route``: train models to predict
+        deviations from the plans (True), or positions (False).
     """
     targets = targets.loc[match_flights(targets.index, predictors.index), _SCORED]
     unflown = keep_unflown(targets, fractions, prediction_minutes(feature_set))
@@ -222,13 +223,13 @@ def run_descent_experiment(
     trees: int = 100,
     seed: int = 0,
 ) -> Experiment:
-    """Train models for when and where flights leave their cruise, and return their errors.
+    """Train models for the top of descent, and return their errors.
 
     Parameters
     ----------
     tops
         ``top_of_descent_time`` [s] and ``top_of_descent_distance`` [NM] still to be flown from
-        there, by path, as of `measure_features`. Flights that had begun to descend at the
+        there, by path, as returned by `measure_features`. Flights that had begun to descend at the
         prediction time are not scored, and none where no more than half of the flights have a
         top of descent ahead.
     """
@@ -262,9 +263,9 @@ def predict_baselines(
     routes: pd.DataFrame,
     flights: pd.DataFrame,
 ) -> dict[str, pd.DataFrame]:
-    """Return what each baseline predicts for the unflown rows of held-out flights, by its name.
+    """Return the predictions of each baseline for unflown rows of held-out flights, by name.
 
-    Parameters are those of `run_experiment`; ``unflown`` as of `keep_unflown`.
+    Parameters are those of `run_experiment`; ``unflown`` as returned by `keep_unflown`.
     """
     pair = flights[["origin", "destination"]].iloc[0].tolist()
     median = predict_baseline(unflown, splits, "median")
@@ -295,26 +296,26 @@ def compare_models(
     baselines: Mapping[str, pd.DataFrame],
     days: pd.Series,
 ) -> pd.DataFrame:
-    """Return the skill of each model against each baseline, and whether it beats the best.
+    """Return the skill of each model against baselines, and whether it beats the best one.
 
     Parameters
     ----------
     errors, baselines
-        By name, as of `measure_errors`, all of the same rows; ``mean`` and ``median`` trajectory
-        are among the baselines.
+        Errors by name, as returned by `measure_errors`, all with the same rows; the baselines
+        include ``mean`` and ``median``.
     days
-        Of each flight, by path.
+        Day of each flight, by path.
 
     Returns
     -------
     DataFrame
-        Indexed by ``model`` and ``error``, for the errors of which there are values; empty when
-        there are none. ``skill``, ``low``, ``high``: against the mean trajectory, pooled over
-        absolute errors, with the 95 % interval by day; ``median_skill``, ``median_low`` and
-        ``median_high``: against the median trajectory; ``best_skill``, ``best_low`` and
-        ``best_high``: against ``best``, the baseline of least error; ``squared``: against the
-        mean, of squared errors, which forests, ridge and neighbours minimise; ``verdict``:
-        ``beats it`` or ``worse`` where the interval against the best baseline excludes 0, else
+        Indexed by ``model`` and ``error``, for errors with values; empty without any.
+        ``skill``, ``low``, ``high``: against the mean trajectory, pooled over absolute errors, with
+        the 95 % interval by day; ``median_skill``, ``median_low`` and ``median_high``: against the
+        median trajectory; ``best_skill``, ``best_low`` and ``best_high``: against ``best``, the
+        baseline with the smallest error; ``squared``: against the mean, of squared errors, which
+        forests, ridge and neighbours minimise; ``verdict``:
+        ``beats it`` or ``worse`` if the interval against the best baseline excludes 0, else
         ``no better``.
     """
     means = pd.DataFrame({name: table.mean() for name, table in baselines.items()}).dropna()
@@ -339,7 +340,7 @@ def compare_models(
 
 
 def tabulate_errors(experiment: Experiment, groups: pd.Series | None = None) -> pd.DataFrame:
-    """Return the error of every model and baseline, with its interval, and its skill beside it.
+    """Return the error and skill of every model and baseline, with intervals.
 
     Parameters
     ----------
@@ -372,19 +373,19 @@ def tabulate_errors(experiment: Experiment, groups: pd.Series | None = None) -> 
 
 
 def format_errors(table: pd.DataFrame, quantities: Sequence[str] | None = None) -> pd.DataFrame:
-    """Return errors with their intervals as text, a column for each quantity.
+    """Return errors with their intervals as text, one column per quantity.
 
     Parameters
     ----------
     table
-        As `tabulate_errors` returns it.
+        As returned by `tabulate_errors`.
     quantities
-        Those shown; by default all that have values.
+        Quantities to show; by default all that have values.
 
     Returns
     -------
     DataFrame
-        As ``12.3 (11.0 to 13.6)``; the unit is in the column's name.
+        Texts such as ``12.3 (11.0 to 13.6)``; the unit is in the column's name.
     """
     keys = ["feature_set", "kind", "name"]
     keys += [name for name in table.columns[3 : table.columns.get_loc("quantity")]]
@@ -392,13 +393,13 @@ def format_errors(table: pd.DataFrame, quantities: Sequence[str] | None = None) 
         quantities = list(table["quantity"].unique())
     columns = {}
     for quantity in quantities:
-        how = QUANTITIES[quantity]
+        display = QUANTITIES[quantity]
         rows = table[table["quantity"] == quantity].set_index(keys)
         texts = [
-            _format_interval(row, how.decimals)
+            _format_interval(row, display.decimals)
             for row in rows[["error", "low", "high"]].itertuples(index=False)
         ]
-        columns[f"{how.label} [{how.unit}]"] = pd.Series(texts, rows.index, dtype=object)
+        columns[f"{display.label} [{display.unit}]"] = pd.Series(texts, rows.index, dtype=object)
     order = table.set_index(keys).index.unique()
     return pd.DataFrame(columns).reindex(order).fillna("")
 
@@ -406,14 +407,14 @@ def format_errors(table: pd.DataFrame, quantities: Sequence[str] | None = None) 
 def group_look_ahead(
     rows: pd.MultiIndex, feature_set: str, edges: Sequence[float] = (5, 10, 20, 30, 60)
 ) -> pd.Series:
-    """Return the look-ahead time of each row by the clock, as the edge [min] that it reaches to.
+    """Return the look-ahead time of each row, as the upper edge [min] of its interval.
 
     Parameters
     ----------
     rows
         Path and minute.
     feature_set
-        Its prediction time is where the look-ahead begins.
+        Look-ahead times are measured from its prediction time.
     """
     ahead = rows.get_level_values("minute") - prediction_minutes(feature_set)
     edge = pd.cut(ahead, [0, *edges], labels=list(edges)).astype(float)
@@ -421,12 +422,12 @@ def group_look_ahead(
 
 
 def score_arrivals(experiments: Sequence[Experiment]) -> pd.DataFrame:
-    """Return how far off arrival times are at each prediction time, in minutes.
+    """Return the errors of arrival times at each prediction time, in minutes.
 
     Parameters
     ----------
     experiments
-        About the end of flights, one for each feature set.
+        Experiments on the end of flights, one per feature set.
 
     Returns
     -------
@@ -447,18 +448,18 @@ def score_before_landing(
     durations: pd.Series,
     minutes: Sequence[float] = (90, 60, 45, 30, 20, 15, 10),
 ) -> pd.DataFrame:
-    """Return how far off arrival times are some minutes before landing, in minutes.
+    """Return the errors of arrival times some minutes before landing, in minutes.
 
-    A flight is counted at the time to which its prediction is nearest, from any feature set.
+    Each prediction, from any feature set, counts at the nearest of these times.
 
     Parameters
     ----------
     experiments
-        About the end of flights, one for each feature set.
+        Experiments on the end of flights, one per feature set.
     durations
-        Of each flight [s], by path.
+        Duration of each flight [s], by path.
     minutes
-        Before landing.
+        Times before landing.
 
     Returns
     -------
@@ -466,15 +467,15 @@ def score_before_landing(
         As `score_arrivals`, indexed by ``minutes before landing``, ``kind`` and ``name``.
     """
     times = np.sort(np.asarray(minutes, float))
-    # a prediction belongs to the nearest time, and to none beyond half a step outside all
+    # predictions more than half a step outside of all times are not counted
     middle = (times[1:] + times[:-1]) / 2
     edges = [2 * times[0] - middle[0], *middle, 2 * times[-1] - middle[-1]]
     parts = defaultdict(list)
     for experiment in experiments:
         now = prediction_minutes(experiment.feature_set)
         for (_, kind, name), errors in _list_tables(experiment):
-            left = durations.reindex(errors.index.get_level_values("path")) / 60 - now
-            nearest = pd.cut(left.to_numpy(), edges, labels=times, right=False).astype(float)
+            to_landing = durations.reindex(errors.index.get_level_values("path")) / 60 - now
+            nearest = pd.cut(to_landing.to_numpy(), edges, labels=times, right=False).astype(float)
             for time in times:
                 parts[time, kind, name].append(errors.loc[nearest == time, ["time"]])
     days = pd.concat([experiment.days for experiment in experiments]) if experiments else None
@@ -508,18 +509,18 @@ def format_arrivals(table: pd.DataFrame) -> pd.DataFrame:
 def format_skills(
     table: pd.DataFrame, errors: Sequence[str] = ("horizontal", "altitude", "time")
 ) -> pd.DataFrame:
-    """Return skills with their intervals as text, a column for each error.
+    """Return skills with their intervals as text, one column per error.
 
     Parameters
     ----------
     table
-        As `compare_models` returns it, with any levels before ``error``.
+        As returned by `compare_models`, with any levels before ``error``.
 
     Returns
     -------
     DataFrame
-        As ``0.26 (0.22 to 0.30)``; with `` *`` where the model does not beat the best baseline.
-        Empty when the table is.
+        Texts such as ``0.26 (0.22 to 0.30)``, with `` *`` if the model does not beat the best
+        baseline. Empty if the table is.
     """
     star = np.where(table["verdict"] == "beats it", "", " *")
     rows = zip(table["skill"], table["low"], table["high"], star, strict=True)
@@ -535,14 +536,14 @@ def format_groups(table: pd.DataFrame, errors: Sequence[str]) -> pd.DataFrame:
     Parameters
     ----------
     table
-        As `score_groups` returns it, with any levels before ``error``.
+        As returned by `score_groups`, with any levels before ``error``.
 
     Returns
     -------
     DataFrame
-        By the groups and ``flights``, those that have an error: for each error ``mean``, in the
-        unit of ``QUANTITIES``, and ``skill``, as ``0.26 ± 0.04``, where ± reaches to the farther
-        end of the interval. There is none for a single day.
+        By the groups and ``flights`` (number with an error): for each error ``mean``, in the unit
+        of ``QUANTITIES``, and ``skill``, such as ``0.26 ± 0.04``, where ± is the distance to the
+        farther end of the interval. It is omitted for a single day.
     """
     groups = [name for name in table.index.names if name != "error"]
     reach = np.maximum(table["skill"] - table["low"], table["high"] - table["skill"])
@@ -571,13 +572,13 @@ def score_groups(
     errors, baseline
         Of the same rows.
     groups
-        The group of each path, or of each path and fraction; rows without one are left out.
+        The group of each path, or of each path and fraction; rows without one are omitted.
 
     Returns
     -------
     DataFrame
         Indexed by ``group`` and ``error``: ``flights`` that have the error, ``mean``, ``skill``,
-        ``low``, ``high``. Empty where no row has a group.
+        ``low``, ``high``. Empty if no row has a group.
     """
     rows = pd.MultiIndex.from_product([[], errors.columns], names=["group", "error"])
     empty = pd.DataFrame(columns=["mean", "skill", "low", "high"], index=rows, dtype=float)
@@ -593,13 +594,13 @@ def score_groups(
 
 
 def name_phases(targets: pd.DataFrame, tops: pd.DataFrame) -> pd.Series:
-    """Return the phase that each flight is in at each fraction: climb, cruise or descent.
+    """Return the phase of each flight at each fraction: climb, cruise or descent.
 
     Parameters
     ----------
     tops
-        ``top_of_climb_time`` and ``top_of_descent_time`` [s] by path; flights that lack one have
-        no phase.
+        ``top_of_climb_time`` and ``top_of_descent_time`` [s] by path; without one of them a
+        flight has no phase.
     """
     names = ["top_of_climb_time", "top_of_descent_time"]
     top = tops.reindex(index=targets.index.get_level_values("path"), columns=names)
@@ -611,22 +612,22 @@ def name_phases(targets: pd.DataFrame, tops: pd.DataFrame) -> pd.Series:
 
 
 def name_directions(targets: pd.DataFrame, airport: str) -> pd.Series:
-    """Return the quarter of the compass in which each flight uses its runway, by path.
+    """Return the runway direction of each flight as a quarter of the compass, by path.
 
-    Missing where the record begins or ends too far from the airport.
+    Missing if the record begins or ends too far from the airport.
 
     Parameters
     ----------
     targets
-        At two fractions or more, the first or the last of them at the airport.
+        Targets at two fractions or more, the first or last of them at the airport.
     airport
         ICAO or IATA code.
     """
     position = find_airport(airport)
-    away = distance(
+    miles = distance(
         targets["latitude"], targets["longitude"], position.latitude, position.longitude
     )
-    near = pd.Series(away, targets.index).groupby(level="path").min() <= _ON_RUNWAY
+    near = pd.Series(miles, targets.index).groupby(level="path").min() <= _ON_RUNWAY
     course = flown_courses(targets).groupby(level="path").last()
     quarter = ((course / 90).round() % 4).where(near)
     return quarter.map(dict(enumerate("NESW"))).rename("direction")
@@ -643,16 +644,16 @@ def evaluate_settings(
     feature_set: str,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return what the best settings gain over the model's own, on days that the search did not use.
+    """Return the gain of the best settings over the model's own, on days not used in the search.
 
     Parameters
     ----------
     model, predictors, targets, days, feature_set
-        As of `search_settings`.
+        As for `search_settings`.
     searched
-        Its result, on the flights to train on.
+        Result of `search_settings` on the training flights.
     split
-        Paths to train on, and those held out from the search, too.
+        Training paths, and paths held out from training and search.
 
     Returns
     -------
@@ -665,11 +666,11 @@ def evaluate_settings(
     errors, baseline = (
         measure_errors(
             predict_held_out(
-                each, predictors, targets, [split], feature_set=feature_set, joint=True
+                candidate, predictors, targets, [split], feature_set=feature_set, joint=True
             ),
             targets,
         )
-        for each in (tuned, model)
+        for candidate in (tuned, model)
     )
     return estimate_skill(errors, baseline, days, seed=seed).rename(columns={"skill": "gain"})
 
@@ -704,7 +705,7 @@ def _no_comparison() -> pd.DataFrame:
 
 
 def _split_rows(rows: pd.MultiIndex, groups: pd.Series | None) -> list[tuple[object, np.ndarray]]:
-    """Return each group, in order, with a mask of its rows; all rows where there are no groups."""
+    """Return each group, in order, with a mask of its rows; all rows without groups."""
     if groups is None:
         return [(None, np.ones(len(rows), bool))]
     by_row = groups.index.nlevels > 1

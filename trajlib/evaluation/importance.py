@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 _DRAWS = 500  # of days, for an interval
-_ROWS = 20_000  # predicted at once; each call of a hundred trees costs as much as many rows
+_ROWS = 20_000  # predicted at once, since each call of a forest has a high fixed cost
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class ImportanceSamples:
     Attributes
     ----------
     impurity
-        By split and fraction, a column for each group of predictors.
+        By split and fraction, one column per group of predictors.
     rises
-        Of squared errors when a ``predictor`` is shuffled, summed over the held-out flights of a
-        ``day``; by split, fraction, predictor and day, a column for each target.
+        Increases of squared errors when a ``predictor`` is shuffled, summed over the held-out
+        flights of a ``day``; by split, fraction, predictor and day, one column per target.
     spread
-        Squared errors of the mean trajectory, summed in the same way; by split, fraction and day.
+        Squared errors of the mean trajectory, summed in the same way, by split, fraction and day.
     """
 
     impurity: pd.DataFrame
@@ -54,8 +54,8 @@ class ImportanceSamples:
 def group_predictors(predictors: pd.DataFrame, threshold: float = 0.8) -> dict[str, list[str]]:
     """Return groups of correlated predictors; each predictor is in one.
 
-    Numbers whose ranks are pairwise correlated by ``threshold`` or more form a group, named
-    after its most typical member. Categories and constants stand alone.
+    Numbers with pairwise rank correlations of at least ``threshold`` form a group, named after its
+    most typical member. Categories and constants form groups of one.
 
     >>> table = pd.DataFrame({"a": [1.0, 2.0, 4.0], "b": [1.0, 4.0, 16.0], "c": ["x", "y", "x"]})
     >>> group_predictors(table)
@@ -92,15 +92,15 @@ def collect_importance(
     Parameters
     ----------
     model
-        Untrained, as ``build_model("forest")`` returns it.
+        Untrained, as returned by ``build_model("forest")``.
     predictors, targets, splits, feature_set
-        As of `trajlib.models.training.predict_held_out`.
+        As for `trajlib.models.training.predict_held_out`.
     days
         The local day of each flight, by path.
     groups
-        Names of groups, and the predictors that are shuffled together. By default each alone.
+        Names of groups, and the predictors shuffled together. By default each predictor alone.
     repeats
-        Shuffles of each predictor.
+        Number of shuffles of each predictor.
 
     Raises
     ------
@@ -120,10 +120,10 @@ def collect_importance(
 def measure_importance(samples: ImportanceSamples, split: int | None = None) -> pd.DataFrame:
     """Return impurity and permutation importance of predictors at each fraction.
 
-    Impurity importance is the share of the variance of the training flights that the splits of
-    a forest on a predictor remove. Permutation importance is the skill against the mean
-    trajectory that is lost when the values of a predictor are shuffled among held-out flights:
-    squared errors are pooled over flights and splits for each target, and the targets averaged.
+    Impurity importance is the share of the variance of the training flights that is removed by the
+    splits of a forest on a predictor. Permutation importance is the loss of skill against the mean
+    trajectory when the values of a predictor are shuffled among held-out flights: squared errors
+    are pooled over flights and splits for each target, and the targets are averaged.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def measure_shap(
     model
         ``build_model("lightgbm")``, untrained.
     predictors, targets, splits, feature_set, groups
-        As of `collect_importance`.
+        As for `collect_importance`.
 
     Returns
     -------
@@ -185,16 +185,16 @@ def measure_shap(
     groups = groups or {name: [name] for name in predictors}
     results = map_splits(functools.partial(_explain, model, groups), predictors, targets, splits)
     keys = _number([fraction for fraction, _ in results])
-    moved = pd.concat([part for _, part in results], keys=keys, names=["split", "fraction"])
-    flights = moved.pop("flights").groupby(level="fraction").sum()
-    moved = moved.groupby(level="fraction").sum().div(flights, axis=0)
-    return moved.rename_axis(columns="predictor").stack().rename("shap")  # noqa: PD013
+    sums = pd.concat([part for _, part in results], keys=keys, names=["split", "fraction"])
+    flights = sums.pop("flights").groupby(level="fraction").sum()
+    sums = sums.groupby(level="fraction").sum().div(flights, axis=0)
+    return sums.rename_axis(columns="predictor").stack().rename("shap")  # noqa: PD013
 
 
 def rank_predictors(importance: pd.DataFrame) -> pd.DataFrame:
     """Return the importance of each predictor averaged over fractions, and its ranks from 1.
 
-    In the order of permutation importance, with a column ``<measure>_rank`` for each measure.
+    Sorted by permutation importance, with a column ``<measure>_rank`` for each measure.
     """
     mean = importance.groupby(level="predictor", sort=False).mean()
     ranks = mean.rank(ascending=False, method="min").astype(int).add_suffix("_rank")
@@ -235,7 +235,7 @@ def _collect_importance(
     held_out = held_out.loc[flown.index]
     trained = clone(model).fit(predictors, targets)
     encoder, regressor = trained
-    encoded, behind = encoder.transform(held_out), np.array(encoded_predictors(trained))
+    encoded, names = encoder.transform(held_out), np.array(encoded_predictors(trained))
     day = days[held_out.index].to_numpy()
     dates = np.unique(day)
     of_day = (dates[:, None] == day).astype(float)
@@ -244,10 +244,10 @@ def _collect_importance(
     untouched = of_day @ ((regressor.predict(encoded) - flown.to_numpy()) ** 2)
     rises = []
     size = max(1, _ROWS // len(orders))
-    for batch in (list(groups)[at : at + size] for at in range(0, len(groups), size)):
+    for batch in (list(groups)[i : i + size] for i in range(0, len(groups), size)):
         shuffled = []
         for name in batch:
-            members = np.isin(behind, groups[name])
+            members = np.isin(names, groups[name])
             shuffled.append(np.where(members, encoded[orders], np.tile(encoded, (repeats, 1))))
         predicted = regressor.predict(np.concatenate(shuffled))
         errors = predicted.reshape(len(batch), repeats, *flown.shape) - flown.to_numpy()
@@ -263,9 +263,9 @@ def _collect_importance(
 
 
 def _impurity(trained: Pipeline, groups: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    worth = pd.Series(trained[-1].regressor_.feature_importances_, encoded_predictors(trained))
-    worth = worth.groupby(level=0).sum()
-    return pd.DataFrame([{name: worth[list(members)].sum() for name, members in groups.items()}])
+    impurity = pd.Series(trained[-1].regressor_.feature_importances_, encoded_predictors(trained))
+    impurity = impurity.groupby(level=0).sum()
+    return pd.DataFrame([{name: impurity[list(members)].sum() for name, members in groups.items()}])
 
 
 def _explain(
@@ -277,19 +277,20 @@ def _explain(
     _: pd.DataFrame,
 ) -> pd.DataFrame:
     trained = clone(model).fit(predictors, targets)
-    encoded, behind = trained[0].transform(held_out), np.array(encoded_predictors(trained))
-    belongs = np.column_stack([np.isin(behind, members) for members in groups.values()])
-    moved = [
-        np.abs(each.predict(encoded, pred_contrib=True)[:, :-1] @ belongs).sum(axis=0)
-        for each in trained[-1].regressor_.boosters_
+    encoded, names = trained[0].transform(held_out), np.array(encoded_predictors(trained))
+    belongs = np.column_stack([np.isin(names, members) for members in groups.values()])
+    contributions = [
+        np.abs(booster.predict(encoded, pred_contrib=True)[:, :-1] @ belongs).sum(axis=0)
+        for booster in trained[-1].regressor_.boosters_
     ]
-    return pd.DataFrame([np.mean(moved, axis=0)], columns=list(groups)).assign(flights=len(encoded))
+    table = pd.DataFrame([np.mean(contributions, axis=0)], columns=list(groups))
+    return table.assign(flights=len(encoded))
 
 
 def interval_importance(samples: ImportanceSamples, *, seed: int = 0) -> pd.DataFrame:
     """Return the 95 % bootstrap interval over held-out days of the permutation importance.
 
-    Of the mean over fractions. The same days are drawn at all fractions.
+    It is for the mean over fractions. The same days are drawn at all fractions.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """Errors of predictions in NM, ft and seconds, R², and skill against a baseline.
 
-Predictions have the form of the targets: a row for each flight (``path``) and fraction or
-minute, a column for each target.
+Predictions have the form of the targets: one row per flight (``path``) and fraction or minute, one
+column per target.
 """
 
 import numpy as np
@@ -34,16 +34,16 @@ def measure_errors(
     predictions, targets
         By path and fraction; ``predictions`` may have only some of the rows.
     course
-        Course flown [deg] at each row of the targets. Needed where the targets are too far apart
-        to compute it. It is the course flown, not the predicted one, so that along and across
-        mean the same for every prediction.
+        Course flown [deg] at each row of the targets. Needed if the targets are too far apart to
+        compute it. It is not the predicted course, so that along and across have the same meaning
+        for every prediction.
 
     Returns
     -------
     DataFrame
-        A row for each row of the predictions: ``horizontal`` [NM], the geodesic between
-        predicted and flown position, and its parts ``along`` and ``cross`` the course flown
-        (missing where there is a single fraction and no course); ``altitude`` [ft]; ``time``
+        For each row of the predictions: ``horizontal`` [NM], the geodesic between predicted and
+        flown position, and its components ``along`` and ``cross`` the course flown (missing with
+        a single fraction and no course); ``altitude`` [ft]; ``time``
         [s], of the duration; ``distance`` [NM], of the distance flown.
     """
     flown = targets.reindex(predictions.index)
@@ -52,15 +52,15 @@ def measure_errors(
     predicted = predictions["latitude"], predictions["longitude"]
     actual = flown["latitude"], flown["longitude"]
     along, cross = along_cross_track(*predicted, *actual, course.reindex(flown.index))
-    apart = distance(*predicted, *actual)
-    errors = {"horizontal": apart, "along": np.abs(along), "cross": np.abs(cross)}
+    horizontal = distance(*predicted, *actual)
+    errors = {"horizontal": horizontal, "along": np.abs(along), "cross": np.abs(cross)}
     difference = (predictions - flown).abs()
     errors |= {error: difference[name] for name, error in _OF_TARGETS.items() if name in difference}
     return pd.DataFrame(errors, predictions.index)
 
 
 def flown_courses(targets: pd.DataFrame) -> pd.Series:
-    """Return the course [deg] at each row; missing where each flight has a single row."""
+    """Return the course [deg] at each row; missing if each flight has a single row."""
     several = len(targets.index.unique(1)) > 1
     return pd.Series(courses(targets) if several else np.nan, targets.index, name="course")
 
@@ -73,8 +73,8 @@ def squared_errors(predictions: pd.DataFrame, targets: pd.DataFrame) -> pd.DataF
 def score_targets(predictions: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
     """Return R² of each target (columns) at each fraction (rows).
 
-    1 - squared error / spread of the held-out flights at that fraction. Missing where they do
-    not differ.
+    1 - squared error / spread of the held-out flights at that fraction. Missing if they do not
+    differ.
     """
     flown = targets.reindex(predictions.index)
     spread = (flown - flown.groupby(level="fraction").transform("mean")) ** 2
@@ -82,9 +82,9 @@ def score_targets(predictions: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFr
 
 
 def average_by_phase(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean of scores in mid-flight and near the ends of the flight, of each target.
+    """Return the mean scores of each target in mid-flight and near the ends of the flight.
 
-    Mid-flight are the fractions from 40 to 60 %, the ends those to 10 % and from 90 %.
+    Mid-flight means fractions from 40 to 60 %, the ends are up to 10 % and from 90 %.
 
     >>> rows = pd.Index([0.1, 0.2, 0.5, 0.6, 0.9], name="fraction")
     >>> average_by_phase(pd.DataFrame({"altitude": [1, 9, 3, 5, 2]}, rows))["altitude"].to_dict()
@@ -101,8 +101,8 @@ def skill(
 ) -> pd.Series | pd.DataFrame:
     """Return 1 - Σ error / Σ error of the baseline, for each column.
 
-    Pooled over all rows that both have, or over those of each value of the index level ``by``;
-    never a mean of ratios.
+    Errors are pooled over all rows that both have, or over those of each value of the index level
+    ``by``; ratios are never averaged.
 
     >>> skill(pd.DataFrame({"altitude": [1.0, 2.0]}), pd.DataFrame({"altitude": [5.0, 1.0]}))
     altitude    0.5
@@ -117,8 +117,8 @@ def skill(
 def measure_tails(errors: pd.DataFrame, days: pd.Series) -> pd.DataFrame:
     """Return ``mean``, ``p95``, and the mean of the ``worst day``, for each error.
 
-    The worst day has the largest mean error among days of three flights or more, where there
-    are such days; ``day`` is its date.
+    The worst day has the largest mean error among days with three flights or more, if there are
+    such days; ``day`` is its date.
     """
     day = days.reindex(errors.index.get_level_values("path"))
     means = errors.groupby(day.to_numpy()).mean()
@@ -129,6 +129,6 @@ def measure_tails(errors: pd.DataFrame, days: pd.Series) -> pd.DataFrame:
 
 
 def keep_common(one: pd.DataFrame, other: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return two tables of the same rows, missing where either is; with the first's columns."""
+    """Return two tables with the columns of the first, missing where either is missing."""
     common = one.notna().to_numpy() & other[list(one)].notna().to_numpy()
     return one.where(common), other[list(one)].where(common)

@@ -1,4 +1,4 @@
-"""Predictions from the filed plan that need no model, and how flights deviate from it."""
+"""Predictions from filed plans without a model, and deviations of flights from them."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from trajlib.trajectories.normalization import courses
 
 __all__ = ["find_departures", "measure_plan_deviations", "predict_plan_baselines"]
 
-_SAME = 1.0  # NM: plans whose offsets agree to this are the same route
+_SAME = 1.0  # NM; plans with offsets equal to this precision have the same route
 
 
 def predict_plan_baselines(
@@ -23,10 +23,10 @@ def predict_plan_baselines(
     origin: str,
     destination: str,
 ) -> dict[str, pd.DataFrame]:
-    """Return what the filed plans predict for held-out flights, by the name of the baseline.
+    """Return predictions from filed plans for held-out flights, by the name of the baseline.
 
-    Altitudes and times are those of the median trajectory, and so is everything of a flight
-    without a plan.
+    Altitudes and times, and all predictions for flights without a plan, are those of the median
+    trajectory.
 
     Parameters
     ----------
@@ -40,9 +40,9 @@ def predict_plan_baselines(
     Returns
     -------
     dict
-        ``plan``: the route as filed. ``plan and usual deviation``: and the median deviation [deg]
+        ``plan``: the route as filed. ``plan and usual deviation``: plus the median deviation [deg]
         of training flights from their plans at each fraction. ``plan and deviation of its
-        route``: and that of training flights with the same route, where there are enough.
+        route``: plus that of training flights with the same route, if there are enough.
     """
     median = predict_baseline(targets, splits, "median")
     planned = predictors[has_plan(predictors)]
@@ -64,19 +64,19 @@ def predict_plan_baselines(
 
 
 def measure_plan_deviations(targets: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
-    """Return how far flights are from their plans at equal route progress.
+    """Return the deviations of flights from their plans at equal route progress.
 
     Parameters
     ----------
     targets
         By path and fraction: ``latitude``, ``longitude`` [deg].
     reference
-        Of the same rows, as of `trajlib.features.plans.locate_plan`.
+        The same rows, as returned by `trajlib.features.plans.locate_plan`.
 
     Returns
     -------
     DataFrame
-        ``along`` and ``cross`` [NM] the plan's course, ahead and to its right positive, and
+        ``along`` and ``cross`` [NM] the course of the plan, positive ahead and to the right, and
         ``distance`` [NM].
     """
     targets = targets.loc[reference.index]
@@ -90,39 +90,39 @@ def measure_plan_deviations(targets: pd.DataFrame, reference: pd.DataFrame) -> p
 def find_departures(
     targets: pd.DataFrame, reference: pd.DataFrame, *, apart: float = 5.0
 ) -> pd.DataFrame:
-    """Return the parts of flights that leave their plan and meet it again.
+    """Return the parts of flights between leaving their plan and rejoining it.
 
     Parameters
     ----------
     targets, reference
-        As of `measure_plan_deviations`, at many fractions.
+        As for `measure_plan_deviations`, at many fractions.
     apart
-        From the plan [NM], beyond which a flight has left it.
+        Distance from the plan [NM] beyond which a flight has left it.
 
     Returns
     -------
     DataFrame
         One row per part, by ``path`` and ``part``: the fractions ``start`` and ``end`` at which
-        it leaves and meets the plan, the largest offset ``cross`` [NM], and ``saved`` [NM], the
-        length of the plan in between less the length flown: positive for a direct, negative for
-        a detour. Parts that begin before the first fraction or end after the last are left out,
-        because the lengths would include the terminal areas.
+        it leaves and rejoins the plan, the largest offset ``cross`` [NM], and ``saved`` [NM], the
+        length of the plan in between minus the length flown: positive for a direct, negative for
+        a detour. Parts that begin before the first fraction or end after the last are omitted,
+        because their lengths would include the terminal areas.
     """
     columns = ["path", "start", "end", "cross", "saved"]
     deviations = measure_plan_deviations(targets, reference)
     parts = []
     for path, table in deviations.groupby(level="path", sort=False):
-        away = (table["distance"] > apart).to_numpy().astype(int)
-        edges = np.diff(away)
-        leaves, meets = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) + 1
+        off_plan = (table["distance"] > apart).to_numpy().astype(int)
+        edges = np.diff(off_plan)
+        starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) + 1
         fractions = table.index.get_level_values("fraction")
         planned = _sum_legs(reference.loc[table.index])
         flown = _sum_legs(targets.loc[table.index])
-        for leave in leaves:
-            meet = meets[meets > leave]
-            if not meet.size:
+        for begin in starts:
+            later = ends[ends > begin]
+            if not later.size:
                 continue
-            begin, end = leave, meet[0]
+            end = later[0]
             cross = table["cross"].to_numpy()[begin : end + 1]
             saved = planned[end] - planned[begin] - (flown[end] - flown[begin])
             largest = cross[np.abs(cross).argmax()]

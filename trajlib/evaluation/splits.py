@@ -17,7 +17,7 @@ __all__ = [
     "split_forward",
 ]
 
-Split = tuple[pd.Index, pd.Index]  # paths of the flights to train on, and of those held out
+Split = tuple[pd.Index, pd.Index]  # paths of training flights, and of held-out flights
 
 
 def local_days(flights: pd.DataFrame) -> pd.Series:
@@ -26,7 +26,7 @@ def local_days(flights: pd.DataFrame) -> pd.Series:
 
 
 def choose_folds(days: pd.Series, folds: int = 4) -> int:
-    """Return how many folds `split_by_day` can make of these days, at most ``folds``.
+    """Return the number of folds that `split_by_day` can make of these days, at most ``folds``.
 
     >>> choose_folds(pd.Series([1, 2] * 20))
     2
@@ -37,20 +37,20 @@ def choose_folds(days: pd.Series, folds: int = 4) -> int:
 def split_by_day(days: pd.Series, folds: int = 4, *, seed: int = 0) -> list[Split]:
     """Return splits that hold out whole days, every day once.
 
-    Flights of one day share its wind and its runways. A random split would train on the day
-    that it is tested on.
+    Flights of one day share wind and runways. A random split would train and test on the same
+    days.
 
     Parameters
     ----------
     days
         The day of each flight, by path, as of :func:`local_days`.
     folds
-        Parts that the days fall into; each is held out from training on the rest.
+        Number of parts of the days; each is held out once.
 
     Raises
     ------
     ValueError
-        When there are fewer days than folds, or fewer than ten flights a fold.
+        When there are fewer days than folds, or fewer than ten flights per fold.
 
     >>> days = pd.Series([1, 1, 2, 2] * 5, index=[f"{n:02}.csv" for n in range(20)])
     >>> [(len(train), len(held_out)) for train, held_out in split_by_day(days, 2)]
@@ -66,10 +66,10 @@ def split_by_day(days: pd.Series, folds: int = 4, *, seed: int = 0) -> list[Spli
 
 
 def split_forward(days: pd.Series, folds: int = 4) -> list[Split]:
-    """Return splits that hold out days later than all that they train on.
+    """Return splits that hold out days after all training days.
 
-    The days fall into one part more than there are folds, in the order of time. Each part but
-    the first is held out, and all earlier parts are trained on, as in operation.
+    The days are divided, in order of time, into one part more than folds. Each part except the
+    first is held out, and all earlier parts are used for training, as in operation.
 
     >>> days = pd.Series([1, 1, 2, 3, 3], list("abcde"))
     >>> [(list(train), list(held_out)) for train, held_out in split_forward(days, 2)]
@@ -86,10 +86,10 @@ def split_forward(days: pd.Series, folds: int = 4) -> list[Split]:
 
 
 def split_at_random(events: pd.Series, folds: int = 4, *, seed: int = 0) -> list[Split]:
-    """Return splits that hold out flights at random, every flight once; for contrast.
+    """Return splits that hold out flights at random, every flight once, for comparison.
 
-    They train on the days that they are tested on. Only records of one flight, as found by
-    `find_repeats`, stay together.
+    They train and test on the same days. Only records of one flight, as found by `find_repeats`,
+    stay together.
 
     >>> events = pd.Series([0, 0, 1, 2], list("aabc"))
     >>> sorted(sorted(held_out) for _, held_out in split_at_random(events, 2))
@@ -100,7 +100,7 @@ def split_at_random(events: pd.Series, folds: int = 4, *, seed: int = 0) -> list
 
 
 def describe_splits(splits: list[Split], days: pd.Series) -> pd.DataFrame:
-    """Return how many flights and days each split trains on and holds out.
+    """Return the numbers of training and held-out flights and days of each split.
 
     >>> days = pd.Series([1, 1, 2, 3, 3], list("abcde"))
     >>> describe_splits(split_forward(days, 2), days)["flights held out"].tolist()
@@ -119,10 +119,10 @@ def describe_splits(splits: list[Split], days: pd.Series) -> pd.DataFrame:
 
 
 def find_repeats(flights: pd.DataFrame) -> pd.Series:
-    """Return the number of the flight that each record is of, by path.
+    """Return a flight number for each record, by path.
 
-    Records of the same callsign that overlap in time are records of one flight. A record
-    without a callsign is a flight of its own.
+    Records with the same callsign that overlap in time belong to one flight. Records without a
+    callsign are separate flights.
 
     Parameters
     ----------

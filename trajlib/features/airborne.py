@@ -1,8 +1,8 @@
-"""The state of a flight in the air, from the points measured until the prediction time.
+"""The state of an airborne flight, from the points measured until the prediction time.
 
-In an interpolated archive measured samples have a ``gap`` of 0. Every other sample is partly
-made of the next point, and so of the future; so are distances, courses and rates that the archive
-derived. The state is therefore computed from measured points only.
+In an interpolated archive measured samples have a ``gap`` of 0. All other samples depend on the
+next point, that is, on the future; so do distances, courses and rates derived in the archive. The
+state is therefore computed from measured points only.
 """
 
 import numpy as np
@@ -25,9 +25,9 @@ __all__ = [
     "measure_state",
 ]
 
-SPACING = 30.0  # s between points, at least; more points add nothing
+SPACING = 30.0  # shortest time between points [s]
 _READ = ("timestamp", "duration", "gap", "latitude", "longitude", "altitude", "groundspeed")
-_SINCE = 90.0  # s before the last point, at least: where courses and rates begin
+_SINCE = 90.0  # courses and rates are measured over at least this time [s]
 STATE = (
     *("age", "along", "cross", "to_go", "progress", "altitude", "groundspeed", "track_off"),
     *("climb", "acceleration", "drift", "distance", "groundspeed_mean", "altitude_mean"),
@@ -56,22 +56,22 @@ def measure_other_traffic(
     Parameters
     ----------
     flights, traffic
-        As of `trajlib.features.recent_traffic.select_other_traffic`.
+        As for `trajlib.features.recent_traffic.select_other_traffic`.
 
     Returns
     -------
     DataFrame
-        As `map_flights` returns them, with ``origin`` and ``destination``; None where there are
-        none that can be read.
+        As returned by `map_flights`, with ``origin`` and ``destination``; None if no flight can be
+        read.
     """
     others = traffic if traffic is None else select_other_traffic(flights, traffic)
     return None if others is None else _measure_others(others)
 
 
 def load_other_traffic(flights: pd.DataFrame, traffic: pd.DataFrame | None) -> pd.DataFrame | None:
-    """Return what `measure_other_traffic` does, kept beside the store of the pair.
+    """Return the result of `measure_other_traffic`, saved beside the store of the pair.
 
-    Reading thousands of flights of other pairs takes longer than all else that is known at
+    Reading thousands of flights of other pairs takes most of the time of the predictors at
     take-off, and each notebook of a report needs them.
     """
     if traffic is None or "store" not in flights or is_remote(flights["store"].iloc[0]):
@@ -103,7 +103,7 @@ def _measure_others(others: pd.DataFrame) -> pd.DataFrame | None:
 def keep_measured(df: pd.DataFrame) -> pd.DataFrame:
     """Return the measured samples of a flight, 30 s or more apart.
 
-    Whether a sample is kept depends on earlier samples only.
+    Which samples are selected depends on earlier samples only.
 
     >>> df = pd.DataFrame({"duration": [0.0, 1, 40, 50, 75], "gap": [0.0, 1, 0, 0, 0]})
     >>> keep_measured(df)["duration"].tolist()
@@ -115,11 +115,11 @@ def keep_measured(df: pd.DataFrame) -> pd.DataFrame:
     while position < len(seconds):
         indices.append(measured[position])
         position = np.searchsorted(seconds, seconds[position] + SPACING)
-    kept = np.array(indices, int)
-    columns = {name: df[name].array[kept] for name in df if name != "gap"}
+    selected = np.array(indices, int)
+    columns = {name: df[name].array[selected] for name in df if name != "gap"}
     if "groundspeed" not in columns:
-        columns["groundspeed"] = np.full(len(kept), np.nan)
-    return pd.DataFrame(columns, pd.RangeIndex(len(kept), name="point"))
+        columns["groundspeed"] = np.full(len(selected), np.nan)
+    return pd.DataFrame(columns, pd.RangeIndex(len(selected), name="point"))
 
 
 def locate_points(points: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame:
@@ -141,10 +141,11 @@ def locate_points(points: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame:
     lat, lon = points["latitude"].to_numpy(), points["longitude"].to_numpy()
     course = track(lat_o, lon_o, lat_d, lon_d)
     along, cross = along_cross_track(lat, lon, lat_o, lon_o, course)
-    to_go, gone = distance(lat, lon, lat_d, lon_d), distance(lat, lon, lat_o, lon_o)
+    to_go, from_origin = distance(lat, lon, lat_d, lon_d), distance(lat, lon, lat_o, lon_o)
     step = np.append(0.0, distance(lat[:-1], lon[:-1], lat[1:], lon[1:])) if len(lat) else lat
     first = np.append(True, path[1:] != path[:-1]) if len(lat) else np.array([], bool)
-    located = points.assign(along=along, cross=cross, to_go=to_go, progress=gone / (gone + to_go))
+    progress = from_origin / (from_origin + to_go)
+    located = points.assign(along=along, cross=cross, to_go=to_go, progress=progress)
     located["distance"] = np.where(first, 0.0, step)
     located["course"] = course
     by_path = located.groupby(level="path", sort=False)
@@ -156,13 +157,13 @@ def locate_points(points: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame:
 def measure_state(points: pd.DataFrame, minutes: float) -> pd.DataFrame:
     """Return the state of each flight some minutes after its first sample, by ``path``.
 
-    From the points measured until then; missing where there are too few.
+    Only points measured until then are used; missing if there are too few.
 
     Returns
     -------
     DataFrame
-        The columns ``STATE``: ``age`` [s] of the last point and the values there;
-        ``track_off`` [deg], the course less that of the great circle, ``climb`` [ft/min],
+        The columns ``STATE``: ``age`` [s] of the last point and the values at it;
+        ``track_off`` [deg], the course minus that of the great circle, ``climb`` [ft/min],
         ``acceleration`` [kt/min] and ``drift`` [NM/min] over about the last two minutes;
         ``distance`` flown, means and extremes so far.
     """

@@ -30,7 +30,7 @@ __all__ = [
     "prediction_minutes",
 ]
 
-# in the order of time: each may have the predictors of those before it
+# in order of time: each set may have the predictors of the earlier ones
 FEATURE_SETS = (
     *("planned", "at_takeoff", "airborne_5", "airborne_10", "airborne_20", "airborne_30"),
     "whole_flight",
@@ -43,8 +43,8 @@ _STATISTICS: dict[str, Callable[..., np.ndarray]] = {
     "mean": np.nanmean,
     "std": np.nanstd,
 }
-# Of a column that only grows the maximum is enough. The mean position is the mean of the targets
-# themselves, the mean of an angle means nothing, and the gap belongs to the radar.
+# Columns that only grow have only a maximum. Positions are omitted as their mean is the mean of the
+# targets, angles as their mean is meaningless, and the gap as a property of the radar.
 _SOME_STATISTICS = {
     "latitude": (),
     "longitude": (),
@@ -82,27 +82,27 @@ def build_predictors(
     flights
         Rows of one city pair, of the index or of the store.
     feature_set
-        ``planned``: operator, aircraft type, and of the first sample the local weekday, hour [h]
-        and month, and whether the day is a public holiday at the origin. ``at_takeoff``: these,
+        ``planned``: operator, aircraft type, local weekday, hour [h] and month of the first sample,
+        and whether the day is a public holiday at the origin. ``at_takeoff``: these,
         and recent traffic (`recent_traffic`). ``airborne_m``: these, and the state after m
         minutes, from points measured until then (`airborne`), named ``<state>_at_<m>``.
-        ``whole_flight``, the talk's: ``planned``, and the aggregates of the whole flight.
+        ``whole_flight``, as in the talk: ``planned``, and aggregates of the whole flight.
     traffic
-        Rows of an index, whose flights of other pairs that share an airport add to runways and
-        wind. By default recent traffic consists of the given flights alone.
+        Rows of an index. Flights of other pairs that share an airport contribute to runways and
+        wind. By default recent traffic consists of the given flights only.
     plans
-        Filed flight plans, as of `trajlib.archive.plans.read_plans`: with ``planned`` and later
-        also the features of the last plan filed by the prediction time
-        (`trajlib.features.plans`). By default none.
+        Filed flight plans, as returned by `trajlib.archive.plans.read_plans`. They add the
+        features of the last plan filed by the prediction time (`trajlib.features.plans`) to
+        ``planned`` and later sets. By default none.
     features
         With ``whole_flight``, also the flight's events (`trajlib.trajectories.events`).
 
     Returns
     -------
     DataFrame
-        One row per flight, indexed by ``path``; categories as text, because their encoding is
-        fitted on training days. Columns that the archive marks as modelled give no predictor:
-        they are functions of the others.
+        One row per flight, indexed by ``path``. Categories are texts, since their encoding is
+        fitted on training days. Columns that the archive marks as modelled are not used, as they
+        are functions of the others.
 
     Raises
     ------
@@ -140,13 +140,13 @@ def build_predictors_by(
 ) -> dict[str, pd.DataFrame]:
     """Return the predictors of several feature sets, for the flights that are in all of them.
 
-    As `build_predictors` returns each; measured points are read once for all of them.
+    Each is as returned by `build_predictors`; measured points are read only once.
     """
     for name in feature_sets:
         check_no_leakage((), name)
     measured = [name for name in feature_sets if name not in ("planned", "whole_flight")]
-    rest = [name for name in feature_sets if name not in measured]
-    tables = {name: build_predictors(flights, name) for name in rest}
+    others = [name for name in feature_sets if name not in measured]
+    tables = {name: build_predictors(flights, name) for name in others}
     if measured:
         flights = flights[flights["rejected"].isna()]
         points = measure_points(flights)
@@ -164,7 +164,7 @@ def build_predictors_by(
 def prediction_minutes(feature_set: str) -> float:
     """Return the prediction time of a feature set, in minutes after the first sample.
 
-    It is 0 for those that are not in the air.
+    It is 0 for feature sets that are not airborne.
 
     >>> prediction_minutes("airborne_10"), prediction_minutes("at_takeoff")
     (10.0, 0.0)
@@ -180,7 +180,7 @@ def join_state(takeoff: pd.DataFrame, points: pd.DataFrame, feature_set: str) ->
     takeoff
         Predictors ``at_takeoff``, by path.
     points
-        Of the same flights, as of `trajlib.features.airborne.measure_points`.
+        Points of the same flights, as returned by `trajlib.features.airborne.measure_points`.
     feature_set
         As ``airborne_m``.
     """
@@ -191,14 +191,14 @@ def join_state(takeoff: pd.DataFrame, points: pd.DataFrame, feature_set: str) ->
 def join_plans(
     predictors: pd.DataFrame, plans: pd.DataFrame, flights: pd.DataFrame, feature_set: str
 ) -> pd.DataFrame:
-    """Return predictors with the features of the last plan that was filed by the prediction time.
+    """Return predictors with the features of the last plan filed by the prediction time.
 
     Parameters
     ----------
     predictors
-        Of the ``feature_set``, by path.
+        Predictors of the ``feature_set``, by path.
     plans
-        As of `trajlib.archive.plans.read_plans`.
+        As returned by `trajlib.archive.plans.read_plans`.
     flights
         Rows of the same city pair.
     """
@@ -211,19 +211,20 @@ def join_plans(
 def aggregate_flight(df: pd.DataFrame) -> dict[str, float]:
     """Return the maximum, minimum, mean and standard deviation of the columns of one flight.
 
-    Named ``<column>_<statistic>``. A column that only grows has only its maximum, angles and
-    positions have none. Samples are taken as equally spaced. A column without numbers gives NaN.
+    They are named ``<column>_<statistic>``. Columns that only grow have only a maximum; angles and
+    positions have no statistics. Samples are assumed to be equally spaced. Columns without numbers
+    give NaN.
 
     >>> aggregate_flight(pd.DataFrame({"duration": [0.0, 1.0, 2.0], "mach": [0.1, 0.3, 0.5]}))
     {'duration_max': 2.0, 'mach_max': 0.5, 'mach_min': 0.1, 'mach_mean': 0.3, 'mach_std': 0.163...}
     """
     names = [name for name in NUMERIC if name in df]
     values = df[names].to_numpy().T
-    some = ~np.isnan(values).all(axis=1)
+    filled = ~np.isnan(values).all(axis=1)
     table = np.full((len(_STATISTICS), len(names)), np.nan)
     for row, function in zip(table, _STATISTICS.values(), strict=True):
-        if some.any():
-            row[some] = function(values[some], axis=1)
+        if filled.any():
+            row[filled] = function(values[filled], axis=1)
     return {
         f"{column}_{statistic}": float(value)
         for column, row in zip(names, table.T, strict=True)
@@ -233,7 +234,7 @@ def aggregate_flight(df: pd.DataFrame) -> dict[str, float]:
 
 
 def feature_availability(predictor: str) -> str:
-    """Return the first feature set that has a predictor.
+    """Return the earliest feature set that contains a predictor.
 
     >>> [feature_availability(name) for name in ("operator", "altitude_at_10", "mass_min")]
     ['planned', 'airborne_10', 'whole_flight']
@@ -250,7 +251,7 @@ def feature_availability(predictor: str) -> str:
 
 
 def check_no_leakage(predictors: Iterable[str], feature_set: str) -> None:
-    """Raise a ValueError when a predictor is not yet known in a feature set.
+    """Raise ValueError when a predictor is not yet known in a feature set.
 
     >>> check_no_leakage(["operator", "hour"], "at_takeoff")
     >>> check_no_leakage(["operator", "mass_min"], "at_takeoff")
@@ -273,7 +274,7 @@ def check_no_leakage(predictors: Iterable[str], feature_set: str) -> None:
 def local_start(flights: pd.DataFrame) -> pd.Series:
     """Return the time of the first sample of each flight in its origin's time zone, by path.
 
-    Times are without time zone, so that flights of several origins fit in one column.
+    Times have no time zone, so that flights from several origins fit in one column.
     """
     start = flights.set_index("path")["start"]
     zones = flights["origin"].map(lambda code: find_airport(code).timezone).to_numpy()
@@ -284,9 +285,11 @@ def local_start(flights: pd.DataFrame) -> pd.Series:
 def _build_at_takeoff(
     flights: pd.DataFrame, points: pd.DataFrame, traffic: pd.DataFrame | None
 ) -> pd.DataFrame:
-    kept = flights[flights["path"].isin(points.index.unique("path"))]
+    measured = flights[flights["path"].isin(points.index.unique("path"))]
     around = load_other_traffic(flights, traffic)
-    return _build_planned(flights).join(collect_recent_traffic(kept, points, around), how="inner")
+    return _build_planned(flights).join(
+        collect_recent_traffic(measured, points, around), how="inner"
+    )
 
 
 def _build_planned(flights: pd.DataFrame) -> pd.DataFrame:

@@ -36,7 +36,7 @@ _NAMES |= {
     f"plan_cross_{percent}": f"cross-track offset of the filed plan at {percent} % of the route"
     for percent in range(5, 100, 5)
 }
-_PASSED = {
+_QUANTITIES = {
     "cross": "cross-track offset",
     "altitude": "altitude",
     "duration": "time since take-off",
@@ -68,17 +68,17 @@ _STATISTICS = {
     "mean": "mean",
     "std": "standard deviation of the",
 }
-_RECENT = re.compile(r"recent_(?P<what>\w+?)(_(?P<place>\d+))?_((?P<hours>\d+)h|last(?P<last>\d+))")
-_CALLSIGN = re.compile(r"callsign_(?P<what>[a-z]+)(_(?P<place>\d+))?")
-_AIRBORNE = re.compile(r"(?P<what>\w+)_at_(?P<minutes>\d+)")
+_RECENT = re.compile(r"recent_(?P<name>\w+?)(_(?P<place>\d+))?_((?P<hours>\d+)h|last(?P<last>\d+))")
+_CALLSIGN = re.compile(r"callsign_(?P<name>[a-z]+)(_(?P<place>\d+))?")
+_AIRBORNE = re.compile(r"(?P<name>\w+)_at_(?P<minutes>\d+)")
 _AGGREGATE = re.compile(rf"(?P<column>\w+)_(?P<statistic>{'|'.join(_STATISTICS)})")
 _GROUP = re.compile(r"(?P<first>.+), (?P<others>\d+) alike")
 
 
 def display_name(predictor: str) -> str:
-    """Return how pages call a predictor, or a group of predictors.
+    """Return the display name of a predictor, or of a group of predictors.
 
-    A name that is in no table is returned with spaces for underscores.
+    For unknown names, underscores are replaced by spaces.
 
     >>> display_name("recent_departure_east")
     'eastward heading of recent departures'
@@ -95,8 +95,8 @@ def display_name(predictor: str) -> str:
         return f"{_name_passage(match)}, {_name_window(match)}, adjusted for aircraft type"
     if match := _CALLSIGN.fullmatch(predictor):
         return f"{_name_passage(match)}, earlier flights of the callsign"
-    if (match := _AIRBORNE.fullmatch(predictor)) and match["what"] in _STATE:
-        return f"{_STATE[match['what']]} after {match['minutes']} min"
+    if (match := _AIRBORNE.fullmatch(predictor)) and match["name"] in _STATE:
+        return f"{_STATE[match['name']]} after {match['minutes']} min"
     if predictor in FEATURES.index:
         return predictor.replace("_", " ")
     if (match := _AGGREGATE.fullmatch(predictor)) and match["column"] in COLUMNS:
@@ -106,7 +106,7 @@ def display_name(predictor: str) -> str:
 
 
 def display_feature_set(name: str) -> str:
-    """Return how pages call the time at which a feature set is known.
+    """Return the display name of a feature set: the time at which it is known.
 
     >>> [display_feature_set(name) for name in ("planned", "at_takeoff", "airborne_10")]
     ['before departure', 'at take-off', '10 min into the flight']
@@ -127,10 +127,10 @@ def display_names(predictors: list[str]) -> dict[str, str]:
 
 
 def _name_passage(match: re.Match) -> str:
-    if match["what"] == "arrival":
+    if match["name"] == "arrival":
         return "time of flight"
-    what = _PASSED.get(match["what"], match["what"].replace("_", " "))
-    return f"{what} at {match['place']} % of the route" if match["place"] else what
+    quantity = _QUANTITIES.get(match["name"], match["name"].replace("_", " "))
+    return f"{quantity} at {match['place']} % of the route" if match["place"] else quantity
 
 
 def _name_window(match: re.Match) -> str:

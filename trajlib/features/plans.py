@@ -1,8 +1,8 @@
 """Features of filed flight plans, and the plan as a reference that targets deviate from.
 
-A plan is compared with flights at equal route progress. Where the plan runs at a fraction of it
-is one number, its offset from the great circle between the airports, because the two distances
-that make the fraction fix the rest.
+A plan is compared with flights at equal route progress. One number gives the plan's position at a
+fraction: its offset from the great circle between the airports, since the fraction determines the
+ratio of the distances to both airports.
 """
 
 import numpy as np
@@ -28,29 +28,29 @@ _CROSS = tuple(f"plan_cross_{percent}" for percent in _PERCENTS)
 PLAN = (*_CROSS, "plan_length", "plan_level", "plan_speed", "plan_minutes")
 PLAN_STATE = ("plan_off", "plan_turn")
 _STEP = 5.0  # NM between the points of a plan's leg
-_AHEAD = 0.03  # of route progress, over which a plan's course is measured
-_NEAR = 1.0  # NM from an airport, within which a plan begins or ends there
+_AHEAD = 0.03  # route progress over which a plan's course is measured
+_NEAR = 1.0  # NM from an airport within which a plan counts as beginning or ending there
 
 
 def build_plan_features(
     plans: pd.DataFrame, flights: pd.DataFrame, *, minutes: float = 0.0
 ) -> pd.DataFrame:
-    """Return the features of the plan of each flight that counts at a prediction time.
+    """Return the features of each flight's latest plan filed before a prediction time.
 
     Parameters
     ----------
     plans
-        As of `trajlib.archive.plans.read_plans`.
+        As returned by `trajlib.archive.plans.read_plans`.
     flights
         Rows of one city pair.
     minutes
-        From a flight's first sample to the prediction time.
+        Prediction time, in minutes after the first sample of a flight.
 
     Returns
     -------
     DataFrame
         The columns ``PLAN`` by ``path``, missing for flights without a plan: ``plan_cross_<x>``
-        [NM], the offset right of the great circle at x % of route progress, ``plan_length``
+        [NM], the offset to the right of the great circle at x % of route progress, ``plan_length``
         [NM], ``plan_level`` [100 ft], the highest, ``plan_speed`` [kt], the median, and
         ``plan_minutes`` between the first and the last estimated time.
     """
@@ -70,12 +70,12 @@ def build_plan_features(
 
 
 def trace_plan(waypoints: pd.DataFrame, origin: str, destination: str) -> pd.DataFrame:
-    """Return a plan as a line from airport to airport, a point every few miles.
+    """Return a plan as a line between the airports, with a point every few miles.
 
     Parameters
     ----------
     waypoints
-        Of one plan, in order: ``latitude``, ``longitude`` [deg].
+        Waypoints of one plan, in order: ``latitude``, ``longitude`` [deg].
 
     Returns
     -------
@@ -85,7 +85,7 @@ def trace_plan(waypoints: pd.DataFrame, origin: str, destination: str) -> pd.Dat
     """
     start, end = find_airport(origin), find_airport(destination)
     points = waypoints[["latitude", "longitude"]].to_numpy(float)
-    first, last = (np.array([[each.latitude, each.longitude]]) for each in (start, end))
+    first, last = (np.array([[airport.latitude, airport.longitude]]) for airport in (start, end))
     if distance(*points[0], *first[0]) > _NEAR:
         points = np.vstack([first, points])
     if distance(*points[-1], *last[0]) > _NEAR:
@@ -99,15 +99,15 @@ def trace_plan(waypoints: pd.DataFrame, origin: str, destination: str) -> pd.Dat
     latitude, longitude = offset(starts[:, 0], starts[:, 1], course[leg], step, 0.0)
     latitude, longitude = np.append(latitude, points[-1, 0]), np.append(longitude, points[-1, 1])
     flown = np.append(0.0, np.cumsum(legs))
-    here = latitude, longitude
-    gone = distance(*here, start.latitude, start.longitude)
-    to_go = distance(*here, end.latitude, end.longitude)
+    positions = latitude, longitude
+    from_origin = distance(*positions, start.latitude, start.longitude)
+    to_go = distance(*positions, end.latitude, end.longitude)
     return pd.DataFrame(
         {
             "latitude": latitude,
             "longitude": longitude,
             "distance": np.append(flown[leg] + step, flown[-1]),
-            "progress": np.fmax.accumulate(gone / (gone + to_go)),
+            "progress": np.fmax.accumulate(from_origin / (from_origin + to_go)),
         }
     )
 
@@ -137,11 +137,11 @@ def locate_plan(
     ends = start.latitude, start.longitude, end.latitude, end.longitude
     course, length = float(track(*ends)), float(distance(*ends))
     along = fraction * length
-    for _ in range(4):  # each step leaves a tenth of the error, or less
+    for _ in range(4):  # each step reduces the error to a tenth or less
         latitude, longitude = offset(*ends[:2], course, along, cross)
-        gone = distance(latitude, longitude, *ends[:2])
+        from_origin = distance(latitude, longitude, *ends[:2])
         to_go = distance(latitude, longitude, *ends[2:])
-        along = along + length * (fraction - gone / (gone + to_go))
+        along = along + length * (fraction - from_origin / (from_origin + to_go))
     latitude, longitude = offset(*ends[:2], course, along, cross)
     return pd.DataFrame({"latitude": latitude, "longitude": longitude}, rows)
 
@@ -154,7 +154,7 @@ def has_plan(predictors: pd.DataFrame) -> pd.Series:
 
 
 def measure_deviations(targets: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
-    """Return how far targets are from a reference: latitude and longitude [deg] less its own."""
+    """Return targets minus a reference, in latitude and longitude [deg]."""
     names = list(reference)
     deviations = targets.copy()
     deviations[names] = targets[names] - reference.reindex(targets.index)
@@ -162,7 +162,7 @@ def measure_deviations(targets: pd.DataFrame, reference: pd.DataFrame) -> pd.Dat
 
 
 def add_reference(deviations: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
-    """Return the targets that deviate so from a reference, as `measure_deviations` measured."""
+    """Return targets from deviations and a reference, the inverse of `measure_deviations`."""
     names = list(reference)
     targets = deviations.copy()
     targets[names] = deviations[names] + reference.reindex(deviations.index)
@@ -170,20 +170,20 @@ def add_reference(deviations: pd.DataFrame, reference: pd.DataFrame) -> pd.DataF
 
 
 def join_plan_state(predictors: pd.DataFrame, minutes: float) -> pd.DataFrame:
-    """Return predictors with where flights in the air are relative to their plans.
+    """Return predictors with the state of airborne flights relative to their plans.
 
-    Adds ``plan_off_at_<m>`` [NM], how far to the right of the plan, and ``plan_turn_at_<m>``
-    [deg], the course relative to the plan's.
+    Adds ``plan_off_at_<m>`` [NM], the offset to the right of the plan, and ``plan_turn_at_<m>``
+    [deg], the course relative to that of the plan.
     """
     end = f"_at_{minutes:g}"
     progress = predictors[f"progress{end}"].to_numpy(float)
-    here = _interpolate_cross(predictors, predictors.index, progress)
+    plan_cross = _interpolate_cross(predictors, predictors.index, progress)
     ahead = _interpolate_cross(predictors, predictors.index, progress + _AHEAD)
     along = predictors[f"along{end}"] + predictors[f"to_go{end}"]
-    turn = np.degrees(np.arctan2(ahead - here, _AHEAD * along))
+    turn = np.degrees(np.arctan2(ahead - plan_cross, _AHEAD * along))
     return predictors.assign(
         **{
-            f"plan_off{end}": predictors[f"cross{end}"] - here,
+            f"plan_off{end}": predictors[f"cross{end}"] - plan_cross,
             f"plan_turn{end}": predictors[f"track_off{end}"] - turn,
         }
     )
@@ -197,7 +197,7 @@ def _measure_route(route: tuple, origin: str, destination: str) -> np.ndarray:
     _, cross = along_cross_track(
         line["latitude"], line["longitude"], start.latitude, start.longitude, course
     )
-    first = np.append(True, np.diff(line["progress"]) > 0)  # where progress stands still
+    first = np.append(True, np.diff(line["progress"]) > 0)  # drop points without progress
     fractions = np.array(_PERCENTS) / 100
     return np.append(
         np.interp(fractions, line["progress"][first], cross[first]), line["distance"].iloc[-1]
@@ -207,7 +207,7 @@ def _measure_route(route: tuple, origin: str, destination: str) -> np.ndarray:
 def _interpolate_cross(
     predictors: pd.DataFrame, paths: pd.Index, fraction: np.ndarray
 ) -> np.ndarray:
-    """Return the offset of plans at fractions, linear between those of the features."""
+    """Return the offset of plans at fractions, interpolated linearly between their features."""
     edges = np.concatenate([[0.0], np.array(_PERCENTS) / 100, [1.0]])
     cross = np.pad(predictors[list(_CROSS)].to_numpy(float), ((0, 0), (1, 1)))
     row = predictors.index.get_indexer(paths)

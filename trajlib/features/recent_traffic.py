@@ -1,8 +1,8 @@
-"""Recent traffic: what earlier flights of the pair, of the airports and of the callsign flew.
+"""Recent traffic: predictors from earlier flights of the city pair, airports and callsign.
 
-Only what is known at a flight's first sample counts. A passage of another flight is known when
-the first point beyond it was measured. Its landing is known when no point has followed the last
-one for as long as a usable flight may go without one.
+Only facts known at a flight's first sample are used. A passage of another flight is known once the
+first point beyond it was measured. A landing is known once no further point has followed for the
+longest gap allowed in a usable flight.
 """
 
 import numpy as np
@@ -24,25 +24,25 @@ __all__ = [
     "select_recent",
 ]
 
-PLACES = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95)  # route progress at which passages are compared
-HOURS = (1, 3, 6, 24)  # before the first sample, over which passages are averaged
-LAST = (1, 3)  # passages that are averaged whenever they were, within _OLDEST
+PLACES = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95)  # route progress of the compared passages
+HOURS = (1, 3, 6, 24)  # before the first sample; passages are averaged over each window
+LAST = (1, 3)  # numbers of latest passages to average, within _OLDEST
 _OLDEST = 7 * 24.0  # h
-_REACH = 15.0  # km from an airport within which a fragment shows its runway
-_AIR = 2.0  # h; runways and wind change sooner, and more flights show them
-_TYPE = 30  # days, over which the usual difference of an aircraft type is measured
+_REACH = 15.0  # km; a fragment this close to an airport shows the runway used
+_AIR = 2.0  # h; short, since runways and wind change quickly and many flights show them
+_TYPE = 30  # days over which the usual difference of an aircraft type is averaged
 _CALLSIGN = pd.Timedelta(365, "D")  # older flights of a callsign are not used
 _CALLSIGN_PLACES = (0.2, 0.5, 0.95)
-# points are thinned: the last one kept may have been followed by another up to 30 s later
+# points are thinned, so that a flight may go on for up to 30 s after its last remaining point
 LANDING_DELAY = pd.Timedelta(420 + 30, "s")  # after the last point, until a flight has landed
-_PASSED = ("cross", "altitude", "duration", "groundspeed")
+_QUANTITIES = ("cross", "altitude", "duration", "groundspeed")
 _RECENT = (
-    *(f"{name}_{100 * place:.0f}" for place in PLACES for name in _PASSED[:3]),
+    *(f"{name}_{100 * place:.0f}" for place in PLACES for name in _QUANTITIES[:3]),
     "arrival",
 )
 _WINDOWS = (*(f"{hours}h" for hours in HOURS), *(f"last{count}" for count in LAST))
 _CALLSIGNS = (
-    *(f"{name}_{100 * place:.0f}" for place in _CALLSIGN_PLACES for name in _PASSED),
+    *(f"{name}_{100 * place:.0f}" for place in _CALLSIGN_PLACES for name in _QUANTITIES),
     "arrival",
 )
 HISTORY = (
@@ -59,9 +59,9 @@ def find_passages(points: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``available``, the time of the first point beyond; ``cross`` [NM], ``altitude`` [ft],
-        ``duration`` [s] and ``groundspeed`` [kt], linear between the points at either side.
-        Places that a flight did not reach, or had reached before its first point, are absent.
+        ``available`` (time of the first point beyond); ``cross`` [NM], ``altitude`` [ft],
+        ``duration`` [s] and ``groundspeed`` [kt], interpolated linearly between the points before
+        and after. Places not reached, or reached before the first point, are absent.
     """
     previous = points.groupby(level="path", sort=False).shift(1)
     parts = {}
@@ -69,7 +69,7 @@ def find_passages(points: pd.DataFrame) -> pd.DataFrame:
         passed = (previous["progress"] < place) & (points["progress"] >= place)
         after, before = points[passed].droplevel("point"), previous[passed].droplevel("point")
         share = (place - before["progress"]) / (after["progress"] - before["progress"])
-        values = {name: before[name] + share * (after[name] - before[name]) for name in _PASSED}
+        values = {name: before[name] + share * (after[name] - before[name]) for name in _QUANTITIES}
         parts[place] = pd.DataFrame({"available": after["timestamp"], **values})
     return pd.concat(parts, names=["place"]).swaplevel().sort_index()
 
@@ -77,7 +77,7 @@ def find_passages(points: pd.DataFrame) -> pd.DataFrame:
 def collect_recent_traffic(
     flights: pd.DataFrame, points: pd.DataFrame, around: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Return what earlier flights flew, as it is known at each flight's first sample.
+    """Return the predictors from earlier flights, as known at each flight's first sample.
 
     Parameters
     ----------
@@ -85,20 +85,20 @@ def collect_recent_traffic(
         Rows of one city pair, with ``path``, ``callsign``, ``aircraft_type``, ``start`` and the
         airports.
     points
-        Of the same flights, as `trajlib.features.airborne.measure_points` returns them.
+        Points of the same flights, as returned by `trajlib.features.airborne.measure_points`.
     around
-        Of flights of other pairs, as `measure_other_traffic` returns them. They add to the
-        runways of a shared airport and to the wind.
+        Points of flights of other pairs, as returned by `measure_other_traffic`. They contribute
+        to the runways in use at a shared airport and to the wind.
 
     Returns
     -------
     DataFrame
         The columns ``HISTORY``, by path. ``recent_<quantity>_<place>_<window>``: means over
-        the passages of the last hours, or over the last passages, less the usual difference of
-        the aircraft type that passed from all types. ``callsign_…``: means over landed flights
-        of the same callsign in the last year. ``recent_departure_…`` and ``recent_landing_…``:
-        courses flown at either end in the last two hours, for the runways in use; and the wind
-        (`wind`). Missing where there was no such flight.
+        the passages of the last hours, or over the last passages, minus the usual difference of
+        the aircraft type from all types. ``callsign_…``: means over landed flights of the same
+        callsign in the last year. ``recent_departure_…`` and ``recent_landing_…``: mean courses
+        after take-off and before landing in the last two hours, which show the runways in use.
+        Also the wind (`wind`). NaN where there was no such flight.
     """
     rows = flights.set_index("path")
     moments = rows["start"].dt.as_unit("ns")
@@ -111,18 +111,19 @@ def collect_recent_traffic(
         for window, means in _average_windows(available[name], adjusted, moments).items():
             columns[f"recent_{name}_{window}"] = means
     pair = {side: flights[side].iloc[0] for side in ("origin", "destination")}
-    everyone = points.assign(**pair)
-    everyone = everyone if around is None else pd.concat([everyone, around], join="inner")
-    for name, time, value in _measure_courses(everyone, **pair):
+    all_points = points.assign(**pair)
+    if around is not None:
+        all_points = pd.concat([all_points, around], join="inner")
+    for name, time, value in _measure_courses(all_points, **pair):
         since = moments - pd.Timedelta(_AIR, "h")
         columns[f"recent_{name}"] = _average(*_sort_available(time, value), since, moments)
-    wind = estimate_wind(measure_velocities(everyone, **pair), moments, hours=_AIR)
+    wind = estimate_wind(measure_velocities(all_points, **pair), moments, hours=_AIR)
     callsigns = _average_callsign(rows, moments, landed, values)
     return pd.DataFrame(columns, rows.index).join([wind, callsigns])[list(HISTORY)]
 
 
 def select_other_traffic(flights: pd.DataFrame, traffic: pd.DataFrame) -> pd.DataFrame:
-    """Return the flights of other pairs that were under way shortly before those of one pair.
+    """Return the flights of other pairs that flew shortly before flights of one pair.
 
     Parameters
     ----------
@@ -135,11 +136,11 @@ def select_other_traffic(flights: pd.DataFrame, traffic: pd.DataFrame) -> pd.Dat
     -------
     DataFrame
         The rows of ``traffic`` that share an airport with the pair and flew in the two hours
-        before a flight of it: usable ones, and fragments seen near that airport.
+        before one of its flights: usable flights, and fragments near that airport.
     """
     pair = flights[["origin", "destination"]].iloc[0].tolist()
     shared = traffic[["origin", "destination"]].isin(pair)
-    other = (traffic[["origin", "destination"]] != pair).any(axis=1)
+    other_pair = (traffic[["origin", "destination"]] != pair).any(axis=1)
     moments = np.sort(to_nanoseconds(flights["start"]))
     until = traffic["end"] + LANDING_DELAY + pd.Timedelta(_AIR, "h")
     first, last = (
@@ -147,29 +148,29 @@ def select_other_traffic(flights: pd.DataFrame, traffic: pd.DataFrame) -> pd.Dat
         for times in (traffic["start"], until)
     )
     usable = traffic["rejected"].isna() | _shows_runway(traffic, pair)
-    selected = traffic[usable & shared.any(axis=1) & other & (first < last)]
+    selected = traffic[usable & shared.any(axis=1) & other_pair & (first < last)]
     return selected.assign(rejected=None)
 
 
 def _shows_runway(traffic: pd.DataFrame, pair: list[str]) -> pd.Series:
-    """Return which fragments of an import begin or end near the airport shared with a pair."""
+    """Return which flights are fragments that begin or end near an airport of the pair."""
     near = pd.Series(False, traffic.index)
     fragment = traffic["rejected"] == FRAGMENT
     for side, code, end in zip(("origin", "destination"), pair, ("first", "last"), strict=True):
-        here = fragment & (traffic[side] == code)
+        candidates = fragment & (traffic[side] == code)
         latitude, longitude = (
-            traffic.loc[here, [f"latitude_{end}", f"longitude_{end}"]].to_numpy().T
+            traffic.loc[candidates, [f"latitude_{end}", f"longitude_{end}"]].to_numpy().T
         )
         airport = find_airport(code)
-        away = distance(latitude, longitude, airport.latitude, airport.longitude)
-        near[here] = away * NAUTICAL_MILE <= _REACH * 1000
+        miles = distance(latitude, longitude, airport.latitude, airport.longitude)
+        near[candidates] = miles * NAUTICAL_MILE <= _REACH * 1000
     return near
 
 
 def select_recent(past: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame:
     """Return the past flights that `collect_recent_traffic` needs for some flights.
 
-    It gives the same with these as with all past flights, and need not read the others.
+    Its result is the same as with all past flights, but fewer need to be read.
 
     Parameters
     ----------
@@ -179,33 +180,33 @@ def select_recent(past: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame:
     past = past[past["rejected"].isna() & (past["start"] < flights["start"].max())]
     past = past.sort_values("start", kind="stable")
     first = flights["start"].min()
-    # a flight may be under way for a day, and its type is compared over the days before
+    # two more days: a flight may last a day, and its type is compared over the days before
     days = _OLDEST / 24 + _TYPE + 2
     recent = past["start"] > first - pd.Timedelta(days, "D")
-    same = past["callsign"].isin(set(flights["callsign"].dropna()))
-    same &= past["end"] > first - _CALLSIGN
-    return past[recent | same]
+    same_callsign = past["callsign"].isin(set(flights["callsign"].dropna()))
+    same_callsign &= past["end"] > first - _CALLSIGN
+    return past[recent | same_callsign]
 
 
 def _arrange_passages(
     passages: pd.DataFrame, landed: pd.DataFrame
 ) -> tuple[dict[str, pd.Series], pd.DataFrame]:
-    """Return when each quantity became known, and the quantities, by path."""
+    """Return the time at which each quantity became known, and the quantities, by path."""
     available = {"arrival": landed["timestamp"]}
     values = {"arrival": landed["duration"]}
     for place in PLACES:
-        here = passages[passages.index.get_level_values("place") == place].droplevel("place")
-        for name in _PASSED:
+        at_place = passages[passages.index.get_level_values("place") == place].droplevel("place")
+        for name in _QUANTITIES:
             key = f"{name}_{100 * place:.0f}"
-            available[key], values[key] = here["available"], here[name]
+            available[key], values[key] = at_place["available"], at_place[name]
     return available, pd.DataFrame(values).reindex(landed.index)
 
 
 def _adjust_for_type(available: pd.Series, values: pd.Series, types: pd.Series) -> pd.Series:
-    """Return values less the usual difference of their aircraft type from all types.
+    """Return values minus the usual difference of their aircraft type from all types.
 
-    The difference is that of the running means over the days before each value was known. The
-    level of the day and of the season stays in the values.
+    The difference is that of the running means over the days before each value was known. Effects
+    of the day and of the season remain in the values.
     """
     values = values.loc[available.index].dropna()
     times = pd.DatetimeIndex(available.loc[values.index])
@@ -239,7 +240,7 @@ def _average_windows(
 
 
 def _sort_available(available: pd.Series, values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """Return times [ns] and values in the order of time, without missing ones."""
+    """Return times [ns] and values sorted by time, without missing ones."""
     values = values.reindex(available.index).dropna()
     times = to_nanoseconds(available.loc[values.index])
     order = np.argsort(times, kind="stable")
@@ -254,7 +255,7 @@ def _average(
     *,
     last: int | None = None,
 ) -> np.ndarray:
-    """Return the mean of the values between two times, or of the last of them; NaN for none."""
+    """Return the mean of the values between two times, or of the last ones; NaN for none."""
     sums = np.append(0.0, np.cumsum(values))
     low, high = (np.searchsorted(times, to_nanoseconds(t), side="right") for t in (since, until))
     if last is not None:
@@ -304,11 +305,11 @@ def _average_callsign(
     sums = before[names].fillna(0.0).groupby(callsign, sort=False).cumsum()
     counts = before[names].notna().groupby(callsign, sort=False).cumsum().add_suffix("_count")
     table = before[["callsign", "available"]].join([sums, counts])
-    wanted = pd.DataFrame({"callsign": rows["callsign"], "moment": moments}).dropna()
+    flights = pd.DataFrame({"callsign": rows["callsign"], "moment": moments}).dropna()
     ends = []
-    for edge in (wanted["moment"], wanted["moment"] - _CALLSIGN):
-        at = wanted.assign(moment=edge).reset_index().sort_values("moment", kind="stable")
-        last = pd.merge_asof(at, table, left_on="moment", right_on="available", by="callsign")
+    for edge in (flights["moment"], flights["moment"] - _CALLSIGN):
+        requests = flights.assign(moment=edge).reset_index().sort_values("moment", kind="stable")
+        last = pd.merge_asof(requests, table, left_on="moment", right_on="available", by="callsign")
         ends.append(
             last.set_index("path").drop(columns=["callsign", "moment", "available"]).fillna(0)
         )

@@ -1,4 +1,4 @@
-"""Targets: where, how high and when flights are at fractions of a progress or at minutes."""
+"""Targets: position, altitude and time of flights at fractions of a progress or at minutes."""
 
 from collections.abc import Iterable, Mapping
 
@@ -22,23 +22,23 @@ __all__ = [
 
 TARGETS = ("latitude", "longitude", "duration", "distance", "altitude")
 FRACTIONS = np.arange(5, 100, 5) / 100
-SHARE_AHEAD = 0.5  # a fraction is scored where more than this share of the flights has it ahead
+SHARE_AHEAD = 0.5  # a fraction is scored if it is ahead of more than this share of the flights
 
 
 def keep_unflown(
     targets: pd.DataFrame, fractions: Iterable[float], minutes: float = 0.0
 ) -> pd.DataFrame:
-    """Return the targets at some fractions, missing where a flight passed them within minutes.
+    """Return the targets at some fractions, missing where a flight has already passed them.
 
-    Fractions that no more than half of the flights have ahead are left out: the others that
-    still have them ahead are the late ones.
+    Fractions that at most half of the flights have ahead are omitted, since only late flights would
+    be left.
 
     Parameters
     ----------
     targets
-        As of `build_targets`.
+        As returned by `build_targets`.
     fractions
-        Of the progress of the targets, or minutes.
+        Fractions of the progress of the targets, or minutes.
     minutes
         Prediction time, after the first sample.
 
@@ -50,25 +50,25 @@ def keep_unflown(
     targets = targets[np.isin(fraction, np.round(list(fractions), 6))]
     ahead = targets["duration"] > 60 * minutes
     share = ahead.groupby(level=1).mean()
-    kept = targets.index.get_level_values(1).isin(share.index[share > SHARE_AHEAD])
-    return targets.where(ahead)[kept]
+    scored = targets.index.get_level_values(1).isin(share.index[share > SHARE_AHEAD])
+    return targets.where(ahead)[scored]
 
 
 def build_targets(
     flights: pd.DataFrame, fractions: ArrayLike = FRACTIONS, *, by: str = "time"
 ) -> pd.DataFrame:
-    """Return where each flight is at fractions of its progress.
+    """Return the targets of each flight at fractions of its progress.
 
     Parameters
     ----------
     by
-        A progress: ``time``, ``route`` or ``distance``; or ``clock``, for minutes since the
-        first sample in place of fractions.
+        A progress: ``time``, ``route`` or ``distance``; or ``clock`` for minutes since the
+        first sample instead of fractions.
 
     Returns
     -------
     DataFrame
-        Indexed by ``path`` and ``fraction`` (by the clock ``minute``): latitude, longitude
+        Indexed by ``path`` and ``fraction`` (``minute`` for the clock): latitude, longitude
         [deg], duration [s], distance [NM] and altitude [ft]; missing where a flight does not
         reach it. Longitudes are within 180° of the origin's, so that they do not jump at the
         antimeridian.
@@ -79,15 +79,15 @@ def build_targets(
 def build_targets_by(
     flights: pd.DataFrame, wanted: Mapping[str, tuple[str, ArrayLike]]
 ) -> dict[str, pd.DataFrame]:
-    """Return several tables of targets, from one pass over the flights.
+    """Return several tables of targets, reading the flights once.
 
     Parameters
     ----------
     wanted
-        For each name of a result the progress and the fractions, as of `build_targets`.
+        Progress and fractions for each name of a result, as for `build_targets`.
     """
-    progress = {name: (_minutes if by == "clock" else by, at) for name, (by, at) in wanted.items()}
-    tables = resample_flights(flights, progress, columns=TARGETS)
+    kinds = {name: (_minutes if by == "clock" else by, x) for name, (by, x) in wanted.items()}
+    tables = resample_flights(flights, kinds, columns=TARGETS)
     for name, (by, _) in wanted.items():
         level = "minute" if by == "clock" else "fraction"
         tables[name] = tables[name][list(TARGETS)].rename_axis(["path", level])
@@ -97,21 +97,21 @@ def build_targets_by(
 def append_arrival(targets: pd.DataFrame, ends: pd.DataFrame) -> pd.DataFrame:
     """Return targets by route progress with the last sample of each flight as fraction 1.
 
-    A flight that is not among the ends keeps its rows.
+    Flights without an end stay unchanged.
 
     Parameters
     ----------
     targets
-        As of `build_targets` by ``route``, at fractions below 1.
+        As returned by `build_targets` by ``route``, at fractions below 1.
     ends
-        As of `build_targets` by ``time``, at fraction 1: the end of the record, which for a
-        complete record is the arrival.
+        As returned by `build_targets` by ``time``, at fraction 1: the end of the record, which is
+        the arrival if the record is complete.
     """
     return pd.concat([targets, ends]).sort_index()
 
 
 def degenerate_targets(predictors: Iterable[str]) -> list[str]:
-    """Return the targets that follow from one of the predictors.
+    """Return the targets that are a function of one of the predictors.
 
     At a fraction x of the total duration, ``duration`` is x times ``duration_max``.
 
@@ -130,9 +130,9 @@ def match_flights(rows: pd.MultiIndex, paths: pd.Index) -> np.ndarray:
     """
     level = rows.names.index("path")
     positions = rows.levels[level].get_indexer(paths)
-    wanted = np.zeros(len(rows.levels[level]), bool)
-    wanted[positions[positions >= 0]] = True
-    return wanted[rows.codes[level]]
+    selected = np.zeros(len(rows.levels[level]), bool)
+    selected[positions[positions >= 0]] = True
+    return selected[rows.codes[level]]
 
 
 def _minutes(df: pd.DataFrame, origin: str, destination: str) -> np.ndarray:

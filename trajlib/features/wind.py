@@ -1,7 +1,7 @@
-"""The wind that recent flights felt, from their ground velocities in cruise.
+"""The wind that recent flights met, estimated from their ground velocities in cruise.
 
-A ground velocity is an air velocity plus the wind, so those of aircraft of like airspeed lie on a
-circle around the wind: ``|g|² = 2 g · w + c``, with ``c = V² - |w|²``, is linear in w and c
+A ground velocity is the air velocity plus the wind. At similar airspeeds, ground velocities lie on
+a circle around the wind: ``|g|² = 2 g · w + c``, with ``c = V² - |w|²``, is linear in w and c
 (Kåsa 1976).
 """
 
@@ -13,16 +13,16 @@ from trajlib.geodesy import along_cross_track, distance, find_airport, track
 __all__ = ["WIND", "estimate_wind", "measure_velocities", "to_nanoseconds"]
 
 WIND = ("wind_u", "wind_v", "wind_residual")
-_CRUISE = 24_000.0  # ft; above it jets fly at about the same airspeed
-_SPEED = 450.0  # kt; assumed airspeed where tracks are too alike to separate it from the wind
-_STEPS = 2  # points back, for the track: a fifth of the positions are rounded to a mile
-_CORRIDOR = 150.0  # NM from the route, at most
-_ASSUMED = 1.0  # samples that the assumption of calm air counts for
+_CRUISE = 24_000.0  # ft, above which jets have similar airspeeds
+_SPEED = 450.0  # kt; assumed airspeed if tracks are too similar to separate it from the wind
+_STEPS = 2  # the track is measured over so many points, since many positions are rounded
+_CORRIDOR = 150.0  # largest distance from the route [NM]
+_ASSUMED = 1.0  # weight of the assumption of calm air, in samples
 _MIN_SAMPLES = 20
 
 
 def measure_velocities(points: pd.DataFrame, origin: str, destination: str) -> pd.DataFrame:
-    """Return the ground velocities in cruise of flights of any pair, near the route of one.
+    """Return ground velocities of flights in cruise, near the route of one city pair.
 
     Parameters
     ----------
@@ -40,14 +40,14 @@ def measure_velocities(points: pd.DataFrame, origin: str, destination: str) -> p
     level = (before["altitude"] >= _CRUISE) & (points["altitude"] >= _CRUISE)
     start, end = find_airport(origin), find_airport(destination)
     course = track(*start[2:4], *end[2:4])
-    here = points[level & points["groundspeed"].notna()]
-    along, cross = along_cross_track(here["latitude"], here["longitude"], *start[2:4], course)
+    cruise = points[level & points["groundspeed"].notna()]
+    along, cross = along_cross_track(cruise["latitude"], cruise["longitude"], *start[2:4], course)
     length = distance(*start[2:4], *end[2:4])
     near = (np.abs(cross) <= _CORRIDOR) & (np.abs(along - length / 2) <= length / 2 + _CORRIDOR)
-    here, before = here[near], before.loc[here.index[near]]
-    flown = track(before["latitude"], before["longitude"], here["latitude"], here["longitude"])
+    cruise, before = cruise[near], before.loc[cruise.index[near]]
+    flown = track(before["latitude"], before["longitude"], cruise["latitude"], cruise["longitude"])
     return pd.DataFrame(
-        {"timestamp": here["timestamp"], "speed": here["groundspeed"], "track": flown}
+        {"timestamp": cruise["timestamp"], "speed": cruise["groundspeed"], "track": flown}
     ).reset_index(drop=True)
 
 
@@ -56,15 +56,15 @@ def estimate_wind(
 ) -> pd.DataFrame:
     """Return the wind that best fits the velocities in the hours before each moment.
 
-    Least squares over ground speed and track. Where tracks are alike, the airspeed is assumed
-    to be that of a jet, and the wind across them to be calm.
+    Least squares over groundspeed and track. If tracks are similar, the airspeed is assumed to be
+    that of a jet, and the wind across the tracks to be zero.
 
     Parameters
     ----------
     velocities
-        As of `measure_velocities`.
+        As returned by `measure_velocities`.
     moments
-        By path.
+        Times by path.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def estimate_wind(
     parts = [2 * speed * np.sin(angle), 2 * speed * np.cos(angle), 0 * speed + 1, speed**2]
     rows = np.column_stack(parts)
     products = np.concatenate([np.zeros((1, 4, 4)), rows[:, :, None] * rows[:, None, :]])
-    times, until = (to_nanoseconds(each) for each in (velocities["timestamp"], moments))
+    times, until = (to_nanoseconds(series) for series in (velocities["timestamp"], moments))
     since = until - np.int64(hours * 3600e9)
     high, low = (np.searchsorted(times, edge, side="right") for edge in (until, since))
     sums = products.cumsum(axis=0)
@@ -94,9 +94,11 @@ def estimate_wind(
     square, right = sums[:, :3, :3], sums[:, :3, 3]
     calm = _ASSUMED * np.eye(3)
     fit = np.linalg.solve(square + calm, (right + calm[2])[:, :, None])[:, :, 0]
-    left = sums[:, 3, 3] - 2 * (fit * right).sum(1) + np.einsum("ni,nij,nj->n", fit, square, fit)
+    error = sums[:, 3, 3] - 2 * (fit * right).sum(1) + np.einsum("ni,nij,nj->n", fit, square, fit)
     count = high - low
-    residual = np.sqrt(np.maximum(left, 0) / np.maximum(count, 1)) / 2  # of |g|², twice that of |g|
+    residual = (
+        np.sqrt(np.maximum(error, 0) / np.maximum(count, 1)) / 2
+    )  # of |g|², twice that of |g|
     table = _SPEED * np.column_stack([fit[:, :2], residual])
     table[count < _MIN_SAMPLES] = np.nan
     return pd.DataFrame(table, moments.index, WIND)

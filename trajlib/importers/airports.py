@@ -1,4 +1,4 @@
-"""Between which airports a flight was, by its first and last points alone."""
+"""Infer the airports of a flight from its first and last points."""
 
 import itertools
 from functools import cache
@@ -12,27 +12,27 @@ from trajlib.geodesy import distance, track
 
 __all__ = ["infer_airports", "measure_ends"]
 
-_RADIUS = 25.0  # NM around an end of a flight in which airports are looked for
+_RADIUS = 25.0  # NM around an end of a flight in which airports are searched
 _HEIGHT = {"origin": (6000.0, 800.0), "destination": (1500.0, 600.0)}  # ft, ft/NM at most
-_MISS = {"origin": 0.3, "destination": 0.5}  # weight of the miss of the course: take-offs turn
+_MISS = {"origin": 0.3, "destination": 0.5}  # weight of the error of the course
 _NEAR = 0.3  # weight of the distance
 _PATH = {"origin": 700.0, "destination": 500.0}  # ft/NM of a steep climb and descent
-_FLAT = 150.0  # ft/NM of a path flatter than any to or from an airport
-_ABOVE = 0.5  # weight of the distance missing below the one path, or left over above the other
-_DECADE = 2.0  # NM that an airport with a tenth of the traffic counts as farther away
-_FARTHEST = {"origin": 12.0, "destination": 8.0}  # NM, of the airport that fits best
-_MARGIN = 1.0, 1.25  # NM, and ratio, by which the next one fits worse
-_CERTAIN = 4.0, 1500.0  # NM from, and ft above, an airport that counts as traffic
-_COURSE = 1.0, 180.0  # NM flown at least, and s at most, for a course at an end
+_FLAT = 150.0  # ft/NM, flatter than any path to or from an airport
+_ABOVE = 0.5  # weight of the distance by which a flight is above or below these paths
+_DECADE = 2.0  # additional cost [NM] of an airport with a tenth of the traffic
+_FARTHEST = {"origin": 12.0, "destination": 8.0}  # highest cost of the best airport [NM]
+_MARGIN = 1.0, 1.25  # difference [NM] and ratio of the cost of the next airport
+_CERTAIN = 4.0, 1500.0  # distance [NM] and height [ft] within which a flight counts as traffic
+_COURSE = 1.0, 180.0  # shortest distance [NM] and longest time [s] for a course at an end
 _EARTH = 3440.065  # NM
 
 
 @cache
 def _airports() -> tuple[pd.DataFrame, cKDTree]:
-    """Return the airports that flights may be between, and a tree of their positions.
+    """Return the candidate airports, and a tree of their positions.
 
-    An airport with an IATA code counts as one with scheduled traffic: no free table that is kept
-    up to date lists them. Heliports and seaplane bases are left out.
+    Airports with an IATA code count as airports with scheduled traffic, of which no maintained free
+    table exists. Heliports and seaplane bases are omitted.
     """
     table = pd.DataFrame(airportsdata.load("ICAO").values())
     other = table["name"].str.contains(r"(?i)heli(?:port|pad)|seaplane|\(closed\)|hospital")
@@ -59,8 +59,8 @@ def measure_ends(points: pd.DataFrame, side: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``latitude longitude`` [deg], ``altitude`` [ft], the nearest one measured within three
-        minutes, and ``course`` [deg], missing where the flight did not move.
+        ``latitude longitude`` [deg], ``altitude`` [ft] (the nearest one measured within three
+        minutes) and ``course`` [deg], missing if the flight did not move.
     """
     columns = ["timestamp", "latitude", "longitude", "altitude"]
     ordered = points if side == "origin" else points.iloc[::-1]
@@ -85,29 +85,29 @@ def measure_ends(points: pd.DataFrame, side: str) -> pd.DataFrame:
 
 
 def infer_airports(ends: pd.DataFrame, side: str, traffic: pd.Series | None = None) -> pd.DataFrame:
-    """Return the airport at one end of each flight, where there is one without doubt.
+    """Return the airport at one end of each flight, if there is only one that fits.
 
-    An airport fits the better, the nearer it lies, the less the course at the end misses it, the
-    less the flight is above a steep path to it or below a flat one, and the more traffic it has.
-    It is taken where the next airport fits clearly worse. Airports without scheduled traffic count
-    only where none with it is in reach.
+    The cost of an airport grows with its distance, with the error of the course at the end, and
+    with the distance by which the flight is above a steep path or below a flat one; it falls with
+    the traffic. The cheapest airport is chosen if the next one costs clearly more. Airports without
+    scheduled traffic are used only if no other is in reach.
 
     Parameters
     ----------
     ends
-        As of `measure_ends`.
+        As returned by `measure_ends`.
     side
         ``origin`` or ``destination``.
     traffic
-        Flights that certainly begin or end at an airport, by ICAO code: this separates a large
-        airport from a small one beside it.
+        Number of flights that certainly begin or end at an airport, by ICAO code. It distinguishes
+        a large airport from a small one next to it.
 
     Returns
     -------
     DataFrame
-        By ``flight``: ``airport`` (ICAO) or missing, ``certain``, whether the flight is seen
-        within 4 NM and 1,500 ft of it, ``nearest``, the nearest airport with scheduled traffic
-        within 25 NM, ``distance`` [NM] to it, and ``reason``, why the airport is unknown.
+        By ``flight``: ``airport`` (ICAO, or missing), ``certain`` (whether the flight has a point
+        within 4 NM and 1,500 ft of it), ``nearest`` (the nearest airport with scheduled traffic
+        within 25 NM), ``distance`` [NM] to it, and ``reason`` (why the airport is unknown).
     """
     result = pd.DataFrame(index=ends.index, columns=["airport", "nearest", "reason"], dtype="str")
     result = result.assign(certain=False, distance=np.nan)
@@ -124,8 +124,9 @@ def infer_airports(ends: pd.DataFrame, side: str, traffic: pd.Series | None = No
     pairs = pairs.sort_values(["flight", "cost"], kind="stable")
     best = pairs.drop_duplicates("flight").set_index("flight")
     others = pairs[pairs["flight"].duplicated()].drop_duplicates("flight").set_index("flight")
-    other = others["cost"].reindex(best.index).fillna(np.inf)
-    clear = (other >= best["cost"] + _MARGIN[0]) & (other >= best["cost"] * _MARGIN[1])
+    next_cost = others["cost"].reindex(best.index).fillna(np.inf)
+    clear = next_cost >= best["cost"] + _MARGIN[0]
+    clear &= next_cost >= best["cost"] * _MARGIN[1]
     near = best["cost"] <= _FARTHEST[side]
     certain = (best["distance"] < _CERTAIN[0]) & (best["height"] < _CERTAIN[1])
     best = best.assign(certain=clear & near & certain)
@@ -141,7 +142,7 @@ def infer_airports(ends: pd.DataFrame, side: str, traffic: pd.Series | None = No
 
 
 def _list_candidates(ends: pd.DataFrame, side: str) -> pd.DataFrame:
-    """Return every airport within reach of the end of each flight, and how badly it fits."""
+    """Return the airports within reach of the end of each flight, and their costs."""
     table, tree = _airports()
     vectors = _to_vectors(ends["latitude"].to_numpy(), ends["longitude"].to_numpy())
     lists = tree.query_ball_point(vectors, 2 * np.sin(_RADIUS / _EARTH / 2), return_sorted=True)
@@ -149,26 +150,26 @@ def _list_candidates(ends: pd.DataFrame, side: str) -> pd.DataFrame:
     airports = table.iloc[list(itertools.chain.from_iterable(lists))]
     aircraft = flights["latitude"].to_numpy(), flights["longitude"].to_numpy()
     runway = airports["lat"].to_numpy(), airports["lon"].to_numpy()
-    away = distance(*aircraft, *runway)
+    miles = distance(*aircraft, *runway)
     inbound = side == "destination"
     bearing = track(*aircraft, *runway) if inbound else track(*runway, *aircraft)
     angle = np.radians(bearing - flights["course"].to_numpy())
     angle[np.isnan(angle)] = 0
-    miss = away * np.where(np.cos(angle) > 0, np.abs(np.sin(angle)), 1.0)
+    miss = miles * np.where(np.cos(angle) > 0, np.abs(np.sin(angle)), 1.0)
     height = flights["altitude"].to_numpy() - airports["elevation"].to_numpy()
-    above = np.maximum(0, height / _PATH[side] - away)
-    below = np.maximum(0, away - np.maximum(height, 0) / _FLAT)
+    above = np.maximum(0, height / _PATH[side] - miles)
+    below = np.maximum(0, miles - np.maximum(height, 0) / _FLAT)
     above, below = (np.nan_to_num(part) for part in (above, below))
-    limit = _HEIGHT[side][0] + _HEIGHT[side][1] * away
+    limit = _HEIGHT[side][0] + _HEIGHT[side][1] * miles
     return pd.DataFrame(
         {
             "flight": flights.index,
             "icao": airports["icao"].to_numpy(),
             "scheduled": airports["scheduled"].to_numpy(),
-            "distance": away,
+            "distance": miles,
             "height": height,
-            "cost": _MISS[side] * miss + _NEAR * away + _ABOVE * (above + below),
-            # without any altitude, a flight is at the airport only where it is seen there
-            "low": np.where(np.isnan(height), away <= 2.0, height <= limit),
+            "cost": _MISS[side] * miss + _NEAR * miles + _ABOVE * (above + below),
+            # without an altitude, a flight is at an airport only if it is very close
+            "low": np.where(np.isnan(height), miles <= 2.0, height <= limit),
         }
     )

@@ -1,7 +1,7 @@
-"""What is wrong with the points of a flight, and what is done about it.
+"""Find and repair errors in the points of a flight.
 
-A repair takes out a point or its altitude. None puts in a position, and the only altitude put in
-is that of the first or last point on the ground: the nearest one measured.
+A repair removes a point or its altitude. No position is ever added. The only altitude added is that
+of the first or last point on the ground, which gets the nearest measured one.
 """
 
 from dataclasses import dataclass
@@ -35,21 +35,21 @@ REPAIRS = {
 }
 
 _LOWEST, _HIGHEST = -1500.0, 65_000.0  # ft
-_STALE = 60.0  # s: an older position is no position of the time that it was sent at
+_STALE = 60.0  # s between measuring and sending, after which a position is too old
 _MOVING = 50.0  # kt
-_LONG = 60.0  # s of unreachable positions, from which they are a spoofed stretch
+_LONG = 60.0  # s of unreachable positions, from which they count as spoofed
 _NOISE = 300.0  # ft between altitudes of two sources
-_FROZEN = 60.0, 500.0  # s with one altitude, and ft climbed or descended in them
+_FROZEN = 60.0, 500.0  # time at one altitude [s], and climb or descent in it [ft]
 _LEVELS = 1000.0  # ft: assigned levels are multiples of it
-_JUMP = 1000.0  # ft from the altitude before
-_STEEP = 3000.0  # ft/min, which no airliner climbs at low speed
-_LANDING = 175.0  # kt, below which an aircraft that has descended is about to land
-_NEAR_GROUND = 120.0  # s between an altitude and the point on the ground that takes it
+_JUMP = 1000.0  # ft from the previous altitude
+_STEEP = 3000.0  # ft/min, more than any airliner climbs at low speed
+_LANDING = 175.0  # kt, below which a descended aircraft is about to land
+_NEAR_GROUND = 120.0  # s from a point on the ground, within which an altitude is used for it
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What an aircraft can do, and how exact its positions are.
+    """Limits of an aircraft's performance and of the accuracy of its positions.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class Limits:
     tolerance
         Error of a position [NM].
     spacing
-        Least time between two points [s]; closer ones of two radars contradict each other.
+        Shortest time between points [s]; closer ones, from two radars, contradict each other.
     """
 
     speed: float = 1000.0
@@ -70,20 +70,20 @@ class Limits:
 
 
 def clean_points(points: pd.DataFrame, limits: Limits) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the points that can be used, and how often each repair was made.
+    """Return the usable points, and how often each repair was made.
 
     Parameters
     ----------
     points
         Ordered by ``flight`` (a number from 0 on) and ``timestamp``: ``latitude longitude``
-        [deg], ``altitude`` [ft], and where the source has them ``groundspeed`` [kt],
-        ``vertical_rate`` [ft/min], ``geoaltitude`` [ft], ``onground``, ``position_time`` and
-        ``disordered``, whether the point came after a later one.
+        [deg], ``altitude`` [ft], and if available ``groundspeed`` [kt], ``vertical_rate``
+        [ft/min], ``geoaltitude`` [ft], ``onground``, ``position_time`` and ``disordered`` (whether
+        the point came after a later one).
 
     Returns
     -------
     DataFrame, DataFrame
-        The points left, and one row a flight with a count for each of ``REPAIRS``.
+        The usable points, and one row per flight with a count for each of ``REPAIRS``.
     """
     flights = int(points["flight"].max()) + 1 if len(points) else 0
     counts = pd.DataFrame(0, range(flights), list(REPAIRS))
@@ -108,7 +108,7 @@ def clean_points(points: pd.DataFrame, limits: Limits) -> tuple[pd.DataFrame, pd
     count("spoofed", spoofed)
     points = points[~(unreachable | spoofed)].reset_index(drop=True)
     for name, find in (
-        ("frozen_altitude", _find_frozen),  # or the next altitude would be out of reach
+        ("frozen_altitude", _find_frozen),  # first, else the next altitude is out of reach
         ("altitude_spike", _find_spikes),
         ("assigned_altitude", _find_assigned),
     ):
@@ -121,7 +121,7 @@ def clean_points(points: pd.DataFrame, limits: Limits) -> tuple[pd.DataFrame, pd
 
 
 def _same_flight(points: pd.DataFrame) -> np.ndarray:
-    """Return for each point whether the one before is of the same flight."""
+    """Return for each point whether the previous point is of the same flight."""
     return np.diff(np.array(points["flight"]), prepend=-1) == 0
 
 
@@ -162,16 +162,16 @@ def _closer(flight, seconds, spacing):
 
 
 def _find_unreachable(points: pd.DataFrame, limits: Limits) -> tuple[np.ndarray, np.ndarray]:
-    """Return which positions are not of the longest track, and which of these last long."""
+    """Return the positions that are not in the longest track, short and long stretches apart."""
     flight, seconds = np.array(points["flight"]), get_seconds(points)
     lat, lon = get_numbers(points, "latitude"), get_numbers(points, "longitude")
     track = split_tracks(flight, seconds, lat, lon, limits.speed, limits.tolerance)
-    off = _not_of_longest(flight, track)
-    if not off.any():
-        return off, off
-    run = np.cumsum(np.diff(off.astype(np.int8), prepend=0) != 0)
+    other = _not_of_longest(flight, track)
+    if not other.any():
+        return other, other
+    run = np.cumsum(np.diff(other.astype(np.int8), prepend=0) != 0)
     lasting = pd.Series(seconds).groupby(run).transform(np.ptp).to_numpy() >= _LONG
-    return off & ~lasting, off & lasting
+    return other & ~lasting, other & lasting
 
 
 def _not_of_longest(flight: np.ndarray, track: np.ndarray) -> np.ndarray:
@@ -203,10 +203,10 @@ def _split_altitudes(flight, seconds, altitude, rate):
             tracks, count = 0, 0
         best, nearest = -1, np.inf
         for k in range(tracks):
-            away = abs(altitude[i] - altitude[last[k]])
+            change = abs(altitude[i] - altitude[last[k]])
             reach = rate / 60 * (seconds[i] - seconds[last[k]]) + _NOISE
-            cost = away + rate / 60 * (seconds[i] - seconds[last[k]])
-            if away <= reach and cost < nearest:
+            cost = change + rate / 60 * (seconds[i] - seconds[last[k]])
+            if change <= reach and cost < nearest:
                 best, nearest = k, cost
         if best < 0:
             if tracks < len(last):
@@ -232,8 +232,8 @@ def _find_frozen(points: pd.DataFrame, limits: Limits) -> np.ndarray:
 def _frozen(flight, seconds, altitude, geometric, rate, window, climbed):
     """Find the altitudes that stay the same while the aircraft climbs or descends.
 
-    What it climbs within a window is the change of the geometric altitude, or without one the
-    vertical rate summed up; over hours the weather alone changes the former.
+    The climb within a window is the change of the geometric altitude, or without it the sum of the
+    vertical rate. The window is short, since weather changes the geometric altitude over hours.
     """
     frozen = np.zeros(len(flight), np.bool_)
     rise = np.zeros(len(flight))
@@ -271,11 +271,11 @@ def _find_assigned(points: pd.DataFrame, limits: Limits) -> np.ndarray:
 
 @compiled
 def _assigned(bounds, seconds, altitude, speed):  # noqa: C901 (one loop, compiled)
-    """Find levels that are reported in place of an altitude.
+    """Find assigned levels that are reported instead of an altitude.
 
-    They are multiples of 1,000 ft, 1,000 ft or more above a neighbour, and the aircraft would
-    have had to climb to them faster than it can: at the end of a record after a descent, at its
-    beginning before a climb, or in between, where it comes back.
+    They are multiples of 1,000 ft, at least 1,000 ft above a neighbouring point, and need an
+    impossible rate of climb. They occur at the end of a record after a descent, at its beginning
+    before a climb, or as a single point in between.
     """
     assigned = np.zeros(len(altitude), np.bool_)
     for f in range(len(bounds) - 1):
@@ -310,19 +310,19 @@ def _assigned(bounds, seconds, altitude, speed):  # noqa: C901 (one loop, compil
 
 
 def _fill_ground(points: pd.DataFrame) -> pd.Series:
-    """Return the altitudes, with one for the first and last point where these are on the ground."""
+    """Return the altitudes, filled at the first and last point if these are on the ground."""
     altitude = points["altitude"]
     missing = altitude.isna()
     if "onground" not in points or not missing.any():
         return altitude
     ends = points["flight"].diff().ne(0) | points["flight"].diff(-1).ne(0)
-    wanted = missing & ends & points["onground"].eq(True).fillna(False).astype(bool)
+    to_fill = missing & ends & points["onground"].eq(True).fillna(False).astype(bool)
     times = pd.Series(get_seconds(points), points.index).where(~missing)
     flight = points["flight"]
     filled = altitude.copy()
     for fill in ("ffill", "bfill"):
         nearest = getattr(altitude.groupby(flight), fill)()
-        when = getattr(times.groupby(flight), fill)()
-        near = (when - get_seconds(points)).abs() <= _NEAR_GROUND
-        filled = filled.mask(wanted & filled.isna() & near, nearest)
+        time_of_nearest = getattr(times.groupby(flight), fill)()
+        near = (time_of_nearest - get_seconds(points)).abs() <= _NEAR_GROUND
+        filled = filled.mask(to_fill & filled.isna() & near, nearest)
     return filled

@@ -1,4 +1,4 @@
-"""Compile all loops of reading and importing flights, which no first command then waits for.
+"""Compile all loops of reading and importing flights, so that the first command need not.
 
 python -m trajlib.importers.compile_loops
 """
@@ -17,7 +17,7 @@ from trajlib.importers.resampling import leave_one_out
 
 
 def compile_loops() -> None:
-    """Read and import a flight of a few points, and clean it as one of a radar."""
+    """Read, import and clean a flight of a few points."""
     compile_parser()
     compile_screening()
     seconds = np.arange(0.0, 1800.0, 60.0)

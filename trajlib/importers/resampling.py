@@ -1,4 +1,4 @@
-"""The points of flights at every second, or as they were measured."""
+"""Resample the points of flights at every second."""
 
 import numpy as np
 
@@ -14,32 +14,30 @@ _A, _E2 = 6378137.0 / 1852, 0.0066943799901413165  # WGS 84: semi-major axis [NM
 def resample_flight(
     seconds: np.ndarray, values: np.ndarray, names: list[str]
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return one flight at every whole second from its first altitude to its last.
+    """Return one flight at every whole second from its first to its last altitude.
 
     Parameters
     ----------
     seconds
-        Since 1970, rising, of 2 points or more.
+        Increasing times since 1970 of at least 2 points.
     values
-        One row for each name: columns of the schema, ``latitude longitude altitude`` first, NaN
-        where nothing was measured.
+        One row per name, NaN where nothing was measured.
     names
-        Of the rows.
+        Columns of the schema, ``latitude longitude altitude`` first.
 
     Returns
     -------
     array, dict
-        The seconds, and by name every column: between the points before and after, by piecewise
-        cubics that add no extremum (Fritsch and Butland 1984), never beyond the first or the
-        last measurement; ``duration``; ``gap``, the seconds to the nearest point, 0 within half
-        a second; ``distance`` along the path; and, where less than half of the points measured
-        them, ``vertical_rate`` as the derivative of the altitude and ``track`` as that of the
-        path. A measured groundspeed is kept: that of the path would be noise.
+        The seconds, and every column by name, interpolated by piecewise cubics that add no extremum
+        (Fritsch and Butland 1984), without extrapolation; ``duration``; ``gap``, the seconds to the
+        nearest point, 0 within half a second; ``distance`` along the path. If less than half of the
+        points have them, ``vertical_rate`` is derived from the altitude and ``track`` from the
+        path. The groundspeed is never derived from the path, which would be too noisy.
 
     Notes
     -----
-    On radar points a minute apart ``distance`` is about 1 % less than the groundspeed adds up
-    to: chords cut the turns below 10,000 ft.
+    For radar points a minute apart ``distance`` is about 1 % less than the integrated groundspeed,
+    since the path cuts turns below 10,000 ft.
     """
     measured = np.flatnonzero(~np.isnan(values[2]))
     start, end = (seconds[measured[edge]] for edge in (0, -1))
@@ -63,17 +61,16 @@ def resample_flight(
 
 
 def leave_one_out(seconds: np.ndarray, values: np.ndarray) -> dict[str, np.ndarray]:
-    """Return by how much the interpolation misses each point when it is left out.
+    """Return the error of the interpolation at each point if this point is left out.
 
-    Of anything computed from these points this is the noise floor, taken at twice the usual
-    spacing.
+    This is the noise floor of anything computed from these points, at twice the usual spacing.
 
     Parameters
     ----------
     seconds
-        Of the points, rising.
+        Increasing times of the points.
     values
-        Their latitude, longitude [deg] and altitude [ft], a row each.
+        Rows of latitude, longitude [deg] and altitude [ft].
 
     Returns
     -------
@@ -84,12 +81,12 @@ def leave_one_out(seconds: np.ndarray, values: np.ndarray) -> dict[str, np.ndarr
     lat, lon, altitude = values[0], np.unwrap(values[1], period=360), values[2]
     inner = np.arange(1, len(seconds) - 1)
     missed = np.zeros((2, len(seconds)))
-    for phase in range(3):  # a slope depends on the next two points, so every third may go at once
+    for phase in range(3):  # slopes depend on two points, so every third one is left out at once
         out = inner[phase::3]
-        kept = np.delete(np.arange(len(seconds)), out)
+        used = np.delete(np.arange(len(seconds)), out)
         for row, angles in enumerate((lat, lon)):
             if len(out):
-                missed[row, out] = _interpolate(seconds[kept], angles[kept], seconds[out])[0]
+                missed[row, out] = _interpolate(seconds[used], angles[used], seconds[out])[0]
     level = np.abs(altitude[2:] - altitude[:-2]) <= 200
     return {
         "altitude": altitude[1:-1],
@@ -116,7 +113,7 @@ def _interpolate_column(
 
 @compiled
 def _interpolate(x, y, grid):
-    """Return values and slopes on a grid, as SciPy's ``PchipInterpolator``; NaN outside."""
+    """Return values and slopes on a grid, like SciPy's ``PchipInterpolator``; NaN outside."""
     n = len(x)
     slope = np.empty(n)
     step, rise = np.diff(x), np.diff(y)
@@ -161,7 +158,7 @@ def _end_slope(step, next_step, secant, next_secant):
 def _steps(lat, lon):
     """Return length [NM] and course [deg] from each position to the next one, some seconds away.
 
-    On the ellipsoid's radii of curvature at the middle, which for a few miles is exact to 1e-6.
+    Uses the ellipsoid's radii of curvature at the middle, with an error of 1e-6 for a few miles.
     """
     n = len(lat)
     steps, course = np.zeros(n - 1), np.zeros(n)

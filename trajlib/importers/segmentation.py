@@ -1,4 +1,4 @@
-"""Which points are one flight."""
+"""Divide the points of aircraft into flights."""
 
 import numpy as np
 import pandas as pd
@@ -15,35 +15,34 @@ __all__ = [
 ]
 
 
-_SLOW = 35.0  # kt, below which an aircraft of unknown state is on the ground
-_FAST = 180.0  # kt, above which one that reports to be on the ground is not
-_STOP = 120.0  # s on the ground between two flights at least: a touch-and-go is no landing
+_SLOW = 35.0  # kt, below which an aircraft without a reported state is on the ground
+_FAST = 180.0  # kt, above which a report of being on the ground is ignored
+_STOP = 120.0  # shortest stop on the ground between flights [s]; a touch-and-go is shorter
 _SILENCE = 300.0  # s without a point, after which an aircraft may have landed
-_TURNAROUND = (900.0, 300.0)  # s on the ground with the same callsign, with another one
-_CHANGE_OF_LEVEL = 2500.0  # ft/min, of the descent to and the climb from a landing not seen
-_CRUISE = 300.0  # kt at least, of the flight across a silence
-_LIMIT = 800.0  # kt, which no aircraft exceeds across a silence
-_DAY = 43_200.0  # s of silence, after which even the same flight id is another flight
-_PACE = 600.0  # kt at which a track without points grows distant
-_OPEN = 8  # tracks at once among the points of one callsign
+_TURNAROUND = (900.0, 300.0)  # shortest stop [s] with the same callsign, with another one
+_CHANGE_OF_LEVEL = 2500.0  # ft/min of the descent to and the climb from an unobserved landing
+_CRUISE = 300.0  # lowest speed assumed across a silence [kt]
+_LIMIT = 800.0  # highest possible speed across a silence [kt]
+_HALF_DAY = 43_200.0  # s of silence, after which the same flight id means another flight
+_PACE = 600.0  # kt by which the cost of a track without points grows
+_OPEN = 8  # tracks compared at once in a group
 
 
 def segment_flights(points: pd.DataFrame, *, identified: bool = False) -> np.ndarray:
-    """Return the number of the flight of each point, -1 for a point of none.
+    """Return the number of the flight of each point, -1 for points of no flight.
 
-    A flight lasts from one stop to the next and has a point in the air. An aircraft that was
-    silent has landed where the silence is longer than the way to the next point, a descent, a
-    stop and a climb take. A callsign that changes in the air changes nothing.
+    A flight lasts from one stop to the next and has at least one point in the air. An aircraft is
+    assumed to have landed during a silence that is long enough for the distance to the next point,
+    a descent, a stop and a climb. Callsigns that change in the air are ignored.
 
     Parameters
     ----------
     points
         Ordered by ``aircraft`` (a number) and ``timestamp``: ``latitude longitude`` [deg],
-        ``altitude`` [ft], and where the source has them ``groundspeed`` [kt], ``onground`` and
-        ``callsign``.
+        ``altitude`` [ft], and if available ``groundspeed`` [kt], ``onground`` and ``callsign``.
     identified
-        Whether ``aircraft`` stands for a flight's id: its points are one flight unless half a
-        day lies between two of them.
+        Whether ``aircraft`` is a flight id: its points are one flight unless half a day is between
+        two of them.
     """
     seconds = get_seconds(points)
     columns = [get_numbers(points, name) for name in ("latitude", "longitude", "altitude")]
@@ -58,7 +57,7 @@ def segment_flights(points: pd.DataFrame, *, identified: bool = False) -> np.nda
 
 
 def find_taxiing(points: pd.DataFrame) -> np.ndarray:
-    """Return which points are on the ground, but for the last before and the first after a flight.
+    """Return which points are on the ground, except the last before and the first after a flight.
 
     Parameters
     ----------
@@ -77,10 +76,10 @@ def split_tracks(
     speed: float,
     tolerance: float,
 ) -> np.ndarray:
-    """Return the number of the track of each point, so that no track is faster than a speed [kt].
+    """Return the track number of each point, such that no track exceeds a speed [kt].
 
-    Points of two aircraft that share a callsign alternate between two tracks. A point goes on
-    the nearest of the tracks that it can be reached from, or begins a new one.
+    Points of two aircraft with the same callsign are separated into two tracks. A point is added to
+    the nearest track from which it can be reached, or begins a new one.
 
     Parameters
     ----------
@@ -94,7 +93,7 @@ def split_tracks(
 
 
 def list_bounds(group: np.ndarray) -> np.ndarray:
-    """Return where each run of equal numbers begins, and the length of the array.
+    """Return the start of each run of equal numbers, and the length of the array.
 
     >>> list_bounds(np.array([5, 5, 7])).tolist()
     [0, 2, 3]
@@ -106,9 +105,9 @@ def list_bounds(group: np.ndarray) -> np.ndarray:
 
 
 def get_numbers(points: pd.DataFrame, name: str) -> np.ndarray:
-    """Return a column as numbers, NaN where it is missing, that may be written to.
+    """Return a column as a writable array of numbers, NaN if missing.
 
-    Loops are compiled for arrays that may, and again for any mixture with those that may not.
+    Numba compiles loops again for arrays that are not writable.
     """
     if name not in points:
         return np.full(len(points), np.nan)
@@ -116,13 +115,13 @@ def get_numbers(points: pd.DataFrame, name: str) -> np.ndarray:
 
 
 def get_seconds(points: pd.DataFrame, name: str = "timestamp") -> np.ndarray:
-    """Return a column of times as seconds since 1970, NaN where one is missing."""
+    """Return a column of times as seconds since 1970, NaN if missing."""
     times = points[name].astype("datetime64[ms, UTC]")
     return np.where(times.isna(), np.nan, times.astype("int64") / 1000)
 
 
 def _find_ground(altitude: np.ndarray, speed: np.ndarray, state: np.ndarray) -> np.ndarray:
-    """Return 1 for a point on the ground, 0 for one in the air, -1 where nothing shows it."""
+    """Return 1 for points on the ground, 0 for points in the air, -1 if unknown."""
     reported = (state == 1) & ~(speed > _FAST)
     slow = np.isnan(state) & (speed < _SLOW) & ~(altitude > 10_000)
     unknown = np.isnan(state) & np.isnan(speed) & ~(altitude > 10_000)
@@ -153,10 +152,10 @@ def _split(group, seconds, lat, lon, speed, tolerance):
         for k in range(tracks):
             j = last[k]
             reach = speed / 3600 * (seconds[i] - seconds[j]) + tolerance
-            away = _distance_between(lat[j], lon[j], lat[i], lon[i])
-            # of two that it can be reached from, the one left behind hours ago is farther away
-            cost = away + _PACE / 3600 * (seconds[i] - seconds[j])
-            if away <= reach and cost < nearest:
+            miles = _distance_between(lat[j], lon[j], lat[i], lon[i])
+            # tracks without points for a long time get a higher cost
+            cost = miles + _PACE / 3600 * (seconds[i] - seconds[j])
+            if miles <= reach and cost < nearest:
                 best, nearest = k, cost
         if best < 0:
             if tracks < _OPEN:
@@ -173,12 +172,12 @@ def _split(group, seconds, lat, lon, speed, tolerance):
 
 @compiled
 def _may_have_landed(i, j, seconds, lat, lon, altitude, speed, ground, changed):
-    """Return whether there was time to land between two points of one aircraft."""
+    """Return whether an aircraft had the time to land between two points."""
     silence = seconds[j] - seconds[i]
     if silence <= _SILENCE:
         return False
-    away = _distance_between(lat[i], lon[i], lat[j], lon[j])
-    if away / silence * 3600 > _LIMIT:
+    miles = _distance_between(lat[i], lon[i], lat[j], lon[j])
+    if miles / silence * 3600 > _LIMIT:
         return True
     pace = _CRUISE
     climb = 0.0
@@ -188,13 +187,13 @@ def _may_have_landed(i, j, seconds, lat, lon, altitude, speed, ground, changed):
         if ground[k] != 1 and altitude[k] > 0:
             climb += altitude[k] / _CHANGE_OF_LEVEL * 60
     stop = _TURNAROUND[1] if changed else _TURNAROUND[0]
-    return silence - away / pace * 3600 >= stop + climb
+    return silence - miles / pace * 3600 >= stop + climb
 
 
 @compiled
 def _segment(aircraft, seconds, lat, lon, altitude, speed, ground, callsign, identified):  # noqa: C901 (one loop, compiled)
     n = len(aircraft)
-    cut = np.zeros(n, np.bool_)  # whether a point begins a new stretch
+    cut = np.zeros(n, np.bool_)  # points that begin a new part
     start = 0
     while start < n:
         end = start + 1
@@ -207,7 +206,7 @@ def _segment(aircraft, seconds, lat, lon, altitude, speed, ground, callsign, ide
         for i in range(start + 1, end):
             changed = callsign[i] >= 0 and call >= 0 and callsign[i] != call
             if identified:
-                cut[i] = seconds[i] - seconds[i - 1] > _DAY
+                cut[i] = seconds[i] - seconds[i - 1] > _HALF_DAY
             elif _may_have_landed(i - 1, i, seconds, lat, lon, altitude, speed, ground, changed):
                 cut[i] = True
             if cut[i]:
@@ -224,7 +223,7 @@ def _segment(aircraft, seconds, lat, lon, altitude, speed, ground, callsign, ide
             if callsign[i] >= 0 and (ground[i] != 1 or cut[i]):
                 call = callsign[i]
         start = end
-    return _number_stretches(cut, ground)
+    return _number_parts(cut, ground)
 
 
 @compiled
@@ -240,8 +239,8 @@ def _find_stop(first, last, seconds, speed):
 
 
 @compiled
-def _number_stretches(cut, ground):
-    """Return a number for each stretch between two cuts that has a point in the air."""
+def _number_parts(cut, ground):
+    """Return the number of each part between cuts that has a point in the air, else -1."""
     n = len(cut)
     flight = np.full(n, -1, np.int64)
     count, start = 0, 0

@@ -1,12 +1,12 @@
-"""Intervals whose width depends on the flight, and levels that follow the days.
+"""Intervals with a width that depends on the flight, and levels that adapt from day to day.
 
 Conformalised quantile regression (Romano, Patterson and Candès 2019): quantiles of the errors of
-a model are predicted for each flight, by LightGBM, and then widened or narrowed until they hold
-as many calibration flights as they promise. Adaptive conformal inference (Gibbs and Candès 2021)
-changes the level from day to day by the coverage of the days before.
+a model are predicted for each flight, by LightGBM, and then widened or narrowed until they cover
+the intended share of calibration flights. Adaptive conformal inference (Gibbs and Candès 2021)
+changes the level from day to day, depending on the coverage of the previous days.
 
-Every interval holds by itself. Where several are shown together, all of them hold less often:
-they are not corrected for multiplicity. Only the band of whole trajectories is.
+The coverage applies to each interval alone. Several intervals together cover less, as they are not
+corrected for multiplicity; only the band of whole trajectories is.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -46,27 +46,27 @@ METHODS = ("constant width", "quantile")
 BAND = ["along", "cross", "altitude", "duration"]
 _ADAPTIVE = (*BAND, "latitude", "longitude")
 _SIDES = ("low", "high")
-_KNOTS = 8  # fractions at which quantiles are learned; they are interpolated in between
-_FEWEST = 100  # training flights, below which no quantiles are learned
+_KNOTS = 8  # fractions at which quantiles are learned; others are interpolated
+_FEWEST = 100  # training flights needed to learn quantiles
 _RATE = 0.01  # of adaptation, for each flight of a day
-_LEVELS = (0.5, 0.999)  # between which the level adapts
+_LEVELS = (0.5, 0.999)  # limits of the adaptive level
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far intervals reach from a prediction, as calibration flights require.
+    """The extent of intervals around a prediction, from calibration flights.
 
     Attributes
     ----------
     methods
         One of ``METHODS`` for each column of errors.
     offsets
-        By fraction, columns of (column, ``low`` or ``high``): what is added to the quantiles, or
+        By fraction, columns of (column, ``low`` or ``high``): values to add to the quantiles, or
         for a constant width to the prediction.
     band_offsets
-        The same, of the days on which ``band_factor`` was not measured.
+        The same for the band, from the days on which ``band_factor`` was not measured.
     band_factor
-        By which intervals grow to hold whole trajectories.
+        Factor by which intervals are widened to cover whole trajectories.
     """
 
     methods: dict[str, str]
@@ -84,23 +84,23 @@ def hold_out_errors(
     *,
     seed: int | None = 0,
 ) -> pd.DataFrame | None:
-    """Return errors of flights by models that were trained on the other half of the days.
+    """Return errors of flights, predicted by models trained on the other half of the days.
 
     Parameters
     ----------
     model
         Untrained joint model.
     predictors, wide
-        Of training flights, ``wide`` as of `trajlib.models.training.widen_targets`.
+        Training flights, ``wide`` as returned by `trajlib.models.training.widen_targets`.
     days
         The local day of each flight, by path.
     to_errors
-        Makes errors from predictions in the form of ``wide``.
+        Computes errors from predictions in the form of ``wide``.
 
     Returns
     -------
     DataFrame
-        As of `signed_errors`; None where there are too few flights or days to learn from.
+        As returned by `signed_errors`; None if there are too few flights or days.
     """
     days = days[wide.index]
     if len(wide) < _FEWEST or is_few(days):
@@ -122,16 +122,16 @@ def fit_quantiles(
     trees: int = 60,
     seed: int = 0,
 ) -> dict | None:
-    """Return models of the quantiles of errors, of each column at some of the fractions.
+    """Return models of the quantiles of errors, for each column at some of the fractions.
 
     Parameters
     ----------
     errors
-        Of held-out flights, as of `hold_out_errors`; None gives None.
+        Errors of held-out flights, as returned by `hold_out_errors`; None gives None.
     predictors
-        By path.
+        Predictors by path.
     level
-        Between the quantiles.
+        Share of errors between the quantiles.
 
     Returns
     -------
@@ -150,10 +150,10 @@ def fit_quantiles(
     alphas = [(1 - level) / 2] * len(columns) + [(1 + level) / 2] * len(columns)
     regressors = []
     for fraction in fractions[positions]:
-        here = errors.xs(fraction, level="fraction")[columns]
+        at_fraction = errors.xs(fraction, level="fraction")[columns]
         regressor = BoostedTrees(objective="quantile", alphas=alphas, trees=trees, seed=seed)
-        both = np.hstack([here.to_numpy()] * 2)
-        regressors.append(regressor.fit(table.loc[here.index].to_numpy(), both))
+        both_sides = np.hstack([at_fraction.to_numpy()] * 2)
+        regressors.append(regressor.fit(table.loc[at_fraction.index].to_numpy(), both_sides))
     return {
         "encoder": encoder,
         "columns": columns,
@@ -170,8 +170,8 @@ def predict_quantiles(
     Parameters
     ----------
     quantile_models
-        As of `fit_quantiles`; where it is None, and in columns that it does not have, quantiles
-        are 0.
+        As returned by `fit_quantiles`. If it is None, and in columns that it does not have,
+        quantiles are 0.
 
     Returns
     -------
@@ -185,7 +185,7 @@ def predict_quantiles(
     encoded = quantile_models["encoder"].transform(predictors)
     knots = np.asarray(quantile_models["fractions"])
     weights = np.array([np.interp(fractions, knots, unit) for unit in np.eye(len(knots))])
-    at_knots = np.array([each.predict(encoded) for each in quantile_models["regressors"]])
+    at_knots = np.array([model.predict(encoded) for model in quantile_models["regressors"]])
     values = np.einsum("kpc,kf->pfc", at_knots, weights).reshape(len(rows), -1)
     columns = [(name, side) for side in _SIDES for name in quantile_models["columns"]]
     return pd.DataFrame(values, rows, pd.MultiIndex.from_tuples(columns))
@@ -200,23 +200,22 @@ def calibrate(
     *,
     method: str | None = None,
 ) -> Calibration:
-    """Return the intervals and the band that calibration flights require.
+    """Return the intervals and the band for given calibration flights.
 
-    For each column the method is chosen that has the lesser interval score where either half of
-    the days calibrates it for the other half. The band is made of the intervals of one half,
-    grown until they hold the flights of the other; of a single day the same flights serve for
-    both.
+    For each column the method with the smaller interval score is chosen, where each half of the
+    days calibrates it for the other half. The band is made of the intervals of one half, widened
+    until they cover the flights of the other. With a single day the same flights are used twice.
 
     Parameters
     ----------
     errors
-        Of calibration flights, as of `signed_errors`.
+        Errors of calibration flights, as returned by `signed_errors`.
     quantiles
-        Of at least the same rows, as of `predict_quantiles`.
+        At least the same rows, as returned by `predict_quantiles`.
     days
         The local day of each flight, by path.
     method
-        For all columns that have quantiles; by default it is chosen.
+        Method for all columns that have quantiles; chosen by default.
     """
     quantiles = quantiles.loc[errors.index]
     paths = errors.index.unique("path")
@@ -248,13 +247,13 @@ def place_intervals(
     Parameters
     ----------
     quantiles
-        As of `predict_quantiles`.
+        As returned by `predict_quantiles`.
     rows
         Paths and fractions; by default those of ``quantiles``.
     """
     rows = quantiles.index if rows is None else rows
     base = _select_base(quantiles, calibration.methods)
-    return _hold_prediction(expand_intervals(calibration.offsets, rows, base))
+    return _include_prediction(expand_intervals(calibration.offsets, rows, base))
 
 
 def place_band(
@@ -264,7 +263,7 @@ def place_band(
     rows = quantiles.index if rows is None else rows
     base = _select_base(quantiles, calibration.methods)
     placed = expand_intervals(calibration.band_offsets, rows, base)
-    return _hold_prediction(widen_to_band(placed, calibration.band_factor)[BAND])
+    return _include_prediction(widen_to_band(placed, calibration.band_factor)[BAND])
 
 
 def adapt_coverage(
@@ -277,19 +276,18 @@ def adapt_coverage(
     level: float = 0.9,
     rate: float = _RATE,
 ) -> pd.DataFrame:
-    """Return which intervals held, with a fixed level and with one that follows the days.
+    """Return the coverage of intervals with a fixed level and with an adaptive one.
 
-    Days are gone through in their order. With the adaptive level, each day is added to the
-    calibration after it has passed. After a day on which fewer intervals held than promised the
-    next day's are taken at a higher level, and after one on which more did at a lower: by
-    ``rate`` times the difference for each flight of the day.
+    Days are processed in order. With the adaptive level, each day is added to the calibration
+    afterwards. If a day's coverage is below the intended one, the level rises for the next day; if
+    it is above, the level falls: by ``rate`` times the difference for each flight of the day.
 
     Parameters
     ----------
     errors, quantiles
-        Of the calibration flights and of later ones, as of `calibrate`.
+        Calibration flights and later ones, as for `calibrate`.
     calibration
-        Paths of the flights that calibrate at first.
+        Paths of the first calibration flights.
     days
         The local day of each flight, by path.
     methods
@@ -298,19 +296,19 @@ def adapt_coverage(
     Returns
     -------
     DataFrame
-        By path and ``column``, for the later flights: the shares of fractions at which the
-        interval held, ``fixed`` and ``adaptive``, and the adaptive ``level``.
+        By path and ``column``, for the later flights: the shares of fractions inside the interval,
+        ``fixed`` and ``adaptive``, and the adaptive ``level``.
     """
     base = _select_base(quantiles.loc[errors.index], methods)
     names = list(errors)
     scores = _conformity(errors, base).unstack("fraction")[names]  # noqa: PD010
-    known = scores.index.isin(calibration)
-    later = days[scores.index[~known]].sort_values(kind="stable")
+    calibrating = scores.index.isin(calibration)
+    later = days[scores.index[~calibrating]].sort_values(kind="stable")
     values = scores.to_numpy()
     owner = scores.columns.get_level_values(0)
     masks = {name: owner == name for name in names}
     parts = []
-    sample = values[known]
+    sample = values[calibrating]
     first = sample
     levels = dict.fromkeys(names, level)
     for _, day in later.groupby(later, sort=True):
@@ -321,9 +319,9 @@ def adapt_coverage(
                 table[label] = _share_inside(today[:, mask], used[:, mask], share)
             part = pd.DataFrame(table, day.index)
             parts.append(pd.concat({name: part}, names=["column"]).swaplevel())
-            held = part["adaptive"].mean()
-            if np.isfinite(held):
-                step = rate * len(day) * (level - held)
+            coverage = part["adaptive"].mean()
+            if np.isfinite(coverage):
+                step = rate * len(day) * (level - coverage)
                 levels[name] = float(np.clip(levels[name] + step, *_LEVELS))
         sample = np.vstack([sample, today])
     return pd.concat(parts)[["fixed", "adaptive", "level"]].rename_axis(["path", "column"])
@@ -345,22 +343,22 @@ def _choose_methods(
 
 
 def _select_base(quantiles: pd.DataFrame, methods: Mapping[str, str]) -> pd.DataFrame:
-    """Return the quantiles of the columns whose method they are."""
+    """Return the quantiles of the columns that use the method ``quantile``."""
     names = [name for name in quantiles.columns.unique(0) if methods[name] == METHODS[1]]
     return quantiles[names]
 
 
-def _hold_prediction(intervals: pd.DataFrame) -> pd.DataFrame:
-    """Return intervals of errors widened where they would leave the prediction out."""
-    held = intervals.copy()
-    low = held.columns.get_level_values(1) == "low"
-    held.loc[:, low] = held.loc[:, low].clip(upper=0)
-    held.loc[:, ~low] = held.loc[:, ~low].clip(lower=0)
-    return held
+def _include_prediction(intervals: pd.DataFrame) -> pd.DataFrame:
+    """Return intervals of errors, widened where they would exclude the prediction."""
+    widened = intervals.copy()
+    low = widened.columns.get_level_values(1) == "low"
+    widened.loc[:, low] = widened.loc[:, low].clip(upper=0)
+    widened.loc[:, ~low] = widened.loc[:, ~low].clip(lower=0)
+    return widened
 
 
 def _conformity(errors: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
-    """Return how far errors are outside of their base; below 0 inside of it."""
+    """Return the distance of errors from their base; negative inside of it."""
     outside = {}
     for name in errors:
         low, high = (base[name, side] for side in _SIDES) if name in base else (0.0, 0.0)
@@ -369,12 +367,12 @@ def _conformity(errors: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
 
 
 def _share_inside(scores: np.ndarray, sample: np.ndarray, level: float) -> np.ndarray:
-    """Return the share of fractions (columns) at which each flight is inside, missing for none."""
+    """Return the share of fractions (columns) at which each flight is inside, NaN without any."""
     count = np.isfinite(sample).sum(axis=0)
     rank = np.minimum(np.ceil((count + 1) * level).astype(int), count)
     ordered = np.sort(sample, axis=0)  # missing values come last
     limits = np.take_along_axis(ordered, np.maximum(rank - 1, 0)[None], axis=0)[0]
     inside = np.where(np.isfinite(scores), scores <= limits, np.nan)
     total = np.isfinite(scores).sum(axis=1)
-    held = np.nansum(inside, axis=1)
-    return np.divide(held, total, out=np.full(len(scores), np.nan), where=total > 0)
+    covered = np.nansum(inside, axis=1)
+    return np.divide(covered, total, out=np.full(len(scores), np.nan), where=total > 0)

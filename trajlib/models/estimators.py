@@ -1,4 +1,4 @@
-"""Estimators behind one interface, with their encoding and scaling."""
+"""Estimators with a common interface, including encoding and scaling."""
 
 from collections.abc import Sequence
 
@@ -41,19 +41,20 @@ _RATE, _LEAVES = 0.1, 12  # of boosting
 
 
 class BoostedTrees(RegressorMixin, BaseEstimator):
-    """LightGBM with a model for each target, on bins of the predictors computed once.
+    """LightGBM with one model per target, with bins of the predictors computed only once.
 
-    The models are those of scikit-learn's ``MultiOutputRegressor`` over ``LGBMRegressor``, which
-    computes the bins for each target again: two fifths of the time for a thousand flights.
+    The models equal those of scikit-learn's ``MultiOutputRegressor`` with ``LGBMRegressor``, which
+    computes the bins again for each target. For a thousand flights this takes two fifths of the
+    time.
 
     Parameters
     ----------
     objective
         ``l1``, or ``quantile``.
     alphas
-        With ``quantile``, that of each target.
+        For ``quantile``, the quantile of each target.
     trees, max_features, min_samples_leaf, seed
-        As of LightGBM's ``num_iterations``, ``feature_fraction``, ``min_data_in_leaf``, ``seed``.
+        LightGBM's ``num_iterations``, ``feature_fraction``, ``min_data_in_leaf`` and ``seed``.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class BoostedTrees(RegressorMixin, BaseEstimator):
         self.seed = seed
 
     def fit(self, predictors: np.ndarray, targets: np.ndarray) -> "BoostedTrees":
-        """Train on arrays, a column of ``targets`` for each model."""
+        """Train on arrays, with one column of ``targets`` for each model."""
         targets = np.asarray(targets, float).reshape(len(targets), -1)
         options = {
             "objective": self.objective,
@@ -86,7 +87,7 @@ class BoostedTrees(RegressorMixin, BaseEstimator):
             "num_threads": 1,
             "verbose": -1,
             "deterministic": True,
-            "force_col_wise": True,  # else each fit measures both ways
+            "force_col_wise": True,  # otherwise each fit tests both ways
         }
         table = Dataset(np.asarray(predictors, float), params=options, free_raw_data=False)
         alphas = self.alphas or [0.9] * targets.shape[1]
@@ -98,14 +99,14 @@ class BoostedTrees(RegressorMixin, BaseEstimator):
         return self
 
     def predict(self, predictors: np.ndarray) -> np.ndarray:
-        """Return a column for each target; a single one without its axis."""
+        """Return one column per target; a single one as a one-dimensional array."""
         values = np.asarray(predictors, float)
         columns = [booster.predict(values, num_threads=1) for booster in self.boosters_]
         return columns[0] if len(columns) == 1 else np.column_stack(columns)
 
     @property
     def feature_importances_(self) -> np.ndarray:
-        """How often each predictor splits, over all models."""
+        """Number of splits on each predictor, over all models."""
         return np.sum([booster.feature_importance() for booster in self.boosters_], axis=0)
 
 
@@ -119,9 +120,9 @@ def build_model(
 ) -> Pipeline:
     """Return an untrained model that takes predictors with categories as text.
 
-    Targets are standardised on the training flights: a forest of several targets splits by the
-    sum of their squared errors, and feet would outweigh degrees. Every model accepts missing
-    numbers and categories that were not in the training.
+    Targets are standardised on the training flights, since a forest of several targets minimises
+    the sum of their squared errors, in which feet would outweigh degrees. Every model accepts
+    missing numbers and unseen categories.
 
     Parameters
     ----------
@@ -133,10 +134,10 @@ def build_model(
         were chosen at take-off on real flights, within training days. ``ridge``: linear.
         ``neighbours``: the mean of the nearest flights.
     trees
-        Of a forest, or rounds of boosting.
+        Number of trees of a forest, or rounds of boosting.
     max_features, min_samples_leaf
-        As of scikit-learn's ``RandomForestRegressor``. The latter times four is also the least
-        number of flights in a leaf of boosting, and times three the number of neighbours.
+        As in scikit-learn's ``RandomForestRegressor``. Boosting uses four times
+        ``min_samples_leaf`` per leaf, and ``neighbours`` three times as many neighbours.
 
     >>> build_model("forest", trees=10)[-1].regressor.n_estimators
     10
@@ -145,7 +146,7 @@ def build_model(
         raise ValueError(f"model {name!r}, expected one of {', '.join(MODELS)}")
     leaf = {"max_features": max_features, "min_samples_leaf": min_samples_leaf}
     ensemble = {"n_estimators": trees, "random_state": seed, "n_jobs": 1}
-    few = 4 * min_samples_leaf
+    boosting_leaf = 4 * min_samples_leaf
     regressor = {
         "forest": RandomForestRegressor(**ensemble, **leaf),
         "forest per target": MultiOutputRegressor(RandomForestRegressor(**ensemble, **leaf)),
@@ -154,11 +155,11 @@ def build_model(
             HistGradientBoostingRegressor(
                 loss="absolute_error", max_iter=trees, learning_rate=_RATE,
                 max_leaf_nodes=_LEAVES, max_features=max_features,
-                min_samples_leaf=few, random_state=seed,
+                min_samples_leaf=boosting_leaf, random_state=seed,
             )
         ),
         "lightgbm": BoostedTrees(
-            trees=trees, max_features=max_features, min_samples_leaf=few, seed=seed
+            trees=trees, max_features=max_features, min_samples_leaf=boosting_leaf, seed=seed
         ),
         "ridge": Ridge(alpha=10.0),
         "neighbours": KNeighborsRegressor(3 * min_samples_leaf),
@@ -184,7 +185,7 @@ def text_columns(df: pd.DataFrame) -> list[str]:
 
 
 def encoded_predictors(trained: Pipeline) -> list[str]:
-    """Return the predictor behind each column that the regressor of a trained model sees."""
+    """Return the predictor of each column that the regressor of a trained model gets."""
     encoder = trained[0]
     _, onehot, text = encoder.transformers_[0]
     sizes = [len(categories) for categories in onehot.categories_] if text else []

@@ -48,10 +48,10 @@ __all__ = [
 _IDENTITY = ("callsign", "operator", "aircraft_type")
 _ENDS = ("origin", "destination")
 _OLD = 180.0  # s; points usually come about once a minute
-_SLACK = 31  # days before and after the training data for which it still stands
-_RARE_HOUR = 0.005  # share of the training flights within an hour either side
+_SLACK = 31  # days before and after the training data without a warning
+_RARE_HOUR = 0.005  # share of the training flights within an hour before or after
 _TOLERANCE = 0.05  # of coverage
-_ARRIVED = 15.0  # NM from the destination, within which a record has ended there
+_ARRIVED = 15.0  # NM from the destination within which a record counts as complete
 _YEARS = (1900, 2200)
 _CALENDAR = {  # of categories, the order in which they are named
     "month": ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"],
@@ -70,17 +70,17 @@ class FlightPrediction:
     Attributes
     ----------
     flight
-        Its row, as of `build_flight_row`.
+        Row of the flight, as returned by `build_flight_row`.
     trajectory
-        As of `predict_trajectory`; its last row is the end of the flight.
+        As returned by `predict_trajectory`; its last row is the end of the flight.
     feature_set
-        That the model was given.
+        Feature set of the model.
     level
         Coverage of the intervals.
     warnings
-        Sentences about what the model had to do without, as of `list_warnings`.
+        Sentences about limits of the prediction, as returned by `list_warnings`.
     usual
-        The median positions of the training flights, by fraction.
+        Median positions of the training flights, by fraction.
     plan
         Waypoints of the filed plan that was used; None without one.
     """
@@ -95,7 +95,7 @@ class FlightPrediction:
 
     @property
     def arrival(self) -> dict[str, pd.Timestamp]:
-        """When the flight arrives (UTC): ``time``, ``low`` and ``high``."""
+        """Arrival of the flight (UTC): ``time``, ``low`` and ``high``."""
         return estimate_arrival(self.trajectory, self.flight["start"])
 
     def describe(self) -> list[str]:
@@ -131,7 +131,7 @@ def parse_time(text: str, origin: str, *, now: pd.Timestamp | None = None) -> pd
     origin
         Airport code.
     now
-        By default the present.
+        By default the current time.
 
     Raises
     ------
@@ -177,7 +177,7 @@ def build_flight_row(
 ) -> pd.DataFrame:
     """Return a flight, with or without a file, as a row of an index.
 
-    The operator is by default the letters that the callsign begins with.
+    By default the operator consists of the first letters of the callsign.
 
     >>> start = pd.Timestamp("2016-03-01 08:00", tz="UTC")
     >>> build_flight_row(("LEMD", "LEBL"), start, callsign="IBE1234")["operator"].item()
@@ -241,10 +241,10 @@ def load_flight_table(path: str | Path, pair: tuple[str, str]) -> pd.DataFrame:
 def load_samples_until(
     path: str | Path, minutes: float | None = None, *, pair: tuple[str, str] | None = None
 ) -> tuple[pd.DataFrame, dict]:
-    """Return the raw samples of a CSV's first minutes, and the identity that they hold.
+    """Return the raw samples of a CSV's first minutes, and the identity in them.
 
-    Nothing after the cut is in either; without minutes nothing after the first sample. The
-    ``columns.toml`` of the nearest folder above the file describes its columns.
+    Later samples are not used; without minutes only the first sample is. The ``columns.toml`` of
+    the nearest folder above the file describes its columns.
 
     Raises
     ------
@@ -257,8 +257,8 @@ def load_samples_until(
     names = [name for name in (*_IDENTITY, *_ENDS) if name in df]
     identity = {name: samples[name].iloc[0] for name in names if pd.notna(samples[name].iloc[0])}
     archive = find_archive(path)
-    of_path = read_dialect(archive).identity(_relative(path, archive))
-    identity |= {name: text for name, text in of_path.items() if text}
+    from_path = read_dialect(archive).identity(_relative(path, archive))
+    identity |= {name: text for name, text in from_path.items() if text}
     for name, code in zip(_ENDS, pair or (), strict=False):
         if identity.get(name, code) != code:
             raise ValueError(f"{path}: its {name} is {identity[name]}, expected {code}")
@@ -266,7 +266,7 @@ def load_samples_until(
 
 
 def load_flown(path: str | Path, saved: SavedModel) -> pd.DataFrame:
-    """Return the trajectory that a CSV holds, at the fractions of a saved model."""
+    """Return the trajectory in a CSV at the fractions of a saved model."""
     df = _read(path)
     origin, destination = saved.card["pair"].split("-")
     progress = PROGRESS[saved.card["by"]](df, origin, destination)
@@ -279,11 +279,11 @@ def load_flown(path: str | Path, saved: SavedModel) -> pd.DataFrame:
 
 
 def minutes_in_air(path: str | Path, destination: str) -> float | None:
-    """Return how long a CSV's flight has been in the air [min]; None where it has arrived."""
+    """Return how long the flight of a CSV has been in the air [min]; None if it has arrived."""
     last = _read(path)[["duration", "latitude", "longitude"]].iloc[-1]
     end = find_airport(destination)
-    away = distance(last["latitude"], last["longitude"], end.latitude, end.longitude)
-    return last["duration"] / 60 if away > _ARRIVED else None
+    miles = distance(last["latitude"], last["longitude"], end.latitude, end.longitude)
+    return last["duration"] / 60 if miles > _ARRIVED else None
 
 
 def build_flight_predictors(
@@ -300,30 +300,29 @@ def build_flight_predictors(
     Parameters
     ----------
     flights
-        As of `build_flight_row` or `load_flight_table`.
+        As returned by `build_flight_row` or `load_flight_table`.
     feature_set
         ``planned``, ``at_takeoff`` or ``airborne_m``.
     past
-        Flights of the city pair, rows of its store. Those that began later, and the given flights
-        themselves, are not used. Without any, recent traffic is missing.
+        Flights of the city pair, rows of its store. Later flights and the given flights themselves
+        are not used. Without any, recent traffic is missing.
     traffic
-        Rows of an index, whose flights of other pairs add to runways and wind.
+        Rows of an index; flights of other pairs contribute to runways and wind.
     samples
-        Of a single flight, as of `load_samples_until`; none later than the prediction time is
-        used.
-
+        Samples of a single flight, as returned by `load_samples_until`; samples after the
+        prediction time are not used.
     plans
-        Filed flight plans, as of `trajlib.archive.plans.read_plans`; the last one that was filed
-        by the prediction time counts. By default the predictors have none of a plan.
+        Filed flight plans, as returned by `trajlib.archive.plans.read_plans`; the last one filed
+        by the prediction time is used. By default there are no predictors from plans.
 
     Raises
     ------
     ValueError
-        When a flight in the air has no samples.
+        When an airborne flight has no samples.
     """
     if plans is not None:
-        given = {"past": past, "traffic": traffic, "samples": samples}
-        predictors = build_flight_predictors(flights, feature_set, **given)
+        options = {"past": past, "traffic": traffic, "samples": samples}
+        predictors = build_flight_predictors(flights, feature_set, **options)
         return features.join_plans(predictors, plans, flights, feature_set)
     planned = features.build_predictors(flights, "planned")
     if feature_set == "planned":
@@ -352,7 +351,7 @@ def predict_flight(
     Parameters
     ----------
     flight, past, traffic, samples, plans
-        As of `build_flight_predictors`.
+        As for `build_flight_predictors`.
     """
     feature_set = saved.card["feature_set"]
     predictors = build_flight_predictors(
@@ -388,21 +387,21 @@ def predict_flights(
     traffic: pd.DataFrame | None = None,
     plans: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Return when many flights arrive, a row for each.
+    """Return the arrivals of many flights, one row per flight.
 
     Parameters
     ----------
     flights
-        As of `load_flight_table`.
+        As returned by `load_flight_table`.
     past, traffic, plans
-        As of `build_flight_predictors`.
+        As for `build_flight_predictors`.
 
     Returns
     -------
     DataFrame
         Identity; ``takeoff``, ``arrival``, ``arrival_low`` and ``arrival_high`` (UTC),
         ``takeoff_local`` and ``arrival_local``; ``minutes`` from take-off to arrival with
-        ``minutes_low`` and ``minutes_high``; and ``warnings``, in one text.
+        ``minutes_low`` and ``minutes_high``; and ``warnings``, as one text.
     """
     predictors = build_flight_predictors(
         flights, saved.card["feature_set"], past=past, traffic=traffic, plans=plans
@@ -432,14 +431,14 @@ def predict_flights(
 
 
 def estimate_arrival(trajectory: pd.DataFrame, start: pd.Timestamp) -> dict[str, pd.Timestamp]:
-    """Return when a flight is at the end of a predicted trajectory: ``time``, ``low``, ``high``.
+    """Return the time of the end of a predicted trajectory: ``time``, ``low``, ``high``.
 
     Parameters
     ----------
     trajectory
-        As of `trajlib.models.saved_models.predict_trajectory`.
+        As returned by `trajlib.models.saved_models.predict_trajectory`.
     start
-        Of the flight: its first sample.
+        Time of the first sample of the flight.
 
     >>> end = {"duration": [3000.0], "duration_low": [2900.0], "duration_high": [3120.0]}
     >>> times = estimate_arrival(pd.DataFrame(end), pd.Timestamp("2016-03-01 08:00", tz="UTC"))
@@ -452,7 +451,7 @@ def estimate_arrival(trajectory: pd.DataFrame, start: pd.Timestamp) -> dict[str,
 
 
 def open_store(folder: str | Path) -> pd.DataFrame | None:
-    """Return the flights of a store that was written before, None where there is none."""
+    """Return the flights of an existing store, None if there is none."""
     table = Path(folder) / "flights.parquet"
     if not table.exists():
         return None
@@ -467,14 +466,14 @@ def list_warnings(
     start: pd.Timestamp | None = None,
     traffic: bool = True,
 ) -> list[str]:
-    """Return, in sentences, what about a flight was not in the training data.
+    """Return warnings, as sentences, about a flight that differs from the training data.
 
     Parameters
     ----------
     predictors
         One row.
     pair
-        Of the flight, as in ``LEMD-LEBL``.
+        City pair of the flight, such as ``LEMD-LEBL``.
     start
         Take-off (UTC).
     traffic
@@ -484,10 +483,10 @@ def list_warnings(
 
 
 def find_archive(path: str | Path) -> Path:
-    """Return the nearest folder above a CSV that has a ``columns.toml``, else the CSV's own."""
-    above = _absolute(path).parents
-    above = above[:-2] if is_remote(path) else above  # a bucket is in no folder
-    return next((folder for folder in above if exists(folder / "columns.toml")), above[0])
+    """Return the nearest folder above a CSV with a ``columns.toml``, else the folder of the CSV."""
+    parents = _absolute(path).parents
+    parents = parents[:-2] if is_remote(path) else parents  # up to the bucket
+    return next((folder for folder in parents if exists(folder / "columns.toml")), parents[0])
 
 
 def _operator(callsign: str | None) -> str | None:
@@ -531,16 +530,16 @@ def _collect_history(
 def _load_points(recent: pd.DataFrame) -> pd.DataFrame:
     """Return the measured points of recent flights.
 
-    Those of all flights of the store are kept beside it. They are measured the first time that
-    there is a cluster for it, or that most of them are needed.
+    The points of all flights of a store are saved beside it, once there is a cluster to measure
+    them, or once most of them are needed.
     """
     if "store" not in recent or is_remote(recent["store"].iloc[0]):
         return measure_points(recent)
     folder = Path(recent["store"].iloc[0])
-    everyone = open_store(folder)
-    if everyone is None:
+    stored = open_store(folder)
+    if stored is None:
         return measure_points(recent)
-    usable = everyone[everyone["rejected"].isna()]
+    usable = stored[stored["rejected"].isna()]
     names = usable[["path", "part"]].to_json(orient="values")
     file = derived_path(folder, "points", names)
     if file.exists():
@@ -561,7 +560,7 @@ def _list_warnings(
     *,
     traffic: bool,
 ) -> list[str]:
-    """Return the warnings about one flight, whose predictors are a row of plain values."""
+    """Return the warnings about one flight, given its predictors as plain values."""
     return [
         *_warn_pair(saved, pair),
         *_warn_calibration(saved),

@@ -1,9 +1,9 @@
 """Prediction intervals by split conformal prediction.
 
-The errors of flights that were not used in training determine how wide an interval has to be
-(Papadopoulos et al. 2002, "Inductive confidence machines for regression"). The coverage holds
-for flights exchangeable with those. Days of other seasons are not, so coverage forward in time
-is measured beside that on blocked days.
+The errors of flights that were not used in training determine the width of an interval
+(Papadopoulos et al. 2002, "Inductive confidence machines for regression"). The coverage holds for
+flights exchangeable with these. Days of other seasons are not exchangeable, so the coverage forward
+in time is measured as well as that on blocked days.
 """
 
 import math
@@ -29,7 +29,7 @@ __all__ = [
     "widen_to_band",
 ]
 
-MIN_DAYS = 10  # for calibration; with fewer the flights of a day are no independent evidence
+MIN_DAYS = 10  # for calibration, since flights of one day are not independent
 
 
 def signed_errors(predictions: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
@@ -43,8 +43,8 @@ def signed_errors(predictions: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFr
     Returns
     -------
     DataFrame
-        As ``predictions``, with two columns before: ``along`` and ``cross`` [NM], how far the
-        flight was ahead and to the right of the predicted position, on the predicted course.
+        As ``predictions``, with two more columns first: ``along`` and ``cross`` [NM], the offset of
+        the flight ahead and to the right of the predicted position, on the predicted course.
     """
     flown = targets.loc[predictions.index]
     along, cross = along_cross_track(
@@ -70,9 +70,9 @@ def split_days(
     days
         The day of each flight, by path.
     shares
-        Of the days, in each part.
+        Share of the days in each part.
     seed
-        Of the order of the days; None keeps that of time, so that the last part is the future.
+        Seed of the order of days; None keeps the order of time, so that the last part is latest.
 
     >>> days = pd.Series([1, 1, 2, 3, 4, 5], list("abcdef"))
     >>> [list(part) for part in split_days(days, seed=None)]
@@ -94,27 +94,27 @@ def calibrate_intervals(
     days: pd.Series | None = None,
     base: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Return how far flights are below and above their predictions, at each fraction.
+    """Return the intervals of errors at each fraction.
 
     Parameters
     ----------
     errors
-        Of calibration flights, as of `signed_errors`; a flight may lack fractions.
+        Errors of calibration flights, as returned by `signed_errors`; fractions may be missing.
     level
-        Share of future flights that an interval shall hold. Each side leaves out half of the
-        rest, by the rank ⌈(n + 1) (1 + level) / 2⌉ of n flights. Where that rank exceeds n (at
-        0.9 for fewer than 19 flights) it is the largest error.
+        Intended coverage of future flights. Each side excludes half of the rest, by the rank
+        ⌈(n + 1) (1 + level) / 2⌉ of n flights. If that rank exceeds n (at 0.9 for fewer than 19
+        flights), the largest error is used.
     days
-        The local day of each flight, by path. Flights of one day are alike, so that on fewer
-        than ``MIN_DAYS`` days the interval is widened to the largest errors.
+        The local day of each flight, by path. Flights of one day are similar, so that with
+        fewer than ``MIN_DAYS`` days the interval is widened to the largest errors.
     base
-        Quantiles of the same rows, columns of (target, ``low`` or ``high``), from which errors of
-        these targets are measured; by default, and in other columns, 0.
+        Quantiles for the same rows, columns of (target, ``low`` or ``high``), that are subtracted
+        from the errors of these targets; 0 by default and in other columns.
 
     Returns
     -------
     DataFrame
-        A row for each fraction, columns of (target, ``low`` or ``high``): to be added to the base.
+        One row per fraction, columns of (target, ``low`` or ``high``), to be added to the base.
     """
     share = 1.0 if _too_few(errors, days) else (1 + level) / 2
     low, high = (errors - _side_of_base(base, side, errors) for side in ("low", "high"))
@@ -124,16 +124,16 @@ def calibrate_intervals(
 def expand_intervals(
     intervals: pd.DataFrame, rows: pd.MultiIndex, base: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Return the intervals of each row, those of its fraction added to its base.
+    """Return the intervals of each row: those of its fraction plus its base.
 
     Parameters
     ----------
     intervals
-        By fraction, as of `calibrate_intervals`.
+        By fraction, as returned by `calibrate_intervals`.
     rows
         Paths and fractions.
     base
-        As of `calibrate_intervals`, of at least these rows.
+        As for `calibrate_intervals`, with at least these rows.
     """
     expanded = intervals.loc[rows.get_level_values("fraction")].set_axis(rows)
     if base is not None and base.shape[1]:
@@ -148,50 +148,50 @@ def calibrate_band(
     *,
     days: pd.Series | None = None,
 ) -> float:
-    """Return the factor by which intervals must grow to hold whole trajectories.
+    """Return the factor by which intervals are widened to cover whole trajectories.
 
     Parameters
     ----------
     errors
-        Of calibration flights that did not make the intervals; of the targets that are to be
-        held all at once.
+        Errors of calibration flights not used for the intervals, with the targets to be covered
+        together.
     intervals
-        By fraction, or of the same rows.
+        Intervals by fraction, or for the same rows.
     level, days
-        As of `calibrate_intervals`.
+        As for `calibrate_intervals`.
 
     Returns
     -------
     float
-        The largest error of a flight, in halves of the interval around its middle, that a share
-        ``level`` of the flights does not exceed.
+        The quantile ``level`` of the largest error of each flight, measured from the middle of the
+        interval in units of half its width.
     """
     worst = scale_errors(errors, intervals).groupby(level="path").max().max(axis=1)
     return float(_ranked(worst.to_numpy(), 1.0 if _too_few(errors, days) else level))
 
 
 def widen_to_band(intervals: pd.DataFrame, factor: float) -> pd.DataFrame:
-    """Return intervals grown around their middle by a factor."""
+    """Return intervals widened around their middle by a factor."""
     low, high = (intervals.xs(side, axis=1, level=1) for side in ("low", "high"))
     middle, half = (low + high) / 2, factor * (high - low) / 2
     return _join_sides(middle - half, middle + half)
 
 
 def find_regions(trajectory: pd.DataFrame, end: str = "") -> list[np.ndarray]:
-    """Return the regions that hold a flight from each fraction to the next.
+    """Return the regions that contain a flight between consecutive fractions.
 
     Parameters
     ----------
     trajectory
-        By fraction: latitude, longitude and ``course`` [deg], and ``along<end>_low``,
-        ``along<end>_high`` and the same of ``cross`` [NM].
+        By fraction: latitude, longitude and ``course`` [deg]; ``along<end>_low``,
+        ``along<end>_high`` and the same for ``cross`` [NM].
 
     Returns
     -------
     list
-        Arrays (n, 2) of longitude and latitude, each a convex polygon around both boxes.
+        Arrays (n, 2) of longitude and latitude: convex polygons around the boxes at both fractions.
     """
-    from scipy.spatial import ConvexHull  # imported for a map alone: it takes a while
+    from scipy.spatial import ConvexHull  # slow to import, and only needed for maps
 
     boxes = []
     for along in ("low", "high"):
@@ -210,9 +210,9 @@ def find_regions(trajectory: pd.DataFrame, end: str = "") -> list[np.ndarray]:
 
 
 def scale_errors(errors: pd.DataFrame, intervals: pd.DataFrame) -> pd.DataFrame:
-    """Return the distance of errors from the middle of their interval, in halves of its width."""
+    """Return the distance of errors from the middle of the interval, in units of half its width."""
     low, high = (_bounds(intervals, side, errors) for side in ("low", "high"))
-    half = ((high - low) / 2).clip(lower=1e-9)  # flights may all be alike
+    half = ((high - low) / 2).clip(lower=1e-9)  # in case all flights are equal
     return (errors - (low + high) / 2).abs() / half
 
 
@@ -221,15 +221,15 @@ def score_intervals(
 ) -> pd.DataFrame:
     """Return coverage, width and interval score of each target at each fraction.
 
-    The score is the width plus 2 / (1 - level) times the distance by which a flight is outside
-    (Winkler 1972; see Gneiting and Raftery 2007), in the target's unit; the less the better.
+    The score is the width plus 2 / (1 - level) times the distance of a flight from the interval
+    (Winkler 1972; see Gneiting and Raftery 2007), in the target's unit; smaller is better.
 
     Parameters
     ----------
     errors
-        By path and fraction.
+        Errors by path and fraction.
     intervals
-        Of the same rows, or by fraction.
+        Intervals for the same rows, or by fraction.
 
     Returns
     -------
@@ -261,7 +261,7 @@ def _join_sides(low: pd.DataFrame, high: pd.DataFrame) -> pd.DataFrame:
 
 
 def _side_of_base(base: pd.DataFrame | None, side: str, errors: pd.DataFrame) -> pd.DataFrame:
-    """Return one side of the base in the form of the errors, 0 in columns without one."""
+    """Return one side of the base in the form of the errors, 0 in columns without a base."""
     zeros = pd.DataFrame(0.0, errors.index, errors.columns)
     if base is None or not base.shape[1]:
         return zeros

@@ -1,8 +1,8 @@
-"""Route clusters, and predictions for each, mixed by the probabilities of the clusters.
+"""Route clusters, and predictions that mix the models of the clusters by their probabilities.
 
 Flights between two airports follow a few routes. A cluster is a region where trajectories are
-dense (HDBSCAN: Campello, Moulavi and Sander 2013). Noise counts as one more cluster, so that
-every flight is in one.
+dense (HDBSCAN: Campello, Moulavi and Sander 2013). Noise counts as another cluster, so that every
+flight is in one.
 """
 
 import functools
@@ -24,7 +24,7 @@ from trajlib.models.training import map_splits, stack_targets, widen_targets
 __all__ = ["NOISE", "describe_route_clusters", "find_route_clusters", "predict_by_cluster"]
 
 NOISE = -1
-_MIN_FLIGHTS = 40  # of a cluster with its own model; smaller clusters are predicted by their mean
+_MIN_FLIGHTS = 40  # in a cluster with a model; smaller clusters are predicted by their mean
 
 
 def find_route_clusters(
@@ -39,14 +39,14 @@ def find_route_clusters(
     Parameters
     ----------
     targets
-        Aligned trajectories, by path and fraction, preferably of route progress; flights that do
-        not reach every fraction are left out.
+        Aligned trajectories, by path and fraction, preferably of route progress. Flights that do
+        not reach every fraction are omitted.
     columns
-        Targets in which flights of a cluster are alike; each fraction of each counts the same.
+        Targets used for clustering, at all fractions with equal weight.
     share
-        Least share of all flights in a cluster.
+        Smallest share of all flights in a cluster.
     components
-        Number of principal components in which density is measured.
+        Number of principal components used for clustering.
     """
     wide = widen_targets(targets[list(columns)])
     reduced = make_pipeline(StandardScaler(), PCA(min(components, *wide.shape), random_state=0))
@@ -63,10 +63,10 @@ def describe_route_clusters(predictors: pd.DataFrame, clusters: pd.Series) -> pd
     Parameters
     ----------
     predictors
-        With ``operator``, ``aircraft_type`` and ``hour``, by path. A column that is missing in
-        all flights is absent from the result.
+        With ``operator``, ``aircraft_type`` and ``hour``, by path. Columns without any value are
+        absent from the result.
     clusters
-        As of `find_route_clusters`.
+        As returned by `find_route_clusters`.
     """
     groups = predictors.groupby(clusters.reindex(predictors.index))
     texts = groups[["operator", "aircraft_type"]]
@@ -92,19 +92,19 @@ def predict_by_cluster(
     Parameters
     ----------
     model
-        Untrained, for each cluster a joint one.
+        Untrained joint model, cloned for each cluster.
     predictors, targets, feature_set
-        As of `predict_held_out`; flights without predictors are left out.
+        As for `predict_held_out`; flights without predictors are omitted.
     splits
-        Paths to train on, and those held out, which have no part in the clusters.
+        Paths to train on and held-out paths, which are not used to find the clusters.
     options
-        Of `find_route_clusters`.
+        Options of `find_route_clusters`.
 
     Returns
     -------
     list
         For each split: predictions by path and fraction, probabilities of the clusters (columns)
-        of each held-out flight, and the clusters of the training flights.
+        for each held-out flight, and the clusters of the training flights.
 
     Raises
     ------

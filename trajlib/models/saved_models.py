@@ -1,8 +1,8 @@
 """Saved models: a joint model with calibrated intervals, and the prediction of a trajectory.
 
-A saved model is a folder of two files. ``model.skops`` is the joint model, with the models of the
-quantiles of its errors, without pickle, which would run code when it is read. ``card.json`` holds
-what it was trained on, its predictors, its coverage and its intervals.
+A saved model is a folder with two files. ``model.skops`` has the joint model and the models of the
+quantiles of its errors, without pickle, which could run code when it is read. ``card.json`` has
+its training data, predictors, coverage and intervals.
 """
 
 import hashlib
@@ -53,12 +53,12 @@ __all__ = [
     "train_model",
 ]
 
-# To trust every estimator of scikit-learn, skops imports all of its modules, and pytest, which
-# takes as long as a prediction. Those of our models are listed instead.
+# By default skops imports all modules of scikit-learn, and pytest, to trust all estimators, which
+# takes as long as a prediction. Instead the types of our models are listed.
 with patch("sklearn.utils.all_estimators", return_value=[]):
     import skops.io
 
-TRUSTED = [  # types in a saved model besides those that skops trusts by itself
+TRUSTED = [  # types in a saved model that skops does not trust by default
     "collections.OrderedDict",
     "lightgbm.basic.Booster",
     "sklearn.compose._column_transformer.ColumnTransformer",
@@ -80,8 +80,8 @@ TRUSTED = [  # types in a saved model besides those that skops trusts by itself
     "trajlib.models.estimators.BoostedTrees",
     "trajlib.models.estimators.text_columns",
 ]
-_SCHEMA = 4  # of the card; raised when a card of an older form would be misread
-_LOWEST = -1500.0  # ft; no airport lies so low
+_SCHEMA = 4  # version of the card, increased when older cards cannot be read correctly
+_LOWEST = -1500.0  # ft, below all airports
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,11 @@ class SavedModel:
     Attributes
     ----------
     model
-        Trained.
+        Trained pipeline.
     card
-        As `train_model` writes it, and `load_model` reads it.
+        Description as written by `train_model` and read by `load_model`.
     quantile_models
-        As of `fit_quantiles`; None where all intervals are of constant width.
+        As returned by `fit_quantiles`; None if all intervals have a constant width.
     """
 
     model: Pipeline
@@ -115,26 +115,26 @@ def train_model(
     deviations: bool = False,
     **facts: object,
 ) -> SavedModel:
-    """Return a joint model trained on some days, its intervals calibrated on others.
+    """Return a joint model trained on some days, with intervals calibrated on others.
 
     Parameters
     ----------
     model
-        Untrained, as of `trajlib.models.estimators.build_model`.
+        Untrained, as returned by `trajlib.models.estimators.build_model`.
     predictors, targets
-        As of `trajlib.features`; flights that do not reach every fraction are left out. A model
-        of flights in the air has the fractions that more than half of them have ahead.
+        Tables from `trajlib.features`; flights that do not reach every fraction are omitted. A
+        model of airborne flights has the fractions that more than half of them have ahead.
     days
-        The local day of each flight, by path; flights without one are left out. Three in four
-        days are trained on, the others calibrate the intervals and the band.
+        The local day of each flight, by path; flights without one are omitted. Three
+        in four days are used for training, the others to calibrate the intervals and the band.
     seed
-        Of the order of the days.
+        Seed of the order of days.
     deviations
-        Train on how far flights deviate from their filed plans, with the predictors
-        `trajlib.features.plans.PLAN`. Targets are then by route, and ``pair`` is a fact.
+        Train on the deviations of flights from their filed plans, with the predictors
+        `trajlib.features.plans.PLAN`. Targets must then be by route, and ``pair`` be given.
     facts
         Further entries of the card: ``pair``, ``by``, ``scores``, and ``other_traffic``, the
-        number of flights of other pairs that the predictors were made of.
+        number of flights of other pairs used for the predictors.
 
     Raises
     ------
@@ -189,7 +189,7 @@ def train_model(
 
 
 def save_model(saved: SavedModel, folder: str | Path) -> None:
-    """Write a model and its card, which holds the digests of both files."""
+    """Write a model and its card, which contains the digests of both files."""
     folder = Path(folder)
     models = {"joint": saved.model, "quantiles": saved.quantile_models}
     blob = skops.io.dumps(models, compression=ZIP_DEFLATED)
@@ -202,13 +202,13 @@ def save_model(saved: SavedModel, folder: str | Path) -> None:
 
 
 def load_model(folder: str | Path) -> SavedModel:
-    """Return a saved model after checking that neither of its files was changed.
+    """Return a saved model, after checking that its files are unchanged.
 
     Raises
     ------
     ValueError
-        When a file was changed since it was saved, holds a type that is not trusted, or was
-        saved by another version of trajlib or of scikit-learn.
+        When a file was changed, contains a type that is not trusted, or was saved by another
+        version of trajlib or scikit-learn.
     OSError
         When a file is missing.
     """
@@ -217,7 +217,7 @@ def load_model(folder: str | Path) -> SavedModel:
     try:
         text = (folder / "card.json").read_text("utf-8")
         card = json.loads(text)
-    except ValueError as error:  # no longer text, or no JSON
+    except ValueError as error:  # not text, or not JSON
         raise ValueError(changed) from error
     if _write_card(card) != text or card.pop("card_sha256", None) != _digest(card):
         raise ValueError(changed)
@@ -247,19 +247,19 @@ def predict_trajectory(saved: SavedModel, predictors: pd.DataFrame) -> pd.DataFr
     Parameters
     ----------
     predictors
-        One row, the columns that the model was trained with.
+        One row, with the columns used in training.
 
     Returns
     -------
     DataFrame
-        Indexed by ``fraction``, see `predict_trajectories`. Of a flight in the air, only the
+        Indexed by ``fraction``, see `predict_trajectories`. For an airborne flight, only the
         fractions ahead of it.
 
     Raises
     ------
     ValueError
-        When the columns or their kinds differ from those of the training, or the flight has
-        passed every fraction.
+        When the columns or their types differ from those in training, or the flight has passed
+        every fraction.
     """
     table = predict_trajectories(saved, predictors).droplevel("path")
     reached = predictors.filter(regex=r"^progress_at_\d+$").max(axis=1).fillna(0.0).iloc[0]
@@ -274,27 +274,27 @@ def predict_trajectories(saved: SavedModel, predictors: pd.DataFrame) -> pd.Data
     Parameters
     ----------
     predictors
-        A row for each flight, the columns that the model was trained with.
+        One row per flight, with the columns used in training.
 
     Returns
     -------
     DataFrame
         Indexed by ``path`` and ``fraction``: the targets, ``<target>_low`` and
         ``<target>_high``, the position also as ``along`` and ``cross`` [NM] from the predicted
-        one, and ``<name>_band_low`` and ``<name>_band_high``, which hold the whole trajectory in
-        all of ``BAND``; ``course`` [deg]. No time and no distance is below 0, no altitude below
-        that of any airport or above the ceiling of the aircraft type, or above the highest
-        flight of the training where the ceiling is not known.
+        one; ``<name>_band_low`` and ``<name>_band_high``, which cover the whole trajectory in all
+        of ``BAND``; ``course`` [deg]. Times and distances are limited to 0 or more, altitudes to
+        the range from the lowest airports to the ceiling of the aircraft type (or, if unknown, the
+        highest training flight).
 
     Raises
     ------
     ValueError
-        When the columns or their kinds differ from those of the training.
+        When the columns or their types differ from those in training.
     """
     schema = saved.card["schema"]
-    given = _find_kinds(predictors, schema["predictors"])
-    if given != schema["predictors"]:
-        raise ValueError(f"predictors {given}, expected {schema['predictors']}")
+    kinds = _find_kinds(predictors, schema["predictors"])
+    if kinds != schema["predictors"]:
+        raise ValueError(f"predictors {kinds}, expected {schema['predictors']}")
     columns = pd.MultiIndex.from_product([schema["targets"], schema["fractions"]])
     columns = columns.set_names([None, "fraction"])
     table = stack_targets(_predict_wide(saved.model, predictors, columns))
@@ -304,12 +304,12 @@ def predict_trajectories(saved: SavedModel, predictors: pd.DataFrame) -> pd.Data
     table["course"] = courses(table)
     calibration = _read_calibration(saved.card)
     quantiles = predict_quantiles(saved.quantile_models, predictors, schema["fractions"])
-    for end, place in (("", place_intervals), ("_band", place_band)):
-        for (name, side), offsets in place(calibration, quantiles, table.index).items():
+    for end, compute_offsets in (("", place_intervals), ("_band", place_band)):
+        for (name, side), offsets in compute_offsets(calibration, quantiles, table.index).items():
             centre = table[name] if name in TARGETS else 0.0
             table[f"{name}{end}_{side}"] = centre + offsets
-    least = [name for name in table if name.startswith(("duration", "distance"))]
-    table[least] = table[least].clip(lower=0)
+    not_negative = [name for name in table if name.startswith(("duration", "distance"))]
+    table[not_negative] = table[not_negative].clip(lower=0)
     heights = [name for name in table if name.startswith("altitude")]
     ceilings = predictors["aircraft_type"].map(_find_ceiling).fillna(saved.card["highest"])
     ceilings = ceilings.reindex(table.index.get_level_values("path")).set_axis(table.index)
@@ -318,20 +318,20 @@ def predict_trajectories(saved: SavedModel, predictors: pd.DataFrame) -> pd.Data
 
 
 def to_geojson(trajectory: pd.DataFrame, flown: pd.DataFrame | None = None) -> dict:
-    """Return a predicted trajectory as GeoJSON: the line, and the regions that hold the position.
+    """Return a predicted trajectory as GeoJSON: the line, and the regions of the position.
 
     Parameters
     ----------
     trajectory
-        As of `predict_trajectory`.
+        As returned by `predict_trajectory`.
     flown
         Longitude and latitude by fraction, where known.
 
     Returns
     -------
     dict
-        A FeatureCollection: ``predicted`` a LineString, each point's numbers among its
-        properties, ``interval`` and ``band`` MultiPolygons, ``flown`` a LineString. Degrees.
+        A FeatureCollection in degrees: ``predicted``, a LineString with the numbers of each point
+        as properties; ``interval`` and ``band``, MultiPolygons; ``flown``, a LineString.
     """
     numbers = {name: trajectory[name].round(5).tolist() for name in trajectory}
     numbers["fraction"] = trajectory.index.tolist()
@@ -346,7 +346,7 @@ def to_geojson(trajectory: pd.DataFrame, flown: pd.DataFrame | None = None) -> d
 
 
 def fingerprint_flights(flights: pd.DataFrame) -> str:
-    """Return a digest of the paths and sizes of the files that a model was trained on."""
+    """Return a digest of the paths and sizes of the training files of a model."""
     files = flights[["path", "size"]].sort_values("path").to_json(orient="values")
     return hashlib.sha256(files.encode()).hexdigest()
 
@@ -354,9 +354,9 @@ def fingerprint_flights(flights: pd.DataFrame) -> str:
 def keep_ahead(
     targets: pd.DataFrame, predictors: pd.DataFrame, feature_set: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the targets at fractions that most flights have ahead, whole and without flown ones.
+    """Return the targets at fractions that most flights have ahead, with and without flown ones.
 
-    At other fractions too few flights are left to learn and to calibrate from.
+    At other fractions too few flights are left for training and calibration.
     """
     targets = targets[match_flights(targets.index, predictors.index)]
     fractions = targets.index.unique("fraction")
@@ -377,7 +377,7 @@ def predict_with_quantiles(
     """Train a joint model and return errors of held-out flights, and their quantiles.
 
     The last four parameters are those of a function for `submit_splits`; ``unflown`` are the
-    targets that are scored, as of `keep_ahead`.
+    targets to score, as returned by `keep_ahead`.
     """
 
     def to_errors(predicted: pd.DataFrame) -> pd.DataFrame:
@@ -399,7 +399,7 @@ def _fit(
     level: float,
     seed: int | None,
 ) -> tuple[Pipeline, dict | None]:
-    """Return a joint model and the models of the quantiles of its errors, trained."""
+    """Return a trained joint model and the models of the quantiles of its errors."""
     trained = clone(model).fit(predictors, wide)
     errors = hold_out_errors(model, predictors, wide, days, to_errors, seed=seed)
     return trained, fit_quantiles(errors, predictors, level=level, seed=seed or 0)
@@ -407,7 +407,7 @@ def _fit(
 
 @cache
 def _find_ceiling(aircraft_type: str) -> float:
-    """Return the ceiling [ft] of an ICAO type, missing where OpenAP does not have it."""
+    """Return the ceiling [ft] of an ICAO type, NaN if OpenAP does not have it."""
     from openap import prop  # imports scipy.signal, which takes a second
 
     try:
@@ -440,7 +440,7 @@ def _describe_schema(predictors: pd.DataFrame, targets: pd.DataFrame) -> dict:
 
 
 def _find_kinds(predictors: pd.DataFrame, expected: Mapping[str, str]) -> dict[str, str]:
-    """Return ``text`` or ``number`` for each predictor; the expected kind where all are missing."""
+    """Return ``text`` or ``number`` for each predictor; the expected kind if all are missing."""
     text = set(text_columns(predictors))
     kinds = {name: "text" if name in text else "number" for name in predictors}
     for name in predictors.columns[predictors.isna().all()]:
@@ -454,7 +454,7 @@ def _list_categories(predictors: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def _count_hours(predictors: pd.DataFrame) -> list[int]:
-    """Return how many flights began in each local hour of the day."""
+    """Return the number of flights that began in each local hour of the day."""
     hours = predictors["hour"].astype(int)
     return hours.value_counts().reindex(range(24), fill_value=0).tolist()
 
@@ -470,8 +470,8 @@ def _describe_days(days: pd.Series) -> dict:
 
 def _describe_usual(learned: pd.DataFrame, targets: pd.DataFrame) -> dict[str, list[float]]:
     """Return the median position of the training flights at each fraction."""
-    here = targets.loc[match_flights(targets.index, learned.index), ["latitude", "longitude"]]
-    return here.groupby(level="fraction").median().round(5).to_dict("list")
+    rows = targets.loc[match_flights(targets.index, learned.index), ["latitude", "longitude"]]
+    return rows.groupby(level="fraction").median().round(5).to_dict("list")
 
 
 def _to_lists(offsets: pd.DataFrame) -> dict:

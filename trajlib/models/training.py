@@ -1,7 +1,7 @@
 """Training on the cluster: one model for each fraction, or a joint model for all of them.
 
 The talk trains a model for every fraction of a trajectory, independently of the others. A joint
-model takes all targets at all fractions as one row, so that its trees are grown once.
+model uses all targets at all fractions as one row, so that its trees are trained only once.
 """
 
 import functools
@@ -32,12 +32,12 @@ __all__ = [
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Predictions for held-out flights, and what they cost.
+    """Predictions for held-out flights, and the time of training.
 
     Attributes
     ----------
     predictions
-        As the targets, for the held-out flights only, by path and fraction.
+        In the form of the targets, for the held-out flights only, by path and fraction.
     seconds
         Processor time of all training.
     """
@@ -57,26 +57,26 @@ def predict_held_out(
 ) -> pd.DataFrame:
     """Train a model for every split and fraction, and return its predictions for held-out flights.
 
-    A model is discarded as soon as it has predicted, because all of them together would not fit
-    in memory. Training sees nothing of a held-out flight, not even its categories.
+    Models are discarded after their predictions, because all of them together would not fit in
+    memory. Training uses nothing of a held-out flight, not even its categories.
 
     Parameters
     ----------
     model
         Untrained; cloned for every split and fraction.
     predictors, targets
-        As of `trajlib.features`.
+        Tables from `trajlib.features`.
     splits
-        Paths of the flights to train on and of those held out.
+        Paths of the flights to train on and of held-out flights.
     feature_set
-        That the predictors may come from.
+        Feature set of the predictors.
     joint
         One model per split for all fractions, trained on flights that reach all of them.
 
     Returns
     -------
     DataFrame
-        As ``targets``, for the held-out flights only, by path and fraction.
+        In the form of ``targets``, for the held-out flights only, by path and fraction.
 
     Raises
     ------
@@ -100,8 +100,8 @@ def submit_held_out(
     """Submit the training of `predict_held_out`, and return a function that waits for the result.
 
     The function can be called once. Several submitted trainings keep all workers busy while this
-    process does something else; when waiting for one of them fails, all are cancelled. Without a
-    cluster the work is done when the function is called.
+    process continues; if waiting for one of them fails, all are cancelled. Without a cluster the
+    work is done when the function is called.
     """
     check_no_leakage(predictors, feature_set)
     train = functools.partial(_train_and_predict, model)
@@ -123,9 +123,9 @@ def submit_held_out(
 
 
 def widen_targets(targets: pd.DataFrame) -> pd.DataFrame:
-    """Return targets as a joint model takes them: a row per flight, columns of (target, fraction).
+    """Return targets for a joint model: one row per flight, columns of (target, fraction).
 
-    Flights that do not reach every fraction are left out.
+    Flights that do not reach every fraction are omitted.
     """
     return targets.unstack("fraction").dropna()  # noqa: PD010, pivot would sort
 
@@ -151,10 +151,10 @@ def map_splits(
     Parameters
     ----------
     function
-        Takes predictors and targets of the training flights, then of those held out, at one
-        fraction; rows are flights. Training flights have all targets.
+        Takes predictors and targets of the training flights, then of held-out flights, at one
+        fraction, with one row per flight. Training flights have all targets.
     joint
-        All fractions together, as `widen_targets` returns them; the fraction is then None.
+        Use all fractions together, as returned by `widen_targets`; the fraction is then None.
 
     Returns
     -------
@@ -179,9 +179,9 @@ def submit_splits(
     client = current_client()
     if client is None:
         return lambda: [(task[0], _run(function, tables, task)) for task in tasks]
-    # a task returns the tables, so that they are computed again if their worker is lost
-    held = client.submit(_hold, tables, pure=False)
-    futures = [client.submit(_run, function, held, task, pure=False) for task in tasks]
+    # the tables are the result of a task, which is repeated if their worker is lost
+    tables_future = client.submit(_hold, tables, pure=False)
+    futures = [client.submit(_run, function, tables_future, task, pure=False) for task in tasks]
     return _Submission(client, tasks, futures)
 
 
@@ -201,11 +201,11 @@ class _Submission:
     def __call__(self) -> list[tuple[float | None, Any]]:
         try:
             results = gather(self.client, self.futures, self.watch)
-        except BaseException:  # Ctrl-C, too, ends all that was submitted
+        except BaseException:  # also on Ctrl-C, cancel all submissions
             for submission in list(self._pending):
                 submission.futures.clear()
             raise
-        self.futures.clear()  # or the workers would keep the results as long as this exists
+        self.futures.clear()  # lets the workers release the results
         fractions = [fraction for fraction, _ in self.tasks]
         return list(zip(fractions, results, strict=True))
 
@@ -217,12 +217,12 @@ def _hold(tables: tuple) -> tuple:
 def _run(function: Callable, tables: tuple, task: tuple[float | None, int]) -> Any:
     predictors, targets, splits = tables
     fraction, split = task
-    here = widen_targets(targets) if fraction is None else targets.xs(fraction, level=1)
-    usable = here.index.intersection(predictors.index, sort=False)
+    rows = widen_targets(targets) if fraction is None else targets.xs(fraction, level=1)
+    usable = rows.index.intersection(predictors.index, sort=False)
     train, held_out = (usable.intersection(paths, sort=False) for paths in splits[split])
-    complete = here.loc[train].dropna()
+    complete = rows.loc[train].dropna()
     return function(
-        predictors.loc[complete.index], complete, predictors.loc[held_out], here.loc[held_out]
+        predictors.loc[complete.index], complete, predictors.loc[held_out], rows.loc[held_out]
     )
 
 

@@ -1,8 +1,8 @@
-"""Search of a model's settings on the cluster, with whole days held out.
+"""Search for a model's settings on the cluster, with whole days held out.
 
-Dask-ML and scikit-learn draw the same settings and the same days. Dask-ML fits a step that
-candidates share, such as the encoding, only once, and each fit is a task. scikit-learn passes
-joblib's batches of fits to the same cluster, and is always installed.
+Dask-ML and scikit-learn draw the same settings and the same days. Dask-ML fits steps shared by
+candidates, such as the encoding, only once, and each fit is a task. scikit-learn is always
+installed, and runs batches of fits on the same cluster through joblib.
 """
 
 import importlib.util
@@ -39,31 +39,31 @@ def search_settings(
 ) -> pd.DataFrame:
     """Return randomly drawn settings of a joint model, the best on held-out days first.
 
-    The score of the best is too good, because it was chosen on these days. Measure it on other
-    flights, see `trajlib.evaluation.experiments.evaluate_settings`.
+    The score of the best settings is optimistic, because they were chosen on these days. Measure
+    it on other flights, see `trajlib.evaluation.experiments.evaluate_settings`.
 
     Parameters
     ----------
     model
-        Untrained, as of `trajlib.models.estimators.build_model`.
+        Untrained model, as returned by `trajlib.models.estimators.build_model`.
     predictors, targets
-        As of `trajlib.features`; flights that do not reach every fraction are left out.
+        Tables from `trajlib.features`; flights that do not reach every fraction are omitted.
     days
-        The local day of each flight, by path; days are held out whole.
+        The local day of each flight, by path; whole days are held out.
     settings
-        Values by the name of a parameter of the regressor (``max_features``).
+        Values to try, by the name of a parameter of the regressor (``max_features``).
     draws
-        Combinations that are tried; all of them where there are no more.
+        Number of combinations to try, at most all of them.
     folds
-        Parts that the days fall into, each held out once.
+        Number of parts of the days, each held out once.
     engine
         ``dask-ml``, which needs the extra ``search``, or ``scikit-learn``.
 
     Returns
     -------
     DataFrame
-        A row for each combination: the settings, ``r2``, averaged over targets, fractions and
-        folds, ``spread``, its standard deviation over folds, and ``seconds`` of all its fits.
+        One row per combination: the settings, ``r2`` averaged over targets, fractions and folds,
+        ``spread`` (its standard deviation over folds) and ``seconds`` of all its fits.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def search_settings(
     }
     backend = nullcontext()
     if engine == "dask-ml":
-        options["iid"] = False  # every fold counts the same, as in scikit-learn
+        options["iid"] = False  # equal weight of all folds, as in scikit-learn
     elif current_client() is not None:
         options["n_jobs"] = -1
         backend = joblib.parallel_backend("dask")
@@ -98,7 +98,7 @@ def search_settings(
 
 
 def find_engine() -> str:
-    """Return ``dask-ml`` where it is installed, else ``scikit-learn``."""
+    """Return ``dask-ml`` if it is installed, else ``scikit-learn``."""
     return ENGINES[importlib.util.find_spec("dask_ml") is None]
 
 

@@ -1,4 +1,4 @@
-"""Land and borders of the world, clipped to what is shown (Natural Earth 1:10m)."""
+"""Land and borders of the world, clipped to the map (Natural Earth 1:10m)."""
 
 import gzip
 import json
@@ -19,14 +19,14 @@ _ATLAS = FilePath(__file__).with_name("countries-10m.json.gz")
 
 
 def read_land(bounds: Bounds, *, steps: int = 2000) -> list[list[np.ndarray]]:
-    """Return the land within bounds as polygons, each a list of rings: its shore, its holes.
+    """Return the land within bounds as polygons, each a list of rings: its outline and its holes.
 
     Parameters
     ----------
     bounds
-        West, south, east, north [deg]. Longitudes may exceed ±180: the map goes on around.
+        West, south, east, north [deg]. Longitudes may exceed ±180 across the antimeridian.
     steps
-        Details smaller than the wider side divided by this are left out.
+        Details smaller than the longer side divided by this are omitted.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def read_land(bounds: Bounds, *, steps: int = 2000) -> list[list[np.ndarray]]:
 def read_borders(bounds: Bounds, *, steps: int = 2000) -> list[np.ndarray]:
     """Return the borders between countries that touch the bounds, as lines (n, 2) [deg].
 
-    Parameters are those of ``read_land``; lines are thinned but not cut at the bounds.
+    Parameters are as for ``read_land``; lines are thinned but not cut at the bounds.
 
     >>> len(read_borders((-4, 40, -3, 41)))
     0
@@ -65,8 +65,8 @@ def read_borders(bounds: Bounds, *, steps: int = 2000) -> list[np.ndarray]:
 def _atlas() -> tuple[dict, list[np.ndarray]]:
     """Return the objects and the arcs of the TopoJSON, the arcs decoded to degrees."""
     text = gzip.decompress(_ATLAS.read_bytes()).decode()
-    # the arcs are nearly all of the file, and its last list of this depth: a list of numbers,
-    # which numpy reads several times as fast as json
+    # The arcs are most of the file, and its last list of this depth. They are only numbers, which
+    # numpy reads several times as fast as json.
     start = text.rindex('"arcs":[[[') + len('"arcs":')
     end = text.index("]]]", start) + 3
     atlas = json.loads(text[:start] + "[]" + text[end:])
@@ -100,10 +100,10 @@ def _borders() -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def _join(ring: list[int], arcs: list[np.ndarray]) -> np.ndarray:
-    """Return the ring of some arcs, on beyond ±180°; a negative number is an arc run backwards."""
+    """Return a ring of arcs, continuous beyond ±180°; a negative number is a reversed arc."""
     line = np.concatenate([arcs[arc] if arc >= 0 else arcs[~arc][::-1] for arc in ring])
     line[:, 0] = np.unwrap(line[:, 0], period=360)
-    if abs(line[-1, 0] - line[0, 0]) > 180:  # around the South Pole, which the map has as a side
+    if abs(line[-1, 0] - line[0, 0]) > 180:  # around the South Pole
         line = np.concatenate([line, [(line[-1, 0], -90), (line[0, 0], -90)]])
     return line
 
@@ -113,7 +113,7 @@ def _box(line: np.ndarray) -> np.ndarray:
 
 
 def _turns(box: np.ndarray, bounds: Bounds) -> list[tuple[float, float]]:
-    """Return the whole turns around the Earth after which a box overlaps the bounds."""
+    """Return the shifts by whole turns of longitude with which a box overlaps the bounds."""
     west, south, east, north = bounds
     if box[1] > north or box[3] < south:
         return []
@@ -127,7 +127,7 @@ def _clip(ring: np.ndarray, bounds: Bounds, steps: int) -> np.ndarray:
 
 
 def _thin(line: np.ndarray, bounds: Bounds, steps: int) -> np.ndarray:
-    """Return a line without the points that fall into the same cell as the one before."""
+    """Return a line without points in the same cell as the previous point."""
     west, south, east, north = bounds
     cell = np.round(line / (max(east - west, north - south) / steps))
     return line[np.r_[True, (np.diff(cell, axis=0) != 0).any(axis=1)]] if len(line) else line

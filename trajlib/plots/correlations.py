@@ -1,4 +1,4 @@
-"""Correlations of variables, those that go together side by side."""
+"""Correlations of variables, with correlated ones side by side."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,7 +13,7 @@ from trajlib.schema import label
 
 __all__ = ["plot_correlations"]
 
-_WRITTEN = 20  # columns at most, for the numbers to be legible in the cells
+_MOST_NUMBERED = 20  # columns up to which numbers are written in the cells
 
 
 @styled
@@ -29,7 +29,7 @@ def plot_correlations(
     hierarchy
         SciPy's linkage of the columns, its distance 1 - abs(r).
     threshold
-        Of the absolute correlation, drawn across the brackets: what joins right of it is a group.
+        Absolute correlation, drawn as a line: columns joined to the right of it are a group.
     """
     size = len(correlation)
     height = 1.2 + 0.28 * max(size, 8)
@@ -39,12 +39,12 @@ def plot_correlations(
     order = leaves_list(hierarchy)
     _draw_hierarchy(tree, hierarchy, threshold)
     values = correlation.to_numpy()[np.ix_(order, order)]
-    written = size <= _WRITTEN
-    signs = np.where(values < 0, "\N{MINUS SIGN}", "")  # for prints in grey
+    numbered = size <= _MOST_NUMBERED
+    signs = np.where(values < 0, "\N{MINUS SIGN}", "")  # readable in grey prints
     names = [label(column).split(" [")[0] for column in correlation.columns[order]]
     sns.heatmap(
         values, ax=heat, cmap=DIVERGING, vmin=-1, vmax=1, xticklabels=names, yticklabels=names,
-        annot=values if written else signs, fmt=".2f" if written else "",
+        annot=values if numbered else signs, fmt=".2f" if numbered else "",
         annot_kws={"fontsize": 6.5}, linewidths=0.5, cbar_kws={"label": "correlation r"},
     )  # fmt: skip
     heat.tick_params(axis="x", rotation=90)

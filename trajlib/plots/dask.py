@@ -18,7 +18,7 @@ __all__ = ["plot_graph"]
 def plot_graph(collection) -> Figure:
     """Draw the tasks of a collection as dots, and lines from each to the tasks that need it.
 
-    Tasks run from the bottom to the top; each is above everything that it waits for.
+    Tasks run from the bottom to the top; each is above all tasks that it depends on.
 
     >>> import dask.array as da
     >>> figure = plot_graph(da.ones(1_000, chunks=100).mean())
@@ -30,7 +30,7 @@ def plot_graph(collection) -> Figure:
     layers = _stack_layers(needs)
     positions = _position_tasks(needs, layers)
     figure, ax = plt.subplots(figsize=(WIDTH, 0.4 + 0.65 * len(layers)))
-    edges = [(positions[one], positions[key]) for key, needed in needs.items() for one in needed]
+    edges = [(positions[n], positions[key]) for key, needed in needs.items() for n in needed]
     ax.add_collection(LineCollection(edges, colors=GREY, linewidths=0.8, zorder=1))
     for height, layer in enumerate(layers):
         dots = np.array([positions[key] for key in layer])
@@ -44,17 +44,17 @@ def plot_graph(collection) -> Figure:
 
 
 def _stack_layers(needs: dict) -> list[list]:
-    """Return the tasks in layers: each one above the highest of those that it needs."""
+    """Return the tasks in layers, each task one layer above the highest that it needs."""
     heights: dict = {}
     layers: defaultdict[int, list] = defaultdict(list)
     for key, needed in needs.items():
-        heights[key] = 1 + max((heights[one] for one in needed), default=-1)
+        heights[key] = 1 + max((heights[n] for n in needed), default=-1)
         layers[heights[key]].append(key)
     return [layers[height] for height in sorted(layers)]
 
 
 def _position_tasks(needs: dict, layers: list[list]) -> dict:
-    """Return x and y of each task: its layer's tasks evenly apart, near those that they need."""
+    """Return x and y of each task: evenly spaced within a layer, near the tasks that it needs."""
     positions: dict = {}
     for height, layer in enumerate(layers):
         if height:

@@ -1,4 +1,4 @@
-"""A linked explorer of a city pair's flights, in one page that needs no network."""
+"""A linked explorer of a city pair's flights, in one page that works offline."""
 
 from collections.abc import Sequence
 from math import ceil, isnan
@@ -35,7 +35,7 @@ from trajlib.plots.style import format_cluster
 
 __all__ = ["BOKEHJS", "explore_flights"]
 
-# For bokeh.io.output_notebook: what the explorer needs, from this machine and without MathJax.
+# For bokeh.io.output_notebook: the parts of BokehJS that the explorer needs, from local files.
 BOKEHJS = Resources(mode="inline", components=["bokeh", "bokeh-widgets", "bokeh-tables"])
 
 _SCRIPT = Path(__file__).with_name("explorer.js")
@@ -46,8 +46,8 @@ _STEPS = 21
 _TITLES = {"aircraft_type": "type", "start": "start (UTC)", "path": "file"}
 _TITLES |= {"hour": "take-off [local hour]", "error": "position error [NM]"}
 _WIDTHS = {"start": 120, "path": 260, "error": 120}  # px, of the table's columns
-# On a narrow screen filters, map and profiles come below one another.
-_FLOWING = {"styles": {"flex-wrap": "wrap"}, "sizing_mode": "stretch_width"}
+# On a narrow screen filters, map and profiles are stacked.
+_WRAPPING = {"styles": {"flex-wrap": "wrap"}, "sizing_mode": "stretch_width"}
 _HELP = (
     "Click or tap a line for the flights that pass there, or draw a box over the dots: map, "
     "profiles and table show the same selection. Shift adds to it, Esc clears it. Darker is more "
@@ -63,20 +63,20 @@ def explore_flights(
 ) -> Column:
     """Return map, altitude and speed against progress, and a table of the flights, linked.
 
-    What is selected in one is selected in all. Filters and slider act within the page, wherever
-    it is opened. With BokehJS inline, a page of 5,000 flights takes about 6 MB.
+    A selection in one of them applies to all. Filters and slider work in the page itself, without
+    a server. With BokehJS inline, a page of 5,000 flights takes about 6 MB.
 
     Parameters
     ----------
     trajectories
-        ``latitude``, ``longitude`` [deg], ``altitude`` [ft], ``duration`` [s] and, where it is
-        known, ``groundspeed`` [kt] over (path, fraction), of which 21 fractions are shown.
+        ``latitude``, ``longitude`` [deg], ``altitude`` [ft], ``duration`` [s] and, if known,
+        ``groundspeed`` [kt] over (path, fraction); 21 fractions are shown.
     flights
         Callsign, operator, aircraft_type, registration, start (UTC), cluster and error [NM] of
-        each flight, as far as there are any, by ``path``; clusters are numbers from 0, and -1
-        where a flight is of none. By default the coordinates of ``trajectories``.
+        each flight, as far as known, by ``path``; clusters are numbers from 0, and -1 for flights
+        without a cluster. By default the coordinates of ``trajectories``.
     airports
-        ICAO or IATA codes to mark, the origin first: the weekday is in its time zone.
+        ICAO or IATA codes to mark, the origin first; its time zone determines the weekday.
 
     >>> names = ("longitude", "latitude", "altitude", "duration")
     >>> lines = {name: (("path", "fraction"), [[1.0, 2.0]]) for name in names}
@@ -103,8 +103,8 @@ def explore_flights(
     _link(sources, view, [map_panel, *profiles], widgets, trajectories, home)
     return column(
         Div(text=_HELP, sizing_mode="stretch_width"),
-        row(*widgets["filters"].values(), *widgets["ranges"].values(), **_FLOWING),
-        row(widgets["slider"], widgets["counted"], widgets["spread"], **_FLOWING),
+        row(*widgets["filters"].values(), *widgets["ranges"].values(), **_WRAPPING),
+        row(widgets["slider"], widgets["counted"], widgets["spread"], **_WRAPPING),
         _arrange(map_panel[0], [profile[0] for profile in profiles]),
         _build_table(sources["flights"], view, identity),
         sizing_mode="stretch_width",
@@ -112,19 +112,19 @@ def explore_flights(
 
 
 def _arrange(map_plot: Plot, profiles: list[Plot]) -> GridPlot:
-    """Return the plots under one toolbar, profiles beside the map where there is room."""
-    beside = column(*profiles, sizing_mode="stretch_width", styles={"flex": "1 1 320px"})
-    plots = [[row(map_plot, beside, **_FLOWING)]]
+    """Return the plots under one toolbar, profiles beside the map on wide pages."""
+    profile_column = column(*profiles, sizing_mode="stretch_width", styles={"flex": "1 1 320px"})
+    plots = [[row(map_plot, profile_column, **_WRAPPING)]]
     options = {"toolbar_location": "above", "toolbar_options": {"logo": None}}
     grid = gridplot(plots, sizing_mode="stretch_width", **options)
     for tool in grid.toolbar.tools:
         if isinstance(tool, SaveTool):
-            tool.filename = "flights"  # or the browser would wait for a name
+            tool.filename = "flights"  # otherwise the browser asks for a name
     return grid
 
 
 def _choose_fractions(trajectories: xr.Dataset) -> xr.Dataset:
-    """Return the fractions nearest to every fifth per cent, of those that any flight reaches."""
+    """Return the fractions nearest to every fifth per cent that any flight reaches."""
     reached = trajectories.dropna("fraction", how="all", subset=["latitude"])
     wanted = np.linspace(0, 1, _STEPS)
     return reached.sel(fraction=wanted, method="nearest").drop_duplicates("fraction")
@@ -133,7 +133,7 @@ def _choose_fractions(trajectories: xr.Dataset) -> xr.Dataset:
 def _describe_flights(
     trajectories: xr.Dataset, flights: pd.DataFrame | None, timezone: str
 ) -> pd.DataFrame:
-    """Return what is shown of each flight in the trajectories' order: texts, hour and error."""
+    """Return texts, hour and error to show for each flight, in the order of the trajectories."""
     paths = trajectories.indexes["path"]
     if flights is None:
         facts = pd.DataFrame(
@@ -158,12 +158,12 @@ def _describe_flights(
 
 
 def _list_lines(trajectories: xr.Dataset) -> dict[str, list]:
-    """Return a list over the fractions for each flight and column, rounded to what can be seen."""
+    """Return a list over the fractions for each flight and column, rounded to visible digits."""
     lines = {"progress": [_per_cent(trajectories)] * trajectories.sizes["path"]}
     for name, decimals in _DECIMALS.items():
         if name in trajectories:
             lines[name] = trajectories[name].to_numpy().round(decimals).tolist()
-            if decimals == 0:  # 33000 takes less of a page than 33000.0
+            if decimals == 0:  # 33000 is shorter than 33000.0
                 lines[name] = [[v if isnan(v) else int(v) for v in line] for line in lines[name]]
     return lines
 
@@ -181,8 +181,10 @@ def _build_widgets(identity: pd.DataFrame, trajectories: xr.Dataset) -> dict:
     if "error" in identity and identity["error"].notna().any():
         ranges["error"] = _build_range("error", ceil(identity["error"].max()))
     last = trajectories.sizes["fraction"] - 1
-    look = {"show_value": False, "step": 1, "width": 280, "margin": (5, 15, 5, 5)}
-    slider = Slider(name="progress", title="progress", start=0, end=last, value=last // 2, **look)
+    options = {"show_value": False, "step": 1, "width": 280, "margin": (5, 15, 5, 5)}
+    slider = Slider(
+        name="progress", title="progress", start=0, end=last, value=last // 2, **options
+    )
     return {
         "filters": filters,
         "ranges": ranges,
@@ -194,14 +196,14 @@ def _build_widgets(identity: pd.DataFrame, trajectories: xr.Dataset) -> dict:
 
 def _build_range(name: str, highest: int) -> RangeSlider:
     highest = max(1, highest)
-    look = {"step": 1 if highest >= 20 else 0.5, "width": 200, "margin": (5, 15, 5, 15)}
+    options = {"step": 1 if highest >= 20 else 0.5, "width": 200, "margin": (5, 15, 5, 15)}
     return RangeSlider(
-        name=name, title=_TITLES[name], start=0, end=highest, value=(0, highest), **look
+        name=name, title=_TITLES[name], start=0, end=highest, value=(0, highest), **options
     )
 
 
 def _build_filter(values: pd.Series) -> Select:
-    """Return a choice among the values of a column, the most frequent first."""
+    """Return a selection of the values of a column, the most frequent first."""
     counts = values.value_counts()
     options = [("", "all"), *((value, f"{value} ({count:,})") for value, count in counts.items())]
     title = _TITLES.get(values.name, values.name)
@@ -235,7 +237,7 @@ def _link(
     trajectories: xr.Dataset,
     home: Bounds,
 ) -> None:
-    """Let the script follow filters, slider, selection and the ranges of the panels."""
+    """Run the script when filters, slider, selection or ranges of the panels change."""
     plots = [panel[0] for panel in panels]
     script = CustomJS.from_file(
         _SCRIPT,
@@ -257,4 +259,4 @@ def _link(
         sources[name].selected.js_on_change("indices", script)
     for plot in plots:
         plot.js_on_event(RangesUpdate, script)
-        plot.js_on_change("inner_width", script)  # when it is laid out, the first time too
+        plot.js_on_change("inner_width", script)  # also after the first layout

@@ -39,16 +39,16 @@ def plot_profiles(
     against
         The column on the x axis, such as ``duration``, ``distance`` or ``fraction``.
     columns
-        One panel each, from top to bottom; those that the flights lack are left out.
+        One panel each, from top to bottom; columns missing in the flights are omitted.
     mean
         Mean trajectory over (fraction), drawn on top.
     """
-    held = [name for name in columns if name in flights]
+    present = [name for name in columns if name in flights]
     figure, axs = plt.subplots(
-        len(held), sharex=True, squeeze=False, figsize=(WIDTH, 0.6 + 2.3 * len(held))
+        len(present), sharex=True, squeeze=False, figsize=(WIDTH, 0.6 + 2.3 * len(present))
     )
     scale = 60 if against == "duration" else 1  # s in a minute
-    for ax, name in zip(axs[:, 0], held, strict=True):
+    for ax, name in zip(axs[:, 0], present, strict=True):
         lines = split_flights(flights, against, name)
         draw_tracks(ax, {path: line / (scale, 1) for path, line in lines.items()})
         if mean is not None:
@@ -68,7 +68,7 @@ def split_flights(flights: Flights, x: str, y: str) -> dict[str, np.ndarray]:
     [[0, 0], [1, 9]]
     """
     if isinstance(flights, xr.Dataset):
-        y_values, x_values = xr.broadcast(flights[y], flights[x])  # y has a value a flight
+        y_values, x_values = xr.broadcast(flights[y], flights[x])  # y may have one value per flight
         lines = np.stack([x_values.to_numpy(), y_values.to_numpy()], axis=-1)
         paths = np.atleast_1d(flights.get("path", "")).astype(str)
         finite = (line[np.isfinite(line).all(axis=1)] for line in lines.reshape(len(paths), -1, 2))
@@ -81,7 +81,7 @@ def split_flights(flights: Flights, x: str, y: str) -> dict[str, np.ndarray]:
 
 
 def draw_tracks(ax: Axes, lines: dict[str, np.ndarray]) -> None:
-    """Draw flights' lines: each in its colour up to six, thin up to 200, else their density.
+    """Draw lines of flights: up to six in different colours, up to 200 thin, else their density.
 
     >>> figure, ax = plt.subplots()
     >>> draw_tracks(ax, {"a.csv": np.array([(0.0, 0.0), (1.0, 2.0)])})
@@ -104,8 +104,8 @@ def draw_tracks(ax: Axes, lines: dict[str, np.ndarray]) -> None:
 def count_flights(lines: Sequence[np.ndarray], low: np.ndarray, size: np.ndarray) -> np.ndarray:
     """Return how many of the lines cross each cell of a grid of 500 columns and 300 rows.
 
-    ``low`` is the grid's first corner and ``size`` its extent, both (x, y). A line counts once
-    in a cell however often it comes back.
+    ``low`` is the grid's first corner and ``size`` its extent, both (x, y). Each line counts at
+    most once per cell.
 
     >>> lines = [np.array([(0, 0), (1, 1)]), np.array([(0, 0), (1, 0)])]
     >>> counts = count_flights(lines, np.array([0, 0]), np.array([1, 1]))
@@ -124,7 +124,7 @@ def count_flights(lines: Sequence[np.ndarray], low: np.ndarray, size: np.ndarray
 
 
 def _draw_density(ax: Axes, lines: list[np.ndarray]) -> None:
-    """Draw how many flights pass each cell, so that neither the one nor the many are lost."""
+    """Draw the number of flights in each cell, on a logarithmic scale."""
     points = np.concatenate(lines)
     low, high = points.min(axis=0), points.max(axis=0)
     counts = count_flights(lines, low, high - low)
@@ -141,7 +141,7 @@ def _draw_density(ax: Axes, lines: list[np.ndarray]) -> None:
 
 
 def _name(path: str) -> str:
-    return path.rsplit("/", 1)[-1].split(".")[0].replace("$", r"\$")  # no formula
+    return path.rsplit("/", 1)[-1].split(".")[0].replace("$", r"\$")  # not a formula
 
 
 def _name_flights(ax: Axes) -> None:

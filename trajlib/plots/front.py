@@ -28,7 +28,7 @@ from trajlib.plots.style import (
 
 __all__ = ["plot_arrival_errors", "plot_tracks"]
 
-_BASELINES = 3  # the best, beside the model
+_BASELINES = 3  # number of the best baselines shown with the model
 
 
 @styled
@@ -50,9 +50,9 @@ def plot_tracks(
     airports
         Codes of origin and destination.
     clusters
-        Number of the cluster by path; -1, and a flight that is missing, are grey.
+        Number of the cluster by path; -1 and missing flights are grey.
     names
-        Of the clusters, for the legend; one that is missing is grey, too.
+        Names of the clusters, for the legend; clusters without a name are grey.
     plans
         Filed routes, arrays (n, 2) of longitude and latitude [deg].
     width
@@ -97,7 +97,7 @@ def plot_arrival_errors(table: pd.DataFrame, model: str, *, width: float = WIDTH
         ``feature_set``, ``kind``, ``name``, ``mae``, ``low`` and ``high`` [min]; the feature sets
         in order of their prediction times.
     model
-        Drawn with its interval, beside the best three of the baselines.
+        The model to draw with its interval; the best three baselines are drawn too.
     width
         Of the figure [in].
     """

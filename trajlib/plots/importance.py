@@ -1,4 +1,4 @@
-"""Figures of what each predictor is worth."""
+"""Figures of the importance of predictors."""
 
 from collections.abc import Sequence
 
@@ -21,16 +21,16 @@ _UNITS = {
 def plot_importance(
     importance: pd.DataFrame, *, of: str = "route progress", top: int = 10
 ) -> Figure:
-    """Draw the predictors that are worth most, by fraction, as a heat map for each measure.
+    """Draw the importance of the top predictors by fraction, a heat map for each measure.
 
     Parameters
     ----------
     importance
-        As `measure_importance` returns it, and SHAP's where there is any.
+        As returned by `measure_importance`, optionally with a column ``shap``.
     of
-        What the fractions are of.
+        The quantity of which the fractions are, for the axis label.
     top
-        Predictors shown: those of the largest mean permutation importance, the largest on top.
+        Number of predictors shown, by mean permutation importance, the largest on top.
     """
     measures = [name for name in _UNITS if name in importance]
     mean = importance["permutation"].groupby("predictor").mean()
@@ -47,8 +47,8 @@ def plot_importance(
         bar.set_label(_UNITS[measure])
         bar.outline.set_visible(False)
         names = [f"{100 * fraction:.0f}" for fraction in table]
-        ax.set_xticks([at + 0.5 for at in range(len(names))], names)
-        ax.set_yticks([at + 0.5 for at in range(len(order))], order)
+        ax.set_xticks([i + 0.5 for i in range(len(names))], names)
+        ax.set_yticks([i + 0.5 for i in range(len(order))], order)
         ax.set_ylim(len(order), 0)  # the largest on top
         ax.tick_params(axis="y", left=False)
         ax.grid(visible=False)
@@ -64,9 +64,9 @@ def plot_ranking(ranking: pd.DataFrame, *, marked: Sequence[str] = (), top: int 
     Parameters
     ----------
     ranking
-        As `trajlib.evaluation.importance.rank_predictors` returns it.
+        As returned by `trajlib.evaluation.importance.rank_predictors`.
     marked
-        Predictors that stand out in colour.
+        Predictors drawn in another colour.
     """
     figure, axs = plt.subplots(1, 2, figsize=(WIDTH, 0.9 + 0.25 * top))
     for ax, measure in zip(axs, ("impurity", "permutation"), strict=True):

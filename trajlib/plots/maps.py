@@ -60,7 +60,7 @@ def plot_routes(
     Returns
     -------
     Figure
-        Up to six flights have each their colour; of more than 200 the density is drawn.
+        Up to six flights have different colours; of more than 200 the density is drawn.
     """
     tracks = split_flights(trajectories, "longitude", "latitude")
     ends = airport_positions(airports)
@@ -81,14 +81,14 @@ def plot_routes(
 
 @styled
 def plot_archive(index: pd.DataFrame, *, named: int = 15) -> Figure:
-    """Draw an archive's routes as great circles, the wider and darker the more flights.
+    """Draw an archive's routes as great circles, wider and darker for more flights.
 
     Parameters
     ----------
     index
         One row per file; unusable files and unknown airports are not drawn.
     named
-        How many of the busiest airports are named.
+        Number of the busiest airports that are named.
     """
     routes = _count_routes(index)
     lines = _great_circles(routes)
@@ -122,9 +122,9 @@ def plot_pair_matrix(index: pd.DataFrame, *, named: int = 15) -> Figure:
     Parameters
     ----------
     index
-        One row a file; unusable files are left out.
+        One row per file; unusable files are omitted.
     named
-        How many of the busiest airports have a row and a column; the rest are one, ``other``.
+        Number of the busiest airports with a row and a column; the others share ``other``.
     """
     counts = _count_pairs(index, named)
     side = min(WIDTH, 2.5 + 0.4 * len(counts))
@@ -189,7 +189,7 @@ def bounds_around(points: np.ndarray, *, margin: float = 0.06) -> Bounds:
 def airport_positions(codes: Sequence[str]) -> np.ndarray:
     """Return longitude and latitude [deg] of airports, an array (n, 2)."""
     airports = [find_airport(code) for code in codes]
-    return np.array([(each.longitude, each.latitude) for each in airports]).reshape(-1, 2)
+    return np.array([(airport.longitude, airport.latitude) for airport in airports]).reshape(-1, 2)
 
 
 def unwrap_line(line: np.ndarray, centre: float) -> np.ndarray:
@@ -206,7 +206,7 @@ def map_size(bounds: Bounds, width: float = WIDTH) -> tuple[float, float]:
 
 
 def mark_airports(ax: Axes, codes: Sequence[str]) -> None:
-    """Mark airports of a route on a map; their names stand off the way between them."""
+    """Mark airports of a route on a map, with their names above or below the route."""
     airports = [find_airport(code) for code in codes]
     lowest = min((airport.latitude for airport in airports), default=0.0)
     for code, airport in zip(codes, airports, strict=True):
@@ -225,17 +225,20 @@ def _count_pairs(index: pd.DataFrame, named: int) -> pd.DataFrame:
     """Return flights by origin (rows) and destination (columns), busiest airports first."""
     ends = _usable_ends(index)
     busiest = list(ends.melt()["value"].value_counts().index)
-    kept = busiest if len(busiest) <= named + 1 else busiest[:named]
-    ends = ends.where(ends.isin(kept), "other")
-    order = kept if kept is busiest else [*kept, "other"]
+    shown = busiest if len(busiest) <= named + 1 else busiest[:named]
+    ends = ends.where(ends.isin(shown), "other")
+    order = shown if shown is busiest else [*shown, "other"]
     counts = pd.crosstab(ends["origin"], ends["destination"])
     counts = counts.reindex(index=order, columns=order, fill_value=0)
-    names = {code: code.replace("$", r"\$") for code in order}  # a name is no formula
+    names = {code: code.replace("$", r"\$") for code in order}  # not a formula
     return counts.rename(index=names, columns=names)
 
 
 def _count_routes(index: pd.DataFrame) -> pd.DataFrame:
-    """Return both airports and the flights of each route, both directions together, few first."""
+    """Return airports and number of flights of each route, in ascending order of the number.
+
+    Both directions count together.
+    """
     ends = _usable_ends(index)
     located = [code for code in pd.unique(ends.to_numpy().ravel()) if _is_located(code)]
     ends = ends[ends.isin(located).all(axis=1) & (ends["origin"] != ends["destination"])]
@@ -276,17 +279,17 @@ def _great_circles(routes: pd.DataFrame) -> list[np.ndarray]:
 
 
 def _name_busiest(ax: Axes, routes: pd.DataFrame, lines: list[np.ndarray], named: int) -> None:
-    """Mark every airport where its lines end, and name the busiest."""
+    """Mark all airports, and name the busiest."""
     ends = pd.concat([routes.set_index(side)["flights"] for side in ("one", "other")])
     busiest = ends.groupby(level=0).sum().nlargest(named).index
     positions = {code: line[0] for code, line in zip(routes["one"], lines, strict=True)}
     positions |= {code: line[-1] for code, line in zip(routes["other"], lines, strict=True)}
     dots = np.array(list(positions.values()))
     ax.plot(*dots.T, "o", color="white", mec=INK, mew=0.7, ms=2.8, zorder=3)
-    ax.figure.draw_without_rendering()  # else nothing is where it will be
+    ax.figure.draw_without_rendering()  # fixes the layout, so that positions are final
     taken = np.empty((0, 2))
-    for code in busiest:  # one that would be written over a busier one goes without its name
-        here = ax.transData.transform(positions[code])
-        if not (np.abs(taken - here) < _NAME_SIZE).all(axis=1).any():
+    for code in busiest:  # names that would overlap that of a busier airport are omitted
+        pixel = ax.transData.transform(positions[code])
+        if not (np.abs(taken - pixel) < _NAME_SIZE).all(axis=1).any():
             _mark_airport(ax, code, *positions[code])
-            taken = np.vstack([taken, here])
+            taken = np.vstack([taken, pixel])

@@ -1,4 +1,4 @@
-"""Dispersion over the fractions of progress, and what each progress hides."""
+"""Dispersion over the fractions of progress, and the kinds of progress compared."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -34,26 +34,27 @@ def plot_dispersion(
     Parameters
     ----------
     dispersion
-        Rows of (by, fraction), or of fractions alone, as
-        :func:`trajlib.trajectories.dispersion.dispersion` returns them.
+        Rows of (by, fraction), or of fractions alone, as returned by
+        :func:`trajlib.trajectories.dispersion.dispersion`.
     interval
-        Its ends, as :func:`trajlib.evaluation.bootstrap.interval_dispersion` returns them.
+        Its confidence interval, as returned by
+        :func:`trajlib.evaluation.bootstrap.interval_dispersion`.
     axis
-        What the fractions are; they are shown in per cent where it begins with ``%``.
+        Label of the axis; if it begins with ``%``, fractions are shown in per cent.
     noise
         Error of a position in the data [NM], drawn under the horizontal dispersion.
     """
-    held = [name for name in _TITLES if name in dispersion]
-    figure, axs = plt.subplots(-(-len(held) // 3), 3, sharex=True, figsize=(WIDTH, 5.2))
-    for ax, name in zip(axs.flat, held, strict=False):
+    present = [name for name in _TITLES if name in dispersion]
+    figure, axs = plt.subplots(-(-len(present) // 3), 3, sharex=True, figsize=(WIDTH, 5.2))
+    for ax, name in zip(axs.flat, present, strict=False):
         scale = 60 if name == "time" else 1  # s in a minute
         ends = None if interval is None else interval[name] / scale
         _draw_lines(ax, dispersion[name] / scale, ends)
         ax.set(title=_TITLES[name], ylim=(0, None))
-        ax.xaxis.set_major_formatter(lambda x, _: f"{abs(x):g}")  # what is to go is negative
+        ax.xaxis.set_major_formatter(lambda x, _: f"{abs(x):g}")  # remaining distances are negative
     if axis.startswith("%"):
         show_percent(figure.axes)
-    for ax in axs.flat[len(held) :]:
+    for ax in axs.flat[len(present) :]:
         ax.remove()
     if noise is not None:
         axs.flat[0].axhspan(0, noise, color=GREY, alpha=0.4, linewidth=0, label="noise of the data")
@@ -89,7 +90,7 @@ def plot_normalized(
 ) -> Figure:
     """Draw a column of the same flights against each kind of progress, and the means on top.
 
-    Both over (by, fraction), the trajectories over ``path`` too.
+    Both have dimensions (by, fraction), the trajectories also ``path``.
     """
     kinds = trajectories.indexes["by"]
     figure, axs = plt.subplots(1, len(kinds), sharey=True, figsize=(WIDTH, 3.2))

@@ -1,4 +1,4 @@
-"""The panels of the explorer: a map and profiles, over sources that its script fills."""
+"""The panels of the explorer: a map and profiles of data that its script provides."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -33,13 +33,13 @@ _DRAWN = ("progress", "longitude", "latitude", "altitude", "groundspeed", "durat
 _IDENTITY = ("callsign", "operator", "aircraft_type", "start")
 _TOOLS = "pan,wheel_zoom,box_zoom,reset,save"
 _HEIGHT = 440  # px, of the map
-_CROWD = "#dfa0aa", COLORS[1], "#5c1420"  # of few selected flights in a pixel to many
+_SELECTED = "#dfa0aa", COLORS[1], "#5c1420"  # from few to many selected flights in a pixel
 
 
 def build_sources(flights: dict[str, list]) -> Sources:
-    """Return a source with a row a flight, and those that the script fills from it.
+    """Return a source with one row per flight, and those that the script fills from it.
 
-    ``cloud`` is where each flight is at the slider's fraction, ``now`` where the mean is.
+    ``cloud`` holds the position of each flight at the slider's fraction, ``now`` that of the mean.
     """
     empty: dict[str, list] = {name: [] for name in _DRAWN}
     cloud = {name: [0] * len(flights["path"]) for name in _DRAWN}
@@ -51,8 +51,8 @@ def build_sources(flights: dict[str, list]) -> Sources:
 def draw_map_panel(
     sources: Sources, view: CDSView, bounds: Bounds, airports: Sequence[str]
 ) -> tuple[Plot, dict]:
-    """Return the map around bounds [deg], and its density for the script."""
-    west, south, east, north = around = _widen(bounds)
+    """Return the map around bounds [deg], and its parts for the script."""
+    west, south, east, north = limits = _widen(bounds)
     plot = figure(
         name="map",
         height=_HEIGHT,
@@ -68,7 +68,7 @@ def draw_map_panel(
     dress_plot(plot)
     plot.background_fill_color = SEA
     plot.grid.visible = False
-    _draw_land(plot, around)
+    _draw_land(plot, limits)
     panel = _draw_flights(plot, sources, view, "longitude", "latitude")
     shape = {"fill_alpha": 0, "line_color": INK, "line_width": 1.5}
     plot.patch("longitude", "latitude", source=sources["ellipse"], **shape)
@@ -79,9 +79,9 @@ def draw_map_panel(
 def draw_profile_panel(
     sources: Sources, view: CDSView, name: str, values: np.ndarray, panels: int
 ) -> tuple[Plot, dict, Span]:
-    """Return a column against progress, its density and its mark of now for the script.
+    """Return the profile of a column against progress, its parts, and its mark of the slider.
 
-    As many ``panels`` are together as high as the map.
+    The given number of ``panels`` together is as high as the map.
     """
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     pad = 0.05 * (high - low or 1)
@@ -108,12 +108,12 @@ def draw_profile_panel(
 def _draw_flights(plot: Plot, sources: Sources, view: CDSView, x: str, y: str) -> dict:
     """Draw densities, selected flights, cloud and mean; return what the script needs for them.
 
-    The lines of flights that are not selected have no colour: the density shows them all in a
-    fraction of the time, and the lines are there to be pointed at. Beside a selection they are
-    drawn from a column of nothing, as a crowd of selected flights is, whose density is drawn.
+    Lines of flights that are not selected have no colour and only serve for pointing at them: the
+    density shows all of them much faster. During a selection these lines are drawn from an empty
+    column (``nothing``). So are the lines of many selected flights, which are shown as a density.
     """
     image = _draw_density(plot, f"density of {plot.name}", sns.color_palette(SEQUENTIAL, 64))
-    crowd = _draw_density(plot, f"crowd of {plot.name}", sns.blend_palette(_CROWD, 64))
+    selected_image = _draw_density(plot, f"crowd of {plot.name}", sns.blend_palette(_SELECTED, 64))
     lines = plot.multi_line(x, y, source=sources["flights"], view=view, line_color=None)
     lines.nonselection_glyph = lines.glyph.clone(xs="nothing", ys="nothing")
     lines.selection_glyph = lines.glyph.clone(line_color=COLORS[1], line_width=2)
@@ -135,14 +135,14 @@ def _draw_flights(plot: Plot, sources: Sources, view: CDSView, x: str, y: str) -
     plot.scatter(x, y, source=sources["now"], marker="cross", size=14, line_color=INK, line_width=2)
     _add_tools(plot, lines, cloud)
     picked = lines.selection_glyph
-    return {"plot": plot, "image": image, "crowd": crowd, "picked": picked, "x": x, "y": y}
+    return {"plot": plot, "image": image, "crowd": selected_image, "picked": picked, "x": x, "y": y}
 
 
 def _draw_density(plot: Plot, name: str, palette: Any) -> ColumnDataSource:
     """Draw an image of counts, empty until the script fills its source, which is returned."""
     pixel = np.ones((1, 1), dtype=np.float32)
-    nowhere = {"x": [0], "y": [0], "dw": [0], "dh": [0], "image": [pixel]}
-    image = ColumnDataSource(nowhere, name=name)
+    empty = {"x": [0], "y": [0], "dw": [0], "dh": [0], "image": [pixel]}
+    image = ColumnDataSource(empty, name=name)
     mapper = LogColorMapper(palette=palette.as_hex(), low=1, low_color="#00000000")
     plot.image("image", source=image, x="x", y="y", dw="dw", dh="dh", color_mapper=mapper)
     return image
@@ -174,20 +174,20 @@ def _mark_airports(plot: Plot, codes: Sequence[str]) -> None:
     lon = unwrap_longitude([airport.longitude for airport in airports], centre).tolist()
     lat = [airport.latitude for airport in airports]
     plot.scatter(lon, lat, size=7, fill_color="white", line_color=INK, line_width=1.5)
-    look: dict[str, Any] = {"text_font_size": "11px", "text_color": INK, "y_offset": -5}
-    look |= {"background_fill_color": "white", "background_fill_alpha": 0.7}
+    style: dict[str, Any] = {"text_font_size": "11px", "text_color": INK, "y_offset": -5}
+    style |= {"background_fill_color": "white", "background_fill_alpha": 0.7}
     for x, y, code in zip(lon, lat, codes, strict=True):
         offset, align = (-7, "right") if x > centre else (7, "left")  # inside the map
-        plot.text(x, y, text=[code], x_offset=offset, text_align=align, **look)
+        plot.text(x, y, text=[code], x_offset=offset, text_align=align, **style)
 
 
 def _widen(bounds: Bounds) -> Bounds:
-    """Return bounds with as much again on each side, as far as one may pan."""
+    """Return bounds extended on each side by their size, as limits for panning."""
     west, south, east, north = bounds
     wide = high = max(east - west, north - south)
     return west - wide, max(south - high, -90.0), east + wide, min(north + high, 90.0)
 
 
 def _axis_label(name: str) -> str:
-    """Return name and unit; the schema's own labels are for matplotlib's formulae."""
+    """Return name and unit; the labels of the schema contain formulae for matplotlib."""
     return f"{name} [{COLUMNS[name].unit}]"

@@ -1,4 +1,4 @@
-"""Filed plans on the map, and where flights leave them."""
+"""Map of filed plans, and of where flights leave them."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from trajlib.plots.style import INK, styled
 
 __all__ = ["plot_departures"]
 
-_MOST = 60.0  # NM saved or lost, beyond which the colour does not change
+_MOST = 60.0  # NM saved or lost at the ends of the colour scale
 
 
 @styled
@@ -25,7 +25,7 @@ def plot_departures(
     *,
     airports: Sequence[str] = (),
 ) -> Figure:
-    """Draw the filed routes, and the parts of flights away from them by the distance they save.
+    """Draw the filed routes, and the parts of flights off them, coloured by the distance saved.
 
     Parameters
     ----------

@@ -54,12 +54,12 @@ def plot_trajectory(
 ) -> Figure:
     """Draw a predicted trajectory from above, its altitude and its time, with their uncertainty.
 
-    The band of whole flights is drawn where it fits the picture.
+    The band of whole flights is drawn only where it fits the axes.
 
     Parameters
     ----------
     trajectory, geojson
-        As of `trajlib.models.saved_models`.
+        As returned by `trajlib.models.saved_models`.
     flown
         Targets by fraction, where known.
     track
@@ -101,8 +101,8 @@ def plot_trajectory(
     axs["duration"].set_xlabel(f"% of the route{length}")
     show_percent((axs["altitude"], axs["duration"]))
     labelled: dict[str, Any] = {}
-    for each in (axs["altitude"], axs["duration"], ax):
-        labelled |= dict(zip(*reversed(each.get_legend_handles_labels()), strict=True))
+    for panel in (axs["altitude"], axs["duration"], ax):
+        labelled |= dict(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
     count = min(6, len(labelled))
     figure.legend(labelled.values(), labelled.keys(), loc="outside upper left", ncols=count)
     return figure
@@ -112,7 +112,7 @@ def plot_trajectory(
 def plot_coverage(scores: pd.DataFrame, level: float, *, by: str = "split") -> Figure:
     """Draw the coverage of intervals at each fraction, a panel for each target.
 
-    Rows of (``by``, target, fraction) with a column ``coverage``; the level is the line to be on.
+    Rows of (``by``, target, fraction) with a column ``coverage``; a line shows the intended level.
     """
     targets = scores.index.unique("target")
     lowest = min(max(0.0, 2 * level - 1.2), scores["coverage"].min())
@@ -140,20 +140,20 @@ def plot_coverage(scores: pd.DataFrame, level: float, *, by: str = "split") -> F
 def plot_coverage_by_month(
     by_flight: pd.DataFrame, days: pd.Series, level: float, *, columns: Mapping[str, str]
 ) -> Figure:
-    """Draw the share of intervals that held in each month, with a fixed and an adaptive level.
+    """Draw the coverage of intervals in each month, with a fixed and an adaptive level.
 
-    Where the flights span fewer than three months, in each week.
+    If the flights span fewer than three months, in each week.
 
     Parameters
     ----------
     by_flight
-        By path and ``column``: ``fixed`` and ``adaptive``, the share that held.
+        Coverage by path and ``column``, in the columns ``fixed`` and ``adaptive``.
     days
         The local day of each flight, by path.
     level
-        The share that is promised.
+        The intended coverage.
     columns
-        Those shown, and the titles of their panels.
+        The columns shown, and the titles of their panels.
     """
     paths = by_flight.index.get_level_values("path")
     months = days.loc[paths].dt.to_period("M")
@@ -193,9 +193,9 @@ def plot_route_clusters(
     targets
         By path and fraction.
     clusters
-        By path; -1 is none, drawn in grey and first.
+        By path; -1 means no cluster, drawn first and in grey.
     most
-        Flights drawn of each cluster, those that come first.
+        Number of flights drawn of each cluster, the first ones.
     airports
         Codes to mark.
     """
@@ -208,11 +208,13 @@ def plot_route_clusters(
     colors = cluster_colors(names)
     for name in names:
         paths = clusters.index[clusters == name]
-        mark = f"{format_cluster(name)} ({len(paths)})"
-        for at, path in enumerate(paths[:most]):
+        cluster_label = f"{format_cluster(name)} ({len(paths)})"
+        for i, path in enumerate(paths[:most]):
             line = targets.loc[path]
             look = {"color": colors[name], "lw": 0.6, "alpha": 0.35}
-            above.plot(line["longitude"], line["latitude"], label=None if at else mark, **look)
+            above.plot(
+                line["longitude"], line["latitude"], label=None if i else cluster_label, **look
+            )
             side.plot(line.index, line["altitude"], **look)
     mark_airports(above, airports)
     side.set(xlabel=f"% of the route{_measure_route(airports)}", ylabel=label("altitude"))
@@ -261,8 +263,8 @@ def _draw_lines(
     ax.plot(line[x], line[y], color=COLORS[0], label="predicted")
     if flown is None:
         return
-    known = flown[flown.index < trajectory.index[0]].reset_index()
-    if len(known):  # of a flight under way
-        ax.plot(known[x], known[y], color=INK, label="flown before")
+    earlier = flown[flown.index < trajectory.index[0]].reset_index()
+    if len(earlier):  # of a flight that is airborne
+        ax.plot(earlier[x], earlier[y], color=INK, label="flown before")
     later = flown[flown.index >= trajectory.index[0]].reset_index()
     ax.plot(later[x], later[y], color=COLORS[1], linestyle="--", label="flown")

@@ -1,4 +1,4 @@
-"""Figures of how good predictions are at each fraction of a flight."""
+"""Figures of scores and errors of predictions at each fraction of a flight."""
 
 from collections.abc import Mapping, Sequence
 
@@ -55,7 +55,7 @@ def plot_scores(
     scores
         Rows of (model, fraction), a column for each target.
     degenerate
-        Targets that are a predictor in disguise, by model: drawn in grey, and named as such.
+        Targets equivalent to a predictor, by model; they are drawn in grey with a note.
     """
     figure, axs = _panels(len(scores.columns))
     for ax, target in zip(axs, scores, strict=False):
@@ -72,7 +72,7 @@ def plot_scores(
 def plot_errors(errors: pd.DataFrame, *, of: str = "the total duration") -> Figure:
     """Draw the mean absolute error over the fractions of a progress, a line for each model.
 
-    Rows of (model, fraction), columns as of :func:`trajlib.evaluation.metrics.measure_errors`.
+    Rows of (model, fraction), columns as in :func:`trajlib.evaluation.metrics.measure_errors`.
     """
     figure, axs = _panels(len(errors.columns))
     for ax, name in zip(axs, errors, strict=False):
@@ -86,7 +86,7 @@ def plot_errors(errors: pd.DataFrame, *, of: str = "the total duration") -> Figu
 def plot_skills(
     table: pd.DataFrame, errors: Sequence[str] = ("horizontal", "altitude", "time")
 ) -> Figure:
-    """Draw the skill of each model and its interval, from one feature_set to the next.
+    """Draw the skill of each model and its interval for each feature set.
 
     Rows of (feature_set, model, error), columns ``skill``, ``low`` and ``high``.
     """
@@ -95,16 +95,16 @@ def plot_skills(
     models = table.index.unique("model")
     feature_set = table.index.unique("feature_set")
     for ax, error in zip(axs, errors, strict=True):
-        here = table.xs(error, level="error")
+        of_error = table.xs(error, level="error")
         for number, (model, style) in enumerate(series_styles(models, markers=True).items()):
-            line = here.xs(model, level="model").reindex(feature_set)
+            line = of_error.xs(model, level="model").reindex(feature_set)
             x = np.arange(len(line)) + 0.6 * (number / max(1, len(models) - 1) - 0.5)
             sides = [line["skill"] - line["low"], line["high"] - line["skill"]]
             ax.errorbar(x, line["skill"], sides, label=model, **style | {"linestyle": ""})
         ax.axhline(0, color=GREY, linewidth=0.8)
         ax.set_xticks(range(len(feature_set)), list(map(label_feature_set, feature_set)))
         ax.tick_params(axis="x", rotation=60)
-        floor = max(-0.5, min(-0.1, here["low"].min()))
+        floor = max(-0.5, min(-0.1, of_error["low"].min()))
         ax.set(title=_SHORT.get(error, error), ylim=(floor, 1.02))
     figure.supylabel("skill", fontsize=9)
     _add_legend(figure, axs[0])
@@ -117,7 +117,7 @@ def plot_model_errors(
 ) -> Figure:
     """Draw the error of each model with each feature set as a dot with its interval.
 
-    Rows as of `trajlib.evaluation.experiments.tabulate_errors`. The best baseline on the same
+    Rows as in `trajlib.evaluation.experiments.tabulate_errors`. The best baseline on the same
     flights and fractions is a grey bar.
     """
     sets = list(table["feature_set"].unique())
@@ -125,17 +125,17 @@ def plot_model_errors(
     size = (WIDTH, 1.3 + 0.17 * len(sets) * (1 + len(styles)))
     figure, axs = plt.subplots(1, len(quantities), sharey=True, squeeze=False, figsize=size)
     for ax, quantity in zip(axs.flat, quantities, strict=True):
-        here = table[table["quantity"] == quantity]
-        baselines = here[here["kind"] != "model"].groupby("feature_set")["error"].min()
-        best = baselines.reindex(sets)
+        of_quantity = table[table["quantity"] == quantity]
+        baselines = of_quantity[of_quantity["kind"] != "model"]
+        best = baselines.groupby("feature_set")["error"].min().reindex(sets)
         ax.barh(range(len(sets)), best, height=0.8, color=PALE, label="best baseline", zorder=0)
         for number, (model, style) in enumerate(styles.items()):
-            rows = here[here["name"] == model].set_index("feature_set").reindex(sets)
+            rows = of_quantity[of_quantity["name"] == model].set_index("feature_set").reindex(sets)
             y = np.arange(len(sets)) + 0.6 * ((number + 0.5) / len(styles) - 0.5)
             sides = [rows["error"] - rows["low"], rows["high"] - rows["error"]]
             ax.errorbar(rows["error"], y, xerr=sides, label=model, **style | {"linestyle": ""})
         ax.set_yticks(range(len(sets)), list(map(label_feature_set, sets)))
-        ax.set(title=_title(quantity, here), xlim=(0, None))
+        ax.set(title=_title(quantity, of_quantity), xlim=(0, None))
         ax.grid(visible=False, axis="y")
     axs.flat[0].invert_yaxis()
     figure.supxlabel("mean absolute error", fontsize=9)
@@ -149,7 +149,7 @@ def plot_baselines(
 ) -> Figure:
     """Draw the errors of models and baselines of one feature set as bars, the smallest on top.
 
-    Rows as of `trajlib.evaluation.experiments.tabulate_errors`; models are dark.
+    Rows as in `trajlib.evaluation.experiments.tabulate_errors`; models are dark.
     """
     count = table["name"].nunique()
     size = (WIDTH, 0.9 + 0.24 * count)
@@ -170,15 +170,15 @@ def plot_baselines(
 def plot_look_ahead(table: pd.DataFrame) -> Figure:
     """Draw errors and their intervals over the minutes ahead, a line for each model and baseline.
 
-    Rows as of `trajlib.evaluation.experiments.tabulate_errors`, of one feature set, with a column
+    Rows as in `trajlib.evaluation.experiments.tabulate_errors`, of one feature set, with a column
     ``minutes ahead``; a panel for each ``quantity``.
     """
     quantities = table["quantity"].unique()
     figure, axs = _panels(len(quantities))
     for ax, quantity in zip(axs, quantities, strict=True):
-        here = table[table["quantity"] == quantity]
-        _draw_intervals(ax, here, "minutes ahead", ("error", "low", "high"))
-        ax.set(title=_title(quantity, here), ylim=(0, None))
+        of_quantity = table[table["quantity"] == quantity]
+        _draw_intervals(ax, of_quantity, "minutes ahead", ("error", "low", "high"))
+        ax.set(title=_title(quantity, of_quantity), ylim=(0, None))
     figure.supxlabel("minutes ahead of the prediction time", fontsize=9)
     _add_legend(figure, axs[0])
     return figure
@@ -191,7 +191,7 @@ def plot_arrivals(table: pd.DataFrame, names: Sequence[str]) -> Figure:
     Parameters
     ----------
     table
-        As of `trajlib.evaluation.experiments.score_arrivals`.
+        As returned by `trajlib.evaluation.experiments.score_arrivals`.
     names
         Models and baselines shown.
     """
@@ -223,9 +223,9 @@ def plot_groups(table: pd.DataFrame, errors: Sequence[str]) -> Figure:
         1, len(errors), sharey=True, squeeze=False, figsize=(WIDTH, 0.8 + 0.24 * len(names))
     )
     for ax, error in zip(axs.flat, errors, strict=True):
-        here = table.xs(error, level="error").reindex(names)
-        sides = [here["skill"] - here["low"], here["high"] - here["skill"]]
-        ax.errorbar(here["skill"], range(len(names)), xerr=sides, fmt="o", color=COLORS[0])
+        rows = table.xs(error, level="error").reindex(names)
+        sides = [rows["skill"] - rows["low"], rows["high"] - rows["skill"]]
+        ax.errorbar(rows["skill"], range(len(names)), xerr=sides, fmt="o", color=COLORS[0])
         ax.axvline(0, color=GREY, linewidth=0.8)
         ax.set_yticks(range(len(names)), [f"{by}: {group}" for by, group in names])
         ax.set(title=_SHORT.get(error, error))
@@ -262,8 +262,8 @@ def _draw_models(ax: Axes, values: pd.Series, grey: Sequence[str]) -> None:
         look = style | ({"color": GREY, "alpha": 0.6} if degenerate else {})
         ax.plot(values[model], label=model, **look)
         if degenerate:
-            where = {"transform": ax.transAxes, "ha": "center", "va": "center"}
-            ax.text(0.5, 0.5, "degenerate:\na predictor in disguise", color=INK, **where)
+            placement = {"transform": ax.transAxes, "ha": "center", "va": "center"}
+            ax.text(0.5, 0.5, "degenerate:\na predictor in disguise", color=INK, **placement)
 
 
 def _floor(scores: pd.DataFrame) -> float:

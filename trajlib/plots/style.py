@@ -1,4 +1,4 @@
-"""One look for every figure: colours, sizes and type, for paper and for the screen."""
+"""The common style of all figures: colours, sizes and fonts, for paper and screen."""
 
 import re
 import textwrap
@@ -16,7 +16,7 @@ from matplotlib.ticker import PercentFormatter
 
 from trajlib.estimate import typeset
 
-if TYPE_CHECKING:  # which most notebooks need not wait for
+if TYPE_CHECKING:  # importing Bokeh is slow, and most notebooks do not need it
     from bokeh.models import Plot
 
 __all__ = [
@@ -39,12 +39,12 @@ __all__ = [
     "styled",
 ]
 
-# The first four differ under all three kinds of colour blindness and by 16 steps of lightness,
-# so that they stay apart in grey; the last two rely on the line style that goes with them.
+# The first four can be distinguished with all three kinds of colour blindness, and in grey, as they
+# differ by 16 steps of lightness. The last two rely on their line styles.
 COLORS = ("#14365c", "#a93246", "#34958f", "#e3a63a", "#8a6fb0", "#7fb2e0")
 INK, GREY, PALE = "#22272e", "#8b949e", "#e4e8ec"
 LAND, SEA = "#f4f2ec", "#dfe7ee"
-SEQUENTIAL, DIVERGING = "crest", "vlag"  # seaborn's; light is little, white is nothing
+SEQUENTIAL, DIVERGING = "crest", "vlag"  # of seaborn; light is low, white is zero
 WIDTH = 9.0  # in, the width of a report's column at 100 px/in
 
 _LINES = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (6, 1.4, 1.2, 1.4)), (0, (9, 2)), (0, (2, 3)))
@@ -63,12 +63,12 @@ _STYLE = sns.axes_style("whitegrid") | {
     "axes.titlesize": 9.5,
     "axes.titleweight": "bold",
     "figure.constrained_layout.use": True,
-    "figure.dpi": 144,  # 1.44 pixels of a report's column: crisp, and 30 to 150 kB a figure
+    "figure.dpi": 144,  # 1.44 pixels per pixel of a report: sharp, with 30 to 150 kB per figure
     "figure.figsize": (WIDTH, 4.0),
     "figure.titlesize": 11,
     "figure.titleweight": "bold",
     "font.family": ["sans-serif"],
-    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same figure everywhere
+    "font.sans-serif": ["DejaVu Sans"],  # included in matplotlib
     "font.size": 9.0,
     "grid.color": PALE,
     "grid.linewidth": 0.7,
@@ -86,10 +86,10 @@ _STYLE = sns.axes_style("whitegrid") | {
 
 
 def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Make a function that returns a figure draw it in our style, with a ``title`` if given one.
+    """Decorate a function that returns a figure: our style, and an optional ``title``.
 
-    The style ends with the call, and pyplot forgets the figure, so that a notebook shows it once,
-    as the value of its cell.
+    The style applies to this call only. The figure is closed in pyplot, so that a notebook shows it
+    once, as the value of its cell.
 
     >>> @styled
     ... def plot_nothing() -> Figure:
@@ -100,8 +100,8 @@ def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
 
     @wraps(function)
     def draw(*args, title: str | None = None, **kwargs) -> Figure:
-        plt.draw_if_interactive()  # loads the backend, whose settings would end with the context
-        with plt.style.context(["default", _STYLE]):  # whatever the user's settings are
+        plt.draw_if_interactive()  # loads the backend first, so that its settings remain
+        with plt.style.context(["default", _STYLE]):  # not the user's settings
             figure = function(*args, **kwargs)
             if title:
                 _add_title(figure, typeset(title))
@@ -114,7 +114,7 @@ def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
 
 
 class _DescribedFigure(Figure):
-    """A figure whose text, beside its picture in a notebook, is what it shows."""
+    """A figure with a description as its text output in a notebook."""
 
     def __repr__(self) -> str:
         return describe_figure(self)
@@ -125,16 +125,16 @@ def _add_title(figure: Figure, title: str) -> None:
     if not figure.legends:
         figure.suptitle(lines, x=0.005, ha="left")
         return
-    legend = figure.legends[0]  # the layout makes no room for both a title and a legend above
+    legend = figure.legends[0]  # the layout has no room for both a title and a legend
     look = {"size": mpl.rcParams["figure.titlesize"], "weight": mpl.rcParams["figure.titleweight"]}
     legend.set_title(lines, prop=look)
     legend.set_alignment("left")
 
 
 def series_styles(names: Iterable[str], *, markers: bool = False) -> dict[str, dict]:
-    """Return a colour and line style for each series, and a marker where wanted, for ``ax.plot``.
+    """Return colour and line style of each series, optionally with a marker, for ``ax.plot``.
 
-    The same names in the same order look the same in every figure; beyond six they repeat.
+    The same names in the same order have the same styles in every figure; after six they repeat.
 
     >>> series_styles(["time", "distance"])["distance"]["color"]
     '#a93246'
@@ -153,7 +153,7 @@ def show_percent(axs: Iterable[Axes]) -> None:
 
 
 def cluster_colors(numbers: Iterable[int]) -> dict[int, str]:
-    """Return a different colour for each cluster, and grey for -1, which is none.
+    """Return a different colour for each cluster, and grey for -1 (no cluster).
 
     >>> len(set(cluster_colors(range(9)).values())), cluster_colors([-1, 0])
     (10, {-1: '#8b949e', 0: '#14365c'})
@@ -165,7 +165,7 @@ def cluster_colors(numbers: Iterable[int]) -> dict[int, str]:
 
 
 def describe_figure(figure: Figure) -> str:
-    """Return what a figure shows, from its title, panels, axes and legend, for who cannot see it.
+    """Return a text description of a figure, from its title, panels, axes and legend.
 
     >>> figure, ax = plt.subplots()
     >>> _ = ax.plot([1, 2], label="mean")
@@ -193,7 +193,7 @@ def describe_figure(figure: Figure) -> str:
 
 
 def label_feature_set(name: str) -> str:
-    """Return the prediction time of a feature set, in the few words that an axis has room for.
+    """Return the prediction time of a feature set in few words, for an axis.
 
     >>> [label_feature_set(name) for name in ("planned", "at_takeoff", "airborne_10")]
     ['before departure', 'take-off', '10 min later']
@@ -205,7 +205,7 @@ def label_feature_set(name: str) -> str:
 
 
 def format_cluster(number: float) -> str:
-    """Return what a cluster of trajectories is called: 0 is the first, and -1 none.
+    """Return the name of a cluster of trajectories; -1 means no cluster.
 
     >>> format_cluster(0), format_cluster(-1)
     ('cluster 1', 'no cluster')
@@ -214,7 +214,7 @@ def format_cluster(number: float) -> str:
 
 
 def dress_plot(plot: "Plot") -> None:
-    """Give a plot of Bokeh the same look, on the plot itself: a theme belongs to a whole page."""
+    """Apply the style to a Bokeh plot, without a theme, which would apply to the whole page."""
     plot.update(outline_line_color=None, border_fill_color="white")
     for grid in plot.grid:
         grid.grid_line_color = PALE

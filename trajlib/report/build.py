@@ -33,17 +33,17 @@ __all__ = [
 ]
 
 _EMPTY = {"headline": "", "numbers": {}, "estimates": {}, "claims": []}
-# without a cluster or a disk, the stages that follow would fail as well
-_HOPELESS = ("ConnectionError", "OSError", "MemoryError", "FutureCancelledError")
+# errors of the cluster or the disk, after which later stages would fail too
+_FATAL = ("ConnectionError", "OSError", "MemoryError", "FutureCancelledError")
 
 
 def describe_data(index: pd.DataFrame, store: pd.DataFrame) -> dict[str, str]:
-    """Return what a report shows of the data that it was made from.
+    """Return the description of the data for a report.
 
     Parameters
     ----------
     index
-        Of the whole archive: one row per file.
+        Index of the whole archive, one row per file.
     store
         One row per flight of the city pair, with its number of samples, ``rows``.
     """
@@ -69,13 +69,13 @@ def describe_data(index: pd.DataFrame, store: pd.DataFrame) -> dict[str, str]:
 
 @contextmanager
 def alone_with(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Let one process at a time work in a folder of results; the others wait their turn.
+    """Let only one process at a time work in a folder of results; the others wait.
 
-    ``waiting`` is called once where another process is there. A file system without locks has
-    none.
+    ``waiting`` is called once if another process uses the folder. On file systems without locks
+    nothing is locked.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)  # the folder itself, so that no file is left behind
+    handle = os.open(folder, os.O_RDONLY)  # lock the folder itself, without a lock file
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -106,45 +106,45 @@ def make_report(
 ) -> dict:
     """Run the wanted stages whose results are missing or outdated, and write the pages of all.
 
-    A stage that fails does not keep the others from running, unless the cluster or the disk is
-    gone. Whatever happens, the pages show what there is.
+    Other stages still run after a stage fails, unless the cluster or the disk failed. The pages
+    show all available results in any case.
 
     Parameters
     ----------
     stages
-        All that the report may show, with their parameters.
+        All stages of the report, with their parameters.
     wanted
-        Names of those to run.
+        Names of the stages to run.
     folder
         Receives the executed notebooks, the pages, and their content as ``report.json``.
     facts
         ``pair``, ``archive`` (title, source, simulated), ``data`` (as `describe_data` returns)
         and ``parameters``, to be shown.
     processed
-        Folder in which the notebooks save their results. A stage whose files there were deleted
-        or changed since, such as by another report of the pair, runs again.
+        Folder in which the notebooks save their results. A stage runs again if its files there
+        were deleted or changed, for example by another report of the pair.
     scheduler
-        Address of the Dask scheduler, which notebooks find in the environment.
+        Address of the Dask scheduler, passed to notebooks in the environment.
     rules
-        What must not leave the machine.
+        Rules for removing names of this machine, see `trajlib.report.redaction`.
     fresh
-        Run the wanted stages even where nothing changed.
+        Run the wanted stages even if nothing changed.
     draw
-        Draws the figures of the front page into the folder and returns its numbers, see
-        `trajlib.report.front.draw_front`.
+        Function that draws the figures of the front page into the folder and returns its numbers,
+        see `trajlib.report.front.draw_front`.
     watch
-        Given a stage's name, the seconds that it took the last time, if there was one, and
-        whether its result is kept, returns the context in which it is run.
+        Function of a stage's name, its seconds in the last run (if any), and whether its result is
+        reused; returns the context in which the stage runs.
 
     Returns
     -------
     dict
-        The content of ``report.json``; ``whole`` is whether all that was wanted is there.
+        The content of ``report.json``; ``whole`` is whether all wanted stages are complete.
     """
-    for needed in (folder, processed):
-        needed.mkdir(parents=True, exist_ok=True)
+    for path in (folder, processed):
+        path.mkdir(parents=True, exist_ok=True)
     keys = {stage.name: stage.key(facts["data"]["fingerprint"]) for stage in stages}
-    # the address must not be a parameter: those are written into the executed notebook
+    # not a parameter, since parameters are written into the executed notebook
     env = {"DASK_SCHEDULER_ADDRESS": scheduler, "BOKEH_RESOURCES": "inline"}
     for stage in (stage for stage in stages if stage.name in wanted):
         key, result = keys[stage.name], _read_result(folder, stage.name)
@@ -154,13 +154,13 @@ def make_report(
                 result = run_stage(
                     stage, folder, key=key, processed=processed, rules=rules, env=env
                 )
-        if result["failure"] and any(f": {name}: " in result["failure"] for name in _HOPELESS):
+        if result["failure"] and any(f": {name}: " in result["failure"] for name in _FATAL):
             break
     shown = [_describe_stage(stage, folder, keys[stage.name]) for stage in stages]
     report = {
         **facts,
         "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "whole": all(each["status"] == "whole" for each in shown if each["name"] in wanted),
+        "whole": all(stage["status"] == "whole" for stage in shown if stage["name"] in wanted),
         "versions": {"commit": _commit()} | list_versions(),
         "stages": shown,
         "front": _draw(draw),
@@ -170,21 +170,21 @@ def make_report(
 
 
 def share_report(report: Mapping[str, Any], folder: Path, target: Path, *, names: Set[str]) -> dict:
-    """Write a report again without anything of single flights, to be shown to others.
+    """Write a copy of a report without anything about single flights, for sharing.
 
-    Of each executed notebook the outputs are kept that its author tagged ``aggregate`` and that
-    name no flight; a stage's sentence, numbers and figure are kept where its summary is.
+    Outputs of notebooks are included if their author tagged them ``aggregate`` and they name no
+    flight. The sentence, numbers and figure of a stage are included if its summary is.
 
     Parameters
     ----------
     report
-        As `make_report` returned it.
+        As returned by `make_report`.
     folder
-        Where it is, with its executed notebooks.
+        Folder of the report, with its executed notebooks.
     target
-        Another folder; what an earlier run left there of a report is removed.
+        Another folder; files of an earlier report in it are removed.
     names
-        Of flights, as `list_flight_names` returns them.
+        Names of flights, as returned by `list_flight_names`.
 
     Returns
     -------
@@ -194,7 +194,7 @@ def share_report(report: Mapping[str, Any], folder: Path, target: Path, *, names
     target.mkdir(parents=True, exist_ok=True)
     for old in (*target.glob("[0-9][0-9]_*.*"), *target.glob("*.png")):
         old.unlink()
-    for chart in folder.glob("arrivals*.png"):  # the map shows single tracks
+    for chart in folder.glob("arrivals*.png"):  # not the map, which shows single tracks
         _copy(chart, target / chart.name)
     stages = [_share_stage(stage, folder, target, names) for stage in report["stages"]]
     data = {**report["data"], "shown": "aggregates alone, nothing of single flights"}
@@ -207,7 +207,7 @@ def share_report(report: Mapping[str, Any], folder: Path, target: Path, *, names
 
 
 def list_flight_names(index: pd.DataFrame) -> frozenset[str]:
-    """Return the names of the flights of an index: callsigns, registrations, names of files.
+    """Return the names of flights in an index: callsigns, registrations, names of files.
 
     >>> rows = {"path": ["a/b/20160101T0615_IBE1234.csv.gz"], "callsign": ["IBE1234"]}
     >>> sorted(list_flight_names(pd.DataFrame(rows)))
@@ -216,25 +216,25 @@ def list_flight_names(index: pd.DataFrame) -> frozenset[str]:
     files = index["path"].str.rpartition("/")[2].str.replace(r"\.csv(\.gz)?$", "", regex=True)
     others = [index[name].dropna() for name in ("callsign", "registration") if name in index]
     names = set(pd.concat([files, *others]))
-    return frozenset(n for n in names if len(n) > 2 and not n.isdecimal())  # 17 is any number
+    return frozenset(n for n in names if len(n) > 2 and not n.isdecimal())  # numbers are not names
 
 
 def _draw(draw: Callable[[], dict]) -> dict:
     try:
         return draw()
-    except Exception as error:  # the stages' results are there, whatever is wrong with a picture
+    except Exception as error:  # keep the results of the stages if a figure fails
         getLogger(__name__).warning("the front page has no figures: %s", error)
         return {}
 
 
 def _fingerprint(index: pd.DataFrame, store: pd.DataFrame) -> str:
-    """Return a digest of the contents of the files, wherever they are and whenever changed.
+    """Return a digest of the contents of the files, independent of location and time of change.
 
-    Of all files these are size, first and last sample; of the pair's flights also the range and
-    the packed size of every column.
+    It uses size, first and last sample of all files; for flights of the pair also the range and the
+    compressed size of every column.
     """
     digest = hashlib.sha256(dialect_of(index).fingerprint().encode())
-    # repairs are known once a file was read in full, and follow from what it holds
+    # repairs depend on the content, and are only known after a full read
     facts = index.drop(columns=["mtime", "repairs", *UNSAVED], errors="ignore")
     digest.update(pd.util.hash_pandas_object(facts.astype(str), index=False).to_numpy().tobytes())
     if "store" in store:
@@ -281,10 +281,11 @@ def _share_stage(stage: dict, folder: Path, target: Path, names: Set[str]) -> di
     nb = keep_aggregates(nbformat.read(folder / f"{stage['name']}.ipynb", 4), names)
     with replacing(target / f"{stage['name']}.ipynb") as temporary:
         nbformat.write(nb, temporary)
-    vouched = any("save_summary(" in c.source and "aggregate" in c.metadata.tags for c in nb.cells)
+    summaries = [cell for cell in nb.cells if "save_summary(" in cell.source]
+    has_summary = any("aggregate" in cell.metadata.tags for cell in summaries)
     parts = [stage[part] for part in ("headline", "numbers", "claims")]
     text = json.dumps(parts, ensure_ascii=False)
-    if stage["failure"] or not vouched or names_flight(text, names):
+    if stage["failure"] or not has_summary or names_flight(text, names):
         failure = stage["failure"] and f"{stage['name']} did not run to its end"
         return stage | _EMPTY | {"failure": failure}
     picture = f"{stage['name']}.png"
@@ -299,7 +300,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _write_pages(report: dict, folder: Path) -> None:
-    # slow to import, and not needed by the lab
+    # slow to import, and not needed in JupyterLab
     from trajlib.report import html
 
     write_json(folder / "report.json", report)
@@ -331,11 +332,11 @@ def _write_text(path: Path, text: str) -> None:
 
 def _commit() -> str:
     root = Path(__file__).parent.parent.parent
-    if not (root / ".git").exists():  # installed, perhaps inside somebody else's repository
+    if not (root / ".git").exists():  # installed without a repository
         return "not under git"
     command = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
     try:
-        done = run(command, cwd=root, stdout=PIPE, stderr=DEVNULL, text=True, check=False)
+        process = run(command, cwd=root, stdout=PIPE, stderr=DEVNULL, text=True, check=False)
     except OSError:  # no git on this machine
         return "unknown, as git is missing"
-    return done.stdout.strip() or "not under git"
+    return process.stdout.strip() or "not under git"

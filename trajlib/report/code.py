@@ -1,4 +1,4 @@
-"""Which code of this package a notebook depends on."""
+"""Find the code of this package that a notebook depends on."""
 
 import ast
 import hashlib
@@ -12,10 +12,10 @@ _PACKAGE = Path(__file__).parent.parent
 
 
 def digest_code(cells: Iterable[str]) -> str:
-    """Return a digest of the modules that code cells import, and those that these import.
+    """Return a digest of the modules that code cells import, directly or indirectly.
 
-    Docstrings, comments and layout do not change it. Files that a module names and that lie
-    beside it, such as a script of JavaScript, belong to it.
+    Docstrings, comments and layout do not change it. Files next to a module that it names, such as
+    JavaScript, are included.
     """
     digest = hashlib.sha256()
     for path in list_modules(cells):
@@ -27,7 +27,7 @@ def digest_code(cells: Iterable[str]) -> str:
 
 
 def list_modules(cells: Iterable[str]) -> list[Path]:
-    """Return the files of this package that code cells import, directly or not, in order.
+    """Return the files of this package that code cells import, directly or indirectly, in order.
 
     >>> "geodesy.py" in [path.name for path in list_modules(["from trajlib import geodesy"])]
     True
@@ -48,7 +48,7 @@ def parse_cell(source: str) -> ast.Module:
     Raises
     ------
     SyntaxError
-        When the rest is no Python.
+        When the rest is not Python.
     """
     lines = ["" if line.lstrip().startswith(("%", "!")) else line for line in source.split("\n")]
     return ast.parse("\n".join(lines))
@@ -85,7 +85,7 @@ def _find_imports(tree: ast.AST) -> list[Path]:
 
 
 def _find_files(name: str) -> list[Path]:
-    """Return the files that importing a dotted name runs, which may be one of a module's names."""
+    """Return the files that run when a dotted name, of a module or in a module, is imported."""
     first, *parts = name.split(".")
     if first != _PACKAGE.name:
         return []

@@ -1,4 +1,4 @@
-"""What moved between two reports: parameters, data, versions, claims and numbers."""
+"""Compare two reports: parameters, data, versions, claims and numbers."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -19,7 +19,7 @@ def read_report(path: str | Path) -> dict:
     Raises
     ------
     ValueError
-        When there is no report, or one that is damaged.
+        When there is no report, or it is damaged.
     """
     path = Path(path)
     path = (path if path.is_dir() else path.parent) / "report.json"
@@ -46,18 +46,17 @@ def compare_reports(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict
     Parameters
     ----------
     before, after
-        As `read_report` returns them.
+        As returned by `read_report`.
 
     Returns
     -------
     dict
-        ``reports``: of each the ``pair``, ``archive``, when it was ``made`` and whether it is
-        ``whole``. ``parameters``, ``data``, ``versions``, ``seconds``: rows of ``name``,
-        ``before`` and ``after`` (None where it is missing) and ``moved``. ``claims`` and
-        ``numbers``: such rows by ``stage``, those of claims with the ``verdict`` of each and
-        those of numbers with their ``change`` and with ``apart``, whether their intervals have
-        nothing in common; both are None where the values are no estimates of one unit, or have no
-        interval.
+        ``reports``: ``pair``, ``archive``, ``made`` (time) and ``whole`` (complete) of each.
+        ``parameters``, ``data``, ``versions``, ``seconds``: rows of ``name``, ``before`` and
+        ``after`` (None if missing) and ``moved``. ``claims`` and ``numbers``: such rows by
+        ``stage``, for claims with both verdicts, for numbers with their ``change`` and ``apart``,
+        whether their intervals do not overlap; both are None if the values are not
+        estimates with the same unit, or have no interval.
 
     >>> report = {"pair": "LEMD → LEBL", "made": "", "whole": True, "archive": {"title": ""}}
     >>> report |= {"data": {}, "versions": {}, "parameters": {"trees": 10}, "stages": []}
@@ -79,13 +78,13 @@ def compare_reports(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict
 
 
 def count_changes(comparison: Mapping[str, Any]) -> dict[str, int]:
-    """Return how much changed, of what `compare_reports` returns.
+    """Return the numbers of changes in a result of `compare_reports`.
 
     Returns
     -------
     dict
-        Changed ``parameters``, ``data``, ``numbers`` and verdicts of ``claims``; the numbers
-        ``judged`` by intervals on both sides, and of these those with intervals ``apart``.
+        Changed ``parameters``, ``data``, ``numbers`` and verdicts of ``claims``; numbers with two
+        intervals (``judged``), and those of them with intervals ``apart``.
     """
     numbers = comparison["numbers"]
     parts = ("parameters", "data", "numbers")
@@ -133,7 +132,7 @@ def _compare_verdicts(row: dict) -> dict:
 
 
 def _compare_numbers(row: dict) -> dict:
-    """Return a row with texts and with the change of what both sides estimate in one unit.
+    """Return a row with texts, and with the change if both sides are estimates with one unit.
 
     >>> one = "8.9 NM", {"value": 8.94, "low": 8.5, "high": 9.3, "unit": "NM"}
     >>> other = "7.6 NM", {"value": 7.61, "low": 7.2, "high": 8.0, "unit": "NM"}

@@ -1,4 +1,4 @@
-"""What a person at a terminal sees of long work: one line for each stage, with its time."""
+"""Progress of long work on the terminal: one line per stage, with its time."""
 
 import codecs
 import os
@@ -15,18 +15,18 @@ _PLAIN = {"→": "->", "−": "-", "–": "-", "…": "...", "“": '"', "”": 
 
 
 def prepare_console() -> None:
-    """Let standard output and error take any text, whatever the locale, and even if closed."""
+    """Let standard output and error accept any text, in any locale and even if closed."""
     codecs.register_error("plain", _replace)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:  # closed by the caller; the next file opened must not take its place
+        if stream is None:  # closed by the caller; the next opened file must not get its number
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123, for the whole run
         elif hasattr(stream, "reconfigure") and not is_unicode(stream):
             stream.reconfigure(errors="plain")
 
 
 def is_unicode(stream: TextIO) -> bool:
-    """Return whether a stream takes any character."""
+    """Return whether a stream accepts any character."""
     try:
         return codecs.lookup(stream.encoding or "ascii").name.startswith("utf")
     except LookupError:
@@ -43,7 +43,7 @@ def _replace(error: UnicodeError) -> tuple[str, int]:
 def show_stage(
     name: str, expected: float | None, unchanged: bool = False, *, stream: TextIO
 ) -> Iterator[None]:
-    """Show in one line that a stage runs, for how long, and how long it took the last time.
+    """Show in one line that a stage is running, its time, and its time in the last run.
 
     On a terminal the line is updated every second; elsewhere, such as in a log, the name is
     written at the start and the time at the end.
@@ -51,13 +51,13 @@ def show_stage(
     Parameters
     ----------
     name
-        Of the stage.
+        Name of the stage.
     expected
-        Seconds that it took the last time, or None.
+        Seconds of the last run, or None.
     unchanged
-        Whether its result of that time is kept, so that nothing is run.
+        Whether the last result is reused, so that nothing runs.
     stream
-        Where to write.
+        Output stream.
 
     >>> import sys
     >>> with show_stage("01_index", 12.3, unchanged=True, stream=sys.stdout):

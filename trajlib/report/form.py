@@ -1,4 +1,4 @@
-"""A form for the lab that predicts one flight with the models that a report has saved."""
+"""A form for JupyterLab that predicts one flight with the saved models of a report."""
 
 from base64 import b64encode
 from html import escape
@@ -26,21 +26,21 @@ __all__ = ["PredictionForm"]
 
 
 class PredictionForm:
-    """Fields that describe a flight, and its predicted map, profile and arrival below them.
+    """Input fields for a flight, with its predicted map, profile and arrival below them.
 
-    A prediction in flight needs the samples of a recorded flight: the one with this callsign
-    that began on this day. Where it cannot be predicted, the reason is shown instead.
+    A prediction in flight needs the samples of a recorded flight with this callsign that began on
+    this day. If the flight cannot be predicted, the reason is shown.
 
     Parameters
     ----------
     study
-        Archive and first city pair; the pairs offered are those with saved models beside it.
+        Archive and first city pair; the form offers all pairs with saved models.
     start
-        Take-off that is shown at first, in UTC.
+        Initial take-off time, in UTC.
     callsign, operator, aircraft_type
-        Of the flight that is shown at first.
+        Initial values of the flight.
     minutes
-        Flown before the prediction; 0 is take-off.
+        Minutes flown before the prediction; 0 is take-off.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class PredictionForm:
         self.update()
 
     def update(self) -> None:
-        """Predict the flight that the fields describe, and show it."""
+        """Predict the flight described by the fields, and show it."""
         try:
             prediction, flown = self.predict()
         except (OSError, ValueError) as error:
@@ -111,7 +111,7 @@ class PredictionForm:
         self.description = describe_figure(figure)
 
     def predict(self) -> tuple[FlightPrediction, pd.DataFrame | None]:
-        """Return the prediction, and what was flown where the flight is recorded.
+        """Return the prediction, and the flown trajectory if the flight is recorded.
 
         Raises
         ------
@@ -151,7 +151,7 @@ class PredictionForm:
         )
 
     def _repr_mimebundle_(self, **_: object) -> dict:
-        # the picture is for pages, where no kernel answers a widget
+        # the picture is for pages without a kernel, where widgets do not work
         png = b64encode(self.picture.value).decode()
         view = self.box._repr_mimebundle_()
         return {**view, "image/png": png, "text/plain": self.description}

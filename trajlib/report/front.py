@@ -19,12 +19,12 @@ from trajlib.plots.style import WIDTH
 
 __all__ = ["answer", "count_rejected", "draw_front", "list_tiles"]
 
-_MOST = 300  # flights drawn on the map
-_ROUTES = 12  # filed routes drawn there
-_GROUPS = 5  # of route clusters in the map, the others are one
-_NARROW = 4.2  # in, the width of a figure for a telephone
+_MOST = 300  # flights on the map
+_ROUTES = 12  # filed routes on the map
+_GROUPS = 5  # groups of route clusters on the map; the others are merged
+_NARROW = 4.2  # in, width of figures for phones
 _STEP = 30  # samples between two drawn points
-_TOLERANCE = 5  # points that a coverage may be off before it is marked
+_TOLERANCE = 5  # percentage points; coverages with larger differences are marked
 _LATER = "airborne_10"
 _WINDS = ("north", "north-east", "east", "south-east", "south", "south-west", "west", "north-west")
 
@@ -90,13 +90,13 @@ def draw_front(
     Parameters
     ----------
     store
-        Flights of the pair, as `trajlib.archive.store.store_flights` returns them.
+        Flights of the pair, as returned by `trajlib.archive.store.store_flights`.
     processed
-        Folder of results, from which the stages' tables are read where they exist.
+        Folder of results, with the tables of the stages, as far as they exist.
     folder
         Receives ``map.png`` and ``arrivals.png``, and both for narrow screens.
     pair
-        Airports.
+        Codes of both airports.
     rejected
         Flights of the pair that were not used.
     plans
@@ -107,8 +107,8 @@ def draw_front(
     dict
         ``days``, ``rejected``, ``arrival`` (mean absolute error by feature set [min]),
         ``interval`` (``level`` and ``coverage`` [%], ``width`` [min], and whether the coverage is
-        ``far`` from the level; empty without models), ``routes``, in words, and ``models``, the
-        cards of the saved models.
+        ``far`` from the level; empty without models), ``routes`` (in words) and ``models`` (cards
+        of the saved models).
     """
     flights = store[store["rejected"].isna()]
     zone = find_airport(pair[0]).timezone
@@ -125,7 +125,7 @@ def draw_front(
     if arrivals is not None:
         arrivals = arrivals if "feature_set" in arrivals else arrivals.reset_index()
         models = arrivals[arrivals["kind"] == "model"]
-        model = models["name"].iloc[0]  # not the one that happens to be best on these days
+        model = models["name"].iloc[0]  # not the best one on these days, which would be optimistic
         rows = models[models["name"] == model].set_index("feature_set")
         errors = {name: _to_dict(row) for name, row in rows.iterrows()}
         mean = arrivals[(arrivals["name"] == "mean") & (arrivals["feature_set"] == "at_takeoff")]
@@ -149,7 +149,7 @@ def draw_front(
 def count_rejected(
     index: pd.DataFrame, store: pd.DataFrame, archive: str, pair: tuple[str, str]
 ) -> int:
-    """Return how many flights of a pair were not used: by import, by index, or by a full read."""
+    """Return how many flights of a pair were rejected by import, index or full read."""
     imported = _read(Path(archive) / "rejected.parquet")
     tables = [index[index["rejected"].notna()], store[store["rejected"].notna()]]
     if imported is not None and {"origin", "destination"} <= set(imported.columns):
@@ -174,7 +174,7 @@ def _read_tracks(flights: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def _read_filed(plans: pd.DataFrame | None, flights: pd.DataFrame) -> list[np.ndarray]:
-    """Return the different routes that were filed for the flights, the most frequent last."""
+    """Return the different filed routes of the flights, the most frequent last."""
     if plans is None:
         return []
     rows = select_plans(plans, flights)
@@ -188,10 +188,10 @@ def _read_filed(plans: pd.DataFrame | None, flights: pd.DataFrame) -> list[np.nd
 def _describe_routes(
     tracks: dict[str, np.ndarray], clusters: pd.DataFrame | None, pair: tuple[str, str]
 ) -> tuple[pd.Series | None, dict[int, str]]:
-    """Return groups of route clusters that lie alike beside the direct line, and their words.
+    """Return groups of route clusters with similar offsets from the direct line, and descriptions.
 
-    The number of the group of each flight, from 0 for the largest, -1 for flights of no group;
-    and what each number means.
+    The first result is the group number of each flight: 0 for the largest, -1 for no group. The
+    second is the description of each group.
     """
     if clusters is None:
         return None, {}

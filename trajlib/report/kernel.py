@@ -1,4 +1,4 @@
-"""Run a notebook in the Python that runs now, apart from the settings of whoever runs it."""
+"""Run a notebook with the current Python, without personal settings of the user."""
 
 import os
 import sys
@@ -16,14 +16,14 @@ from nbformat import NotebookNode
 
 __all__ = ["run_cells"]
 
-# what would change how a notebook draws, prints or computes
+# settings that would change how a notebook draws, prints or computes
 _PERSONAL = (
     *("BOKEH_", "DASK_", "IPYTHON", "JUPYTER_", "JPY_", "MPL", "MATPLOTLIBRC", "PYDEVD_"),
     *("PYTHONSTARTUP", "PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONIOENCODING"),
 )
-_LONGEST = 80  # of the folder of a socket, whose path has at most 107 characters
-_KEPT_SETTINGS = "distributed", "jobqueue"  # certificates and addresses of a cluster
-# tables look as on our pages; nothing is imported before there is one
+_LONGEST = 80  # characters of the folder of a socket, whose path is limited to 107
+_CLUSTER_SETTINGS = "distributed", "jobqueue"  # certificates and addresses of a cluster
+# format tables as on our pages, importing the code only when a table is shown
 _FIRST = """
 for _module in ("pandas", "pandas.core.frame"):
     get_ipython().display_formatter.formatters["text/html"].for_type_by_name(
@@ -44,8 +44,8 @@ class _ThisPython(KernelSpecManager):
 def run_cells(nb: NotebookNode, folder: Path, env: Mapping[str, str]) -> tuple[str | None, int]:
     """Run the cells of a notebook in place until one fails.
 
-    Matplotlib, IPython, Jupyter and Dask are as installed: personal settings do not count, but
-    for those of Dask that lead to a cluster.
+    Matplotlib, IPython, Jupyter and Dask use default settings: personal ones are ignored, except
+    those of Dask for a cluster.
 
     Parameters
     ----------
@@ -59,18 +59,18 @@ def run_cells(nb: NotebookNode, folder: Path, env: Mapping[str, str]) -> tuple[s
     Returns
     -------
     tuple
-        Why it stopped, or None, and the position of the last cell begun, -1 before the first.
+        The reason for stopping, or None, and the position of the last started cell (-1 if none).
     """
-    begun = -1
+    last_started = -1
 
     def note(cell: NotebookNode, cell_index: int) -> None:
-        nonlocal begun
-        begun = cell_index
+        nonlocal last_started
+        last_started = cell_index
 
     with TemporaryDirectory(prefix="trajlib-", ignore_cleanup_errors=True) as temporary:
         log = Path(temporary, "stderr")
         connection = {"connection_file": f"{temporary}/kernel.json"}
-        if len(temporary) < _LONGEST:  # sockets of its own, as a port may be taken meanwhile
+        if len(temporary) < _LONGEST:  # private sockets, since ports may be taken
             connection |= {"transport": "ipc", "ip": f"{temporary}/kernel"}
         manager = AsyncKernelManager(kernel_spec_manager=_ThisPython(), **connection)
         client = NotebookClient(
@@ -95,21 +95,22 @@ def run_cells(nb: NotebookNode, folder: Path, env: Mapping[str, str]) -> tuple[s
                     for position, cell in enumerate(nb.cells):
                         client.execute_cell(cell, position)
             except CellExecutionError as error:
-                return f"{error.ename}: {error.evalue}", begun
+                return f"{error.ename}: {error.evalue}", last_started
             except DeadKernelError:
-                return _describe_end(manager, log), begun
-            except (OSError, RuntimeError) as error:  # before there was a kernel
-                return f"its process could not start: {_last_line(log) or error}", begun
-    return None, begun
+                return _describe_end(manager, log), last_started
+            except (OSError, RuntimeError) as error:  # the kernel did not start
+                return f"its process could not start: {_last_line(log) or error}", last_started
+    return None, last_started
 
 
 def _environment(temporary: str) -> dict[str, str]:
     env = {name: text for name, text in os.environ.items() if not name.startswith(_PERSONAL)}
     config: dict = {}
     dask.config.refresh(config=config, paths=[], env={})
-    kept = {name: dask.config.get(name) for name in _KEPT_SETTINGS if name in dask.config.config}
+    names = [name for name in _CLUSTER_SETTINGS if name in dask.config.config]
+    cluster = {name: dask.config.get(name) for name in names}
     return env | {
-        "DASK_INTERNAL_INHERIT_CONFIG": dask.config.serialize(dask.config.merge(config, kept)),
+        "DASK_INTERNAL_INHERIT_CONFIG": dask.config.serialize(dask.config.merge(config, cluster)),
         "IPYTHONDIR": temporary,
         "JUPYTER_NO_CONFIG": "1",
         "JUPYTER_PLATFORM_DIRS": "1",

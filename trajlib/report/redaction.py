@@ -42,20 +42,20 @@ _ESCAPE = re.compile(r"\\(?:u([\da-fA-F]{4})|(.))")  # as in JSON
 _LEFT_OUT = "*Left out here: it may show single flights.*"
 _TEXTS = ("text/plain", "text/html", "text/markdown", "image/svg+xml")
 _SCRIPTS = ("application/javascript", "application/vnd.bokehjs_exec.v0+json")
-_AS_THEY_ARE = ("image/png", *_SCRIPTS, SUMMARY_TYPE)
+_UNCHANGED = ("image/png", *_SCRIPTS, SUMMARY_TYPE)
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def machine_rules(root: Path, folders: Iterable[Path] = ()) -> Rules:
-    """Return the rules, pattern and text to put there, by which :func:`redact` hides a machine.
+    """Return the rules (pattern and replacement) with which :func:`redact` hides a machine.
 
     Parameters
     ----------
     root
         The project's folder: paths below it are shown relative to it.
     folders
-        Others that occur in outputs, such as the archive: shown by their name alone, where their
-        path is absolute or relative to ``root/notebooks``.
+        Other folders in outputs, such as the archive. Paths to them, absolute or relative to
+        ``root/notebooks``, are replaced by their names.
     """
     rules = [(f"{re.escape(str(root))}/", ""), (rf"{re.escape(str(root))}\b", ".")]
     for folder in sorted({f.absolute() for f in folders} | {f.resolve() for f in folders}):
@@ -70,7 +70,7 @@ def machine_rules(root: Path, folders: Iterable[Path] = ()) -> Rules:
 
 
 def redact(text: str, rules: Rules) -> str:
-    """Return a text with everything that the rules name replaced.
+    """Return a text with all matches of the rules replaced.
 
     >>> rules = machine_rules(Path("/srv/trajlib"), [Path("/mnt/flights")])
     >>> redact("/srv/trajlib/trajlib/index.py reads ../../mnt/flights/a.csv", rules)
@@ -84,7 +84,7 @@ def redact(text: str, rules: Rules) -> str:
 
 
 def redact_notebook(nb: NotebookNode, rules: Rules) -> NotebookNode:
-    """Return a copy of an executed notebook that can leave the machine it ran on."""
+    """Return a copy of an executed notebook without names of the machine it ran on."""
     return HideMachine(rules)(deepcopy(nb), {})[0]
 
 
@@ -94,10 +94,10 @@ def keep_aggregates(nb: NotebookNode, names: Set[str]) -> NotebookNode:
 
 
 class HideMachine(Preprocessor):
-    """Redact sources and outputs, and drop the metadata of notebook and cells but for tags.
+    """Redact sources and outputs, and drop the metadata of notebook and cells except tags.
 
-    Outputs of other kinds than those that a page shows are dropped. Scripts of Bokeh stay as they
-    are: they hold numbers, and a change would break them.
+    Outputs of types that a page does not show are dropped. Scripts of Bokeh stay unchanged: they
+    contain numbers, and a change would break them.
     """
 
     enabled = True
@@ -108,8 +108,8 @@ class HideMachine(Preprocessor):
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         """Redact the metadata, then each cell."""
-        kept = {k: v for k, v in nb.metadata.items() if k in ("kernelspec", "language_info")}
-        nb.metadata = NotebookNode(kept)
+        metadata = {k: v for k, v in nb.metadata.items() if k in ("kernelspec", "language_info")}
+        nb.metadata = NotebookNode(metadata)
         return super().preprocess(nb, resources)
 
     def preprocess_cell(
@@ -133,26 +133,26 @@ class HideMachine(Preprocessor):
         if "metadata" in output:
             output.metadata = NotebookNode()
         if "data" in output:
-            shown = {k: v for k, v in output.data.items() if k in _TEXTS + _AS_THEY_ARE}
+            shown = {k: v for k, v in output.data.items() if k in _TEXTS + _UNCHANGED}
             output.data = NotebookNode({k: self._redact_data(k, v) for k, v in shown.items()})
 
     def _redact_data(self, kind: str, value: Any) -> Any:
-        if kind in _AS_THEY_ARE:
+        if kind in _UNCHANGED:
             return value
-        # a link to a dashboard that is hidden leads nowhere
+        # remove links to hidden dashboards
         return redact(value, self.rules).replace(f' href="{_HIDDEN}"', "")
 
 
 def _is_dead_widget(output: NotebookNode) -> bool:
-    """Return whether nothing is left of an output without its kernel."""
+    """Return whether an output is empty without its kernel."""
     data = output.get("data", {})
     return _WIDGET in data and "image/png" not in data
 
 
 class KeepAggregates(Preprocessor):
-    """Keep only outputs that their author tagged ``aggregate`` and that name no flight.
+    """Keep only outputs that are tagged ``aggregate`` and name no flight.
 
-    A note replaces the outputs of every other cell: what is not tagged is left out.
+    A note replaces the outputs of every other cell.
     """
 
     enabled = True
@@ -179,9 +179,9 @@ class KeepAggregates(Preprocessor):
 
 
 def names_flight(text: str, names: Set[str]) -> bool:
-    """Return whether a text contains the name of a flight, not as a part of a word.
+    """Return whether a text contains the name of a flight as a whole word.
 
-    A name may hold blanks and signs; the text may escape them as HTML and JSON do.
+    Names may contain blanks and signs, which may be escaped in the text as in HTML and JSON.
 
     >>> names_flight("flown by EC-MAB.", {"EC-MAB"}), names_flight("XEC-MABX", {"EC-MAB"})
     (True, False)
@@ -230,7 +230,7 @@ def _path(pattern: str) -> str:
 
 def _people_and_hosts() -> list[str]:
     host = socket.gethostname()
-    # shorter names, and root, are words that a page may use for themselves
+    # shorter names, and root, may be ordinary words on a page
     names = {_user(), host, host.split(".")[0]} - {"root", "localhost"}
     return sorted((name for name in names if len(name) > 3), key=len, reverse=True)
 

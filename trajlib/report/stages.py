@@ -1,4 +1,4 @@
-"""The stages are the numbered notebooks: find them, set their parameters, run one."""
+"""The stages of a report, which are the numbered notebooks: find, parametrise and run them."""
 
 import ast
 import hashlib
@@ -31,30 +31,30 @@ __all__ = [
 ]
 
 _HEADING = re.compile(r"^#+\s+(.+?)\s*$", re.MULTILINE)
-_PLACES = ("archive", "data")  # where things are does not change a result
+_LOCATIONS = ("archive", "data")  # parameters that do not change results
 _LONGEST = 1_000  # characters of a message on the console
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A numbered notebook, and what to set in its parameters cell."""
+    """A numbered notebook, and values for its parameters cell."""
 
     path: Path
     parameters: dict = field(default_factory=dict, hash=False)
 
     @property
     def name(self) -> str:
-        """As ``02_normalization``."""
+        """Name of the notebook, such as ``02_normalization``."""
         return self.path.stem
 
     @property
     def topic(self) -> str:
-        """As ``normalization``: the name of its results."""
+        """Name of its results, such as ``normalization``."""
         return self.name.partition("_")[2]
 
     @property
     def notebook(self) -> NotebookNode:
-        """The notebook as its author saved it."""
+        """The notebook as saved by its author."""
         return read_notebook(self.path)
 
     def title(self) -> str:
@@ -62,18 +62,20 @@ class Stage:
         return next(iter(_headings(self.notebook.cells)), self.name)
 
     def key(self, data: str) -> str:
-        """Return a digest that changes with all that its results depend on.
+        """Return a digest of everything that the results depend on.
 
-        These are the notebook, its parameters, the modules that it uses, the versions of the
-        packages that trajlib declares, and the data, by their fingerprint.
+        These are the notebook, its parameters, the modules that it uses, the versions of trajlib's
+        dependencies, and the fingerprint of the data.
         """
         cells = self.notebook.cells
         sources = [cell.source for cell in cells]
-        # what hides names of the machine in the executed copy belongs to every stage
+        # the redaction of the executed copy is part of every stage
         code = [cell.source for cell in cells if cell.cell_type == "code"]
         code.append("import trajlib.report.redaction")
-        given = {name: value for name, value in self.parameters.items() if name not in _PLACES}
-        parts = [sources, given, digest_code(code), list_versions(), data]
+        parameters = {
+            name: value for name, value in self.parameters.items() if name not in _LOCATIONS
+        }
+        parts = [sources, parameters, digest_code(code), list_versions(), data]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def declared(self) -> dict[str, str]:
@@ -82,8 +84,8 @@ class Stage:
         Raises
         ------
         ValueError
-            When there is no cell tagged ``parameters``, when it holds anything but assignments
-            of one name a statement, or when another cell sets a parameter to a constant.
+            When there is no cell tagged ``parameters``, when it contains anything but assignments
+            to single names, or when another cell sets a parameter to a constant.
         """
         cells = [cell for cell in self.notebook.cells if cell.cell_type == "code"]
         tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", ())]
@@ -112,14 +114,14 @@ class Stage:
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
                     yield name, _type_of(value)
                 case _:
-                    wanted = "expected one parameter a line, such as trees: int = 100"
-                    raise self._refuse(lines[node.lineno - 1], wanted)
+                    expected = "expected one parameter a line, such as trees: int = 100"
+                    raise self._refuse(lines[node.lineno - 1], expected)
 
     def _refuse_constant(self, source: str, names: set[str]) -> None:
         try:
             statements = parse_cell(source).body
         except SyntaxError:
-            return  # the notebook fails there by itself
+            return  # the notebook will fail in this cell
         for node in statements:
             if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Constant):
                 continue
@@ -138,7 +140,7 @@ def read_notebook(path: Path) -> NotebookNode:
     Raises
     ------
     ValueError
-        When the file is no notebook, or one in another language than Python.
+        When the file is not a notebook, or is in another language than Python.
     """
     try:
         nb = nbformat.read(path, 4)
@@ -152,14 +154,14 @@ def read_notebook(path: Path) -> NotebookNode:
 
 
 def find_stages(notebooks: str | Path, names: Iterable[str] = ()) -> list[Stage]:
-    """Return the numbered notebooks of a folder in order, all or those named.
+    """Return the numbered notebooks of a folder in order, all or those with the given names.
 
     Names are those of the files, with or without the number.
 
     Raises
     ------
     ValueError
-        When the folder holds no stage, or a name is none's.
+        When the folder contains no stage, or a name is unknown.
     """
     stages = [Stage(path) for path in sorted(Path(notebooks).glob("[0-9][0-9]_*.ipynb"))]
     if not stages:
@@ -168,8 +170,8 @@ def find_stages(notebooks: str | Path, names: Iterable[str] = ()) -> list[Stage]
     unknown = [name for name in names if name not in by_name]
     if unknown:
         raise ValueError(f"no stage {unknown[0]!r}; there are {', '.join(s.name for s in stages)}")
-    wanted = [by_name[name].name for name in names]
-    return [s for s in stages if not wanted or s.name in wanted]
+    selected = [by_name[name].name for name in names]
+    return [s for s in stages if not selected or s.name in selected]
 
 
 def match_parameters(
@@ -180,17 +182,17 @@ def match_parameters(
     Parameters
     ----------
     stages
-        As of `find_stages`.
+        As returned by `find_stages`.
     common
-        Parameters that notebooks share; not every one needs each.
+        Common parameters, set in the notebooks that declare them.
     given
-        Name to text, read as the type that the notebook declares; ``10,20`` is a list, too.
+        Texts by name, converted to the type that the notebook declares; ``10,20`` can be a list.
 
     Raises
     ------
     ValueError
-        When no stage declares a parameter that was given, when its text is not of that type, or
-        when a notebook's parameters cannot be read.
+        When no stage declares a given parameter, when its text does not have that type, or when
+        the parameters of a notebook cannot be read.
     """
     declared = {stage: stage.declared() for stage in stages}
     names = sorted({name for parameters in declared.values() for name in parameters})
@@ -209,31 +211,32 @@ def match_parameters(
 def run_stage(
     stage: Stage, folder: Path, *, key: str, processed: Path, rules: Rules, env: Mapping[str, str]
 ) -> dict:
-    """Run one notebook, keep its executed copy in the folder, and return its result.
+    """Run one notebook, save its executed copy in the folder, and return its result.
 
-    The result is saved beside the copy, as the last of all: where it holds the stage's key and no
-    failure, and the files that it lists are as they were, the stage need not run again.
+    The result is saved last. If it has the stage's key and no failure, and the files that it lists
+    are unchanged, the stage need not run again.
 
     Parameters
     ----------
     stage
         With its parameters.
     folder
-        The report's; receives ``NAME.ipynb``, ``NAME.json`` and, if there is one, ``NAME.png``.
+        Folder of the report; receives ``NAME.ipynb``, ``NAME.json`` and, if available,
+        ``NAME.png``.
     key
         The stage's key.
     processed
         Folder in which the notebook saves its results.
     rules
-        What must not leave the machine.
+        Rules for removing names of this machine.
     env
         Environment variables of the notebook.
 
     Returns
     -------
     dict
-        ``key``, ``seconds``, ``failure`` (None, or where and why it stopped), ``files``, those
-        that it wrote into ``processed`` (see `list_files`), and the content of its summary.
+        ``key``, ``seconds``, ``failure`` (None, or where and why it stopped), ``files`` (written
+        into ``processed``, see `list_files`), and the content of its summary.
     """
     result, picture = folder / f"{stage.name}.json", folder / f"{stage.name}.png"
     summary, figure = (processed / f"{stage.topic}.summary.{kind}" for kind in ("json", "png"))
@@ -246,7 +249,7 @@ def run_stage(
     outcome["files"] = {name: files[name] for name in files if states[name] != before.get(name)}
     with replacing(folder / f"{stage.name}.ipynb") as temporary:
         nbformat.write(nb, temporary)
-        for old in (result, picture):  # which stand until there is something instead
+        for old in (result, picture):  # only removed when the new copy is complete
             old.unlink(missing_ok=True)
     if summary.exists() and not failure:
         outcome |= json.loads(summary.read_text("utf-8"))
@@ -260,7 +263,7 @@ def run_stage(
 def list_files(folder: Path) -> dict[str, str]:
     """Return a digest of the content of each file below a folder, by its path there.
 
-    Hidden files are left out: they are being written.
+    Hidden files are omitted, as they are still being written.
     """
     states = _list_states(folder)
     return {name: _digest_content(folder / name, state) for name, state in states.items()}
@@ -268,7 +271,7 @@ def list_files(folder: Path) -> dict[str, str]:
 
 @cache
 def list_versions() -> dict[str, str]:
-    """Return the versions of Python, of this package and of those that it declares."""
+    """Return the versions of Python, of this package and of its dependencies."""
     lines = [line for line in requires("trajlib") or [] if "extra" not in line]
     names = [re.split(r"[^\w-]", line)[0] for line in lines]
     return {"Python": python_version()} | {name: version(name) for name in ("trajlib", *names)}
@@ -277,7 +280,7 @@ def list_versions() -> dict[str, str]:
 def _list_states(folder: Path) -> dict[str, tuple[int, int, int]]:
     paths = [path for path in folder.rglob("[!.]*") if path.is_file()]
     facts = {str(path.relative_to(folder)): path.stat() for path in paths}
-    return {n: (each.st_size, each.st_mtime_ns, each.st_ino) for n, each in facts.items()}
+    return {n: (stat.st_size, stat.st_mtime_ns, stat.st_ino) for n, stat in facts.items()}
 
 
 @cache
@@ -303,7 +306,7 @@ def _read_value(stage: Stage, name: str, text: str, kind: str) -> object:
         value = text.split(",") if outer == "list" else text
     if outer == "list" and not isinstance(value, list):
         value = list(value) if isinstance(value, tuple) else [value]
-    fits = all(_is_of(each, inner) for each in value) if outer == "list" else _is_of(value, outer)
+    fits = all(_is_of(item, inner) for item in value) if outer == "list" else _is_of(value, outer)
     if not fits:
         raise ValueError(
             f"parameter {name} is {text!r}, expected a value of type {kind}, as {stage.name} "
@@ -318,7 +321,7 @@ def _is_of(value: object, kind: str) -> bool:
 
 
 def _execute(stage: Stage, rules: Rules, env: Mapping[str, str]) -> tuple[NotebookNode, str | None]:
-    from papermill.parameterize import parameterize_notebook  # a second, not needed by the lab
+    from papermill.parameterize import parameterize_notebook  # slow to import
 
     from trajlib.report.kernel import run_cells
 
@@ -330,20 +333,21 @@ def _execute(stage: Stage, rules: Rules, env: Mapping[str, str]) -> tuple[Notebo
     for cell in nb.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    failure, begun = run_cells(nb, stage.path.parent, env)
+    failure, position = run_cells(nb, stage.path.parent, env)
     if failure:
-        if len(failure) > _LONGEST:  # the page has it whole
+        if len(failure) > _LONGEST:  # the page shows all of it
             failure = f"{failure[:_LONGEST]} …"
-        failure = redact(f"{stage.name} stopped {_place(nb.cells, begun)}: {failure}", rules)
+        where = _describe_position(nb.cells, position)
+        failure = redact(f"{stage.name} stopped {where}: {failure}", rules)
     return redact_notebook(nb, rules), failure
 
 
-def _place(cells: list[NotebookNode], begun: int) -> str:
-    if begun < 0:
+def _describe_position(cells: list[NotebookNode], position: int) -> str:
+    if position < 0:
         return "before its first cell"
-    number = sum(cell.cell_type == "code" for cell in cells[: begun + 1])
-    above = _headings(cells[:begun])
-    return f"in cell [{number}]" + (f", under “{above[-1]}”" if above else "")
+    number = sum(cell.cell_type == "code" for cell in cells[: position + 1])
+    headings = _headings(cells[:position])
+    return f"in cell [{number}]" + (f", under “{headings[-1]}”" if headings else "")
 
 
 def _headings(cells: list[NotebookNode]) -> list[str]:

@@ -1,6 +1,6 @@
-"""The result of a notebook: a sentence, some numbers, and the talk's claims that it checks.
+"""The result of a notebook: a sentence, some numbers, and the claims of the talk that it checks.
 
-Apart from the report, whose reading of notebooks takes seconds to import.
+A separate module, since the report's code for notebooks takes seconds to import.
 """
 
 import json
@@ -29,11 +29,11 @@ class Summary:
     headline
         One sentence that answers the notebook's question.
     numbers
-        Label to number, the first the most important.
+        Numbers by label, the most important first.
     claims
         Claims of the talk with their verdicts.
     simulated
-        Whether the flights are simulated; the summary then shows that they are no evidence.
+        Whether the flights are simulated; the summary then has a note on this.
     """
 
     headline: str
@@ -75,7 +75,7 @@ def save_summary(
     claims: Sequence[Mapping[str, str]] = (),
     figure: Any = None,
 ) -> Summary:
-    """Save the result of a notebook for the front page of the report, and return it to be shown.
+    """Save the result of a notebook for the front page of the report, and return it.
 
     Parameters
     ----------
@@ -86,10 +86,10 @@ def save_summary(
     headline
         One sentence that answers the notebook's question with computed numbers.
     numbers
-        Label to number, the first the most important. An `Estimate` is compared by its value
-        and interval when reports are compared, any other text only for equality.
+        Numbers by label, the most important first. When reports are compared, an `Estimate` is
+        compared by value and interval, other texts only for equality.
     claims
-        One dict for each claim of the talk: ``claim``, ``talk``, ``here`` and ``verdict``, which
+        One dict per claim of the talk: ``claim``, ``talk``, ``here`` and ``verdict``, which
         is ``holds``, ``does not hold`` or ``cannot be said``.
     figure
         Matplotlib figure that shows the answer.
@@ -97,7 +97,7 @@ def save_summary(
     Raises
     ------
     ValueError
-        When a verdict is none of the three.
+        When a verdict is not one of the three.
 
     >>> from tempfile import mkdtemp
     >>> median = Estimate(9.71, 9.5, 9.9, "min", decimals=1)
@@ -121,11 +121,11 @@ def save_summary(
 
 
 def write_json(path: Path, content: dict) -> None:
-    """Write a file of JSON that is either whole or not there."""
+    """Write a JSON file atomically."""
     with replacing(path) as temporary:
         text = json.dumps(content, ensure_ascii=False, indent=1, default=_to_plain)
         temporary.write_text(text, "utf-8")
 
 
 def _to_plain(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else str(value)  # numbers of NumPy
+    return value.item() if hasattr(value, "item") else str(value)  # NumPy numbers

@@ -1,4 +1,4 @@
-"""How tables look on the pages of a report."""
+"""Format tables for the pages of a report."""
 
 import re
 from datetime import datetime
@@ -13,18 +13,18 @@ from trajlib.estimate import format_number, typeset
 
 __all__ = ["format_table"]
 
-_ROWS = 60  # of a longer table the first and the last are shown
-_LONG = 25  # characters from which a text may be broken anywhere
+_ROWS = 60  # shown of a longer table, the first and the last ones
+_LONG = 25  # characters; longer texts may be broken anywhere
 _NUMBER = re.compile(r"[-+\N{MINUS SIGN}]?[\d,]*\.?\d+(e[-+]?\d+)?( ?%)?")
 _MISSING = "\N{EN DASH}"
 _numbers = count(1)
 
 
 def format_table(table: pd.DataFrame) -> Styler:
-    """Return a table in the manner of our pages.
+    """Return a table in the format of our pages.
 
-    Missing values are a dash, negative numbers have a minus sign and zeros none, columns of words
-    are aligned to the left, and long names may break at their underscores.
+    Missing values are dashes, negative numbers have a minus sign but zeros have none, columns of
+    words are aligned to the left, and long names may break at underscores.
 
     >>> table = pd.DataFrame({"skill": [-0.25, float("nan")], "of": ["forest", "ridge"]})
     >>> html = format_table(table).to_html()
@@ -34,7 +34,7 @@ def format_table(table: pd.DataFrame) -> Styler:
     hidden = max(0, len(table) - _ROWS)
     if hidden:
         table = pd.concat([table.head(_ROWS // 2), table.tail(_ROWS // 2)])
-    if not (table.columns.is_unique and table.index.is_unique):  # which a Styler refuses
+    if not (table.columns.is_unique and table.index.is_unique):  # required by Styler
         table = table.reset_index()
         table.columns = [f"{name}{' ' * i}" for i, name in enumerate(table.columns)]
     texts = pd.DataFrame({name: _format_column(table[name]) for name in table}, table.index)

@@ -1,4 +1,4 @@
-"""Filed flight plans of simulated flights, from which directs, vectors and holdings deviate."""
+"""Filed flight plans of simulated flights, without their directs, vectors and holdings."""
 
 from functools import cache
 
@@ -12,34 +12,34 @@ from trajlib.simulation.scenario import AIRWAY_MILES, AIRWAYS
 
 __all__ = ["file_plans"]
 
-_FIRST = pd.Timedelta(180, "min")  # before the scheduled take-off, when plans are filed
-_AGAIN = pd.Timedelta(40, "min")  # before it, when a plan is filed again
-_CLEARED = pd.Timedelta(15, "min")  # after take-off, when a plan is amended to what was cleared
+_FIRST = pd.Timedelta(180, "min")  # time of filing before the scheduled take-off
+_REFILED = pd.Timedelta(40, "min")  # time of refiling before it
+_AMENDED_AFTER = pd.Timedelta(15, "min")  # take-off; plans are amended to the clearance
 _TAXI = pd.Timedelta(10, "min")
-_CLIMB = pd.Timedelta(4, "min")  # lost in climb and descent against cruising all the way
-_LATE = 0.15  # share of the plans that first name the usual airway
+_CLIMB = pd.Timedelta(4, "min")  # additional time for climb and descent
+_LATE = 0.15  # share of the plans first filed with the usual airway
 _AMENDED = 0.3  # share of the flights with directs whose plan is amended
 _ABSENT = 0.02  # share of the flights without a plan
 _ENTRY_ANGLES = {"usual": 0.0, "left": 5.0, "right": -6.0}  # deg
 
 
 def file_plans(ground_truth: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return the filed plans of simulated flights, a row per waypoint.
+    """Return the filed plans of simulated flights, one row per waypoint.
 
-    Plans name the airway in use with all its waypoints, the level requested and the usual speed
-    of the type. Some are filed twice, some are amended in flight, and a few flights have none.
+    Plans have the airway in use with all its waypoints, the requested level and the usual speed of
+    the type. Some are filed twice, some are amended in flight, and a few flights have none.
 
     Parameters
     ----------
     ground_truth
-        As of `trajlib.simulation.scenario.draw_scenario`.
+        As returned by `trajlib.simulation.scenario.draw_scenario`.
     seed
-        Of the same archive. The draws are apart from those that the flights depend on.
+        Seed of the same archive. These random numbers are independent of those of the flights.
 
     Returns
     -------
     DataFrame
-        As `trajlib.archive.plans` describes them; ``flight_id`` is the path.
+        As described in `trajlib.archive.plans`; ``flight_id`` is the path.
     """
     chances = np.random.default_rng([seed, 8]).random((len(ground_truth), 3))
     plans = []
@@ -52,16 +52,16 @@ def file_plans(ground_truth: pd.DataFrame, seed: int) -> pd.DataFrame:
         scheduled, airway = scenario["scheduled"], _find_airway(scenario)
         versions = [(scheduled - _FIRST, "usual" if late < _LATE else airway, "")]
         if versions[0][1] != airway:
-            versions.append((scheduled - _AGAIN, airway, ""))
+            versions.append((scheduled - _REFILED, airway, ""))
         if amended < _AMENDED and scenario["direct"]:
-            versions.append((scenario["takeoff"] + _CLEARED, airway, scenario["direct"]))
+            versions.append((scenario["takeoff"] + _AMENDED_AFTER, airway, scenario["direct"]))
         for filed, name, direct in versions:
             plans.append(_write_plan(scenario, name, direct).assign(flight_id=path, filed=filed))
     return pd.concat(plans, ignore_index=True)
 
 
 def _find_airway(scenario: dict) -> str:
-    """Return the airway that the flight's offset, which differs a little, belongs to."""
+    """Return the airway nearest to the offset of the flight, which has a small variation."""
     offset = scenario["airway_offset"] / _scale(scenario["origin"], scenario["destination"])
     return min(AIRWAYS, key=lambda name: abs(AIRWAYS[name] - offset))
 

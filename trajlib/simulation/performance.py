@@ -35,7 +35,7 @@ class Models(NamedTuple):
 
 @cache
 def aircraft_models(aircraft_type: str) -> Models | None:
-    """Return OpenAP's models of an ICAO type, of its nearest synonym, or None where it has none.
+    """Return OpenAP's models of an ICAO type or of its nearest synonym, None without any.
 
     >>> aircraft_models("A320").wing_area
     124
@@ -66,8 +66,8 @@ def standard(altitude: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def add_atmosphere(df: pd.DataFrame) -> pd.DataFrame:
     """Return the flight with ``temperature``, ``pressure`` and ``density`` at its altitude.
 
-    They are the standard atmosphere's, plus ``temperature_departure`` [K] where the flight has
-    one: pressure altitude fixes the pressure, whatever the day's temperature.
+    They are those of the standard atmosphere, plus ``temperature_departure`` [K] if the flight has
+    it: pressure depends only on pressure altitude, not on the temperature of the day.
 
     >>> flight = pd.DataFrame({"altitude": [0.0], "temperature_departure": [10.0]})
     >>> add_atmosphere(flight).round(3).loc[0, ["temperature", "density"]].tolist()
@@ -155,7 +155,7 @@ def add_performance(
 def _motion(df: pd.DataFrame, models: Models) -> dict[str, np.ndarray]:
     """Return the motion in SI units and the limits of thrust, which do not depend on the mass.
 
-    OpenAP's temperature shift changes the pressure, too. The same Mach number at the same
+    OpenAP's temperature shift also changes the pressure. The same Mach number at the same
     pressure altitude has the same dynamic pressure on any day, so OpenAP gets the speeds [kt,
     ft/min] of the standard day.
     """
@@ -218,7 +218,7 @@ def full_thrust(
 def _drag(
     models: Models, motion: dict[str, np.ndarray], mass: np.ndarray, lift_coefficient: np.ndarray
 ) -> np.ndarray:
-    """Return drag [N], with flaps where the clean wing has not enough lift, and gear to land."""
+    """Return drag [N], with flaps if the clean wing has not enough lift, and gear for landing."""
     state = mass, motion["airspeed"], motion["altitude"]
     flaps = np.interp(lift_coefficient, [0.75, 1.5], [0.0, 30.0])
     slowed = models.drag.nonclean(*state, flap_angle=flaps, vs=motion["climb"])

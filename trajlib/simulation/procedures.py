@@ -49,7 +49,7 @@ CONFIGURATIONS = {
 
 # Radii of turns [NM] that keep the bank below 30° at the speeds and winds of each phase.
 _TAKEOFF, _CLIMB, _CRUISE, _ENTRY, _HOLD, _DOWNWIND, _FINAL = 2.8, 7.0, 12.0, 6.0, 3.1, 3.2, 2.4
-_ENTRY_DISTANCE = 35.0  # NM from the airport, where the terminal area begins
+_ENTRY_DISTANCE = 35.0  # NM from the airport to the beginning of the terminal area
 
 
 class Runway(NamedTuple):
@@ -104,7 +104,7 @@ def _runways() -> dict[tuple[str, str], Runway]:
 def configurations(airport: str, weather: Weather) -> np.ndarray:
     """Return the number of an airport's configuration in use at each hour of the weather.
 
-    The preferred one is left when its tail wind exceeds 7 kt, and used again below 2 kt.
+    The preferred one is not used from a tail wind of 7 kt until it falls below 2 kt.
 
     >>> from trajlib.simulation.weather import draw_weather
     >>> bool(0 < configurations("LEBL", draw_weather(1)).mean() < 0.4)

@@ -11,12 +11,12 @@ from trajlib.simulation.weather import Weather, sample_weather
 
 __all__ = ["plan_profile"]
 
-_STEP = 0.1  # NM, between the points at which a profile is planned
+_STEP = 0.1  # NM between the points of a profile
 _FEET = NAUTICAL_MILE / aero.ft  # ft in a nautical mile
 _GLIDE = np.tan(np.radians(3.0)) * _FEET  # ft/NM
-_APPROACH = 265.0  # ft/NM, from 10,000 ft to where the glide path is met
-_INTERCEPT = 3000.0  # ft above the runway, where the glide path is met in level flight
-_MISSED = 1.5  # NM before the threshold, where a missed approach begins
+_APPROACH = 265.0  # ft/NM, from 10,000 ft to the glide path
+_INTERCEPT = 3000.0  # height above the runway [ft] of the level segment to the glide path
+_MISSED = 1.5  # NM from the threshold at which a missed approach begins
 
 
 def plan_profile(scenario: dict, weather: Weather, path: Path) -> pd.DataFrame:
@@ -59,12 +59,14 @@ def _highest(altitude: np.ndarray, cleared: float) -> float:
 def _to_go(along: np.ndarray, path: Path) -> np.ndarray:
     """Return the planned distance to touchdown [NM].
 
-    It stays constant where controllers lengthen the path, and the descent stops with it.
+    It stays constant where controllers lengthen the path, so that the descent stops there.
     """
     end = np.full(along.size, along[-1])
     if path.missed is not None:
         end[along < path.missed - _MISSED] = path.missed + 0.15
-    return end - along - sum(np.clip(stop - along, 0, stop - at) for at, stop in path.stretches)
+    return (
+        end - along - sum(np.clip(stop - along, 0, stop - start) for start, stop in path.stretches)
+    )
 
 
 def _freeze(along: np.ndarray, start: float, length: float) -> np.ndarray:
@@ -127,7 +129,7 @@ def _position(airport: str) -> tuple[float, float]:
 
 
 def _gradient(air: pd.DataFrame, usual: np.ndarray, excess: np.ndarray) -> np.ndarray:
-    """Return feet of height a nautical mile over ground, from the excess of force over weight.
+    """Return the gradient over ground [ft/NM], from the excess force over weight.
 
     Some of the excess goes into speed, as true airspeed changes with height.
     """
@@ -198,7 +200,7 @@ def _fly(
 
 
 def _accelerate(airspeed: np.ndarray, along: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    """Return the highest airspeeds [kt] up to those given with limited accelerations.
+    """Return the highest airspeeds [kt] up to given ones with limited accelerations.
 
     Speed increases by ``gain`` [m/s²] at most and decreases by 0.35 m/s². For v²/2 that is a
     slope along the path, so running minima give the result.

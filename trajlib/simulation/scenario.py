@@ -1,4 +1,4 @@
-"""The scenarios of simulated flights: the hidden causes that make them differ."""
+"""The scenarios of simulated flights: the hidden causes of their differences."""
 
 from functools import cache
 
@@ -14,7 +14,7 @@ from trajlib.simulation.weather import HOURS, START, Weather, autoregress, sampl
 
 __all__ = ["AIRWAYS", "AIRWAY_MILES", "draw_scenario"]
 
-# offsets of the airways [NM, to the left] for airports so many miles apart
+# offsets of the airways [NM to the left], for airports AIRWAY_MILES apart
 AIRWAYS = {"usual": 1.5, "left": 10.0, "right": -13.0}
 AIRWAY_MILES = 261
 
@@ -26,11 +26,11 @@ def draw_scenario(
 ) -> pd.DataFrame:
     """Return the causes of every flight of a timetable, one row each, indexed by path.
 
-    A flight follows from its causes and the weather alone. Another seed draws other causes for the
-    same timetable. Another replicate keeps what is knowable at take-off (what flights of an hour
-    or a day share, time and runway of the take-off, mass) and draws the rest again: two replicates
-    differ by what no predictor can know at take-off. No cause is a function of operator or hour
-    of day, except through the aircraft type.
+    A flight depends only on its causes and the weather. Another seed draws other causes for the
+    same timetable. Another replicate keeps the causes known at take-off (those shared by flights of
+    an hour or a day, time and runway of the take-off, mass) and draws the others again: two
+    replicates differ by what no predictor can know at take-off. No cause is a function of operator
+    or hour of day, except through the aircraft type.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def _add_runways(
     ):
         modes = {code: configurations(code, weather) for code in ground_truth[end].unique()}
         state = [
-            modes[code][at] for code, at in zip(ground_truth[end], ground_truth[hour], strict=True)
+            modes[code][i] for code, i in zip(ground_truth[end], ground_truth[hour], strict=True)
         ]
         day_choice = (rng.random(DAYS) < 0.5)[ground_truth["day"]]
         usual = (rng if use == "departure" else flight_rng).random(len(ground_truth)) < 0.85
@@ -131,7 +131,7 @@ def _add_runways(
 
 
 def _add_flow(ground_truth: pd.DataFrame, rng: Random, flight_rng: Random) -> pd.DataFrame:
-    """Add the congestion at the destination, and how arrivals are delayed by it."""
+    """Add the congestion at the destination, and the delays that it causes."""
     count, day, hour = len(ground_truth), ground_truth["day"], ground_truth["hour_arrival"]
     flow = np.zeros(count)
     for code in CONFIGURATIONS:
@@ -204,11 +204,11 @@ def _add_levels(ground_truth: pd.DataFrame, rng: Random, flight_rng: Random) -> 
     hold_low = flight_rng.random(count) < 0.55 + 0.15 * np.sign(rng.standard_normal(DAYS)[day])
     late = flight_rng.random(count) < 0.1
     early = flight_rng.random(count) < 0.45 + 0.1 * np.clip(ground_truth["flow"], -2, 2)
-    held = flight_rng.choice([13_000, 19_000, 24_000, 28_000], count)
+    held_level = flight_rng.choice([13_000, 19_000, 24_000, 28_000], count)
     return ground_truth.assign(
         level_requested=requested,
         level=level,
-        climb_level=np.where(late, level - 4000, np.minimum(held, level - 2000)),
+        climb_level=np.where(late, level - 4000, np.minimum(held_level, level - 2000)),
         climb_level_length=np.select(
             [late, hold_low],
             [flight_rng.uniform(40, 110, count), flight_rng.gamma(1.5, 7.0, count)],
@@ -231,7 +231,7 @@ def _add_speeds(ground_truth: pd.DataFrame, rng: Random, flight_rng: Random) -> 
     speeds = {}
     for name in ("climb_cas", "climb_mach", "cruise_mach", "descent_mach", "descent_cas"):
         share = ndtr(0.8 * cost + 0.6 * flight_rng.standard_normal(count))
-        low, usual, high = np.transpose([one[name] for one in ranges])
+        low, usual, high = np.transpose([limits[name] for limits in ranges])
         speeds[name] = low + (usual - low) * np.minimum(2 * share, 1)
         speeds[name] += (high - usual) * np.maximum(2 * share - 1, 0)
     landing = np.array([_limits(kind)[2] for kind in ground_truth["aircraft_type"]])
@@ -239,8 +239,8 @@ def _add_speeds(ground_truth: pd.DataFrame, rng: Random, flight_rng: Random) -> 
     return ground_truth.drop(columns="mass_landing").assign(
         cost_index=np.round(100 * ndtr(cost)),
         **speeds,
-        initial_cas=heavy * [one["initial_cas"][1] for one in ranges],
-        final_cas=heavy * [one["final_cas"][1] for one in ranges],
+        initial_cas=heavy * [limits["initial_cas"][1] for limits in ranges],
+        final_cas=heavy * [limits["final_cas"][1] for limits in ranges],
         approach_pace=np.clip(
             flight_rng.normal(1.0 + 0.06 * ground_truth["flow"], 0.1), 0.75, 1.35
         ),

@@ -23,8 +23,8 @@ from trajlib.simulation.weather import Weather, draw_weather, sample_weather
 
 __all__ = ["fly", "simulate_archive"]
 
-_BATCH = 10  # flights a task
-_REPLICATED = 3  # a replicate is flown of one flight in three
+_BATCH = 10  # flights per task
+_REPLICATED = 3  # one flight in three has a replicate
 _FRACTIONS = np.arange(5, 100, 5) / 100  # of the duration
 _DIALECT = """\
 title = "Simulated flights of Spanish city pairs, January to May 2016"
@@ -41,30 +41,30 @@ def simulate_archive(
 ) -> pd.DataFrame:
     """Write an archive of simulated flights; the same seed gives the same bytes.
 
-    The flights' filed plans are beside them in the folder ``plans``.
+    The filed plans are in its folder ``plans``.
 
     Parameters
     ----------
     archive
-        A folder. Flights of an earlier simulation in it are replaced.
+        Folder; flights of an earlier simulation in it are replaced.
     flights
         Number of flights; four in five are from Madrid to Barcelona.
     seed
-        Of timetable, weather and scenarios.
+        Seed of timetable, weather and scenarios.
 
     Returns
     -------
     DataFrame
-        The scenario of every flight, as `draw_scenario` describes it and as saved in the archive's
-        ``ground_truth.parquet``: for scoring predictions, never for making them.
-        ``ceiling.parquet`` holds for every pair and fraction of the duration the variance of
+        The scenario of every flight, see `draw_scenario`, also saved in the archive's
+        ``ground_truth.parquet``: only for scoring predictions, never for making them.
+        ``ceiling.parquet`` has for every pair and fraction of the duration the variance of
         position [NM²], altitude [ft²], distance [NM²] and time [s²] that remains when everything
         knowable at take-off is known. A predictor with a smaller error uses later information.
 
     Raises
     ------
     ValueError
-        When ``flights`` is below 1, or the folder holds CSVs that no simulation wrote.
+        When ``flights`` is below 1, or the folder has CSVs not written by a simulation.
     """
     if flights < 1:
         raise ValueError(f"{flights} flights to simulate, expected 1 or more")
@@ -86,10 +86,10 @@ def simulate_archive(
 
 
 def fly(scenario: dict, weather: Weather) -> pd.DataFrame:
-    """Return the flight that follows from a scenario and the weather, all columns at 1 s.
+    """Return the flight of a scenario in the weather, with all columns at 1 s.
 
-    Positions and altitudes come from the planned path and profile, smoothed over 15 s because
-    aircraft roll and pitch. All other columns are derived from them, and so agree with them.
+    Positions and altitudes come from the planned path and profile, smoothed over 15 s as aircraft
+    roll and pitch slowly. All other columns are derived from them, and so are consistent.
 
     >>> weather = draw_weather(1)
     >>> scenario = draw_scenario(draw_timetable(1, seed=1), weather, seed=1).iloc[0].to_dict()

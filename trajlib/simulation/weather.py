@@ -20,15 +20,15 @@ LEVELS = np.array([0, 5e3, 1e4, 1.8e4, 2.4e4, 3e4, 3.4e4, 3.9e4, 4.5e4])  # ft, 
 WIND_MEAN = np.array([2, 7, 12, 22, 30, 38, 41, 37, 30.0])  # kt, towards east
 WIND_SPREAD = np.array([6, 9, 12, 17, 21, 25, 27, 25, 21.0])  # kt, both components
 TEMPERATURE_SPREAD = np.array([3.5, 3.5, 3, 2.5, 2.5, 2.5, 3, 4, 4.0])  # K
-HOURS_PER_DEGREE = 1.8  # weather moves east at some 25 kt
+HOURS_PER_DEGREE = 1.8  # weather moves east at about 25 kt
 
 
 class Weather(NamedTuple):
     """Hourly weather on the meridian of Madrid.
 
-    ``levels`` has the shape (hour, level, 4): wind towards east and north [kt], temperature less
-    the standard's [K], and by how much geometric height exceeds pressure altitude because the
-    air below is warmer than the standard [ft]. ``pressure`` (hour) is that at sea level [hPa].
+    ``levels`` has the shape (hour, level, 4): wind towards east and north [kt], temperature
+    minus the standard one [K], and geometric height minus pressure altitude due to warmer air below
+    [ft]. ``pressure`` (hour) is the pressure at sea level [hPa].
     """
 
     levels: np.ndarray
@@ -70,7 +70,7 @@ def sample_weather(
     Parameters
     ----------
     weather
-        As drawn by ``draw_weather``.
+        As returned by ``draw_weather``.
     seconds
         Time since 1970 UTC [s]; with ``lat``, ``lon`` [deg] and ``altitude`` [ft], of one shape
         (samples,) or scalar.
@@ -94,14 +94,14 @@ def sample_weather(
     rise = altitude - LEVELS[level]
     below = _between(weather.levels[hour, level], weather.levels[hour + 1, level], share)
     above = _between(weather.levels[hour, level + 1], weather.levels[hour + 1, level + 1], share)
-    here = _between(below, above, rise / np.diff(LEVELS)[level])
-    warmth = below[..., 2] / standard(LEVELS[level])[0] + here[..., 2] / standard(altitude)[0]
+    air = _between(below, above, rise / np.diff(LEVELS)[level])
+    warmth = below[..., 2] / standard(LEVELS[level])[0] + air[..., 2] / standard(altitude)[0]
     pressure = _between(weather.pressure[hour], weather.pressure[hour + 1], share)
     columns = {
-        "wind_u": here[..., 0],
-        "wind_v": here[..., 1],
-        "temperature_departure": here[..., 2],
-        # 27.3 ft a hectopascal near sea level
+        "wind_u": air[..., 0],
+        "wind_v": air[..., 1],
+        "temperature_departure": air[..., 2],
+        # 27.3 ft per hectopascal near sea level
         "geoaltitude": altitude + 27.3 * (pressure - 1013.25) + below[..., 3] + warmth / 2 * rise,
     }
     return pd.DataFrame({name: np.atleast_1d(values) for name, values in columns.items()})

@@ -1,8 +1,8 @@
-"""Correlations of the flights' variables in one exact pass, and which of them are redundant.
+"""Correlations of the flights' variables in one exact pass, and redundant variables.
 
 Each flight gives its centred moments, and the moments of flights are merged (Chan, Golub and
-LeVeque 1983, "Algorithms for computing the sample variance"). So nothing is lost to rounding,
-however many samples there are and however far their mean is from zero.
+LeVeque 1983, "Algorithms for computing the sample variance"). This avoids rounding
+errors with many samples or with means far from zero.
 """
 
 from collections.abc import Collection, Sequence
@@ -32,16 +32,16 @@ __all__ = [
 ]
 
 _BLAS = ThreadpoolController()
-_SAMPLES = 20_000  # in all: enough for neighbours in one variable to be close in it
-_SCATTER = 0.01  # standard deviations, around a function of another variable
+_SAMPLES = 20_000  # in total, enough for neighbours in one variable to be close
+_SCATTER = 0.01  # in standard deviations, around a function of another variable
 
 
 @dataclass(frozen=True)
 class Moments:
     """Moments of every pair of the schema's numeric columns, as arrays (column, column).
 
-    Each is of the row's column over the samples that have both: their number, the mean, and the
-    sums of squares and of products of the deviations from the means.
+    For the row's column, over the samples that have both columns: number, mean, and the sums of
+    squares and of products of deviations from the means.
     """
 
     count: np.ndarray
@@ -53,8 +53,8 @@ class Moments:
 def correlate(flights: pd.DataFrame) -> pd.DataFrame:
     """Return Pearson's correlation of the numeric columns over all samples of flights.
 
-    Missing values are left out pair by pair: each correlation is over the samples that have
-    both variables, and a gap in one column costs the others nothing.
+    Missing values are omitted pair by pair: each correlation is over the samples that have both
+    variables.
 
     Parameters
     ----------
@@ -64,8 +64,8 @@ def correlate(flights: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Symmetric, in the schema's order, of the columns that any sample has. Missing where no
-        sample has both, or where one of them varies by less than a tenth of its last decimal.
+        Symmetric, in the schema's order, for columns with values. Missing if no sample has both
+        columns, or if one of them varies by less than a tenth of its last decimal.
         ``attrs["samples"]`` is the number of samples of each column.
 
     Raises
@@ -80,16 +80,16 @@ def correlate(flights: pd.DataFrame) -> pd.DataFrame:
 def correlate_without(
     flights: pd.DataFrame, parts: Sequence[Collection[str]]
 ) -> list[pd.DataFrame]:
-    """Return for each part the correlation over the flights of all others, as `correlate` does.
+    """Return for each part the correlation over the flights of all other parts.
 
-    Each flight is read once, however many parts there are.
+    Each flight is read once.
 
     Parameters
     ----------
     flights
         Rows of an index or of a store.
     parts
-        Paths of flights, each in one part: those that a split holds out.
+        Paths of flights, each in one part: the held-out flights of a split.
     """
     moments = [
         reduce_flights(
@@ -122,9 +122,9 @@ def correlation_of(parts: Sequence[Moments | None]) -> pd.DataFrame:
 
 
 def measure_moments(df: pd.DataFrame) -> Moments:
-    """Return the moments of one flight; for columns that it lacks the count is 0."""
+    """Return the moments of one flight; for missing columns the count is 0."""
     names = [name for name in NUMERIC if name in df]
-    values = (df if names == [*df] else df[names]).to_numpy(float)  # selecting columns copies
+    values = (df if names == [*df] else df[names]).to_numpy(float)  # avoids a copy
     present = np.isfinite(values)
     parts = _measure_complete(values) if present.all() else _measure_pairs(values, present)
     columns = [NUMERIC.index(name) for name in names]
@@ -137,13 +137,13 @@ def measure_moments(df: pd.DataFrame) -> Moments:
 
 
 def _measure_complete(values: np.ndarray) -> tuple[np.ndarray, ...]:
-    # nothing is missing: a column's count, mean and square are the same in every pair
+    # without missing values a column has the same count, mean and square in every pair
     shape = (values.shape[1],) * 2
-    shift = values[0].copy()  # so that a constant column becomes exactly zero
+    shift = values[0].copy()  # makes constant columns exactly zero
     values = values - shift
     mean = values.mean(axis=0)
     values -= mean
-    with _BLAS.limit(limits=1, user_api="blas"):  # more threads would add in another order
+    with _BLAS.limit(limits=1, user_api="blas"):  # for a reproducible order of sums
         product = values.T @ values
     square = np.broadcast_to(product.diagonal()[:, None], shape)
     return (
@@ -155,7 +155,7 @@ def _measure_complete(values: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def _measure_pairs(values: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, ...]:
-    # a column is shifted by its first value, so that a constant one becomes exactly zero
+    # shift columns by their first value, which makes constant columns exactly zero
     shift = values[present.argmax(axis=0), range(values.shape[1])]
     values = np.where(present, values - shift, 0)
     mean = values.sum(axis=0) / np.maximum(present.sum(axis=0), 1)
@@ -185,9 +185,9 @@ def merge_moments(left: Moments, right: Moments) -> Moments:
 
 
 def sample_flights(flights: pd.DataFrame) -> pd.DataFrame:
-    """Return evenly spaced samples of each flight, 20,000 or more in all where there are as many.
+    """Return evenly spaced samples of each flight, 20,000 or more in total if available.
 
-    They are indexed by ``path`` and the sample's number.
+    They are indexed by ``path`` and sample number.
     """
     number = max(20, -(-_SAMPLES // len(flights)))
     return map_flights(flights, lambda df: df.iloc[:: max(1, len(df) // number)], columns=NUMERIC)
@@ -201,9 +201,9 @@ def flag_columns(
     Parameters
     ----------
     correlation
-        As `correlate` returns it.
+        As returned by `correlate`.
     samples
-        As `sample_flights` returns them.
+        As returned by `sample_flights`.
     modelled
         Columns that a model computed from the others, as listed in the archive's dialect.
 
@@ -228,9 +228,9 @@ def redundant_groups(correlation: pd.DataFrame, threshold: float = 0.9) -> pd.Da
     """Return groups of redundant variables, and the one to keep of each group.
 
     Any two variables of a group have an absolute correlation of ``threshold`` or above (complete
-    linkage of 1 - abs(r)). The variable kept is the one that represents its group best: of those
-    whose mean absolute correlation with the others is within 0.01 of the highest, the first in
-    the schema, where measured variables come before derived ones.
+    linkage of 1 - abs(r)). The variable to keep represents its group best: of those whose mean
+    absolute correlation with the others is within 0.01 of the highest, it is the first in the
+    schema, where measured variables come before derived ones.
 
     Returns
     -------
@@ -259,7 +259,7 @@ def redundant_groups(correlation: pd.DataFrame, threshold: float = 0.9) -> pd.Da
 def choose_predictors(
     aggregates: pd.DataFrame, correlation: pd.DataFrame, flags: pd.Series, threshold: float = 0.9
 ) -> dict[str, list[str]]:
-    """Return the predictors that remain when correlated ones are discarded, in three ways.
+    """Return three sets of predictors, two of them without correlated ones.
 
     Parameters
     ----------
@@ -267,16 +267,16 @@ def choose_predictors(
         One row per flight. Numbers named ``<column>_<statistic>`` belong to a column; other
         predictors, such as the operator, are in every set.
     correlation, flags
-        Of the same flights, as `correlate` and `flag_columns` return them.
+        Of the same flights, as returned by `correlate` and `flag_columns`.
     threshold
-        As of `redundant_groups`.
+        As for `redundant_groups`.
 
     Returns
     -------
     dict
-        ``all``: of every column that is not flagged. ``kept variables``: of the columns kept
-        of correlated ones. ``kept aggregates``: those kept of aggregates whose ranks over the
-        flights are correlated (Spearman).
+        ``all``: predictors of all columns that are not flagged. ``kept variables``: those of one
+        column per group of correlated columns. ``kept aggregates``: one per group of aggregates
+        with correlated ranks (Spearman).
     """
     column_of = aggregates.columns.str.replace(r"_(max|min|mean|std)$", "", regex=True)
     unflagged = correlation.drop(index=flags.index, columns=flags.index)
@@ -296,7 +296,7 @@ def choose_predictors(
 def cluster_columns(correlation: pd.DataFrame) -> np.ndarray:
     """Return SciPy's complete linkage of columns by the distance 1 - abs(r).
 
-    Two columns that no sample has together are as far apart as uncorrelated ones.
+    Columns without common samples count as uncorrelated.
     """
     distance = 1 - correlation.abs().fillna(0).to_numpy(copy=True)
     np.fill_diagonal(distance, 0)
@@ -304,7 +304,7 @@ def cluster_columns(correlation: pd.DataFrame) -> np.ndarray:
 
 
 def _find_functions(samples: pd.DataFrame) -> dict[str, str]:
-    """Return the columns that are a function of another one, and a text that names it."""
+    """Return the columns that are a function of another column, and a text that names it."""
     scatter = pd.DataFrame({name: _measure_scatter(samples, name) for name in samples})
     is_function = scatter <= _SCATTER
     functions: dict[str, str] = {}
@@ -318,10 +318,10 @@ def _find_functions(samples: pd.DataFrame) -> dict[str, str]:
 
 
 def _measure_scatter(samples: pd.DataFrame, by: str) -> pd.Series:
-    """Return how far each column is from a function of one, in its own standard deviations.
+    """Return how far each column is from a function of one column, in standard deviations.
 
-    In the order of that one, neighbours from different flights have the same value of a function
-    of it: the mean square of their differences is twice the variance around the function.
+    Samples are sorted by that column. Neighbours from different flights then have the same value of
+    a function of it: the mean square of their differences is twice the variance around it.
     """
     ordered = samples.dropna(subset=by).sort_values(by, kind="stable")
     path = ordered.index.codes[0]

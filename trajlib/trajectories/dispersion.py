@@ -1,8 +1,8 @@
 """Dispersion: the spread of trajectories around their mean at each fraction of progress.
 
-What a progress removes from one direction moves into another: at equal route progress flights can
-hardly differ along the track, and differ the more in time. So along-track, cross-track, altitude
-and time are always given together.
+The choice of progress moves dispersion between directions: at equal route progress flights can
+hardly differ along the track, but differ more in time. So along-track, cross-track, altitude and
+time are always given together.
 """
 
 import numpy as np
@@ -18,19 +18,19 @@ def mean_trajectory(ds: xr.Dataset) -> xr.Dataset:
     """Return the mean of trajectories at each fraction.
 
     The mean position is the mean of the normals to the ellipsoid (Gade 2010, "A non-singular
-    horizontal position representation"), other variables are plain means; headings are left out.
-    ``track`` is the course of the mean itself from the fraction before to the fraction after;
-    at the ends from or to the end.
+    horizontal position representation"), other variables are plain means; headings are omitted.
+    ``track`` is the course of the mean trajectory from the previous to the next fraction (at the
+    ends, from or to the end).
 
     Parameters
     ----------
     ds
-        As `normalize_flights` returns it.
+        As returned by `normalize_flights`.
 
     Returns
     -------
     Dataset
-        Over ``fraction``, and ``by`` where the trajectories have it.
+        Over ``fraction``, and ``by`` if the trajectories have it.
     """
     if "by" in ds.dims:
         parts = [mean_trajectory(ds.sel(by=name)) for name in ds.indexes["by"]]
@@ -53,15 +53,15 @@ def dispersion(ds: xr.Dataset) -> pd.DataFrame:
     Parameters
     ----------
     ds
-        As `normalize_flights` returns it.
+        As returned by `normalize_flights`.
 
     Returns
     -------
     DataFrame
-        Indexed by ``fraction``, and ``by`` before it where the trajectories have it: ``flights``
-        that reach the fraction; standard deviations ``along`` and ``cross`` [NM] in the local
-        frame of the mean trajectory and ``horizontal``, √(along² + cross²), which does not
-        depend on the mean's course; of ``altitude`` [ft] and ``time`` [s] since the first
+        Indexed by ``fraction``, with ``by`` before it if the trajectories have it: number of
+        ``flights`` that reach the fraction; standard deviations ``along`` and ``cross`` [NM] in
+        the local frame of the mean trajectory, and ``horizontal``, √(along² + cross²), which is
+        independent of the mean's course; of ``altitude`` [ft] and ``time`` [s] since the first
         sample; of ``groundspeed`` [kt] where the trajectories have it.
     """
     if "by" in ds.dims:
@@ -89,9 +89,9 @@ def deviations(ds: xr.Dataset) -> dict[str, np.ndarray]:
 
 
 def _course(lat: pd.Series, lon: pd.Series) -> np.ndarray:
-    # before the first and after the last fraction that is reached the mean stays where it is
+    # fractions that are not reached get the first or last position of the mean
     points = pd.DataFrame({"lat": lat, "lon": lon}).ffill().bfill()
     before, after = points.shift(1).fillna(points), points.shift(-1).fillna(points)
     ends = before["lat"], before["lon"], after["lat"], after["lon"]
-    # a mean that has not moved keeps its course
+    # keep the course where the mean does not move
     return pd.Series(track(*ends)).where(distance(*ends) > 0).ffill().bfill().to_numpy()

@@ -1,7 +1,7 @@
 """Events and phases of a flight, as features: tops, level segments, holdings, go-arounds, wind.
 
-Every feature has a unit and a feature set in one table. None is computed across a long gap: where
-the flight was not observed for minutes, the feature is missing or counts what was observed.
+One table has the unit and the feature set of every feature. No feature is computed across a long
+gap: it is then missing, or counts only the observed parts.
 """
 
 import numpy as np
@@ -11,10 +11,10 @@ from trajlib.geodesy import distance, find_airport, unwrap_longitude
 
 __all__ = ["FEATURES", "LONG_GAP", "measure_features"]
 
-LONG_GAP = 150.0  # s to the nearest point: nothing was observed for five minutes between two points
+LONG_GAP = 150.0  # s to the nearest point, which means five minutes between two points
 
-# name | unit | feature set | meaning. An airborne feature is one of the flight until a prediction
-# time: cut the flight there and measure what is left.
+# name | unit | feature set | meaning. An airborne feature is measured on the flight until the
+# prediction time.
 _TABLE = """
 top_of_climb_time       | s      | whole_flight | from the first sample to the top of climb
 top_of_climb_distance   | NM     | whole_flight | distance flown to the top of climb
@@ -37,42 +37,46 @@ FEATURES = pd.DataFrame(
     columns=["feature", "unit", "feature_set", "meaning"],
 ).set_index("feature")
 
-Samples = dict[str, np.ndarray]  # by column: DataFrames would take most of the time
+Samples = dict[str, np.ndarray]  # by column; DataFrames would be much slower
 
 _COLUMNS = (
     *("duration", "distance", "latitude", "longitude", "altitude", "groundspeed", "track"),
     *("true_airspeed", "wind_u", "wind_v", "gap"),
 )
 _STEP = 10.0  # s between the samples used
-_LEVEL_RATE, _LEVEL_TIME = 300.0, 60.0  # ft/min below which a flight is level, and s at least
-_CRUISE = 0.9  # of the highest altitude, from which on a level segment is cruise
+_LEVEL_RATE, _LEVEL_TIME = (
+    300.0,
+    60.0,
+)  # of level flight: rate [ft/min], time [s]
+_CRUISE = 0.9  # of the highest altitude; level segments above it are cruise
 _LAP_TIME = (60.0, 600.0)  # s
 _LAP_RETURN = 1.5  # NM within which a lap returns to its beginning
-# a go-around: NM from and ft above the airport, ft climbed and descended, s in between
+# a go-around: distance [NM] and height [ft], climb and descent [ft], time between them [s]
 _NEAR, _LOW, _CLIMB, _HIGH_TIME = 10.0, 3000.0, 1000.0, 180.0
 _GRAVITY = 9.80665 / 0.3048 / (1852 / 3600 / 0.3048) ** 2  # kt²/ft
 
 
 def measure_features(df: pd.DataFrame) -> dict[str, float]:
-    """Return every feature of ``FEATURES`` of one flight; missing where it is not observed.
+    """Return the ``FEATURES`` of one flight; missing where not observed.
 
     Cruise lasts from the first to the last level segment within a tenth of the highest altitude.
-    Before it is climb, after it descent; a flight without such a segment has a top and no cruise.
+    Climb is before it, descent after it. A flight without such a segment has no cruise; its top is
+    the highest point.
 
     Against the ground truth of 620 simulated flights (``--seed 2016``): all 18 holdings and their
     laps and all 7 go-arounds are found, and no others; the top of descent is within 10 s in 612
-    flights, and up to 5 min late in the others, which level off soon below their cruise. Real
-    flights are observed at longer intervals, and less exact.
+    flights, and up to 5 min late in the others, which level off shortly below their cruise. For
+    real flights, observed at longer intervals, results are less accurate.
 
-    OpenAP's fuzzy phases were not used: their sets are fixed around 35,000 ft and 600 kt, and one
-    label a minute locates a top of climb no better than that.
+    OpenAP's fuzzy phases are not used: their sets are fixed around 35,000 ft and 600 kt, and with
+    one label per minute a top of climb is only known to the minute.
 
     Parameters
     ----------
     df
         A flight with ``duration``, ``distance``, ``latitude``, ``longitude`` and ``altitude``,
         its ``destination`` in its attributes; ``gap``, speeds, ``track`` and a measured wind
-        where available. The energy is of the true airspeed, or else of the groundspeed.
+        if available. The energy uses the true airspeed, or else the groundspeed.
 
     >>> seconds = np.arange(0.0, 3600, 10)
     >>> df = pd.DataFrame({"duration": seconds, "distance": seconds / 9, "latitude": 0.0})
@@ -96,46 +100,50 @@ def measure_features(df: pd.DataFrame) -> dict[str, float]:
 
 
 def _thin(df: pd.DataFrame) -> Samples:
-    """Return an observed sample every ten seconds, and the ``piece`` between gaps it is part of."""
+    """Return an observed sample every ten seconds, with its ``piece`` between gaps."""
     columns = {name: df[name].to_numpy(float) for name in _COLUMNS if name in df}
     time = columns["duration"]
     positions = [columns[name] for name in ("altitude", "latitude", "longitude")]
     missing = np.asarray(np.isnan(positions).any(axis=0))
     if "gap" in columns:
         missing |= columns["gap"] > LONG_GAP
-    chosen = np.searchsorted(time, np.arange(time[0], time[-1], _STEP))
-    chosen = np.unique(np.append(chosen, len(df) - 1))
-    chosen = chosen[~missing[chosen]]
-    broken = np.diff(np.cumsum(missing)[chosen]) > 0
-    broken |= np.diff(time[chosen]) > 2 * LONG_GAP
-    samples = {name: values[chosen] for name, values in columns.items()}
-    samples["piece"] = np.concatenate([[0], np.cumsum(broken)])[: len(chosen)]
+    indices = np.searchsorted(time, np.arange(time[0], time[-1], _STEP))
+    indices = np.unique(np.append(indices, len(df) - 1))
+    indices = indices[~missing[indices]]
+    broken = np.diff(np.cumsum(missing)[indices]) > 0
+    broken |= np.diff(time[indices]) > 2 * LONG_GAP
+    samples = {name: values[indices] for name, values in columns.items()}
+    samples["piece"] = np.concatenate([[0], np.cumsum(broken)])[: len(indices)]
     return samples
 
 
 def _find_laps(samples: Samples) -> list[tuple[float, float]]:
-    """Return start and end [s] of each lap; the next begins where one ended, or later.
+    """Return start and end [s] of each lap; laps do not overlap.
 
-    A lap turns through a full circle and returns to within 1.5 NM of its beginning on the same
-    course in 1 to 10 minutes: the circuit of a missed approach takes longer.
+    A lap is a full turn that returns to within 1.5 NM of its beginning on the same course in 1 to
+    10 minutes. The circuit of a missed approach takes longer.
     """
     time, piece, lat = samples["duration"], samples["piece"], samples["latitude"]
     if len(time) < 2 or "track" not in samples:
         return []
     course = np.unwrap(pd.Series(samples["track"]).ffill().bfill(), period=360)
     lon = unwrap_longitude(samples["longitude"], samples["longitude"][0])
-    x, y = lon * np.cos(np.radians(lat.mean())) * 60, lat * 60  # one scale for all, or it shears
-    laps, free = [], 0
+    x, y = (
+        lon * np.cos(np.radians(lat.mean())) * 60,
+        lat * 60,
+    )  # one scale, without shear
+    laps, next_start = [], 0
     for begin in np.flatnonzero(_largest_turns(course) > 315):
-        if begin < free:
+        if begin < next_start:
             continue
         first, last = np.searchsorted(time, time[begin] + np.array(_LAP_TIME))
-        away = np.hypot(x[first:last] - x[begin], y[first:last] - y[begin])
+        miles = np.hypot(x[first:last] - x[begin], y[first:last] - y[begin])
         turn = np.abs(course[first:last] - course[begin])
-        closed = (abs(turn - 360) < 45) & (away < _LAP_RETURN) & (piece[first:last] == piece[begin])
+        closed = (abs(turn - 360) < 45) & (miles < _LAP_RETURN)
+        closed &= piece[first:last] == piece[begin]
         if closed.any():
-            free = first + int(np.where(closed, away, np.inf).argmin())
-            laps.append((time[begin], time[free]))
+            next_start = first + int(np.where(closed, miles, np.inf).argmin())
+            laps.append((time[begin], time[next_start]))
     return laps
 
 
@@ -178,9 +186,9 @@ def _measure_phases(samples: Samples) -> dict[str, float]:
 
 
 def _growth(samples: Samples, values: np.ndarray, start: int, end: int) -> float:
-    """Return the growth of values from one sample to another; missing across a long gap.
+    """Return the growth of values between two samples; missing across a long gap.
 
-    It is missing beside a gap, too, where the phase may have begun or ended unobserved.
+    It is also missing next to a gap, in which the phase may have begun or ended.
     """
     piece = samples["piece"]
     if piece[max(start - 1, 0)] != piece[min(end + 1, len(piece) - 1)]:
@@ -200,18 +208,17 @@ def _find_level(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _energy_height(samples: Samples) -> np.ndarray:
-    """Return altitude and kinetic energy as a height [ft]; missing without any speed."""
+    """Return altitude plus kinetic energy, as a height [ft]; missing without a speed."""
     missing = np.full(len(samples["altitude"]), np.nan)
     speed = samples.get("true_airspeed", samples.get("groundspeed", missing))
     return samples["altitude"] + speed**2 / (2 * _GRAVITY)
 
 
 def _count_go_arounds(samples: Samples, destination: str) -> int:
-    """Return how often a flight is low near its destination, high for minutes, and down again.
+    """Return how often a flight is low near its destination, then high for minutes, then low again.
 
-    Some sources report the assigned altitude in place of the measured one, mostly in the last
-    point over the runway. Interpolated, that is a climb; but the flight is not high for long, or
-    never descends again.
+    Some sources report the assigned altitude instead of the measured one, mostly in the last point
+    over the runway. Interpolated, this looks like a climb, but a short one or without descent.
     """
     airport = find_airport(destination)
     position = airport.latitude, airport.longitude

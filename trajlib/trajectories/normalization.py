@@ -1,4 +1,4 @@
-"""Normalisation: flights resampled at fixed fractions of their progress, and so comparable."""
+"""Normalisation: resample flights at fixed fractions of their progress, to compare them."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -16,7 +16,7 @@ from trajlib.trajectories.progress import PERCENTS, PROGRESS, PROGRESS_COLUMNS, 
 __all__ = ["VARIABLES", "courses", "normalize_flights", "resample_flight", "resample_flights"]
 
 VARIABLES = ("latitude", "longitude", "altitude", "duration", "distance", "groundspeed")
-_ANGLES = {"longitude": -180.0, "track": 0.0, "heading": 0.0}  # the least value of each [deg]
+_ANGLES = {"longitude": -180.0, "track": 0.0, "heading": 0.0}  # the lowest value of each [deg]
 
 
 def resample_flight(
@@ -26,7 +26,7 @@ def resample_flight(
     *,
     columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Return the flight at the moments when it first reaches fractions of its progress.
+    """Return the flight at the times when it first reaches fractions of its progress.
 
     Parameters
     ----------
@@ -37,14 +37,14 @@ def resample_flight(
     fractions
         Increasing values of the progress.
     columns
-        Numeric columns to resample; those that the flight does not have are absent from the
-        result. By default all.
+        Numeric columns to resample, by default all; columns missing in the flight are absent from
+        the result.
 
     Returns
     -------
     DataFrame
-        Indexed by ``fraction``; linear between two samples, angles by the shorter way around,
-        missing where the flight does not reach the fraction: nothing is extrapolated.
+        Indexed by ``fraction``; interpolated linearly, angles along the shorter way. Missing where
+        the flight does not reach the fraction: nothing is extrapolated.
 
     >>> df = pd.DataFrame({"altitude": [0.0, 10.0, 20.0, 30.0]})
     >>> resample_flight(df, np.array([0, 0.5, 0.5, 0.9]), [0, 0.5, 0.7, 1])["altitude"].tolist()
@@ -78,24 +78,24 @@ def normalize_flights(
     *,
     columns: Sequence[str] = VARIABLES,
 ) -> xr.Dataset:
-    """Return the trajectories of many flights, each read once.
+    """Return the normalised trajectories of many flights, reading each flight once.
 
     Parameters
     ----------
     flights
         Rows of an index or of a store.
     by
-        A name in ``PROGRESS``, a function like those, or several of them.
+        A name in ``PROGRESS``, a function of the same kind, or several of them.
     fractions
         Increasing values of the progress.
     columns
-        Those that no flight has are absent from the result.
+        Columns to resample; those missing in all flights are absent from the result.
 
     Returns
     -------
     Dataset
         Variables in the schema's units (attribute ``units``) over ``path`` and ``fraction``, and
-        ``by`` before them where it was a sequence; missing where a flight does not reach the
+        ``by`` before them if it was a sequence; missing where a flight does not reach the
         fraction. Longitudes are within 180° of the origin's. The flights' identity and ``start``
         (UTC) are coordinates of ``path``.
 
@@ -107,7 +107,7 @@ def normalize_flights(
     if isinstance(by, str) or callable(by):
         (table,) = resample_flights(flights, {"": (by, fractions)}, columns=columns).values()
         return _to_dataset(table, flights, columns)
-    kinds = {each.__name__ if callable(each) else each: (each, fractions) for each in by}
+    kinds = {kind.__name__ if callable(kind) else kind: (kind, fractions) for kind in by}
     tables = resample_flights(flights, kinds, columns=columns)
     datasets = [_to_dataset(table, flights, columns) for table in tables.values()]
     return xr.concat(datasets, pd.Index(list(kinds), dtype=object, name="by"))
@@ -119,23 +119,22 @@ def resample_flights(
     *,
     columns: Sequence[str] = VARIABLES,
 ) -> dict[str, pd.DataFrame]:
-    """Return many flights at fractions of one progress or several, each flight read once.
+    """Return many flights at fractions of one or more kinds of progress, reading each once.
 
     Parameters
     ----------
     flights
         Rows of an index or of a store.
     kinds
-        Names of the results, and for each a progress, as `normalize_flights` takes it, and
-        fractions of it.
+        For each name of a result, a progress (as for `normalize_flights`) and its fractions.
     columns
         As for `normalize_flights`.
 
     Returns
     -------
     dict of DataFrame
-        By name, indexed by ``path`` and ``fraction``, as `resample_flight` returns each flight;
-        longitudes are within 180° of the origin's.
+        Tables by name, indexed by ``path`` and ``fraction``, with each flight as returned by
+        `resample_flight`; longitudes are within 180° of the origin's.
     """
     functions = {}
     for name, (by, fractions) in kinds.items():
@@ -165,7 +164,7 @@ def _resample_by_progress(
 def _origin_longitude(df: pd.DataFrame) -> float:
     try:
         return find_airport(df.attrs["origin"]).longitude
-    except (TypeError, ValueError):  # no code, or one that no airport has
+    except (TypeError, ValueError):  # no code, or an unknown one
         return df["longitude"].iloc[0]
 
 
@@ -187,8 +186,7 @@ def _to_dataset(table: pd.DataFrame, flights: pd.DataFrame, columns: Sequence[st
 def courses(trajectories: pd.DataFrame) -> np.ndarray:
     """Return the course [deg] of trajectories at each path and fraction.
 
-    It is the course from the fraction before to the fraction after; at the ends from or to the
-    end.
+    It is the course from the previous to the next fraction (at the ends, from or to the end).
     """
     positions = trajectories[["latitude", "longitude"]]
     by_path = positions.groupby(level="path", sort=False)

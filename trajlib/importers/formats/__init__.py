@@ -1,4 +1,4 @@
-"""The formats that flights are imported from, one module each."""
+"""The formats from which flights are imported, one module each."""
 
 import re
 from pathlib import Path
@@ -43,7 +43,7 @@ __all__ = [
     "recognize_format",
 ]
 
-# the more particular before the more general
+# specific formats before general ones
 FORMATS = (
     opensky.FORMAT,
     sfomuseum.FORMAT,
@@ -83,12 +83,12 @@ def recognize_format(path: str | Path, dialect: Dialect | None = None) -> Format
     path
         The file.
     dialect
-        The columns.toml of the source; files that have its columns are read by it.
+        The columns.toml of the source, used for files that have its columns.
 
     Raises
     ------
     FormatError
-        When it is none of `FORMATS`, or is refused, with the reason.
+        When it is none of `FORMATS`, or cannot be used, with the reason.
     """
     head = read_head(Path(path))
     if dialect is not None and generic.recognize_flights(head, dialect):
@@ -124,7 +124,7 @@ def find_format(name: str) -> Format:
     Raises
     ------
     FormatError
-        When there is none.
+        When there is no such format.
     """
     for candidate in FORMATS:
         if candidate.name == name:

@@ -1,4 +1,4 @@
-"""What the formats share: what a format is, and the conversion of a table to points."""
+"""Base of all formats: their definition, and the conversion of a table to points."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,16 +35,16 @@ FormatError = FlightError  # a file cannot be read; the message is the reason
 
 @dataclass(frozen=True)
 class Options:
-    """How a file is to be read.
+    """Options for reading a file.
 
     Attributes
     ----------
     dialect
         A ``columns.toml`` that names columns and units, for the generic format.
     kind
-        ``flight`` for what was flown, ``plan`` for what was filed.
+        ``flight`` for flown trajectories, ``plan`` for filed ones.
     root
-        The folder of the source, below which files that hold one flight are named by their path.
+        The folder of the source; files with one flight are named by their path below it.
     """
 
     dialect: Dialect | None = None
@@ -54,7 +54,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Head:
-    """The beginning of a file, by which its format is recognised.
+    """The beginning of a file, used to recognise its format.
 
     Attributes
     ----------
@@ -65,13 +65,13 @@ class Head:
     kind
         ``parquet``, ``feather``, ``json`` or ``text``.
     names
-        Names of the columns as they are written; empty where there is no header.
+        Names of the columns as written; empty without a header.
     delimiter
-        Between the fields of a text.
+        Delimiter of the fields of a text.
     skip
         Lines before the header: comments, and the ``sep=;`` of a spreadsheet.
     decimal
-        Between the digits of a number.
+        Decimal mark.
     """
 
     path: Path
@@ -84,7 +84,7 @@ class Head:
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
-        """The names of the columns in lower case; those that repeat, or are empty, are numbered."""
+        """The names of the columns in lower case; repeated and empty names are numbered."""
         return tuple(number_repeats([name.strip().lower() for name in self.names]))
 
     @property
@@ -93,32 +93,32 @@ class Head:
         return self.data.decode("utf-8", errors="replace").splitlines()
 
     def has(self, *columns: str) -> bool:
-        """Return whether all of these columns are there."""
+        """Return whether all of these columns are present."""
         return set(columns) <= set(self.columns)
 
 
 @dataclass(frozen=True)
 class Format:
-    """A format that flights come in.
+    """A file format of flights.
 
     Attributes
     ----------
     name, title
-        What ``--format`` takes, and what the format is.
+        The value of ``--format``, and a description.
     needs
         What a user has to provide, for ``--formats``.
     recognize
-        Whether a file with this beginning is of the format.
+        Returns whether a file with this beginning has the format.
     read
-        Yields batches of points in the schema's units, none of a table that has identities only.
+        Yields batches of points in the schema's units, none if a table has only identities.
     read_identities
-        Returns a table with one row a flight by ``flight_id``, to be joined with the points.
+        Returns a table with one row per flight, to be joined with the points by ``flight_id``.
     splittable
-        Whether a flight may go on in another file.
+        Whether a flight may continue in another file.
     attribution
-        What a publisher of the data asks to be named as, with the licence.
+        Attribution requested by the publisher of the data, with the licence.
     spacing
-        Least time between two points [s]: closer ones come from two radars that disagree.
+        Shortest time between two points [s]; closer ones come from two radars that disagree.
     """
 
     name: str
@@ -134,7 +134,7 @@ class Format:
 
 @dataclass(frozen=True)
 class Field:
-    """A column of a format: its names in lower case, the first one there counts, and its unit."""
+    """A column of a format: possible names in lower case, in order of preference, and its unit."""
 
     names: tuple[str, ...]
     unit: str
@@ -145,20 +145,20 @@ class Field:
 
 
 def convert_points(df: pd.DataFrame, fields: dict[str, Field]) -> pd.DataFrame:
-    """Return the points of a table: the schema's columns and units, every point with a position.
+    """Return the points of a table in the schema's columns and units.
 
-    Rows without a time or a position are no points, and are left out.
+    Rows without a time or a position are omitted.
 
     Parameters
     ----------
     df
         A table with columns in lower case.
     fields
-        For a column of the result, where it stands in the table and in which unit.
+        For each column of the result, its names in the table and its unit.
     """
     points = convert_table(df, fields)
     for name in REQUIRED:
-        if name not in points:  # of the messages of a receiver a batch may hold no position
+        if name not in points:  # a batch of receiver messages may have no position
             points[name] = pd.Series(pd.NaT if name == "timestamp" else np.nan, points.index)
     east = points["longitude"]
     located = points["latitude"].abs().le(90) & east.abs().le(360) & points["timestamp"].notna()
@@ -167,24 +167,24 @@ def convert_points(df: pd.DataFrame, fields: dict[str, Field]) -> pd.DataFrame:
 
 
 def convert_flights(df: pd.DataFrame, fields: dict[str, Field]) -> pd.DataFrame:
-    """Return the identities of a table, one row a flight."""
+    """Return the identities of a table, one row per flight."""
     flights = convert_table(df, fields)
     return flights.dropna(subset="flight_id").drop_duplicates("flight_id", ignore_index=True)
 
 
 def convert_table(df: pd.DataFrame, fields: dict[str, Field]) -> pd.DataFrame:
-    """Return a table with the schema's columns and units; what its source lacks is absent."""
+    """Return a table in the schema's columns and units; missing columns are absent."""
     columns: dict[str, pd.Series] = {}
     for name, field in fields.items():
-        for their in field.names:
-            if their in df:
-                values = _convert_column(name, df[their], field.unit)
+        for source_name in field.names:
+            if source_name in df:
+                values = _convert_column(name, df[source_name], field.unit)
                 columns[name] = columns[name].fillna(values) if name in columns else values
     return pd.DataFrame(columns, index=df.index)
 
 
 def number_repeats(names: Sequence[str]) -> list[str]:
-    """Return names of which those that repeat, or are empty, are numbered."""
+    """Return the names, with numbers added to repeated and empty ones."""
     seen: set[str] = set()
     result = []
     for number, name in enumerate(names):
@@ -194,8 +194,8 @@ def number_repeats(names: Sequence[str]) -> list[str]:
 
 
 def find_texts(fields: dict[str, Field]) -> set[str]:
-    """Return the names, in a table, of columns that are texts."""
-    return {their for name in TEXTS if name in fields for their in fields[name].names}
+    """Return the names of text columns in a table."""
+    return {source for name in TEXTS if name in fields for source in fields[name].names}
 
 
 def _convert_column(name: str, values: pd.Series, unit: str) -> pd.Series:

@@ -1,4 +1,4 @@
-"""Flight points of EUROCONTROL's Aviation Data Repository for Research, a month a file."""
+"""Flight points of EUROCONTROL's Aviation Data Repository for Research, one month per file."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +29,7 @@ def _parse_times(batch: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
-    # filed and actual points have the same columns: the file's name is all that differs
+    # filed and actual points have the same columns, and differ only in the name of the file
     other = "filed" if options.kind == "flight" else "actual"
     if other not in path.name.lower():
         yield from point_reader(_FIELDS, _parse_times)(path, options)

@@ -1,4 +1,4 @@
-"""Tables with one row a flight: who flew from where to where, to be joined with the points."""
+"""Tables of flights with identities and airports, to be joined with the points."""
 
 from trajlib.archive.dialect import Dialect
 from trajlib.archive.layout import match_columns

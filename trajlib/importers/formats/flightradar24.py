@@ -29,7 +29,7 @@ def _prepare(batch: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def mark_ground(batch: pd.DataFrame) -> pd.DataFrame:
-    """Return a table in which 0 ft, which means no more than on the ground, is no altitude."""
+    """Return a table without altitudes of 0 ft, which only mean on the ground."""
     altitude = pd.to_numeric(batch["altitude"], errors="coerce")
     return batch.assign(altitude=altitude.where(altitude != 0), onground=altitude == 0)
 

@@ -1,4 +1,4 @@
-"""Logs of the Garmin G1000 and its relatives: one power cycle of the avionics a file."""
+"""Logs of the Garmin G1000 and its relatives: one power cycle of the avionics per file."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,7 +49,7 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         batch = texts.assign(
             flight=flight,
             timestamp=pd.to_datetime(stamps, format="ISO8601", utc=True, errors="coerce"),
-            # AltB is what the altimeter shows with the pressure BaroA set
+            # AltB is the altimeter reading for the pressure setting BaroA
             pressure_altitude=indicated + _altitude_of(setting),
             wind_u=numbers["wndspd"] * np.sin(towards),
             wind_v=numbers["wndspd"] * np.cos(towards),

@@ -1,4 +1,4 @@
-"""Any table of points: by the names of its columns, or by a columns.toml."""
+"""Any table of points, read by the names of its columns or by a columns.toml."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -39,7 +39,7 @@ def _recognize(head: Head) -> bool:
 
 
 def recognize_points(head: Head, dialect: Dialect) -> bool:
-    """Return whether a table has the columns that a columns.toml names or gives units of."""
+    """Return whether a table has the columns that are described in a columns.toml."""
     columns = [*dialect.names.values(), *(str(name) for name in dialect.many.values())]
     named = {name.strip().lower() for name in columns} & set(head.columns)
     described = named if columns else dialect.units
@@ -62,7 +62,7 @@ def _find_layout(head: Head, dialect: Dialect) -> Layout | None:
 
 
 def read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
-    """Yield the points of any table whose columns are understood."""
+    """Yield the points of any table with known columns."""
     dialect = options.dialect or Dialect()
     head = read_head(path)
     layout = _find_layout(head, dialect)
@@ -76,13 +76,13 @@ def read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         texts |= {columns[name] for name in ("timestamp", "clock", "date") if name in columns}
     key = next((name for name in _KEYS if name in columns), None)
     batches = read_table(path, columns.values(), texts=texts, head=head)
-    if key is None and {"clock", "date"} & {*columns}:  # midnight passes within one batch only
+    if key is None and {"clock", "date"} & {*columns}:  # to find midnight, batches are joined
         batches = iter([pd.concat(batches, ignore_index=True)])
     constants = dialect.identity(path.as_posix())
     if key is None:
         constants["flight_id"] = name_flight(path, options)
     for batch in batches:
-        points = batch.rename(columns={theirs: ours for ours, theirs in columns.items()})
+        points = batch.rename(columns={source: name for name, source in columns.items()})
         points = _convert(points, layout, dialect, path, key).assign(**constants)
         yield convert_points(points, {name: Field(name) for name in points})
 
@@ -118,18 +118,18 @@ def _convert_times(
 
 
 def read_flights(path: Path, options: Options) -> pd.DataFrame:
-    """Return the identities of a table with one row a flight."""
+    """Return the identities of a table with one row per flight."""
     head = read_head(path)
     layout = match_columns(head.names, options.dialect or Dialect())
     fields = {
         name: Field(head.columns[number]) for name, number in layout.fields.items() if name in TEXTS
     }
-    if "real_to" in head.columns:  # where a flight that was diverted ended
+    if "real_to" in head.columns:  # the actual destination of diverted flights
         fields["destination"] = Field("real_to", "schd_to")
     wanted = {name for field in fields.values() for name in field.names} | {"aircraft_id"}
     tables = []
     for batch in read_table(path, wanted, texts=wanted - {"aircraft_id"}, head=head):
-        if {"aircraft_id", "equip"} <= {*batch}:  # the address as a decimal number
+        if {"aircraft_id", "equip"} <= {*batch}:  # the ICAO address as a decimal number
             numbers = pd.to_numeric(batch["aircraft_id"], errors="coerce")
             batch["icao24"] = numbers.map("{:06x}".format, na_action="ignore")
             fields["icao24"] = Field("icao24")

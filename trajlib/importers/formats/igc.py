@@ -49,7 +49,7 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     number = fixes.drop(columns=[5, 8, 9]).astype(float)
     seconds = number[0] * 3600 + number[1] * 60 + number[2]
     midnights = (seconds.diff() < -43200).cumsum()
-    sensor = number[10].ne(0).any()  # without one all are 0
+    sensor = number[10].ne(0).any()  # without a sensor all are 0
     pilot = re.search(r"(?m)^HFGID[^:\n]*:[ \t]*([\w-]+)", text)
     points = pd.DataFrame(
         {

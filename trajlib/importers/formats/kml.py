@@ -31,7 +31,7 @@ def _recognize(head: Head) -> bool:
 
 
 def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
-    # no XML parser, whose entities may grow to any size
+    # without an XML parser, since expanded entities can have any size
     text = "".join(read_texts(path))
     track = re.search(r"<gx:Track\b.*?</gx:Track>", text, re.DOTALL)
     when = re.findall(r"<when>([^<]*)</when>", track[0] if track else "")

@@ -1,4 +1,4 @@
-"""Positions apart from the flights: the exports of Flightradar24 and of the PRU."""
+"""Positions in separate files from the flights: the exports of Flightradar24 and of the PRU."""
 
 import re
 from collections.abc import Iterator

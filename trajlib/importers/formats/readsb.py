@@ -1,4 +1,4 @@
-"""Traces of readsb and tar1090, as adsb.lol and ADS-B Exchange publish them."""
+"""Traces of readsb and tar1090, as published by adsb.lol and ADS-B Exchange."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,7 +74,7 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         timestamp=start + pd.to_numeric(points["seconds"], errors="coerce"),
         altitude=altitude.where(flags & 8 == 0),  # the others are geometric
         geo=points["geo"].fillna(altitude.where(flags & 8 != 0)),
-        flight=points["flight"].ffill(),  # it is repeated every few points only
+        flight=points["flight"].ffill(),  # only given every few points
         wind_u=wind * np.sin(towards),
         wind_v=wind * np.cos(towards),
         onground=ground,

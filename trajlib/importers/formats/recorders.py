@@ -75,8 +75,8 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
                 )
             seconds = seconds + start
         numbers = batch.apply(pd.to_numeric, errors="coerce")
-        nowhere = numbers["lat"].eq(0) & numbers["lon"].eq(0)  # before the receiver has a fix
-        yield convert_points(batch[~nowhere].assign(timestamp=seconds, flight=flight), _FIELDS)
+        no_fix = numbers["lat"].eq(0) & numbers["lon"].eq(0)  # before the receiver has a fix
+        yield convert_points(batch[~no_fix].assign(timestamp=seconds, flight=flight), _FIELDS)
 
 
 def _find_start(path: Path) -> float | None:

@@ -1,4 +1,4 @@
-"""Messages of BaseStation (SBS-1), as dump1090 and other receivers write them on port 30003."""
+"""Messages of BaseStation (SBS-1), as sent by dump1090 and other receivers on port 30003."""
 
 import re
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ _FIELDS = {
     "vertical_rate": Field("rate"),
     "onground": Field("ground"),
 }
-_CARRIED = ["callsign", "speed", "track", "rate"]  # in messages of their own
+_CARRIED = ["callsign", "speed", "track", "rate"]  # in separate messages
 
 
 def _recognize(head: Head) -> bool:

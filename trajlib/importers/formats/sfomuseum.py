@@ -43,11 +43,11 @@ def _recognize_geojson(head: Head) -> bool:
 
 def _drop_absent_speeds(batch: pd.DataFrame, path: Path) -> pd.DataFrame:
     speed = pd.to_numeric(batch["groundspeed"], errors="coerce")
-    return batch.assign(groundspeed=speed.where(speed != 0))  # the feed has 0 where it has none
+    return batch.assign(groundspeed=speed.where(speed != 0))  # the feed has 0 for missing values
 
 
 def _read_geojson(path: Path, options: Options) -> Iterator[pd.DataFrame]:
-    """Yield the points of a track; the record beside it, ID.geojson, has its identity."""
+    """Yield the points of a track; its identity is in the file ID.geojson beside it."""
     number = re.fullmatch(r"(\d+)-alt-swim-path\.geojson", path.name)
     if not number:
         return
@@ -63,7 +63,7 @@ def _read_geojson(path: Path, options: Options) -> Iterator[pd.DataFrame]:
                 "timestamp": properties["swim:timestamps"],
                 "longitude": [position[0] for position in lines],
                 "latitude": [position[1] for position in lines],
-                # in hundreds of feet; C and T mark levels assigned, not measured
+                # in hundreds of feet; C and T mark assigned levels
                 "altitude": [text.rstrip("CT") for text in properties["swim:altitudes"]],
                 "groundspeed": properties["swim:speeds"],
             }

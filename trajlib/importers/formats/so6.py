@@ -40,7 +40,7 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         lines = re.sub(r"[ \t]+(?=\n|$)", "", re.sub(r" {2,}", " ", text))
         segments = parse_csv(lines.encode(), _COLUMNS, _COLUMNS, find_texts(_FIELDS), " ")
         ends = pd.concat([_end(segments, "begin"), _end(segments, "end")]).sort_index(kind="stable")
-        # a segment begins where the one before it ended
+        # a segment begins at the end of the previous one
         yield convert_points(ends.drop_duplicates(ignore_index=True), _FIELDS)
 
 

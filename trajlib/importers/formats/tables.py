@@ -1,4 +1,4 @@
-"""Files as streams, lines and tables, read in batches and in bounded memory."""
+"""Read files as streams, lines and tables, in batches and with bounded memory."""
 
 import bz2
 import codecs
@@ -47,10 +47,10 @@ __all__ = [
 
 BATCH = 200_000  # rows at most
 _BLOCK = 16 << 20  # bytes of text parsed at once
-_PART = 16 << 10  # bytes of it read at once, which are lost where a packed file breaks off
-_HEAD = 64 << 10  # bytes that a format is recognised by
-_LARGEST = 64 << 20  # bytes of a JSON that is parsed as a whole, which takes ten times as much
-_UNPACKED = 16 << 30  # bytes at most of a file unpacked to disk
+_PART = 16 << 10  # bytes read at once; so many are lost if a compressed file is truncated
+_HEAD = 64 << 10  # bytes used to recognise a format
+_LARGEST = 64 << 20  # bytes of a JSON parsed as a whole, which needs ten times the memory
+_UNPACKED = 16 << 30  # largest file unpacked to disk [bytes]
 _MISSING = ["", "N/A", "NA", "n/a", "nan", "NaN", "-", "\\N", "NULL", "null", "None", "ground"]
 _OF_COLUMNS = re.compile(rb'\s*\{\s*"[^"]+"\s*:\s*\{')
 _ARCHIVES = {b"7z\xbc\xaf\x27\x1c": "7z", b"PK\x03\x04": "zip"}
@@ -60,7 +60,7 @@ _COMPRESSIONS: dict[bytes, Callable[[Any], Any]] = {
     b"\xfd7zXZ\x00": lzma.open,
     b"\x28\xb5\x2f\xfd": lambda file: pa.CompressedInputStream(file, "zstd"),
 }
-# pickles of protocol 2 and later, and of the earlier ones that pandas could write
+# pickles of protocol 2 and later, and of earlier ones written by pandas
 _PICKLE = re.compile(rb"\x80[\x02-\x05]|c[a-z_.]+\n[A-Za-z_]+\n|\(lp0|\(dp0|ccopy_reg\n")
 
 
@@ -71,7 +71,7 @@ def open_source(path: Path) -> Iterator[IO[bytes]]:
     Raises
     ------
     FormatError
-        When an archive holds more than one file of data, or another archive.
+        When an archive contains more than one data file, or another archive.
     """
     with Path(path).open("rb") as file:
         stream = _decompress(file)
@@ -117,21 +117,21 @@ def read_table(
     texts: Collection[str] = (),
     head: Head | None = None,
 ) -> Iterator[pd.DataFrame]:
-    """Yield the columns wanted of a CSV, Parquet, Feather or JSON table, in batches.
+    """Yield the wanted columns of a CSV, Parquet, Feather or JSON table, in batches.
 
     Parameters
     ----------
     wanted
-        Names of columns in lower case; those that the table lacks are absent from the result.
+        Names of columns in lower case; columns missing in the table are absent from the result.
     texts
-        Those of them that are identifiers, which may look like numbers.
+        Wanted columns that are identifiers, which may look like numbers.
     head
-        The file's beginning, where it was read already.
+        The file's beginning, if already read.
 
     Raises
     ------
     FormatError
-        When the file is damaged, or larger than its format is read in bounded memory.
+        When the file is damaged, or too large for its format.
     """
     head = head or read_head(path)
     try:
@@ -157,12 +157,12 @@ def read_blocks(stream: IO[bytes], *, skip: int = 0, end: bytes = b"\n") -> Iter
     FormatError
         When a line is longer than a block.
     """
-    rest = b""
+    remainder = b""
     for piece in _read_pieces(stream):
-        block = rest + piece
+        block = remainder + piece
         cut = block.rfind(end) + 1
-        rest = block[cut:]
-        if len(rest) > _BLOCK:
+        remainder = block[cut:]
+        if len(remainder) > _BLOCK:
             raise FormatError(f"a line is longer than {_BLOCK >> 20} MiB")
         block = block[:cut]
         while skip and block:
@@ -170,12 +170,12 @@ def read_blocks(stream: IO[bytes], *, skip: int = 0, end: bytes = b"\n") -> Iter
             skip -= 1
         if block:
             yield block
-    if rest and not skip:
-        yield rest
+    if remainder and not skip:
+        yield remainder
 
 
 def read_texts(path: Path) -> Iterator[str]:
-    """Yield a text in blocks of whole lines; bytes that are not UTF-8 are taken for Latin-1."""
+    """Yield a text in blocks of whole lines; blocks that are not UTF-8 are read as Latin-1."""
     try:
         with open_source(path) as stream:
             for block in read_blocks(_decode(stream)):
@@ -187,16 +187,16 @@ def read_texts(path: Path) -> Iterator[str]:
 def point_reader(
     fields: dict[str, Field], prepare: Callable | None = None, extra: Collection[str] = ()
 ) -> Callable[[Path, Options], Iterator[pd.DataFrame]]:
-    """Return the ``read`` of a format that is a table with these columns.
+    """Return the function ``read`` of a format that is a table with these columns.
 
     Parameters
     ----------
     fields
-        Where the columns stand in the table.
+        The columns of the table.
     prepare
-        Called with a batch of the table and its path before it is converted.
+        Called with a batch of the table and its path before the conversion.
     extra
-        Other columns that it needs.
+        Other columns that ``prepare`` needs.
     """
     wanted = {name for field in fields.values() for name in field.names} | {*extra}
     texts = find_texts(fields)
@@ -214,7 +214,7 @@ def point_reader(
 
 
 def name_flight(path: Path, options: Options) -> str:
-    """Return an identifier for the flight of a file that holds one: its path below the source."""
+    """Return an identifier for the flight of a file with one flight: its path below the source."""
     folders = path.parent.relative_to(options.root).parts if options.root else ()
     return "-".join([*folders, path.name.partition(".")[0]])
 
@@ -227,10 +227,9 @@ def parse_csv(
     delimiter: str = ",",
     decimal: str = ".",
 ) -> pd.DataFrame:
-    """Return the columns wanted of some lines of a CSV; numbers where all of a column are.
+    """Return the wanted columns of lines of a CSV, as numbers if all values are numbers.
 
-    Lines with too few fields are filled up, of those with too many the last are left out; both
-    come last.
+    Lines with too few fields are filled, those with too many are cut; both are put at the end.
     """
     names = number_repeats(columns)
     include = [name for name in names if name in wanted]
@@ -243,14 +242,14 @@ def parse_csv(
         column_types={name: pa.string() for name in include if name in texts},
     )
 
-    def keep(row: pa.csv.InvalidRow) -> str:
+    def collect(row: pa.csv.InvalidRow) -> str:
         ragged.append(row.text)
         return "skip"
 
     read = partial(
         pa.csv.read_csv,
         read_options=pa.csv.ReadOptions(column_names=names, use_threads=False),
-        parse_options=pa.csv.ParseOptions(delimiter=delimiter, invalid_row_handler=keep),
+        parse_options=pa.csv.ParseOptions(delimiter=delimiter, invalid_row_handler=collect),
         convert_options=convert,
     )
     try:
@@ -277,7 +276,7 @@ def read_json(path: Path) -> Any:
     Raises
     ------
     FormatError
-        When it is larger than 64 MiB, or no JSON.
+        When it is larger than 64 MiB, or not JSON.
     """
     with open_source(path) as stream:
         data = stream.read(_LARGEST + 1)
@@ -311,7 +310,7 @@ def _refuse_archive(stream: IO[bytes]) -> IO[bytes]:
 
 @contextmanager
 def _open_member(file: IO[bytes]) -> Iterator[IO[bytes]]:
-    """Open the one file of data in an archive, or the file itself where it is none."""
+    """Open the only data file of an archive, or the file itself if it is no archive."""
     start = file.read(512)
     file.seek(0)
     if start.startswith(b"PK\x03\x04"):
@@ -322,7 +321,7 @@ def _open_member(file: IO[bytes]) -> Iterator[IO[bytes]]:
     elif start[257:262] == b"ustar":
         with tarfile.open(fileobj=file, mode="r:") as archive:
             names = [entry.name for entry in archive.getmembers() if entry.isfile()]
-            # the hours that OpenSky publishes are each a gzip in a tar
+            # the hourly files of OpenSky are each a gzip in a tar
             member = cast(IO[bytes], archive.extractfile(_only_member(names)))
             yield _refuse_archive(_decompress(member))
     elif start.startswith(b"7z\xbc\xaf\x27\x1c"):
@@ -333,8 +332,8 @@ def _open_member(file: IO[bytes]) -> Iterator[IO[bytes]]:
 
 
 def _only_member(names: list[str]) -> str:
-    about = re.compile(r"(?i)(^|/)(readme|license|licence|__macosx|\.[^./])")
-    data = [name for name in names if not about.search(name)]
+    documents = re.compile(r"(?i)(^|/)(readme|license|licence|__macosx|\.[^./])")
+    data = [name for name in names if not documents.search(name)]
     if len(data) != 1:
         raise FormatError(f"an archive of {len(data)} files, expected one: unpack it first")
     return data[0]
@@ -356,14 +355,14 @@ def _open_7z(file: IO[bytes]) -> Iterator[IO[bytes]]:
                 archive.extract(folder, targets=[name])
         except FormatError:
             raise
-        except Exception as error:  # a damaged archive makes it raise errors of any kind
+        except Exception as error:  # py7zr raises errors of any kind for damaged archives
             raise FormatError(f"cannot be unpacked: {str(error)[:200]}") from error
         with (Path(folder) / name).open("rb") as member:
             yield member
 
 
 def _read_pieces(stream: IO[bytes]) -> Iterator[bytes]:
-    """Yield a file in pieces; of one that breaks off, what comes before that as well."""
+    """Yield a file in pieces; of a truncated file, also the part before the error."""
     parts, size = [], 0
     try:
         while part := stream.read(_PART):
@@ -411,7 +410,7 @@ def _open_columnar(path: Path) -> tuple[list[str], Callable]:
         batches = (reader.get_batch(index) for index in range(reader.num_record_batches))
         return reader.schema.names, lambda columns: (batch.select(columns) for batch in batches)
     file = pa.parquet.ParquetFile(path)
-    if file.metadata.num_rows > path.stat().st_size:  # times and positions take bytes
+    if file.metadata.num_rows > path.stat().st_size:  # each row needs some bytes
         raise FormatError(
             f"promises {file.metadata.num_rows:,} rows in {path.stat().st_size:,} bytes"
         )
@@ -421,14 +420,14 @@ def _open_columnar(path: Path) -> tuple[list[str], Callable]:
 def _read_columnar(head: Head, wanted: Collection[str]) -> Iterator[pd.DataFrame]:
     _, batches = _open_columnar(head.path)
     names = dict(zip(head.names, head.columns, strict=True))
-    names = {theirs: ours for theirs, ours in names.items() if ours in wanted}
+    names = {name: column for name, column in names.items() if column in wanted}
     for batch in batches(list(names)):
         for start in range(0, batch.num_rows, BATCH):
             yield batch.slice(start, BATCH).to_pandas(ignore_metadata=True).rename(columns=names)
 
 
 def _json_names(path: Path, data: bytes) -> tuple[str, ...]:
-    """Return the names in the first records of a JSON, or those of an object of columns."""
+    """Return the names in the first records of a JSON, or in an object of columns."""
     if not _OF_COLUMNS.match(data):
         return tuple(dict.fromkeys(re.findall(r'"([^"\\]{1,60})"\s*:', _to_text(data))))
     names: dict[bytes, None] = {}
@@ -441,7 +440,7 @@ def _json_names(path: Path, data: bytes) -> tuple[str, ...]:
 
 
 def _read_records(head: Head, wanted: Collection[str]) -> Iterator[pd.DataFrame]:
-    """Yield batches of a JSON: an array of flat records, one a line, or an object of columns."""
+    """Yield batches of a JSON: an array of flat records, one per line, or an object of columns."""
     if _OF_COLUMNS.match(head.data):
         df = _lower(pd.DataFrame(read_json(head.path)))
         yield df[[name for name in df if name in wanted]]
@@ -458,7 +457,7 @@ def _read_records(head: Head, wanted: Collection[str]) -> Iterator[pd.DataFrame]
 def _parse_records(lines: bytes) -> pd.DataFrame:
     try:
         return pa.json.read_json(io.BytesIO(lines)).to_pandas()
-    except pa.ArrowInvalid:  # a number in one record and a text in another
+    except pa.ArrowInvalid:  # numbers in some records and texts in others
         try:
             return pd.DataFrame([json.loads(line) for line in lines.split(b"\n")])
         except (ValueError, RecursionError) as error:
@@ -483,7 +482,7 @@ def _find_header(data: bytes) -> tuple[tuple[str, ...], str, int]:
     delimiter = ""
     lines = _to_text(data).splitlines()[:100]
     for skip, line in enumerate(lines[:10]):
-        if "Lcl Date" in line and "Lcl Time" in line:  # below the units of the avionics
+        if "Lcl Date" in line and "Lcl Time" in line:  # Garmin: below a line of units
             return tuple(line.split(",")), ",", skip
     for skip, line in enumerate(lines):
         if match := re.fullmatch(r'"?sep=(.)"?', line.strip()):

@@ -33,7 +33,7 @@ def _recognize_plans(head: Head) -> bool:
 
 
 def _read_plans(path: Path, options: Options) -> Iterator[pd.DataFrame]:
-    """Yield the waypoints of each flight's plan in their order; they have no times."""
+    """Yield the waypoints of each flight's plan in order, without times."""
     if options.kind != "plan" or not read_head(path).has("latitude", "longitude"):
         return
     beside = sorted(path.parent.glob("*.csv"))

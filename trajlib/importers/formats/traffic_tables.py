@@ -1,4 +1,4 @@
-"""Tables of the traffic library: many flights a file, in aviation units."""
+"""Tables of the traffic library: many flights per file, in aviation units."""
 
 from trajlib.importers.formats.base import Format, Head
 from trajlib.importers.formats.generic import read_points
