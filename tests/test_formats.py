@@ -261,10 +261,10 @@ def table(flights, tmp_path):
     return pd.read_parquet(write_traffic(flights, tmp_path))
 
 
-@pytest.mark.parametrize("manner", TABLES)
-def test_tables_of_traffic_come_in_every_manner(table, tmp_path, manner):
+@pytest.mark.parametrize("variant", TABLES)
+def test_tables_of_traffic_are_read_in_every_variant(table, tmp_path, variant):
     path = tmp_path / "table"
-    TABLES[manner](table, path)
+    TABLES[variant](table, path)
     points = read(path)
     assert recognize_format(path).name == "traffic"
     assert (points["timestamp"] == table["timestamp"]).all()
@@ -528,9 +528,9 @@ def test_a_table_with_other_names_is_read_by_columns_toml(flights, tmp_path):
     assert points["operator"].eq("IBE").all()
 
 
-@pytest.mark.parametrize("manner", ["arcmin", "letters"])
-def test_positions_in_minutes_of_arc_are_read(flights, tmp_path, manner):
-    if manner == "arcmin":
+@pytest.mark.parametrize("variant", ["arcmin", "letters"])
+def test_positions_in_minutes_of_arc_are_read(flights, tmp_path, variant):
+    if variant == "arcmin":
         angles = [flights[name] * 60 for name in ("latitude", "longitude")]
         unit = ', unit = "arcmin"'
     else:
@@ -669,9 +669,9 @@ WRITTEN = {
 }
 
 
-@pytest.mark.parametrize("manner", WRITTEN)
-def test_a_table_of_many_flights_may_be_written_with(flights, tmp_path, manner):
-    change, options = WRITTEN[manner]
+@pytest.mark.parametrize("variant", WRITTEN)
+def test_a_table_of_many_flights_may_be_written_with(flights, tmp_path, variant):
+    change, options = WRITTEN[variant]
     names = ["flight_id", "timestamp", "latitude", "longitude", "altitude"]
     points = read(write_csv(change(flights[names]), tmp_path / "many.csv", **options))
     assert points["flight_id"].tolist() == flights["flight_id"].tolist()

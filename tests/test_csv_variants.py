@@ -67,7 +67,7 @@ def replace(table, column, rows, values):
 
 FEW = [100, 200, 300, 301, 302]
 # for each form: the table, options of `write`, and the name of the file
-MANNERS = {
+VARIANTS = {
     "as it is": lambda df: (texts(df), {}, "x.csv"),
     "names in capitals": lambda df: (texts(df).rename(columns=str.title), {}, "x.csv"),
     "units as names": lambda df: (
@@ -324,22 +324,22 @@ def later(df, hours=2, **identity):
     return df.assign(timestamp=df["timestamp"] + pd.Timedelta(hours=hours), **identity)
 
 
-@pytest.mark.parametrize("manner", MANNERS)
-def test_a_flight_is_read_the_same_from_every_dialect(tmp_path, flight, manner):
-    table, options, name = MANNERS[manner](flight)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_flight_is_read_the_same_from_every_dialect(tmp_path, flight, variant):
+    table, options, name = VARIANTS[variant](flight)
     write(tmp_path / name, table, **options)
     df = read_flight(tmp_path / name)
     assert df.attrs["repairs"] == {}
     assert df["timestamp"].tolist() == flight["timestamp"].tolist()
-    rounded = "level" in manner
+    rounded = "level" in variant
     for column in NAMES[1:]:
         tolerance = 51 if rounded and column == "altitude" else 0.01
         np.testing.assert_allclose(df[column], flight[column], atol=tolerance, err_msg=column)
 
 
-@pytest.mark.parametrize("manner", MANNERS)
-def test_the_index_row_is_the_same_for_every_dialect(tmp_path, flight, manner):
-    table, options, name = MANNERS[manner](flight)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_index_row_is_the_same_for_every_dialect(tmp_path, flight, variant):
+    table, options, name = VARIANTS[variant](flight)
     write(tmp_path / "a" / name, table, **options)
     row = build_index(tmp_path / "a").iloc[0]
     assert pd.isna(row["rejected"])
