@@ -267,6 +267,34 @@ def test_two_clusters_at_once_each_have_a_dashboard_and_no_warning(client):
     assert result.stdout.strip() != client.dashboard_link
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("COMM__TIMEOUTS__CONNECT", "1ms"),
+        ("COMM__REQUIRE_ENCRYPTION", "True"),
+        ("WORKER__PRELOAD", "['no_such_module']"),
+    ],
+)
+def test_a_local_cluster_does_not_follow_settings_for_another(name, text, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("""if __name__ == "__main__":
+    from trajlib import connect
+    with connect(workers=1) as client:
+        print(client.submit(sum, [1]).result())
+        client.cluster.close()
+""")
+    result = subprocess.run(
+        [sys.executable, script],
+        env=os.environ | {f"DASK_DISTRIBUTED__{name}": text},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.stdout.strip() == "1", result.stderr
+
+
 @pytest.mark.parametrize(
     ("used", "limit"),
     [

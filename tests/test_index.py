@@ -8,6 +8,7 @@ from zlib import crc32
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from distributed import Client
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from trajlib.archive.index import (
     select_flights,
 )
 from trajlib.archive.store import store_flights
+from trajlib.cli import main
 
 sys.path.insert(0, str(Path(__file__).parent / "faults"))
 import kill_index
@@ -317,12 +319,39 @@ def test_an_archive_of_44264_files_in_one_folder_has_as_many_rows(tmp_path):
 
 @pytest.mark.parametrize(
     "path",
-    [".ipynb_checkpoints/one-checkpoint.csv", ".Trash-0/one.csv", ".one.csv", "__MACOSX/one.csv"],
+    [
+        ".ipynb_checkpoints/one-checkpoint.csv",
+        ".Trash-0/one.csv",
+        ".one.csv",
+        "__MACOSX/one.csv",
+        "@eaDir/one.csv",
+        "#recycle/one.csv",
+        "~$one.csv",
+    ],
 )
 def test_hidden_files_are_not_indexed(tmp_path, path):
     write(tmp_path / "a", "one.csv")
     write(tmp_path / "a", path, day=2)
     assert build_index(tmp_path / "a")["path"].tolist() == ["one.csv"]
+
+
+@pytest.mark.parametrize(("sample", "time"), [(0, "1970-01-01"), (-1, "2036-01-01")])
+def test_a_clock_that_was_not_set_at_an_end_is_left_out_and_counted(
+    tiny_archive, tmp_path, sample, time
+):
+    source = sorted((tiny_archive / "LEMD-LEBL").glob("*.csv"))[0]
+    flight = pd.read_csv(source)
+    times = flight["timestamp"].copy()
+    flight.loc[flight.index[sample], "timestamp"] = f"{time}T00:00:00Z"
+    (tmp_path / "a").mkdir()
+    flight.to_csv(tmp_path / "a" / "one.csv", index=False)
+    row = build_index(tmp_path / "a").iloc[0]
+    assert row["repairs"].startswith("1 samples left out that no aircraft can have reached")
+    ends = times.iloc[1 if sample == 0 else 0], times.iloc[-1 if sample == 0 else -2]
+    assert (row["start"], row["end"]) == tuple(map(pd.Timestamp, ends))
+    result = CliRunner().invoke(main, ["index", str(tmp_path / "a")])
+    assert result.exit_code == 0, result.output
+    assert "1  samples left out that no aircraft can have reached" in result.output
 
 
 def test_copies_of_a_file_are_rejected(tmp_path):

@@ -364,7 +364,20 @@ def test_a_time_is_parsed_from_words_and_from_iso_8601(text, expected):
     assert parse_time(text, "LEMD", now=NOW) == pd.Timestamp(expected)
 
 
-@pytest.mark.parametrize("text", ["05/03/2016", "NaT", "", "9999-12-31T23:00", "tomorrow", "soon"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "05/03/2016",
+        "NaT",
+        "",
+        "9999-12-31T23:00",
+        "tomorrow",
+        "soon",
+        "today 25:00",
+        "today -3:00",
+        "tomorrow +3:00",
+    ],
+)
 def test_other_times_are_refused_with_the_forms_that_are_expected(text):
     with pytest.raises(ValueError, match=r"expected 2016-03-05T07:00 \(UTC\).*tomorrow 07:00"):
         parse_time(text, "LEMD", now=NOW)
@@ -436,6 +449,13 @@ def test_a_table_of_flights_is_predicted_as_each_flight_alone(saved, store, tmp_
         )
     assert (table["arrival_low"] < table["arrival"]).all()
     assert (table["arrival"] < table["arrival_high"]).all()
+
+
+def test_a_table_of_flights_needs_times_alone(tmp_path):
+    (tmp_path / "flights.csv").write_text("time,operator\n2016-05-01T08:00,IBE\n2016-05-01T09:00,")
+    flights = load_flight_table(tmp_path / "flights.csv", PAIR)
+    assert flights["operator"].tolist() == ["IBE", None]
+    assert flights["callsign"].tolist() == [None, None]
 
 
 @pytest.mark.parametrize(

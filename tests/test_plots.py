@@ -51,6 +51,13 @@ def _on_land(lon: float, lat: float, bounds) -> bool:
     return sum(Path(ring).contains_point((lon, lat)) for ring in rings) % 2 == 1
 
 
+def test_a_saved_picture_does_not_follow_settings_of_the_user(tmp_path):
+    figure = styled(lambda: plt.figure(figsize=(2, 1)))()
+    with plt.rc_context({"savefig.dpi": 20}):
+        figure.savefig(tmp_path / "a.png")
+    assert plt.imread(tmp_path / "a.png").shape[:2] == (144, 288)
+
+
 def _is_drawn(figure) -> bool:
     page = BytesIO()
     figure.savefig(page, dpi=20)

@@ -247,10 +247,26 @@ def test_a_notebook_without_parameters_is_refused(write_notebook):
         match_parameters([stage], {"origin": "SFO"}, {})
 
 
-def test_a_cell_that_sets_the_pair_again_is_refused(write_notebook):
-    stage = Stage(write_notebook("01_a.ipynb", "x = 1\ndestination = 'LEBL'"))
-    with pytest.raises(ValueError, match="“destination = 'LEBL'”: it would undo the report's"):
+@pytest.mark.parametrize(
+    "line",
+    [
+        "destination = 'LEBL'",
+        "destination: str = 'LEBL'",
+        "x, destination = 1, 'LEBL'",
+        "if x: destination = 'LEBL'",
+    ],
+)
+def test_a_cell_that_sets_the_pair_again_is_refused(write_notebook, line):
+    stage = Stage(write_notebook("01_a.ipynb", f"x = 1\n{line}"))
+    message = re.escape(f"“{line}”: it would undo the report's destination")
+    with pytest.raises(ValueError, match=message):
         match_parameters([stage], {"origin": "SFO"}, {})
+
+
+def test_a_cell_may_set_the_pair_to_what_it_computes(write_notebook):
+    source = "destination = study.destination\ndef f(destination='LEBL'):\n    origin = 'x'"
+    stage = Stage(write_notebook("01_a.ipynb", source))
+    match_parameters([stage], {"origin": "SFO"}, {})
 
 
 def test_parameters_of_any_form_are_read(write_notebook):

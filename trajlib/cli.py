@@ -210,6 +210,7 @@ def import_(
         return
     if source is None or archive is None:
         raise click.UsageError("give SOURCE and ARCHIVE, or --formats")
+    _check_writable(archive, "ARCHIVE")
     if plans:
         from trajlib.importers.plans import import_plans
 
@@ -322,13 +323,11 @@ def index(
 
 def _count_repairs(table: "pd.DataFrame") -> "pd.Series":
     """Return the number of flights by kind of repair."""
-    import json
+    from trajlib.archive.index import read_repairs
+    from trajlib.archive.repairs import REPAIRS
 
-    import pandas as pd
-
-    repairs = table["repairs"].dropna() if "repairs" in table else []
-    kinds = [kind.replace("_", " ") for repair in repairs for kind in json.loads(repair)]
-    return pd.Series(kinds, dtype="str").value_counts()
+    counts = (read_repairs(table) > 0).sum().rename(index=REPAIRS)
+    return counts.sort_values(ascending=False, kind="stable")
 
 
 def _show_counts(title: str, counts: "pd.Series", most: int = 10) -> None:
@@ -646,7 +645,8 @@ def predict(
         raise click.UsageError("give one of --time, --csv and FLIGHTS")
     if minutes and csv is None:
         raise click.UsageError("--minutes needs a --csv")
-    pair = origin, destination = _check_pair(origin, destination)
+    _check_writable(output, "--output")
+    pair = origin, destination = _find_saved_pair(data, _check_pair(origin, destination))
     start = None if time is None else inference.parse_time(time, origin)
     past = inference.open_store(data / "interim" / "-".join(pair))
     folder = data / "processed" / "-".join(pair) / "prediction"
@@ -682,6 +682,18 @@ def predict(
         history["plans"] = assign_plan(history["plans"], flight)
     answer = inference.predict_flight(saved, flight, **history)
     _write_prediction(answer, saved.card["by"], output / name, flown=flown, as_json=as_json)
+
+
+def _find_saved_pair(data: Path, pair: tuple[str, str]) -> tuple[str, str]:
+    """Return a pair by the codes of its saved models, which may be ICAO or IATA."""
+    from trajlib.geodesy import locate_airport
+
+    airports = tuple(map(locate_airport, pair))
+    for folder in sorted((data / "processed").glob("*-*/prediction")):
+        first, _, second = folder.parent.name.partition("-")
+        if (locate_airport(first), locate_airport(second)) == airports:
+            return first, second
+    return pair
 
 
 def _index_of(archive: Path, data: Path) -> Path:

@@ -52,6 +52,13 @@ _KEEP_MEMORY = {
 # The profile page samples stacks ten times a second instead of a hundred times: this is precise
 # enough, and every sample interrupts the task.
 _PROFILE_LESS = {"distributed.worker.profile.interval": "100ms"}
+_ON_LOOPBACK = {
+    "distributed.comm.require-encryption": False,
+    "distributed.comm.timeouts": {"connect": "30s", "tcp": "30s"},
+    "distributed.nanny.preload": [],
+    "distributed.scheduler.preload": [],
+    "distributed.worker.preload": [],
+}
 # Run by each worker as it starts. Ctrl-C, and interrupting a cell in JupyterLab, send a signal to
 # all processes of the group. Workers ignore it, and do not log errors: the client handles both.
 _START = """
@@ -95,7 +102,7 @@ def connect(address: str | None = None, *, workers: int = CPU_COUNT) -> Client:
     address = address or os.environ.get("DASK_SCHEDULER_ADDRESS")
     current = current_client()
     if address is None:
-        return current or Client(local_cluster(workers), set_as_default=True)
+        return current or _open_local(workers)
     if current is not None and current.scheduler.address == address:
         return current
     _refuse_plain(address)
@@ -341,6 +348,12 @@ def _code_digest() -> Callable[[], str]:
     return digest
 
 
+def _open_local(workers: int) -> Client:
+    # settings of a cluster of the user's, which here would keep the processes apart
+    dask.config.set(_ON_LOOPBACK)
+    return Client(local_cluster(workers), set_as_default=True)
+
+
 def local_cluster(workers: int) -> LocalCluster:
     """Return a cluster of so many processes of one thread, which listens on loopback only."""
     # otherwise the end of a shuffle is logged as a warning in the output of notebooks
@@ -361,7 +374,7 @@ def local_cluster(workers: int) -> LocalCluster:
             dashboard_address=f"{_LOOPBACK}:{_DASHBOARD}",
             worker_dashboard_address=f"{_LOOPBACK}:0",  # by default on all addresses
             local_directory=disk,
-            preload=[*dask.config.get("distributed.worker.preload"), _START],
+            preload=[_START],
         )
     cluster.adapt(minimum=workers, maximum=workers)  # also replaces workers lost at startup
     return cluster

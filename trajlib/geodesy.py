@@ -14,6 +14,7 @@ __all__ = [
     "along_cross_track",
     "distance",
     "find_airport",
+    "locate_airport",
     "offset",
     "track",
     "unwrap_longitude",
@@ -59,6 +60,22 @@ def find_airport(code: str) -> Airport:
         )
     names = ("name", "lat", "lon", "elevation", "tz", "country")
     return Airport(code, *(entry[name] for name in names))
+
+
+def locate_airport(code: str) -> tuple[float, float] | str:
+    """Return the position of an airport [deg], or the code in capitals if it is unknown.
+
+    Two codes of one airport have the same position.
+
+    >>> locate_airport("mad") == locate_airport("LEMD")
+    True
+    """
+    code = code.strip().upper()
+    try:
+        airport = find_airport(code)
+    except ValueError:
+        return code
+    return airport.latitude, airport.longitude
 
 
 @cache

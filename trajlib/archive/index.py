@@ -43,7 +43,7 @@ from trajlib.archive.storage import (
 )
 from trajlib.archive.values import parse_times
 from trajlib.cluster import current_client, gather, run_blocks
-from trajlib.geodesy import distance, find_airport
+from trajlib.geodesy import distance, find_airport, locate_airport
 from trajlib.schema import IDENTITY, REQUIRED
 
 __all__ = [
@@ -72,6 +72,8 @@ _POSITIONS = ("latitude_first", "longitude_first", "latitude_last", "longitude_l
 _FACTS = (*IDENTITY, "start", "end", *_POSITIONS, "rejected")
 _ENDINGS = (".csv", ".csv.gz")
 _SYSTEM = {"__MACOSX", "__pycache__", "lost+found", "$RECYCLE.BIN", "System Volume Information"}
+_SYSTEM |= {"@eaDir", "#recycle", "#snapshot"}  # of network disks
+_DAY = pd.Timedelta(1, "D")
 _STREAMS = 32  # objects read at once, since each request takes tens of milliseconds
 _HEAD, _TAIL = 4096, 1024  # bytes that hold a header and a line, and a last line
 _BATCH = 500  # files per task: a file takes milliseconds on shared storage, as a task does
@@ -240,25 +242,15 @@ def find_pair(index: pd.DataFrame, origin: str, destination: str) -> tuple[str, 
     codes = pd.unique(index[["origin", "destination"]].to_numpy().ravel())
     names: dict = {}
     for code in codes[pd.notna(codes)]:
-        names.setdefault(_locate(code), code)
+        names.setdefault(locate_airport(code), code)
     pair = [code.strip().upper() for code in (origin, destination)]
-    pair = [code if code in codes else names.get(_locate(code), code) for code in pair]
-    if _locate(pair[0]) == _locate(pair[1]):
+    pair = [code if code in codes else names.get(locate_airport(code), code) for code in pair]
+    if locate_airport(pair[0]) == locate_airport(pair[1]):
         raise ValueError(
             f"{origin} → {destination}: a city pair needs two airports; a flight back to where it "
             "began is a flight, but of no pair"
         )
     return pair[0], pair[1]
-
-
-def _locate(code: str) -> tuple[float, float] | str:
-    """Return the position of an airport, or the code in capitals if it is unknown."""
-    code = code.strip().upper()
-    try:
-        airport = find_airport(code)
-    except ValueError:
-        return code
-    return airport.latitude, airport.longitude
 
 
 def select_flights(
@@ -335,7 +327,7 @@ def list_files(archive: str | Path) -> pd.DataFrame:
 
 def _is_member(path: str, *, is_folder: bool = False) -> bool:
     parts = path.split("/")
-    hidden = any(part.startswith(".") or part in _SYSTEM for part in parts if part)
+    hidden = any(part.startswith((".", "~$")) or part in _SYSTEM for part in parts if part)
     return not hidden and (is_folder or path.lower().endswith(_ENDINGS))
 
 
@@ -413,7 +405,8 @@ def _parse_ends(path: str, size: int, dialect: Dialect) -> dict | None:
     head, tail = read_head_tail(path, size)
     lines = head[: head.rfind(b"\n") + 1] + tail.partition(b"\n")[2]
     samples = parse_ends(lines, dialect, path.rpartition("/")[2])
-    return None if samples is None else _gather_facts(samples)
+    facts = None if samples is None else _gather_facts(samples)
+    return None if facts is None or facts["end"] - facts["start"] > _DAY else facts
 
 
 def _parse_whole(path: str, size: int, dialect: Dialect) -> dict:
@@ -555,7 +548,7 @@ def _unify_airports(index: pd.DataFrame) -> pd.DataFrame:
     counts = codes.value_counts().sort_index(kind="stable")
     counts = counts.sort_values(ascending=False, kind="stable")
     names: dict = {}
-    chosen = {code: names.setdefault(_locate(code), code.upper()) for code in counts.index}
+    chosen = {code: names.setdefault(locate_airport(code), code.upper()) for code in counts.index}
     return index.assign(
         origin=index["origin"].replace(chosen), destination=index["destination"].replace(chosen)
     )
@@ -575,7 +568,7 @@ def _describe_ends(index: pd.DataFrame) -> pd.Series:
 
 def _distance_from(index: pd.DataFrame, airport: str, end: str) -> pd.Series:
     """Return the distance [NM] of first or last positions from an airport, NaN if not known."""
-    positions = {code: _locate(code) for code in index[airport].dropna().unique()}
+    positions = {code: locate_airport(code) for code in index[airport].dropna().unique()}
     positions = {code: value for code, value in positions.items() if isinstance(value, tuple)}
     lat = index[airport].map({code: value[0] for code, value in positions.items()}).astype(float)
     lon = index[airport].map({code: value[1] for code, value in positions.items()}).astype(float)
@@ -652,6 +645,7 @@ def _first_rejection(facts: pd.DataFrame) -> pd.Series:
         .isna()
         .any(axis=1),
         "time does not grow from the first to the last sample": facts["end"] <= facts["start"],
+        "first and last sample are more than a day apart": facts["end"] - facts["start"] > _DAY,
         "first or last position is missing": facts[list(_POSITIONS)].isna().any(axis=1),
         "first or last position is not on the Earth": _off_earth(facts),
     }

@@ -20,6 +20,7 @@ __all__ = [
 ALTITUDES = (-2_000.0, 60_000.0)  # ft, possible range
 _FASTEST, _SLACK = 800.0, 1.0  # maximum groundspeed [kt], and error of positions [NM]
 _STEEPEST, _STEP = 15_000.0, 700.0  # maximum climb [ft/min], and error of altitudes [ft]
+_LONGEST = 24 * 3_600_000  # ms between two samples of one flight, at most
 _STOP = 180_000  # ms without moving, or without a sample
 _STOP_RADIUS = 0.5  # NM; an aircraft that stays within it is not moving
 _WINDOW = 60_000  # ms over which speed and climb are compared with the reported values
@@ -38,6 +39,8 @@ def _length(lat, lon, lat2, lon2):
 
 @inlined
 def _reaches(time, lat, lon, alt, time2, lat2, lon2, alt2):
+    if abs(time2 - time) > _LONGEST:  # a clock that was not set
+        return False
     hours = abs(time2 - time) / 3_600_000
     reach = _SLACK + _FASTEST * hours
     if abs(alt2 - alt) > _STEP + 60 * _STEEPEST * hours:

@@ -1,5 +1,6 @@
 """Inference: features and prediction for given flights, described or read from a CSV."""
 
+import datetime as dt
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from trajlib.features.airborne import (
 )
 from trajlib.features.recent_traffic import HISTORY, collect_recent_traffic, select_recent
 from trajlib.features.targets import TARGETS, match_flights
-from trajlib.geodesy import distance, find_airport, unwrap_longitude
+from trajlib.geodesy import distance, find_airport, locate_airport, unwrap_longitude
 from trajlib.models.prediction_intervals import MIN_DAYS
 from trajlib.models.saved_models import SavedModel, predict_trajectories, predict_trajectory
 from trajlib.trajectories.normalization import resample_flight
@@ -153,7 +154,8 @@ def parse_time(text: str, origin: str, *, now: pd.Timestamp | None = None) -> pd
             return now
         if len(words) == 2 and words[0] in days:
             day = now.tz_convert(zone).normalize().tz_localize(None)
-            time = day + pd.Timedelta(days[words[0]], "D") + pd.Timedelta(f"{words[1]}:00")
+            clock = dt.time.fromisoformat(words[1].zfill(5))
+            time = pd.Timestamp.combine(day + pd.Timedelta(days[words[0]], "D"), clock)
         else:
             time = pd.Timestamp.fromisoformat(" ".join(words).upper())
         time = time if time.tzinfo else time.tz_localize(zone)
@@ -229,9 +231,8 @@ def load_flight_table(path: str | Path, pair: tuple[str, str]) -> pd.DataFrame:
         except ValueError as error:
             raise ValueError(f"{path}, line {line}: {error}") from error
     rows = table.reindex(columns=list(_IDENTITY)).astype(object)
-    rows["operator"] = rows["operator"].where(
-        rows["operator"].notna(), rows["callsign"].map(_operator)
-    )
+    operators = rows["callsign"].map(_operator, na_action="ignore")
+    rows["operator"] = rows["operator"].where(rows["operator"].notna(), operators)
     rows = rows.where(rows.notna(), None)
     names = [f"{path}, line {line}" for line in range(2, len(table) + 2)]
     rows = rows.assign(path=names, origin=pair[0], destination=pair[1], rejected=None, archive=None)
@@ -260,7 +261,7 @@ def load_samples_until(
     from_path = read_dialect(archive).identity(_relative(path, archive))
     identity |= {name: text for name, text in from_path.items() if text}
     for name, code in zip(_ENDS, pair or (), strict=False):
-        if identity.get(name, code) != code:
+        if locate_airport(identity.get(name, code)) != locate_airport(code):
             raise ValueError(f"{path}: its {name} is {identity[name]}, expected {code}")
     return samples, {name: identity[name] for name in _IDENTITY if name in identity}
 
@@ -622,7 +623,7 @@ def _warn_hour(saved: SavedModel, row: Mapping[str, Any]) -> Iterator[str]:
     near = sum(counts[(hour + shift) % 24] for shift in (-1, 0, 1))
     if near <= _RARE_HOUR * sum(counts):
         yield (
-            f"{near or 'No'} of {sum(counts):,} training flights began within an hour of "
+            f"{near or 'None'} of the {sum(counts):,} training flights began within an hour of "
             f"{hour:02}:00 local time: the model goes by flights of other hours."
         )
 

@@ -119,6 +119,10 @@ class _DescribedFigure(Figure):
     def __repr__(self) -> str:
         return describe_figure(self)
 
+    def savefig(self, *args, **kwargs) -> None:
+        with plt.style.context("default"):  # not the user's settings, such as dots per inch
+            super().savefig(*args, **kwargs)
+
 
 def _add_title(figure: Figure, title: str) -> None:
     lines = "\n".join(textwrap.wrap(title, int(104 * figure.get_figwidth() / WIDTH)))

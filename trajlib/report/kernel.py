@@ -19,7 +19,7 @@ __all__ = ["run_cells"]
 # settings that would change how a notebook draws, prints or computes
 _PERSONAL = (
     *("BOKEH_", "DASK_", "IPYTHON", "JUPYTER_", "JPY_", "MPL", "MATPLOTLIBRC", "PYDEVD_"),
-    *("PYTHONSTARTUP", "PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONIOENCODING"),
+    *("PYTHONSTARTUP", "PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONIOENCODING", "PYTHONOPTIMIZE"),
 )
 _LONGEST = 80  # characters of the folder of a socket, whose path is limited to 107
 _CLUSTER_SETTINGS = "distributed", "jobqueue"  # certificates and addresses of a cluster

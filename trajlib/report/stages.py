@@ -122,16 +122,42 @@ class Stage:
             statements = parse_cell(source).body
         except SyntaxError:
             return  # the notebook will fail in this cell
-        for node in statements:
-            if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Constant):
-                continue
-            set_here = {t.id for t in node.targets if isinstance(t, ast.Name)} & names
-            if set_here:
+        for node, target, value in _list_assignments(statements):
+            if target in names and isinstance(value, ast.Constant):
                 line = source.split("\n")[node.lineno - 1]
-                raise self._refuse(line, f"it would undo the report's {min(set_here)}")
+                raise self._refuse(line, f"it would undo the report's {target}")
 
     def _refuse(self, line: str, why: str) -> ValueError:
         return ValueError(f"{self.path}, the line “{line.strip()}”: {why}")
+
+
+def _list_assignments(
+    statements: Iterable[ast.stmt],
+) -> Iterator[tuple[ast.stmt, str, ast.expr | None]]:
+    """Yield each name that statements set outside of functions and classes, with its value."""
+    for node in statements:
+        match node:
+            case ast.AnnAssign(target=ast.Name(id=name), value=value):
+                yield node, name, value
+            case ast.Assign(targets=targets, value=value):
+                for target in targets:
+                    yield from ((node, *pair) for pair in _pair_names(target, value))
+            case ast.If() | ast.For() | ast.While() | ast.With() | ast.Try():
+                bodies = (getattr(node, name, []) for name in ("body", "orelse", "finalbody"))
+                for body in bodies:
+                    yield from _list_assignments(body)
+
+
+def _pair_names(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+    match target, value:
+        case ast.Name(id=name), _:
+            yield name, value
+        case (
+            (ast.Tuple(elts=targets) | ast.List(elts=targets)),
+            (ast.Tuple(elts=values) | ast.List(elts=values)),
+        ):
+            for one, other in zip(targets, values, strict=False):
+                yield from _pair_names(one, other)
 
 
 def read_notebook(path: Path) -> NotebookNode:
