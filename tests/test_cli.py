@@ -158,6 +158,11 @@ def test_flights_of_one_day_are_refused_before_any_stage_runs(
     status, output = run(*report(archive))
     assert status == 1
     assert "are of one day" in output
+    write_notebook("notebooks/07_prediction.ipynb")
+    status, output = run(*report(archive), "--stage", "07_prediction")
+    assert status == 1
+    assert "07_prediction needs flights on 5 days or more" in output
+    assert "are on 1" in output
 
 
 @pytest.mark.parametrize("time", ["soon", "9999-12-31T23:00", "0001-01-01", "2016-13-01", ""])

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _FEWEST = 40  # flights; with fewer, days held out hold next to nothing
 _FEWEST_NAMED = 20  # for stages given by name, which may hold nothing out
+_CALIBRATED, _DAYS_TO_CALIBRATE = "07_prediction", 5  # to train, calibrate, check and show
 
 _POSITIVE = click.FloatRange(0, min_open=True)
 
@@ -447,7 +448,11 @@ def report(
                 wanted,
                 folder,
                 facts=_gather_facts(
-                    table, store, {**common, "archive": archive.name, **dict(given)}, named=names
+                    table,
+                    store,
+                    {**common, "archive": archive.name, **dict(given)},
+                    named=names,
+                    wanted=wanted,
                 ),
                 processed=processed,
                 scheduler=client.scheduler.address,
@@ -824,7 +829,12 @@ def _count_far(index: "pd.DataFrame", parameters: Mapping) -> dict[str, int]:
 
 
 def _gather_facts(
-    index: "pd.DataFrame", store: "pd.DataFrame", parameters: Mapping, *, named: Sequence[str]
+    index: "pd.DataFrame",
+    store: "pd.DataFrame",
+    parameters: Mapping,
+    *,
+    named: Sequence[str],
+    wanted: Sequence[str],
 ) -> dict:
     from trajlib.archive.dialect import read_dialect
     from trajlib.archive.index import read_rejections
@@ -846,6 +856,14 @@ def _gather_facts(
             f"all {len(flights)} flights {pair} are of one day, expected two or more: no day can "
             "be held out to score predictions; --stage 02_normalization and others do without"
         )
+    if days < _DAYS_TO_CALIBRATE and _CALIBRATED in wanted:
+        message = (
+            f"{_CALIBRATED} needs flights on {_DAYS_TO_CALIBRATE} days or more, those {pair} are "
+            f"on {days}"
+        )
+        if list(wanted) == [_CALIBRATED]:
+            raise ValueError(message)
+        click.echo(f"{message}: this stage will stop, the others go on", err=True)
     dialect = read_dialect(index["archive"].iloc[0])
     return {
         "pair": pair,

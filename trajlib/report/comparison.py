@@ -32,7 +32,7 @@ def read_report(path: str | Path) -> dict:
         report = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}; make the report again") from error
-    if not isinstance(report, dict) or _PARTS - report.keys():
+    if not isinstance(report, dict) or any(report.get(part) is None for part in _PARTS):
         raise ValueError(f"{path} is not the content of a report; make the report again")
     if not all(isinstance(stage, dict) and {"name", "status"} <= stage.keys()
                for stage in report["stages"]):  # fmt: skip
