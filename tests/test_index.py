@@ -358,9 +358,11 @@ def test_copies_of_a_file_are_rejected(tmp_path):
     text = write(tmp_path / "a", "one.csv").read_text()
     for copy in ("one (1).csv", "elsewhere/one.csv"):
         write(tmp_path / "a", copy, text=text)
+    (tmp_path / "a" / "one copy.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    (tmp_path / "a" / "one (2).csv").write_bytes(text.rstrip().replace("\n", "\r\n").encode())
     write(tmp_path / "a", "two.csv")
     index = build_index(tmp_path / "a").set_index("path")["rejected"]
-    assert index.dropna().unique().tolist() == ["the same contents as one.csv"]
+    assert index.dropna().unique().tolist() == ["the same samples as one.csv"]
     assert index[index.isna()].index.tolist() == ["one.csv", "two.csv"]
     (tmp_path / "a/one.csv").unlink()
     index = build_index(tmp_path / "a").set_index("path")["rejected"]

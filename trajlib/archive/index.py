@@ -25,7 +25,6 @@ from trajlib.archive.reading import (
     IDENTITIES,
     FlightError,
     parse_ends,
-    read_bytes,
     read_flight,
     read_gzip,
     reason,
@@ -79,7 +78,7 @@ _HEAD, _TAIL = 4096, 1024  # bytes that hold a header and a line, and a last lin
 _BATCH = 500  # files per task: a file takes milliseconds on shared storage, as a task does
 _CLOSE = 50  # files per task when files are parsed
 _FAR = 30.0  # NM from its airport within which a complete flight begins or ends
-_COPY = "the same contents as "
+_COPY = "the same samples as "
 _SEVERAL = "several flights"  # replaced by their number after a full read
 
 
@@ -88,7 +87,7 @@ def build_index(
 ) -> pd.DataFrame:
     """Return the index of an archive, reading only files that are new or changed.
 
-    Hidden files and folders are ignored. Of files with the same contents one is used.
+    Hidden files and folders are ignored. Of files with the same samples one is used.
 
     Parameters
     ----------
@@ -513,11 +512,11 @@ def _update(
         unchanged = merged[~fresh].drop(columns="_merge")
         index = pd.concat([unchanged, new]) if len(unchanged) else new
         index = index.sort_values("path", ignore_index=True)
-    return _reject_copies(resolve(archive), index)
+    return _reject_copies(resolve(archive), index, dialect)
 
 
-def _reject_copies(root: str, index: pd.DataFrame) -> pd.DataFrame:
-    """Reject files with the same contents as another file; the one with the shortest name stays."""
+def _reject_copies(root: str, index: pd.DataFrame, dialect: Dialect) -> pd.DataFrame:
+    """Reject files with the same samples as another file; the one with the shortest name stays."""
     copies = index["rejected"].str.startswith(_COPY, na=False)
     index = index.assign(rejected=index["rejected"].mask(copies))
     facts = [*IDENTITY, "start", "end", *_POSITIONS]
@@ -526,7 +525,7 @@ def _reject_copies(root: str, index: pd.DataFrame) -> pd.DataFrame:
     if similar.empty:
         return index
     order = similar.assign(length=similar["path"].str.len()).sort_values(["length", "path"])["path"]
-    digests = order.map(partial(_digest, root))
+    digests = order.map(partial(_digest, root, dialect))
     first = order.groupby(digests).transform("first")
     copied = (first != order) & digests.notna()
     rejected = index["rejected"].copy()
@@ -534,9 +533,12 @@ def _reject_copies(root: str, index: pd.DataFrame) -> pd.DataFrame:
     return index.assign(rejected=rejected)
 
 
-def _digest(root: str, path: str) -> str | None:
+def _digest(root: str, dialect: Dialect, path: str) -> str | None:
+    # of the samples: the same flight may have been saved again by another program
     try:
-        return hashlib.sha256(read_bytes(f"{root}/{path}").data).hexdigest()
+        flight = read_flight(f"{root}/{path}", REQUIRED, dialect=dialect)
+        hashes = pd.util.hash_pandas_object(flight[list(REQUIRED)], index=False)
+        return hashlib.sha256(hashes.to_numpy().tobytes()).hexdigest()
     except (OSError, EOFError, FlightError, zlib.error) as error:
         refuse_outage(error, root)
         return None
