@@ -169,6 +169,7 @@ def test_flights_of_one_day_are_refused_before_any_stage_runs(
 def test_an_invalid_time_is_refused_with_the_expected_form(run, time):
     status, output = run("predict", *PAIR, "--time", time)
     assert status == 1
+    assert "--time" in output
     assert "2016-03-05T07:00" in output
 
 

@@ -462,6 +462,8 @@ def test_a_table_of_flights_needs_times_alone(tmp_path):
     ("text", "message"),
     [
         ("callsign\nIBE1", "expected a column time"),
+        ("", "flights.csv is no CSV that can be read"),
+        ("time,callsign\n", "flights.csv: no flight below the header"),
         ("time\n2016-05-01T08:00\nlater", "line 3: 'later' is not a time"),
     ],
 )

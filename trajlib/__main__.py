@@ -19,6 +19,8 @@ def run(name: str | None = None) -> None:
         env = {"PYTHONIOENCODING": console} | os.environ | {"PYTHONUTF8": "1"}
         os.execve(sys.executable, sys.orig_argv, env)
     os.environ["MPLBACKEND"] = "agg"  # pictures are written to files
+    for name in ("NUMBA_DISABLE_JIT", "NUMBA_NUM_THREADS"):  # without compiled loops nothing works
+        os.environ.pop(name, None)
     main(prog_name=name)
 
 

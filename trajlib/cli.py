@@ -417,7 +417,7 @@ def report(
     _set_rules(TRAJLIB_STRICT=strict, TRAJLIB_INCOMPLETE=incomplete)
     if (origin is None) != (destination is None):
         raise click.UsageError("give both --origin and --destination, or neither")
-    if origin and destination:
+    if origin is not None and destination is not None:
         origin, destination = _check_pair(origin, destination)
     notebooks, project = _find_notebooks(notebooks)
     shared = {"archive": archive, "data": data}
@@ -652,7 +652,7 @@ def predict(
         raise click.UsageError("--minutes needs a --csv")
     _check_writable(output, "--output")
     pair = origin, destination = _find_saved_pair(data, _check_pair(origin, destination))
-    start = None if time is None else inference.parse_time(time, origin)
+    start = None if time is None else _parse_start(time, origin)
     past = inference.open_store(data / "interim" / "-".join(pair))
     folder = data / "processed" / "-".join(pair) / "prediction"
     if csv is not None and minutes is None and model is None:
@@ -687,6 +687,15 @@ def predict(
         history["plans"] = assign_plan(history["plans"], flight)
     answer = inference.predict_flight(saved, flight, **history)
     _write_prediction(answer, saved.card["by"], output / name, flown=flown, as_json=as_json)
+
+
+def _parse_start(text: str, origin: str) -> "pd.Timestamp":
+    from trajlib.models.inference import parse_time
+
+    try:
+        return parse_time(text, origin)
+    except ValueError as error:
+        raise ValueError(f"--time: {error}") from error
 
 
 def _find_saved_pair(data: Path, pair: tuple[str, str]) -> tuple[str, str]:

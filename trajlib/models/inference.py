@@ -216,9 +216,15 @@ def load_flight_table(path: str | Path, pair: tuple[str, str]) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        When there is no column ``time``, or a time cannot be read; the message names the line.
+        When the file is no CSV, has no flight or no column ``time``, or a time cannot be read;
+        the message names the line.
     """
-    table = pd.read_csv(path, dtype=str).replace({float("nan"): None})
+    try:
+        table = pd.read_csv(path, dtype=str).replace({float("nan"): None})
+    except ValueError as error:  # also of an empty file, another encoding or cut lines
+        raise ValueError(f"{path} is no CSV that can be read: {error}") from error
+    if table.empty:
+        raise ValueError(f"{path}: no flight below the header")
     if "time" not in table:
         raise ValueError(
             f"{path}: expected a column time, and any of {', '.join(_IDENTITY)}; it has "
