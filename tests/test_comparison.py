@@ -64,6 +64,14 @@ def test_a_stage_of_an_older_report_may_lack_parts():
     render_comparison(comparison)
 
 
+@pytest.mark.parametrize("part", ["claims", "numbers", "estimates", "seconds"])
+def test_a_part_of_a_stage_may_be_null(part):
+    old = describe_report()
+    old["stages"] = [stage | {part: None} for stage in old["stages"]]
+    old["archive"] = {}
+    assert compare_reports(old, describe_report())["reports"][0]["archive"] == ""
+
+
 def test_a_parameter_of_one_report_only_is_none_in_the_other():
     comparison = compare_reports(
         describe_report(parameters={"trees": 10}), describe_report(parameters={"draws": 50})

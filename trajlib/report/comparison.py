@@ -66,7 +66,7 @@ def compare_reports(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict
     both = before, after
     return {
         "reports": [
-            {"pair": r["pair"], "archive": r["archive"]["title"]}
+            {"pair": r["pair"], "archive": r["archive"].get("title", "")}
             | {"made": r["made"], "whole": r["whole"]}
             for r in both
         ],
@@ -97,11 +97,12 @@ def count_changes(comparison: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _ran(report: Mapping) -> list[dict]:
-    return [_STAGE | stage for stage in report["stages"] if stage["status"] != "not run"]
+    stages = [stage for stage in report["stages"] if stage["status"] != "not run"]
+    return [_STAGE | {k: v for k, v in stage.items() if v is not None} for stage in stages]
 
 
 def _claims_of(stage: Mapping) -> dict[str, dict]:
-    return {claim["claim"]: claim for claim in stage["claims"]}
+    return {claim["claim"]: claim for claim in stage["claims"] if "claim" in claim}
 
 
 def _numbers_of(stage: Mapping) -> dict[str, tuple]:
