@@ -338,3 +338,14 @@ def test_any_bytes_are_a_valid_flight_or_a_flight_error(tmp_path_factory, data):
     assert df["timestamp"].is_monotonic_increasing
     assert df["latitude"].between(-90, 90).all()
     assert np.isfinite(df["altitude"]).all()
+
+
+@pytest.mark.parametrize("degrees", [0.02, 0.05, 1.0])
+def test_one_wrong_position_is_left_out_alone(tiny_archive, tmp_path, degrees):
+    source = sorted((tiny_archive / "LEMD-LEBL").glob("*.csv"))[0]
+    flight = pd.read_csv(source)
+    flight.loc[len(flight) // 2, "latitude"] += degrees
+    flight.to_csv(tmp_path / "one.csv", index=False)
+    read = read_flight(tmp_path / "one.csv")
+    assert read.attrs["repairs"] == {"impossible_position": 1}
+    assert len(read) == len(flight) - 1

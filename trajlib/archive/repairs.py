@@ -206,7 +206,9 @@ def _longest_chain(
 ) -> np.ndarray:
     """Return the longest sequence in which an aircraft can have flown from each sample to the next.
 
-    It consists of whole pieces between impossible jumps (dynamic programming).
+    It consists of whole pieces between impossible jumps (dynamic programming). The two samples of
+    a jump are pieces by themselves: a wrong one may be within reach of the sample on its other
+    side, and would otherwise take that side with it.
     """
     samples = (times, *_positions(values))
     breaks = 1 + np.flatnonzero(~reachable(*samples, indices[:-1], indices[1:]))
@@ -217,7 +219,8 @@ def _longest_chain(
             f"{len(breaks)} positions cannot have been reached from the one before; where a file "
             f"holds several flights, {_SEPARATE}"
         )
-    pieces = np.split(indices, breaks)
+    edges = np.unique(np.concatenate([breaks - 1, breaks, breaks + 1]))
+    pieces = np.split(indices, edges[(edges > 0) & (edges < len(indices))])
     ends = np.array([piece[-1] for piece in pieces])
     best, previous = [len(pieces[0])], [-1]
     for i in range(1, len(pieces)):
