@@ -539,11 +539,11 @@ def _check_writable(folder: Path, option: str) -> None:
 
     if is_remote(folder):
         return
-    there = next(f for f in (folder.absolute(), *folder.absolute().parents) if f.exists())
-    if not there.is_dir():
-        raise click.UsageError(f"{there} is a file, expected a folder for {option}")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise click.ClickException(f"{there} cannot be written to: choose a folder by {option}")
+    existing = next(f for f in (folder.absolute(), *folder.absolute().parents) if f.exists())
+    if not existing.is_dir():
+        raise click.UsageError(f"{existing} is a file, expected a folder for {option}")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise click.ClickException(f"{existing} cannot be written to: choose a folder by {option}")
 
 
 def _find_notebooks(folder: Path | None) -> tuple[Path, Path]:
@@ -675,8 +675,8 @@ def predict(
     if csv is None:
         name = described.get("callsign", "flight")
     else:
-        samples, own = inference.load_samples_until(csv, minutes, pair=pair)
-        start, described = samples["timestamp"].iloc[0], own | described
+        samples, recorded = inference.load_samples_until(csv, minutes, pair=pair)
+        start, described = samples["timestamp"].iloc[0], recorded | described
         history["samples"] = samples
         flown = inference.load_flown(csv, saved)
         name = csv.name.removesuffix(".gz").removesuffix(".csv")
