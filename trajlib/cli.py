@@ -144,7 +144,7 @@ def _connected(address: str | None = None) -> "Iterator[Client]":
 def simulate(archive: Path, flights: int, seed: int) -> None:
     """Simulate flights of Spanish city pairs into ARCHIVE.
 
-    Aircraft are OpenAP's, in a weather of our own, from January to May 2016, most of them from
+    Aircraft are OpenAP's, in simulated weather, from January to May 2016, most of them from
     Madrid (LEMD) to Barcelona (LEBL). Simulated flights test the code and are no evidence.
     """
     from trajlib.simulation.simulate import simulate_archive
@@ -347,7 +347,9 @@ def _show_counts(title: str, counts: "pd.Series", most: int = 10) -> None:
 @click.option("--scheduler", help="Address of a Dask scheduler, instead of a local cluster.")
 @click.option("--output", type=_folder(), default="reports", show_default=True, help="For reports.")
 @click.option("--data", type=_folder(), default="data", show_default=True, help="For tables.")
-@click.option("--notebooks", type=_folder(), help="Stages; by default ./notebooks, or our own.")
+@click.option(
+    "--notebooks", type=_folder(), help="Stages; by default ./notebooks, or those of the package."
+)
 @click.option("--stage", "names", metavar="NAME", multiple=True, help="Only this; repeatable.")
 @click.option(
     "-p",
@@ -811,7 +813,7 @@ def _match_stages(
     from trajlib.report.stages import find_stages, match_parameters
 
     if common.keys() & given:
-        raise click.UsageError(f"parameter {min(common.keys() & given)} has an option of its own")
+        raise click.UsageError(f"parameter {min(common.keys() & given)} is set by an option")
     try:
         wanted = [stage.name for stage in find_stages(notebooks, names)]
         match_parameters(find_stages(notebooks, wanted), common, given)
@@ -822,7 +824,7 @@ def _match_stages(
 
 
 def _set_rules(**rules: bool) -> None:
-    """Have the notebooks, each in a process of its own, read flights by the same rules."""
+    """Make the notebooks, which run in separate processes, read flights by the same rules."""
     for name, holds in rules.items():
         if holds:
             os.environ[name] = "1"
