@@ -328,7 +328,7 @@ def test_a_wrong_option_exits_with_2_before_anything_runs(run, archive, tmp_path
         "LEBL and LEBL are one airport": ("--origin", "LEBL"),
         "LEBL and BCN are one airport": ("--origin", "lebl", "--destination", "bcn"),
         "no stage has a parameter 'x'": ("-p", "x", "1"),
-        "parameter origin has an option of its own": ("-p", "origin", "SFO"),
+        "parameter origin is set by an option": ("-p", "origin", "SFO"),
         "No such option": ("--no-such-option",),
         "no numbered notebook": ("--notebooks", "elsewhere"),
     }

@@ -348,7 +348,7 @@ def _show_counts(title: str, counts: "pd.Series", most: int = 10) -> None:
 @click.option("--output", type=_folder(), default="reports", show_default=True, help="For reports.")
 @click.option("--data", type=_folder(), default="data", show_default=True, help="For tables.")
 @click.option(
-    "--notebooks", type=_folder(), help="Stages; by default ./notebooks, or those of the package."
+    "--notebooks", type=_folder(), help="Stages; by default ./notebooks or the installed ones."
 )
 @click.option("--stage", "names", metavar="NAME", multiple=True, help="Only this; repeatable.")
 @click.option(
