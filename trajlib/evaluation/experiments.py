@@ -67,6 +67,11 @@ class Quantity:
     divisor: float = 1.0
     decimals: int = 1
 
+    @property
+    def heading(self) -> str:
+        """Label and unit, as in ``position [NM]``."""
+        return f"{self.label} [{self.unit}]"
+
 
 QUANTITIES = {
     "horizontal": Quantity("position", "NM"),
@@ -90,8 +95,9 @@ def to_display_units(table: pd.DataFrame) -> pd.DataFrame:
     {'position [NM]': 2.5, 'time [min]': 1.5}
     """
     scaled = {name: table[name] / QUANTITIES[name].divisor for name in table if name in QUANTITIES}
-    names = {name: f"{QUANTITIES[name].label} [{QUANTITIES[name].unit}]" for name in scaled}
-    return table.assign(**scaled).rename(columns=names)
+    return table.assign(**scaled).rename(
+        columns={name: QUANTITIES[name].heading for name in scaled}
+    )
 
 
 @dataclass(frozen=True)
@@ -399,7 +405,7 @@ def format_errors(table: pd.DataFrame, quantities: Sequence[str] | None = None) 
             _format_interval(row, display.decimals)
             for row in rows[["error", "low", "high"]].itertuples(index=False)
         ]
-        columns[f"{display.label} [{display.unit}]"] = pd.Series(texts, rows.index, dtype=object)
+        columns[display.heading] = pd.Series(texts, rows.index, dtype=object)
     order = table.set_index(keys).index.unique()
     return pd.DataFrame(columns).reindex(order).fillna("")
 
@@ -558,8 +564,7 @@ def format_groups(table: pd.DataFrame, errors: Sequence[str]) -> pd.DataFrame:
     wide = texts.set_index("flights", append=True).unstack("error", sort=False)  # noqa: PD010
     columns = pd.MultiIndex.from_product([errors, ["mean", "skill"]], names=["error", None])
     wide = wide.swaplevel(axis=1).fillna("").reindex(columns=columns, fill_value="")
-    names = {name: f"{QUANTITIES[name].label} [{QUANTITIES[name].unit}]" for name in errors}
-    return wide.rename(columns=names, level="error")
+    return wide.rename(columns={name: QUANTITIES[name].heading for name in errors}, level="error")
 
 
 def score_groups(
