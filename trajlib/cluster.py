@@ -57,7 +57,6 @@ _ON_LOOPBACK = {
     "distributed.comm.timeouts": {"connect": "30s", "tcp": "30s"},
     "distributed.nanny.preload": [],
     "distributed.scheduler.preload": [],
-    "distributed.worker.preload": [],
 }
 # Run by each worker as it starts. Ctrl-C, and interrupting a cell in JupyterLab, send a signal to
 # all processes of the group. Workers ignore it, and do not log errors: the client handles both.
@@ -102,7 +101,7 @@ def connect(address: str | None = None, *, workers: int = CPU_COUNT) -> Client:
     address = address or os.environ.get("DASK_SCHEDULER_ADDRESS")
     current = current_client()
     if address is None:
-        return current or _open_local(workers)
+        return current or Client(local_cluster(workers), set_as_default=True)
     if current is not None and current.scheduler.address == address:
         return current
     _refuse_plain(address)
@@ -348,16 +347,13 @@ def _code_digest() -> Callable[[], str]:
     return digest
 
 
-def _open_local(workers: int) -> Client:
-    # settings of a cluster of the user's, which here would keep the processes apart
-    dask.config.set(_ON_LOOPBACK)
-    return Client(local_cluster(workers), set_as_default=True)
-
-
 def local_cluster(workers: int) -> LocalCluster:
     """Return a cluster of so many processes of one thread, which listens on loopback only."""
     # otherwise the end of a shuffle is logged as a warning in the output of notebooks
     logging.getLogger("distributed.shuffle._scheduler_plugin").setLevel(logging.ERROR)
+    # the user's settings for another cluster would keep these processes apart; clients that connect
+    # later need the same
+    dask.config.set(_ON_LOOPBACK)
     spill = {} if (disk := _spill_folder()) else {"distributed.worker.memory.spill": False}
     with (
         dask.config.set(_KEEP_MEMORY | _PROFILE_LESS | spill),
