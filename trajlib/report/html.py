@@ -267,8 +267,8 @@ def _drop_empty_sections(cells: list[NotebookNode]) -> list[NotebookNode]:
     kept = []
     for section in sections:
         code = [cell for cell in section if cell.cell_type == "code"]
-        done = all(cell.execution_count for cell in code)
-        if not (code and done) or any(cell.outputs for cell in code) or section is sections[0]:
+        shows_nothing = code and all(cell.execution_count and not cell.outputs for cell in code)
+        if section is sections[0] or not shows_nothing:
             kept += section
     return kept
 
