@@ -301,6 +301,10 @@ REFUSED = {
         lambda df: texts(df.assign(altitude=df["altitude"] / 100)).drop(columns="vertical_rate"),
         r'altitude = \{ unit = "FL" \}',
     ),
+    "an altitude that was not measured": (
+        lambda df: texts(df.assign(altitude=0)).drop(columns="vertical_rate"),
+        "altitude is 0 in all samples of a flight over 150 NM: not measured",
+    ),
     "m/s as groundspeed": (
         lambda df: texts(df.assign(groundspeed=df["groundspeed"] / 1.943844)),
         r'groundspeed is 0.5. times .*groundspeed = \{ unit = "m/s" \}',

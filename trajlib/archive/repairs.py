@@ -298,7 +298,9 @@ def check_units(values: dict[str, np.ndarray], times: np.ndarray, dialect: Diale
 
 
 def _check_cruise(lat: np.ndarray, lon: np.ndarray, alt: np.ndarray, times: np.ndarray) -> None:
-    """Raise FlightError where a flight cruises too fast for so low an altitude."""
+    """Raise FlightError where a flight cruises too fast for so low an altitude, or at none."""
+    if not alt.any():
+        raise FlightError("altitude is 0 in all samples of a flight over 150 NM: not measured")
     top = np.median(alt[alt >= 0.97 * alt.max()])
     level = np.flatnonzero((alt[1:] > 0.97 * top) & (alt[:-1] > 0.97 * top))
     if not len(level):
