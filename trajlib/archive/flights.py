@@ -18,7 +18,7 @@ from pandas.api.types import is_scalar
 
 from trajlib.archive.dialect import read_dialect
 from trajlib.archive.index import record_findings
-from trajlib.archive.reading import FlightError, read_flight
+from trajlib.archive.reading import FlightError, column_index, read_flight
 from trajlib.archive.repairs import describe_repairs
 from trajlib.archive.storage import check_visible, is_remote, open_file
 from trajlib.cluster import run_blocks
@@ -146,6 +146,7 @@ def read_flights(
                 row["repairs"] = describe_repairs(repairs)
             flight.attrs = {name: row.get(name) for name in ("path", *IDENTITY)}
         yield row, flight
+        del flight  # so that the next one is read into the same memory, which is still in the cache
 
 
 def _check_columns(columns: Sequence[str] | None) -> None:
@@ -220,10 +221,14 @@ def _read_row_groups(
         values = np.empty((len(filled), int(row["rows"])))
         for number, name in enumerate(filled):
             values[number] = numbers[name][part]
-        df = pd.DataFrame(values.T, columns=filled, copy=False)
+        df = pd.DataFrame(values.T, copy=False)
         if "timestamp" in columns:
-            df.insert(0, "timestamp", table["timestamp"][part].to_pandas())
+            df.insert(0, -1, table["timestamp"][part].to_pandas())
+            filled = ["timestamp", *filled]
+        df.columns = column_index(tuple(filled))
+        del values  # as in read_flights
         yield df
+        del df
 
 
 def record(flights: pd.DataFrame, findings: Mapping[str, Mapping[str, str]]) -> None:
@@ -253,6 +258,7 @@ def _map_block(
     for row, flight in _read_valid(block, columns, findings):
         for name, function in functions.items():
             results[name].append((row["path"], _describe(function, flight)))
+        del flight
     return {name: _pack(rows) for name, rows in results.items()}, findings
 
 
@@ -279,6 +285,7 @@ def _reduce_block(
     for _, flight in _read_valid(block, columns, findings):
         result = _call(function, flight)
         partial = result if partial is None else merge(partial, result)
+        del flight
     return partial, findings
 
 
@@ -293,6 +300,7 @@ def _read_valid(
         if isinstance(row.get("repairs"), str):
             findings[row["path"]] = {"repairs": row["repairs"]}
         yield row, flight
+        del flight
 
 
 def _call(function: Callable, flight: pd.DataFrame) -> Any:

@@ -27,6 +27,7 @@ from trajlib.schema import COLUMNS, IDENTITY, NUMERIC, REQUIRED
 __all__ = [
     "IDENTITIES",
     "FlightError",
+    "column_index",
     "parse_ends",
     "parse_flight",
     "read_bytes",
@@ -404,15 +405,20 @@ def _frame(wanted: list[str], samples: _Samples) -> pd.DataFrame:
     if "timestamp" in wanted:
         df.insert(0, -1, pd.DatetimeIndex(times.view("M8[ms]"), dtype=_UTC))
         columns = ["timestamp", *columns]
-    df.columns = _index(tuple(columns)).view()
+    df.columns = column_index(tuple(columns))
     for i, name in enumerate(name for name in wanted if name in texts):
         df.insert(i, name, texts[name].to_numpy())
     return df
 
 
+def column_index(names: tuple[str, ...]) -> pd.Index:
+    """Return names as the columns of a flight, which takes as long as reading a short flight."""
+    return _cached_index(names).view()
+
+
 @cache
-def _index(names: tuple[str, ...]) -> pd.Index:
-    return pd.Index(names)  # cached: it takes as long as reading a short flight
+def _cached_index(names: tuple[str, ...]) -> pd.Index:
+    return pd.Index(names)
 
 
 def _distance_flown(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:

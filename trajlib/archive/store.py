@@ -28,7 +28,7 @@ from trajlib.schema import COLUMNS
 
 __all__ = ["derived_path", "save_derived", "store_flights"]
 
-_VERSION = "2"  # of the format of parts
+_VERSION = "3"  # of the format of parts
 _FINDINGS = ("rejected", "repairs")
 _LOCATION = ("part", "row_group", "rows", *_FINDINGS)
 
@@ -155,7 +155,7 @@ def _write_part(path: str, flights: list[pd.DataFrame], locations: list[tuple]) 
     with (
         replacing(path) as temporary,
         pq.ParquetWriter(
-            temporary, schema, compression="zstd", use_dictionary=False, column_encoding=encoding
+            temporary, schema, compression="lz4", use_dictionary=False, column_encoding=encoding
         ) as writer,
     ):
         for flight in flights:
