@@ -41,7 +41,7 @@ def archive(tmp_path):
     """Write an archive of three flights and return its folder."""
     folder = tmp_path / "data" / "raw" / "few"
     folder.mkdir(parents=True)
-    for height, name in enumerate("abc"):
+    for height, name in enumerate("abc", start=1):
         (folder / f"{name}.csv").write_text(write_flight(height))
     return folder
 
@@ -213,6 +213,10 @@ def test_a_console_that_is_not_unicode_gets_plain_text(archive, tmp_path):
 def test_a_closed_standard_output_is_no_traceback(archive, tmp_path):
     for arguments in (["index", archive, "--json"], ["--help"]):
         command = [sys.executable, "-m", "trajlib", *map(str, arguments)]
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 1 and "No space left" in done.stderr
+        assert "Traceback" not in done.stderr
         closed = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
         done = subprocess.run(closed, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
         assert "Traceback" not in done.stderr
@@ -223,6 +227,12 @@ def test_a_closed_standard_output_is_no_traceback(archive, tmp_path):
         command, cwd=tmp_path, stdout=reader.stdin, stderr=subprocess.PIPE, text=True
     )
     assert done.stderr == ""
+
+
+@pytest.mark.slow
+def test_a_wrong_command_is_shown_how_to_be_written(tmp_path):
+    done = run_process("index", cwd=tmp_path, env=os.environ | {"PYTHONPATH": ROOT})
+    assert done.stderr.startswith("Usage: python -m trajlib index [OPTIONS] ARCHIVE")
 
 
 NOBODY = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"]

@@ -19,9 +19,13 @@ def run(name: str | None = None) -> None:
         env = {"PYTHONIOENCODING": console} | os.environ | {"PYTHONUTF8": "1"}
         os.execve(sys.executable, sys.orig_argv, env)
     os.environ["MPLBACKEND"] = "agg"  # pictures are written to files
-    for name in ("NUMBA_DISABLE_JIT", "NUMBA_NUM_THREADS"):  # without compiled loops nothing works
-        os.environ.pop(name, None)
-    main(prog_name=name)
+    for variable in ("NUMBA_DISABLE_JIT", "NUMBA_NUM_THREADS"):  # nothing works uncompiled
+        os.environ.pop(variable, None)
+    try:
+        main(prog_name=name)
+    except OSError as error:  # not of a command, but of standard output
+        print(f"Error: standard output: {error.strerror}", file=sys.stderr)
+        os._exit(1)  # without another attempt to write what is left
 
 
 if __name__ == "__main__":

@@ -95,13 +95,20 @@ def _plainly(command: Callable) -> Callable:
             return command(*args, **options)
         except BrokenPipeError:
             raise  # the reader of our output went away; click ends quietly
-        except (OSError, ValueError, MemoryError) as error:
-            raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:
             click.echo("\nstopped; the same command continues from what is finished", err=True)
             raise click.exceptions.Exit(130) from None
+        except (OSError, ValueError, MemoryError) as error:
+            raise click.ClickException(_describe_error(error)) from error
 
     return wrapper
+
+
+def _describe_error(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:  # without the system's number
+        path = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        return f"{path}{error.strerror}"
+    return str(error) or type(error).__name__
 
 
 def _print_json(content: object) -> None:
@@ -776,12 +783,17 @@ def _write_prediction(
 ) -> None:
     import json
 
+    from trajlib.geodesy import unwrap_longitude
     from trajlib.models.saved_models import to_geojson
     from trajlib.plots.prediction import plot_trajectory
 
     table = answer.trajectory
     path.parent.mkdir(parents=True, exist_ok=True)
     columns = table if flown is None else table.join(flown.add_suffix("_flown"))
+    # GeoJSON keeps lines across the antimeridian in one piece, with longitudes beyond 180°
+    columns = columns.assign(
+        **{name: unwrap_longitude(columns[name], 0) for name in columns if "longitude" in name}
+    )
     columns.round(5).to_csv(f"{path}.csv")
     geojson = to_geojson(table, flown)
     Path(f"{path}.geojson").write_text(json.dumps(geojson), "utf-8")
@@ -799,7 +811,7 @@ def _write_prediction(
             "takeoff": answer.flight["start"].isoformat(),
             "arrival": {name: time.isoformat() for name, time in answer.arrival.items()},
             "warnings": answer.warnings,
-            "end": table.iloc[-1].to_dict(),
+            "end": columns.iloc[-1].to_dict(),
         }
         _print_json(answer_json)
         return

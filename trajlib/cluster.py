@@ -282,7 +282,8 @@ def is_loopback(host: str) -> bool:
 
 
 def _open(address: str) -> Client:
-    hint = f"no scheduler that takes our certificate answers at {address}"
+    kind = "scheduler that takes our certificate" if address.startswith("tls") else "scheduler"
+    hint = f"no {kind} answers at {address}"
     try:
         return Client(address, timeout=f"{_PATIENCE}s", set_as_default=True)
     except TypeError as error:  # raised by distributed when no certificate is configured
@@ -293,8 +294,11 @@ def _open(address: str) -> Client:
         ) from error
     except OSError as error:
         _collect_client(error)
-        cause = error.__cause__ or error
-        raise OSError(f"{hint}: {cause}") from error
+        cause: BaseException = error
+        while cause.__cause__:
+            cause = cause.__cause__
+        text = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+        raise OSError(f"{hint}: {text}") from error
 
 
 def _collect_client(error: BaseException | None) -> None:
