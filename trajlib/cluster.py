@@ -1,4 +1,8 @@
-"""Connect to a Dask cluster: yours, or a local one that only this machine can reach."""
+"""Connect to a Dask cluster: yours, or a local one that only this machine can reach.
+
+Dask is imported by the functions that need it: a command without a cluster starts half a second
+earlier.
+"""
 
 import asyncio
 import gc
@@ -7,6 +11,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import time
 import warnings
 from collections import Counter
@@ -18,17 +23,14 @@ from importlib.metadata import requires
 from multiprocessing import resource_tracker
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import dask
 import pandas as pd
 import psutil
-from dask.system import CPU_COUNT
-from distributed import Client, Future, LocalCluster
-from distributed.client import FutureCancelledError
-from distributed.scheduler import KilledWorker
-from distributed.system import MEMORY_LIMIT
+
+if TYPE_CHECKING:
+    from distributed import Client, Future, LocalCluster
 
 __all__ = [
     "connect",
@@ -78,7 +80,7 @@ _MEMORY = (
 )
 
 
-def connect(address: str | None = None, *, workers: int = CPU_COUNT) -> Client:
+def connect(address: str | None = None, *, workers: int | None = None) -> "Client":
     """Return a client of the cluster at an address, or of a local cluster.
 
     Parameters
@@ -89,7 +91,8 @@ def connect(address: str | None = None, *, workers: int = CPU_COUNT) -> Client:
         ``DASK_SCHEDULER_ADDRESS``; without it, a client that this process already has; without
         that, a new local cluster on loopback, its dashboard included.
     workers
-        Processes of a local cluster, each of one thread.
+        Processes of a local cluster, each of one thread; by default one for each core that this
+        process may use.
 
     Raises
     ------
@@ -101,7 +104,10 @@ def connect(address: str | None = None, *, workers: int = CPU_COUNT) -> Client:
     address = address or os.environ.get("DASK_SCHEDULER_ADDRESS")
     current = current_client()
     if address is None:
-        return current or Client(local_cluster(workers), set_as_default=True)
+        from dask.system import CPU_COUNT
+        from distributed import Client
+
+        return current or Client(local_cluster(workers or CPU_COUNT), set_as_default=True)
     if current is not None and current.scheduler.address == address:
         return current
     _refuse_plain(address)
@@ -114,12 +120,16 @@ def connect(address: str | None = None, *, workers: int = CPU_COUNT) -> Client:
     return client
 
 
-def current_client() -> Client | None:
+def current_client() -> "Client | None":
     """Return the client that this process has and that still answers, or None.
 
     >>> current_client() is None or current_client().status == "running"
     True
     """
+    if "distributed" not in sys.modules:  # nothing has connected yet
+        return None
+    from distributed import Client
+
     try:
         client = Client.current()
     except ValueError:
@@ -128,7 +138,7 @@ def current_client() -> Client | None:
 
 
 def gather(
-    client: Client, futures: Sequence[Future], watch: Callable[[], None] | None = None
+    client: "Client", futures: "Sequence[Future]", watch: Callable[[], None] | None = None
 ) -> list[Any]:
     """Return the results of futures in order; stop waiting when the cluster is lost.
 
@@ -145,6 +155,9 @@ def gather(
         When workers are lost repeatedly on one task, which happens when it needs more memory
         than a worker has.
     """
+    from distributed.client import FutureCancelledError
+    from distributed.scheduler import KilledWorker
+
     coroutine = client.gather(list(futures), asynchronous=True)
     results = asyncio.run_coroutine_threadsafe(coroutine, client.loop.asyncio_loop)
     watch = watch or watch_workers(client)
@@ -215,7 +228,7 @@ def _run_batch(function: Callable, blocks: list[pd.DataFrame]) -> list:
     return [function(block) for block in blocks]
 
 
-def _describe_small_workers(client: Client) -> str | None:
+def _describe_small_workers(client: "Client") -> str | None:
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     smallest = min((worker["memory_limit"] or _ENOUGH for worker in workers), default=_ENOUGH)
     if smallest >= _ENOUGH:
@@ -226,7 +239,9 @@ def _describe_small_workers(client: Client) -> str | None:
     )
 
 
-def _find_largest(client: Client, function: Callable, rows: pd.DataFrame, error: Exception) -> str:
+def _find_largest(
+    client: "Client", function: Callable, rows: pd.DataFrame, error: Exception
+) -> str:
     # one row at a time, until workers are lost again
     paths = rows["path"] if "path" in rows else rows.index.to_series()
     for i in range(len(rows)):
@@ -237,7 +252,7 @@ def _find_largest(client: Client, function: Callable, rows: pd.DataFrame, error:
     return f"one of {len(rows)} files from {paths.iloc[0]} on, beside others: {error}"
 
 
-def watch_workers(client: Client) -> Callable[[], None]:
+def watch_workers(client: "Client") -> Callable[[], None]:
     """Return a function that raises ConnectionError once the cluster is gone for half a minute.
 
     A cluster that has not had a worker yet may still be waiting in a queue, and is not lost.
@@ -281,7 +296,9 @@ def is_loopback(host: str) -> bool:
     return all(address.startswith("127.") or address == "::1" for address in addresses)
 
 
-def _open(address: str) -> Client:
+def _open(address: str) -> "Client":
+    from distributed import Client
+
     kind = "scheduler that takes our certificate" if address.startswith("tls") else "scheduler"
     hint = f"no {kind} answers at {address}"
     try:
@@ -310,7 +327,7 @@ def _collect_client(error: BaseException | None) -> None:
     gc.collect()
 
 
-def _compare_packages(client: Client) -> None:
+def _compare_packages(client: "Client") -> None:
     """Refuse workers of other versions, or of another trajlib, before work is sent to them."""
     declared = [line for line in requires("trajlib") or () if "extra" not in line]
     names = ["trajlib", *(re.findall(r"^[\w-]+", line)[0] for line in declared)]
@@ -351,8 +368,11 @@ def _code_digest() -> Callable[[], str]:
     return digest
 
 
-def local_cluster(workers: int) -> LocalCluster:
+def local_cluster(workers: int) -> "LocalCluster":
     """Return a cluster of so many processes of one thread, which listens on loopback only."""
+    import dask
+    from distributed import LocalCluster
+
     # otherwise the end of a shuffle is logged as a warning in the output of notebooks
     logging.getLogger("distributed.shuffle._scheduler_plugin").setLevel(logging.ERROR)
     # the user's settings for another cluster would keep these processes apart; clients that connect
@@ -393,6 +413,8 @@ def _without_interrupts() -> Iterator[None]:
 
 def _available_memory(root: Path = Path("/sys/fs/cgroup")) -> int:
     """Return the free bytes within the machine's memory, our cgroup and our limits."""
+    from distributed.system import MEMORY_LIMIT
+
     return min(MEMORY_LIMIT, psutil.virtual_memory().available, *_free_in_cgroups(root))
 
 
@@ -422,6 +444,8 @@ def _read(path: Path) -> list[str]:
 
 def _spill_folder() -> str | None:
     """Return a private folder on disk, or None if only folders in memory are available."""
+    import dask
+
     configured = dask.config.get("temporary-directory", None)
     # /tmp is kept in memory on many systems, /var/tmp is on disk by convention
     for parent in (configured, "/var/tmp", gettempdir(), Path.home()):

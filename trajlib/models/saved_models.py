@@ -17,6 +17,7 @@ from zipfile import ZIP_DEFLATED
 
 import numpy as np
 import pandas as pd
+from scipy import special
 from sklearn import __version__ as sklearn_version
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
@@ -53,9 +54,14 @@ __all__ = [
     "train_model",
 ]
 
-# By default skops imports all modules of scikit-learn, and pytest, to trust all estimators, which
-# takes as long as a prediction. Instead the types of our models are listed.
-with patch("sklearn.utils.all_estimators", return_value=[]):
+# By default skops imports all modules of scikit-learn, and pytest, to trust all estimators, and
+# looks for the module of each universal function, which takes as long as a prediction. Instead the
+# types of our models are listed.
+with (
+    patch("sklearn.utils.all_estimators", return_value=[]),
+    patch.object(np, "__dir__", list),
+    patch.object(special, "__dir__", list, create=True),
+):
     import skops.io
 
 TRUSTED = [  # types in a saved model that skops does not trust by default

@@ -8,16 +8,18 @@ import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakSet
 
 import numpy as np
 import pandas as pd
-from distributed import Client, Future
 from sklearn.base import BaseEstimator, clone
 
 from trajlib.cluster import current_client, gather, watch_workers
 from trajlib.features.feature_sets import check_no_leakage
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
 
 __all__ = [
     "HeldOut",
@@ -191,7 +193,7 @@ class _Submission:
     _pending: ClassVar[WeakSet["_Submission"]] = WeakSet()
 
     def __init__(
-        self, client: Client, tasks: list[tuple[float | None, int]], futures: list[Future]
+        self, client: "Client", tasks: list[tuple[float | None, int]], futures: "list[Future]"
     ) -> None:
         self.client, self.tasks, self.futures = client, tasks, futures
         self.watch = watch_workers(client)

@@ -1,19 +1,21 @@
 """Profiles of one flight, ten, or all."""
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from trajlib.plots.style import COLORS, WIDTH, series_styles, styled
+from trajlib.plots.style import COLORS, WIDTH, sequential_colormap, series_styles, styled
 from trajlib.schema import label
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["count_flights", "draw_tracks", "plot_profiles", "split_flights"]
 
@@ -27,7 +29,7 @@ def plot_profiles(
     *,
     against: str = "duration",
     columns: Sequence[str] = ("altitude", "groundspeed"),
-    mean: xr.Dataset | None = None,
+    mean: "xr.Dataset | None" = None,
 ) -> Figure:
     """Draw columns of one flight, ten, or all against time, distance or progress.
 
@@ -67,7 +69,9 @@ def split_flights(flights: Flights, x: str, y: str) -> dict[str, np.ndarray]:
     >>> split_flights(df, "duration", "altitude")["b"].tolist()
     [[0, 0], [1, 9]]
     """
-    if isinstance(flights, xr.Dataset):
+    if not isinstance(flights, pd.DataFrame):
+        import xarray as xr
+
         y_values, x_values = xr.broadcast(flights[y], flights[x])  # y may have one value per flight
         lines = np.stack([x_values.to_numpy(), y_values.to_numpy()], axis=-1)
         paths = np.atleast_1d(flights.get("path", "")).astype(str)
@@ -130,6 +134,7 @@ def _draw_density(ax: Axes, lines: list[np.ndarray]) -> None:
     counts = count_flights(lines, low, high - low)
     image = ax.imshow(
         np.ma.masked_equal(counts, 0),
+        cmap=sequential_colormap(),
         norm=LogNorm(1, counts.max()),
         extent=(low[0], high[0], low[1], high[1]),
         aspect=ax.get_aspect(),

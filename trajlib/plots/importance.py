@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from trajlib.plots.style import COLORS, GREY, SEQUENTIAL, WIDTH, styled
+from trajlib.plots.style import COLORS, GREY, WIDTH, sequential_colormap, styled
 
 __all__ = ["plot_importance", "plot_ranking"]
 
@@ -41,7 +41,11 @@ def plot_importance(
     for ax, measure in zip(axs.flat, measures, strict=True):
         table = importance[measure].unstack("fraction").loc[order]  # noqa: PD010
         mesh = ax.pcolormesh(
-            table.clip(lower=0), cmap=SEQUENTIAL, vmin=0, edgecolors="white", linewidth=0.5
+            table.clip(lower=0),
+            cmap=sequential_colormap(),
+            vmin=0,
+            edgecolors="white",
+            linewidth=0.5,
         )
         bar = figure.colorbar(mesh, ax=ax, location="top", aspect=12, pad=0.02)
         bar.set_label(_UNITS[measure])

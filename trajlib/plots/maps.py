@@ -1,12 +1,11 @@
 """Flights and city pairs on the map."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm
@@ -19,8 +18,21 @@ from pyproj import Geod
 from trajlib.geodesy import find_airport, unwrap_longitude
 from trajlib.plots.basemap import Bounds, read_borders, read_land
 from trajlib.plots.flights import draw_tracks, split_flights
-from trajlib.plots.style import COLORS, GREY, INK, LAND, PALE, SEA, SEQUENTIAL, WIDTH, styled
+from trajlib.plots.style import (
+    COLORS,
+    GREY,
+    INK,
+    LAND,
+    PALE,
+    SEA,
+    WIDTH,
+    sequential_colormap,
+    styled,
+)
 from trajlib.schema import label
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = [
     "airport_positions",
@@ -40,9 +52,9 @@ _NAME_SIZE = 55, 22  # px, of an airport's code
 
 @styled
 def plot_routes(
-    trajectories: xr.Dataset | pd.DataFrame,
+    trajectories: "xr.Dataset | pd.DataFrame",
     *,
-    mean: xr.Dataset | None = None,
+    mean: "xr.Dataset | None" = None,
     airports: Sequence[str] = (),
 ) -> Figure:
     """Draw the tracks of one flight, ten, or all, over land and borders.
@@ -99,7 +111,7 @@ def plot_archive(index: pd.DataFrame, *, named: int = 15) -> Figure:
     drawn = LineCollection(
         lines,
         array=flights,
-        cmap=SEQUENTIAL,
+        cmap=sequential_colormap(),
         norm=LogNorm(1, max(flights.max(), 10)),
         linewidths=0.6 + 4 * np.sqrt(flights / flights.max()),
         capstyle="round",
@@ -129,13 +141,15 @@ def plot_pair_matrix(index: pd.DataFrame, *, named: int = 15) -> Figure:
     counts = _count_pairs(index, named)
     side = min(WIDTH, 2.5 + 0.4 * len(counts))
     figure, ax = plt.subplots(figsize=(side, 0.8 * side))
+    import seaborn as sns
+
     sns.heatmap(
         counts,
         mask=counts == 0,
         annot=counts.map("{:,}".format),
         annot_kws={"fontsize": 7},
         fmt="",
-        cmap=SEQUENTIAL,
+        cmap=sequential_colormap(),
         norm=LogNorm(1, max(counts.to_numpy().max(), 10)),
         linewidths=0.6,
         cbar_kws={"label": "flights", "format": "{x:,.0f}", "shrink": 0.7},

@@ -2,16 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 from numpy.typing import ArrayLike
 
 from trajlib.archive.flights import map_flights
 from trajlib.geodesy import find_airport, track, unwrap_longitude
 from trajlib.schema import COLUMNS, IDENTITY
 from trajlib.trajectories.progress import PERCENTS, PROGRESS, PROGRESS_COLUMNS, Progress
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["VARIABLES", "courses", "normalize_flights", "resample_flight", "resample_flights"]
 
@@ -77,7 +80,7 @@ def normalize_flights(
     fractions: np.ndarray = PERCENTS,
     *,
     columns: Sequence[str] = VARIABLES,
-) -> xr.Dataset:
+) -> "xr.Dataset":
     """Return the normalised trajectories of many flights, reading each flight once.
 
     Parameters
@@ -110,6 +113,8 @@ def normalize_flights(
     kinds = {kind.__name__ if callable(kind) else kind: (kind, fractions) for kind in by}
     tables = resample_flights(flights, kinds, columns=columns)
     datasets = [_to_dataset(table, flights, columns) for table in tables.values()]
+    import xarray as xr
+
     return xr.concat(datasets, pd.Index(list(kinds), dtype=object, name="by"))
 
 
@@ -168,7 +173,7 @@ def _origin_longitude(df: pd.DataFrame) -> float:
         return df["longitude"].iloc[0]
 
 
-def _to_dataset(table: pd.DataFrame, flights: pd.DataFrame, columns: Sequence[str]) -> xr.Dataset:
+def _to_dataset(table: pd.DataFrame, flights: pd.DataFrame, columns: Sequence[str]) -> "xr.Dataset":
     fractions = table.index.unique("fraction")
     rows = flights.set_index("path").loc[table.index.unique("path")]
     variables = {}
@@ -180,6 +185,8 @@ def _to_dataset(table: pd.DataFrame, flights: pd.DataFrame, columns: Sequence[st
     for name in [name for name in IDENTITY if name in rows]:
         coords[name] = "path", rows[name].astype(object)
     coords["start"] = "path", rows["start"].dt.tz_localize(None).to_numpy()
+    import xarray as xr
+
     return xr.Dataset(variables, coords)
 
 
