@@ -90,7 +90,7 @@ const describe_spread = (ee, en, nn, step) => {
   const cross = Math.sqrt(Math.max(ee * cos ** 2 - 2 * en * sin * cos + nn * sin ** 2, 0))
   const [altitude, time] = ["altitude", "duration"].map((name) => deviation(offsets(name, step)))
   return `at ${fractions[step]} %: σ along ${along.toFixed(1)} NM, cross ${cross.toFixed(1)} NM, `
-    + `altitude ${altitude.toFixed(0)} ft, time ${(time / 60).toFixed(1)} min`
+    + `altitude ${Math.round(altitude).toLocaleString("en")} ft, time ${(time / 60).toFixed(1)} min`
 }
 
 // Return the ellipse of two standard deviations: the covariance's Cholesky factor on a circle.

@@ -243,12 +243,16 @@ def _draw_side(ax: Axes, trajectory: pd.DataFrame, flown: pd.DataFrame | None, n
     low, high = np.nanmin(np.concatenate(shown)), np.nanmax(np.concatenate(shown))
     margin = 0.1 * (high - low)
     bounds = (max(0, low - margin), high + margin)
-    for end, color, text in (("_band", _BAND, "whole flight"), ("", _INTERVAL, "each fraction")):
+    for end, color, text in (
+        ("_band", _BAND, "band for the whole flight"),
+        ("", _INTERVAL, "interval at each fraction"),
+    ):
         low, high = (scaled[f"{name}{end}_{side}"] for side in ("low", "high"))
         if not end or high.max() <= bounds[1]:
-            ax.fill_between(scaled.index, low, high, color=color, lw=0, label=f"holds {text}")
+            ax.fill_between(scaled.index, low, high, color=color, lw=0, label=text)
     _draw_lines(ax, scaled, scaled_flown, "fraction", name)
     ax.set(ylabel=axis_label, ylim=bounds)
+    ax.yaxis.set_major_formatter("{x:,.0f}")
 
 
 def _fits(shape: np.ndarray, bounds: tuple[float, float, float, float]) -> bool:
