@@ -68,6 +68,7 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 logging.getLogger("distributed.worker").setLevel(logging.CRITICAL)
 """
 _TASKS_PER_WORKER = 32  # so that workers finish together
+_GATHERED = 32  # tasks whose results are fetched together
 _PATIENCE = 30  # s to wait for a cluster without workers, or a scheduler that does not answer
 _SAME = (
     "install requirements.lock and this trajlib on every machine of the cluster (docs/cluster.md)"
@@ -197,8 +198,14 @@ def run_blocks(function: Callable, table: pd.DataFrame, size: int) -> list:
     batches = [blocks[start : start + length] for start in range(0, len(blocks), length)]
     # impure: files written by an earlier run of the same task may have been removed
     futures = client.map(partial(_run_batch, function), batches, pure=False)
+    results = []
     try:
-        return [result for batch in gather(client, futures) for result in batch]
+        for start in range(0, len(futures), _GATHERED):  # so that workers need not hold all results
+            part = futures[start : start + _GATHERED]
+            for future, batch in zip(part, gather(client, part), strict=True):
+                results.extend(batch)
+                future.release()
+        return results
     except MemoryError as error:
         if _describe_small_workers(client):
             raise  # the workers are too small, whatever the file

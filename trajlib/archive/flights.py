@@ -37,6 +37,9 @@ __all__ = [
 BLOCK = 32  # flights
 MEASURED = ("timestamp", *NUMERIC)
 _ROWS = (Mapping, pd.Series, pd.DataFrame)  # types that a function of a flight may return
+# columns of an index or a store that workers need to read a flight; the others stay here
+_LOCATION = ("path", "archive", "strict", "store", "part", "row_group", "rows")
+_NEEDED = (*_LOCATION, "rejected", "repairs", *IDENTITY)
 _READ_AT_ONCE = 40_000  # samples of a store, 6 MB: single flights take 1.5 times as long
 
 
@@ -98,7 +101,7 @@ def map_flights(
     """
     _check_columns(columns)
     functions = function if isinstance(function, Mapping) else {"": function}
-    blocks = run_in_blocks(functools.partial(_map_block, functions, columns), flights)
+    blocks = run_in_blocks(functools.partial(_map_block, functions, columns), _slim(flights))
     rejections = _record_all(flights, blocks)
     tables = {}
     for name, each_function in functions.items():
@@ -120,7 +123,8 @@ def reduce_flights(
     for `map_flights`. Returns None if no flight could be read.
     """
     _check_columns(columns)
-    blocks = run_in_blocks(functools.partial(_reduce_block, function, merge, columns), flights)
+    reduce = functools.partial(_reduce_block, function, merge, columns)
+    blocks = run_in_blocks(reduce, _slim(flights))
     partials = [partial for partial, _ in blocks if partial is not None]
     _record_all(flights, blocks)
     return functools.reduce(merge, partials) if partials else None
@@ -243,6 +247,10 @@ def _record_all(flights: pd.DataFrame, blocks: list[tuple[Any, dict]]) -> dict[s
     findings = {path: finding for _, by_path in blocks for path, finding in by_path.items()}
     record(flights, findings)
     return {path: f["rejected"] for path, f in findings.items() if "rejected" in f}
+
+
+def _slim(flights: pd.DataFrame) -> pd.DataFrame:
+    return flights[[name for name in _NEEDED if name in flights]]
 
 
 def run_in_blocks(function: Callable, flights: pd.DataFrame) -> list:
