@@ -421,6 +421,51 @@ def test_the_manifests_are_valid_for_kubernetes(manifests):
         validate.validate(manifest, "1.29", strict=True)
 
 
+def test_fewer_workers_are_started_where_memory_is_short(monkeypatch):
+    started = {}
+    monkeypatch.setattr(
+        cluster_module, "_start", lambda **options: started.update(options) or Mock()
+    )
+    monkeypatch.setattr(cluster_module, "_available_memory", lambda: 1_500 << 20)
+    cluster_module.local_cluster(8)
+    assert started["n_workers"] == 2
+    assert started["memory_limit"] >= 500 << 20
+    monkeypatch.setattr(cluster_module, "_available_memory", lambda: 600 << 20)
+    with pytest.raises(MemoryError, match="350 MiB of memory are free for a worker, expected 625"):
+        cluster_module.local_cluster(2)
+
+
+def test_workers_that_all_wait_for_memory_are_an_error(monkeypatch):
+    clock = iter(range(0, 1_000, 20))
+    monkeypatch.setattr(cluster_module.time, "monotonic", lambda: next(clock))
+    workers = {"a": {"memory_limit": 600 << 20, "status": "paused"}}
+    client = Mock(status="running", **{"scheduler_info.return_value": {"workers": workers}})
+    watch = cluster_module.watch_workers(client)
+    watch()
+    with pytest.raises(MemoryError, match="all workers have been waiting for memory"):
+        watch()
+    workers["a"]["status"] = "running"
+    cluster_module.watch_workers(client)()
+
+
+def test_settings_of_the_user_do_not_reach_a_local_cluster(monkeypatch):
+    seen = {}
+
+    def start(**_):
+        seen["failures"] = dask.config.get("distributed.scheduler.allowed-failures")
+        seen["terminate"] = dask.config.get("distributed.worker.memory.terminate")
+        return Mock()
+
+    monkeypatch.setattr(cluster_module, "_start", start)
+    settings = {
+        "distributed.scheduler.allowed-failures": 0,
+        "distributed.worker.memory.terminate": 0.01,
+    }
+    with dask.config.set(settings):
+        cluster_module.local_cluster(1)
+    assert seen == {"failures": 3, "terminate": 0.95}
+
+
 def test_a_worker_with_too_little_memory_is_named_instead_of_a_file():
     worker = {"memory_limit": 150 << 20}
     client = Mock(**{"scheduler_info.return_value": {"workers": {"a": worker}}})

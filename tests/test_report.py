@@ -262,16 +262,29 @@ def test_two_reports_on_the_same_data_take_turns(tmp_path):
     assert other.communicate(timeout=60)[0] == "runs\n"
 
 
-@pytest.mark.parametrize("inside", ["", "lib"])
+@pytest.mark.parametrize("place", ["repository", "folder in another", "copy in another"])
 def test_a_report_does_not_cite_the_commit_of_somebody_elses_repository(
-    tmp_path, monkeypatch, inside
+    tmp_path, monkeypatch, place
 ):
-    module = tmp_path / inside / "trajlib/report/build.py"
-    for command in ("init -q", "-c user.name=a -c user.email=a@b commit -q --allow-empty -m x"):
-        subprocess.run(["git", "-C", str(tmp_path), *command.split()], check=True)
-    module.parent.mkdir(parents=True)
-    monkeypatch.setattr("trajlib.report.build.__file__", str(module))
-    assert (build._commit() == "not under git") == bool(inside)
+    def git(folder, command):
+        subprocess.run(["git", "-C", str(folder), *command.split()], check=True)
+
+    package = tmp_path / ("lib" if place == "folder in another" else "") / "trajlib"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    other = tmp_path / "other"
+    for folder in (tmp_path, other):
+        folder.mkdir(exist_ok=True)
+        git(folder, "init -q")
+    if place == "repository":
+        git(tmp_path, "add trajlib/__init__.py")
+    for folder in (tmp_path, other):
+        git(folder, f"-c user.name=a -c user.email=a@b commit -q --allow-empty -m {folder.name}")
+    monkeypatch.setattr("trajlib.report.build.__file__", str(package / "report/build.py"))
+    cited = build._commit()
+    assert (cited != "not under git") == (place == "repository")
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))  # as in a hook
+    assert build._commit() == cited
 
 
 def test_a_machine_without_git_makes_a_report(monkeypatch):

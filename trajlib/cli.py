@@ -413,12 +413,7 @@ def report(
     from trajlib.archive.plans import read_plans
     from trajlib.archive.storage import is_remote, resolve
     from trajlib.archive.store import store_flights
-    from trajlib.report.build import (
-        alone_with,
-        list_flight_names,
-        make_report,
-        share_report,
-    )
+    from trajlib.report.build import alone_with, make_report
     from trajlib.report.console import show_stage
     from trajlib.report.front import answer, count_rejected, draw_front
     from trajlib.report.redaction import machine_rules
@@ -435,7 +430,7 @@ def report(
         common["archive"] = resolve(archive)
     pair = {"origin": origin, "destination": destination}
     _match_stages(notebooks, names, common | pair, dict(given))  # before anything is read
-    _check_writable(data, "--data")
+    _check_writable(data / "interim", "--data")
     _check_writable(output, "--output")
     with _connected(scheduler) as client:
         table = build_index(archive, _index_of(archive, data))
@@ -446,52 +441,66 @@ def report(
         stages, wanted = _match_stages(notebooks, names, common, dict(given))
         folder = output / f"{origin}-{destination}"
         processed = data / "processed" / folder.name
+        _check_writable(folder, "--output")
+        _check_writable(processed, "--data")
         selected = select_flights(table, origin, destination)
         title = f"{origin} → {destination}"
         lines = [f"{title}: {len(selected):,} flights of {len(table):,} files"]
         click.echo("\n".join([*lines, *_count_far(table, common)]), err=as_json)
         with alone_with(processed, _say_waiting):
             store = store_flights(selected, data / "interim" / folder.name)
-            made = make_report(
-                stages,
-                wanted,
-                folder,
-                facts=_gather_facts(
-                    table,
-                    store,
-                    {**common, "archive": archive.name, **dict(given)},
-                    named=names,
-                    wanted=wanted,
-                ),
-                processed=processed,
-                scheduler=client.scheduler.address,
-                rules=machine_rules(project, [archive, data, output]),
-                fresh=fresh,
-                draw=partial(
-                    draw_front,
-                    store,
-                    processed,
-                    folder,
-                    pair=(origin, destination),
-                    rejected=count_rejected(table, store, str(archive), (origin, destination)),
-                    plans=read_plans(archive),
-                ),
-                watch=partial(show_stage, stream=sys.stderr if as_json else sys.stdout),
+            facts = _gather_facts(
+                table,
+                store,
+                {**common, "archive": archive.name, **dict(given)},
+                named=names,
+                wanted=wanted,
             )
+            draw = partial(
+                draw_front,
+                store,
+                processed,
+                folder,
+                pair=(origin, destination),
+                rejected=count_rejected(table, store, str(archive), (origin, destination)),
+                plans=read_plans(archive),
+            )
+            with alone_with(folder, _say_waiting):  # which reports on other data may write to
+                made = make_report(
+                    stages,
+                    wanted,
+                    folder,
+                    facts=facts,
+                    processed=processed,
+                    scheduler=client.scheduler.address,
+                    rules=machine_rules(project, [archive, data, output]),
+                    fresh=fresh,
+                    draw=draw,
+                    watch=partial(show_stage, stream=sys.stderr if as_json else sys.stdout),
+                )
+                shareable = _share(made, folder, table) if aggregate_only else None
     if not made["whole"]:
         failed = [s for s in made["stages"] if s["name"] in wanted and s["failure"]]
         reasons = [f"{s['failure']}\nsee {folder / s['name']}.html" for s in failed]
         again = "once the cause is removed, the same command continues from what is finished"
         raise click.ClickException("\n".join([*reasons, again]))
-    if aggregate_only:
-        shareable = folder.with_name(f"{folder.name}-aggregate")
-        share_report(made, folder, shareable, names=list_flight_names(table))
+    if shareable:
         click.echo(f"\n{shareable / 'index.html'}", err=as_json)
     page = folder / "index.html"
     if as_json:
         _print_json({"page": page, **made})
     else:
         click.echo(f"\n{answer(made)}\n{page}\nnext: {_suggest_next(made, archive)}")
+
+
+def _share(made: Mapping, folder: Path, index: "pd.DataFrame") -> Path | None:
+    from trajlib.report.build import list_flight_names, share_report
+
+    if not made["whole"]:
+        return None
+    shareable = folder.with_name(f"{folder.name}-aggregate")
+    share_report(made, folder, shareable, names=list_flight_names(index))
+    return shareable
 
 
 def _suggest_next(report: Mapping, archive: Path) -> str:
@@ -557,7 +566,7 @@ def _check_writable(folder: Path, option: str) -> None:
 
 def _find_notebooks(folder: Path | None) -> tuple[Path, Path]:
     """Return the folder of the stages and that of the project, below which paths may be shown."""
-    if folder is None and not Path("notebooks").is_dir():
+    if folder is None and not any(Path("notebooks").glob("[0-9]*_*.ipynb")):
         return Path(__file__).parent / "notebooks", Path.cwd()
     folder = (folder or Path("notebooks")).resolve()
     return folder, folder.parent

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import partial
 from importlib.metadata import requires
 from multiprocessing import resource_tracker
@@ -54,12 +55,6 @@ _KEEP_MEMORY = {
 # The profile page samples stacks ten times a second instead of a hundred times: this is precise
 # enough, and every sample interrupts the task.
 _PROFILE_LESS = {"distributed.worker.profile.interval": "100ms"}
-_ON_LOOPBACK = {
-    "distributed.comm.require-encryption": False,
-    "distributed.comm.timeouts": {"connect": "30s", "tcp": "30s"},
-    "distributed.nanny.preload": [],
-    "distributed.scheduler.preload": [],
-}
 # Run by each worker as it starts. Ctrl-C, and interrupting a cell in JupyterLab, send a signal to
 # all processes of the group. Workers ignore it, and do not log errors: the client handles both.
 _START = """
@@ -74,7 +69,9 @@ _SAME = (
     "install requirements.lock and this trajlib on every machine of the cluster (docs/cluster.md)"
 )
 _RESUME = "start the cluster again, then the command, which goes on from what is whole"
-_ENOUGH = 400 << 20  # bytes that a worker needs for the imported libraries and some work
+_ENOUGH = 500 << 20  # bytes that a worker needs for the imported libraries and some work
+_KERNEL = 250 << 20  # bytes of the process that runs a notebook
+_FRACTION = 0.8  # of the free memory is for workers
 _MEMORY = (
     "it most likely needs more memory than a worker has; give each more, by fewer workers on a "
     "machine or a higher --memory-limit, or take its file out of the archive"
@@ -260,19 +257,31 @@ def _find_largest(
 
 
 def watch_workers(client: "Client") -> Callable[[], None]:
-    """Return a function that raises ConnectionError once the cluster is gone for half a minute.
+    """Return a function that raises an error once the cluster has been stuck for half a minute.
 
-    A cluster that has not had a worker yet may still be waiting in a queue, and is not lost.
+    It raises ConnectionError if the cluster is gone, and MemoryError if all workers have stopped
+    because their memory is full. A cluster that has not had a worker yet may still be waiting in a
+    queue, and is not lost.
     """
-    seen, last = False, time.monotonic()
+    seen, last, awake = False, time.monotonic(), time.monotonic()
 
     def watch() -> None:
-        nonlocal seen, last
-        if client.status == "running" and client.scheduler_info(n_workers=1)["n_workers"]:
-            seen, last = True, time.monotonic()
-        elif (seen or client.status != "running") and time.monotonic() - last > _PATIENCE:
-            lost = "every worker" if client.status == "running" else "the scheduler"
+        nonlocal seen, last, awake
+        now = time.monotonic()
+        running = client.status == "running"
+        workers = client.scheduler_info(n_workers=-1)["workers"].values() if running else ()
+        if workers:
+            seen, last = True, now
+        elif (seen or not running) and now - last > _PATIENCE:
+            lost = "every worker" if running else "the scheduler"
             raise ConnectionError(f"{lost} is lost for {_PATIENCE} s: {_RESUME}")
+        if not workers or any(worker["status"] != "paused" for worker in workers):
+            awake = now
+        elif now - awake > _PATIENCE:
+            raise MemoryError(
+                f"all workers have been waiting for memory for {_PATIENCE} s: "
+                f"{_describe_small_workers(client) or 'give each more, by fewer workers'}"
+            )
 
     return watch
 
@@ -378,13 +387,22 @@ def _code_digest() -> Callable[[], str]:
 def local_cluster(workers: int) -> "LocalCluster":
     """Return a cluster of so many processes of one thread, which listens on loopback only."""
     import dask
-    from distributed import LocalCluster
+    from distributed.config import defaults
 
     # otherwise the end of a shuffle is logged as a warning in the output of notebooks
     logging.getLogger("distributed.shuffle._scheduler_plugin").setLevel(logging.ERROR)
-    # the user's settings for another cluster would keep these processes apart; clients that connect
-    # later need the same
-    dask.config.set(_ON_LOOPBACK)
+    # The user's settings for another cluster would keep these processes apart, or end them; clients
+    # that connect later need the same. How the dashboard is reached stays the user's choice.
+    settings = deepcopy(defaults["distributed"])
+    del settings["dashboard"]
+    dask.config.set({f"distributed.{name}": setting for name, setting in settings.items()})
+    available = _available_memory() - _KERNEL
+    if _FRACTION * available < _ENOUGH:
+        raise MemoryError(
+            f"{max(0, available) / 2**20:.0f} MiB of memory are free for a worker, expected "
+            f"{_ENOUGH / _FRACTION / 2**20:.0f} MiB: end other programs, or allow more memory"
+        )
+    workers = min(workers, int(_FRACTION * available / _ENOUGH))
     spill = {} if (disk := _spill_folder()) else {"distributed.worker.memory.spill": False}
     with (
         dask.config.set(_KEEP_MEMORY | _PROFILE_LESS | spill),
@@ -393,10 +411,10 @@ def local_cluster(workers: int) -> "LocalCluster":
     ):
         # if another cluster's dashboard uses the port, a free one is taken
         warnings.filterwarnings("ignore", message="Port .* is already in use")
-        cluster = LocalCluster(
+        cluster = _start(
             n_workers=workers,
             threads_per_worker=1,  # much of the work is in Python, which runs in one thread
-            memory_limit=int(0.8 * _available_memory() / workers),
+            memory_limit=int(_FRACTION * available / workers),
             host=_LOOPBACK,
             dashboard_address=f"{_LOOPBACK}:{_DASHBOARD}",
             worker_dashboard_address=f"{_LOOPBACK}:0",  # by default on all addresses
@@ -405,6 +423,21 @@ def local_cluster(workers: int) -> "LocalCluster":
         )
     cluster.adapt(minimum=workers, maximum=workers)  # also replaces workers lost at startup
     return cluster
+
+
+def _start(**options: Any) -> "LocalCluster":
+    from distributed import LocalCluster
+
+    try:
+        return LocalCluster(**options)
+    except RuntimeError as error:  # with little memory, or few threads, processes or open files
+        cause: BaseException = error
+        while cause.__cause__:
+            cause = cause.__cause__
+        raise OSError(
+            f"the local cluster cannot start: {cause or type(cause).__name__}; the limits of this "
+            "user are listed by ulimit -a"
+        ) from error
 
 
 @contextmanager

@@ -334,9 +334,18 @@ def _commit() -> str:
     root = Path(__file__).parent.parent.parent
     if not (root / ".git").exists():  # installed without a repository
         return "not under git"
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
+    # variables such as GIT_DIR, set within hooks, would name another repository
+    env = {name: text for name, text in os.environ.items() if not name.startswith("GIT_")}
+
+    def git(*words: str) -> str:
+        command = ["git", *words]
+        return run(
+            command, cwd=root, env=env, stdout=PIPE, stderr=DEVNULL, text=True, check=False
+        ).stdout.strip()
+
     try:
-        process = run(command, cwd=root, stdout=PIPE, stderr=DEVNULL, text=True, check=False)
+        if not git("ls-files", "trajlib/__init__.py"):  # a copy within another project
+            return "not under git"
+        return git("describe", "--always", "--dirty", "--abbrev=10") or "not under git"
     except OSError:  # no git on this machine
         return "unknown, as git is missing"
-    return process.stdout.strip() or "not under git"
