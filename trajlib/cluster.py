@@ -55,6 +55,8 @@ _KEEP_MEMORY = {
 # The profile page samples stacks ten times a second instead of a hundred times: this is precise
 # enough, and every sample interrupts the task.
 _PROFILE_LESS = {"distributed.worker.profile.interval": "100ms"}
+# Tables are sent in the graph; a warning about ten megabytes would be in the output of notebooks.
+_LARGE = {"large-graph-warning-threshold": "1GB"}
 # Run by each worker as it starts. Ctrl-C, and interrupting a cell in JupyterLab, send a signal to
 # all processes of the group. Workers ignore it, and do not log errors: the client handles both.
 _START = """
@@ -313,10 +315,12 @@ def is_loopback(host: str) -> bool:
 
 
 def _open(address: str) -> "Client":
+    import dask
     from distributed import Client
 
     kind = "scheduler that takes our certificate" if address.startswith("tls") else "scheduler"
     hint = f"no {kind} answers at {address}"
+    dask.config.set({f"distributed.admin.{name}": size for name, size in _LARGE.items()})
     try:
         return Client(address, timeout=f"{_PATIENCE}s", set_as_default=True)
     except TypeError as error:  # raised by distributed when no certificate is configured
@@ -395,6 +399,7 @@ def local_cluster(workers: int) -> "LocalCluster":
     # that connect later need the same. How the dashboard is reached stays the user's choice.
     settings = deepcopy(defaults["distributed"])
     del settings["dashboard"]
+    settings |= {"admin": settings["admin"] | _LARGE}
     dask.config.set({f"distributed.{name}": setting for name, setting in settings.items()})
     available = _available_memory() - _KERNEL
     if _FRACTION * available < _ENOUGH:
