@@ -8,6 +8,7 @@ import asyncio
 import gc
 import logging
 import os
+import pickle
 import re
 import signal
 import socket
@@ -188,15 +189,16 @@ def run_blocks(function: Callable, table: pd.DataFrame, size: int) -> list:
     ConnectionError, MemoryError
         As `gather`; the message names the ``path`` of the row that needs too much memory.
     """
-    blocks = [table.iloc[start : start + size] for start in range(0, len(table), size)]
     client = current_client()
     if client is None:
-        return [function(block) for block in blocks]
+        return _run_batch(function, size, table)
     workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-    length = _blocks_per_task(len(blocks), workers)
-    batches = [blocks[start : start + length] for start in range(0, len(blocks), length)]
+    rows = size * _blocks_per_task(-(-len(table) // size), workers)
+    batches = [table.iloc[start : start + rows] for start in range(0, len(table), rows)]
+    # as bytes, since the scheduler would otherwise load and pickle each table once more;
     # impure: files written by an earlier run of the same task may have been removed
-    futures = client.map(partial(_run_batch, function), batches, pure=False)
+    pickled = [pickle.dumps(batch, pickle.HIGHEST_PROTOCOL) for batch in batches]
+    futures = client.map(partial(_run_batch, function, size), pickled, pure=False)
     results = []
     try:
         for start in range(0, len(futures), _GATHERED):  # so that workers need not hold all results
@@ -210,8 +212,7 @@ def run_blocks(function: Callable, table: pd.DataFrame, size: int) -> list:
             raise  # the workers are too small, whatever the file
         lost = [batches[i] for i, future in enumerate(futures) if future.status == "error"]
         client.cancel(futures)
-        rows = pd.concat([block for batch in lost for block in batch])
-        raise MemoryError(_find_largest(client, function, rows, error)) from error
+        raise MemoryError(_find_largest(client, function, pd.concat(lost), error)) from error
     except BaseException:
         client.cancel(futures)  # otherwise the other tasks would go on running
         raise
@@ -230,8 +231,9 @@ def _blocks_per_task(blocks: int, workers: int) -> int:
     return max(1, min(8, blocks // (_TASKS_PER_WORKER * workers)))
 
 
-def _run_batch(function: Callable, blocks: list[pd.DataFrame]) -> list:
-    return [function(block) for block in blocks]
+def _run_batch(function: Callable, size: int, batch: bytes | pd.DataFrame) -> list:
+    table = pickle.loads(batch) if isinstance(batch, bytes) else batch
+    return [function(table.iloc[start : start + size]) for start in range(0, len(table), size)]
 
 
 def _describe_small_workers(client: "Client") -> str | None:
