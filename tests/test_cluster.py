@@ -448,6 +448,18 @@ def test_workers_that_all_wait_for_memory_are_an_error(monkeypatch):
     cluster_module.watch_workers(client)()
 
 
+def test_workers_that_wait_for_memory_stop_a_sweep_and_no_file_is_blamed(monkeypatch):
+    workers = {"a": {"memory_limit": 2 << 30, "status": "paused"}}
+    client = Mock(status="running", **{"scheduler_info.return_value": {"workers": workers}})
+    client.map.return_value = [Mock(status="pending")]
+    monkeypatch.setattr(cluster_module, "current_client", lambda: client)
+    error = MemoryError("all workers have been waiting for memory")
+    monkeypatch.setattr(cluster_module, "gather", Mock(side_effect=error))
+    with pytest.raises(MemoryError, match=r"^all workers have been waiting for memory$"):
+        cluster_module.run_blocks(len, pd.DataFrame({"path": ["a.csv"]}), 1)
+    client.cancel.assert_called_once()
+
+
 def test_settings_of_the_user_do_not_reach_a_local_cluster(monkeypatch):
     seen = {}
 

@@ -199,19 +199,20 @@ def run_blocks(function: Callable, table: pd.DataFrame, size: int) -> list:
     # impure: files written by an earlier run of the same task may have been removed
     pickled = [pickle.dumps(batch, pickle.HIGHEST_PROTOCOL) for batch in batches]
     futures = client.map(partial(_run_batch, function, size), pickled, pure=False)
+    watch = watch_workers(client)
     results = []
     try:
         for start in range(0, len(futures), _GATHERED):  # so that workers need not hold all results
             part = futures[start : start + _GATHERED]
-            for future, batch in zip(part, gather(client, part), strict=True):
+            for future, batch in zip(part, gather(client, part, watch), strict=True):
                 results.extend(batch)
                 future.release()
         return results
     except MemoryError as error:
-        if _describe_small_workers(client):
-            raise  # the workers are too small, whatever the file
         lost = [batches[i] for i, future in enumerate(futures) if future.status == "error"]
         client.cancel(futures)
+        if not lost or _describe_small_workers(client):
+            raise  # the workers are too small, whatever the file
         raise MemoryError(_find_largest(client, function, pd.concat(lost), error)) from error
     except BaseException:
         client.cancel(futures)  # otherwise the other tasks would go on running
@@ -267,7 +268,8 @@ def watch_workers(client: "Client") -> Callable[[], None]:
     because their memory is full. A cluster that has not had a worker yet may still be waiting in a
     queue, and is not lost.
     """
-    seen, last, awake = False, time.monotonic(), time.monotonic()
+    seen, last = False, time.monotonic()
+    awake = last
 
     def watch() -> None:
         nonlocal seen, last, awake
@@ -333,11 +335,13 @@ def _open(address: str) -> "Client":
         ) from error
     except OSError as error:
         _collect_client(error)
-        cause: BaseException = error
-        while cause.__cause__:
-            cause = cause.__cause__
-        text = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
-        raise OSError(f"{hint}: {text}") from error
+        raise OSError(f"{hint}: {_first_cause(error)}") from error
+
+
+def _first_cause(error: BaseException) -> str:
+    while error.__cause__:
+        error = error.__cause__
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _collect_client(error: BaseException | None) -> None:
@@ -438,12 +442,9 @@ def _start(**options: Any) -> "LocalCluster":
     try:
         return LocalCluster(**options)
     except RuntimeError as error:  # with little memory, or few threads, processes or open files
-        cause: BaseException = error
-        while cause.__cause__:
-            cause = cause.__cause__
         raise OSError(
-            f"the local cluster cannot start: {cause or type(cause).__name__}; the limits of this "
-            "user are listed by ulimit -a"
+            f"the local cluster cannot start: {_first_cause(error)}; the limits of this user are "
+            "listed by ulimit -a"
         ) from error
 
 
