@@ -38,8 +38,10 @@ BLOCK = 32  # flights
 MEASURED = ("timestamp", *NUMERIC)
 _ROWS = (Mapping, pd.Series, pd.DataFrame)  # types that a function of a flight may return
 # columns of an index or a store that workers need to read a flight; the others stay here
-_LOCATION = ("path", "archive", "strict", "store", "part", "row_group", "rows")
-_NEEDED = (*_LOCATION, "rejected", "repairs", *IDENTITY)
+_NEEDED = (
+    *("path", "archive", "strict", "store", "part", "row_group", "rows"),
+    *("rejected", "repairs", *IDENTITY),
+)
 _READ_AT_ONCE = 40_000  # samples of a store, 6 MB: single flights take 1.5 times as long
 
 

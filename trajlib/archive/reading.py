@@ -412,7 +412,7 @@ def _frame(wanted: list[str], samples: _Samples) -> pd.DataFrame:
 
 
 def column_index(names: tuple[str, ...]) -> pd.Index:
-    """Return names as the columns of a flight, which takes as long as reading a short flight."""
+    """Return the index of a flight's columns, cached as it costs as much as a short flight."""
     return _cached_index(names).view()
 
 

@@ -138,11 +138,11 @@ def plot_pair_matrix(index: pd.DataFrame, *, named: int = 15) -> Figure:
     named
         Number of the busiest airports with a row and a column; the others share ``other``.
     """
+    import seaborn as sns
+
     counts = _count_pairs(index, named)
     side = min(WIDTH, 2.5 + 0.4 * len(counts))
     figure, ax = plt.subplots(figsize=(side, 0.8 * side))
-    import seaborn as sns
-
     sns.heatmap(
         counts,
         mask=counts == 0,

@@ -110,11 +110,11 @@ def normalize_flights(
     if isinstance(by, str) or callable(by):
         (table,) = resample_flights(flights, {"": (by, fractions)}, columns=columns).values()
         return _to_dataset(table, flights, columns)
+    import xarray as xr
+
     kinds = {kind.__name__ if callable(kind) else kind: (kind, fractions) for kind in by}
     tables = resample_flights(flights, kinds, columns=columns)
     datasets = [_to_dataset(table, flights, columns) for table in tables.values()]
-    import xarray as xr
-
     return xr.concat(datasets, pd.Index(list(kinds), dtype=object, name="by"))
 
 
@@ -174,6 +174,8 @@ def _origin_longitude(df: pd.DataFrame) -> float:
 
 
 def _to_dataset(table: pd.DataFrame, flights: pd.DataFrame, columns: Sequence[str]) -> "xr.Dataset":
+    import xarray as xr
+
     fractions = table.index.unique("fraction")
     rows = flights.set_index("path").loc[table.index.unique("path")]
     variables = {}
@@ -185,8 +187,6 @@ def _to_dataset(table: pd.DataFrame, flights: pd.DataFrame, columns: Sequence[st
     for name in [name for name in IDENTITY if name in rows]:
         coords[name] = "path", rows[name].astype(object)
     coords["start"] = "path", rows["start"].dt.tz_localize(None).to_numpy()
-    import xarray as xr
-
     return xr.Dataset(variables, coords)
 
 
