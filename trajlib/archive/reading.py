@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from pandas.api.internals import create_dataframe_from_blocks
 from pyarrow import csv
 
 from trajlib.archive.dialect import Dialect
@@ -27,7 +28,7 @@ from trajlib.schema import COLUMNS, IDENTITY, NUMERIC, REQUIRED
 __all__ = [
     "IDENTITIES",
     "FlightError",
-    "column_index",
+    "build_frame",
     "parse_ends",
     "parse_flight",
     "read_bytes",
@@ -53,7 +54,7 @@ _NULLS = sorted(
 )
 _DEFAULT = Dialect()
 _IDENTITY = frozenset(IDENTITY)
-_UTC = pd.DatetimeTZDtype("ms", "UTC")
+_EPOCH = pd.DatetimeIndex(np.zeros(1, "M8[ms]"), dtype=pd.DatetimeTZDtype("ms", "UTC")).array
 
 
 class _Samples(NamedTuple):
@@ -247,22 +248,28 @@ def _parse_plain(data: np.ndarray, wanted: list[str], dialect: Dialect) -> _Samp
     count, lines = find_ends(data, len(header), end, ends)
     if count < 0 or count != lines * layout.count:
         return None
-    names = _order(tuple(layout.fields), tuple(wanted))
+    names, absent, slots = _find_slots(tuple(layout.fields.items()), layout.count, tuple(wanted))
     values, times = np.empty((len(names), lines)), np.empty(lines, np.int64)
-    values[[row for row, name in enumerate(names) if name not in layout.fields]] = np.nan
-    if not parse_fields(data, ends, _find_slots(names, layout), values, times):
+    values[absent] = np.nan
+    if not parse_fields(data, ends, slots, values, times):
         return None
     return _Samples(names, _convert(names, values, layout.units), times, {})
 
 
-def _find_slots(names: list[str], layout: Layout) -> np.ndarray:
-    slots = np.full(layout.count, SKIP, np.int64)
-    slots[layout.fields["timestamp"]] = TIME
-    slots[[layout.fields[name] for name in IDENTITIES if name in layout.fields]] = SAME
+@cache
+def _find_slots(
+    fields: tuple[tuple[str, int], ...], count: int, wanted: tuple[str, ...]
+) -> tuple[list[str], list[int], np.ndarray]:
+    """Return the numbers to read, the rows of those not in the file, and the row of each field."""
+    columns = dict(fields)
+    names = _order(tuple(columns), wanted)
+    slots = np.full(count, SKIP, np.int64)
+    slots[columns["timestamp"]] = TIME
+    slots[[columns[name] for name in IDENTITIES if name in columns]] = SAME
     for row, name in enumerate(names):
-        if name in layout.fields and name != "duration":  # computed from the times
-            slots[layout.fields[name]] = row
-    return slots
+        if name in columns and name != "duration":  # computed from the times
+            slots[columns[name]] = row
+    return names, [row for row, name in enumerate(names) if name not in columns], slots
 
 
 @cache
@@ -401,23 +408,31 @@ def _frame(wanted: list[str], samples: _Samples) -> pd.DataFrame:
     if missing := [row for row in candidates if np.isnan(values[row]).all()]:
         values = np.delete(values, missing, axis=0)
         columns = [name for row, name in enumerate(columns) if row not in missing]
-    df = pd.DataFrame(values.T, copy=False)
-    if "timestamp" in wanted:
-        df.insert(0, -1, pd.DatetimeIndex(times.view("M8[ms]"), dtype=_UTC))
-        columns = ["timestamp", *columns]
-    df.columns = column_index(tuple(columns))
+    df = build_frame(times if "timestamp" in wanted else None, values, columns)
     for i, name in enumerate(name for name in wanted if name in texts):
         df.insert(i, name, texts[name].to_numpy())
     return df
 
 
-def column_index(names: tuple[str, ...]) -> pd.Index:
-    """Return the index of a flight's columns, cached as it costs as much as a short flight."""
-    return _cached_index(names).view()
+def build_frame(times: np.ndarray | None, values: np.ndarray, names: list[str]) -> pd.DataFrame:
+    """Return a table of times [ms since 1970, UTC] and of numbers of shape (names, samples).
+
+    The numbers are not copied. It is made from blocks, as the usual constructors take longer than
+    reading a short flight.
+    """
+    blocks: list = [(values, np.arange(len(names)))] if names else []
+    if times is not None:
+        stamps = _EPOCH.repeat(len(times))
+        stamps.asi8[:] = times
+        blocks = [(values, placement + 1) for values, placement in blocks]
+        blocks.append((stamps.reshape(1, -1), np.array([0])))
+        names = ["timestamp", *names]
+    columns = _column_index(tuple(names)).view()
+    return create_dataframe_from_blocks(blocks, pd.RangeIndex(values.shape[1]), columns)
 
 
 @cache
-def _cached_index(names: tuple[str, ...]) -> pd.Index:
+def _column_index(names: tuple[str, ...]) -> pd.Index:
     return pd.Index(names)
 
 
