@@ -27,7 +27,7 @@ from scipy.optimize import nnls
 from sklearn.base import BaseEstimator
 
 from trajlib.archive.flights import BLOCK, map_flights
-from trajlib.cluster import count_tasks, gather, local_cluster
+from trajlib.cluster import gather, local_cluster, task_sizes
 from trajlib.models.training import predict_held_out
 
 __all__ = [
@@ -373,7 +373,7 @@ def plan_runs(
     """
     rows = [
         {"size": size, "workers": float(count), "bytes": size, "files": size / file_size}
-        | {"tasks": float(count_tasks(math.ceil(size / file_size / BLOCK), count))}
+        | {"tasks": float(len(task_sizes(math.ceil(size / file_size / BLOCK), count)))}
         | {"moved": size / file_size * moved}
         for size in sizes
         for count in workers

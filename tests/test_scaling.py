@@ -88,7 +88,8 @@ def test_work_is_shared_among_workers_and_scheduling_is_not():
     plan = plan_runs([1e12], [1, 10, 100], file_size=1e6, moved=0.0)
     parts = price_runs(plan, COSTS)
     np.testing.assert_allclose(parts["work"] / parts["work"].iloc[0], [1, 0.1, 0.01], 0.05)
-    assert parts["scheduler"].iloc[0] == parts["scheduler"].iloc[2] > 0
+    few, _, many = parts["scheduler"]
+    assert 0 < few <= many < 1.5 * few  # the last tasks are smaller
 
 
 def test_more_workers_than_models_do_not_help_to_train():

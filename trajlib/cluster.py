@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "connect",
-    "count_tasks",
     "current_client",
     "gather",
     "is_loopback",
     "local_cluster",
     "run_blocks",
+    "task_sizes",
     "watch_workers",
 ]
 
@@ -65,7 +65,7 @@ import logging, signal
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 logging.getLogger("distributed.worker").setLevel(logging.CRITICAL)
 """
-_TASKS_PER_WORKER = 32  # so that workers finish together
+_LARGEST_TASK = 8  # blocks
 _GATHERED = 32  # tasks whose results are fetched together
 _PATIENCE = 30  # s to wait for a cluster without workers, or a scheduler that does not answer
 _SAME = (
@@ -193,8 +193,10 @@ def run_blocks(function: Callable, table: pd.DataFrame, size: int) -> list:
     if client is None:
         return _run_batch(function, size, table)
     workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-    rows = size * _blocks_per_task(-(-len(table) // size), workers)
-    batches = [table.iloc[start : start + rows] for start in range(0, len(table), rows)]
+    batches, start = [], 0
+    for blocks in task_sizes(-(-len(table) // size), workers):
+        batches.append(table.iloc[start : start + size * blocks])
+        start += size * blocks
     # as bytes, since the scheduler would otherwise load and pickle each table once more;
     # impure: files written by an earlier run of the same task may have been removed
     pickled = [pickle.dumps(batch, pickle.HIGHEST_PROTOCOL) for batch in batches]
@@ -219,17 +221,20 @@ def run_blocks(function: Callable, table: pd.DataFrame, size: int) -> list:
         raise
 
 
-def count_tasks(blocks: int, workers: int) -> int:
-    """Return the number of tasks that `run_blocks` makes of so many blocks.
+def task_sizes(blocks: int, workers: int) -> list[int]:
+    """Return how many blocks each task of `run_blocks` has.
 
-    >>> count_tasks(31_250, 2), count_tasks(20, 2)
-    (3907, 20)
+    The first tasks have many, as each task costs milliseconds; the last have one, so that all
+    workers finish together.
+
+    >>> task_sizes(30, 2)
+    [3, 3, 3, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]
     """
-    return -(-blocks // _blocks_per_task(blocks, workers))
-
-
-def _blocks_per_task(blocks: int, workers: int) -> int:
-    return max(1, min(8, blocks // (_TASKS_PER_WORKER * workers)))
+    sizes = []
+    while blocks:
+        sizes.append(max(1, min(_LARGEST_TASK, blocks // (4 * workers))))
+        blocks -= sizes[-1]
+    return sizes
 
 
 def _run_batch(function: Callable, size: int, batch: bytes | pd.DataFrame) -> list:

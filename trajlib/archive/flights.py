@@ -39,10 +39,10 @@ MEASURED = ("timestamp", *NUMERIC)
 _ROWS = (Mapping, pd.Series, pd.DataFrame)  # types that a function of a flight may return
 # columns of an index or a store that workers need to read a flight; the others stay here
 _NEEDED = (
-    *("path", "archive", "strict", "store", "part", "row_group", "rows"),
+    *("path", "archive", "strict", "store", "part", "row_group", "offset", "rows"),
     *("rejected", "repairs", *IDENTITY),
 )
-_READ_AT_ONCE = 40_000  # samples of a store, 6 MB: single flights take 1.5 times as long
+_READ_AT_ONCE = 1_500_000  # values of a store, 6 MB: fewer at once take longer
 
 
 @overload
@@ -197,36 +197,40 @@ def _read_stored(
         file = pq.ParquetFile(open_file(part) if remote else part, pre_buffer=remote)
         present = set(file.schema_arrow.names)  # computed at each access
         columns = [column for column in wanted if column in present]
-        for chunk in _cut(list(group)):
+        for chunk in _cut(list(group), file, _READ_AT_ONCE // max(len(columns), 1)):
             yield from zip(chunk, _read_row_groups(file, columns, chunk), strict=True)
 
 
-def _cut(rows: list[dict]) -> Iterator[list[dict]]:
-    """Yield the rows of a store in lists whose samples are read at once."""
+def _cut(rows: list[dict], file: pq.ParquetFile, limit: int) -> Iterator[list[dict]]:
+    """Yield the rows of a store in lists whose row groups are read at once."""
     chunk: list[dict] = []
-    samples = 0
+    samples, last = 0, None
     for row in rows:
-        if chunk and samples + row["rows"] > _READ_AT_ONCE:
-            yield chunk
-            chunk, samples = [], 0
+        if row["row_group"] != last:
+            size = file.metadata.row_group(int(row["row_group"])).num_rows
+            if chunk and samples + size > limit:
+                yield chunk
+                chunk, samples = [], 0
+            samples, last = samples + size, row["row_group"]
         chunk.append(row)
-        samples += row["rows"]
     yield chunk
 
 
 def _read_row_groups(
     file: pq.ParquetFile, columns: list[str], rows: list[dict]
 ) -> Iterator[pd.DataFrame]:
-    groups = [int(row["row_group"]) for row in rows]
+    groups = list(dict.fromkeys(int(row["row_group"]) for row in rows))
+    sizes = [file.metadata.row_group(group).num_rows for group in groups]
+    starts = dict(zip(groups, np.cumsum([0, *sizes[:-1]]), strict=True))
     table = file.read_row_groups(groups, columns=columns, use_threads=False)
     numbers = {name: table[name].to_numpy() for name in columns if name != "timestamp"}
     stamps = table["timestamp"].to_numpy().view(np.int64) if "timestamp" in columns else None
     with_gaps = {name for name in numbers if table[name].null_count}
-    start = 0
     for row in rows:
-        part = slice(start, start := start + int(row["rows"]))
+        start, count = starts[int(row["row_group"])] + int(row["offset"]), int(row["rows"])
+        part = slice(start, start + count)
         filled = [n for n in numbers if n not in with_gaps or not np.isnan(numbers[n][part]).all()]
-        values = np.empty((len(filled), int(row["rows"])))
+        values = np.empty((len(filled), count))
         for number, name in enumerate(filled):
             values[number] = numbers[name][part]
         df = build_frame(None if stamps is None else stamps[part], values, filled)

@@ -1,9 +1,11 @@
-"""The flights of a city pair as Parquet, one row group per flight."""
+"""The flights of a city pair as Parquet, several in a row group."""
 
 import functools
 import hashlib
 import json
 import re
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import pandas as pd
@@ -28,13 +30,14 @@ from trajlib.schema import COLUMNS
 
 __all__ = ["derived_path", "save_derived", "store_flights"]
 
-_VERSION = "3"  # of the format of parts
+_VERSION = "4"  # of the format of parts
 _FINDINGS = ("rejected", "repairs")
-_LOCATION = ("part", "row_group", "rows", *_FINDINGS)
+_LOCATION = ("part", "row_group", "offset", "rows", *_FINDINGS)
+_ROW_GROUP = 40_000  # samples of short flights; each flight on its own takes twice as long to read
 
 
 def store_flights(selected: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
-    """Write the selected flights as Parquet, one row group per flight, unless already stored.
+    """Write the selected flights as Parquet, unless they are already stored.
 
     Numbers are stored as float32, latitude and longitude as float64, which keeps the schema's
     decimals exactly. A part holds the flights of one block and is named after the paths, sizes and
@@ -50,9 +53,10 @@ def store_flights(selected: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The selected rows with ``part`` and ``row_group`` (location of the flight), ``rows`` (number
-        of samples) and ``store`` (the folder, not saved). ``rejected`` is the reason if the full
-        read rejected the file; such a row has no part. ``repairs`` is as in the index.
+        The selected rows with the location of the flight (``part``, ``row_group``, and ``offset``,
+        the samples before it), ``rows`` (number of samples) and ``store`` (the folder, not saved).
+        ``rejected`` is the reason if the full read rejected the file; such a row has no part.
+        ``repairs`` is as in the index.
 
     Raises
     ------
@@ -120,14 +124,16 @@ def _store_block(folder: str, block: pd.DataFrame) -> list[tuple]:
         return _read_locations(f"{folder}/{name}")
     valid: list[pd.DataFrame] = []
     locations: list[tuple] = []
+    group, offset = 0, 0
     for row, flight in read_flights(block):
         if isinstance(flight, FlightError):
-            locations.append((None, None, 0, str(flight), None))
+            locations.append((None, None, None, 0, str(flight), None))
             continue
-        repairs = row.get("repairs")
-        locations.append(
-            (name, len(valid), len(flight), None, repairs if isinstance(repairs, str) else None)
-        )
+        if offset and offset + len(flight) > _ROW_GROUP:
+            group, offset = group + 1, 0
+        repairs = row["repairs"] if isinstance(row.get("repairs"), str) else None
+        locations.append((name, group, offset, len(flight), None, repairs))
+        offset += len(flight)
         valid.append(flight)
     _write_part(f"{folder}/{name}", valid, locations)
     return locations
@@ -161,8 +167,11 @@ def _write_part(path: str, flights: list[pd.DataFrame], locations: list[tuple]) 
             temporary, schema, compression="lz4", use_dictionary=False, column_encoding=encoding
         ) as writer,
     ):
-        for flight in flights:
-            writer.write_table(_to_arrow(flight, schema), row_group_size=len(flight))
+        groups = [group for part, group, *_ in locations if part]
+        tables = (_to_arrow(flight, schema) for flight in flights)
+        for _, numbered in groupby(zip(groups, tables, strict=True), key=itemgetter(0)):
+            table = pa.concat_tables([table for _, table in numbered])
+            writer.write_table(table, row_group_size=len(table))
 
 
 def _find_missing(flights: list[pd.DataFrame]) -> dict[str, bool]:
