@@ -48,6 +48,19 @@ def test_the_question_of_a_reader_is_in_the_error(flights, source, tmp_path):
         import_flights(source, tmp_path / "archive")
 
 
+def test_the_answer_in_columns_toml_is_used_by_the_next_import(flights, source, tmp_path):
+    table = one(flights)[["latitude", "longitude", "altitude"]]
+    times = one(flights)["timestamp"].dt.strftime("03/02/2016 %H:%M:%S")
+    write_csv(table.assign(time=times), source / "mine.csv")
+    with pytest.raises(FileNotFoundError, match="day/month or month/day"):
+        import_flights(source, tmp_path / "archive")
+    (source / "columns.toml").write_text(
+        'columns.timestamp = { column = "time", format = "%d/%m/%Y %H:%M:%S" }'
+    )
+    start = import_flights(source, tmp_path / "archive")["start"].iloc[0]
+    assert start.date() == pd.Timestamp("2016-02-03").date()
+
+
 def test_metres_under_the_name_of_feet_are_rejected_with_the_question(flights, source, tmp_path):
     names = ["timestamp", "flight_id", "latitude", "longitude", "altitude", "groundspeed"]
     table = flights[names].assign(altitude=flights["altitude"] * 0.3048)

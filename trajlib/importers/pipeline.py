@@ -170,8 +170,9 @@ def import_flights(
     readable = sources[sources["refused"].isna()]
     if readable.empty:
         raise FileNotFoundError(f"no file of {source} can be read: {_first_reason(sources)}")
-    options = (format, origin, destination, measured_only, strict, criteria)
     dialect = read_source_dialect(_root(source))
+    options = (format, origin, destination, measured_only, strict, criteria)
+    options += (dialect.fingerprint() if dialect else None,)
     work = archive / f".import-{_digest(source, members, options)}"
     work.mkdir(parents=True, exist_ok=True)
     job = _Job(
