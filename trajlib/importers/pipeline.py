@@ -1,12 +1,11 @@
-"""Flights in any format into an archive, in partitions on disk and on the cluster.
+"""Import flights of any format into an archive, in partitions on disk and on the cluster.
 
-Points are read in batches and cut into buckets by aircraft, each bucket is segmented and cleaned
-as a whole, and once it is known how many flights begin and end where, its flights are written.
-Each step leaves its result in a folder within the archive, from which an interrupted import goes
-on. Buckets depend on the source alone, and so does what is written.
+Points are read in batches and divided into buckets by aircraft, and each bucket is segmented and
+cleaned as a whole. Its flights are written when the traffic of all airports has been counted. Each
+step saves its result in a folder within the archive, from which an interrupted import resumes.
+Buckets depend on the source alone, and therefore so do the files written.
 """
 
-import functools
 import hashlib
 import itertools
 import json
@@ -14,6 +13,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -43,10 +43,13 @@ _ABOUT = re.compile(r"(?i)^(licen[cs]e|readme|\.|_)|(^columns\.toml$)|\.(md|toml
 _UNIT = 64 << 20  # bytes of files that one task reads
 _FILES = 500  # files of one task
 _ROWS = 500_000  # points written at once
-_BUCKET = 400_000  # points that one task segments, estimated by the size of the files
-_SIZES = {"text": 80, "json": 60}  # bytes of a point; of what is packed, 10
-_KEYS = {"flight_id": "flight", "icao24": "address", "registration": "registration"}
-_KEYS |= {"callsign": "callsign"}
+_BUCKET = 400_000  # points that one task segments, estimated from the size of the files
+_KEYS = {
+    "flight_id": "flight",
+    "icao24": "address",
+    "registration": "registration",
+    "callsign": "callsign",
+}
 _EXACT = ("latitude", "longitude")  # columns that need more than 24 bits
 _TEXTS = ("flight_id", "icao24", *IDENTITY)
 _SIDES = ("origin", "destination")
@@ -55,30 +58,30 @@ _SEGMENTED = (  # columns by which flights are separated
     *("onground", "callsign", "new_leg"),
 )
 _DERIVED = ("duration", "gap", "distance", "vertical_rate", "track")
-_APART = 30.0  # NM between two aircraft that share a callsign at least
+_APART = 30.0  # smallest distance [NM] between two aircraft that share a callsign
 _FEWEST = 2  # points of a fragment
-_OVERLAP = 0.5  # of the shorter of two flights of one callsign, from which one repeats the other
+_OVERLAP = 0.5  # share of the shorter of two flights of one callsign, above which one is a repeat
 _ERRORS = tuple(name for name in REPAIRS if name not in ("taxi", "too_close"))
 _OUTLIERS = ("unreachable", "spoofed", "altitude_spike", "frozen_altitude", "assigned_altitude")
 
 
 @dataclass(frozen=True)
 class Criteria:
-    """What a flight must be to count as a trajectory; any other is a fragment.
+    """Criteria of a trajectory; a flight that fails one of the first three is a fragment.
 
     Attributes
     ----------
     points
-        Points left after cleaning, at least.
+        Lowest number of points after cleaning.
     gap
-        Time between two points [s], at most.
+        Longest time between two points [s].
     reach
-        Distance [km] from the airports to the first and the last point, at most.
+        Greatest distance [km] from the airports to the first and the last point.
     repaired
-        Share of the points whose position or altitude was taken out, at most; beyond, the flight
-        is rejected.
+        Highest share of points whose position or altitude was removed; above it, the flight is
+        rejected.
     speed, rate
-        What an aircraft can do [kt, ft/min]: faster changes are repaired.
+        Highest speed [kt] and rate of climb or descent [ft/min]; faster changes are repaired.
     """
 
     points: int = 20
@@ -91,18 +94,20 @@ class Criteria:
 
 @dataclass(frozen=True)
 class _Job:
-    """What the steps of one import share."""
+    """Settings of one import, used by all its steps."""
 
+    root: Path  # folder of the source
+    options: Options
     work: Path
     archive: Path
     buckets: int
     criteria: Criteria
-    spacing: float
+    limits: Limits
     measured_only: bool
     strict: bool
     origin: str | None
     destination: str | None
-    gap: float | None  # s, after which columns.toml begins another flight
+    gap: float  # s without a point, after which columns.toml begins another flight
 
 
 def import_flights(
@@ -121,82 +126,86 @@ def import_flights(
 
     Beside the flights, ``ORIGIN-DESTINATION/NAME.csv``, and the fragments below ``fragments/``,
     the archive holds ``imported.parquet`` and ``rejected.parquet`` (every flight of the source
-    with its repairs, and with the reason where it was not written), ``sources.parquet`` (every
-    file, what it was taken for, and how many points it had), licences found in the source, and
-    ``columns.toml``, which is written last.
+    with its repairs, and the reason if it was not written), ``sources.parquet`` (every file with
+    its format and number of points), licences found in the source, and ``columns.toml``, which is
+    written last.
 
     Parameters
     ----------
     source
         A file, or a folder of files in one or several of the formats.
     archive
-        Folder to write to. Flights that it already holds are replaced or stay.
+        Folder to write to. Its other flights stay.
     format
         Name of the format of all files; recognised by their content by default.
     origin, destination
-        Only flights of this pair; codes as in the source, or ICAO where the source has none.
+        Only flights of this pair; codes as in the source, or ICAO if the source has none.
     measured_only
-        Write the points and no second between them: enough for what flights show of traffic and
-        wind, too little for trajectories.
+        Write only the seconds that were measured: enough to study traffic and wind, too few for
+        trajectories.
     strict
         Reject every flight that needs a repair.
     criteria
-        What separates trajectories from fragments.
+        Criteria that separate trajectories from fragments.
     report
-        Takes a line about each kind of file, and each file that cannot be read.
+        Called with a line about each format, and about each file that cannot be read.
 
     Returns
     -------
     DataFrame
-        One row a flight found, ordered by ``path``: identity, ``start``, ``end``, ``points``,
-        ``kind`` (``flight`` or ``fragment``), ``why`` a fragment is none, a count for each of
-        `REPAIRS`, ``repairs``, the names of those made, and ``rejected``, null where the flight
-        was written.
+        One row for each flight found, ordered by ``path``: identity, ``start``, ``end``,
+        ``points``, ``kind`` (``flight`` or ``fragment``), ``why`` it is a fragment, a count for
+        each of `REPAIRS`, ``repairs``, the names of those made, and ``rejected``, null if the
+        flight was written.
 
     Raises
     ------
     FileNotFoundError
-        When the source is not there, or no file of it can be read.
+        When the source does not exist, or no file of it can be read.
     ValueError
         When the source has no flight of the pair, or the archive's flights are simulated.
     """
     source, archive = Path(source).resolve(), Path(archive).resolve()
     if read_dialect(archive).simulated:
         raise ValueError(f"the flights of {archive} are simulated: real ones need another folder")
-    members = list_members(source)
     sources = recognize_sources(source, format)
     for line in _describe_sources(sources):
         report(line)
     readable = sources[sources["refused"].isna()]
     if readable.empty:
         raise FileNotFoundError(f"no file of {source} can be read: {_first_reason(sources)}")
-    dialect = read_source_dialect(_root(source))
-    options = (format, origin, destination, measured_only, strict, criteria)
-    options += (dialect.fingerprint() if dialect else None,)
-    work = archive / f".import-{_digest(source, members, options)}"
+    root = find_root(source)
+    dialect = read_source_dialect(root)
+    columns = dialect.fingerprint() if dialect else None
+    settings = (source, format, columns, origin, destination, measured_only, strict, criteria)
+    work = archive / f".import-{_digest(root, sources['file'], settings)}"
     work.mkdir(parents=True, exist_ok=True)
+    spacing = max(find_format(name).spacing for name in readable["format"].unique())
+    tolerance = 2.0 if spacing else 0.5
     job = _Job(
+        root=root,
+        options=Options(dialect=dialect, root=root),
         work=work,
         archive=archive,
-        buckets=_count_buckets(source, readable),
+        buckets=_count_buckets(root, readable),
         criteria=criteria,
-        spacing=max(find_format(name).spacing for name in readable["format"].unique()),
+        limits=Limits(criteria.speed, criteria.rate, tolerance, spacing),
         measured_only=measured_only,
         strict=strict,
         origin=origin,
         destination=destination,
-        gap=dialect.many.get("gap") if dialect else None,
+        gap=dialect.many.get("gap", np.inf) if dialect else np.inf,
     )
-    for line in _read_points(job, source, sources):
+    for line in _read_points(job, sources):
         report(line)
     if not sources["points"].any():
         raise FileNotFoundError(f"no file of {source} can be read: {_first_reason(sources)}")
     parts = sorted(work.glob("points-*.arrow"))
-    traffic = _run(functools.partial(_segment_bucket, job, parts), range(job.buckets))
+    traffic = _run(partial(_segment_bucket, job, parts), range(job.buckets))
     for part in parts:
-        part.unlink()  # what has been used makes room for the flights
+        part.unlink()  # to free space for the flights
     total = pd.concat(traffic).groupby(level=0).sum()
-    _run(functools.partial(_write_bucket, job, total), range(job.buckets))
+    _run(partial(_write_bucket, job, total), range(job.buckets))
     tables = [pd.read_parquet(path) for path in sorted(work.glob("flights-*.parquet"))]
     tables = [table for table in tables if len(table)]
     if not tables:
@@ -207,12 +216,12 @@ def import_flights(
     return flights
 
 
-def _read_points(job: _Job, source: Path, sources: pd.DataFrame) -> list[str]:
-    """Save the points of all files in buckets, count them by file, and return what was damaged."""
+def _read_points(job: _Job, sources: pd.DataFrame) -> list[str]:
+    """Save the points of all files in buckets, count them by file, and describe damaged files."""
     readable = sources[sources["refused"].isna()]
-    wanted = _save_identities(job, source, readable)
-    units = _list_units(source, readable)
-    read = _run(functools.partial(_read_unit, job, source, wanted), list(enumerate(units)))
+    wanted = _save_identities(job, readable)
+    units = _list_units(job.root, readable)
+    read = _run(partial(_read_unit, job, wanted), list(enumerate(units)))
     read = pd.concat(read).reindex(sources["file"]).reset_index(drop=True)
     sources["points"] = read["points"].fillna(0).astype(int)
     sources["refused"] = sources["refused"].fillna(read["damage"])
@@ -229,50 +238,49 @@ def list_members(source: Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise FileNotFoundError(f"no such file or folder: {source}")
-    files = [path for path in source.rglob("*") if path.is_file()]
-    files = [path for path in files if not _ABOUT.search(path.name)]
-    return sorted(path for path in files if not _is_hidden(path.relative_to(source)))
+    names = [path.relative_to(source) for path in source.rglob("*") if path.is_file()]
+    hidden = [any(part.startswith(".") for part in name.parts) for name in names]
+    return sorted(
+        source / name
+        for name, skip in zip(names, hidden, strict=True)
+        if not skip and not _ABOUT.search(name.name)
+    )
 
 
 def recognize_sources(source: str | Path, format: str | None = None) -> pd.DataFrame:
-    """Return what each file of a source is taken for.
+    """Return the format of each file of a source.
 
     Returns
     -------
     DataFrame
-        ``file``, relative to the source, ``format``, and ``refused``, the reason where the file
+        ``file``, relative to the source, ``format``, and ``refused``, the reason if the file
         cannot be read.
     """
     source = Path(source).resolve()
-    root = _root(source)
+    root = find_root(source)
     names = [path.relative_to(root).as_posix() for path in list_members(source)]
     if not names:
         raise FileNotFoundError(f"no files in {source}")
     batches = [names[start : start + _FILES] for start in range(0, len(names), _FILES)]
-    tables = _run(functools.partial(_recognize_files, root, format), batches)
+    dialect = read_source_dialect(root)
+    tables = _run(partial(_recognize_files, root, dialect, format), batches)
     return pd.concat(tables, ignore_index=True)
 
 
-def _root(source: Path) -> Path:
+def find_root(source: Path) -> Path:
+    """Return the folder of a source, which may be a file."""
     return source.parent if source.is_file() else source
 
 
-def _options(source: Path) -> Options:
-    return Options(dialect=read_source_dialect(_root(source)), root=_root(source))
-
-
 def read_source_dialect(root: Path) -> Dialect | None:
-    """Return the columns.toml beside a source; None where there is none."""
+    """Return the columns.toml beside a source; None if there is none."""
     return read_dialect(root) if (root / "columns.toml").is_file() else None
 
 
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
-
-
-def _recognize_files(root: Path, format: str | None, names: list[str]) -> pd.DataFrame:
+def _recognize_files(
+    root: Path, dialect: Dialect | None, format: str | None, names: list[str]
+) -> pd.DataFrame:
     rows: list[tuple[str, str | None, str | None]] = []
-    dialect = read_source_dialect(root)
     for name in names:
         try:
             entry = find_format(format) if format else recognize_format(root / name, dialect)
@@ -304,26 +312,25 @@ def _first_reason(sources: pd.DataFrame) -> str:
     return f"{row['file']}: {reason}"
 
 
-def _digest(source: Path, members: list[Path], options: tuple) -> str:
-    digest = hashlib.sha256(repr((str(source), options)).encode())
-    for path in members:
-        status = path.stat()
-        digest.update(repr((str(path), status.st_size, status.st_mtime_ns)).encode())
+def _digest(root: Path, names: pd.Series, settings: tuple) -> str:
+    digest = hashlib.sha256(repr(settings).encode())
+    for name in names:
+        status = (root / name).stat()
+        digest.update(repr((name, status.st_size, status.st_mtime_ns)).encode())
     return digest.hexdigest()[:12]
 
 
-def _count_buckets(source: Path, readable: pd.DataFrame) -> int:
+def _count_buckets(root: Path, readable: pd.DataFrame) -> int:
     points = 0
     for name in readable["file"]:
-        path = _root(source) / name
+        path = root / name
         packed = path.suffix in (".parquet", ".feather", ".arrow", ".gz", ".xz", ".7z", ".zip")
-        points += path.stat().st_size / (10 if packed else 80)
+        points += path.stat().st_size / (10 if packed else 80)  # bytes of a point
     return int(np.clip(np.ceil(points / _BUCKET), 1, 512))
 
 
-def _list_units(source: Path, readable: pd.DataFrame) -> list[pd.DataFrame]:
+def _list_units(root: Path, readable: pd.DataFrame) -> list[pd.DataFrame]:
     """Return the files in groups of one format, each for one task to read."""
-    root = _root(source)
     sizes = np.array([(root / name).stat().st_size for name in readable["file"]])
     formats = readable["format"].to_numpy()
     begins = [0]
@@ -341,14 +348,13 @@ def _run(function: Callable, items: Sequence) -> list[Any]:
     return gather(client, client.map(function, items, pure=False))
 
 
-def _save_identities(job: _Job, source: Path, readable: pd.DataFrame) -> set[str] | None:
-    """Save the second tables of the source; return the ids wanted of them, None for all."""
+def _save_identities(job: _Job, readable: pd.DataFrame) -> set[str] | None:
+    """Save the tables of flights; return the ids of the wanted flights, None for all."""
     names = [name for name in readable["format"].unique() if find_format(name).read_identities]
-    rows = readable[readable["format"].isin(names)]
-    batches = [rows.iloc[start : start + _FILES] for start in range(0, len(rows), _FILES)]
-    tables = _run(functools.partial(_read_identities, source), batches)
-    if not tables:
+    files = readable[readable["format"].isin(names)]
+    if files.empty:
         return None
+    tables = _run(partial(_read_identities, job), _list_units(job.root, files))
     table = pd.concat(tables).drop_duplicates("flight_id").astype({"flight_id": "str"})
     with replacing(job.work / "identities.parquet") as temporary:
         table.to_parquet(temporary)
@@ -357,12 +363,11 @@ def _save_identities(job: _Job, source: Path, readable: pd.DataFrame) -> set[str
     return set(table.loc[_is_wanted(job, table), "flight_id"])
 
 
-def _read_identities(source: Path, files: pd.DataFrame) -> pd.DataFrame:
+def _read_identities(job: _Job, files: pd.DataFrame) -> pd.DataFrame:
     tables = []
     for row in files.itertuples():
-        read = find_format(row.format).read_identities
-        if read is not None:
-            tables.append(read(_root(source) / row.file, _options(source)))
+        if read := find_format(row.format).read_identities:
+            tables.append(read(job.root / row.file, job.options))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -375,44 +380,39 @@ def _is_wanted(job: _Job, flights: pd.DataFrame) -> pd.Series:
     return wanted
 
 
-def _read_unit(
-    job: _Job, source: Path, wanted: set[str] | None, unit: tuple[int, pd.DataFrame]
-) -> pd.DataFrame:
+def _read_unit(job: _Job, wanted: set[str] | None, unit: tuple[int, pd.DataFrame]) -> pd.DataFrame:
     """Write the points of some files in buckets; return by file their ``points`` and ``damage``."""
     number, files = unit
     done = job.work / f"points-{number:05d}.json"
-    if done.exists():
-        return _summarize_files(json.loads(done.read_text()))
-    counts: dict[str, list] = {}
-    batches, rows, part = [], 0, 0
-    options = _options(source)
-    for row in files.itertuples():
-        counts[row.file] = [0, None]
-        format = find_format(row.format)
-        for batch in _read_file(_root(source) / row.file, format, options, counts[row.file]):
-            counts[row.file][0] += len(batch)
-            if wanted is not None and "flight_id" in batch:
-                batch = batch[batch["flight_id"].isin(wanted)]
-            batches.append(_add_key(batch, row.file, format.splittable))
-            rows += len(batch)
-            if rows >= _ROWS:
-                _write_part(job, f"points-{number:05d}-{part:05d}", batches)
-                batches, rows, part = [], 0, part + 1
-    if rows:
-        _write_part(job, f"points-{number:05d}-{part:05d}", batches)
-    done.write_text(json.dumps(counts))
-    return _summarize_files(counts)
-
-
-def _summarize_files(counts: dict[str, list]) -> pd.DataFrame:
+    if not done.exists():
+        counts: dict[str, list] = {}
+        batches, rows, part = [], 0, 0
+        for row in files.itertuples():
+            counts[row.file] = [0, None]
+            format = find_format(row.format)
+            for batch in _read_file(job, format, row.file, counts[row.file]):
+                if wanted is not None and "flight_id" in batch:
+                    batch = batch[batch["flight_id"].isin(wanted)]
+                batches.append(_add_key(batch, row.file, format.splittable))
+                rows += len(batch)
+                if rows >= _ROWS:
+                    _write_part(job, f"points-{number:05d}-{part:05d}", batches)
+                    batches, rows, part = [], 0, part + 1
+        if rows:
+            _write_part(job, f"points-{number:05d}-{part:05d}", batches)
+        done.write_text(json.dumps(counts))
+    counts = json.loads(done.read_text())
     table = pd.DataFrame.from_dict(counts, orient="index", columns=["points", "damage"])
     return table.astype({"points": int, "damage": "str"})
 
 
-def _read_file(path: Path, format: Format, options: Options, count: list) -> Iterator[pd.DataFrame]:
+def _read_file(job: _Job, format: Format, name: str, count: list) -> Iterator[pd.DataFrame]:
+    """Yield the points of a file up to its end or damage, which is recorded in ``count``."""
     try:
-        yield from format.read(path, options)
-    except Exception as error:  # of any kind; what was read before the damage is kept
+        for batch in format.read(job.root / name, job.options):
+            count[0] += len(batch)
+            yield batch
+    except Exception as error:  # a damaged file makes readers raise errors of any kind
         count[1] = _describe_error(error)
 
 
@@ -459,8 +459,7 @@ def _read_bucket(parts: list[Path], bucket: int) -> pd.DataFrame:
     if not tables:
         return pd.DataFrame()
     points = pa.concat_tables(tables, promote_options="permissive").to_pandas()
-    numbers = {name: "float64" for name in points if name in NUMERIC}
-    return points.astype(numbers)
+    return points.astype({name: "float64" for name in points if name in NUMERIC})
 
 
 def _segment_bucket(job: _Job, parts: list[Path], bucket: int) -> pd.Series:
@@ -472,8 +471,7 @@ def _segment_bucket(job: _Job, parts: list[Path], bucket: int) -> pd.Series:
             points.reset_index(drop=True).to_feather(temporary, compression="lz4")
         with replacing(file) as temporary:
             flights.to_parquet(temporary)
-    else:
-        flights = pd.read_parquet(file)
+    flights = pd.read_parquet(file)
     if flights.empty:
         return pd.Series(dtype=float)
     certain = [flights.loc[flights[f"{side}_certain"], f"{side}_inferred"] for side in _SIDES]
@@ -484,13 +482,14 @@ def _segment_points(job: _Job, points: pd.DataFrame) -> tuple[pd.DataFrame, pd.D
     if points.empty:
         return points, pd.DataFrame()
     points["aircraft"], keys = pd.factorize(points["key"], sort=True)
-    points["disordered"] = _find_disordered(points["aircraft"], points["timestamp"])
+    latest = points["timestamp"].groupby(points["aircraft"]).cummax()
+    points["disordered"] = points["timestamp"] < latest
     times = points["timestamp"].astype("int64").to_numpy()
-    order = np.lexsort((times, points["aircraft"]))  # which keeps the source's order
+    order = np.lexsort((times, points["aircraft"]))  # stable
     slim = points[[name for name in _SEGMENTED if name in points]].take(order)
     kind = keys.str.split(":", n=1).str[0].to_numpy()[slim["aircraft"]]
     flight = _number_flights(job, slim, kind)
-    # all columns are put in order once, as the texts take most of the time
+    # all columns are ordered once, since texts take most of the time
     order = order[flight >= 0]
     flight = flight[flight >= 0]
     if not len(flight):
@@ -498,25 +497,14 @@ def _segment_points(job: _Job, points: pd.DataFrame) -> tuple[pd.DataFrame, pd.D
     again = np.lexsort((times[order], flight))
     points = points.take(order[again]).assign(flight=flight[again]).reset_index(drop=True)
     identity = _collect_identity(job, points)
-    limits = Limits(
-        speed=job.criteria.speed,
-        rate=job.criteria.rate,
-        tolerance=2.0 if job.spacing else 0.5,
-        spacing=job.spacing,
-    )
     texts = [name for name in (*_TEXTS, "key", "aircraft") if name in points]
-    cleaned, repairs = clean_points(points.drop(columns=texts), limits)
+    cleaned, repairs = clean_points(points.drop(columns=texts), job.limits)
     flights = identity.join(repairs).join(_summarize(cleaned))
     for side in _SIDES:
         inferred = infer_airports(measure_ends(cleaned, side), side).reindex(flights.index)
         flights[f"{side}_inferred"] = inferred["airport"]
         flights[f"{side}_certain"] = inferred["certain"].fillna(False).astype(bool)
     return cleaned, flights
-
-
-def _find_disordered(aircraft: pd.Series, times: pd.Series) -> pd.Series:
-    """Return which points come after a later one of the same aircraft."""
-    return times < times.groupby(aircraft).cummax()
 
 
 def _number_flights(job: _Job, points: pd.DataFrame, kind: np.ndarray) -> np.ndarray:
@@ -529,7 +517,7 @@ def _number_flights(job: _Job, points: pd.DataFrame, kind: np.ndarray) -> np.nda
         if "callsign" in kinds:  # which two aircraft may share
             aircraft = chosen["aircraft"].to_numpy()
             position = chosen["latitude"].to_numpy(), chosen["longitude"].to_numpy()
-            speed = job.criteria.speed
+            speed = job.limits.speed
             track = split_tracks(aircraft, get_seconds(chosen), *position, speed, _APART)
             order = np.lexsort((track, aircraft))
             chosen, rows = chosen.iloc[order], rows[order]
@@ -537,7 +525,7 @@ def _number_flights(job: _Job, points: pd.DataFrame, kind: np.ndarray) -> np.nda
             chosen = chosen.assign(aircraft=np.unique(pairs, axis=0, return_inverse=True)[1])
         numbers = segment_flights(chosen, identified=kinds == ("flight",))
         if "flight" not in kinds:
-            numbers = _cut_legs(chosen, numbers, job.gap or np.inf)
+            numbers = _cut_legs(chosen, numbers, job.gap)
         flight[rows] = np.where(numbers >= 0, numbers + count, -1)
         count += numbers.max(initial=-1) + 1
     return flight
@@ -557,18 +545,18 @@ def _cut_legs(points: pd.DataFrame, numbers: np.ndarray, gap: float) -> np.ndarr
 
 
 def _collect_identity(job: _Job, points: pd.DataFrame) -> pd.DataFrame:
-    """Return who flew, one row a flight: the commonest text where a flight has several."""
+    """Return the identity of each flight: the most frequent text if it has several."""
     by_flight = points.groupby("flight")
     table = by_flight[["key"]].first()
     for name in _TEXTS:
-        table[name] = by_flight[name].first() if name in points else None
-        if name in points:
-            counts = by_flight[name].nunique()
-            changing = points[points["flight"].isin(counts.index[counts > 1])]
-            if len(changing):
-                texts = changing.groupby("flight")[name]
-                commonest = texts.agg(lambda texts: texts.mode().iloc[0])
-                table.loc[commonest.index, name] = commonest
+        if name not in points:
+            table[name] = None
+            continue
+        table[name] = by_flight[name].first()
+        counts = by_flight[name].nunique()
+        changing = points[points["flight"].isin(counts.index[counts > 1])]
+        commonest = changing.groupby("flight")[name].agg(lambda texts: texts.mode().iloc[0])
+        table.loc[commonest.index, name] = commonest
     table = table.astype(dict.fromkeys(_TEXTS, "str"))
     file = job.work / "identities.parquet"
     if not file.exists() or table["flight_id"].isna().all():
@@ -595,7 +583,7 @@ def _summarize(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def _write_bucket(job: _Job, traffic: pd.Series, bucket: int) -> None:
-    """Write the flights of a bucket, and what became of each."""
+    """Write the flights of a bucket, and the table of all its flights."""
     file = job.work / f"flights-{bucket:04d}.parquet"
     if file.exists():
         return
@@ -606,56 +594,48 @@ def _write_bucket(job: _Job, traffic: pd.Series, bucket: int) -> None:
     points = pd.read_feather(job.work / f"cleaned-{bucket:04d}.arrow")
     flights = _find_airports(flights, points, traffic)
     flights = flights[_is_wanted(job, flights)]
-    flights = _judge(job, flights).assign(path=_name_files(flights))
-    flights["path"] = flights["path"].where(
-        flights["kind"] != "fragment", FRAGMENTS + flights["path"]
-    )
-    noise = _write_flights(job, flights, points)
-    with replacing(job.work / f"noise-{bucket:04d}.parquet") as temporary:
-        noise.to_parquet(temporary, index=False)
+    flights = _apply_criteria(job, flights)
+    flights["path"] = _name_files(flights)
+    if noise := _write_flights(job, flights, points):
+        with replacing(job.work / f"noise-{bucket:04d}.parquet") as temporary:
+            pd.concat(noise).to_parquet(temporary, index=False)
     with replacing(file) as temporary:
         flights.drop(columns="key").to_parquet(temporary, index=False)
     (job.work / f"cleaned-{bucket:04d}.arrow").unlink()
 
 
 def _find_airports(flights: pd.DataFrame, points: pd.DataFrame, traffic: pd.Series) -> pd.DataFrame:
-    """Return the flights with the airports of the source, checked, or else those inferred."""
+    """Return the flights with the airports of the source, or else those inferred."""
     flights = flights.copy()
-    # a flight is written from its first altitude to its last, which is where it has to be near
+    # a flight is written from its first altitude to its last: there the distances are measured
     written = points[points["altitude"].notna()].groupby("flight")[["latitude", "longitude"]]
     edges = {"origin": written.first(), "destination": written.last()}
     for side in _SIDES:
         ends = measure_ends(points, side).reindex(flights.index)
         inferred = infer_airports(ends.dropna(subset="latitude"), side, traffic)
         inferred = inferred.reindex(flights.index)
-        given = flights[side]
-        flights[f"{side}_from"] = np.where(
-            given.notna(), "source", np.where(inferred["airport"].notna(), "inferred", "unknown")
-        )
+        conditions = [flights[side].notna(), inferred["airport"].notna()]
+        flights[f"{side}_from"] = np.select(conditions, ["source", "inferred"], "unknown")
         flights[f"{side}_inferred"] = inferred["airport"]
         flights[f"{side}_nearest"] = inferred["nearest"]
         flights[f"{side}_distance"] = inferred["distance"]
         flights[f"{side}_reason"] = inferred["reason"]
-        flights[side] = given.fillna(inferred["airport"])
-        codes = flights[side].dropna().unique()
-        located = {code: _locate(code) for code in codes}
-        airports = np.array([located.get(code, (np.nan, np.nan)) for code in flights[side]])
-        airports = airports.reshape(-1, 2)
-        edge = edges[side].reindex(flights.index)
-        away = distance(edge["latitude"], edge["longitude"], airports[:, 0], airports[:, 1])
-        flights[f"{side}_reach"] = away * 1.852
+        flights[side] = flights[side].fillna(inferred["airport"])
+        airports = np.array([_locate(code) for code in flights[side].fillna("")]).reshape(-1, 2)
+        edge = edges[side].reindex(flights.index).to_numpy()
+        flights[f"{side}_reach"] = distance(*edge.T, *airports.T) * 1.852
     return flights.drop(columns=[f"{side}_certain" for side in _SIDES])
 
 
 def _locate(code: str) -> tuple[float, float]:
     try:
         airport = find_airport(code)
-    except ValueError:  # a code of the source that no table has
+    except ValueError:  # no code, or an unknown one of the source
         return np.nan, np.nan
     return airport.latitude, airport.longitude
 
 
-def _judge(job: _Job, flights: pd.DataFrame) -> pd.DataFrame:
+def _apply_criteria(job: _Job, flights: pd.DataFrame) -> pd.DataFrame:
     """Return the flights with ``kind``, ``why`` and ``rejected``."""
     criteria = job.criteria
     fragment = pd.Series(pd.NA, flights.index, dtype="str")
@@ -675,61 +655,52 @@ def _judge(job: _Job, flights: pd.DataFrame) -> pd.DataFrame:
     limit = f"more than {criteria.repaired:.0%} of the points were wrong"
     rejected = rejected.mask(few, f"fewer than {_FEWEST} points with position and altitude")
     rejected = rejected.mask(rejected.isna() & (share > criteria.repaired), limit)
+    rows = flights[list(_ERRORS)].to_dict("records")
+    names = [" ".join(name for name, count in row.items() if count) for row in rows]
+    repairs = pd.Series(names, flights.index, dtype="str")
     if job.strict:
-        repairs = "needs repairs: " + _list_repairs(flights)
-        rejected = rejected.mask(rejected.isna() & _needs_repair(flights), repairs)
+        needed = rejected.isna() & repairs.ne("")
+        rejected = rejected.mask(needed, "needs repairs: " + repairs)
     kind = np.where(fragment.isna(), "flight", "fragment")
-    repairs = _list_repairs(flights)
     return flights.assign(kind=kind, why=fragment, repairs=repairs, rejected=rejected)
 
 
-def _needs_repair(flights: pd.DataFrame) -> pd.Series:
-    return flights[list(_ERRORS)].sum(axis=1) > 0
-
-
-def _list_repairs(flights: pd.DataFrame) -> pd.Series:
-    names = [" ".join(name for name in _ERRORS if row[name]) for row in flights.to_dict("records")]
-    return pd.Series(names, flights.index, dtype="str")
-
-
 def _name_files(flights: pd.DataFrame) -> pd.Series:
-    """Return ``ORIGIN-DESTINATION/NAME.csv``; what a source names writes nowhere else."""
+    """Return ``ORIGIN-DESTINATION/NAME.csv``; names of a source lead to no other folder."""
     start = flights["start"].dt.strftime("%Y%m%dT%H%M%SZ").fillna("0")
-    names = start.str.cat([_or_empty(flights[n]) for n in ("callsign", "registration", "icao24")])
+    identity = [flights[name] for name in ("callsign", "registration", "icao24")]
+    names = start.str.cat([("_" + texts).fillna("") for texts in identity])
     names = flights["flight_id"].fillna(names).map(lambda name: quote(name, safe=" ")[:120])
     again = names.groupby(names).cumcount()
     names = names.where(again == 0, names + "-" + (again + 1).astype("str"))
     pairs = [
         flights[side].fillna("unknown").map(lambda code: quote(code, safe="?")) for side in _SIDES
     ]
-    return pairs[0] + "-" + pairs[1] + "/" + names + ".csv"
+    paths = pairs[0] + "-" + pairs[1] + "/" + names + ".csv"
+    return paths.where(flights["kind"] != "fragment", FRAGMENTS + paths)
 
 
-def _or_empty(texts: pd.Series) -> pd.Series:
-    return ("_" + texts).fillna("")
-
-
-def _write_flights(job: _Job, flights: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
-    """Write the flights that are not rejected, reject those in odd units; return their noise."""
+def _write_flights(job: _Job, flights: pd.DataFrame, points: pd.DataFrame) -> list[pd.DataFrame]:
+    """Write the flights that are not rejected, reject those in wrong units; return their noise."""
     seconds = get_seconds(points)
-    order = [name for name in COLUMNS if name in points and name in NUMERIC]
-    order = ["latitude", "longitude", "altitude"] + [
-        name for name in order if name not in (*_EXACT, "altitude", "duration", "gap", "distance")
-    ]
+    numbers = [name for name in COLUMNS if name in points and name in NUMERIC]
+    order = ["latitude", "longitude", "altitude"]
+    order += [name for name in numbers if name not in (*order, "duration", "gap", "distance")]
     values = points[order].to_numpy(float).T.copy()
     flight_of = points["flight"].to_numpy()
     written = [name for name in COLUMNS if name in {*order, *_DERIVED}]
     decimals = np.array([COLUMNS[name].decimals for name in written])
-    noise: dict[str, dict[str, np.ndarray]] = {}
+    noise = []
     for number, flight in zip(flights.index, flights.to_dict("records"), strict=True):
         if isinstance(flight["rejected"], str):
             continue
         begin, end = np.searchsorted(flight_of, [number, number + 1])
         measured_only = job.measured_only or flight["kind"] == "fragment"
         time, columns = resample_flight(seconds[begin:end], values[:, begin:end], order)
-        rejected = _check_units(time, columns)
-        if rejected:
-            flights.loc[number, "rejected"] = rejected
+        try:
+            check_units(columns, 1000 * time, Dialect())
+        except FlightError as error:
+            flights.loc[number, "rejected"] = str(error)
             continue
         rows = np.array([columns[name] for name in written])
         if measured_only:
@@ -738,27 +709,10 @@ def _write_flights(job: _Job, flights: pd.DataFrame, points: pd.DataFrame) -> pd
         path = job.archive / flight["path"]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(_format_csv(flight, time, rows, written, decimals))
-        if job.spacing and flight["kind"] == "flight":
-            noise[flight["path"]] = leave_one_out(seconds[begin:end], values[:3, begin:end])
-    return _join_noise(noise)
-
-
-def _join_noise(noise: dict[str, dict[str, np.ndarray]]) -> pd.DataFrame:
-    counts = [len(part["miss"]) for part in noise.values()]
-    table = {"path": pd.Series([*noise], dtype="str").repeat(counts).to_numpy()}
-    for name, kind in {"altitude": float, "cruise": bool, "span": float, "miss": float}.items():
-        parts = [part[name] for part in noise.values()]
-        table[name] = np.concatenate(parts) if parts else np.empty(0, kind)
-    return pd.DataFrame(table).astype({"path": "str"})
-
-
-def _check_units(time: np.ndarray, columns: dict[str, np.ndarray]) -> str | None:
-    """Return the question that speeds or altitudes raise, of which unit they are."""
-    try:
-        check_units(columns, 1000 * time, Dialect())
-    except FlightError as error:
-        return str(error)
-    return None
+        if job.limits.spacing and flight["kind"] == "flight":
+            errors = leave_one_out(seconds[begin:end], values[:3, begin:end])
+            noise.append(pd.DataFrame({"path": flight["path"], **errors}))
+    return noise
 
 
 def _format_csv(
@@ -800,17 +754,18 @@ def _reject_repeats(flights: pd.DataFrame) -> pd.DataFrame:
 def _finish(job: _Job, source: Path, flights: pd.DataFrame, sources: pd.DataFrame) -> None:
     archive = job.archive
     for path in flights.loc[flights["rejected"].notna(), "path"]:
-        (archive / path).unlink(missing_ok=True)  # a repeat, or left by an import before
+        (archive / path).unlink(missing_ok=True)  # a repeat, or from an earlier import
     kept = flights["rejected"].isna()
     _update(archive / "imported.parquet", flights[kept].drop(columns="rejected"), flights["path"])
     _update(archive / "rejected.parquet", flights[~kept], flights["path"])
-    noise = pd.concat([pd.read_parquet(path) for path in sorted(job.work.glob("noise-*.parquet"))])
-    if len(noise):
+    parts = [pd.read_parquet(path) for path in sorted(job.work.glob("noise-*.parquet"))]
+    if parts:
+        noise = pd.concat(parts)
         noise = noise[noise["path"].isin(flights["path"][kept])]
         _update(archive / "noise.parquet", noise, flights["path"])
     with replacing(archive / "sources.parquet") as temporary:
         sources.to_parquet(temporary, index=False)
-    for licence in _root(source).glob("LICEN[CS]E*"):
+    for licence in job.root.glob("LICEN[CS]E*"):
         shutil.copyfile(licence, archive / licence.name)
     formats = [find_format(name) for name in sources["format"].dropna().unique()]
     (archive / "columns.toml").write_text(_describe_archive(source, formats), encoding="utf-8")
@@ -829,7 +784,7 @@ def _describe_archive(source: Path, formats: list[Format]) -> str:
 
 
 def _update(file: Path, new: pd.DataFrame, paths: pd.Series) -> None:
-    """Write a table of the archive; rows of flights that this import did not look at stay."""
+    """Write a table of the archive; rows of flights that are not among ``paths`` stay."""
     if file.exists():
         old = pd.read_parquet(file)
         new = pd.concat([old[~old["path"].isin(paths)], new])
