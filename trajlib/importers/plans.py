@@ -1,17 +1,17 @@
 """Filed flight plans from the formats that hold them, into an archive's folder ``plans``."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
 
 from trajlib.archive.plans import save_plans
 from trajlib.importers.formats import FormatError, Options, find_format, recognize_format
-from trajlib.importers.pipeline import list_members, read_source_dialect
+from trajlib.importers.pipeline import find_root, list_members, read_source_dialect
 
 __all__ = ["PLAN_FORMATS", "import_plans", "import_plans_beside_flights"]
 
-_ALONE = ("tfms-plans", "so6", "eurocontrol")  # what is a plan in them is never a flight
+_ALONE = ("tfms-plans", "so6", "eurocontrol")  # their files of plans hold no flights
 PLAN_FORMATS = (*_ALONE, "generic")
 _COLUMNS = {
     "flight_id": "flight_id",
@@ -30,10 +30,10 @@ def import_plans_beside_flights(source: str | Path, archive: str | Path) -> pd.S
     Returns
     -------
     Series or None
-        As of `import_plans`; None where no file gave plans instead of flights.
+        As of `import_plans`; None if no file holds plans instead of flights.
     """
     sources = pd.read_parquet(Path(archive) / "sources.parquet")
-    # a file that gave flights is never read as plans: they would be the flights themselves
+    # files with flights are not read as plans, which would be the flights themselves
     unused = sources["refused"].isna() & (sources["points"] == 0)
     files = sources["file"][unused & sources["format"].isin(_ALONE)]
     if files.empty:
@@ -60,14 +60,14 @@ def import_plans(
     source
         A file, or a folder of files: TFMS plans with their table of flights, so6 m1,
         EUROCONTROL's ``Flight_Points_Filed_*``, or any table that a ``columns.toml`` beside it
-        describes. Files in other formats are passed over. A plan without times keeps none, and
-        counts as filed before departure.
+        describes. Files in other formats are ignored. A plan without times counts as filed before
+        departure.
     archive
         Folder to write to, as ``plans/NAME.parquet``.
     format
         One of ``PLAN_FORMATS``, for all files; recognised by default.
     files
-        Those to read, relative to the source; all by default.
+        Files to read, relative to the source; all by default.
     flights
         Identifiers of the flights whose plans are kept; all by default.
 
@@ -86,19 +86,15 @@ def import_plans(
     if format not in (None, *PLAN_FORMATS):
         raise ValueError(f"format {format!r} holds no plans, expected {', '.join(PLAN_FORMATS)}")
     source = Path(source).resolve()
-    root = source if source.is_dir() else source.parent
+    root = find_root(source)
     options = Options(dialect=read_source_dialect(root), kind="plan", root=root)
     paths = list_members(source)
     if files is not None:
         paths = [path for path in paths if path.relative_to(root).as_posix() in files]
-    read, reasons = _read_tables(paths, options, format)
-    if flights is not None:
-        read = (table[table["flight_id"].isin(flights)] for table in read)
-    tables = [table for table in read if len(table)]
+    tables, reasons = _read_tables(paths, options, format, flights)
     if not tables:
-        raise FileNotFoundError(
-            f"no flight plans in {source}" + (f": {reasons[0]}" if reasons else "")
-        )
+        reason = f": {reasons[0]}" if reasons else ""
+        raise FileNotFoundError(f"no flight plans in {source}{reason}")
     points = pd.concat(tables, ignore_index=True)
     plans = points[[name for name in _COLUMNS if name in points]].rename(columns=_COLUMNS)
     if "flight_level" in plans:
@@ -109,18 +105,17 @@ def import_plans(
 
 
 def _read_tables(
-    paths: Iterable[Path], options: Options, format: str | None
-) -> tuple[Iterator[pd.DataFrame], list[str]]:
-    """Return the points of plans file by file, and why files could not be read, once they were."""
+    paths: list[Path], options: Options, format: str | None, flights: Collection[str] | None
+) -> tuple[list[pd.DataFrame], list[str]]:
+    """Return the points of plans, and the reasons why files could not be read."""
+    tables: list[pd.DataFrame] = []
     reasons: list[str] = []
-
-    def read() -> Iterator[pd.DataFrame]:
-        for path in paths:
-            try:
-                entry = find_format(format) if format else recognize_format(path, options.dialect)
-                if entry.name in PLAN_FORMATS:
-                    yield from entry.read(path, options)
-            except FormatError as error:
-                reasons.append(f"{path.name}: {error}")
-
-    return read(), reasons
+    for path in paths:
+        try:
+            entry = find_format(format) if format else recognize_format(path, options.dialect)
+            read = entry.read(path, options) if entry.name in PLAN_FORMATS else ()
+            for table in read:
+                tables.append(table if flights is None else table[table["flight_id"].isin(flights)])
+        except FormatError as error:
+            reasons.append(f"{path.name}: {error}")
+    return [table for table in tables if len(table)], reasons
