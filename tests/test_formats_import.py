@@ -117,6 +117,29 @@ def test_identities_of_a_second_table_are_joined(flights, source, tmp_path):
     assert set(table["origin"]) == {"LEMD"}
 
 
+def test_a_damaged_list_of_flights_does_not_stop_the_import(flights, source, tmp_path):
+    WRITERS["pru"](flights, source)
+    path = WRITERS["flights"](flights, source)
+    pd.read_csv(path).to_parquet(source / "flights.parquet")
+    path.unlink()
+    data = bytearray((source / "flights.parquet").read_bytes())
+    data[4:200] = bytes(196)
+    (source / "flights.parquet").write_bytes(data)
+    lines = []
+    table = import_flights(source, tmp_path / "archive", report=lines.append, origin="LEMD")
+    assert len(table) == flights["flight_id"].nunique()
+    assert any("flights.parquet: 0 points read, then: cannot be read" in line for line in lines)
+
+
+def test_a_list_of_flights_without_airports_excludes_no_flight(flights, source, tmp_path):
+    WRITERS["pru"](flights, source)
+    first = flights.drop_duplicates("flight_id")
+    write_csv(first[["flight_id", "callsign"]], source / "list.csv")
+    (source / "columns.toml").write_text('import.flights = "list.csv"')
+    table = import_flights(source, tmp_path / "archive", origin="LEMD")
+    assert table["callsign"].tolist() == first["callsign"].tolist()
+
+
 def test_names_with_paths_are_written_inside_the_archive(flights, source, tmp_path):
     names = {"flight_id": "../../out", "callsign": "=cmd|' /C calc'!A0", "origin": "../../LEMD"}
     table = one(flights)[["timestamp", "latitude", "longitude", "altitude"]].assign(**names)

@@ -219,10 +219,11 @@ def import_flights(
 def _read_points(job: _Job, sources: pd.DataFrame) -> list[str]:
     """Save the points of all files in buckets, count them by file, and describe damaged files."""
     readable = sources[sources["refused"].isna()]
-    wanted = _save_identities(job, readable)
+    wanted, damage = _save_identities(job, readable)
     units = _list_units(job.root, readable)
     read = _run(partial(_read_unit, job, wanted), list(enumerate(units)))
     read = pd.concat(read).reindex(sources["file"]).reset_index(drop=True)
+    read["damage"] = read["damage"].fillna(sources["file"].map(damage).astype("str"))
     sources["points"] = read["points"].fillna(0).astype(int)
     sources["refused"] = sources["refused"].fillna(read["damage"])
     damaged = sources[read["damage"].notna()]
@@ -348,27 +349,38 @@ def _run(function: Callable, items: Sequence) -> list[Any]:
     return gather(client, client.map(function, items, pure=False))
 
 
-def _save_identities(job: _Job, readable: pd.DataFrame) -> set[str] | None:
-    """Save the tables of flights; return the ids of the wanted flights, None for all."""
+def _save_identities(job: _Job, readable: pd.DataFrame) -> tuple[set[str] | None, dict[str, str]]:
+    """Save the tables of flights.
+
+    Returns the ids of the wanted flights, None for all, and the damage of files by name.
+    """
     names = [name for name in readable["format"].unique() if find_format(name).read_identities]
     files = readable[readable["format"].isin(names)]
-    if files.empty:
-        return None
-    tables = _run(partial(_read_identities, job), _list_units(job.root, files))
+    tables: list[pd.DataFrame] = []
+    damage: dict[str, str] = {}
+    for part, errors in _run(partial(_read_identities, job), _list_units(job.root, files)):
+        tables += part
+        damage |= errors
+    if not tables:
+        return None, damage
     table = pd.concat(tables).drop_duplicates("flight_id").astype({"flight_id": "str"})
     with replacing(job.work / "identities.parquet") as temporary:
         table.to_parquet(temporary)
-    if job.origin is None and job.destination is None:
-        return None
-    return set(table.loc[_is_wanted(job, table), "flight_id"])
+    sides = [side for side in _SIDES if getattr(job, side) is not None]
+    if not sides or not {*sides} <= {*table}:
+        return None, damage
+    return set(table.loc[_is_wanted(job, table), "flight_id"]), damage
 
 
-def _read_identities(job: _Job, files: pd.DataFrame) -> pd.DataFrame:
-    tables = []
+def _read_identities(job: _Job, files: pd.DataFrame) -> tuple[list[pd.DataFrame], dict[str, str]]:
+    tables, damage = [], {}
     for row in files.itertuples():
         if read := find_format(row.format).read_identities:
-            tables.append(read(job.root / row.file, job.options))
-    return pd.concat(tables, ignore_index=True)
+            try:
+                tables.append(read(job.root / row.file, job.options))
+            except Exception as error:  # a damaged file makes readers raise errors of any kind
+                damage[row.file] = _describe_error(error)
+    return tables, damage
 
 
 def _is_wanted(job: _Job, flights: pd.DataFrame) -> pd.Series:
