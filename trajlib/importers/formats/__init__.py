@@ -7,7 +7,6 @@ from trajlib.archive.dialect import Dialect
 from trajlib.importers.formats import (
     cpr,
     eurocontrol,
-    flight_lists,
     flightradar24,
     flightradar24_granular,
     flightradar24_playback,
@@ -18,8 +17,6 @@ from trajlib.importers.formats import (
     kml,
     opensky,
     positions,
-    prc,
-    pru,
     readsb,
     recorders,
     sbs,
@@ -27,7 +24,6 @@ from trajlib.importers.formats import (
     so6,
     spire,
     tfms,
-    traffic_tables,
 )
 from trajlib.importers.formats.base import Format, FormatError, Head, Options
 from trajlib.importers.formats.tables import read_head
@@ -54,7 +50,7 @@ FORMATS = (
     flightradar24_granular.FORMAT,
     flightradar24_playback.FORMAT,
     positions.FORMAT,
-    pru.FORMAT,
+    generic.PRU,
     cpr.FORMAT,
     readsb.FORMAT,
     sbs.FORMAT,
@@ -67,9 +63,9 @@ FORMATS = (
     iagos.FORMAT,
     igc.FORMAT,
     kml.FORMAT,
-    prc.FORMAT,
-    traffic_tables.FORMAT,
-    flight_lists.FORMAT,
+    generic.PRC,
+    generic.TRAFFIC,
+    generic.LISTS,
     generic.FORMAT,
     generic.FLIGHTS,
 )
@@ -126,11 +122,10 @@ def find_format(name: str) -> Format:
     FormatError
         When there is no such format.
     """
-    for candidate in FORMATS:
-        if candidate.name == name:
-            return candidate
-    names = ", ".join(candidate.name for candidate in FORMATS)
-    raise FormatError(f"no format {name!r}; there are {names}")
+    formats = {entry.name: entry for entry in FORMATS}
+    if name not in formats:
+        raise FormatError(f"no format {name!r}; there are {', '.join(formats)}")
+    return formats[name]
 
 
 def describe_formats() -> str:

@@ -24,6 +24,7 @@ __all__ = [
     "convert_points",
     "convert_table",
     "find_texts",
+    "find_wind",
     "number_repeats",
 ]
 
@@ -132,16 +133,12 @@ class Format:
     spacing: float = 0.0
 
 
-@dataclass(frozen=True)
 class Field:
     """A column of a format: possible names in lower case, in order of preference, and its unit."""
 
-    names: tuple[str, ...]
-    unit: str
-
     def __init__(self, *names: str, unit: str = "") -> None:
-        object.__setattr__(self, "names", names)
-        object.__setattr__(self, "unit", unit)
+        self.names = names
+        self.unit = unit
 
 
 def convert_points(df: pd.DataFrame, fields: dict[str, Field]) -> pd.DataFrame:
@@ -196,6 +193,12 @@ def number_repeats(names: Sequence[str]) -> list[str]:
 def find_texts(fields: dict[str, Field]) -> set[str]:
     """Return the names of text columns in a table."""
     return {source for name in TEXTS if name in fields for source in fields[name].names}
+
+
+def find_wind(speed: pd.Series, direction: pd.Series) -> dict[str, pd.Series]:
+    """Return ``wind_u`` and ``wind_v`` of a wind that blows from a direction [deg]."""
+    towards = np.radians(direction + 180)
+    return {"wind_u": speed * np.sin(towards), "wind_v": speed * np.cos(towards)}
 
 
 def _convert_column(name: str, values: pd.Series, unit: str) -> pd.Series:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format, Head, Options, convert_points, find_texts
+from trajlib.importers.formats.base import Field, Format, Options, convert_points, find_texts
 from trajlib.importers.formats.tables import parse_csv, read_texts
 
 _NAMES = (
@@ -30,10 +30,6 @@ _FIELDS = {
 }
 
 
-def _recognize(head: Head) -> bool:
-    return bool(_LINE.search("\n".join(head.lines[:20])))
-
-
 def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     for text in read_texts(path):
         batch = parse_csv(text.encode(), _COLUMNS, _COLUMNS, find_texts(_FIELDS), ";").astype(
@@ -49,7 +45,7 @@ FORMAT = Format(
     name="cpr",
     title="EUROCONTROL CPR, correlated position reports",
     needs="the archived messages",
-    recognize=_recognize,
+    recognize=lambda head: bool(_LINE.search("\n".join(head.lines[:20]))),
     read=_read,
     splittable=True,
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format, Head, Options
+from trajlib.importers.formats.base import Field, Format, Options
 from trajlib.importers.formats.tables import point_reader
 
 _FIELDS = {
@@ -15,10 +15,6 @@ _FIELDS = {
     "longitude": Field("longitude"),
     "altitude": Field("flight level", unit="FL"),
 }
-
-
-def _recognize(head: Head) -> bool:
-    return head.has("ectrl id", "time over", "flight level", "latitude", "longitude")
 
 
 def _parse_times(batch: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -39,7 +35,9 @@ FORMAT = Format(
     name="eurocontrol",
     title="EUROCONTROL's R&D archive, flight points (CSV)",
     needs="Flight_Points_Actual_*, beside it Flights_*; Flight_Points_Filed_* are the plans",
-    recognize=_recognize,
+    recognize=lambda head: head.has(
+        "ectrl id", "time over", "flight level", "latitude", "longitude"
+    ),
     read=_read,
     splittable=True,
 )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format, Head
+from trajlib.importers.formats.base import Field, Format
 from trajlib.importers.formats.tables import point_reader
 
 _FIELDS = {
@@ -17,10 +17,6 @@ _FIELDS = {
     "track": Field("direction"),
     "onground": Field("onground"),
 }
-
-
-def _recognize(head: Head) -> bool:
-    return head.has("timestamp", "position", "altitude", "speed", "direction")
 
 
 def _prepare(batch: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -38,6 +34,6 @@ FORMAT = Format(
     name="flightradar24",
     title="Flightradar24, web download (CSV)",
     needs="a flight's CSV from its playback page; airports are inferred",
-    recognize=_recognize,
+    recognize=lambda head: head.has("timestamp", "position", "altitude", "speed", "direction"),
     read=point_reader(_FIELDS, _prepare, extra=["position"]),
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format, Head, Options, convert_points
+from trajlib.importers.formats.base import Field, Format, Options, convert_points
 from trajlib.importers.formats.tables import read_head, read_texts
 
 _FIELDS = {
@@ -31,10 +31,6 @@ _FIELDS = {
 _REPORTED = ("GPSA", "TAS", "IAS", "HDG", "ROLL", "OAT")
 
 
-def _recognize(head: Head) -> bool:
-    return head.has("network_time", "receiver_time", "hex", "latitude", "longitude")
-
-
 def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     names = [name for name in read_head(path).columns if name]
     for text in read_texts(path):
@@ -56,6 +52,8 @@ FORMAT = Format(
     name="flightradar24-granular",
     title="Flightradar24, granular data (CSV)",
     needs="the CSV; airports are inferred",
-    recognize=_recognize,
+    recognize=lambda head: head.has(
+        "network_time", "receiver_time", "hex", "latitude", "longitude"
+    ),
     read=_read,
 )

@@ -5,14 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import (
-    Field,
-    Format,
-    FormatError,
-    Head,
-    Options,
-    convert_points,
-)
+from trajlib.importers.formats.base import Field, Format, FormatError, Options, convert_points
 from trajlib.importers.formats.flightradar24 import mark_ground
 from trajlib.importers.formats.tables import read_json
 
@@ -26,20 +19,16 @@ _IDENTITY = {
     "origin": ("airport", "origin", "code", "icao"),
     "destination": ("airport", "destination", "code", "icao"),
 }
-_FIELDS = {name: Field(name) for name in _IDENTITY} | {
-    "timestamp": Field("timestamp"),
-    "latitude": Field("latitude"),
-    "longitude": Field("longitude"),
-    "altitude": Field("altitude"),
-    "groundspeed": Field("speed"),
-    "vertical_rate": Field("verticalspeed"),
-    "track": Field("heading"),
-    "onground": Field("onground"),
+_POINT = {
+    "timestamp": ("timestamp",),
+    "latitude": ("latitude",),
+    "longitude": ("longitude",),
+    "altitude": ("altitude", "feet"),
+    "groundspeed": ("speed", "kts"),
+    "vertical_rate": ("verticalSpeed", "fpm"),
+    "track": ("heading",),
 }
-
-
-def _recognize(head: Head) -> bool:
-    return head.kind == "json" and head.has("result", "response", "flight")
+_FIELDS = {name: Field(name) for name in (*_IDENTITY, *_POINT, "onground")}
 
 
 def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
@@ -47,17 +36,9 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     track = _find(flight, "track")
     if not isinstance(track, list):
         raise FormatError("no track in result.response.data.flight")
-    points = pd.DataFrame(
-        {
-            "timestamp": [_find(point, "timestamp") for point in track],
-            "latitude": [_find(point, "latitude") for point in track],
-            "longitude": [_find(point, "longitude") for point in track],
-            "altitude": [_find(point, "altitude", "feet") for point in track],
-            "speed": [_find(point, "speed", "kts") for point in track],
-            "verticalspeed": [_find(point, "verticalSpeed", "fpm") for point in track],
-            "heading": [_find(point, "heading") for point in track],
-        }
-    )
+    points = pd.DataFrame()
+    for name, keys in _POINT.items():
+        points[name] = [_find(point, *keys) for point in track]
     identity = {name: _find(flight, *keys) for name, keys in _IDENTITY.items()}
     identity = {name: text for name, text in identity.items() if isinstance(text, str)}
     if len(points):
@@ -74,6 +55,6 @@ FORMAT = Format(
     name="flightradar24-playback",
     title="Flightradar24, playback (JSON)",
     needs="the JSON; it names the airports",
-    recognize=_recognize,
+    recognize=lambda head: head.kind == "json" and head.has("result", "response", "flight"),
     read=_read,
 )

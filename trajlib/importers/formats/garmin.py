@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format, Head, Options, convert_points
+from trajlib.importers.formats.base import Field, Format, Options, convert_points, find_wind
 from trajlib.importers.formats.tables import name_flight, read_table
 
 _FIELDS = {
@@ -31,10 +30,6 @@ _OTHERS = ("altb", "altind", "baroa", "baro", "wndspd", "wnddr")
 _STANDARD = 29.92126  # inHg
 
 
-def _recognize(head: Head) -> bool:
-    return head.has(*_CLOCK, "latitude", "longitude")
-
-
 def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     wanted = {name for field in _FIELDS.values() for name in field.names}
     flight = name_flight(path, options)
@@ -45,14 +40,12 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         numbers = texts.reindex(columns=_OTHERS).apply(pd.to_numeric, errors="coerce")
         setting = numbers["baroa"].fillna(numbers["baro"])
         indicated = numbers["altb"].fillna(numbers["altind"])
-        towards = np.radians(numbers["wnddr"] + 180)
         batch = texts.assign(
             flight=flight,
             timestamp=pd.to_datetime(stamps, format="ISO8601", utc=True, errors="coerce"),
             # AltB is the altimeter reading for the pressure setting BaroA
             pressure_altitude=indicated + _altitude_of(setting),
-            wind_u=numbers["wndspd"] * np.sin(towards),
-            wind_v=numbers["wndspd"] * np.cos(towards),
+            **find_wind(numbers["wndspd"], numbers["wnddr"]),
         )
         yield convert_points(batch, _FIELDS)
 
@@ -66,6 +59,6 @@ FORMAT = Format(
     name="garmin",
     title="Garmin G1000 and relatives (CSV)",
     needs="the logs as the avionics write them; one log is one flight, airports are inferred",
-    recognize=_recognize,
+    recognize=lambda head: head.has(*_CLOCK, "latitude", "longitude"),
     read=_read,
 )

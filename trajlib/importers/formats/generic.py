@@ -1,4 +1,4 @@
-"""Any table of points, read by the names of its columns or by a columns.toml."""
+"""Tables read by the names of their columns or by a columns.toml."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,8 +25,10 @@ from trajlib.schema import NUMERIC
 __all__ = [
     "FLIGHTS",
     "FORMAT",
-    "read_flights",
-    "read_points",
+    "LISTS",
+    "PRC",
+    "PRU",
+    "TRAFFIC",
     "recognize_flights",
     "recognize_points",
 ]
@@ -36,6 +38,25 @@ _KEYS = ("flight_id", "icao24", "registration", "callsign")
 
 def _recognize(head: Head) -> bool:
     return _find_layout(head, Dialect()) is not None
+
+
+def _recognize_prc(head: Head) -> bool:
+    airspeeds = head.has("tas", "cas") or head.has("u_component_of_wind")
+    return _has_points(head, "flight_id") and airspeeds and not head.has("callsign")
+
+
+def _recognize_traffic(head: Head) -> bool:
+    return any(_has_points(head, name) for name in ("icao24", "callsign", "flight_id"))
+
+
+def _has_points(head: Head, key: str) -> bool:
+    return head.has(key, "timestamp", "latitude", "longitude", "altitude")
+
+
+def _recognize_list(head: Head) -> bool:
+    fields = match_columns(head.names, Dialect()).fields
+    route = "origin" in fields or "destination" in fields
+    return "flight_id" in fields and route and not {"latitude", "position"} & {*fields}
 
 
 def recognize_points(head: Head, dialect: Dialect) -> bool:
@@ -61,7 +82,7 @@ def _find_layout(head: Head, dialect: Dialect) -> Layout | None:
     return None if find_missing(layout.fields) else layout
 
 
-def read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
+def _read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     """Yield the points of any table with known columns."""
     dialect = options.dialect or Dialect()
     head = read_head(path)
@@ -117,7 +138,7 @@ def _convert_times(
     return find_times(times.astype("str"), dates, dialect, column, around, flights)
 
 
-def read_flights(path: Path, options: Options) -> pd.DataFrame:
+def _read_flights(path: Path, options: Options) -> pd.DataFrame:
     """Return the identities of a table with one row per flight."""
     head = read_head(path)
     layout = match_columns(head.names, options.dialect or Dialect())
@@ -137,12 +158,42 @@ def read_flights(path: Path, options: Options) -> pd.DataFrame:
     return pd.concat(tables).drop_duplicates("flight_id", ignore_index=True)
 
 
+PRU = Format(
+    name="pru",
+    title="PRU reference trajectories (CSV)",
+    needs="the table, and in the same folder the flights by flight_id where there are",
+    recognize=lambda head: head.has("flight_id", "timestamp", "latitude", "longitude", "speed_gnd"),
+    read=_read_points,
+)
+PRC = Format(
+    name="prc",
+    title="PRC Data Challenge (Parquet)",
+    needs="the days of trajectories, and beside them the list of flights (adep, ades, ...)",
+    recognize=_recognize_prc,
+    read=_read_points,
+    splittable=True,
+)
+TRAFFIC = Format(
+    name="traffic",
+    title="tables of the traffic library (Parquet, Feather, CSV, JSON)",
+    needs="the table; pickles are refused, because they run code: save it as Parquet",
+    recognize=_recognize_traffic,
+    read=_read_points,
+    splittable=True,
+)
+LISTS = Format(
+    name="flights",
+    title="lists of flights that go with points (PRC, EUROCONTROL, PRU, Flightradar24, ...)",
+    needs="in the same folder, the points with the same flight_id",
+    recognize=_recognize_list,
+    read_identities=_read_flights,
+)
 FORMAT = Format(
     name="generic",
     title="any other table of points (CSV, Parquet, Feather, JSON)",
     needs="columns named as usual, or a columns.toml that names them and their units",
     recognize=_recognize,
-    read=read_points,
+    read=_read_points,
     splittable=True,
 )
 FLIGHTS = Format(
@@ -150,5 +201,5 @@ FLIGHTS = Format(
     title="a second table that a columns.toml names, one row a flight",
     needs='flights = "NAME" under [import] of columns.toml',
     recognize=lambda head: False,
-    read_identities=read_flights,
+    read_identities=_read_flights,
 )

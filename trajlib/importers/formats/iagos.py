@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format, Head
+from trajlib.importers.formats.base import Field, Format
 from trajlib.importers.formats.tables import point_reader
 
 _FIELDS = {
@@ -19,10 +19,6 @@ _FIELDS = {
     "relative_humidity": Field("relative_humidity"),
     "true_airspeed": Field("true_airspeed", unit="m/s"),
 }
-
-
-def _recognize(head: Head) -> bool:
-    return head.has("flight_id", "longitude", "latitude", "pressure", "altitude_ft", "time")
 
 
 def _prepare(batch: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -45,6 +41,8 @@ FORMAT = Format(
     name="iagos",
     title="IAGOS flights (CSV or Parquet)",
     needs="the table by flight_id; the altitude is that of the pressure [Pa]",
-    recognize=_recognize,
+    recognize=lambda head: head.has(
+        "flight_id", "longitude", "latitude", "pressure", "altitude_ft", "time"
+    ),
     read=point_reader(_FIELDS, _prepare),
 )

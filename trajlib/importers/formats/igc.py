@@ -7,14 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from trajlib.importers.formats.base import (
-    Field,
-    Format,
-    FormatError,
-    Head,
-    Options,
-    convert_points,
-)
+from trajlib.importers.formats.base import Field, Format, FormatError, Head, Options, convert_points
 from trajlib.importers.formats.tables import name_flight, read_texts
 
 # time, latitude, longitude, validity, pressure altitude and GNSS altitude

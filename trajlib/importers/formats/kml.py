@@ -6,14 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import (
-    Field,
-    Format,
-    FormatError,
-    Head,
-    Options,
-    convert_points,
-)
+from trajlib.importers.formats.base import Field, Format, FormatError, Options, convert_points
 from trajlib.importers.formats.tables import name_flight, read_texts
 
 _FIELDS = {
@@ -24,10 +17,6 @@ _FIELDS = {
     "longitude": Field("longitude"),
     "altitude": Field("altitude", unit="m"),
 }
-
-
-def _recognize(head: Head) -> bool:
-    return b"<kml" in head.data[:2000] and b"<gx:Track" in head.data
 
 
 def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
@@ -53,6 +42,6 @@ FORMAT = Format(
     name="kml",
     title="FlightAware KML (gx:Track)",
     needs="one file a flight",
-    recognize=_recognize,
+    recognize=lambda head: b"<kml" in head.data[:2000] and b"<gx:Track" in head.data,
     read=_read,
 )

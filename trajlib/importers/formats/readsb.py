@@ -3,16 +3,15 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from trajlib.importers.formats.base import (
     Field,
     Format,
     FormatError,
-    Head,
     Options,
     convert_points,
+    find_wind,
 )
 from trajlib.importers.formats.tables import read_json
 
@@ -45,10 +44,6 @@ _FIELDS = {
 _STATE = ("flight", "true_heading", "tas", "mach", "oat", "wd", "ws")
 
 
-def _recognize(head: Head) -> bool:
-    return head.kind == "json" and head.has("icao", "timestamp", "trace")
-
-
 def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     aircraft = read_json(path)
     if not isinstance(aircraft, dict):
@@ -68,15 +63,13 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     flags = pd.to_numeric(points["flags"], errors="coerce").fillna(0).astype(int)
     ground = points["altitude"].astype("str") == "ground"
     altitude = pd.to_numeric(points["altitude"], errors="coerce")
-    wind = pd.to_numeric(points["ws"], errors="coerce")
-    towards = np.radians(pd.to_numeric(points["wd"], errors="coerce") + 180)
+    speed, direction = (pd.to_numeric(points[name], errors="coerce") for name in ("ws", "wd"))
     points = points.assign(
         timestamp=start + pd.to_numeric(points["seconds"], errors="coerce"),
         altitude=altitude.where(flags & 8 == 0),  # the others are geometric
         geo=points["geo"].fillna(altitude.where(flags & 8 != 0)),
-        flight=points["flight"].ffill(),  # only given every few points
-        wind_u=wind * np.sin(towards),
-        wind_v=wind * np.cos(towards),
+        flight=points["flight"].ffill(),  # given every few points
+        **find_wind(speed, direction),
         onground=ground,
         new_leg=flags & 2 != 0,
         **{name: aircraft.get(name) for name in ("icao", "r", "t")},
@@ -88,7 +81,7 @@ FORMAT = Format(
     name="readsb",
     title="traces of readsb, tar1090, adsb.lol and ADS-B Exchange (JSON)",
     needs="trace_full_*.json, gzipped or not; airports are inferred",
-    recognize=_recognize,
+    recognize=lambda head: head.kind == "json" and head.has("icao", "timestamp", "trace"),
     read=_read,
     splittable=True,
 )

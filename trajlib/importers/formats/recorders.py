@@ -6,14 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import (
-    Field,
-    Format,
-    FormatError,
-    Head,
-    Options,
-    convert_points,
-)
+from trajlib.importers.formats.base import Field, Format, FormatError, Options, convert_points
 from trajlib.importers.formats.tables import name_flight, point_reader, read_table
 
 _FIELDS = {
@@ -54,14 +47,6 @@ _SI = {
 _DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_.]?(\d\d)[-_.]?(\d\d)(?:[T_-]?(\d\d)[-_.h:]?(\d\d))?")
 
 
-def _recognize(head: Head) -> bool:
-    return head.has("ts", "lat", "lon", "alt")
-
-
-def _recognize_si(head: Head) -> bool:
-    return head.has("time", "latitude", "longitude", "altitude", "true_airspeed", "aircraft_mass")
-
-
 def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     wanted = {name for field in _FIELDS.values() for name in field.names} | {"ts"}
     flight, start = name_flight(path, options), _find_start(path)
@@ -94,13 +79,15 @@ FORMAT = Format(
     name="recorder",
     title="flight recorders with seconds since the start (CSV: ts, lat, lon, alt, ...)",
     needs="the date in the file's name, as in flight_2024-05-31.csv; alt in ft, speeds in kt",
-    recognize=_recognize,
+    recognize=lambda head: head.has("ts", "lat", "lon", "alt"),
     read=_read,
 )
 SI = Format(
     name="recorder-si",
     title="flights with mass in SI units (CSV or Parquet: altitude in m, true_airspeed in m/s)",
     needs="the table, one flight or more by flight_id",
-    recognize=_recognize_si,
+    recognize=lambda head: head.has(
+        "time", "latitude", "longitude", "altitude", "true_airspeed", "aircraft_mass"
+    ),
     read=point_reader(_SI),
 )

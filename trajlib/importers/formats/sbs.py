@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format, Head, Options, convert_points, find_texts
+from trajlib.importers.formats.base import Field, Format, Options, convert_points, find_texts
 from trajlib.importers.formats.tables import parse_csv, read_texts
 
 _NAMES = (
@@ -30,10 +30,6 @@ _FIELDS = {
 _CARRIED = ["callsign", "speed", "track", "rate"]  # in separate messages
 
 
-def _recognize(head: Head) -> bool:
-    return bool(head.lines and _LINE.match(head.lines[0]))
-
-
 def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     texts = find_texts(_FIELDS) | {"date", "time", "ground"}
     latest = pd.DataFrame(columns=["hex", *_CARRIED])
@@ -51,7 +47,7 @@ FORMAT = Format(
     name="sbs",
     title="BaseStation messages of a receiver (dump1090, port 30003)",
     needs="the messages as received; airports are inferred",
-    recognize=_recognize,
+    recognize=lambda head: bool(head.lines and _LINE.match(head.lines[0])),
     read=_read,
     splittable=True,
 )

@@ -7,14 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import (
-    Field,
-    Format,
-    FormatError,
-    Head,
-    Options,
-    convert_points,
-)
+from trajlib.importers.formats.base import Field, Format, FormatError, Head, Options, convert_points
 from trajlib.importers.formats.tables import point_reader, read_head, read_json
 from trajlib.schema import IDENTITY
 

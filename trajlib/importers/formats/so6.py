@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format, Head, Options, convert_points, find_texts
+from trajlib.importers.formats.base import Field, Format, Options, convert_points, find_texts
 from trajlib.importers.formats.tables import parse_csv, read_texts
 
 _NAMES = (
@@ -26,10 +26,6 @@ _FIELDS = {
     "longitude": Field("lon", unit="arcmin"),
     "altitude": Field("fl", unit="FL"),
 }
-
-
-def _recognize(head: Head) -> bool:
-    return bool(head.lines and _LINE.match(head.lines[0]))
 
 
 def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
@@ -60,7 +56,7 @@ FORMAT = Format(
     name="so6",
     title="so6 of EUROCONTROL's NEST and DDR2 (m3 flown, m1 filed)",
     needs="the .so6, or its .7z (with py7zr installed); m1 is read as plans",
-    recognize=_recognize,
+    recognize=lambda head: bool(head.lines and _LINE.match(head.lines[0])),
     read=_read,
     splittable=True,
 )

@@ -1,6 +1,6 @@
 """Satellite ADS-B of Spire."""
 
-from trajlib.importers.formats.base import Field, Format, Head
+from trajlib.importers.formats.base import Field, Format
 from trajlib.importers.formats.tables import point_reader
 
 _FIELDS = {
@@ -22,15 +22,11 @@ _FIELDS = {
 }
 
 
-def _recognize(head: Head) -> bool:
-    return head.has("icao_address", "latitude", "longitude")
-
-
 FORMAT = Format(
     name="spire",
     title="satellite ADS-B of Spire (CSV or Parquet)",
     needs="the table, any number of aircraft",
-    recognize=_recognize,
+    recognize=lambda head: head.has("icao_address", "latitude", "longitude"),
     read=point_reader(_FIELDS),
     splittable=True,
 )

@@ -24,10 +24,6 @@ _PLAN = {
 }
 
 
-def _recognize(head: Head) -> bool:
-    return head.has("fid", "elap_time", "lat", "lon", "alt")
-
-
 def _recognize_plans(head: Head) -> bool:
     return head.has("flt_plan_id") and (head.has("longitude", "latitude") or head.has("fid"))
 
@@ -54,7 +50,7 @@ FORMAT = Format(
     name="tfms",
     title="TFMS tracks (CSV)",
     needs="the table; airports are inferred",
-    recognize=_recognize,
+    recognize=lambda head: head.has("fid", "elap_time", "lat", "lon", "alt"),
     read=point_reader(_FIELDS),
     attribution=_ATTRIBUTION,
 )
