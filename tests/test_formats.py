@@ -817,6 +817,31 @@ def test_a_file_that_breaks_off_is_refused_or_read_to_where_it_breaks(write, nam
     assert points <= whole
 
 
+@pytest.mark.parametrize("packer", PACKERS)
+@pytest.mark.parametrize("share", [0.01, 0.6])
+def test_a_packed_file_with_wrong_bytes_is_refused(table, tmp_path, packer, share):
+    path = tmp_path / "packed"
+    data = bytearray(PACKERS[packer](table.to_csv(index=False).encode()))
+    start = int(share * len(data))
+    if "tar" in packer:
+        start = max(start, 2048)  # after the names of the files
+    data[start : start + 500] = bytes(500)
+    path.write_bytes(data)
+    try:
+        read(path)
+    except FormatError as error:
+        assert "cannot be read" in str(error) or "no known format" in str(error)
+
+
+def test_a_damaged_trace_is_refused(write):
+    path = write("readsb")
+    text = gzip.decompress(path.read_bytes())
+    data = bytearray(gzip.compress(text + b" " * 200_000))
+    data[-5] ^= 255  # in the checksum, which is not read to recognise the format
+    path.write_bytes(data)
+    assert "cannot be read" in refuse(path)
+
+
 def test_a_parquet_that_promises_a_billion_rows_is_refused(tmp_path):
     path = tmp_path / "many.parquet"
     column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(10_000_000, "int8")), pa.array([1.0]))

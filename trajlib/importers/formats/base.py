@@ -64,7 +64,7 @@ class Head:
     data
         Its first 64 KiB, decompressed.
     kind
-        ``parquet``, ``feather``, ``json`` or ``text``.
+        ``columnar`` (Parquet or Feather), ``json`` or ``text``.
     names
         Names of the columns as written; empty without a header.
     delimiter

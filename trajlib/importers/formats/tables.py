@@ -11,6 +11,7 @@ import re
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -60,6 +61,10 @@ _COMPRESSIONS: dict[bytes, Callable[[Any], Any]] = {
     b"\xfd7zXZ\x00": lzma.open,
     b"\x28\xb5\x2f\xfd": lambda file: pa.CompressedInputStream(file, "zstd"),
 }
+_DAMAGE = (  # errors raised for damaged files
+    *(OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError),
+    pa.ArrowException,
+)
 # pickles of protocol 2 and later, and of earlier ones written by pandas
 _PICKLE = re.compile(rb"\x80[\x02-\x05]|c[a-z_.]+\n[A-Za-z_]+\n|\(lp0|\(dp0|ccopy_reg\n")
 
@@ -91,19 +96,16 @@ def read_head(path: Path) -> Head:
         When the file is a pickle, or cannot be read.
     """
     path = Path(path)
-    try:
-        with open_source(path) as stream:
-            data = _decode(stream).read(_HEAD)
-    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError) as error:
-        raise FormatError(f"cannot be read: {error}") from error
+    with _refuse_damage(), open_source(path) as stream:
+        data = _decode(stream).read(_HEAD)
     if _PICKLE.match(data):
         raise FormatError(
             "a pickle, which runs code when it is read: save the flights as Parquet instead"
         )
-    if data.startswith(b"PAR1"):
-        return Head(path, data, "parquet", _schema_names(path))
-    if data.startswith((b"ARROW1", b"FEA1")):
-        return Head(path, data, "feather", _schema_names(path))
+    if data.startswith((b"PAR1", b"ARROW1", b"FEA1")):
+        with _refuse_damage():
+            columns, _ = _open_columnar(path)
+        return Head(path, data, "columnar", tuple(columns))
     if data.lstrip()[:1] in (b"{", b"["):
         return Head(path, data, "json", _json_names(path, data))
     names, delimiter, skip = _find_header(data)
@@ -134,8 +136,8 @@ def read_table(
         When the file is damaged, or too large for its format.
     """
     head = head or read_head(path)
-    try:
-        if head.kind in ("parquet", "feather"):
+    with _refuse_damage():
+        if head.kind == "columnar":
             yield from _read_columnar(head, wanted)
         elif head.kind == "json":
             yield from _read_records(head, wanted)
@@ -145,8 +147,6 @@ def read_table(
                     yield parse_csv(
                         block, head.columns, wanted, texts, head.delimiter, head.decimal
                     )
-    except (OSError, EOFError, pa.ArrowException, lzma.LZMAError) as error:
-        raise FormatError(f"cannot be read: {str(error)[:200]}") from error
 
 
 def read_blocks(stream: IO[bytes], *, skip: int = 0, end: bytes = b"\n") -> Iterator[bytes]:
@@ -176,12 +176,9 @@ def read_blocks(stream: IO[bytes], *, skip: int = 0, end: bytes = b"\n") -> Iter
 
 def read_texts(path: Path) -> Iterator[str]:
     """Yield a text in blocks of whole lines; blocks that are not UTF-8 are read as Latin-1."""
-    try:
-        with open_source(path) as stream:
-            for block in read_blocks(_decode(stream)):
-                yield _to_text(block)
-    except (OSError, EOFError, lzma.LZMAError) as error:
-        raise FormatError(f"cannot be read: {str(error)[:200]}") from error
+    with _refuse_damage(), open_source(path) as stream:
+        for block in read_blocks(_decode(stream)):
+            yield _to_text(block)
 
 
 def point_reader(
@@ -276,9 +273,9 @@ def read_json(path: Path) -> Any:
     Raises
     ------
     FormatError
-        When it is larger than 64 MiB, or not JSON.
+        When it is damaged, larger than 64 MiB, or not JSON.
     """
-    with open_source(path) as stream:
+    with _refuse_damage(), open_source(path) as stream:
         data = stream.read(_LARGEST + 1)
     if len(data) > _LARGEST:
         raise FormatError(
@@ -289,6 +286,15 @@ def read_json(path: Path) -> Any:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"no JSON: {str(error)[:100]}") from error
+
+
+@contextmanager
+def _refuse_damage() -> Iterator[None]:
+    """Raise FormatError in place of the errors raised for damaged files."""
+    try:
+        yield
+    except _DAMAGE as error:
+        raise FormatError(f"cannot be read: {str(error)[:200]}") from error
 
 
 def _decompress(file: IO[bytes]) -> IO[bytes]:
@@ -371,7 +377,7 @@ def _read_pieces(stream: IO[bytes]) -> Iterator[bytes]:
             if size >= _BLOCK:
                 yield b"".join(parts)
                 parts, size = [], 0
-    except (OSError, EOFError, lzma.LZMAError):
+    except _DAMAGE:
         yield b"".join(parts)
         raise
     yield b"".join(parts)
@@ -392,13 +398,6 @@ def _to_text(data: bytes) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         return data.decode("latin-1")
-
-
-def _schema_names(path: Path) -> tuple[str, ...]:
-    try:
-        return tuple(_open_columnar(path)[0])
-    except (OSError, pa.ArrowException) as error:
-        raise FormatError(f"cannot be read: {str(error)[:200]}") from error
 
 
 def _open_columnar(path: Path) -> tuple[list[str], Callable]:
