@@ -62,13 +62,9 @@ def measure_ends(points: pd.DataFrame, side: str) -> pd.DataFrame:
         ``latitude longitude`` [deg], ``altitude`` [ft] (the nearest one measured within three
         minutes) and ``course`` [deg], missing if the flight did not move.
     """
-    columns = ["timestamp", "latitude", "longitude", "altitude"]
     ordered = points if side == "origin" else points.iloc[::-1]
-    by_flight = ordered.groupby("flight", sort=True)
-    ends = by_flight[["timestamp", "latitude", "longitude"]].first()
-    near = ordered.join(ends, on="flight", suffixes=("", "_end"))[
-        ["flight", *columns, *(f"{name}_end" for name in columns[:3])]
-    ]
+    ends = ordered.groupby("flight")[["timestamp", "latitude", "longitude"]].first()
+    near = ordered[["flight", *ends.columns, "altitude"]].join(ends, on="flight", rsuffix="_end")
     age = (near["timestamp"] - near["timestamp_end"]).abs().dt.total_seconds()
     near = near[age <= _COURSE[1]]
     ends["altitude"] = near.groupby("flight")["altitude"].first()
@@ -128,11 +124,10 @@ def infer_airports(ends: pd.DataFrame, side: str, traffic: pd.Series | None = No
     clear = next_cost >= best["cost"] + _MARGIN[0]
     clear &= next_cost >= best["cost"] * _MARGIN[1]
     near = best["cost"] <= _FARTHEST[side]
-    certain = (best["distance"] < _CERTAIN[0]) & (best["height"] < _CERTAIN[1])
-    best = best.assign(certain=clear & near & certain)
     chosen = best[clear & near]
+    certain = (chosen["distance"] < _CERTAIN[0]) & (chosen["height"] < _CERTAIN[1])
     result.loc[chosen.index, "airport"] = chosen["icao"]
-    result.loc[chosen.index, "certain"] = chosen["certain"]
+    result.loc[chosen.index, "certain"] = certain
     result["reason"] = "too high above any airport near"
     result.loc[result["nearest"].isna(), "reason"] = f"no airport within {_RADIUS:.0f} NM"
     result.loc[best.index[~near], "reason"] = "the course leads to no airport near"

@@ -133,14 +133,13 @@ def _find_repeated(points: pd.DataFrame, limits: Limits) -> np.ndarray:
 def _find_stale(points: pd.DataFrame, limits: Limits) -> np.ndarray:
     lat, lon = get_numbers(points, "latitude"), get_numbers(points, "longitude")
     still = (np.diff(lat, prepend=np.nan) == 0) & (np.diff(lon, prepend=np.nan) == 0)
-    stale = still & ~(get_numbers(points, "groundspeed") < _MOVING)
-    stale &= get_numbers(points, "onground") != 1
-    if "position_time" in points:
-        updated = get_seconds(points, "position_time")
-        stale |= np.diff(updated, prepend=np.nan) == 0
-        stale &= _same_flight(points)
-        return stale | (get_seconds(points) - updated > _STALE)
-    return stale & _same_flight(points)
+    moving = ~(get_numbers(points, "groundspeed") < _MOVING)
+    repeated = still & moving & (get_numbers(points, "onground") != 1)
+    if "position_time" not in points:
+        return repeated & _same_flight(points)
+    updated = get_seconds(points, "position_time")
+    repeated |= np.diff(updated, prepend=np.nan) == 0
+    return (repeated & _same_flight(points)) | (get_seconds(points) - updated > _STALE)
 
 
 def _find_close(points: pd.DataFrame, limits: Limits) -> np.ndarray:

@@ -306,10 +306,16 @@ def _decompress(file: IO[bytes]) -> IO[bytes]:
     return file
 
 
+def _find_archive(start: bytes) -> str | None:
+    """Return the kind of archive of which these are the first bytes."""
+    if start[257:262] == b"ustar":
+        return "tar"
+    return next((kind for magic, kind in _ARCHIVES.items() if start.startswith(magic)), None)
+
+
 def _refuse_archive(stream: IO[bytes]) -> IO[bytes]:
     start = stream.peek(512)[:512] if hasattr(stream, "peek") else b""
-    packed = any(start.startswith(magic) for magic in (*_ARCHIVES, *_COMPRESSIONS))
-    if packed or start[257:262] == b"ustar":
+    if _find_archive(start) or start.startswith(tuple(_COMPRESSIONS)):
         raise FormatError("an archive within an archive: unpack it first")
     return stream
 
@@ -317,20 +323,20 @@ def _refuse_archive(stream: IO[bytes]) -> IO[bytes]:
 @contextmanager
 def _open_member(file: IO[bytes]) -> Iterator[IO[bytes]]:
     """Open the only data file of an archive, or the file itself if it is no archive."""
-    start = file.read(512)
+    kind = _find_archive(file.read(512))
     file.seek(0)
-    if start.startswith(b"PK\x03\x04"):
+    if kind == "zip":
         with zipfile.ZipFile(file) as archive:
             names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
             with archive.open(_only_member(names)) as member:
                 yield _refuse_archive(member)
-    elif start[257:262] == b"ustar":
+    elif kind == "tar":
         with tarfile.open(fileobj=file, mode="r:") as archive:
             names = [entry.name for entry in archive.getmembers() if entry.isfile()]
             # the hourly files of OpenSky are each a gzip in a tar
             member = cast(IO[bytes], archive.extractfile(_only_member(names)))
             yield _refuse_archive(_decompress(member))
-    elif start.startswith(b"7z\xbc\xaf\x27\x1c"):
+    elif kind == "7z":
         with _open_7z(file) as member:
             yield _refuse_archive(member)
     else:
@@ -431,7 +437,7 @@ def _json_names(path: Path, data: bytes) -> tuple[str, ...]:
         return tuple(dict.fromkeys(re.findall(r'"([^"\\]{1,60})"\s*:', _to_text(data))))
     names: dict[bytes, None] = {}
     size = 0
-    with open_source(path) as stream:
+    with _refuse_damage(), open_source(path) as stream:
         while (block := stream.read(_BLOCK)) and size < _LARGEST:
             names |= dict.fromkeys(re.findall(rb'"([^"\\]{1,60})"\s*:\s*\{', block))
             size += len(block)
