@@ -1,4 +1,4 @@
-"""Compile all loops of reading and importing flights, so that the first command need not.
+"""Compile all loops of reading and importing flights in advance.
 
 python -m trajlib.importers.compile_loops
 """

@@ -350,10 +350,7 @@ def _run(function: Callable, items: Sequence) -> list[Any]:
 
 
 def _save_identities(job: _Job, readable: pd.DataFrame) -> tuple[set[str] | None, dict[str, str]]:
-    """Save the tables of flights.
-
-    Returns the ids of the wanted flights, None for all, and the damage of files by name.
-    """
+    """Save the lists of flights; return the wanted ids, None for all, and damage by file."""
     names = [name for name in readable["format"].unique() if find_format(name).read_identities]
     files = readable[readable["format"].isin(names)]
     tables: list[pd.DataFrame] = []
@@ -491,6 +488,7 @@ def _segment_bucket(job: _Job, parts: list[Path], bucket: int) -> pd.Series:
 
 
 def _segment_points(job: _Job, points: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the cleaned points of a bucket, ordered by flight, and one row for each flight."""
     if points.empty:
         return points, pd.DataFrame()
     points["aircraft"], keys = pd.factorize(points["key"], sort=True)
@@ -520,6 +518,7 @@ def _segment_points(job: _Job, points: pd.DataFrame) -> tuple[pd.DataFrame, pd.D
 
 
 def _number_flights(job: _Job, points: pd.DataFrame, kind: np.ndarray) -> np.ndarray:
+    """Return the number of the flight of each point, -1 for none, by the kind of its key."""
     flight, count = np.full(len(points), -1), 0
     for kinds in (("flight",), ("address", "registration"), ("callsign", "file")):
         rows = np.flatnonzero(np.isin(kind, kinds))
@@ -544,7 +543,7 @@ def _number_flights(job: _Job, points: pd.DataFrame, kind: np.ndarray) -> np.nda
 
 
 def _cut_legs(points: pd.DataFrame, numbers: np.ndarray, gap: float) -> np.ndarray:
-    """Return the numbers of flights cut at silences, and where the source marks a new leg."""
+    """Return the numbers of flights, cut at gaps and where the source marks a new leg."""
     used = np.flatnonzero(numbers >= 0)
     seconds = get_seconds(points)[used]
     begins = np.diff(numbers[used], prepend=-1) != 0

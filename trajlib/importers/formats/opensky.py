@@ -3,7 +3,7 @@
 from trajlib.importers.formats.base import Field, Format, Head
 from trajlib.importers.formats.tables import point_reader
 
-FIELDS = {
+_FIELDS = {
     "timestamp": Field("time", "timestamp"),
     "icao24": Field("icao24"),
     "latitude": Field("lat"),
@@ -30,6 +30,6 @@ FORMAT = Format(
     title="OpenSky state vectors (CSV or Parquet)",
     needs="files of state vectors, any number of hours; airports are inferred",
     recognize=_recognize,
-    read=point_reader(FIELDS),
+    read=point_reader(_FIELDS),
     splittable=True,
 )

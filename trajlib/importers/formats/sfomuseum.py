@@ -23,11 +23,10 @@ _TRACK_FIELDS = _FIELDS | {name: Field(name) for name in IDENTITY}
 
 
 def _recognize(head: Head) -> bool:
-    return set(head.columns) == set(_POINTS) and _is_list(head.path.with_name("flights.parquet"))
-
-
-def _is_list(path: Path) -> bool:
-    return path.is_file() and read_head(path).has("flight_id", *IDENTITY, "date")
+    if set(head.columns) != set(_POINTS):
+        return False
+    beside = head.path.with_name("flights.parquet")
+    return beside.is_file() and read_head(beside).has("flight_id", *IDENTITY, "date")
 
 
 def _recognize_geojson(head: Head) -> bool:
