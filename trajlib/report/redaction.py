@@ -5,21 +5,19 @@ import os
 import re
 import socket
 from collections.abc import Iterable, Set
+from contextlib import suppress
 from copy import deepcopy
 from functools import lru_cache
 from html import unescape
 from pathlib import Path
-from typing import Any
 
-from nbconvert.preprocessors import Preprocessor
+from nbconvert.filters import strip_ansi
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
 from trajlib.report.summary import SUMMARY_TYPE
 
 __all__ = [
-    "HideMachine",
-    "KeepAggregates",
     "keep_aggregates",
     "machine_rules",
     "names_flight",
@@ -36,13 +34,16 @@ _ADDRESSES = (
     r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?(?![\w.])",
     r"\blocalhost:\d+",
 )
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _PART = re.compile(r"\w+|\W")
 _ESCAPE = re.compile(r"\\(?:u([\da-fA-F]{4})|(.))")  # as in JSON
 _LEFT_OUT = "*Left out here: it may show single flights.*"
 _TEXTS = ("text/plain", "text/html", "text/markdown", "image/svg+xml")
-_SCRIPTS = ("application/javascript", "application/vnd.bokehjs_exec.v0+json")
-_UNCHANGED = ("image/png", *_SCRIPTS, SUMMARY_TYPE)
+_UNCHANGED = (
+    "image/png",
+    "application/javascript",
+    "application/vnd.bokehjs_exec.v0+json",
+    SUMMARY_TYPE,
+)
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -84,63 +85,55 @@ def redact(text: str, rules: Rules) -> str:
 
 
 def redact_notebook(nb: NotebookNode, rules: Rules) -> NotebookNode:
-    """Return a copy of an executed notebook without names of the machine it ran on."""
-    return HideMachine(rules)(deepcopy(nb), {})[0]
+    """Return a copy of an executed notebook without names of the machine it ran on.
+
+    Metadata is dropped except tags, kernel and language. Outputs of types that a page does not show
+    are dropped. Scripts of Bokeh stay unchanged: they contain numbers, and a change would break
+    them.
+    """
+    nb = deepcopy(nb)
+    metadata = {k: v for k, v in nb.metadata.items() if k in ("kernelspec", "language_info")}
+    nb.metadata = NotebookNode(metadata)
+    for cell in nb.cells:
+        cell.metadata = NotebookNode(tags=_tags(cell))
+        cell.source = redact(cell.source, rules)
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if not _is_dead_widget(output)]
+            for output in cell.outputs:
+                _redact_output(output, rules)
+    return nb
 
 
 def keep_aggregates(nb: NotebookNode, names: Set[str]) -> NotebookNode:
-    """Return a copy of an executed notebook that shows nothing of single flights."""
-    return KeepAggregates(names)(deepcopy(nb), {})[0]
+    """Return a copy of an executed notebook that shows nothing of single flights.
 
-
-class HideMachine(Preprocessor):
-    """Redact sources and outputs, and drop the metadata of notebook and cells except tags.
-
-    Outputs of types that a page does not show are dropped. Scripts of Bokeh stay unchanged: they
-    contain numbers, and a change would break them.
+    Outputs are kept if their cell is tagged ``aggregate`` and they name no flight. A note replaces
+    the outputs of every other cell.
     """
+    nb = deepcopy(nb)
+    for cell in nb.cells:
+        outputs = cell.get("outputs")
+        is_tagged = "aggregate" in _tags(cell)
+        if outputs and not (is_tagged and all(_is_aggregate(each, names) for each in outputs)):
+            cell.outputs = [new_output("display_data", data={"text/markdown": _LEFT_OUT})]
+            cell.metadata = NotebookNode(tags=[t for t in _tags(cell) if t != "aggregate"])
+    return nb
 
-    enabled = True
 
-    def __init__(self, rules: Rules):
-        super().__init__()
-        self.rules = rules
-
-    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
-        """Redact the metadata, then each cell."""
-        metadata = {k: v for k, v in nb.metadata.items() if k in ("kernelspec", "language_info")}
-        nb.metadata = NotebookNode(metadata)
-        return super().preprocess(nb, resources)
-
-    def preprocess_cell(
-        self, cell: NotebookNode, resources: dict, index: int
-    ) -> tuple[NotebookNode, dict]:
-        """Redact one cell."""
-        cell.metadata = NotebookNode(tags=_tags(cell))
-        cell.source = redact(cell.source, self.rules)
-        if "outputs" in cell:
-            cell.outputs = [o for o in cell.outputs if not _is_dead_widget(o)]
-            for output in cell.outputs:
-                self._redact_output(output)
-        return cell, resources
-
-    def _redact_output(self, output: NotebookNode) -> None:
-        for key in ("text", "ename", "evalue"):
-            if key in output:
-                output[key] = redact(_ANSI.sub("", output[key]), self.rules)
-        if "traceback" in output:
-            output.traceback = [redact(_ANSI.sub("", "\n".join(output.traceback)), self.rules)]
-        if "metadata" in output:
-            output.metadata = NotebookNode()
-        if "data" in output:
-            shown = {k: v for k, v in output.data.items() if k in _TEXTS + _UNCHANGED}
-            output.data = NotebookNode({k: self._redact_data(k, v) for k, v in shown.items()})
-
-    def _redact_data(self, kind: str, value: Any) -> Any:
-        if kind in _UNCHANGED:
-            return value
-        # remove links to hidden dashboards
-        return redact(value, self.rules).replace(f' href="{_HIDDEN}"', "")
+def _redact_output(output: NotebookNode, rules: Rules) -> None:
+    for key in ("text", "ename", "evalue"):
+        if key in output:
+            output[key] = redact(strip_ansi(output[key]), rules)
+    if "traceback" in output:
+        output.traceback = [redact(strip_ansi("\n".join(output.traceback)), rules)]
+    if "metadata" in output:
+        output.metadata = NotebookNode()
+    if "data" in output:
+        data = {kind: value for kind, value in output.data.items() if kind in _TEXTS + _UNCHANGED}
+        for kind in data.keys() & set(_TEXTS):
+            # the second replacement removes links to hidden dashboards
+            data[kind] = redact(data[kind], rules).replace(f' href="{_HIDDEN}"', "")
+        output.data = NotebookNode(data)
 
 
 def _is_dead_widget(output: NotebookNode) -> bool:
@@ -149,33 +142,11 @@ def _is_dead_widget(output: NotebookNode) -> bool:
     return _WIDGET in data and "image/png" not in data
 
 
-class KeepAggregates(Preprocessor):
-    """Keep only outputs that are tagged ``aggregate`` and name no flight.
-
-    A note replaces the outputs of every other cell.
-    """
-
-    enabled = True
-
-    def __init__(self, names: Set[str]):
-        super().__init__()
-        self.names = names
-
-    def preprocess_cell(
-        self, cell: NotebookNode, resources: dict, index: int
-    ) -> tuple[NotebookNode, dict]:
-        """Keep the outputs of one cell, or replace them by the note."""
-        outputs = cell.get("outputs")
-        if outputs and ("aggregate" not in _tags(cell) or any(map(self._is_refused, outputs))):
-            cell.outputs = [new_output("display_data", data={"text/markdown": _LEFT_OUT})]
-            cell.metadata = NotebookNode(tags=[t for t in _tags(cell) if t != "aggregate"])
-        return cell, resources
-
-    def _is_refused(self, output: NotebookNode) -> bool:
-        if output.output_type == "error":
-            return True
-        data = output.get("data", {"text": output.get("text", "")})
-        return any(names_flight(str(data[k]), self.names) for k in data if k != "image/png")
+def _is_aggregate(output: NotebookNode, names: Set[str]) -> bool:
+    if output.output_type == "error":
+        return False
+    data = output.get("data", {"text": output.get("text", "")})
+    return not any(names_flight(str(data[kind]), names) for kind in data if kind != "image/png")
 
 
 def names_flight(text: str, names: Set[str]) -> bool:
@@ -231,12 +202,8 @@ def _path(pattern: str) -> str:
 def _people_and_hosts() -> list[str]:
     host = socket.gethostname()
     # shorter names, and root, may be ordinary words on a page
-    names = {_user(), host, host.split(".")[0]} - {"root", "localhost"}
+    names = {host, host.split(".")[0]}
+    with suppress(KeyError, OSError):  # neither in the environment nor among the machine's users
+        names.add(getpass.getuser())
+    names -= {"root", "localhost"}
     return sorted((name for name in names if len(name) > 3), key=len, reverse=True)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # neither in the environment nor among the users of the machine
-        return ""
