@@ -22,7 +22,7 @@ from trajlib.archive.index import FRAGMENT, UNSAVED, dialect_of
 from trajlib.archive.storage import open_file, replacing
 from trajlib.report.redaction import Rules, keep_aggregates, names_flight
 from trajlib.report.stages import Stage, list_files, list_versions, run_stage
-from trajlib.report.summary import write_json
+from trajlib.report.summary import write_file, write_json
 
 __all__ = [
     "alone_with",
@@ -100,9 +100,7 @@ def make_report(
     rules: Rules,
     fresh: bool = False,
     draw: Callable[[], dict] = dict,
-    watch: Callable[[str, float | None, bool], AbstractContextManager] = (
-        lambda name, expected, unchanged: nullcontext()
-    ),
+    watch: Callable[[str, float | None, bool], AbstractContextManager] = lambda *_: nullcontext(),
 ) -> dict:
     """Run the wanted stages whose results are missing or outdated, and write the pages of all.
 
@@ -195,7 +193,7 @@ def share_report(report: Mapping[str, Any], folder: Path, target: Path, *, names
     for old in (*target.glob("[0-9][0-9]_*.*"), *target.glob("*.png")):
         old.unlink()
     for chart in folder.glob("arrivals*.png"):  # not the map, which shows single tracks
-        _copy(chart, target / chart.name)
+        write_file(target / chart.name, chart.read_bytes())
     stages = [_share_stage(stage, folder, target, names) for stage in report["stages"]]
     data = {**report["data"], "shown": "aggregates alone, nothing of single flights"}
     reasons = report.get("reasons", {})
@@ -288,15 +286,10 @@ def _share_stage(stage: dict, folder: Path, target: Path, names: Set[str]) -> di
     if stage["failure"] or not has_summary or names_flight(text, names):
         failure = stage["failure"] and f"{stage['name']} did not run to its end"
         return stage | _EMPTY | {"failure": failure}
-    picture = f"{stage['name']}.png"
-    if (folder / picture).exists():
-        _copy(folder / picture, target / picture)
+    picture = folder / f"{stage['name']}.png"
+    if picture.exists():
+        write_file(target / picture.name, picture.read_bytes())
     return stage
-
-
-def _copy(source: Path, target: Path) -> None:
-    with replacing(target) as temporary:
-        temporary.write_bytes(source.read_bytes())
 
 
 def _write_pages(report: dict, folder: Path) -> None:
@@ -310,24 +303,20 @@ def _write_pages(report: dict, folder: Path) -> None:
         page.unlink(missing_ok=True)
         if stage["status"] != "not run":
             nb = nbformat.read(folder / f"{stage['name']}.ipynb", 4)
-            _write_text(folder / f"{stage['name']}.html", html.render_notebook(nb, report, stage))
+            text = html.render_notebook(nb, report, stage)
+            write_file(folder / f"{stage['name']}.html", text.encode())
             if explorer := html.render_explorer(nb, report, stage):
-                _write_text(page, explorer)
+                write_file(page, explorer.encode())
                 explorers.append(page.name)
     pictures = {
         name: f"data:image/png;base64,{b64encode(picture.read_bytes()).decode()}"
         for name in ("map", "map-narrow", "arrivals", "arrivals-narrow")
         if (picture := folder / f"{name}.png").exists()
     }
-    for name, text in html.render_companions(report).items():
-        _write_text(folder / name, text)
-    explorer = explorers[0] if explorers else None
-    _write_text(folder / "index.html", html.render_front(report, pictures, explorer))
-
-
-def _write_text(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, "utf-8")
+    pages = html.render_companions(report)
+    pages["index.html"] = html.render_front(report, pictures, next(iter(explorers), None))
+    for name, text in pages.items():
+        write_file(folder / name, text.encode())
 
 
 def _commit() -> str:
@@ -338,10 +327,8 @@ def _commit() -> str:
     env = {name: text for name, text in os.environ.items() if not name.startswith("GIT_")}
 
     def git(*words: str) -> str:
-        command = ["git", *words]
-        return run(
-            command, cwd=root, env=env, stdout=PIPE, stderr=DEVNULL, text=True, check=False
-        ).stdout.strip()
+        options = {"cwd": root, "env": env, "stderr": DEVNULL, "text": True}
+        return run(["git", *words], stdout=PIPE, check=False, **options).stdout.strip()
 
     try:
         if not git("ls-files", "trajlib/__init__.py"):  # a copy within another project

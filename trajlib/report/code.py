@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-__all__ = ["digest_code", "list_modules", "parse_cell"]
+__all__ = ["digest_code", "parse_cell"]
 
 _PACKAGE = Path(__file__).parent.parent
 
@@ -17,29 +17,19 @@ def digest_code(cells: Iterable[str]) -> str:
     Docstrings, comments and layout do not change it. Files next to a module that it names, such as
     JavaScript, are included.
     """
+    waiting = [path for cell in cells for path in _find_imports(parse_cell(cell))]
+    modules: dict[Path, tuple[str, list[Path], list[Path]]] = {}
+    while waiting:
+        path = waiting.pop()
+        if path not in modules:
+            modules[path] = _read_module(path)
+            waiting += modules[path][1]
     digest = hashlib.sha256()
-    for path in list_modules(cells):
-        text, _, files = _read_module(path)
+    for _, (text, _, files) in sorted(modules.items()):
         digest.update(text.encode())
         for file in files:
             digest.update(file.read_bytes())
     return digest.hexdigest()
-
-
-def list_modules(cells: Iterable[str]) -> list[Path]:
-    """Return the files of this package that code cells import, directly or indirectly, in order.
-
-    >>> "geodesy.py" in [path.name for path in list_modules(["from trajlib import geodesy"])]
-    True
-    """
-    waiting = [path for cell in cells for path in _find_imports(parse_cell(cell))]
-    paths: set[Path] = set()
-    while waiting:
-        path = waiting.pop()
-        if path not in paths:
-            paths.add(path)
-            waiting += _read_module(path)[1]
-    return sorted(paths)
 
 
 def parse_cell(source: str) -> ast.Module:

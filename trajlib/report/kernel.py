@@ -61,12 +61,7 @@ def run_cells(nb: NotebookNode, folder: Path, env: Mapping[str, str]) -> tuple[s
     tuple
         The reason for stopping, or None, and the position of the last started cell (-1 if none).
     """
-    last_started = -1
-
-    def note(cell: NotebookNode, cell_index: int) -> None:
-        nonlocal last_started
-        last_started = cell_index
-
+    position = -1
     with TemporaryDirectory(prefix="trajlib-", ignore_cleanup_errors=True) as temporary:
         log = Path(temporary, "stderr")
         connection = {"connection_file": f"{temporary}/kernel.json"}
@@ -79,28 +74,23 @@ def run_cells(nb: NotebookNode, folder: Path, env: Mapping[str, str]) -> tuple[s
             timeout=None,
             startup_timeout=120,
             store_widget_state=False,
-            on_cell_start=note,
             shutdown_kernel="immediate",
             extra_arguments=["--log-level=CRITICAL", f"--IPKernelApp.exec_lines={_FIRST}"],
         )
         client.log.disabled = True
         with log.open("wb") as stderr:
-            options = {
-                "cwd": str(folder),
-                "env": _environment(temporary) | dict(env),
-                "stderr": stderr,
-            }
+            options = {"cwd": str(folder), "env": _environment(temporary) | dict(env)}
             try:
-                with client.setup_kernel(cleanup_kc=True, **options):
+                with client.setup_kernel(cleanup_kc=True, stderr=stderr, **options):
                     for position, cell in enumerate(nb.cells):
                         client.execute_cell(cell, position)
             except CellExecutionError as error:
-                return f"{error.ename}: {error.evalue}", last_started
+                return f"{error.ename}: {error.evalue}", position
             except DeadKernelError:
-                return _describe_end(manager, log), last_started
+                return _describe_end(manager, log), position
             except (OSError, RuntimeError) as error:  # the kernel did not start
-                return f"its process could not start: {_last_line(log) or error}", last_started
-    return None, last_started
+                return f"its process could not start: {_last_line(log) or error}", position
+    return None, position
 
 
 def _environment(temporary: str) -> dict[str, str]:

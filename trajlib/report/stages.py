@@ -18,7 +18,7 @@ from nbformat import NotebookNode
 from trajlib.archive.storage import replacing
 from trajlib.report.code import digest_code, parse_cell
 from trajlib.report.redaction import Rules, redact, redact_notebook
-from trajlib.report.summary import write_json
+from trajlib.report.summary import write_file, write_json
 
 __all__ = [
     "Stage",
@@ -280,8 +280,7 @@ def run_stage(
     if summary.exists() and not failure:
         outcome |= json.loads(summary.read_text("utf-8"))
     if figure.exists() and not failure:
-        with replacing(picture) as temporary:
-            temporary.write_bytes(figure.read_bytes())
+        write_file(picture, figure.read_bytes())
     write_json(result, outcome)
     return outcome
 

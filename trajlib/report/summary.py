@@ -13,27 +13,18 @@ from trajlib.archive.storage import replacing
 from trajlib.archive.study import Study
 from trajlib.estimate import Estimate
 
-__all__ = ["SIMULATED", "SUMMARY_TYPE", "VERDICTS", "Summary", "save_summary", "write_json"]
+__all__ = ["SIMULATED", "SUMMARY_TYPE", "Summary", "save_summary", "write_file", "write_json"]
 
-VERDICTS = ("holds", "does not hold", "cannot be said")
+_VERDICTS = ("holds", "does not hold", "cannot be said")
 SIMULATED = "Simulated flights test the code and are no evidence about real traffic."
 SUMMARY_TYPE = "application/vnd.trajlib.summary+json"  # marks the output for the report
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The result of a notebook; the last line of a notebook shows it.
+    """The result of a notebook, as saved by `save_summary`; its last line shows it.
 
-    Attributes
-    ----------
-    headline
-        One sentence that answers the notebook's question.
-    numbers
-        Numbers by label, the most important first.
-    claims
-        Claims of the talk with their verdicts.
-    simulated
-        Whether the flights are simulated; the summary then has a note on this.
+    If the flights are ``simulated``, a note is added.
     """
 
     headline: str
@@ -47,22 +38,21 @@ class Summary:
         ``numbers`` holds texts; ``estimates`` holds value, low, high and unit of those numbers
         that are an `Estimate`.
         """
-        estimates = {
-            label: {part: getattr(number, part) for part in ("value", "low", "high", "unit")}
-            for label, number in self.numbers.items()
-            if isinstance(number, Estimate)
-        }
         return {
             "headline": self.headline,
             "numbers": {label: str(number) for label, number in self.numbers.items()},
-            "estimates": estimates,
+            "estimates": {
+                label: {part: getattr(number, part) for part in ("value", "low", "high", "unit")}
+                for label, number in self.numbers.items()
+                if isinstance(number, Estimate)
+            },
             "claims": [dict(claim) for claim in self.claims],
         }
 
     def _repr_mimebundle_(self, **_: object) -> dict:
         text = f"**{self.headline}**"
         if self.simulated:
-            text = f"{text}\n\n{SIMULATED}"
+            text += f"\n\n{SIMULATED}"
         return {"text/markdown": text, SUMMARY_TYPE: {}}
 
 
@@ -105,9 +95,9 @@ def save_summary(
     >>> summary.to_dict()["numbers"]
     {'median': '9.7 min (9.5 to 9.9)'}
     """
-    unknown = {claim["verdict"] for claim in claims} - set(VERDICTS)
+    unknown = {claim["verdict"] for claim in claims} - set(_VERDICTS)
     if unknown:
-        raise ValueError(f"verdict {unknown.pop()!r}, expected one of: {', '.join(VERDICTS)}")
+        raise ValueError(f"verdict {unknown.pop()!r}, expected one of: {', '.join(_VERDICTS)}")
     if isinstance(study, Study):
         folder, simulated = Path(study.results), study.dialect.simulated
     else:
@@ -122,9 +112,14 @@ def save_summary(
 
 def write_json(path: Path, content: dict) -> None:
     """Write a JSON file atomically."""
+    text = json.dumps(content, ensure_ascii=False, indent=1, default=_to_plain)
+    write_file(path, text.encode())
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file atomically; only its owner can read it."""
     with replacing(path) as temporary:
-        text = json.dumps(content, ensure_ascii=False, indent=1, default=_to_plain)
-        temporary.write_text(text, "utf-8")
+        temporary.write_bytes(content)
 
 
 def _to_plain(value: Any) -> Any:
