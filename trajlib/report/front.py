@@ -12,7 +12,6 @@ from trajlib.archive.flights import read_flights
 from trajlib.archive.plans import select_plans
 from trajlib.archive.reading import FlightError
 from trajlib.archive.storage import replacing
-from trajlib.estimate import Estimate
 from trajlib.geodesy import along_cross_track, distance, find_airport, track
 from trajlib.plots.front import plot_arrival_errors, plot_tracks
 from trajlib.plots.style import WIDTH
@@ -34,18 +33,17 @@ def answer(report: dict) -> str:
     data, front = report["data"], report["front"]
     if not front:
         return f"{report['pair']}: {data['flights of the pair']} flights."
-    text = f"{data['flights of the pair']} flights on {front['days']} days"
-    if front["rejected"]:
-        text += f", {front['rejected']:,} more rejected"
-    sentences = [f"{report['pair']}: {text}."]
-    errors = {name: _estimate(front["arrival"].get(name)) for name in ("at_takeoff", _LATER)}
-    first, later = errors["at_takeoff"], errors[_LATER]
-    if first:
-        sentence = f"At take-off the arrival time is missed by {_plain(first)} on average"
-        baseline = _estimate(front["arrival"].get("mean flight"))
-        if baseline:
-            sentence += f" ({_plain(baseline)} with the average flight)"
-        sentences.append(f"{sentence}{f', 10 minutes later by {_plain(later)}' if later else ''}.")
+    flights = data["flights of the pair"]
+    sentences = [f"{report['pair']}: {flights} flights {_describe_days(front)}."]
+    errors = front["arrival"]
+    if "at_takeoff" in errors:
+        error = _format_error(errors["at_takeoff"])
+        sentence = f"At take-off the arrival time is missed by {error} on average"
+        if "mean flight" in errors:
+            sentence += f" ({_format_error(errors['mean flight'])} with the average flight)"
+        if _LATER in errors:
+            sentence += f", 10 minutes later by {_format_error(errors[_LATER])}"
+        sentences.append(f"{sentence}.")
     if interval := front["interval"]:
         sentences.append(
             f"The {interval['level']:.0f} % interval is {interval['width']:.1f} min wide and "
@@ -57,15 +55,13 @@ def answer(report: dict) -> str:
 def list_tiles(report: dict) -> list[dict]:
     """Return the numbers at the top of a front page: ``value``, ``label``, ``note``, ``marked``."""
     data, front = report["data"], report["front"]
-    note = f"on {front['days']} days" + (
-        f", {front['rejected']:,} more rejected" if front["rejected"] else ""
-    )
-    tiles = [{"value": data["flights of the pair"], "label": "flights", "note": note}]
+    flights = {"value": data["flights of the pair"], "label": "flights"}
+    tiles = [flights | {"note": _describe_days(front)}]
     labels = {"at_takeoff": "arrival error at take-off", _LATER: "arrival error 10 min later"}
     for name, label in labels.items():
-        if estimate := _estimate(front["arrival"].get(name)):
-            ends = f"95 % confidence interval {estimate.low:.1f} to {estimate.high:.1f}"
-            tiles.append({"value": _plain(estimate), "label": label, "note": ends})
+        if error := front["arrival"].get(name):
+            note = f"95 % confidence interval {error['low']:.1f} to {error['high']:.1f}"
+            tiles.append({"value": _format_error(error), "label": label, "note": note})
     if interval := front["interval"]:
         level, far = f"{interval['level']:.0f} %", interval["far"]
         width = {"value": f"{interval['width']:.1f} min", "label": f"width of the {level} interval"}
@@ -256,21 +252,21 @@ def _read_cards(processed: Path) -> list[dict]:
 
 
 def _to_dict(row: pd.Series) -> dict:
-    return {name: float(row[column]) for name, column in
-            {"value": "mae", "low": "low", "high": "high"}.items()} | {"unit": "min"}  # fmt: skip
+    ends = {name: float(row[name]) for name in ("low", "high")}
+    return {"value": float(row["mae"]), **ends, "unit": "min"}
 
 
-def _estimate(parts: dict | None) -> Estimate | None:
-    return Estimate(**parts, decimals=1) if parts else None
+def _describe_days(front: dict) -> str:
+    text = f"on {front['days']} days"
+    return f"{text}, {front['rejected']:,} more rejected" if front["rejected"] else text
 
 
-def _plain(estimate: Estimate) -> str:
-    return f"{estimate.value:.1f} {estimate.unit}"
+def _format_error(error: dict) -> str:
+    return f"{error['value']:.1f} {error['unit']}"
 
 
 def _title(errors: dict) -> str:
-    first, later = _estimate(errors.get("at_takeoff")), _estimate(errors.get(_LATER))
-    if not first:
+    if "at_takeoff" not in errors:
         return "By how much the arrival is missed"
-    text = f"At take-off the arrival is missed by {_plain(first)}"
-    return f"{text}, 10 min later by {_plain(later)}" if later else text
+    text = f"At take-off the arrival is missed by {_format_error(errors['at_takeoff'])}"
+    return f"{text}, 10 min later by {_format_error(errors[_LATER])}" if _LATER in errors else text

@@ -144,7 +144,7 @@ def _anchor(term: str) -> str:
 
 @dataclass
 class _Page:
-    """What a page remembers from cell to cell: headings, terms, and outputs that go elsewhere."""
+    """State of a page while its cells are converted: headings, terms, outputs shown elsewhere."""
 
     explorer: str
     headings: list[dict] = field(default_factory=list)
@@ -181,8 +181,9 @@ class _Page:
         section = self.headings[-1]["text"] if self.headings else "the notebook"
         if "text/html" in data:
             rows = data["text/html"].count("<tr")
-            html = {"kind": "html", "html": data["text/html"], "alt": f"Table: {section}"}
-            yield html | {"rows": rows - 1 if rows > _FOLDED else 0}
+            folded = rows - 1 if rows > _FOLDED else 0
+            alt = f"Table: {section}"
+            yield {"kind": "html", "html": data["text/html"], "alt": alt, "rows": folded}
         elif "text/markdown" in data:
             yield {"kind": "markdown", "html": self.markdown(typeset(data["text/markdown"]))}
         elif "image/svg+xml" in data:
@@ -281,7 +282,7 @@ def _is_linked(text: str, position: int) -> bool:
 def _show_formula(body: str, display: str) -> str:
     try:
         return convert(body, display=display)
-    except Exception:  # of many kinds; dollars in a text of the archive are no formula
+    except Exception:  # of many types: dollars in a text of the archive are not a formula
         return f"<code>{escape(body)}</code>"
 
 
@@ -289,14 +290,14 @@ def _count_verdicts(claims: list[dict]) -> str:
     """Return the number of claims by verdict, as in ``2 hold, 1 does not hold``."""
     counts = Counter(claim["verdict"] for claim in claims)
     plural = {"holds": "hold", "does not hold": "do not hold"}
-    texts = []
-    for verdict, number in counts.items():
-        texts.append(f"{number} {verdict if number == 1 else plural.get(verdict, verdict)}")
-    return ", ".join(texts)
+    return ", ".join(
+        f"{number} {verdict if number == 1 else plural.get(verdict, verdict)}"
+        for verdict, number in counts.items()
+    )
 
 
 def _join_code(cells: list[dict]) -> list[dict]:
-    # what prepares something and shows nothing is one fold with what follows
+    """Return cells in which code without outputs is in one fold with the code after it."""
     joined: list[dict] = []
     for cell in cells:
         last = joined[-1] if joined else {"kind": None}
@@ -309,7 +310,7 @@ def _join_code(cells: list[dict]) -> list[dict]:
 
 
 def _settle(text: str) -> str:
-    # what a terminal would show in the end of lines that a progress bar wrote over
+    # keep the last state of lines that a progress bar wrote over
     return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
 
 
@@ -318,7 +319,7 @@ def _harmless(script: str) -> str:
     return re.sub(r"<(?=/script|script|!--)", r"\\x3c", script, flags=re.IGNORECASE)
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
 
 
@@ -328,17 +329,15 @@ def _render(name: str, **values: object) -> str:
 
 @cache
 def _environment() -> Environment:
-    templates = PackageLoader("trajlib.report")
-    environment = Environment(
-        loader=templates, autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
+    loader = PackageLoader("trajlib.report")
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     markdown = MarkdownWithMath(renderer=_Renderer([], set()))
     environment.filters |= {
         "anchor": _anchor,
-        "duration": _duration,
-        "markdown": lambda text: markdown.render(text),
+        "duration": _format_duration,
+        "markdown": markdown.render,
         "minus": lambda text: typeset(str(text)),
         "shown": lambda value: "–" if value is None else typeset(str(value)),
     }
-    environment.globals["style"] = templates.get_source(environment, "style.css")[0]
+    environment.globals["style"] = loader.get_source(environment, "style.css")[0]
     return environment
