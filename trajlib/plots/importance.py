@@ -10,6 +10,7 @@ from trajlib.plots.style import COLORS, GREY, WIDTH, sequential_colormap, styled
 
 __all__ = ["plot_importance", "plot_ranking"]
 
+_TOP = 10  # predictors shown
 _UNITS = {
     "impurity": "impurity importance, share of 1",
     "permutation": "skill lost when permuted",
@@ -18,23 +19,15 @@ _UNITS = {
 
 
 @styled
-def plot_importance(
-    importance: pd.DataFrame, *, of: str = "route progress", top: int = 10
-) -> Figure:
-    """Draw the importance of the top predictors by fraction, a heat map for each measure.
+def plot_importance(importance: pd.DataFrame, *, of: str = "route progress") -> Figure:
+    """Draw the importance of ten predictors at each fraction ``of`` a progress.
 
-    Parameters
-    ----------
-    importance
-        As returned by `measure_importance`, optionally with a column ``shap``.
-    of
-        The quantity of which the fractions are, for the axis label.
-    top
-        Number of predictors shown, by mean permutation importance, the largest on top.
+    They have the largest mean permutation importance. There is a heat map for each measure that
+    `trajlib.evaluation.importance.measure_importance` returns, and for a column ``shap`` if any.
     """
     measures = [name for name in _UNITS if name in importance]
     mean = importance["permutation"].groupby("predictor").mean()
-    order = mean.sort_values(ascending=False, kind="stable").index[:top]
+    order = mean.sort_values(ascending=False, kind="stable").index[:_TOP]
     figure, axs = plt.subplots(
         1, len(measures), figsize=(WIDTH, 1.4 + 0.26 * len(order)), sharey=True, squeeze=False
     )
@@ -57,24 +50,19 @@ def plot_importance(
         ax.tick_params(axis="y", left=False)
         ax.grid(visible=False)
         ax.spines[:].set_visible(False)
-    figure.supxlabel(f"% of {of}", fontsize=9)
+    figure.supxlabel(f"% of {of}")
     return figure
 
 
 @styled
-def plot_ranking(ranking: pd.DataFrame, *, marked: Sequence[str] = (), top: int = 10) -> Figure:
-    """Draw the ten most important predictors by either measure, side by side.
+def plot_ranking(ranking: pd.DataFrame, *, marked: Sequence[str] = ()) -> Figure:
+    """Draw the ten most important predictors by either measure, the ``marked`` in another colour.
 
-    Parameters
-    ----------
-    ranking
-        As returned by `trajlib.evaluation.importance.rank_predictors`.
-    marked
-        Predictors drawn in another colour.
+    ``ranking`` is as returned by `trajlib.evaluation.importance.rank_predictors`.
     """
-    figure, axs = plt.subplots(1, 2, figsize=(WIDTH, 0.9 + 0.25 * top))
+    figure, axs = plt.subplots(1, 2, figsize=(WIDTH, 0.9 + 0.25 * _TOP))
     for ax, measure in zip(axs, ("impurity", "permutation"), strict=True):
-        best = ranking[measure].sort_values(ascending=False, kind="stable").head(top)
+        best = ranking[measure].sort_values(ascending=False, kind="stable").head(_TOP)
         colors = [COLORS[1] if name in marked else COLORS[0] for name in best.index]
         ax.barh(best.index, best, color=colors)
         ax.axvline(0, color=GREY, linewidth=0.8)

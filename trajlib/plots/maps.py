@@ -187,15 +187,15 @@ def draw_map(ax: Axes, bounds: Bounds) -> None:
     ax.set(xlabel=label("longitude"), ylabel=label("latitude"))
 
 
-def bounds_around(points: np.ndarray, *, margin: float = 0.06) -> Bounds:
+def bounds_around(points: np.ndarray) -> Bounds:
     """Return bounds [deg] around points (n, 2) of longitude and latitude, no side below 0.2°.
 
-    >>> bounds_around(np.array([(0, 40), (10, 45)]), margin=0.1)
-    (-1.0, 39.0, 11.0, 46.0)
+    >>> bounds_around(np.array([(0, 40), (50, 45)]))
+    (-3.0, 37.0, 53.0, 48.0)
     """
     west, south = np.nanmin(points, axis=0)
     east, north = np.nanmax(points, axis=0)
-    pad = max(margin * max(east - west, north - south), 0.1)
+    pad = max(0.06 * max(east - west, north - south), 0.1)
     south, north = max(south - pad, -90.0), min(north + pad, 90.0)
     return float(west - pad), float(south), float(east + pad), float(north)
 
@@ -286,7 +286,7 @@ def _great_circles(routes: pd.DataFrame) -> list[np.ndarray]:
     for one, other in ends:
         positions = one.longitude, one.latitude, other.longitude, other.latitude
         line = np.array(_GEOD.npts(*positions, 60, initial_idx=0, terminus_idx=0))
-        line[0, 0] = (line[0, 0] - centre + 180) % 360 - 180 + centre
+        line[0, 0] = unwrap_longitude(line[0, 0], centre)
         line[:, 0] = np.unwrap(line[:, 0], period=360)
         lines.append(line)
     return lines

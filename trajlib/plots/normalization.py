@@ -6,7 +6,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from trajlib.plots.flights import draw_tracks, split_flights
-from trajlib.plots.style import COLORS, GREY, WIDTH, series_styles, show_percent, styled
+from trajlib.plots.style import COLORS, GREY, WIDTH, add_legend, series_styles, show_percent, styled
 from trajlib.schema import label
 
 __all__ = ["plot_dispersion", "plot_normalized", "plot_progress"]
@@ -58,10 +58,8 @@ def plot_dispersion(
         ax.remove()
     if noise is not None:
         axs.flat[0].axhspan(0, noise, color=GREY, alpha=0.4, linewidth=0, label="noise of the data")
-    figure.supxlabel(axis, fontsize=9)
-    handles, names = axs.flat[0].get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, names, loc="outside upper left", ncols=len(names))
+    figure.supxlabel(axis)
+    add_legend(figure, axs.flat[0])
     return figure
 
 
@@ -85,21 +83,19 @@ def plot_progress(progress: pd.DataFrame) -> Figure:
 
 
 @styled
-def plot_normalized(
-    trajectories: xr.Dataset, mean: xr.Dataset, *, column: str = "altitude"
-) -> Figure:
-    """Draw a column of the same flights against each kind of progress, and the means on top.
+def plot_normalized(trajectories: xr.Dataset, mean: xr.Dataset) -> Figure:
+    """Draw the altitude of the same flights against each kind of progress, and the means on top.
 
     Both have dimensions (by, fraction), the trajectories also ``path``.
     """
     kinds = trajectories.indexes["by"]
     figure, axs = plt.subplots(1, len(kinds), sharey=True, figsize=(WIDTH, 3.2))
     for ax, by in zip(axs, kinds, strict=True):
-        draw_tracks(ax, split_flights(trajectories.sel(by=by), "fraction", column))
-        ax.plot(mean["fraction"], mean[column].sel(by=by), color=COLORS[1], lw=2, label="mean")
+        draw_tracks(ax, split_flights(trajectories.sel(by=by), "fraction", "altitude"))
+        ax.plot(mean["fraction"], mean["altitude"].sel(by=by), color=COLORS[1], lw=2, label="mean")
         ax.set(title=by, xlabel="% of progress", xlim=(0, 1))
     show_percent(axs)
-    axs[0].set_ylabel(label(column))
+    axs[0].set_ylabel(label("altitude"))
     axs[0].legend(loc="lower center")
     return figure
 

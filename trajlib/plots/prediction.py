@@ -23,6 +23,7 @@ from trajlib.plots.style import (
     GREY,
     INK,
     WIDTH,
+    add_legend,
     cluster_colors,
     format_cluster,
     series_styles,
@@ -34,6 +35,7 @@ from trajlib.schema import label
 __all__ = ["plot_coverage", "plot_coverage_by_month", "plot_route_clusters", "plot_trajectory"]
 
 _BAND, _INTERVAL = "#cdd3d9", "#a9c9e6"  # opaque: regions overlap
+_MOST = 200  # flights drawn of each cluster
 _REFERENCES = (
     {"color": COLORS[3], "linewidth": 3.0, "alpha": 0.7},
     {"color": COLORS[2], "linewidth": 1.6, "linestyle": ":"},
@@ -128,11 +130,10 @@ def plot_coverage(scores: pd.DataFrame, level: float, *, by: str = "split") -> F
             ax.plot(table.xs(name, level=by), label=name, **style)
         ax.axhline(level, color=GREY, linewidth=0.8)
         ax.set(title=target, ylim=(lowest, 1.0))
-    figure.supxlabel("% of the route", fontsize=9)
-    figure.supylabel("coverage", fontsize=9)
+    figure.supxlabel("% of the route")
+    figure.supylabel("coverage")
     show_percent(figure.axes)
-    handles, names = axs.flat[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper left", ncols=len(names))
+    add_legend(figure, axs.flat[0])
     return figure
 
 
@@ -171,20 +172,15 @@ def plot_coverage_by_month(
         ax.axhline(level, color=GREY, linewidth=0.8)
         ax.set_xticks(range(len(table)), labels, rotation=60)
         ax.set(title=title, ylim=(max(0.0, lowest - 0.05), 1.0))
-    figure.supxlabel(unit, fontsize=9)
-    figure.supylabel("coverage", fontsize=9)
-    handles, names = axs.flat[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper left", ncols=2)
+    figure.supxlabel(unit)
+    figure.supylabel("coverage")
+    add_legend(figure, axs.flat[0])
     return figure
 
 
 @styled
 def plot_route_clusters(
-    targets: pd.DataFrame,
-    clusters: pd.Series,
-    *,
-    most: int = 200,
-    airports: Sequence[str] = (),
+    targets: pd.DataFrame, clusters: pd.Series, *, airports: Sequence[str] = ()
 ) -> Figure:
     """Draw trajectories in the colour of their cluster, from above and from the side.
 
@@ -193,9 +189,8 @@ def plot_route_clusters(
     targets
         By path and fraction.
     clusters
-        By path; -1 means no cluster, drawn first and in grey.
-    most
-        Number of flights drawn of each cluster, the first ones.
+        By path; -1 means no cluster, drawn first and in grey. The first 200 flights of each are
+        drawn.
     airports
         Codes to mark.
     """
@@ -209,7 +204,7 @@ def plot_route_clusters(
     for name in names:
         paths = clusters.index[clusters == name]
         cluster_label = f"{format_cluster(name)} ({len(paths)})"
-        for i, path in enumerate(paths[:most]):
+        for i, path in enumerate(paths[:_MOST]):
             line = targets.loc[path]
             look = {"color": colors[name], "lw": 0.6, "alpha": 0.35}
             above.plot(

@@ -14,6 +14,7 @@ from trajlib.plots.style import (
     INK,
     PALE,
     WIDTH,
+    add_legend,
     label_feature_set,
     series_styles,
     show_percent,
@@ -41,7 +42,7 @@ _ERRORS = {
     "time": "time error [min]",
     "distance": "distance error [NM]",
 }
-_SCALE = {"time": 60}  # s in the unit shown
+_MAIN = ("horizontal", "altitude", "time")
 
 
 @styled
@@ -58,12 +59,13 @@ def plot_scores(
         Targets equivalent to a predictor, by model; they are drawn in grey with a note.
     """
     figure, axs = _panels(len(scores.columns))
+    floor = np.clip(np.floor(scores.min(axis=None) * 10) / 10, -0.5, -0.1)
     for ax, target in zip(axs, scores, strict=False):
         grey = [model for model, targets in (degenerate or {}).items() if target in targets]
         _draw_models(ax, scores[target], grey)
         ax.axhline(0, color=GREY, linewidth=0.8)
-        ax.set(title=label(target).split(" [")[0], ylim=(_floor(scores), 1.02))
-    figure.supylabel("R²", fontsize=9)
+        ax.set(title=label(target).split(" [")[0], ylim=(floor, 1.02))
+    figure.supylabel("R²")
     _finish(figure, axs[0])
     return figure
 
@@ -76,16 +78,14 @@ def plot_errors(errors: pd.DataFrame, *, of: str = "the total duration") -> Figu
     """
     figure, axs = _panels(len(errors.columns))
     for ax, name in zip(axs, errors, strict=False):
-        _draw_models(ax, errors[name] / _SCALE.get(name, 1), [])
+        _draw_models(ax, errors[name] / (60 if name == "time" else 1), [])
         ax.set(title=_ERRORS[name], ylim=(0, None))
     _finish(figure, axs[0], of)
     return figure
 
 
 @styled
-def plot_skills(
-    table: pd.DataFrame, errors: Sequence[str] = ("horizontal", "altitude", "time")
-) -> Figure:
+def plot_skills(table: pd.DataFrame, errors: Sequence[str] = _MAIN) -> Figure:
     """Draw the skill of each model and its interval for each feature set.
 
     Rows of (feature_set, model, error), columns ``skill``, ``low`` and ``high``.
@@ -106,15 +106,13 @@ def plot_skills(
         ax.tick_params(axis="x", rotation=60)
         floor = max(-0.5, min(-0.1, of_error["low"].min()))
         ax.set(title=_SHORT.get(error, error), ylim=(floor, 1.02))
-    figure.supylabel("skill", fontsize=9)
-    _add_legend(figure, axs[0])
+    figure.supylabel("skill")
+    add_legend(figure, axs[0])
     return figure
 
 
 @styled
-def plot_model_errors(
-    table: pd.DataFrame, quantities: Sequence[str] = ("horizontal", "altitude", "time")
-) -> Figure:
+def plot_model_errors(table: pd.DataFrame) -> Figure:
     """Draw the error of each model with each feature set as a dot with its interval.
 
     Rows as in `trajlib.evaluation.experiments.tabulate_errors`. The best baseline on the same
@@ -123,8 +121,8 @@ def plot_model_errors(
     sets = list(table["feature_set"].unique())
     styles = series_styles(table.loc[table["kind"] == "model", "name"].unique(), markers=True)
     size = (WIDTH, 1.3 + 0.17 * len(sets) * (1 + len(styles)))
-    figure, axs = plt.subplots(1, len(quantities), sharey=True, squeeze=False, figsize=size)
-    for ax, quantity in zip(axs.flat, quantities, strict=True):
+    figure, axs = plt.subplots(1, len(_MAIN), sharey=True, figsize=size)
+    for ax, quantity in zip(axs, _MAIN, strict=True):
         of_quantity = table[table["quantity"] == quantity]
         baselines = of_quantity[of_quantity["kind"] != "model"]
         best = baselines.groupby("feature_set")["error"].min().reindex(sets)
@@ -137,24 +135,21 @@ def plot_model_errors(
         ax.set_yticks(range(len(sets)), list(map(label_feature_set, sets)))
         ax.set(title=_title(quantity, of_quantity), xlim=(0, None))
         ax.grid(visible=False, axis="y")
-    axs.flat[0].invert_yaxis()
-    figure.supxlabel("mean absolute error", fontsize=9)
-    _add_legend(figure, axs.flat[0])
+    axs[0].invert_yaxis()
+    figure.supxlabel("mean absolute error")
+    add_legend(figure, axs[0])
     return figure
 
 
 @styled
-def plot_baselines(
-    table: pd.DataFrame, quantities: Sequence[str] = ("horizontal", "altitude", "time")
-) -> Figure:
+def plot_baselines(table: pd.DataFrame) -> Figure:
     """Draw the errors of models and baselines of one feature set as bars, the smallest on top.
 
     Rows as in `trajlib.evaluation.experiments.tabulate_errors`; models are dark.
     """
-    count = table["name"].nunique()
-    size = (WIDTH, 0.9 + 0.24 * count)
-    figure, axs = plt.subplots(1, len(quantities), squeeze=False, figsize=size)
-    for ax, quantity in zip(axs.flat, quantities, strict=True):
+    size = (WIDTH, 0.9 + 0.24 * table["name"].nunique())
+    figure, axs = plt.subplots(1, len(_MAIN), figsize=size)
+    for ax, quantity in zip(axs, _MAIN, strict=True):
         rows = table[table["quantity"] == quantity].sort_values("error")
         colors = [COLORS[0] if kind == "model" else GREY for kind in rows["kind"]]
         sides = [rows["error"] - rows["low"], rows["high"] - rows["error"]]
@@ -162,7 +157,7 @@ def plot_baselines(
         ax.invert_yaxis()
         ax.grid(visible=False, axis="y")
         ax.set(title=_title(quantity, rows), xlim=(0, None))
-    figure.supxlabel("mean absolute error", fontsize=9)
+    figure.supxlabel("mean absolute error")
     return figure
 
 
@@ -179,8 +174,8 @@ def plot_look_ahead(table: pd.DataFrame) -> Figure:
         of_quantity = table[table["quantity"] == quantity]
         _draw_intervals(ax, of_quantity, "minutes ahead", ("error", "low", "high"))
         ax.set(title=_title(quantity, of_quantity), ylim=(0, None))
-    figure.supxlabel("minutes ahead of the prediction time", fontsize=9)
-    _add_legend(figure, axs[0])
+    figure.supxlabel("minutes ahead of the prediction time")
+    add_legend(figure, axs[0])
     return figure
 
 
@@ -208,7 +203,7 @@ def plot_arrivals(table: pd.DataFrame, names: Sequence[str]) -> Figure:
         _draw_intervals(ax, rows, "position", columns)
         ax.set_xticks(range(len(order)), list(map(label_feature_set, order)), rotation=30)
         ax.set(title=title, ylim=(0, None))
-    _add_legend(figure, axs[0])
+    add_legend(figure, axs[0])
     return figure
 
 
@@ -230,7 +225,7 @@ def plot_groups(table: pd.DataFrame, errors: Sequence[str]) -> Figure:
         ax.set_yticks(range(len(names)), [f"{by}: {group}" for by, group in names])
         ax.set(title=_SHORT.get(error, error))
     axs.flat[0].invert_yaxis()
-    figure.supxlabel("skill against the mean trajectory", fontsize=9)
+    figure.supxlabel("skill against the mean trajectory")
     return figure
 
 
@@ -266,16 +261,7 @@ def _draw_models(ax: Axes, values: pd.Series, grey: Sequence[str]) -> None:
             ax.text(0.5, 0.5, "degenerate:\na predictor in disguise", color=INK, **placement)
 
 
-def _floor(scores: pd.DataFrame) -> float:
-    return float(np.clip(np.floor(scores.min(axis=None) * 10) / 10, -0.5, -0.1))
-
-
 def _finish(figure: Figure, ax: Axes, of: str = "the total duration") -> None:
-    figure.supxlabel(f"% of {of}", fontsize=9)
+    figure.supxlabel(f"% of {of}")
     show_percent(figure.axes)
-    _add_legend(figure, ax)
-
-
-def _add_legend(figure: Figure, ax: Axes) -> None:
-    handles, names = ax.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper left", ncols=min(5, len(names)))
+    add_legend(figure, ax)

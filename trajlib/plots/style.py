@@ -29,6 +29,7 @@ __all__ = [
     "SEA",
     "SEQUENTIAL",
     "WIDTH",
+    "add_legend",
     "cluster_colors",
     "describe_figure",
     "dress_plot",
@@ -67,6 +68,7 @@ _STYLE = {
     "figure.constrained_layout.use": True,
     "figure.dpi": 144,  # 1.44 pixels per pixel of a report: sharp, with 30 to 150 kB per figure
     "figure.figsize": (WIDTH, 4.0),
+    "figure.labelsize": 9,
     "figure.titlesize": 11,
     "figure.titleweight": "bold",
     "font.family": ["sans-serif"],
@@ -154,6 +156,13 @@ def series_styles(names: Iterable[str], *, markers: bool = False) -> dict[str, d
     }
 
 
+def add_legend(figure: Figure, ax: Axes) -> None:
+    """Add the legend of one of the axes, if it has any, above all axes."""
+    handles, names = ax.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, names, loc="outside upper left", ncols=min(5, len(names)))
+
+
 def show_percent(axs: Iterable[Axes]) -> None:
     """Label the horizontal axes, of fractions, in per cent."""
     for ax in axs:
@@ -174,10 +183,8 @@ def cluster_colors(numbers: Iterable[int]) -> dict[int, str]:
     (10, {-1: '#8b949e', 0: '#14365c'})
     """
     clusters = sorted(number for number in set(numbers) if number >= 0)
-    few = len(clusters) <= len(COLORS)
-    if few:
-        colors: Sequence[str] = COLORS
-    else:
+    colors: Sequence[str] = COLORS
+    if len(clusters) > len(COLORS):
         import seaborn as sns
 
         colors = sns.husl_palette(len(clusters)).as_hex()
