@@ -22,14 +22,8 @@ def plot_correlations(
 ) -> Figure:
     """Draw correlations as a heat map, ordered and bracketed by a hierarchy of the columns.
 
-    Parameters
-    ----------
-    correlation
-        Symmetric, of columns by columns.
-    hierarchy
-        SciPy's linkage of the columns, its distance 1 - abs(r).
-    threshold
-        Absolute correlation, drawn as a line: columns joined to the right of it are a group.
+    The hierarchy is SciPy's linkage of the columns, its distance 1 - abs(r). A line marks the
+    threshold of abs(r): columns joined to the right of it are a group.
     """
     size = len(correlation)
     height = 1.2 + 0.28 * max(size, 8)

@@ -64,7 +64,7 @@ const filter_flights = () => {
   count_selected()
 }
 
-// Move the flights to the slider's fraction, and say how far they are from their mean there.
+// Move the flights to the slider's fraction, and show their dispersion there.
 const move_cloud = () => {
   const step = slider.value
   const place = (name) => flights.data[name].map((line) => line[step])
@@ -79,7 +79,7 @@ const move_cloud = () => {
   spread.text = reached ? describe_spread(ee, en, nn, step) : "no flight"
 }
 
-// Say the dispersion, along and across the course of the mean from the step before to the next.
+// Describe the dispersion, along and across the course of the mean from the step before to the next.
 const describe_spread = (ee, en, nn, step) => {
   const {longitude, latitude} = mean.data
   const [before, after] = [Math.max(step - 1, 0), Math.min(step + 1, fractions.length - 1)]
@@ -113,8 +113,8 @@ const shrink = (step) => Math.cos(mean.data.latitude[step] * Math.PI / 180)
 const product = (one, other) => average(one.map((value, row) => value * other[row]))
 const deviation = (values) => Math.sqrt(product(values, values))
 const average = (values) => {
-  const known = values.filter(Number.isFinite)
-  return known.reduce((sum, value) => sum + value, 0) / known.length
+  const finite = values.filter(Number.isFinite)
+  return finite.reduce((sum, value) => sum + value, 0) / finite.length
 }
 
 const draw_shown = (panel) => draw_density(panel, panel.image, shown.indices)

@@ -45,16 +45,14 @@ def plot_tracks(
 
     Parameters
     ----------
-    tracks
-        By path, arrays (n, 2) of longitude and latitude [deg].
+    tracks, plans
+        Tracks by path, and filed routes: arrays (n, 2) of longitude and latitude [deg].
     airports
         Codes of origin and destination.
     clusters
         Number of the cluster by path; -1 and missing flights are grey.
     names
         Names of the clusters, for the legend; clusters without a name are grey.
-    plans
-        Filed routes, arrays (n, 2) of longitude and latitude [deg].
     width
         Of the figure [in].
     """
@@ -91,15 +89,9 @@ def plot_tracks(
 def plot_arrival_errors(table: pd.DataFrame, model: str, *, width: float = WIDTH) -> Figure:
     """Draw the mean absolute error of the arrival against the prediction time.
 
-    Parameters
-    ----------
-    table
-        ``feature_set``, ``kind``, ``name``, ``mae``, ``low`` and ``high`` [min]; the feature sets
-        in order of their prediction times.
-    model
-        The model to draw with its interval; the best three baselines are drawn too.
-    width
-        Of the figure [in].
+    The table has ``feature_set``, ``kind``, ``name``, ``mae``, ``low`` and ``high`` [min], the
+    feature sets in order of their prediction times. The model is drawn with its interval, and the
+    best three baselines without. The width of the figure is in inches.
     """
     order = list(table["feature_set"].unique())
     baselines = table[table["kind"] != "model"].groupby("name")["mae"].mean().sort_values()

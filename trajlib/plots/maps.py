@@ -59,6 +59,8 @@ def plot_routes(
 ) -> Figure:
     """Draw the tracks of one flight, ten, or all, over land and borders.
 
+    Up to six flights have different colours; of more than 200 the density is drawn.
+
     Parameters
     ----------
     trajectories
@@ -68,11 +70,6 @@ def plot_routes(
         Mean trajectory over (fraction), drawn on top.
     airports
         ICAO or IATA codes to mark.
-
-    Returns
-    -------
-    Figure
-        Up to six flights have different colours; of more than 200 the density is drawn.
     """
     tracks = split_flights(trajectories, "longitude", "latitude")
     ends = airport_positions(airports)
@@ -95,12 +92,8 @@ def plot_routes(
 def plot_archive(index: pd.DataFrame, *, named: int = 15) -> Figure:
     """Draw an archive's routes as great circles, wider and darker for more flights.
 
-    Parameters
-    ----------
-    index
-        One row per file; unusable files and unknown airports are not drawn.
-    named
-        Number of the busiest airports that are named.
+    Unusable files of the ``index`` and unknown airports are not drawn. Of the airports, the
+    ``named`` busiest are named.
     """
     routes = _count_routes(index)
     lines = _great_circles(routes)
@@ -131,12 +124,8 @@ def plot_archive(index: pd.DataFrame, *, named: int = 15) -> Figure:
 def plot_pair_matrix(index: pd.DataFrame, *, named: int = 15) -> Figure:
     """Draw the number of flights from each origin (rows) to each destination (columns).
 
-    Parameters
-    ----------
-    index
-        One row per file; unusable files are omitted.
-    named
-        Number of the busiest airports with a row and a column; the others share ``other``.
+    Unusable files of the ``index`` are omitted. The ``named`` busiest airports have a row and a
+    column; the others share ``other``.
     """
     import seaborn as sns
 

@@ -65,12 +65,9 @@ def plot_dispersion(
 
 @styled
 def plot_progress(progress: pd.DataFrame) -> Figure:
-    """Draw the kinds of progress of flights against the share of their duration.
+    """Draw the kinds of progress of flights, one column each, against the share of their duration.
 
-    Parameters
-    ----------
-    progress
-        Rows of (path, share of the duration), a column for each kind of progress.
+    The index of ``progress`` is (path, share of the duration).
     """
     figure, axs = plt.subplots(1, len(progress.columns), sharey=True, figsize=(WIDTH, 3.0))
     for ax, name in zip(axs, progress, strict=True):

@@ -27,14 +27,8 @@ def plot_departures(
 ) -> Figure:
     """Draw the filed routes, and the parts of flights off them, coloured by the distance saved.
 
-    Parameters
-    ----------
-    plans, flown
-        ``latitude``, ``longitude`` [deg] by path and fraction.
-    departures
-        By path and part: the fractions ``start`` and ``end``, and ``saved`` [NM].
-    airports
-        ICAO or IATA codes to mark.
+    ``plans`` and ``flown`` have ``latitude``, ``longitude`` [deg] by path and fraction.
+    ``departures`` has, by path and part, the fractions ``start`` and ``end``, and ``saved`` [NM].
     """
     routes = [_line(table) for _, table in plans.groupby(level="path")]
     routes = [np.array(route) for route in {tuple(map(tuple, line.round(3))) for line in routes}]

@@ -154,7 +154,7 @@ def plot_coverage_by_month(
     level
         The intended coverage.
     columns
-        The columns shown, and the titles of their panels.
+        Titles of the panels by column shown.
     """
     paths = by_flight.index.get_level_values("path")
     months = days.loc[paths].dt.to_period("M")
@@ -184,15 +184,8 @@ def plot_route_clusters(
 ) -> Figure:
     """Draw trajectories in the colour of their cluster, from above and from the side.
 
-    Parameters
-    ----------
-    targets
-        By path and fraction.
-    clusters
-        By path; -1 means no cluster, drawn first and in grey. The first 200 flights of each are
-        drawn.
-    airports
-        Codes to mark.
+    ``targets`` are by path and fraction, clusters by path; -1 means no cluster, drawn first and in
+    grey. The first 200 flights of each cluster are drawn.
     """
     figure, (above, side) = plt.subplots(1, 2, figsize=(WIDTH, 4.4), width_ratios=[1.2, 1])
     points = targets.loc[list(clusters.index), ["longitude", "latitude"]].to_numpy()

@@ -51,12 +51,8 @@ def plot_scores(
 ) -> Figure:
     """Draw R² of each target over the fractions, a line for each model.
 
-    Parameters
-    ----------
-    scores
-        Rows of (model, fraction), a column for each target.
-    degenerate
-        Targets equivalent to a predictor, by model; they are drawn in grey with a note.
+    Rows of (model, fraction), a column for each target. The ``degenerate`` targets of a model,
+    which are equivalent to a predictor, are grey with a note.
     """
     figure, axs = _panels(len(scores.columns))
     floor = np.clip(np.floor(scores.min(axis=None) * 10) / 10, -0.5, -0.1)
@@ -183,12 +179,8 @@ def plot_look_ahead(table: pd.DataFrame) -> Figure:
 def plot_arrivals(table: pd.DataFrame, names: Sequence[str]) -> Figure:
     """Draw the mean and the 95th percentile of arrival errors at each prediction time.
 
-    Parameters
-    ----------
-    table
-        As returned by `trajlib.evaluation.experiments.score_arrivals`.
-    names
-        Models and baselines shown.
+    Rows as in `trajlib.evaluation.experiments.score_arrivals`, those of the named models and
+    baselines.
     """
     rows = table.reset_index()
     rows = rows[rows["name"].isin(names)]

@@ -40,12 +40,7 @@ _FATAL = ("ConnectionError", "OSError", "MemoryError", "FutureCancelledError")
 def describe_data(index: pd.DataFrame, store: pd.DataFrame) -> dict[str, str]:
     """Return the description of the data for a report.
 
-    Parameters
-    ----------
-    index
-        Index of the whole archive, one row per file.
-    store
-        One row per flight of the city pair, with its number of samples, ``rows``.
+    ``index`` is that of the whole archive, ``store`` has one row per flight of the city pair.
     """
     flights = store[store["rejected"].isna()]
     fragments = index["rejected"].eq(FRAGMENT).sum()
@@ -175,10 +170,8 @@ def share_report(report: Mapping[str, Any], folder: Path, target: Path, *, names
 
     Parameters
     ----------
-    report
-        As returned by `make_report`.
-    folder
-        Folder of the report, with its executed notebooks.
+    report, folder
+        As returned by `make_report`, and its folder with the executed notebooks.
     target
         Another folder; files of an earlier report in it are removed.
     names

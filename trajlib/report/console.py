@@ -46,18 +46,8 @@ def show_stage(
     """Show in one line that a stage is running, its time, and its time in the last run.
 
     On a terminal the line is updated every second; elsewhere, such as in a log, the name is
-    written at the start and the time at the end.
-
-    Parameters
-    ----------
-    name
-        Name of the stage.
-    expected
-        Seconds of the last run, or None.
-    unchanged
-        Whether the last result is reused, so that nothing runs.
-    stream
-        Output stream.
+    written at the start and the time at the end. ``expected`` are the seconds of the last run, if
+    any; a stage is ``unchanged`` if its last result is reused, so that nothing runs.
 
     >>> import sys
     >>> with show_stage("01_index", 12.3, unchanged=True, stream=sys.stdout):

@@ -31,16 +31,9 @@ class PredictionForm:
     A prediction in flight needs the samples of a recorded flight with this callsign that began on
     this day. If the flight cannot be predicted, the reason is shown.
 
-    Parameters
-    ----------
-    study
-        Archive and first city pair; the form offers all pairs with saved models.
-    start
-        Initial take-off time, in UTC.
-    callsign, operator, aircraft_type
-        Initial values of the flight.
-    minutes
-        Minutes flown before the prediction; 0 is take-off.
+    The form offers all city pairs with saved models. Its initial values are the pair of the study,
+    the take-off time ``start`` (UTC), the identity of the flight, and the ``minutes`` flown before
+    the prediction, 0 for take-off.
     """
 
     def __init__(

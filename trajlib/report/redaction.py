@@ -50,13 +50,8 @@ _WIDGET = "application/vnd.jupyter.widget-view+json"
 def machine_rules(root: Path, folders: Iterable[Path] = ()) -> Rules:
     """Return the rules (pattern and replacement) with which :func:`redact` hides a machine.
 
-    Parameters
-    ----------
-    root
-        The project's folder: paths below it are shown relative to it.
-    folders
-        Other folders in outputs, such as the archive. Paths to them, absolute or relative to
-        ``root/notebooks``, are replaced by their names.
+    Paths below ``root``, the project's folder, are shown relative to it. Paths to other folders,
+    such as the archive, absolute or relative to ``root/notebooks``, are replaced by their names.
     """
     rules = [(f"{re.escape(str(root))}/", ""), (rf"{re.escape(str(root))}\b", ".")]
     for folder in sorted({f.absolute() for f in folders} | {f.resolve() for f in folders}):

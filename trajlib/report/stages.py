@@ -205,14 +205,8 @@ def match_parameters(
 ) -> list[Stage]:
     """Return the stages with their parameters set, as far as each declares them.
 
-    Parameters
-    ----------
-    stages
-        As returned by `find_stages`.
-    common
-        Common parameters, set in the notebooks that declare them.
-    given
-        Texts by name, converted to the type that the notebook declares; ``10,20`` can be a list.
+    ``common`` parameters are set as they are. ``given`` ones are texts, converted to the type that
+    the notebook declares; ``10,20`` can be a list.
 
     Raises
     ------
@@ -286,9 +280,9 @@ def run_stage(
 
 
 def list_files(folder: Path) -> dict[str, str]:
-    """Return a digest of the content of each file below a folder, by its path there.
+    """Return a digest of each file below a folder, by its path there, except of hidden files.
 
-    Hidden files are omitted, as they are still being written.
+    Hidden files are still being written.
     """
     states = _list_states(folder)
     return {name: _digest_content(folder / name, state) for name, state in states.items()}
