@@ -320,8 +320,10 @@ def _commit() -> str:
     env = {name: text for name, text in os.environ.items() if not name.startswith("GIT_")}
 
     def git(*words: str) -> str:
-        options = {"cwd": root, "env": env, "stderr": DEVNULL, "text": True}
-        return run(["git", *words], stdout=PIPE, check=False, **options).stdout.strip()
+        result = run(
+            ["git", *words], cwd=root, env=env, stdout=PIPE, stderr=DEVNULL, text=True, check=False
+        )
+        return result.stdout.strip()
 
     try:
         if not git("ls-files", "trajlib/__init__.py"):  # a copy within another project
