@@ -68,9 +68,9 @@ def _find_airway(scenario: dict) -> str:
 
 @cache
 def _scale(origin: str, destination: str) -> float:
-    ends = find_airport(origin), find_airport(destination)
-    lat, lon = ([getattr(end, name) for end in ends] for name in ("latitude", "longitude"))
-    return float(distance(lat[0], lon[0], lat[1], lon[1])) / AIRWAY_MILES
+    first, last = find_airport(origin), find_airport(destination)
+    miles = distance(first.latitude, first.longitude, last.latitude, last.longitude)
+    return float(miles) / AIRWAY_MILES
 
 
 def _write_plan(scenario: dict, airway: str, direct: str) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from openap import Drag, FuelFlow, Thrust, aero
 from openap import mass as openap_mass
+from scipy.integrate import cumulative_trapezoid
 
 from trajlib.geodesy import distance
 
@@ -143,7 +144,7 @@ def add_performance(
     mass = np.full(len(df), mass_initial)
     for _ in range(3):  # each pass multiplies the error by the share of fuel in the mass, 3 %
         forces = _forces(models, motion, mass)
-        fuel = _integrate(forces["fuel_flow"], motion["seconds"])
+        fuel = cumulative_trapezoid(forces["fuel_flow"], motion["seconds"], initial=0)
         mass = mass_initial - fuel
     columns = {name: forces[name] for name in ("thrust", "drag", "fuel_flow")}
     columns |= {"fuel": fuel, "mass": mass}
@@ -224,11 +225,6 @@ def _drag(
     slowed = models.drag.nonclean(*state, flap_angle=flaps, vs=motion["climb"])
     landing = models.drag.nonclean(*state, flap_angle=flaps, vs=motion["climb"], landing_gear=True)
     return np.where((flaps > 15) & (motion["climb"] < 0), landing, slowed)
-
-
-def _integrate(rate: np.ndarray, seconds: np.ndarray) -> np.ndarray:
-    steps = (rate[1:] + rate[:-1]) / 2 * np.diff(seconds)
-    return np.concatenate([[0.0], np.cumsum(steps)])
 
 
 def _typical_mass(df: pd.DataFrame, aircraft_type: str) -> float:

@@ -123,10 +123,9 @@ def configurations(airport: str, weather: Weather) -> np.ndarray:
 def lay_path(scenario: dict) -> Path:
     """Return the path of a flight from lift-off to the aiming point, from its scenario."""
     projection, home, away = _lay_plane(scenario)
-    lift_off, ahead = _frame(projection, scenario["origin"], scenario["runway_departure"], 1.0)
-    threshold, landing = _frame(
-        projection, scenario["destination"], scenario["runway_arrival"], 0.0
-    )
+    start, ahead = _frame(projection, scenario["origin"], scenario["runway_departure"])
+    lift_off = start + ahead  # 1 NM after the threshold
+    threshold, landing = _frame(projection, scenario["destination"], scenario["runway_arrival"])
     route = _route(home, away, scenario)
     arrival = _arrival(route[-1][0], threshold, landing, scenario)
     waypoints = [(lift_off, 0.0), *_departure(lift_off, ahead, route[0][0]), *route]
@@ -185,13 +184,12 @@ def _project(projection: Proj, lon: float, lat: float) -> complex:
     return complex(x, y) / NAUTICAL_MILE
 
 
-def _frame(projection: Proj, airport: str, ident: str, offset: float) -> tuple[complex, complex]:
-    """Return a point ``offset`` NM beyond a threshold, and the runway's direction."""
+def _frame(projection: Proj, airport: str, ident: str) -> tuple[complex, complex]:
+    """Return a threshold [NM], and the runway's direction."""
     runway = find_runway(airport, ident)
     start = _project(projection, runway.longitude, runway.latitude)
     end = _project(projection, runway.longitude_end, runway.latitude_end)
-    ahead = (end - start) / abs(end - start)
-    return start + offset * ahead, ahead
+    return start, (end - start) / abs(end - start)
 
 
 def _departure(start: complex, ahead: complex, goal: complex) -> list[tuple[complex, float]]:

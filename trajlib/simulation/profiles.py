@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 from openap import aero
+from scipy.integrate import cumulative_trapezoid
 
 from trajlib.geodesy import NAUTICAL_MILE, find_airport, track
 from trajlib.simulation.performance import Models, aircraft_models, full_thrust, standard
@@ -83,7 +84,7 @@ def _rising(scenario: dict, weather: Weather, along: np.ndarray) -> np.ndarray:
     thrust = np.minimum(thrust, full_thrust(models, usual, altitude, 1500.0))
     excess = (thrust - models.drag.clean(mass, usual, altitude)) / (mass * aero.g0)
     gradient = np.clip(_gradient(air, usual, excess), 60, 1500)
-    flown = _sum(np.diff(air["geoaltitude"]), 1 / gradient)
+    flown = cumulative_trapezoid(1 / gradient, air["geoaltitude"].to_numpy(), initial=0)
     start = np.interp(scenario["climb_level"], altitude, flown)
     return np.interp(_freeze(along, start, scenario["climb_level_length"]), flown, altitude)
 
@@ -96,10 +97,10 @@ def _falling(scenario: dict, weather: Weather, to_go: np.ndarray, later: float) 
     models, mass = _models(scenario["aircraft_type"]), scenario["mass_initial"] * 0.96
     thrust = scenario["descent_thrust"] * models.thrust.descent_idle(usual, altitude)
     excess = (models.drag.clean(mass, usual, altitude) - thrust) / (mass * aero.g0)
-    height = air["geoaltitude"] - air["geoaltitude"].iloc[0]
+    height = (air["geoaltitude"] - air["geoaltitude"].iloc[0]).to_numpy()
     low = [height < _INTERCEPT, altitude < 1e4]
     gradient = np.select(low, [_GLIDE, _APPROACH], _gradient(air, usual, excess))
-    flown = _sum(np.diff(height), 1 / np.clip(gradient, 150, 500))
+    flown = cumulative_trapezoid(1 / np.clip(gradient, 150, 500), height, initial=0)
     for level, length in (
         (altitude[0] + _INTERCEPT, 1.5),
         (scenario["descent_level"], scenario["descent_level_length"]),
@@ -110,7 +111,7 @@ def _falling(scenario: dict, weather: Weather, to_go: np.ndarray, later: float) 
 
 def _column(scenario: dict, weather: Weather, end: str, use: str, later: float) -> pd.DataFrame:
     """Return the air over an airport by pressure altitude, from the runway to the cleared level."""
-    position, seconds = _position(scenario[end]), scenario["takeoff"].timestamp() + later
+    position, seconds = find_airport(scenario[end])[2:4], scenario["takeoff"].timestamp() + later
     elevation = find_runway(scenario[end], scenario[f"runway_{use}"]).elevation
     height = elevation + (35.0 if end == "origin" else 10.0)  # of the first and last samples
     foot = height
@@ -118,14 +119,11 @@ def _column(scenario: dict, weather: Weather, end: str, use: str, later: float) 
         foot += height - sample_weather(weather, seconds, *position, foot)["geoaltitude"].iloc[0]
     altitude = np.append(np.arange(foot, scenario["level"] - 50, 250.0), scenario["level"])
     air = sample_weather(weather, seconds, *position, altitude)
-    course = track(*_position(scenario["origin"]), *_position(scenario["destination"]))
+    course = track(
+        *find_airport(scenario["origin"])[2:4], *find_airport(scenario["destination"])[2:4]
+    )
     tail, _ = _along_across(air, course)
     return air.assign(altitude=altitude, tail=tail)
-
-
-def _position(airport: str) -> tuple[float, float]:
-    latitude, longitude = find_airport(airport)[2:4]
-    return latitude, longitude
 
 
 def _gradient(air: pd.DataFrame, usual: np.ndarray, excess: np.ndarray) -> np.ndarray:
@@ -189,14 +187,15 @@ def _fly(
     points = np.interp(along, path.along, path.points) * NAUTICAL_MILE
     lon, lat = path.projection(points.real, points.imag, inverse=True)
     usual = mach * _sound(altitude)
-    guess = scenario["takeoff"].timestamp() + _sum(np.diff(along), 3600 / usual)
-    air = sample_weather(weather, guess, lat, lon, altitude)
+    guess = cumulative_trapezoid(3600 / usual, along, initial=0)
+    air = sample_weather(weather, scenario["takeoff"].timestamp() + guess, lat, lon, altitude)
     airspeed = usual * np.sqrt(1 + air["temperature_departure"] / standard(altitude)[0])
     gain = np.where(climbing, 1.5, np.where(altitude > 2e4, 0.12, 0.4))  # m/s²
     airspeed = _accelerate(airspeed.to_numpy(), along, gain)
     course = track(lat[:-1], lon[:-1], lat[1:], lon[1:])
     tail, cross = _along_across(air, np.append(course, course[-1]))
-    return _sum(np.diff(along), 3600 / (np.sqrt(airspeed**2 - cross**2) + tail))
+    groundspeed = np.sqrt(airspeed**2 - cross**2) + tail
+    return cumulative_trapezoid(3600 / groundspeed, along, initial=0)
 
 
 def _accelerate(airspeed: np.ndarray, along: np.ndarray, gain: np.ndarray) -> np.ndarray:
@@ -207,7 +206,7 @@ def _accelerate(airspeed: np.ndarray, along: np.ndarray, gain: np.ndarray) -> np
     """
     energy = (airspeed * aero.kts) ** 2 / 2
     metres = np.diff(along) * NAUTICAL_MILE
-    gained = _sum(metres, gain)
+    gained = np.append(0.0, np.cumsum((gain[1:] + gain[:-1]) / 2 * metres))
     energy = np.minimum.accumulate(energy - gained) + gained
     lost = 0.35 * along * NAUTICAL_MILE
     energy = np.minimum.accumulate((energy + lost)[::-1])[::-1] - lost
@@ -226,11 +225,6 @@ def _mach(calibrated: np.ndarray, altitude: np.ndarray) -> np.ndarray:
 
 def _sound(altitude: np.ndarray) -> np.ndarray:
     return aero.vsound(altitude * aero.ft) / aero.kts
-
-
-def _sum(steps: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the running integral of values over steps, from 0."""
-    return np.concatenate([[0.0], np.cumsum((values[1:] + values[:-1]) / 2 * steps)])
 
 
 def _models(aircraft_type: str) -> Models:

@@ -67,20 +67,18 @@ def draw_scenario(
     )
     pairs = ground_truth["origin"] + "-" + ground_truth["destination"]
     names = ground_truth["takeoff"].dt.strftime("%Y%m%dT%H%M") + "_" + ground_truth["callsign"]
-    paths = pairs + "/" + names + ".csv"
-    return ground_truth.drop(columns=["day", "hour", "hour_arrival", "miles"]).set_index(
-        paths.rename("path")
-    )
+    paths = (pairs + "/" + names + ".csv").rename("path")
+    return ground_truth.drop(columns=["day", "hour", "hour_arrival", "miles"]).set_index(paths)
 
 
-def _add_takeoff(ground_truth: pd.DataFrame, rng: Random) -> pd.DataFrame:
-    day = (ground_truth["scheduled"] - FIRST_DAY).dt.days.to_numpy()
+def _add_takeoff(flights: pd.DataFrame, rng: Random) -> pd.DataFrame:
+    day = (flights["scheduled"] - FIRST_DAY).dt.days.to_numpy()
     shock = np.exp(0.5 * rng.standard_normal(DAYS)[day])
-    delay = np.round(np.minimum(rng.gamma(1.2, 420, len(ground_truth)) * shock, 7200))
-    takeoff = ground_truth["scheduled"] + pd.to_timedelta(600 + delay, "s")
-    miles = distance(*_positions(ground_truth["origin"]), *_positions(ground_truth["destination"]))
+    delay = np.round(np.minimum(rng.gamma(1.2, 420, len(flights)) * shock, 7200))
+    takeoff = flights["scheduled"] + pd.to_timedelta(600 + delay, "s")
+    miles = distance(*_positions(flights["origin"]), *_positions(flights["destination"]))
     hours = (takeoff - START) / pd.Timedelta("1h")
-    return ground_truth.assign(
+    return flights.assign(
         takeoff=takeoff,
         departure_delay=delay,
         day=day,
@@ -90,13 +88,13 @@ def _add_takeoff(ground_truth: pd.DataFrame, rng: Random) -> pd.DataFrame:
     )
 
 
-def _add_weather(ground_truth: pd.DataFrame, weather: Weather) -> pd.DataFrame:
-    seconds = (ground_truth["takeoff"] - pd.Timestamp(0, tz="UTC")).dt.total_seconds() + 1500
-    ends = np.array([_positions(ground_truth[end]) for end in ("origin", "destination")])
+def _add_weather(flights: pd.DataFrame, weather: Weather) -> pd.DataFrame:
+    seconds = (flights["takeoff"] - pd.Timestamp(0, tz="UTC")).dt.total_seconds() + 1500
+    ends = np.array([_positions(flights[end]) for end in ("origin", "destination")])
     latitude, longitude = ends.mean(axis=0).tolist()
     air = sample_weather(weather, seconds.to_numpy(), latitude, longitude, 30_000.0)
     names = ["wind_u", "wind_v", "temperature_departure"]
-    return ground_truth.assign(**{f"{name}_cruise": air[name] for name in names})
+    return flights.assign(**{f"{name}_cruise": air[name] for name in names})
 
 
 def _positions(airports: pd.Series) -> np.ndarray:
@@ -105,44 +103,38 @@ def _positions(airports: pd.Series) -> np.ndarray:
 
 
 def _add_runways(
-    ground_truth: pd.DataFrame, rng: Random, flight_rng: Random, weather: Weather
+    flights: pd.DataFrame, rng: Random, flight_rng: Random, weather: Weather
 ) -> pd.DataFrame:
     """Add the runways, by the wind of the hour; of parallel ones, mostly the day's."""
-    for end, use, hour in (
-        ("origin", "departure", "hour"),
-        ("destination", "arrival", "hour_arrival"),
-    ):
-        modes = {code: configurations(code, weather) for code in ground_truth[end].unique()}
-        state = [
-            modes[code][i] for code, i in zip(ground_truth[end], ground_truth[hour], strict=True)
-        ]
-        day_choice = (rng.random(DAYS) < 0.5)[ground_truth["day"]]
-        usual = (rng if use == "departure" else flight_rng).random(len(ground_truth)) < 0.85
+    ends = ("origin", "departure", "hour"), ("destination", "arrival", "hour_arrival")
+    for end, use, hour in ends:
+        modes = {code: configurations(code, weather) for code in flights[end].unique()}
+        state = [modes[code][i] for code, i in zip(flights[end], flights[hour], strict=True)]
+        day_choice = (rng.random(DAYS) < 0.5)[flights["day"]]
+        usual = (rng if use == "departure" else flight_rng).random(len(flights)) < 0.85
         rank = np.where(usual, day_choice, ~day_choice)
         choices = [
             CONFIGURATIONS[code][mode][use == "departure"]
-            for code, mode in zip(ground_truth[end], state, strict=True)
+            for code, mode in zip(flights[end], state, strict=True)
         ]
         runways = [choice[n % len(choice)] for choice, n in zip(choices, rank, strict=True)]
-        ground_truth = ground_truth.assign(
-            **{f"runway_{use}": runways, f"configuration_{use}": state}
-        )
-    return ground_truth
+        flights = flights.assign(**{f"runway_{use}": runways, f"configuration_{use}": state})
+    return flights
 
 
-def _add_flow(ground_truth: pd.DataFrame, rng: Random, flight_rng: Random) -> pd.DataFrame:
+def _add_flow(flights: pd.DataFrame, rng: Random, flight_rng: Random) -> pd.DataFrame:
     """Add the congestion at the destination, and the delays that it causes."""
-    count, day, hour = len(ground_truth), ground_truth["day"], ground_truth["hour_arrival"]
+    count, day, hour = len(flights), flights["day"], flights["hour_arrival"]
     flow = np.zeros(count)
     for code in CONFIGURATIONS:
         shared = 0.75 * rng.standard_normal(DAYS)[day]
         shared = shared + 0.66 * autoregress(rng, (HOURS,), 3.0)[hour]
-        flow = np.where(ground_truth["destination"] == code, shared, flow)
+        flow = np.where(flights["destination"] == code, shared, flow)
     delay = 110 * np.log1p(np.exp(1.6 * (flow - 0.2))) * flight_rng.gamma(5.0, 0.2, count)
     laps = np.ceil(np.maximum(delay - 300, 0) / 360).astype(int)
     remaining = np.clip(delay - 360 * laps, 0, 300)
     side = np.where(rng.random(DAYS)[day] < 0.7, 1, -1)
-    return ground_truth.assign(
+    return flights.assign(
         flow=flow,
         delay=delay,
         holding_laps=laps,
@@ -154,20 +146,15 @@ def _add_flow(ground_truth: pd.DataFrame, rng: Random, flight_rng: Random) -> pd
     )
 
 
-def _add_route(ground_truth: pd.DataFrame, rng: Random, flight_rng: Random) -> pd.DataFrame:
+def _add_route(flights: pd.DataFrame, rng: Random, flight_rng: Random) -> pd.DataFrame:
     """Add the airway in use, changed by closed airspace for half a day or so, and directs."""
-    count, hour = len(ground_truth), ground_truth["hour"]
+    count, hour = len(flights), flights["hour"]
     closed = autoregress(rng, (HOURS,), 18.0)[hour]
-    offset = (
-        np.select(
-            [closed > 0.7, closed < -0.8], [AIRWAYS["left"], AIRWAYS["right"]], AIRWAYS["usual"]
-        )
-        * ground_truth["miles"]
-        / AIRWAY_MILES
-    )
-    friendly = 0.8 * autoregress(rng, (HOURS,), 4.0)[hour] - 0.4 * ground_truth["flow"]
+    conditions, airways = [closed > 0.7, closed < -0.8], [AIRWAYS["left"], AIRWAYS["right"]]
+    offset = np.select(conditions, airways, AIRWAYS["usual"]) * flights["miles"] / AIRWAY_MILES
+    friendly = 0.8 * autoregress(rng, (HOURS,), 4.0)[hour] - 0.4 * flights["flow"]
     friendly = friendly + 0.6 * flight_rng.standard_normal(count)
-    return ground_truth.assign(
+    return flights.assign(
         airway_offset=offset + 0.8 * flight_rng.standard_normal(count),
         entry_angle=5 * np.clip(closed, -2, 2) + 2.0 * flight_rng.standard_normal(count),
         direct=np.select(
@@ -178,34 +165,32 @@ def _add_route(ground_truth: pd.DataFrame, rng: Random, flight_rng: Random) -> p
     )
 
 
-def _add_mass(ground_truth: pd.DataFrame, rng: Random) -> pd.DataFrame:
-    count = len(ground_truth)
-    limits = [_limits(kind) for kind in ground_truth["aircraft_type"]]
+def _add_mass(flights: pd.DataFrame, rng: Random) -> pd.DataFrame:
+    count = len(flights)
+    limits = [_limits(kind) for kind in flights["aircraft_type"]]
     empty, full, landing, seats = np.transpose(limits)
-    load = 0.76 + 0.08 * rng.standard_normal(DAYS)[ground_truth["day"]]
+    load = 0.76 + 0.08 * rng.standard_normal(DAYS)[flights["day"]]
     load = np.clip(load + 0.09 * rng.standard_normal(count), 0.3, 1.0)
-    trip = 500 + 1.35e-4 * full * ground_truth["miles"]
+    trip = 500 + 1.35e-4 * full * flights["miles"]
     reserve = 0.03 * full + rng.gamma(2.0, 400, count)
     mass = np.minimum(empty + 100 * seats * load + trip + reserve, np.minimum(full, landing + trip))
-    return ground_truth.assign(load=load, mass_initial=np.round(mass), mass_landing=mass - trip)
+    return flights.assign(load=load, mass_initial=np.round(mass), mass_landing=mass - trip)
 
 
-def _add_levels(ground_truth: pd.DataFrame, rng: Random, flight_rng: Random) -> pd.DataFrame:
+def _add_levels(flights: pd.DataFrame, rng: Random, flight_rng: Random) -> pd.DataFrame:
     """Add the level requested, odd flight levels eastbound, and the levels that are cleared."""
-    count, hour, day = len(ground_truth), ground_truth["hour"], ground_truth["day"]
-    east = (
-        track(*_positions(ground_truth["origin"]), *_positions(ground_truth["destination"])) < 180
-    )
-    best = 10_500 + 85 * ground_truth["miles"] + 1500 * flight_rng.standard_normal(count)
+    count, hour, day = len(flights), flights["hour"], flights["day"]
+    east = track(*_positions(flights["origin"]), *_positions(flights["destination"])) < 180
+    best = 10_500 + 85 * flights["miles"] + 1500 * flight_rng.standard_normal(count)
     best = np.clip(best, 11_500, 38_500)
     requested = 2000 * np.round((best - 1000 * east) / 2000) + 1000 * east
     sector = autoregress(rng, (HOURS,), 3.0)[hour] + 0.5 * rng.standard_normal(DAYS)[day]
     level = requested - np.select([sector > 2, sector > 1.2], [4000, 2000], 0)
     hold_low = flight_rng.random(count) < 0.55 + 0.15 * np.sign(rng.standard_normal(DAYS)[day])
     late = flight_rng.random(count) < 0.1
-    early = flight_rng.random(count) < 0.45 + 0.1 * np.clip(ground_truth["flow"], -2, 2)
+    early = flight_rng.random(count) < 0.45 + 0.1 * np.clip(flights["flow"], -2, 2)
     held_level = flight_rng.choice([13_000, 19_000, 24_000, 28_000], count)
-    return ground_truth.assign(
+    return flights.assign(
         level_requested=requested,
         level=level,
         climb_level=np.where(late, level - 4000, np.minimum(held_level, level - 2000)),
@@ -221,29 +206,26 @@ def _add_levels(ground_truth: pd.DataFrame, rng: Random, flight_rng: Random) -> 
     )
 
 
-def _add_speeds(ground_truth: pd.DataFrame, rng: Random, flight_rng: Random) -> pd.DataFrame:
+def _add_speeds(flights: pd.DataFrame, rng: Random, flight_rng: Random) -> pd.DataFrame:
     """Add speeds within WRAP's limits of each type: faster where time costs more than fuel."""
-    count = len(ground_truth)
-    cost = 0.5 * rng.standard_normal(DAYS)[ground_truth["day"]] + 0.87 * flight_rng.standard_normal(
-        count
-    )
-    ranges = [_speed_ranges(kind) for kind in ground_truth["aircraft_type"]]
+    count = len(flights)
+    cost = 0.5 * rng.standard_normal(DAYS)[flights["day"]]
+    cost = cost + 0.87 * flight_rng.standard_normal(count)
+    ranges = [_speed_ranges(kind) for kind in flights["aircraft_type"]]
     speeds = {}
     for name in ("climb_cas", "climb_mach", "cruise_mach", "descent_mach", "descent_cas"):
         share = ndtr(0.8 * cost + 0.6 * flight_rng.standard_normal(count))
         low, usual, high = np.transpose([limits[name] for limits in ranges])
         speeds[name] = low + (usual - low) * np.minimum(2 * share, 1)
         speeds[name] += (high - usual) * np.maximum(2 * share - 1, 0)
-    landing = np.array([_limits(kind)[2] for kind in ground_truth["aircraft_type"]])
-    heavy = np.sqrt(ground_truth["mass_landing"] / (0.9 * landing))
-    return ground_truth.drop(columns="mass_landing").assign(
+    landing = np.array([_limits(kind)[2] for kind in flights["aircraft_type"]])
+    heavy = np.sqrt(flights["mass_landing"] / (0.9 * landing))
+    return flights.drop(columns="mass_landing").assign(
         cost_index=np.round(100 * ndtr(cost)),
         **speeds,
         initial_cas=heavy * [limits["initial_cas"][1] for limits in ranges],
         final_cas=heavy * [limits["final_cas"][1] for limits in ranges],
-        approach_pace=np.clip(
-            flight_rng.normal(1.0 + 0.06 * ground_truth["flow"], 0.1), 0.75, 1.35
-        ),
+        approach_pace=np.clip(flight_rng.normal(1.0 + 0.06 * flights["flow"], 0.1), 0.75, 1.35),
         climb_thrust=flight_rng.uniform(0.95, 1.15, count),
         descent_thrust=flight_rng.uniform(0.5, 1.2, count),
     )

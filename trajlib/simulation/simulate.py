@@ -13,9 +13,9 @@ from trajlib.archive.reading import write_flight
 from trajlib.cluster import run_blocks
 from trajlib.geodesy import NAUTICAL_MILE, along_cross_track, distance
 from trajlib.schema import COLUMNS, IDENTITY
-from trajlib.simulation import procedures
 from trajlib.simulation.filed_plans import file_plans
 from trajlib.simulation.performance import add_airspeeds, add_atmosphere, add_performance
+from trajlib.simulation.procedures import lay_path
 from trajlib.simulation.profiles import plan_profile
 from trajlib.simulation.scenario import draw_scenario
 from trajlib.simulation.timetable import draw_timetable
@@ -33,12 +33,7 @@ simulated = true
 """
 
 
-def simulate_archive(
-    archive: str | Path,
-    *,
-    flights: int,
-    seed: int,
-) -> pd.DataFrame:
+def simulate_archive(archive: str | Path, *, flights: int, seed: int) -> pd.DataFrame:
     """Write an archive of simulated flights; the same seed gives the same bytes.
 
     The filed plans are in its folder ``plans``.
@@ -107,7 +102,7 @@ def fly(scenario: dict, weather: Weather) -> pd.DataFrame:
 
 
 def _kinematics(scenario: dict, weather: Weather) -> pd.DataFrame:
-    path = procedures.lay_path(scenario)
+    path = lay_path(scenario)
     plan = plan_profile(scenario, weather, path)
     seconds = np.arange(plan["seconds"].iloc[-1])
     along = np.interp(seconds, plan["seconds"], plan["along"])
@@ -204,11 +199,8 @@ def _clear(archive: Path) -> None:
     """Remove the flights of an earlier simulation; refuse a folder with any others."""
     earlier = archive / "ground_truth.parquet"
     if earlier.exists():
-        for path in (
-            "columns.toml",
-            f"{FOLDER}/plans.parquet",
-            *pd.read_parquet(earlier, columns=[]).index,
-        ):
+        flights = pd.read_parquet(earlier, columns=[]).index
+        for path in ("columns.toml", f"{FOLDER}/plans.parquet", *flights):
             (archive / path).unlink(missing_ok=True)
     for stray in archive.glob("**/*.csv*"):
         raise ValueError(

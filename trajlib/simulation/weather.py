@@ -59,28 +59,19 @@ def draw_weather(seed: int) -> Weather:
 
 
 def sample_weather(
-    weather: Weather,
-    seconds: ArrayLike,
-    lat: ArrayLike,
-    lon: ArrayLike,
-    altitude: ArrayLike,
+    weather: Weather, seconds: ArrayLike, lat: ArrayLike, lon: ArrayLike, altitude: ArrayLike
 ) -> pd.DataFrame:
     """Return wind, temperature departure and geometric height at samples.
 
-    Parameters
-    ----------
-    weather
-        As returned by ``draw_weather``.
-    seconds
-        Time since 1970 UTC [s]; with ``lat``, ``lon`` [deg] and ``altitude`` [ft], of one shape
-        (samples,) or scalar.
+    ``seconds`` since 1970 UTC, ``lat``, ``lon`` [deg] and ``altitude`` [ft] are scalars or of one
+    shape (samples,). Weather systems move east unchanged: Barcelona has the weather of Madrid ten
+    hours later.
 
     Returns
     -------
     DataFrame
         ``wind_u wind_v`` [kt], ``temperature_departure`` [K] and ``geoaltitude`` [ft], the last
-        from the hydrostatic equation. Weather systems move east unchanged: Barcelona has the
-        weather of Madrid ten hours later.
+        from the hydrostatic equation.
 
     >>> noon = pd.Timestamp("2016-02-01T12:00Z").timestamp()
     >>> list(sample_weather(draw_weather(1), noon, 40.5, -3.6, 30_000.0).columns)
