@@ -21,17 +21,9 @@ _ATLAS = FilePath(__file__).with_name("countries-10m.json.gz")
 def read_land(bounds: Bounds, *, steps: int = 2000) -> list[list[np.ndarray]]:
     """Return the land within bounds as polygons, each a list of rings: its outline and its holes.
 
-    Parameters
-    ----------
-    bounds
-        West, south, east, north [deg]. Longitudes may exceed ±180 across the antimeridian.
-    steps
-        Details smaller than the longer side divided by this are omitted.
-
-    Returns
-    -------
-    list
-        Rings are arrays (n, 2) of longitude and latitude [deg].
+    Rings are arrays (n, 2) of longitude and latitude [deg]. Longitudes of the bounds may exceed
+    ±180 across the antimeridian. Details smaller than the longer side divided by ``steps`` are
+    omitted.
 
     >>> madrid = read_land((-4, 40, -3, 41))
     >>> len(madrid), madrid[0][0].min(axis=0).tolist()

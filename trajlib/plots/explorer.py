@@ -69,12 +69,11 @@ def explore_flights(
     Parameters
     ----------
     trajectories
-        ``latitude``, ``longitude`` [deg], ``altitude`` [ft], ``duration`` [s] and, if known,
+        ``latitude``, ``longitude`` [deg], ``altitude`` [ft], ``duration`` [s] and perhaps
         ``groundspeed`` [kt] over (path, fraction); 21 fractions are shown.
     flights
-        Callsign, operator, aircraft_type, registration, start (UTC), cluster and error [NM] of
-        each flight, as far as known, by ``path``; clusters are numbers from 0, and -1 for flights
-        without a cluster. By default the coordinates of ``trajectories``.
+        Any of callsign, operator, aircraft_type, registration, start (UTC), cluster (-1 for none)
+        and error [NM] by ``path``. By default the coordinates of ``trajectories``.
     airports
         ICAO or IATA codes to mark, the origin first; its time zone determines the weekday.
 

@@ -34,11 +34,10 @@ def plot_dispersion(
     Parameters
     ----------
     dispersion
-        Rows of (by, fraction), or of fractions alone, as returned by
-        :func:`trajlib.trajectories.dispersion.dispersion`.
+        Rows of (by, fraction), or of fractions alone, as in
+        `trajlib.trajectories.dispersion.dispersion`.
     interval
-        Its confidence interval, as returned by
-        :func:`trajlib.evaluation.bootstrap.interval_dispersion`.
+        Its confidence interval, as in `trajlib.evaluation.bootstrap.interval_dispersion`.
     axis
         Label of the axis; if it begins with ``%``, fractions are shown in per cent.
     noise

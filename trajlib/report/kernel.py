@@ -45,16 +45,8 @@ def run_cells(nb: NotebookNode, folder: Path, env: Mapping[str, str]) -> tuple[s
     """Run the cells of a notebook in place until one fails.
 
     Matplotlib, IPython, Jupyter and Dask use default settings: personal ones are ignored, except
-    those of Dask for a cluster.
-
-    Parameters
-    ----------
-    nb
-        Receives the outputs.
-    folder
-        Working directory of the kernel.
-    env
-        Environment variables to set.
+    those of Dask for a cluster. ``folder`` is the working directory, and ``env`` has environment
+    variables to set.
 
     Returns
     -------

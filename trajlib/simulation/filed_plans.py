@@ -26,20 +26,10 @@ _ENTRY_ANGLES = {"usual": 0.0, "left": 5.0, "right": -6.0}  # deg
 def file_plans(ground_truth: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Return the filed plans of simulated flights, one row per waypoint.
 
-    Plans have the airway in use with all its waypoints, the requested level and the usual speed of
-    the type. Some are filed twice, some are amended in flight, and a few flights have none.
-
-    Parameters
-    ----------
-    ground_truth
-        As returned by `trajlib.simulation.scenario.draw_scenario`.
-    seed
-        Seed of the same archive. These random numbers are independent of those of the flights.
-
-    Returns
-    -------
-    DataFrame
-        As described in `trajlib.archive.plans`; ``flight_id`` is the path.
+    The columns are described in `trajlib.archive.plans`; ``flight_id`` is the path. Plans have the
+    airway in use with all its waypoints, the requested level and the usual speed of the type. Some
+    are filed twice, some are amended in flight, and a few flights have none. The random numbers are
+    independent of those that `trajlib.simulation.scenario.draw_scenario` draws with the same seed.
     """
     chances = np.random.default_rng([seed, 8]).random((len(ground_truth), 3))
     plans = []

@@ -143,18 +143,10 @@ def lay_path(scenario: dict) -> Path:
 
 
 def lay_route(scenario: dict) -> pd.DataFrame:
-    """Return the waypoints of a route between the airports, both included.
+    """Return ``latitude``, ``longitude`` [deg] and ``distance`` [NM] of a route's waypoints.
 
-    Parameters
-    ----------
-    scenario
-        ``origin``, ``destination``, ``airway_offset``, ``entry_angle``, and the waypoints that a
-        ``direct`` leaves out.
-
-    Returns
-    -------
-    DataFrame
-        ``latitude``, ``longitude`` [deg] and ``distance`` [NM] from the origin.
+    Both airports are included. A scenario needs ``origin``, ``destination``, ``airway_offset``,
+    ``entry_angle``, and the waypoints that a ``direct`` leaves out.
     """
     projection, home, away = _lay_plane(scenario)
     inner = [point for point, _ in _route(home, away, scenario)]
