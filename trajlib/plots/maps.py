@@ -210,12 +210,10 @@ def map_size(bounds: Bounds, width: float = WIDTH) -> tuple[float, float]:
 
 def mark_airports(ax: Axes, codes: Sequence[str]) -> None:
     """Mark airports of a route on a map, with their names above or below the route."""
-    airports = [find_airport(code) for code in codes]
-    lowest = min((airport.latitude for airport in airports), default=0.0)
-    for code, airport in zip(codes, airports, strict=True):
-        lon = unwrap_longitude(airport.longitude, np.mean(ax.get_xlim())).item()
-        below = len(airports) > 1 and airport.latitude == lowest
-        _mark_airport(ax, code, lon, airport.latitude, up=-12 if below else 5)
+    positions = unwrap_line(airport_positions(codes), np.mean(ax.get_xlim()))
+    for code, (lon, lat) in zip(codes, positions, strict=True):
+        below = len(codes) > 1 and lat == positions[:, 1].min()
+        _mark_airport(ax, code, lon, lat, up=-12 if below else 5)
 
 
 def _mark_airport(ax: Axes, code: str, lon: float, lat: float, up: float = 5) -> None:

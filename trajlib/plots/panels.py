@@ -20,8 +20,8 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
-from trajlib.geodesy import find_airport, unwrap_longitude
 from trajlib.plots.basemap import Bounds, read_borders, read_land
+from trajlib.plots.maps import airport_positions, unwrap_line
 from trajlib.plots.style import COLORS, GREY, INK, LAND, SEA, SEQUENTIAL, dress_plot
 from trajlib.schema import COLUMNS
 
@@ -169,10 +169,8 @@ def _draw_land(plot: Plot, bounds: Bounds) -> None:
 
 
 def _mark_airports(plot: Plot, codes: Sequence[str]) -> None:
-    airports = [find_airport(code) for code in codes]
     centre = (plot.x_range.start + plot.x_range.end) / 2
-    lon = unwrap_longitude([airport.longitude for airport in airports], centre).tolist()
-    lat = [airport.latitude for airport in airports]
+    lon, lat = unwrap_line(airport_positions(codes), centre).T.tolist()
     plot.scatter(lon, lat, size=7, fill_color="white", line_color=INK, line_width=1.5)
     style: dict[str, Any] = {"text_font_size": "11px", "text_color": INK, "y_offset": -5}
     style |= {"background_fill_color": "white", "background_fill_alpha": 0.7}

@@ -119,7 +119,6 @@ def draw_front(
     figures = {"map": partial(draw_map, title=title)}
     errors = {}
     if arrivals is not None:
-        arrivals = arrivals if "feature_set" in arrivals else arrivals.reset_index()
         models = arrivals[arrivals["kind"] == "model"]
         model = models["name"].iloc[0]  # not the best one on these days, which would be optimistic
         rows = models[models["name"] == model].set_index("feature_set")
@@ -224,12 +223,12 @@ def _describe_routes(
 def _read_interval(processed: Path) -> dict:
     table = _read(processed / "prediction.parquet")
     card = processed / "prediction" / "at_takeoff" / "card.json"
-    if table is None or not card.is_file() or "feature_set" not in table.index.names:
+    if table is None or not card.is_file():
         return {}
     level = json.loads(card.read_text("utf-8")).get("level", 0.9)
-    names = {"feature_set": "at_takeoff", "interval": "chosen", "target": "duration"}
+    levels = ["feature_set", "interval", "target"]
     try:
-        rows = table.xs(tuple(names.values()), level=tuple(names))
+        rows = table.xs(("at_takeoff", "chosen", "duration"), level=levels)
     except KeyError:
         return {}
     last = rows.index.get_level_values("fraction").max()
