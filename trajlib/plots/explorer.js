@@ -13,7 +13,7 @@ const react = () => {
   } else if (cb_obj === slider) {
     move_cloud()
   } else if (moved.length > 0 && mean.data.progress.length > 0) {
-    if (cb_obj === map) keep_shape(map)  // which was laid out anew
+    if (cb_obj === map) keep_shape(map)  // its layout changed
     moved.forEach(draw_shown)
     moved.forEach(draw_picked)
   } else {
@@ -23,8 +23,8 @@ const react = () => {
   }
 }
 
-// Show all of home (west, south, east, north) in the map's frame, whatever its shape, with a mile as
-// long in all directions.
+// Show all of home (west, south, east, north) in the map's frame, with the same scale in all
+// directions.
 const keep_shape = ({x_range, y_range, inner_width: width, inner_height: height}) => {
   const [west, south, east, north] = home
   const narrow = Math.cos((south + north) / 2 * Math.PI / 180)
@@ -38,7 +38,7 @@ const show_around = (range, middle, half) => {
   range.setv({start, end, reset_start: start, reset_end: end})
 }
 
-// Lists that are equal are left alone, for else the two would copy each other for ever.
+// Equal lists are not copied: otherwise the two would copy each other for ever.
 const copy_selection = ({selected: {indices}}, {selected}) => {
   if (indices.join() !== selected.indices.join()) selected.indices = indices
 }
@@ -119,7 +119,7 @@ const average = (values) => {
 
 const draw_shown = (panel) => draw_density(panel, panel.image, shown.indices)
 
-// Draw what is selected as lines, or as its density where these are many: lines take long to draw.
+// Draw selected flights as lines, or many of them as a density, as lines take long to draw.
 const draw_picked = (panel) => {
   const {picked, crowd, x, y} = panel
   const {indices} = flights.selected
@@ -129,7 +129,7 @@ const draw_picked = (panel) => {
   if (crowded || crowd.data.dw[0] > 0) draw_density(panel, crowd, crowded ? indices : [])
 }
 
-// Draw how many flights pass each pixel of a panel, as it is panned and zoomed now.
+// Draw how many flights pass each pixel of a panel in its present pan and zoom.
 const draw_density = ({plot, x, y}, image, flown) => {
   const {x_range, y_range, inner_width: width, inner_height: height} = plot
   const [wide, high] = [x_range.end - x_range.start, y_range.end - y_range.start]
@@ -144,7 +144,7 @@ const draw_density = ({plot, x, y}, image, flown) => {
     count_line(counts, width, height, columns, rows)
   }
   const NDArray = image.data.image[0].constructor
-  const share = counts.some((count) => count > 0) ? 1 : 0  // or all would have the last colour
+  const share = counts.some((count) => count > 0) ? 1 : 0  // all-zero counts have the last colour
   image.data = {
     x: [x_range.start], y: [y_range.start], dw: [share * wide], dh: [share * high],
     image: [new NDArray(counts, [height, width])],

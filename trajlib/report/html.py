@@ -100,7 +100,7 @@ def render_notebook(nb: NotebookNode, report: dict, stage: dict) -> str:
 def render_explorer(nb: NotebookNode, report: dict, stage: dict) -> str | None:
     """Return the page of a notebook's interactive figures, or None where it has none.
 
-    Its scripts are Bokeh's alone, with BokehJS once.
+    It contains only the scripts of Bokeh, with BokehJS once.
     """
     outputs = [output for cell in nb.cells for output in cell.get("outputs", ())]
     data = [output.data for output in outputs if "data" in output]
@@ -201,7 +201,7 @@ class _Page:
 
 
 class _Renderer(IPythonRenderer):
-    """Markdown with formulae as MathML, headings that are noted, and no raw HTML.
+    """Markdown with formulae as MathML and without raw HTML; its headings are collected.
 
     ``terms`` of the glossary are linked where they first appear, and removed from the set.
     """
@@ -259,7 +259,7 @@ def _drop_last_heading(cells: list[NotebookNode]) -> list[NotebookNode]:
 
 
 def _drop_empty_sections(cells: list[NotebookNode]) -> list[NotebookNode]:
-    """Return cells without the sections whose code shows nothing, for want of data."""
+    """Return cells without the sections whose code shows nothing, as there are no data for it."""
     sections: list[list[NotebookNode]] = [[]]
     for cell in cells:
         if cell.cell_type == "markdown" and cell.source.startswith("## "):
