@@ -57,7 +57,10 @@ def plot_profiles(
             ax.plot(mean[against] / scale, mean[name], color=COLORS[1], lw=2, label="mean")
         ax.set_ylabel(label(name))
     axs[-1, 0].set_xlabel("time since departure [min]" if scale > 1 else label(against))
-    _name_flights(axs[0, 0])
+    handles, names = axs[0, 0].get_legend_handles_labels()
+    if any(names):
+        above = {"loc": "lower left", "bbox_to_anchor": (0, 1)}
+        axs[0, 0].legend(handles, names, ncols=3, fontsize=8, **above)
     return figure
 
 
@@ -147,9 +150,3 @@ def _draw_density(ax: Axes, lines: list[np.ndarray]) -> None:
 
 def _name(path: str) -> str:
     return path.rsplit("/", 1)[-1].split(".")[0].replace("$", r"\$")  # not a formula
-
-
-def _name_flights(ax: Axes) -> None:
-    handles, labels = ax.get_legend_handles_labels()
-    if any(labels):
-        ax.legend(handles, labels, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize=8)
