@@ -45,18 +45,15 @@ def render_front(report: dict, pictures: Mapping[str, str], explorer: str | None
     explorer
         File of the explorer's page, if there is one.
     """
-    claims = _list_claims(report)
     has_front = bool(report.get("front"))
     return _render(
         "index.html.j2",
         report=report,
         answer=answer(report) if has_front else "",
         tiles=list_tiles(report) if has_front else [],
-        claims=claims,
-        verdicts=_count_verdicts(claims),
+        verdicts=_count_verdicts(_list_claims(report)),
         pictures=pictures,
         explorer=explorer,
-        seconds=sum(stage["seconds"] for stage in report["stages"]),
         simulated=SIMULATED,
     )
 
