@@ -83,6 +83,19 @@ def test_the_key_changes_with_notebook_parameters_and_data(write_notebook):
     assert stage.key("data") != key
 
 
+def test_the_key_changes_with_the_code_that_formats_tables(write_notebook, monkeypatch):
+    stage = Stage(write_notebook("01_a.ipynb", "x = 1"))
+    key = stage.key("data")
+    read = code._read_module
+
+    def read_changed(path):
+        text, imports, files = read(path)
+        return f"{text} changed" if path.name == "tables.py" else text, imports, files
+
+    monkeypatch.setattr(code, "_read_module", read_changed)
+    assert stage.key("data") != key
+
+
 def test_outputs_of_a_notebook_do_not_change_its_key(write_notebook):
     stage = Stage(write_notebook("01_a.ipynb", "x = 1"))
     key = stage.key("data")

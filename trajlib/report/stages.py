@@ -69,12 +69,10 @@ class Stage:
         """
         cells = self.notebook.cells
         sources = [cell.source for cell in cells]
-        # the redaction of the executed copy is part of every stage
         code = [cell.source for cell in cells if cell.cell_type == "code"]
-        code.append("import trajlib.report.redaction")
-        parameters = {
-            name: value for name, value in self.parameters.items() if name not in _LOCATIONS
-        }
+        # every executed copy is redacted, and its tables are formatted
+        code.append("import trajlib.report.redaction, trajlib.report.tables")
+        parameters = {k: v for k, v in self.parameters.items() if k not in _LOCATIONS}
         parts = [sources, parameters, digest_code(code), list_versions(), data]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
