@@ -38,10 +38,9 @@ def plot_profiles(
     flights
         Columns over (path, fraction), or a DataFrame of samples with a level ``path`` in its
         index; without ``path`` it is a single flight.
-    against
-        The column on the x axis, such as ``duration``, ``distance`` or ``fraction``.
-    columns
-        One panel each, from top to bottom; columns missing in the flights are omitted.
+    against, columns
+        The column on the x axis, such as ``duration``, and those of the panels from top to bottom;
+        columns missing in the flights are omitted.
     mean
         Mean trajectory over (fraction), drawn on top.
     """

@@ -104,10 +104,8 @@ def make_report(
 
     Parameters
     ----------
-    stages
-        All stages of the report, with their parameters.
-    wanted
-        Names of the stages to run.
+    stages, wanted
+        All stages of the report, with their parameters, and the names of those to run.
     folder
         Receives the executed notebooks, the pages, and their content as ``report.json``.
     facts

@@ -236,13 +236,11 @@ def run_stage(
 
     Parameters
     ----------
-    stage
-        With its parameters.
+    stage, key
+        The stage with its parameters, and its key.
     folder
         Folder of the report; receives ``NAME.ipynb``, ``NAME.json`` and, if available,
         ``NAME.png``.
-    key
-        The stage's key.
     processed
         Folder in which the notebook saves its results.
     rules
