@@ -5,7 +5,7 @@ import re
 from trajlib.schema import COLUMNS
 from trajlib.trajectories.events import FEATURES
 
-__all__ = ["display_feature_set", "display_name", "display_names"]
+__all__ = ["display_feature_set", "display_name"]
 
 _NAMES = {
     "operator": "operator",
@@ -119,11 +119,6 @@ def display_feature_set(name: str) -> str:
         return f"{name.removeprefix('airborne_')} min into the flight"
     times = {"planned": "before departure", "at_takeoff": "at take-off"}
     return times.get(name, "after landing")
-
-
-def display_names(predictors: list[str]) -> dict[str, str]:
-    """Return the display name of each predictor, by its column name."""
-    return {name: display_name(name) for name in predictors}
 
 
 def _name_passage(match: re.Match) -> str:
