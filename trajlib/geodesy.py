@@ -38,6 +38,11 @@ class Airport(NamedTuple):
     timezone: str
     country: str
 
+    @property
+    def position(self) -> tuple[float, float]:
+        """Latitude and longitude [deg]."""
+        return self.latitude, self.longitude
+
 
 @cache
 def find_airport(code: str) -> Airport:
@@ -72,10 +77,9 @@ def locate_airport(code: str) -> tuple[float, float] | str:
     """
     code = code.strip().upper()
     try:
-        airport = find_airport(code)
+        return find_airport(code).position
     except ValueError:
         return code
-    return airport.latitude, airport.longitude
 
 
 @cache

@@ -51,23 +51,21 @@ def follow_great_circle(
     Altitude, duration and distance are those of the mean trajectory; the position is on the
     great circle at the mean route progress.
     """
-    start, end = find_airport(origin), find_airport(destination)
-    lat, lon = targets["latitude"], targets["longitude"]
-    from_origin, to_go = (
-        distance(lat, lon, airport.latitude, airport.longitude) for airport in (start, end)
-    )
+    start, end = find_airport(origin).position, find_airport(destination).position
+    positions = targets["latitude"], targets["longitude"]
+    from_origin, to_go = distance(*positions, *start), distance(*positions, *end)
     progress = pd.DataFrame({"progress": from_origin / (from_origin + to_go)}, targets.index)
     progress = predict_baseline(progress, splits)["progress"]
-    ends = (start.latitude, start.longitude, end.latitude, end.longitude)
-    lat, lon = offset(*ends[:2], track(*ends), progress * distance(*ends), 0.0)
+    along = progress * distance(*start, *end)
+    lat, lon = offset(*start, track(*start, *end), along, 0.0)
     mean = predict_baseline(targets, splits)
     return mean.assign(latitude=lat, longitude=unwrap_longitude(lon, mean["longitude"]))
 
 
 def average_by_group(
-    targets: pd.DataFrame, splits: Sequence[Split], groups: pd.Series, statistic: str = "median"
+    targets: pd.DataFrame, splits: Sequence[Split], groups: pd.Series
 ) -> pd.DataFrame:
-    """Return the median (or ``mean``) trajectory of training flights of the same group.
+    """Return the median trajectory of training flights of the same group.
 
     If a group has fewer than ten training flights, or a flight has no group, it is that of all
     training flights.
@@ -84,10 +82,10 @@ def average_by_group(
         in_training, scored = (match_flights(targets.index, paths) for paths in (train, held_out))
         counts = groups.reindex(train).value_counts()
         used = in_training & np.isin(group, counts.index[counts >= _MIN_GROUP])
-        average = targets[used].groupby([group[used], fraction[used]]).agg(statistic)
+        average = targets[used].groupby([group[used], fraction[used]]).median()
         rows = pd.MultiIndex.from_arrays([group[scored], fraction[scored]])
         parts.append(average.reindex(rows).set_axis(targets.index[scored]))
-    return pd.concat(parts).sort_index().fillna(predict_baseline(targets, splits, statistic))
+    return pd.concat(parts).sort_index().fillna(predict_baseline(targets, splits, "median"))
 
 
 def repeat_callsign(
@@ -139,8 +137,10 @@ def dead_reckon_ahead(
     seconds = 60 * (minute - minutes) + now["age"]
     flown = now["groundspeed"] * seconds / 3600
     lat, lon = offset(lat, lon, course + now["track_off"], flown, 0.0)
-    predicted = {"latitude": lat, "longitude": lon, "duration": 60 * minute}
-    predicted |= {
+    predicted = {
+        "latitude": lat,
+        "longitude": lon,
+        "duration": 60 * minute,
         "distance": now["distance"] + flown,
         "altitude": _climb(now, seconds, otherwise),
     }
@@ -158,15 +158,20 @@ def dead_reckon_home(
         As for `dead_reckon_ahead`, by path and fraction of route progress; 1 is the destination.
     """
     now, lat, lon, _ = _state_of_rows(state, otherwise, origin, destination)
-    end = find_airport(destination)
+    end_lat, end_lon = find_airport(destination).position
     fraction = otherwise.index.get_level_values(1).to_numpy()
     remaining = (now["to_go"] * (1 - fraction) / (1 - now["progress"])).clip(lower=0)
-    bearing = track(end.latitude, end.longitude, lat, lon)
-    lat, lon = offset(end.latitude, unwrap_longitude(end.longitude, lon), bearing, remaining, 0.0)
+    bearing = track(end_lat, end_lon, lat, lon)
+    lat, lon = offset(end_lat, unwrap_longitude(end_lon, lon), bearing, remaining, 0.0)
     seconds = 3600 * (now["to_go"] - remaining) / now["groundspeed"].where(now["groundspeed"] > 0)
-    predicted = {"latitude": lat, "longitude": lon, "duration": 60 * minutes - now["age"] + seconds}
-    predicted |= {"distance": now["distance"] + now["to_go"] - remaining}
-    return _fill(predicted | {"altitude": _climb(now, seconds, otherwise)}, otherwise)
+    predicted = {
+        "latitude": lat,
+        "longitude": lon,
+        "duration": 60 * minutes - now["age"] + seconds,
+        "distance": now["distance"] + now["to_go"] - remaining,
+        "altitude": _climb(now, seconds, otherwise),
+    }
+    return _fill(predicted, otherwise)
 
 
 def measure_delay(
@@ -228,9 +233,9 @@ def _state_of_rows(
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, float]:
     """Return the state of each row's flight, its position, and the course between the airports."""
     now = state.reindex(rows.index.get_level_values("path")).set_axis(rows.index)
-    start, end = find_airport(origin), find_airport(destination)
-    course = float(track(start.latitude, start.longitude, end.latitude, end.longitude))
-    lat, lon = offset(start.latitude, start.longitude, course, now["along"], now["cross"])
+    start, end = find_airport(origin).position, find_airport(destination).position
+    course = float(track(*start, *end))
+    lat, lon = offset(*start, course, now["along"], now["cross"])
     return now, lat, lon, course
 
 

@@ -628,10 +628,7 @@ def name_directions(targets: pd.DataFrame, airport: str) -> pd.Series:
     airport
         ICAO or IATA code.
     """
-    position = find_airport(airport)
-    miles = distance(
-        targets["latitude"], targets["longitude"], position.latitude, position.longitude
-    )
+    miles = distance(targets["latitude"], targets["longitude"], *find_airport(airport).position)
     near = pd.Series(miles, targets.index).groupby(level="path").min() <= _ON_RUNWAY
     course = flown_courses(targets).groupby(level="path").last()
     quarter = ((course / 90).round() % 4).where(near)

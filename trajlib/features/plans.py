@@ -83,25 +83,22 @@ def trace_plan(waypoints: pd.DataFrame, origin: str, destination: str) -> pd.Dat
         ``latitude``, ``longitude`` [deg] along geodesics from waypoint to waypoint,
         ``distance`` [NM] from the origin, and ``progress``, the largest route progress so far.
     """
-    start, end = find_airport(origin), find_airport(destination)
+    start, end = find_airport(origin).position, find_airport(destination).position
     points = waypoints[["latitude", "longitude"]].to_numpy(float)
-    first, last = (np.array([[airport.latitude, airport.longitude]]) for airport in (start, end))
-    if distance(*points[0], *first[0]) > _NEAR:
-        points = np.vstack([first, points])
-    if distance(*points[-1], *last[0]) > _NEAR:
-        points = np.vstack([points, last])
+    if distance(*points[0], *start) > _NEAR:
+        points = np.vstack([start, points])
+    if distance(*points[-1], *end) > _NEAR:
+        points = np.vstack([points, end])
     legs = distance(*points[:-1].T, *points[1:].T)
     counts = np.maximum(1, np.ceil(legs / _STEP)).astype(int)
     leg = np.repeat(np.arange(len(legs)), counts)
     step = np.concatenate([np.arange(count) / count for count in counts]) * legs[leg]
     course = track(*points[:-1].T, *points[1:].T)
-    starts = points[leg]
-    latitude, longitude = offset(starts[:, 0], starts[:, 1], course[leg], step, 0.0)
+    latitude, longitude = offset(*points[leg].T, course[leg], step, 0.0)
     latitude, longitude = np.append(latitude, points[-1, 0]), np.append(longitude, points[-1, 1])
     flown = np.append(0.0, np.cumsum(legs))
-    positions = latitude, longitude
-    from_origin = distance(*positions, start.latitude, start.longitude)
-    to_go = distance(*positions, end.latitude, end.longitude)
+    from_origin = distance(latitude, longitude, *start)
+    to_go = distance(latitude, longitude, *end)
     return pd.DataFrame(
         {
             "latitude": latitude,
@@ -131,18 +128,17 @@ def locate_plan(
         plan.
     """
     fraction = rows.get_level_values("fraction").to_numpy(float)
-    cross = _interpolate_cross(predictors, rows.get_level_values("path"), fraction)
-    cross = np.nan_to_num(cross)
-    start, end = find_airport(origin), find_airport(destination)
-    ends = start.latitude, start.longitude, end.latitude, end.longitude
-    course, length = float(track(*ends)), float(distance(*ends))
+    paths = rows.get_level_values("path")
+    cross = np.nan_to_num(_interpolate_cross(predictors, paths, fraction))
+    start, end = find_airport(origin).position, find_airport(destination).position
+    course, length = float(track(*start, *end)), float(distance(*start, *end))
     along = fraction * length
     for _ in range(4):  # each step reduces the error to a tenth or less
-        latitude, longitude = offset(*ends[:2], course, along, cross)
-        from_origin = distance(latitude, longitude, *ends[:2])
-        to_go = distance(latitude, longitude, *ends[2:])
+        latitude, longitude = offset(*start, course, along, cross)
+        from_origin = distance(latitude, longitude, *start)
+        to_go = distance(latitude, longitude, *end)
         along = along + length * (fraction - from_origin / (from_origin + to_go))
-    latitude, longitude = offset(*ends[:2], course, along, cross)
+    latitude, longitude = offset(*start, course, along, cross)
     return pd.DataFrame({"latitude": latitude, "longitude": longitude}, rows)
 
 
@@ -192,16 +188,13 @@ def join_plan_state(predictors: pd.DataFrame, minutes: float) -> pd.DataFrame:
 def _measure_route(route: tuple, origin: str, destination: str) -> np.ndarray:
     waypoints = pd.DataFrame(np.reshape(route, (-1, 2)), columns=["latitude", "longitude"])
     line = trace_plan(waypoints, origin, destination)
-    start, end = find_airport(origin), find_airport(destination)
-    course = track(start.latitude, start.longitude, end.latitude, end.longitude)
-    _, cross = along_cross_track(
-        line["latitude"], line["longitude"], start.latitude, start.longitude, course
-    )
+    start, end = find_airport(origin).position, find_airport(destination).position
+    course = track(*start, *end)
+    _, cross = along_cross_track(line["latitude"], line["longitude"], *start, course)
     first = np.append(True, np.diff(line["progress"]) > 0)  # drop points without progress
     fractions = np.array(_PERCENTS) / 100
-    return np.append(
-        np.interp(fractions, line["progress"][first], cross[first]), line["distance"].iloc[-1]
-    )
+    cross = np.interp(fractions, line["progress"][first], cross[first])
+    return np.append(cross, line["distance"].iloc[-1])
 
 
 def _interpolate_cross(

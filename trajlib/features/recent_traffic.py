@@ -87,8 +87,8 @@ def collect_recent_traffic(
     points
         Points of the same flights, as returned by `trajlib.features.airborne.measure_points`.
     around
-        Points of flights of other pairs, as returned by `measure_other_traffic`. They contribute
-        to the runways in use at a shared airport and to the wind.
+        Points of flights of other pairs, as returned by `load_other_traffic`. They contribute to
+        the runways in use at a shared airport and to the wind.
 
     Returns
     -------
@@ -158,11 +158,9 @@ def _shows_runway(traffic: pd.DataFrame, pair: list[str]) -> pd.Series:
     fragment = traffic["rejected"] == FRAGMENT
     for side, code, end in zip(("origin", "destination"), pair, ("first", "last"), strict=True):
         candidates = fragment & (traffic[side] == code)
-        latitude, longitude = (
-            traffic.loc[candidates, [f"latitude_{end}", f"longitude_{end}"]].to_numpy().T
-        )
-        airport = find_airport(code)
-        miles = distance(latitude, longitude, airport.latitude, airport.longitude)
+        columns = [f"latitude_{end}", f"longitude_{end}"]
+        latitude, longitude = traffic.loc[candidates, columns].to_numpy().T
+        miles = distance(latitude, longitude, *find_airport(code).position)
         near[candidates] = miles * NAUTICAL_MILE <= _REACH * 1000
     return near
 

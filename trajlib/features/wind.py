@@ -38,11 +38,10 @@ def measure_velocities(points: pd.DataFrame, origin: str, destination: str) -> p
     """
     before = points.groupby(level="path", sort=False).shift(_STEPS)
     level = (before["altitude"] >= _CRUISE) & (points["altitude"] >= _CRUISE)
-    start, end = find_airport(origin), find_airport(destination)
-    course = track(*start[2:4], *end[2:4])
+    start, end = find_airport(origin).position, find_airport(destination).position
+    course, length = track(*start, *end), distance(*start, *end)
     cruise = points[level & points["groundspeed"].notna()]
-    along, cross = along_cross_track(cruise["latitude"], cruise["longitude"], *start[2:4], course)
-    length = distance(*start[2:4], *end[2:4])
+    along, cross = along_cross_track(cruise["latitude"], cruise["longitude"], *start, course)
     near = (np.abs(cross) <= _CORRIDOR) & (np.abs(along - length / 2) <= length / 2 + _CORRIDOR)
     cruise, before = cruise[near], before.loc[cruise.index[near]]
     flown = track(before["latitude"], before["longitude"], cruise["latitude"], cruise["longitude"])
@@ -96,9 +95,8 @@ def estimate_wind(
     fit = np.linalg.solve(square + calm, (right + calm[2])[:, :, None])[:, :, 0]
     error = sums[:, 3, 3] - 2 * (fit * right).sum(1) + np.einsum("ni,nij,nj->n", fit, square, fit)
     count = high - low
-    residual = (
-        np.sqrt(np.maximum(error, 0) / np.maximum(count, 1)) / 2
-    )  # of |g|², twice that of |g|
+    # the residual of |g|² is twice that of |g|
+    residual = np.sqrt(np.maximum(error, 0) / np.maximum(count, 1)) / 2
     table = _SPEED * np.column_stack([fit[:, :2], residual])
     table[count < _MIN_SAMPLES] = np.nan
     return pd.DataFrame(table, moments.index, WIND)

@@ -44,10 +44,7 @@ _COLUMNS = (
     *("true_airspeed", "wind_u", "wind_v", "gap"),
 )
 _STEP = 10.0  # s between the samples used
-_LEVEL_RATE, _LEVEL_TIME = (
-    300.0,
-    60.0,
-)  # of level flight: rate [ft/min], time [s]
+_LEVEL_RATE, _LEVEL_TIME = 300.0, 60.0  # of level flight: rate [ft/min], time [s]
 _CRUISE = 0.9  # of the highest altitude; level segments above it are cruise
 _LAP_TIME = (60.0, 600.0)  # s
 _LAP_RETURN = 1.5  # NM within which a lap returns to its beginning
@@ -128,10 +125,8 @@ def _find_laps(samples: Samples) -> list[tuple[float, float]]:
         return []
     course = np.unwrap(pd.Series(samples["track"]).ffill().bfill(), period=360)
     lon = unwrap_longitude(samples["longitude"], samples["longitude"][0])
-    x, y = (
-        lon * np.cos(np.radians(lat.mean())) * 60,
-        lat * 60,
-    )  # one scale, without shear
+    # one scale for the whole flight, without shear
+    x, y = lon * np.cos(np.radians(lat.mean())) * 60, lat * 60
     laps, next_start = [], 0
     for begin in np.flatnonzero(_largest_turns(course) > 315):
         if begin < next_start:
@@ -221,8 +216,7 @@ def _count_go_arounds(samples: Samples, destination: str) -> int:
     over the runway. Interpolated, this looks like a climb, but a short one or without descent.
     """
     airport = find_airport(destination)
-    position = airport.latitude, airport.longitude
-    near = distance(samples["latitude"], samples["longitude"], *position) < _NEAR
+    near = distance(samples["latitude"], samples["longitude"], *airport.position) < _NEAR
     names = ("duration", "altitude", "piece")
     count, last_piece, lowest, high_since = 0, None, np.inf, None
     for time, altitude, piece in zip(*(samples[name][near] for name in names), strict=True):

@@ -76,7 +76,8 @@ def route_progress(df: pd.DataFrame, origin: str, destination: str) -> np.ndarra
     >>> route_progress(df, "LEMD", "LEBL").round(2).tolist()
     [0.01, 0.63]
     """
-    return _share_of_way(*_measure_distances(df, *_find_positions(origin, destination)))
+    start, end = find_airport(origin).position, find_airport(destination).position
+    return _share_of_way(*_measure_distances(df, start, end))
 
 
 def own_route_progress(df: pd.DataFrame, origin: str, destination: str) -> np.ndarray:
@@ -96,7 +97,7 @@ def distance_to_go(df: pd.DataFrame, origin: str, destination: str) -> np.ndarra
     by=distance_to_go, fractions=np.arange(-20, 0))`` gives where, when and how high flights
     first come within 20, 19, …, 1 NM of the destination.
     """
-    (to_destination,) = _measure_distances(df, *_find_positions(destination))
+    (to_destination,) = _measure_distances(df, find_airport(destination).position)
     return -np.fmin.accumulate(to_destination)
 
 
@@ -193,7 +194,7 @@ def measure_reversals(df: pd.DataFrame) -> pd.DataFrame:
     >>> measure_reversals(df).loc["altitude"].to_dict()
     {'reversal': 50.0, 'still': 0.25}
     """
-    positions = _find_positions(df.attrs["origin"], df.attrs["destination"])
+    positions = [find_airport(df.attrs[end]).position for end in ("origin", "destination")]
     from_origin, to_destination = _measure_distances(df, *positions)
     variables = {name: df[name].to_numpy(float) for name in NUMERIC if name in df}
     variables["distance_from_origin"] = from_origin
@@ -264,10 +265,6 @@ def _space_evenly(line: np.ndarray, flown: np.ndarray) -> tuple[np.ndarray, np.n
     """Return distances flown at equal steps, and the points of a line there."""
     distances = np.linspace(flown[0], flown[-1], _POINTS)
     return distances, np.column_stack([np.interp(distances, flown, axis) for axis in line.T])
-
-
-def _find_positions(*codes: str) -> list[tuple[float, float]]:
-    return [(airport.latitude, airport.longitude) for airport in map(find_airport, codes)]
 
 
 def _measure_distances(df: pd.DataFrame, *positions: tuple[float, float]) -> list[np.ndarray]:
