@@ -141,7 +141,7 @@ def test_without_an_archive_recent_traffic_is_missing_with_a_warning(data, csv):
     assert predictors.filter(regex="^(recent|callsign)_").isna().all(axis=None)
     assert predictors.filter(regex="_at_10$").notna().all(axis=None)
     card = json.loads(next(data.rglob("airborne_10/card.json")).read_text("utf-8"))
-    warnings = list_warnings(type("Saved", (), {"card": card}), predictors, "LEMD-LEBL")
+    warnings = list_warnings(type("Saved", (), {"card": card}), predictors.iloc[0], "LEMD-LEBL")
     assert [line for line in warnings if "is in the archive" in line] == warnings[-2:]
 
 
@@ -152,7 +152,7 @@ def test_a_model_trained_with_other_traffic_warns_if_it_is_missing(data, store, 
     warnings = {}
     for others in (0, 1234):
         saved = type("Saved", (), {"card": card | {"other_traffic": others}})
-        warnings[others] = list_warnings(saved, predictors, "LEMD-LEBL", traffic=False)
+        warnings[others] = list_warnings(saved, predictors.iloc[0], "LEMD-LEBL", traffic=False)
     assert warnings[1234][:-1] == warnings[0]
     assert "1,234 flights of other pairs" in warnings[1234][-1]
 
@@ -324,7 +324,7 @@ def test_a_model_without_operators_warns_that_there_are_none(data):
     predictors = features.build_predictors(
         build_flight_row(PAIR, start, callsign="QQQ12"), "planned"
     )
-    (operator,) = list_warnings(saved, predictors, "LEMD-LEBL")
+    (operator,) = list_warnings(saved, predictors.iloc[0], "LEMD-LEBL")
     assert "(there are none)" in operator
 
 
@@ -335,13 +335,13 @@ def test_unknown_pair_operator_and_type_are_warned_of(data):
     flight = build_flight_row(PAIR, start, callsign="QQQ12")
     months = {"month": card["categories"]["month"][0], "weekday": card["categories"]["weekday"][0]}
     predictors = features.build_predictors(flight, "planned").assign(**months)
-    pair, operator, kind = list_warnings(saved, predictors, "LEMD-LEPA")
+    pair, operator, kind = list_warnings(saved, predictors.iloc[0], "LEMD-LEPA")
     assert "LEMD-LEBL only" in pair
     assert "no prediction for LEMD-LEPA" in pair
     assert "operator QQQ was in no training flight" in operator
     assert "aircraft type is not given" in kind
     usual = {name: values[0] for name, values in card["categories"].items()}
-    assert list_warnings(saved, predictors.assign(**usual), "LEMD-LEBL") == []
+    assert list_warnings(saved, predictors.assign(**usual).iloc[0], "LEMD-LEBL") == []
 
 
 NOW = pd.Timestamp("2026-11-28T23:30Z")
@@ -399,11 +399,11 @@ def saved(data):
 def test_a_date_or_an_hour_outside_the_training_is_warned_of(saved, start, message):
     flight = build_flight_row(PAIR, pd.Timestamp(start), callsign="IBE1")
     predictors = build_flight_predictors(flight, "at_takeoff")
-    warnings = list_warnings(saved, predictors, "LEMD-LEBL", start=flight["start"].item())
+    warnings = list_warnings(saved, predictors.iloc[0], "LEMD-LEBL", start=flight["start"].item())
     assert sum(message in line for line in warnings) == 1
     usual = build_flight_row(PAIR, pd.Timestamp("2016-03-01T08:00Z"), callsign="IBE1")
     predictors = build_flight_predictors(usual, "at_takeoff")
-    warnings = list_warnings(saved, predictors, "LEMD-LEBL", start=usual["start"].item())
+    warnings = list_warnings(saved, predictors.iloc[0], "LEMD-LEBL", start=usual["start"].item())
     assert not any(message in line for line in warnings)
 
 
@@ -426,7 +426,7 @@ def test_intervals_of_few_calibration_days_or_of_bad_coverage_are_warned_of(save
         "scores": {"random days": {"duration": 0.55}, "forward in time": {"duration": 0.88}},
     }
     bad = type("Saved", (), {"card": saved.card | facts})
-    warnings = " ".join(list_warnings(bad, predictors, "LEMD-LEBL"))
+    warnings = " ".join(list_warnings(bad, predictors.iloc[0], "LEMD-LEBL"))
     assert "calibrated on 6 days only" in warnings
     assert "(random days) 55% of the flights arrived within their 90% interval" in warnings
     assert "forward in time" not in warnings

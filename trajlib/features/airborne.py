@@ -20,7 +20,6 @@ __all__ = [
     "keep_measured",
     "load_other_traffic",
     "locate_points",
-    "measure_other_traffic",
     "measure_points",
     "measure_state",
 ]
@@ -48,10 +47,11 @@ def measure_points(flights: pd.DataFrame) -> pd.DataFrame:
     return locate_points(points, flights)
 
 
-def measure_other_traffic(
-    flights: pd.DataFrame, traffic: pd.DataFrame | None
-) -> pd.DataFrame | None:
+def load_other_traffic(flights: pd.DataFrame, traffic: pd.DataFrame | None) -> pd.DataFrame | None:
     """Return the measured points of flights of other pairs near the flights of one pair.
+
+    They are saved beside the store of the pair, if there is one: reading thousands of flights takes
+    most of the time of the predictors at take-off, and each notebook of a report needs them.
 
     Parameters
     ----------
@@ -64,21 +64,13 @@ def measure_other_traffic(
         As returned by `map_flights`, with ``origin`` and ``destination``; None if no flight can be
         read.
     """
-    others = traffic if traffic is None else select_other_traffic(flights, traffic)
-    return None if others is None else _measure_others(others)
-
-
-def load_other_traffic(flights: pd.DataFrame, traffic: pd.DataFrame | None) -> pd.DataFrame | None:
-    """Return the result of `measure_other_traffic`, saved beside the store of the pair.
-
-    Reading thousands of flights of other pairs takes most of the time of the predictors at
-    take-off, and each notebook of a report needs them.
-    """
-    if traffic is None or "store" not in flights or is_remote(flights["store"].iloc[0]):
-        return measure_other_traffic(flights, traffic)
+    if traffic is None:
+        return None
     others = select_other_traffic(flights, traffic)
     if others.empty:
         return None
+    if "store" not in flights or is_remote(flights["store"].iloc[0]):
+        return _measure_others(others)
     files = others[["path", "size", "mtime"]].to_json(orient="values")
     key = files + dialect_of(others).fingerprint()
     path = derived_path(flights["store"].iloc[0], "traffic", key)
@@ -91,8 +83,6 @@ def load_other_traffic(flights: pd.DataFrame, traffic: pd.DataFrame | None) -> p
 
 
 def _measure_others(others: pd.DataFrame) -> pd.DataFrame | None:
-    if others.empty:
-        return None
     points = map_flights(others, keep_measured, columns=_READ)
     if points.empty:
         return None
@@ -171,13 +161,8 @@ def measure_state(points: pd.DataFrame, minutes: float) -> pd.DataFrame:
     by_path = so_far.groupby(level="path", sort=False)
     last = by_path.tail(1).droplevel("point")
     earlier = so_far["duration"] <= by_path["duration"].transform("last") - _SINCE
-    before = (
-        so_far[earlier]
-        .groupby(level="path", sort=False)
-        .tail(1)
-        .droplevel("point")
-        .reindex(last.index)
-    )
+    before = so_far[earlier].groupby(level="path", sort=False).tail(1).droplevel("point")
+    before = before.reindex(last.index)
     minutes_between = (last["duration"] - before["duration"]) / 60
     course = track(before["latitude"], before["longitude"], last["latitude"], last["longitude"])
     state = last[["along", "cross", "to_go", "progress", "altitude", "groundspeed", "distance"]]

@@ -109,26 +109,9 @@ def build_predictors(
     ValueError
         When the feature set is not one of ``FEATURE_SETS``.
     """
-    check_no_leakage((), feature_set)
-    flights = flights[flights["rejected"].isna()]
-    if plans is not None:
-        without = build_predictors(flights, feature_set, traffic=traffic, features=features)
-        return join_plans(without, plans, flights, feature_set)
-    planned = _build_planned(flights)
-    if feature_set == "planned":
-        return planned
-    if feature_set == "whole_flight":
-        modelled = read_dialect(flights["archive"].iloc[0]).modelled
-        columns = [n for n in NUMERIC if features or f"{n}_max" in _AGGREGATES]
-        measured = map_flights(
-            flights,
-            {"aggregates": aggregate_flight} | ({"features": measure_features} if features else {}),
-            columns=[name for name in columns if name not in modelled],
-        )
-        return planned.join(list(measured.values()), how="inner")
-    points = measure_points(flights)
-    takeoff = _build_at_takeoff(flights, points, traffic)
-    return takeoff if feature_set == "at_takeoff" else join_state(takeoff, points, feature_set)
+    return build_predictors_by(
+        flights, [feature_set], traffic=traffic, plans=plans, features=features
+    )[feature_set]
 
 
 def build_predictors_by(
@@ -137,6 +120,7 @@ def build_predictors_by(
     *,
     traffic: pd.DataFrame | None = None,
     plans: pd.DataFrame | None = None,
+    features: bool = False,
 ) -> dict[str, pd.DataFrame]:
     """Return the predictors of several feature sets, for the flights that are in all of them.
 
@@ -144,21 +128,27 @@ def build_predictors_by(
     """
     for name in feature_sets:
         check_no_leakage((), name)
-    measured = [name for name in feature_sets if name not in ("planned", "whole_flight")]
-    others = [name for name in feature_sets if name not in measured]
-    tables = {name: build_predictors(flights, name) for name in others}
+    flights = flights[flights["rejected"].isna()]
+    tables = {"planned": _build_planned(flights)}
+    if "whole_flight" in feature_sets:
+        aggregates = _aggregate_flights(flights, features=features)
+        tables["whole_flight"] = tables["planned"].join(aggregates, how="inner")
+    measured = [name for name in feature_sets if name not in tables]
     if measured:
-        flights = flights[flights["rejected"].isna()]
         points = measure_points(flights)
-        takeoff = _build_at_takeoff(flights, points, traffic)
+        traffic_points = load_other_traffic(flights, traffic)
+        usable = flights[flights["path"].isin(points.index.unique("path"))]
+        history = collect_recent_traffic(usable, points, traffic_points)
+        takeoff = tables["planned"].join(history, how="inner")
         for name in measured:
             airborne = name != "at_takeoff"
             tables[name] = join_state(takeoff, points, name) if airborne else takeoff
+    tables = {name: tables[name] for name in feature_sets}
     if plans is not None:
         for name, table in tables.items():
             tables[name] = join_plans(table, plans, flights, name)
     paths = functools.reduce(pd.Index.intersection, (t.index for t in tables.values()))
-    return {name: tables[name].loc[paths] for name in feature_sets}
+    return {name: table.loc[paths] for name, table in tables.items()}
 
 
 def prediction_minutes(feature_set: str) -> float:
@@ -282,14 +272,14 @@ def local_start(flights: pd.DataFrame) -> pd.Series:
     return pd.concat(local).reindex(start.index).rename("start")
 
 
-def _build_at_takeoff(
-    flights: pd.DataFrame, points: pd.DataFrame, traffic: pd.DataFrame | None
-) -> pd.DataFrame:
-    measured = flights[flights["path"].isin(points.index.unique("path"))]
-    around = load_other_traffic(flights, traffic)
-    return _build_planned(flights).join(
-        collect_recent_traffic(measured, points, around), how="inner"
-    )
+def _aggregate_flights(flights: pd.DataFrame, *, features: bool) -> list[pd.DataFrame]:
+    functions: dict[str, Callable] = {"aggregates": aggregate_flight}
+    if features:
+        functions["features"] = measure_features
+    modelled = read_dialect(flights["archive"].iloc[0]).modelled
+    columns = [name for name in NUMERIC if features or f"{name}_max" in _AGGREGATES]
+    columns = [name for name in columns if name not in modelled]
+    return list(map_flights(flights, functions, columns=columns).values())
 
 
 def _build_planned(flights: pd.DataFrame) -> pd.DataFrame:

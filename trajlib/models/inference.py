@@ -18,8 +18,8 @@ from trajlib.cluster import current_client
 from trajlib.features import feature_sets as features
 from trajlib.features.airborne import (
     keep_measured,
+    load_other_traffic,
     locate_points,
-    measure_other_traffic,
     measure_points,
 )
 from trajlib.features.recent_traffic import HISTORY, collect_recent_traffic, select_recent
@@ -288,8 +288,8 @@ def load_flown(path: str | Path, saved: SavedModel) -> pd.DataFrame:
 def minutes_in_air(path: str | Path, destination: str) -> float | None:
     """Return how long the flight of a CSV has been in the air [min]; None if it has arrived."""
     last = _read(path)[["duration", "latitude", "longitude"]].iloc[-1]
-    end = find_airport(destination)
-    miles = distance(last["latitude"], last["longitude"], end.latitude, end.longitude)
+    end = find_airport(destination).position
+    miles = distance(last["latitude"], last["longitude"], *end)
     return last["duration"] / 60 if miles > _ARRIVED else None
 
 
@@ -327,21 +327,15 @@ def build_flight_predictors(
     ValueError
         When an airborne flight has no samples.
     """
+    predictors = features.build_predictors(flights, "planned")
+    if feature_set != "planned":
+        predictors = predictors.join(_collect_history(flights, past, traffic))
+    if feature_set not in ("planned", "at_takeoff"):
+        points = _locate_samples(samples, flights, feature_set)
+        predictors = features.join_state(predictors, points, feature_set)
     if plans is not None:
-        options = {"past": past, "traffic": traffic, "samples": samples}
-        predictors = build_flight_predictors(flights, feature_set, **options)
-        return features.join_plans(predictors, plans, flights, feature_set)
-    planned = features.build_predictors(flights, "planned")
-    if feature_set == "planned":
-        return planned
-    predictors = planned.join(_collect_history(flights, past, traffic))
-    if feature_set == "at_takeoff":
-        return predictors
-    if samples is None:
-        raise ValueError(f"the predictors {feature_set} need samples of the flight: give its CSV")
-    so_far = samples[samples["duration"] <= 60 * features.prediction_minutes(feature_set)]
-    points = pd.concat({flights["path"].item(): keep_measured(so_far)}, names=["path"])
-    return features.join_state(predictors, locate_points(points, flights), feature_set)
+        predictors = features.join_plans(predictors, plans, flights, feature_set)
+    return predictors
 
 
 def predict_flight(
@@ -367,7 +361,7 @@ def predict_flight(
     row = flight.iloc[0]
     warnings = list_warnings(
         saved,
-        predictors,
+        predictors.iloc[0],
         f"{row['origin']}-{row['destination']}",
         start=row["start"],
         traffic=traffic is not None,
@@ -432,7 +426,7 @@ def predict_flights(
     rows = predictors.to_dict("index")
     texts = []
     for path, start in flights.set_index("path")["start"].items():
-        lines = _list_warnings(saved, rows[path], pair, start, traffic=traffic is not None)
+        lines = list_warnings(saved, rows[path], pair, start=start, traffic=traffic is not None)
         texts.append(" ".join(lines))
     return table.assign(warnings=texts)
 
@@ -467,7 +461,7 @@ def open_store(folder: str | Path) -> pd.DataFrame | None:
 
 def list_warnings(
     saved: SavedModel,
-    predictors: pd.DataFrame,
+    row: Mapping[str, Any],
     pair: str,
     *,
     start: pd.Timestamp | None = None,
@@ -477,8 +471,8 @@ def list_warnings(
 
     Parameters
     ----------
-    predictors
-        One row.
+    row
+        Predictors of the flight, by name.
     pair
         City pair of the flight, such as ``LEMD-LEBL``.
     start
@@ -486,7 +480,15 @@ def list_warnings(
     traffic
         Whether flights of other pairs were used.
     """
-    return _list_warnings(saved, predictors.iloc[0].to_dict(), pair, start, traffic=traffic)
+    return [
+        *_warn_pair(saved, pair),
+        *_warn_calibration(saved),
+        *([] if start is None else _warn_date(saved, start)),
+        *_warn_hour(saved, row),
+        *_warn_categories(saved, row),
+        *_warn_missing(row),
+        *([] if traffic else _warn_traffic(saved)),
+    ]
 
 
 def find_archive(path: str | Path) -> Path:
@@ -518,6 +520,16 @@ def _read(path: str | Path, minutes: float | None = None) -> pd.DataFrame:
     return read_flight(path, dialect=read_dialect(find_archive(path)), minutes=minutes)
 
 
+def _locate_samples(
+    samples: pd.DataFrame | None, flights: pd.DataFrame, feature_set: str
+) -> pd.DataFrame:
+    if samples is None:
+        raise ValueError(f"the predictors {feature_set} need samples of the flight: give its CSV")
+    so_far = samples[samples["duration"] <= 60 * features.prediction_minutes(feature_set)]
+    points = pd.concat({flights["path"].item(): keep_measured(so_far)}, names=["path"])
+    return locate_points(points, flights)
+
+
 def _collect_history(
     flights: pd.DataFrame, past: pd.DataFrame | None, traffic: pd.DataFrame | None
 ) -> pd.DataFrame:
@@ -529,7 +541,7 @@ def _collect_history(
     if recent.empty:
         return missing
     points = _load_points(recent)
-    around = measure_other_traffic(flights, traffic)
+    around = load_other_traffic(flights, traffic)
     rows = pd.concat([recent, flights.astype({"start": past["start"].dtype})], ignore_index=True)
     return collect_recent_traffic(rows, points, around).loc[paths]
 
@@ -557,26 +569,6 @@ def _load_points(recent: pd.DataFrame) -> pd.DataFrame:
     points = measure_points(usable)
     save_derived(points, file)
     return points[match_flights(points.index, pd.Index(recent["path"]))]
-
-
-def _list_warnings(
-    saved: SavedModel,
-    row: Mapping[str, Any],
-    pair: str,
-    start: pd.Timestamp | None,
-    *,
-    traffic: bool,
-) -> list[str]:
-    """Return the warnings about one flight, given its predictors as plain values."""
-    return [
-        *_warn_pair(saved, pair),
-        *_warn_calibration(saved),
-        *([] if start is None else _warn_date(saved, start)),
-        *_warn_hour(saved, row),
-        *_warn_categories(saved, row),
-        *_warn_missing(row),
-        *([] if traffic else _warn_traffic(saved)),
-    ]
 
 
 def _warn_pair(saved: SavedModel, pair: str) -> Iterator[str]:
