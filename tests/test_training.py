@@ -10,7 +10,6 @@ from machines import wait_until
 from trajlib.features.targets import TARGETS
 from trajlib.models.estimators import MODELS, BoostedTrees, build_model, encoded_predictors
 from trajlib.models.training import (
-    map_splits,
     predict_held_out,
     stack_targets,
     submit_held_out,
@@ -93,7 +92,7 @@ def test_trainings_submitted_together_give_the_same_predictions(tables, two_work
 def test_submitted_tasks_are_cancelled_after_an_error(tables, two_workers):
     unfinished = submit_splits(lambda *_: time.sleep(0.5), *tables, SPLITS)
     with pytest.raises(ZeroDivisionError):
-        map_splits(lambda *_: 1 / 0, *tables, SPLITS)
+        submit_splits(lambda *_: 1 / 0, *tables, SPLITS)()
     wait_until(lambda: set(list_tasks(two_workers)) <= {"erred", "released"})
     del unfinished  # kept until here, so that its tasks are not released
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from trajlib.evaluation.splits import Split
 from trajlib.features.recent_traffic import LANDING_DELAY
 from trajlib.features.targets import match_flights
 from trajlib.geodesy import distance, find_airport, offset, track, unwrap_longitude
+from trajlib.models.training import Split
 
 __all__ = [
     "average_by_group",

@@ -105,7 +105,7 @@ def measure_coverage(
         name: _calibrate_naive(targets, unflown, part, level, days) for name, part in parts.items()
     }
     scores, whole, methods, by_flight = {}, {}, {}, {}
-    for (name, part), (_, (errors, quantiles)) in zip(parts.items(), wait(), strict=True):
+    for (name, part), (errors, quantiles) in zip(parts.items(), wait().values(), strict=True):
         calibrating, scored = (errors[match_flights(errors.index, p)] for p in part[1:])
         for method in ("chosen", *METHODS):
             forced = None if method == "chosen" else method

@@ -19,14 +19,13 @@ from trajlib.evaluation.baselines import predict_baseline
 from trajlib.evaluation.bootstrap import estimate_mean, estimate_percentile, estimate_skill
 from trajlib.evaluation.metrics import flown_courses, measure_errors, skill
 from trajlib.evaluation.plans import predict_plan_baselines
-from trajlib.evaluation.splits import Split
 from trajlib.features.airborne import STATE
 from trajlib.features.feature_sets import prediction_minutes
 from trajlib.features.plans import add_reference, has_plan, locate_plan, measure_deviations
 from trajlib.features.targets import SHARE_AHEAD, keep_unflown, match_flights
 from trajlib.geodesy import distance, find_airport
 from trajlib.models.estimators import build_model
-from trajlib.models.training import HeldOut, predict_held_out, submit_held_out
+from trajlib.models.training import HeldOut, Split, predict_held_out, submit_held_out
 from trajlib.models.tuning import REGRESSOR
 
 __all__ = [

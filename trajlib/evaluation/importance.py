@@ -1,7 +1,6 @@
 """Importance of predictors at each fraction: impurity, permutation and SHAP, with intervals."""
 
 import functools
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from trajlib.evaluation.bootstrap import draw_days
 from trajlib.features.feature_sets import check_no_leakage
 from trajlib.models.estimators import encoded_predictors
-from trajlib.models.training import map_splits
+from trajlib.models.training import Split, submit_splits
 from trajlib.trajectories.correlations import redundant_groups
 
 __all__ = [
@@ -77,7 +76,7 @@ def collect_importance(
     model: Pipeline,
     predictors: pd.DataFrame,
     targets: pd.DataFrame,
-    splits: Sequence[tuple[pd.Index, pd.Index]],
+    splits: Sequence[Split],
     days: pd.Series,
     *,
     feature_set: str,
@@ -110,10 +109,9 @@ def collect_importance(
     check_no_leakage(predictors, feature_set)
     groups = groups or {name: [name] for name in predictors}
     collect = functools.partial(_collect_importance, model, groups, days, repeats, seed)
-    results = map_splits(collect, predictors, targets, splits)
-    keys = _number([fraction for fraction, _ in results])
-    tables = zip(*(tables for _, tables in results), strict=True)
-    names = ["split", "fraction"]
+    results = submit_splits(collect, predictors, targets, splits)()
+    keys, names = list(results), ["split", "fraction"]
+    tables = zip(*results.values(), strict=True)
     return ImportanceSamples(*(pd.concat(parts, keys=keys, names=names) for parts in tables))
 
 
@@ -152,7 +150,7 @@ def measure_shap(
     model: Pipeline,
     predictors: pd.DataFrame,
     targets: pd.DataFrame,
-    splits: Sequence[tuple[pd.Index, pd.Index]],
+    splits: Sequence[Split],
     *,
     feature_set: str,
     groups: Mapping[str, Sequence[str]] | None = None,
@@ -183,9 +181,9 @@ def measure_shap(
     """
     check_no_leakage(predictors, feature_set)
     groups = groups or {name: [name] for name in predictors}
-    results = map_splits(functools.partial(_explain, model, groups), predictors, targets, splits)
-    keys = _number([fraction for fraction, _ in results])
-    sums = pd.concat([part for _, part in results], keys=keys, names=["split", "fraction"])
+    explain = functools.partial(_explain, model, groups)
+    results = submit_splits(explain, predictors, targets, splits)()
+    sums = pd.concat(results, names=["split", "fraction"])
     flights = sums.pop("flights").groupby(level="fraction").sum()
     sums = sums.groupby(level="fraction").sum().div(flights, axis=0)
     return sums.rename_axis(columns="predictor").stack().rename("shap")  # noqa: PD013
@@ -208,16 +206,6 @@ def rank_splits(samples: ImportanceSamples) -> pd.DataFrame:
     for split in splits:
         ranks[split] = rank_predictors(measure_importance(samples, split))["permutation_rank"]
     return pd.DataFrame(ranks)
-
-
-def _number(fractions: Sequence[float | None]) -> list[tuple[int, float | None]]:
-    """Return the pairs (split, fraction) of results that come by fraction, then by split."""
-    keys = []
-    count: Counter[float | None] = Counter()
-    for fraction in fractions:
-        keys.append((count[fraction], fraction))
-        count[fraction] += 1
-    return keys
 
 
 def _collect_importance(

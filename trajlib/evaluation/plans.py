@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from trajlib.evaluation.baselines import average_by_group, predict_baseline
-from trajlib.evaluation.splits import Split
 from trajlib.features.plans import add_reference, has_plan, locate_plan, measure_deviations
 from trajlib.geodesy import along_cross_track, distance
+from trajlib.models.training import Split
 from trajlib.trajectories.normalization import courses
 
 __all__ = ["find_departures", "measure_plan_deviations", "predict_plan_baselines"]

@@ -5,9 +5,9 @@ import pandas as pd
 from sklearn.model_selection import GroupKFold
 
 from trajlib.features.feature_sets import local_start
+from trajlib.models.training import Split
 
 __all__ = [
-    "Split",
     "choose_folds",
     "describe_splits",
     "find_repeats",
@@ -16,8 +16,6 @@ __all__ = [
     "split_by_day",
     "split_forward",
 ]
-
-Split = tuple[pd.Index, pd.Index]  # paths of training flights, and of held-out flights
 
 
 def local_days(flights: pd.DataFrame) -> pd.Series:
@@ -61,8 +59,7 @@ def split_by_day(days: pd.Series, folds: int = 4, *, seed: int = 0) -> list[Spli
             f"{len(days)} flights on {days.nunique()} local days are too few to split by day: "
             f"expected {10 * folds} flights or more on {folds} days or more for {folds} folds"
         )
-    folded = GroupKFold(folds, shuffle=True, random_state=seed).split(days, groups=days)
-    return [(days.index[train], days.index[held_out]) for train, held_out in folded]
+    return _split_groups(days, folds, seed)
 
 
 def split_forward(days: pd.Series, folds: int = 4) -> list[Split]:
@@ -95,8 +92,7 @@ def split_at_random(events: pd.Series, folds: int = 4, *, seed: int = 0) -> list
     >>> sorted(sorted(held_out) for _, held_out in split_at_random(events, 2))
     [['a', 'a'], ['b', 'c']]
     """
-    folded = GroupKFold(folds, shuffle=True, random_state=seed).split(events, groups=events)
-    return [(events.index[train], events.index[held_out]) for train, held_out in folded]
+    return _split_groups(events, folds, seed)
 
 
 def describe_splits(splits: list[Split], days: pd.Series) -> pd.DataFrame:
@@ -135,3 +131,8 @@ def find_repeats(flights: pd.DataFrame) -> pd.Series:
     repeats = same & (order["start"] <= latest)
     events = (~repeats).cumsum().set_axis(order["path"])
     return events.reindex(flights["path"]).rename("event")
+
+
+def _split_groups(groups: pd.Series, folds: int, seed: int) -> list[Split]:
+    folded = GroupKFold(folds, shuffle=True, random_state=seed).split(groups, groups=groups)
+    return [(groups.index[train], groups.index[held_out]) for train, held_out in folded]

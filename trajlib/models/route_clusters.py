@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from trajlib.features.feature_sets import check_no_leakage
 from trajlib.models.estimators import build_encoder
-from trajlib.models.training import map_splits, stack_targets, widen_targets
+from trajlib.models.training import Split, stack_targets, submit_splits, widen_targets
 
 __all__ = ["NOISE", "describe_route_clusters", "find_route_clusters", "predict_by_cluster"]
 
@@ -79,7 +79,7 @@ def predict_by_cluster(
     model: Pipeline,
     predictors: pd.DataFrame,
     targets: pd.DataFrame,
-    splits: Sequence[tuple[pd.Index, pd.Index]],
+    splits: Sequence[Split],
     *,
     feature_set: str,
     seed: int = 0,
@@ -113,7 +113,7 @@ def predict_by_cluster(
     """
     check_no_leakage(predictors, feature_set)
     mix = functools.partial(_mix_clusters, model, seed, options)
-    return [result for _, result in map_splits(mix, predictors, targets, splits, joint=True)]
+    return list(submit_splits(mix, predictors, targets, splits, joint=True)().values())
 
 
 def _mix_clusters(

@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HeldOut",
-    "map_splits",
+    "Split",
     "predict_held_out",
     "stack_targets",
     "submit_held_out",
     "submit_splits",
     "widen_targets",
 ]
+
+Split = tuple[pd.Index, pd.Index]  # paths of training flights, and of held-out flights
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def predict_held_out(
     model: BaseEstimator,
     predictors: pd.DataFrame,
     targets: pd.DataFrame,
-    splits: Sequence[tuple[pd.Index, pd.Index]],
+    splits: Sequence[Split],
     *,
     feature_set: str,
     joint: bool = False,
@@ -94,7 +96,7 @@ def submit_held_out(
     model: BaseEstimator,
     predictors: pd.DataFrame,
     targets: pd.DataFrame,
-    splits: Sequence[tuple[pd.Index, pd.Index]],
+    splits: Sequence[Split],
     *,
     feature_set: str,
     joint: bool = False,
@@ -112,13 +114,13 @@ def submit_held_out(
     def wait() -> HeldOut:
         results = wait_for_splits()
         if joint:
-            tables = [stack_targets(table) for _, (table, _) in results]
+            tables = [stack_targets(table) for table, _ in results.values()]
         else:
             tables = [
                 pd.concat({fraction: table}, names=targets.index.names[1:]).swaplevel()
-                for fraction, (table, _) in results
+                for (_, fraction), (table, _) in results.items()
             ]
-        seconds = sum(seconds for _, (_, seconds) in results)
+        seconds = sum(seconds for _, seconds in results.values())
         return HeldOut(pd.concat(tables).sort_index(), seconds)
 
     return wait
@@ -138,17 +140,18 @@ def stack_targets(wide: pd.DataFrame) -> pd.DataFrame:
     return tall[list(wide.columns.unique(0))]
 
 
-def map_splits(
+def submit_splits(
     function: Callable,
     predictors: pd.DataFrame,
     targets: pd.DataFrame,
-    splits: Sequence[tuple[pd.Index, pd.Index]],
+    splits: Sequence[Split],
     *,
     joint: bool = False,
-) -> list[tuple[float | None, Any]]:
+) -> Callable[[], dict[tuple[int, float | None], Any]]:
     """Run a function for every fraction and split, one task each, on the current Dask client.
 
-    The tables are sent to the workers once. Without a client everything runs in this process.
+    The tables are sent to the workers once. Without a client everything runs in this process, when
+    the results are collected.
 
     Parameters
     ----------
@@ -160,47 +163,35 @@ def map_splits(
 
     Returns
     -------
-    list
-        Pairs of the fraction and the function's result, by fraction, then by split.
+    callable
+        Waits for the results and returns them, once, by number of the split and fraction, ordered
+        by fraction.
     """
-    return submit_splits(function, predictors, targets, splits, joint=joint)()
-
-
-def submit_splits(
-    function: Callable,
-    predictors: pd.DataFrame,
-    targets: pd.DataFrame,
-    splits: Sequence[tuple[pd.Index, pd.Index]],
-    *,
-    joint: bool = False,
-) -> Callable[[], list[tuple[float | None, Any]]]:
-    """Submit the tasks of `map_splits`, and return a function that waits for their results."""
     fractions = [None] if joint else list(targets.index.unique(1))
-    tasks = [(fraction, split) for fraction in fractions for split in range(len(splits))]
+    tasks = [(split, fraction) for fraction in fractions for split in range(len(splits))]
     tables = (predictors, targets, splits)
     client = current_client()
     if client is None:
-        return lambda: [(task[0], _run(function, tables, task)) for task in tasks]
+        return lambda: {task: _run(function, tables, task) for task in tasks}
     # the tables are the result of a task, which is repeated if their worker is lost
     tables_future = client.submit(_hold, tables, pure=False)
     futures = [client.submit(_run, function, tables_future, task, pure=False) for task in tasks]
-    return _Submission(client, tasks, futures)
+    submission = _Submission(client, futures)
+    return lambda: dict(zip(tasks, submission.wait(), strict=True))
 
 
 class _Submission:
-    """Tasks on the cluster; calling it waits for their results, once."""
+    """Tasks on the cluster, all of which are cancelled if waiting for one submission fails."""
 
     _pending: ClassVar[WeakSet["_Submission"]] = WeakSet()
 
-    def __init__(
-        self, client: "Client", tasks: list[tuple[float | None, int]], futures: "list[Future]"
-    ) -> None:
-        self.client, self.tasks, self.futures = client, tasks, futures
+    def __init__(self, client: "Client", futures: "list[Future]") -> None:
+        self.client, self.futures = client, futures
         self.watch = watch_workers(client)
         self.watch()  # registers the workers that exist now
         self._pending.add(self)
 
-    def __call__(self) -> list[tuple[float | None, Any]]:
+    def wait(self) -> list:
         try:
             results = gather(self.client, self.futures, self.watch)
         except BaseException:  # also on Ctrl-C, cancel all submissions
@@ -208,17 +199,16 @@ class _Submission:
                 submission.futures.clear()
             raise
         self.futures.clear()  # lets the workers release the results
-        fractions = [fraction for fraction, _ in self.tasks]
-        return list(zip(fractions, results, strict=True))
+        return results
 
 
 def _hold(tables: tuple) -> tuple:
     return tables
 
 
-def _run(function: Callable, tables: tuple, task: tuple[float | None, int]) -> Any:
+def _run(function: Callable, tables: tuple, task: tuple[int, float | None]) -> Any:
     predictors, targets, splits = tables
-    fraction, split = task
+    split, fraction = task
     rows = widen_targets(targets) if fraction is None else targets.xs(fraction, level=1)
     usable = rows.index.intersection(predictors.index, sort=False)
     train, held_out = (usable.intersection(paths, sort=False) for paths in splits[split])
