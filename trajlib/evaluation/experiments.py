@@ -5,7 +5,7 @@ the flight. Targets that a flight had passed at the prediction time are not scor
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,7 @@ from trajlib.features.plans import add_reference, has_plan, locate_plan, measure
 from trajlib.features.targets import SHARE_AHEAD, keep_unflown, match_flights
 from trajlib.geodesy import distance, find_airport
 from trajlib.models.estimators import build_model
-from trajlib.models.training import HeldOut, Split, predict_held_out, submit_held_out
+from trajlib.models.training import Split, predict_held_out, submit_held_out
 from trajlib.models.tuning import REGRESSOR
 
 __all__ = [
@@ -124,6 +124,12 @@ class Experiment:
         """Whether no target was ahead of any flight at the prediction time."""
         return not any(table.notna().any(axis=None) for table in self.baselines.values())
 
+    def list_errors(self) -> Iterator[tuple[str, str, pd.DataFrame]]:
+        """Yield the kind (model or baseline), name and errors of each model and baseline."""
+        for kind, tables in {"model": self.models, "baseline": self.baselines}.items():
+            for name, errors in tables.items():
+                yield kind, name, errors
+
     def compare(self) -> pd.DataFrame:
         """Return the skill of each model, see `compare_models`."""
         return compare_models(self.models, self.baselines, self.days)
@@ -189,7 +195,7 @@ def run_experiment(
     planned = by == "route" and has_plan(predictors).any()
     reference = locate_plan(predictors, unflown.index, *pair) if planned and deviations else None
     learned = unflown if reference is None else measure_deviations(unflown, reference)
-    training = _submit_training(
+    wait_for_models = _submit_training(
         predictors, learned, splits, feature_set, models, trees=trees, seed=seed
     )
     simple = predict_baselines(  # in this process, while the workers train
@@ -207,7 +213,7 @@ def run_experiment(
     for name, table in (further or {}).items():
         rows = simple["median"]
         simple[name] = table.reindex(index=rows.index, columns=rows.columns).fillna(rows)
-    predicted = {name: wait().predictions for name, wait in training.items()}
+    predicted = wait_for_models()
     if reference is not None:
         predicted = {name: add_reference(table, reference) for name, table in predicted.items()}
     model_errors, baseline_errors = (
@@ -245,11 +251,11 @@ def run_descent_experiment(
     ahead = targets["top_of_descent_time"] > 60 * prediction_minutes(feature_set)
     targets = targets.where(ahead & (ahead.mean() > SHARE_AHEAD))
     targets = pd.concat({1.0: targets}, names=["fraction"]).swaplevel().sort_index()
-    training = _submit_training(
+    wait_for_models = _submit_training(
         predictors, targets, splits, feature_set, models, trees=trees, seed=seed
     )
     simple = {name: predict_baseline(targets, splits, name) for name in ("mean", "median")}
-    predicted = {name: wait().predictions for name, wait in training.items()}
+    predicted = wait_for_models()
     model_errors, baseline_errors = (
         {name: (table - targets.loc[table.index]).abs() for name, table in tables.items()}
         for tables in (predicted, simple)
@@ -363,17 +369,16 @@ def tabulate_errors(experiment: Experiment, groups: pd.Series | None = None) -> 
         Quantities without a value are absent.
     """
     parts = []
-    for kind, tables in {"model": experiment.models, "baseline": experiment.baselines}.items():
-        for name, errors in tables.items():
-            base = experiment.baselines["mean"].reindex(errors.index)
-            for group, rows in _split_rows(errors.index, groups):
-                part = _tabulate(errors[rows], base[rows], experiment.days)
-                if groups is not None:
-                    part.insert(0, groups.name or "group", group)
-                part.insert(0, "name", name)
-                part.insert(0, "kind", kind)
-                part.insert(0, "feature_set", experiment.feature_set)
-                parts.append(part)
+    for kind, name, errors in experiment.list_errors():
+        base = experiment.baselines["mean"].reindex(errors.index)
+        for group, rows in _split_rows(errors.index, groups):
+            part = _tabulate(errors[rows], base[rows], experiment.days)
+            if groups is not None:
+                part.insert(0, groups.name or "group", group)
+            part.insert(0, "name", name)
+            part.insert(0, "kind", kind)
+            part.insert(0, "feature_set", experiment.feature_set)
+            parts.append(part)
     return pd.concat(parts, ignore_index=True)
 
 
@@ -392,8 +397,7 @@ def format_errors(table: pd.DataFrame, quantities: Sequence[str] | None = None) 
     DataFrame
         Texts such as ``12.3 (11.0 to 13.6)``; the unit is in the column's name.
     """
-    keys = ["feature_set", "kind", "name"]
-    keys += [name for name in table.columns[3 : table.columns.get_loc("quantity")]]
+    keys = list(table.columns[: table.columns.get_loc("quantity")])
     if quantities is None:
         quantities = list(table["quantity"].unique())
     columns = {}
@@ -443,7 +447,8 @@ def score_arrivals(experiments: Sequence[Experiment]) -> pd.DataFrame:
     """
     rows = {}
     for experiment in experiments:
-        for key, errors in _list_tables(experiment):
+        for kind, name, errors in experiment.list_errors():
+            key = experiment.feature_set, kind, name
             rows[key] = _score_minutes(errors[["time"]], experiment.days)
     return _to_arrivals(rows, ["feature_set", "kind", "name"])
 
@@ -476,15 +481,16 @@ def score_before_landing(
     middle = (times[1:] + times[:-1]) / 2
     edges = [2 * times[0] - middle[0], *middle, 2 * times[-1] - middle[-1]]
     parts = defaultdict(list)
+    day_by_path: dict[str, pd.Timestamp] = {}
     for experiment in experiments:
+        day_by_path |= experiment.days.to_dict()
         now = prediction_minutes(experiment.feature_set)
-        for (_, kind, name), errors in _list_tables(experiment):
+        for kind, name, errors in experiment.list_errors():
             to_landing = durations.reindex(errors.index.get_level_values("path")) / 60 - now
             nearest = pd.cut(to_landing.to_numpy(), edges, labels=times, right=False).astype(float)
             for time in times:
                 parts[time, kind, name].append(errors.loc[nearest == time, ["time"]])
-    days = pd.concat([experiment.days for experiment in experiments]) if experiments else None
-    days = None if days is None else days[~days.index.duplicated()]
+    days = pd.Series(day_by_path)
     rows = {}
     for key in sorted(parts, key=lambda key: -key[0]):
         errors = pd.concat(parts[key]).dropna()
@@ -683,14 +689,14 @@ def _submit_training(
     feature_set: str,
     models: Sequence[str],
     **options: int,
-) -> dict[str, Callable[[], HeldOut]]:
+) -> Callable[[], dict[str, pd.DataFrame]]:
+    """Submit the training of models, and return a function that waits for their predictions."""
+    tables = (predictors, targets, splits)
     training = {}
     for name in models:
         model = build_model(name, **options)
-        training[name] = submit_held_out(
-            model, predictors, targets, splits, feature_set=feature_set
-        )
-    return training
+        training[name] = submit_held_out(model, *tables, feature_set=feature_set)
+    return lambda: {name: wait().predictions for name, wait in training.items()}
 
 
 def _format_interval(row: tuple[float, float, float], decimals: int) -> str:
@@ -731,14 +737,6 @@ def _tabulate(errors: pd.DataFrame, baseline: pd.DataFrame, days: pd.Series) -> 
     return table.reset_index(drop=True)
 
 
-def _list_tables(experiment: Experiment) -> list[tuple[tuple[str, str, str], pd.DataFrame]]:
-    tables = []
-    for kind in ("model", "baseline"):
-        for name, errors in getattr(experiment, f"{kind}s").items():
-            tables.append(((experiment.feature_set, kind, name), errors))
-    return tables
-
-
 def _score_minutes(errors: pd.DataFrame, days: pd.Series) -> list[float]:
     minutes = errors / 60
     mean = estimate_mean(minutes, days).loc["time"]
@@ -748,8 +746,6 @@ def _score_minutes(errors: pd.DataFrame, days: pd.Series) -> list[float]:
 
 def _to_arrivals(rows: dict[tuple, list[float]], names: list[str]) -> pd.DataFrame:
     columns = ["flights", "mae", "low", "high", "p95", "p95_low", "p95_high"]
-    index = pd.MultiIndex.from_tuples(list(rows), names=names) if rows else None
-    if index is None:
-        index = pd.MultiIndex.from_arrays([[]] * len(names), names=names)
+    index = pd.MultiIndex.from_tuples(list(rows), names=names)
     table = pd.DataFrame(list(rows.values()), index, columns, dtype=float)
     return table.astype({"flights": int})
