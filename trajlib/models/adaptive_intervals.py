@@ -219,17 +219,16 @@ def calibrate(
     """
     quantiles = quantiles.loc[errors.index]
     paths = errors.index.unique("path")
-    if days[paths].nunique() < 2:
-        first = second = errors
-    else:
+    first = second = errors
+    if days[paths].nunique() >= 2:
         halves = split_days(days[paths], (0.5, 0.5), seed=seed)
         first, second = (errors[match_flights(errors.index, half)] for half in halves)
     adaptive = quantiles.columns.unique(0)
     methods = dict.fromkeys(errors, METHODS[0])
-    if method is None and len(adaptive):
-        methods |= _choose_methods(first[adaptive], second[adaptive], quantiles, level)
-    elif method is not None:
+    if method is not None:
         methods |= dict.fromkeys(adaptive, method)
+    elif len(adaptive):
+        methods |= _choose_methods(first[adaptive], second[adaptive], quantiles, level)
     base = _select_base(quantiles, methods)
     narrow = calibrate_intervals(first, level, base=base)
     few = days if is_few(days[paths]) else None
@@ -240,27 +239,25 @@ def calibrate(
 
 
 def place_intervals(
-    calibration: Calibration, quantiles: pd.DataFrame, rows: pd.MultiIndex | None = None
+    calibration: Calibration, quantiles: pd.DataFrame, rows: pd.MultiIndex
 ) -> pd.DataFrame:
     """Return the intervals of errors of each flight, columns of (column, ``low`` or ``high``).
 
     Parameters
     ----------
     quantiles
-        As returned by `predict_quantiles`.
+        As returned by `predict_quantiles`, with at least these rows.
     rows
-        Paths and fractions; by default those of ``quantiles``.
+        Paths and fractions.
     """
-    rows = quantiles.index if rows is None else rows
     base = _select_base(quantiles, calibration.methods)
     return _include_prediction(expand_intervals(calibration.offsets, rows, base))
 
 
 def place_band(
-    calibration: Calibration, quantiles: pd.DataFrame, rows: pd.MultiIndex | None = None
+    calibration: Calibration, quantiles: pd.DataFrame, rows: pd.MultiIndex
 ) -> pd.DataFrame:
     """Return the band of whole trajectories, in the form of `place_intervals`."""
-    rows = quantiles.index if rows is None else rows
     base = _select_base(quantiles, calibration.methods)
     placed = expand_intervals(calibration.band_offsets, rows, base)
     return _include_prediction(widen_to_band(placed, calibration.band_factor)[BAND])
@@ -274,13 +271,12 @@ def adapt_coverage(
     *,
     methods: Mapping[str, str],
     level: float = 0.9,
-    rate: float = _RATE,
 ) -> pd.DataFrame:
     """Return the coverage of intervals with a fixed level and with an adaptive one.
 
     Days are processed in order. With the adaptive level, each day is added to the calibration
     afterwards. If a day's coverage is below the intended one, the level rises for the next day; if
-    it is above, the level falls: by ``rate`` times the difference for each flight of the day.
+    it is above, the level falls: by 1 % of the difference for each flight of the day.
 
     Parameters
     ----------
@@ -308,8 +304,7 @@ def adapt_coverage(
     owner = scores.columns.get_level_values(0)
     masks = {name: owner == name for name in names}
     parts = []
-    sample = values[calibrating]
-    first = sample
+    first = sample = values[calibrating]
     levels = dict.fromkeys(names, level)
     for _, day in later.groupby(later, sort=True):
         today = values[scores.index.get_indexer(day.index)]
@@ -321,7 +316,7 @@ def adapt_coverage(
             parts.append(pd.concat({name: part}, names=["column"]).swaplevel())
             coverage = part["adaptive"].mean()
             if np.isfinite(coverage):
-                step = rate * len(day) * (level - coverage)
+                step = _RATE * len(day) * (level - coverage)
                 levels[name] = float(np.clip(levels[name] + step, *_LEVELS))
         sample = np.vstack([sample, today])
     return pd.concat(parts)[["fixed", "adaptive", "level"]].rename_axis(["path", "column"])

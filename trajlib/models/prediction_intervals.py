@@ -211,7 +211,7 @@ def find_regions(trajectory: pd.DataFrame, end: str = "") -> list[np.ndarray]:
 
 def scale_errors(errors: pd.DataFrame, intervals: pd.DataFrame) -> pd.DataFrame:
     """Return the distance of errors from the middle of the interval, in units of half its width."""
-    low, high = (_bounds(intervals, side, errors) for side in ("low", "high"))
+    low, high = _bounds(intervals, errors)
     half = ((high - low) / 2).clip(lower=1e-9)  # in case all flights are equal
     return (errors - (low + high) / 2).abs() / half
 
@@ -236,7 +236,7 @@ def score_intervals(
     DataFrame
         Indexed by ``target`` and ``fraction``: ``coverage``, ``width``, ``score``.
     """
-    low, high = (_bounds(intervals, side, errors) for side in ("low", "high"))
+    low, high = _bounds(intervals, errors)
     width = high - low
     outside = (low - errors).clip(lower=0) + (errors - high).clip(lower=0)
     tables = {"coverage": (outside == 0).astype(float), "width": width}
@@ -269,12 +269,13 @@ def _side_of_base(base: pd.DataFrame | None, side: str, errors: pd.DataFrame) ->
     return zeros.assign(**{name: quantiles[name] for name in quantiles if name in zeros})
 
 
-def _bounds(intervals: pd.DataFrame, side: str, errors: pd.DataFrame) -> pd.DataFrame:
-    """Return one side of the intervals at each row of errors."""
-    bounds = intervals.xs(side, axis=1, level=1)[list(errors)]
-    if bounds.index.nlevels > 1:
-        return bounds.loc[errors.index]
-    return bounds.loc[errors.index.get_level_values("fraction")].set_axis(errors.index)
+def _bounds(intervals: pd.DataFrame, errors: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return both sides of the intervals, by fraction or by row, at each row of errors."""
+    by_fraction = intervals.index.nlevels == 1
+    placed = (
+        expand_intervals(intervals, errors.index) if by_fraction else intervals.loc[errors.index]
+    )
+    return [placed.xs(side, axis=1, level=1)[list(errors)] for side in ("low", "high")]
 
 
 def _outermost(errors: pd.DataFrame, share: float) -> pd.DataFrame:

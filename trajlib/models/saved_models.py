@@ -163,17 +163,20 @@ def train_model(
         positions = add_reference(positions, reference) if deviations else positions
         return signed_errors(positions, unflown).dropna()
 
-    trained, quantile_models = _fit(
-        model, predictors.loc[train], wide.loc[train], days, to_errors, level=level, seed=seed
+    tables = (predictors.loc[train], wide.loc[train], predictors.loc[held_out])
+    trained, quantile_models, errors, quantiles = _fit(
+        model, *tables, days, to_errors, level=level, seed=seed
     )
-    errors = to_errors(_predict_wide(trained, predictors.loc[held_out], wide.columns))
-    fractions = targets.index.unique("fraction")
-    quantiles = predict_quantiles(quantile_models, predictors.loc[held_out], fractions)
     calibration = calibrate(errors, quantiles, days, level, seed)
     if METHODS[1] not in calibration.methods.values():
         quantile_models = None
     card = {
-        "schema": _describe_schema(predictors, targets),
+        "schema": {
+            "version": _SCHEMA,
+            "predictors": _find_kinds(predictors, {}),
+            "targets": list(targets),
+            "fractions": [float(fraction) for fraction in targets.index.unique("fraction")],
+        },
         "feature_set": feature_set,
         "level": level,
         "deviations": deviations,
@@ -301,9 +304,10 @@ def predict_trajectories(saved: SavedModel, predictors: pd.DataFrame) -> pd.Data
     kinds = _find_kinds(predictors, schema["predictors"])
     if kinds != schema["predictors"]:
         raise ValueError(f"predictors {kinds}, expected {schema['predictors']}")
-    columns = pd.MultiIndex.from_product([schema["targets"], schema["fractions"]])
-    columns = columns.set_names([None, "fraction"])
-    table = stack_targets(_predict_wide(saved.model, predictors, columns))
+    names = [None, "fraction"]
+    columns = pd.MultiIndex.from_product([schema["targets"], schema["fractions"]], names=names)
+    predicted = saved.model.predict(predictors)
+    table = stack_targets(pd.DataFrame(predicted, predictors.index, columns))
     if saved.card.get("deviations"):
         reference = locate_plan(predictors, table.index, *saved.card["pair"].split("-"))
         table = add_reference(table, reference)
@@ -389,26 +393,29 @@ def predict_with_quantiles(
     def to_errors(predicted: pd.DataFrame) -> pd.DataFrame:
         return signed_errors(stack_targets(predicted), unflown).dropna()
 
-    trained, quantile_models = _fit(model, predictors, wide, days, to_errors, level=level, seed=0)
-    errors = to_errors(_predict_wide(trained, held_out, wide.columns))
-    fractions = wide.columns.unique("fraction")
-    return errors, predict_quantiles(quantile_models, held_out, fractions)
+    tables = (predictors, wide, held_out)
+    *_, errors, quantiles = _fit(model, *tables, days, to_errors, level=level, seed=0)
+    return errors, quantiles
 
 
 def _fit(
     model: Pipeline,
     predictors: pd.DataFrame,
     wide: pd.DataFrame,
+    held_out: pd.DataFrame,
     days: pd.Series,
     to_errors: Callable[[pd.DataFrame], pd.DataFrame],
     *,
     level: float,
     seed: int | None,
-) -> tuple[Pipeline, dict | None]:
-    """Return a trained joint model and the models of the quantiles of its errors."""
+) -> tuple[Pipeline, dict | None, pd.DataFrame, pd.DataFrame]:
+    """Return a joint model, the models of its errors' quantiles, and both for held-out flights."""
     trained = clone(model).fit(predictors, wide)
     errors = hold_out_errors(model, predictors, wide, days, to_errors, seed=seed)
-    return trained, fit_quantiles(errors, predictors, level=level, seed=seed or 0)
+    quantile_models = fit_quantiles(errors, predictors, level=level, seed=seed or 0)
+    predicted = pd.DataFrame(trained.predict(held_out), held_out.index, wide.columns)
+    quantiles = predict_quantiles(quantile_models, held_out, wide.columns.unique("fraction"))
+    return trained, quantile_models, to_errors(predicted), quantiles
 
 
 @cache
@@ -422,27 +429,12 @@ def _find_ceiling(aircraft_type: str) -> float:
         return np.nan
 
 
-def _predict_wide(
-    trained: Pipeline, predictors: pd.DataFrame, columns: pd.MultiIndex
-) -> pd.DataFrame:
-    return pd.DataFrame(trained.predict(predictors), predictors.index, columns)
-
-
 def _train_again(card: Mapping) -> str:
     origin, _, destination = str(card.get("pair", "ORIGIN-DESTINATION")).partition("-")
     return (
         "train it again: python -m trajlib report --archive ARCHIVE "
         f"--origin {origin} --destination {destination} --stage 07_prediction"
     )
-
-
-def _describe_schema(predictors: pd.DataFrame, targets: pd.DataFrame) -> dict:
-    return {
-        "version": _SCHEMA,
-        "predictors": _find_kinds(predictors, {}),
-        "targets": list(targets),
-        "fractions": [float(fraction) for fraction in targets.index.unique("fraction")],
-    }
 
 
 def _find_kinds(predictors: pd.DataFrame, expected: Mapping[str, str]) -> dict[str, str]:

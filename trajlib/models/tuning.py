@@ -77,43 +77,33 @@ def search_settings(
     wide = wide.loc[wide.index.intersection(predictors.index, sort=False)]
     grid = {f"{REGRESSOR}{name}": list(values) for name, values in settings.items()}
     parts = model_selection.GroupKFold(folds, shuffle=True, random_state=seed)
-    split = list(parts.split(wide, groups=days[wide.index]))
     options = {
         "n_iter": min(draws, len(model_selection.ParameterGrid(grid))),
-        "cv": split,
+        "cv": list(parts.split(wide, groups=days[wide.index])),
         "scoring": "r2",
         "refit": False,
         "random_state": seed,
     }
+    search = model_selection.RandomizedSearchCV
     backend = nullcontext()
     if engine == "dask-ml":
+        import dask_ml.model_selection  # an extra
+
+        search = dask_ml.model_selection.RandomizedSearchCV
         options["iid"] = False  # equal weight of all folds, as in scikit-learn
     elif current_client() is not None:
         options["n_jobs"] = -1
         backend = joblib.parallel_backend("dask")
-    search = _search_class(engine)
     with backend:
         fitted = search(model, grid, **options).fit(predictors.loc[wide.index], wide.to_numpy())
-    return _tabulate(fitted.cv_results_, folds)
+    results = fitted.cv_results_
+    table = pd.DataFrame(results["params"])
+    table.columns = table.columns.str.removeprefix(REGRESSOR)
+    table["r2"], table["spread"] = results["mean_test_score"], results["std_test_score"]
+    table["seconds"] = folds * results["mean_fit_time"]
+    return table.sort_values("r2", ascending=False, kind="stable", ignore_index=True)
 
 
 def find_engine() -> str:
     """Return ``dask-ml`` if it is installed, else ``scikit-learn``."""
     return ENGINES[importlib.util.find_spec("dask_ml") is None]
-
-
-def _search_class(engine: str) -> type:
-    if engine == "scikit-learn":
-        return model_selection.RandomizedSearchCV
-    from dask_ml.model_selection import RandomizedSearchCV  # an extra
-
-    return RandomizedSearchCV
-
-
-def _tabulate(results: Mapping, folds: int) -> pd.DataFrame:
-    table = pd.DataFrame(results["params"]).rename(
-        columns=lambda name: name.removeprefix(REGRESSOR)
-    )
-    table["r2"], table["spread"] = results["mean_test_score"], results["std_test_score"]
-    table["seconds"] = folds * results["mean_fit_time"]
-    return table.sort_values("r2", ascending=False, kind="stable", ignore_index=True)
