@@ -47,7 +47,6 @@ __all__ = [
     "score_arrivals",
     "score_before_landing",
     "score_groups",
-    "tabulate_errors",
     "to_display_units",
 ]
 
@@ -135,8 +134,35 @@ class Experiment:
         return compare_models(self.models, self.baselines, self.days)
 
     def tabulate(self, groups: pd.Series | None = None) -> pd.DataFrame:
-        """Return every error with its interval and its skill, see `tabulate_errors`."""
-        return tabulate_errors(self, groups)
+        """Return the error and skill of every model and baseline, with intervals.
+
+        Parameters
+        ----------
+        groups
+            A group for each row of the errors, or for each path, as `group_look_ahead` returns.
+
+        Returns
+        -------
+        DataFrame
+            One row per model or baseline, quantity and group: ``feature_set``, ``kind`` (model or
+            baseline), ``name``, the group under the name of ``groups``, ``quantity`` (see
+            ``QUANTITIES``), ``unit``, ``flights``; the mean absolute ``error`` with ``low`` and
+            ``high``, the 95 % bootstrap interval over days, and ``p95``, its 95th percentile, in
+            that unit; ``skill`` against the mean trajectory with ``skill_low`` and
+            ``skill_high``. Quantities without a value are absent.
+        """
+        parts = []
+        for kind, name, errors in self.list_errors():
+            base = self.baselines["mean"].reindex(errors.index)
+            for group, rows in _split_rows(errors.index, groups):
+                part = _tabulate(errors[rows], base[rows], self.days)
+                if groups is not None:
+                    part.insert(0, groups.name or "group", group)
+                part.insert(0, "name", name)
+                part.insert(0, "kind", kind)
+                part.insert(0, "feature_set", self.feature_set)
+                parts.append(part)
+        return pd.concat(parts, ignore_index=True)
 
     def _repr_html_(self) -> str:
         return format_errors(self.tabulate()).to_html(escape=True)
@@ -350,45 +376,13 @@ def compare_models(
     return result.assign(verdict=np.select(excludes_0, ["beats it", "worse"], "no better"))
 
 
-def tabulate_errors(experiment: Experiment, groups: pd.Series | None = None) -> pd.DataFrame:
-    """Return the error and skill of every model and baseline, with intervals.
-
-    Parameters
-    ----------
-    groups
-        A group for each row of the errors, or for each path, as `group_look_ahead` returns.
-
-    Returns
-    -------
-    DataFrame
-        One row per model or baseline, quantity and group: ``feature_set``, ``kind`` (model or
-        baseline), ``name``, the group under the name of ``groups``, ``quantity`` (see
-        ``QUANTITIES``), ``unit``, ``flights``; the mean absolute ``error`` with ``low`` and
-        ``high``, the 95 % bootstrap interval over days, and ``p95``, its 95th percentile, in that
-        unit; ``skill`` against the mean trajectory with ``skill_low`` and ``skill_high``.
-        Quantities without a value are absent.
-    """
-    parts = []
-    for kind, name, errors in experiment.list_errors():
-        base = experiment.baselines["mean"].reindex(errors.index)
-        for group, rows in _split_rows(errors.index, groups):
-            part = _tabulate(errors[rows], base[rows], experiment.days)
-            if groups is not None:
-                part.insert(0, groups.name or "group", group)
-            part.insert(0, "name", name)
-            part.insert(0, "kind", kind)
-            part.insert(0, "feature_set", experiment.feature_set)
-            parts.append(part)
-    return pd.concat(parts, ignore_index=True)
-
-
 def format_errors(table: pd.DataFrame, quantities: Sequence[str] | None = None) -> pd.DataFrame:
     """Return errors with their intervals as text, one column per quantity.
 
     Parameters
     ----------
     table
-        As returned by `tabulate_errors`.
+        As returned by `Experiment.tabulate`.
     quantities
         Quantities to show; by default all that have values.
 

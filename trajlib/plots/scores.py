@@ -111,7 +111,7 @@ def plot_skills(table: pd.DataFrame, errors: Sequence[str] = _MAIN) -> Figure:
 def plot_model_errors(table: pd.DataFrame) -> Figure:
     """Draw the error of each model with each feature set as a dot with its interval.
 
-    Rows as in `trajlib.evaluation.experiments.tabulate_errors`. The best baseline on the same
+    Rows as in `trajlib.evaluation.experiments.Experiment.tabulate`. The best baseline on the same
     flights and fractions is a grey bar.
     """
     sets = list(table["feature_set"].unique())
@@ -141,7 +141,7 @@ def plot_model_errors(table: pd.DataFrame) -> Figure:
 def plot_baselines(table: pd.DataFrame) -> Figure:
     """Draw the errors of models and baselines of one feature set as bars, the smallest on top.
 
-    Rows as in `trajlib.evaluation.experiments.tabulate_errors`; models are dark.
+    Rows as in `trajlib.evaluation.experiments.Experiment.tabulate`; models are dark.
     """
     size = (WIDTH, 0.9 + 0.24 * table["name"].nunique())
     figure, axs = plt.subplots(1, len(_MAIN), figsize=size)
@@ -161,8 +161,8 @@ def plot_baselines(table: pd.DataFrame) -> Figure:
 def plot_look_ahead(table: pd.DataFrame) -> Figure:
     """Draw errors and their intervals over the minutes ahead, a line for each model and baseline.
 
-    Rows as in `trajlib.evaluation.experiments.tabulate_errors`, of one feature set, with a column
-    ``minutes ahead``; a panel for each ``quantity``.
+    Rows as in `trajlib.evaluation.experiments.Experiment.tabulate`, of one feature set, with a
+    column ``minutes ahead``; a panel for each ``quantity``.
     """
     quantities = table["quantity"].unique()
     figure, axs = _panels(len(quantities))
