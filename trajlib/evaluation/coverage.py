@@ -19,6 +19,7 @@ from trajlib.models.adaptive_intervals import (
     place_intervals,
 )
 from trajlib.models.prediction_intervals import (
+    TOLERANCE,
     calibrate_intervals,
     scale_errors,
     score_intervals,
@@ -35,8 +36,6 @@ __all__ = [
     "measure_coverage",
     "measure_joint_coverage",
 ]
-
-TOLERANCE = 0.05  # of coverage; larger differences are marked on pages
 
 
 @dataclass(frozen=True)

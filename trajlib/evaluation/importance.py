@@ -146,6 +146,32 @@ def measure_importance(samples: ImportanceSamples, split: int | None = None) -> 
     return pd.DataFrame({"impurity": impurity, "permutation": lost.mean(axis=1)}).loc[lost.index]
 
 
+def interval_importance(samples: ImportanceSamples, *, seed: int = 0) -> pd.DataFrame:
+    """Return the 95 % bootstrap interval over held-out days of the permutation importance.
+
+    It is for the mean over fractions. The same days are drawn at all fractions.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``predictor``: ``low`` and ``high``, in units of skill.
+    """
+    days = samples.spread.index.unique("day")
+    names = samples.rises.index.unique("predictor")
+    drawn = draw_days(len(days), _DRAWS, seed=seed)
+    by_fraction = []
+    for fraction in samples.spread.index.unique("fraction"):
+        rises = samples.rises.xs(fraction, level="fraction")
+        rises = rises.groupby(level=["day", "predictor"]).sum().unstack()  # noqa: PD010
+        spread = samples.spread.xs(fraction, level="fraction").groupby(level="day").sum()
+        lost = drawn @ rises.reindex(days, fill_value=0.0).to_numpy()
+        of = drawn @ spread.reindex(days, fill_value=0.0).to_numpy()
+        lost = lost.reshape(_DRAWS, of.shape[1], -1) / of[:, :, None]
+        by_fraction.append(pd.DataFrame(lost.mean(axis=1), columns=rises.columns.unique(1)))
+    bounds = (sum(by_fraction) / len(by_fraction)).quantile([0.025, 0.975]).T
+    return bounds.set_axis(["low", "high"], axis=1).loc[names]
+
+
 def measure_shap(
     model: Pipeline,
     predictors: pd.DataFrame,
@@ -201,9 +227,8 @@ def rank_predictors(importance: pd.DataFrame) -> pd.DataFrame:
 
 def rank_splits(samples: ImportanceSamples) -> pd.DataFrame:
     """Return the rank by permutation of each predictor (rows) on each single split (columns)."""
-    splits = samples.impurity.index.unique("split")
     ranks = {}
-    for split in splits:
+    for split in samples.impurity.index.unique("split"):
         ranks[split] = rank_predictors(measure_importance(samples, split))["permutation_rank"]
     return pd.DataFrame(ranks)
 
@@ -273,29 +298,3 @@ def _explain(
     ]
     table = pd.DataFrame([np.mean(contributions, axis=0)], columns=list(groups))
     return table.assign(flights=len(encoded))
-
-
-def interval_importance(samples: ImportanceSamples, *, seed: int = 0) -> pd.DataFrame:
-    """Return the 95 % bootstrap interval over held-out days of the permutation importance.
-
-    It is for the mean over fractions. The same days are drawn at all fractions.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by ``predictor``: ``low`` and ``high``, in units of skill.
-    """
-    days = samples.spread.index.unique("day")
-    names = samples.rises.index.unique("predictor")
-    drawn = draw_days(len(days), _DRAWS, seed=seed)
-    by_fraction = []
-    for fraction in samples.spread.index.unique("fraction"):
-        rises = samples.rises.xs(fraction, level="fraction")
-        rises = rises.groupby(level=["day", "predictor"]).sum().unstack()  # noqa: PD010
-        spread = samples.spread.xs(fraction, level="fraction").groupby(level="day").sum()
-        lost = drawn @ rises.reindex(days, fill_value=0.0).to_numpy()
-        of = drawn @ spread.reindex(days, fill_value=0.0).to_numpy()
-        lost = lost.reshape(_DRAWS, of.shape[1], -1) / of[:, :, None]
-        by_fraction.append(pd.DataFrame(lost.mean(axis=1), columns=rises.columns.unique(1)))
-    bounds = (sum(by_fraction) / len(by_fraction)).quantile([0.025, 0.975]).T
-    return bounds.set_axis(["low", "high"], axis=1).loc[names]

@@ -60,7 +60,11 @@ def predict_plan_baselines(
         "plan and usual deviation": add_reference(usual, reference)[names],
         "plan and deviation of its route": add_reference(of_route, reference)[names],
     }
-    return {name: _replace(median, table) for name, table in tables.items()}
+    predictions = {}
+    for name, table in tables.items():
+        predictions[name] = median.copy()
+        predictions[name].loc[table.index, names] = table
+    return predictions
 
 
 def measure_plan_deviations(targets: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
@@ -108,7 +112,6 @@ def find_departures(
         a detour. Parts that begin before the first fraction or end after the last are omitted,
         because their lengths would include the terminal areas.
     """
-    columns = ["path", "start", "end", "cross", "saved"]
     deviations = measure_plan_deviations(targets, reference)
     parts = []
     for path, table in deviations.groupby(level="path", sort=False):
@@ -127,7 +130,7 @@ def find_departures(
             saved = planned[end] - planned[begin] - (flown[end] - flown[begin])
             largest = cross[np.abs(cross).argmax()]
             parts.append((path, fractions[begin], fractions[end], largest, saved))
-    result = pd.DataFrame(parts, columns=columns)
+    result = pd.DataFrame(parts, columns=["path", "start", "end", "cross", "saved"])
     part = result.groupby("path").cumcount().rename("part")
     return result.set_index(["path", part])
 
@@ -141,9 +144,3 @@ def _sum_legs(positions: pd.DataFrame) -> np.ndarray:
 def _name_routes(predictors: pd.DataFrame) -> pd.Series:
     cross = (predictors.filter(regex=r"^plan_cross_\d+$") / _SAME).round().astype(int)
     return cross.astype("str").agg(" ".join, axis=1)
-
-
-def _replace(table: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
-    replaced = table.copy()
-    replaced.loc[values.index, list(values)] = values
-    return replaced

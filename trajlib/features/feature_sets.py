@@ -46,14 +46,8 @@ _STATISTICS: dict[str, Callable[..., np.ndarray]] = {
 # Columns that only grow have only a maximum. Positions are omitted as their mean is the mean of the
 # targets, angles as their mean is meaningless, and the gap as a property of the radar.
 _SOME_STATISTICS = {
-    "latitude": (),
-    "longitude": (),
-    "duration": ("max",),
-    "distance": ("max",),
-    "fuel": ("max",),
-    "track": (),
-    "heading": (),
-    "gap": (),
+    **dict.fromkeys(("duration", "distance", "fuel"), ("max",)),
+    **dict.fromkeys(("latitude", "longitude", "track", "heading", "gap"), ()),
 }
 _STATES = {
     f"{name}_at_{feature_set.removeprefix('airborne_')}": feature_set

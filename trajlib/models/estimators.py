@@ -104,11 +104,6 @@ class BoostedTrees(RegressorMixin, BaseEstimator):
         columns = [booster.predict(values, num_threads=1) for booster in self.boosters_]
         return columns[0] if len(columns) == 1 else np.column_stack(columns)
 
-    @property
-    def feature_importances_(self) -> np.ndarray:
-        """Number of splits on each predictor, over all models."""
-        return np.sum([booster.feature_importance() for booster in self.boosters_], axis=0)
-
 
 def build_model(
     name: str = "forest",

@@ -25,7 +25,7 @@ from trajlib.features.airborne import (
 from trajlib.features.recent_traffic import HISTORY, collect_recent_traffic, select_recent
 from trajlib.features.targets import TARGETS, match_flights
 from trajlib.geodesy import distance, find_airport, locate_airport, unwrap_longitude
-from trajlib.models.prediction_intervals import MIN_DAYS
+from trajlib.models.prediction_intervals import MIN_DAYS, TOLERANCE
 from trajlib.models.saved_models import SavedModel, predict_trajectories, predict_trajectory
 from trajlib.trajectories.normalization import resample_flight
 from trajlib.trajectories.progress import PROGRESS
@@ -34,7 +34,6 @@ __all__ = [
     "FlightPrediction",
     "build_flight_predictors",
     "build_flight_row",
-    "estimate_arrival",
     "list_warnings",
     "load_flight_table",
     "load_flown",
@@ -51,7 +50,6 @@ _ENDS = ("origin", "destination")
 _OLD = 180.0  # s; points usually come about once a minute
 _SLACK = 31  # days before and after the training data without a warning
 _RARE_HOUR = 0.005  # share of the training flights within an hour before or after
-_TOLERANCE = 0.05  # of coverage
 _ARRIVED = 15.0  # NM from the destination within which a record counts as complete
 _YEARS = (1900, 2200)
 _CALENDAR = {  # of categories, the order in which they are named
@@ -97,7 +95,12 @@ class FlightPrediction:
     @property
     def arrival(self) -> dict[str, pd.Timestamp]:
         """Arrival of the flight (UTC): ``time``, ``low`` and ``high``."""
-        return estimate_arrival(self.trajectory, self.flight["start"])
+        end = self.trajectory.iloc[-1]
+        columns = {"time": "duration", "low": "duration_low", "high": "duration_high"}
+        return {
+            name: self.flight["start"] + pd.Timedelta(end[column], "s")
+            for name, column in columns.items()
+        }
 
     def describe(self) -> list[str]:
         """Return the prediction in sentences: the flight, its take-off and its arrival."""
@@ -411,14 +414,10 @@ def predict_flights(
     ends = ends.droplevel("fraction").loc[flights["path"]]
     table = flights[[*_IDENTITY, *_ENDS]].reset_index(drop=True)
     table["takeoff"] = pd.DatetimeIndex(flights["start"]).floor("s")
-    for name, column in {
-        "arrival": "duration",
-        "arrival_low": "duration_low",
-        "arrival_high": "duration_high",
-    }.items():
-        seconds = ends[column].round().to_numpy()
-        table[name] = table["takeoff"] + pd.to_timedelta(seconds, "s")
-        table[name.replace("arrival", "minutes")] = (ends[column] / 60).round(1).to_numpy()
+    for side in ("", "_low", "_high"):
+        seconds = ends[f"duration{side}"].to_numpy()
+        table[f"arrival{side}"] = table["takeoff"] + pd.to_timedelta(seconds.round(), "s")
+        table[f"minutes{side}"] = (seconds / 60).round(1)
     for name, side in {"takeoff": "origin", "arrival": "destination"}.items():
         zone = find_airport(flights[side].iloc[0]).timezone
         table[f"{name}_local"] = table[name].dt.tz_convert(zone).dt.tz_localize(None)
@@ -429,26 +428,6 @@ def predict_flights(
         lines = list_warnings(saved, rows[path], pair, start=start, traffic=traffic is not None)
         texts.append(" ".join(lines))
     return table.assign(warnings=texts)
-
-
-def estimate_arrival(trajectory: pd.DataFrame, start: pd.Timestamp) -> dict[str, pd.Timestamp]:
-    """Return the time of the end of a predicted trajectory: ``time``, ``low``, ``high``.
-
-    Parameters
-    ----------
-    trajectory
-        As returned by `trajlib.models.saved_models.predict_trajectory`.
-    start
-        Time of the first sample of the flight.
-
-    >>> end = {"duration": [3000.0], "duration_low": [2900.0], "duration_high": [3120.0]}
-    >>> times = estimate_arrival(pd.DataFrame(end), pd.Timestamp("2016-03-01 08:00", tz="UTC"))
-    >>> [f"{time:%H:%M}" for time in times.values()]
-    ['08:50', '08:48', '08:52']
-    """
-    end = trajectory.iloc[-1]
-    columns = {"time": "duration", "low": "duration_low", "high": "duration_high"}
-    return {name: start + pd.Timedelta(end[column], "s") for name, column in columns.items()}
 
 
 def open_store(folder: str | Path) -> pd.DataFrame | None:
@@ -590,7 +569,7 @@ def _warn_calibration(saved: SavedModel) -> Iterator[str]:
     level = saved.card.get("level", 0.0)
     for split, coverages in saved.card.get("scores", {}).items():
         coverage = coverages.get("duration")
-        if coverage is not None and abs(coverage - level) > _TOLERANCE:
+        if coverage is not None and abs(coverage - level) > TOLERANCE:
             yield (
                 f"On held-out days ({split}) {coverage:.0%} of the flights arrived within their "
                 f"{level:.0%} interval."

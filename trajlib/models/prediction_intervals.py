@@ -17,6 +17,7 @@ from trajlib.trajectories.normalization import courses
 
 __all__ = [
     "MIN_DAYS",
+    "TOLERANCE",
     "calibrate_band",
     "calibrate_intervals",
     "expand_intervals",
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 MIN_DAYS = 10  # for calibration, since flights of one day are not independent
+TOLERANCE = 0.05  # of coverage; larger differences are marked on pages
 
 
 def signed_errors(predictions: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:

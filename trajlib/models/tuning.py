@@ -106,4 +106,4 @@ def search_settings(
 
 def find_engine() -> str:
     """Return ``dask-ml`` if it is installed, else ``scikit-learn``."""
-    return ENGINES[importlib.util.find_spec("dask_ml") is None]
+    return "dask-ml" if importlib.util.find_spec("dask_ml") else "scikit-learn"
