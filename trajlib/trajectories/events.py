@@ -4,6 +4,8 @@ One table has the unit and the feature set of every feature. No feature is compu
 gap: it is then missing, or counts only the observed parts.
 """
 
+import functools
+
 import numpy as np
 import pandas as pd
 
@@ -160,32 +162,29 @@ def _measure_phases(samples: Samples) -> dict[str, float]:
     else:
         climb_top = descent_top = int(altitude.argmax())
     is_other = (ends <= climb_top) | (starts >= descent_top)
-    first, last = 0, len(time) - 1
-    distance_flown, energy = samples["distance"], _energy_height(samples)
-    climb_time = _growth(samples, time, first, climb_top)
-    descent_time = _growth(samples, time, descent_top, last)
-    climb_energy = _growth(samples, energy, first, climb_top)
-    descent_energy = _growth(samples, energy, descent_top, last)
+    climb, descent = (0, climb_top), (descent_top, len(time) - 1)
+    growth = functools.partial(_growth, samples["piece"])
+    flown, energy = samples["distance"], _energy_height(samples)
+    climb_time, descent_time = growth(time, *climb), growth(time, *descent)
     return {
         "top_of_climb_time": climb_time,
-        "top_of_climb_distance": _growth(samples, distance_flown, first, climb_top),
-        "top_of_descent_time": _growth(samples, time, first, descent_top),
-        "top_of_descent_distance": _growth(samples, distance_flown, descent_top, last),
-        "cruise_time": _growth(samples, time, climb_top, descent_top),
+        "top_of_climb_distance": growth(flown, *climb),
+        "top_of_descent_time": growth(time, 0, descent_top),
+        "top_of_descent_distance": growth(flown, *descent),
+        "cruise_time": growth(time, climb_top, descent_top),
         "descent_time": descent_time,
         "level_segments": float(is_other.sum()),
         "level_time": float((time[ends] - time[starts])[is_other].sum()),
-        "energy_rate_climb": 60 * climb_energy / (climb_time or np.nan),
-        "energy_rate_descent": 60 * descent_energy / (descent_time or np.nan),
+        "energy_rate_climb": 60 * growth(energy, *climb) / (climb_time or np.nan),
+        "energy_rate_descent": 60 * growth(energy, *descent) / (descent_time or np.nan),
     }
 
 
-def _growth(samples: Samples, values: np.ndarray, start: int, end: int) -> float:
+def _growth(piece: np.ndarray, values: np.ndarray, start: int, end: int) -> float:
     """Return the growth of values between two samples; missing across a long gap.
 
     It is also missing next to a gap, in which the phase may have begun or ended.
     """
-    piece = samples["piece"]
     if piece[max(start - 1, 0)] != piece[min(end + 1, len(piece) - 1)]:
         return np.nan
     return float(values[end] - values[start])
