@@ -25,6 +25,7 @@ from trajlib.models.prediction_intervals import (
     expand_intervals,
     is_few,
     score_intervals,
+    split_base,
     split_days,
     widen_to_band,
 )
@@ -296,16 +297,16 @@ def adapt_coverage(
         ``fixed`` and ``adaptive``, and the adaptive ``level``.
     """
     base = _select_base(quantiles.loc[errors.index], methods)
-    names = list(errors)
-    scores = _conformity(errors, base).unstack("fraction")[names]  # noqa: PD010
+    low, high = split_base(base, errors)
+    # distances of errors from their base; negative inside of it
+    scores = np.maximum(low - errors, errors - high).unstack("fraction")  # noqa: PD010
     calibrating = scores.index.isin(calibration)
     later = days[scores.index[~calibrating]].sort_values(kind="stable")
-    values = scores.to_numpy()
-    owner = scores.columns.get_level_values(0)
-    masks = {name: owner == name for name in names}
+    values, owner = scores.to_numpy(), scores.columns.get_level_values(0)
+    masks = {name: owner == name for name in errors}
     parts = []
     first = sample = values[calibrating]
-    levels = dict.fromkeys(names, level)
+    levels = dict.fromkeys(errors, level)
     for _, day in later.groupby(later, sort=True):
         today = values[scores.index.get_indexer(day.index)]
         for name, mask in masks.items():
@@ -350,15 +351,6 @@ def _include_prediction(intervals: pd.DataFrame) -> pd.DataFrame:
     widened.loc[:, low] = widened.loc[:, low].clip(upper=0)
     widened.loc[:, ~low] = widened.loc[:, ~low].clip(lower=0)
     return widened
-
-
-def _conformity(errors: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
-    """Return the distance of errors from their base; negative inside of it."""
-    outside = {}
-    for name in errors:
-        low, high = (base[name, side] for side in _SIDES) if name in base else (0.0, 0.0)
-        outside[name] = np.maximum(low - errors[name], errors[name] - high)
-    return pd.DataFrame(outside, errors.index)
 
 
 def _share_inside(scores: np.ndarray, sample: np.ndarray, level: float) -> np.ndarray:

@@ -26,6 +26,7 @@ __all__ = [
     "scale_errors",
     "score_intervals",
     "signed_errors",
+    "split_base",
     "split_days",
     "widen_to_band",
 ]
@@ -119,8 +120,22 @@ def calibrate_intervals(
         One row per fraction, columns of (target, ``low`` or ``high``), to be added to the base.
     """
     share = 1.0 if _too_few(errors, days) else (1 + level) / 2
-    low, high = (errors - _side_of_base(base, side, errors) for side in ("low", "high"))
+    low, high = (errors - side for side in split_base(base, errors))
     return _join_sides(-_outermost(-low, share), _outermost(high, share))
+
+
+def split_base(base: pd.DataFrame | None, errors: pd.DataFrame) -> list[pd.DataFrame | float]:
+    """Return both sides of a base in the form of the errors, 0 in columns without a base.
+
+    Parameters
+    ----------
+    errors, base
+        As for `calibrate_intervals`.
+    """
+    if base is None or not base.shape[1]:
+        return [0.0, 0.0]
+    sides = [base.xs(side, axis=1, level=1).reindex(errors.index) for side in ("low", "high")]
+    return [side.reindex(columns=errors.columns, fill_value=0.0) for side in sides]
 
 
 def expand_intervals(
@@ -260,15 +275,6 @@ def _too_few(errors: pd.DataFrame, days: pd.Series | None) -> bool:
 def _join_sides(low: pd.DataFrame, high: pd.DataFrame) -> pd.DataFrame:
     sides = {"low": low, "high": high}
     return pd.concat(sides, axis=1).swaplevel(axis=1).sort_index(axis=1)
-
-
-def _side_of_base(base: pd.DataFrame | None, side: str, errors: pd.DataFrame) -> pd.DataFrame:
-    """Return one side of the base in the form of the errors, 0 in columns without a base."""
-    zeros = pd.DataFrame(0.0, errors.index, errors.columns)
-    if base is None or not base.shape[1]:
-        return zeros
-    quantiles = base.xs(side, axis=1, level=1).reindex(errors.index)
-    return zeros.assign(**{name: quantiles[name] for name in quantiles if name in zeros})
 
 
 def _bounds(intervals: pd.DataFrame, errors: pd.DataFrame) -> list[pd.DataFrame]:
