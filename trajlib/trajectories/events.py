@@ -62,10 +62,9 @@ def measure_features(df: pd.DataFrame) -> dict[str, float]:
     Climb is before it, descent after it. A flight without such a segment has no cruise; its top is
     the highest point.
 
-    Against the ground truth of 620 simulated flights (``--seed 2016``): all 18 holdings and their
-    laps and all 7 go-arounds are found, and no others; the top of descent is within 10 s in 612
-    flights, and up to 5 min late in the others, which level off shortly below their cruise. For
-    real flights, observed at longer intervals, results are less accurate.
+    In 620 simulated flights (``--seed 2016``) all 18 holdings with their laps and all 7 go-arounds
+    are found, and no others; the top of descent is within 10 s in 612 flights, and up to 5 min late
+    in the others. Real flights, observed at longer intervals, are measured less accurately.
 
     OpenAP's fuzzy phases are not used: their sets are fixed around 35,000 ft and 600 kt, and with
     one label per minute a top of climb is only known to the minute.
