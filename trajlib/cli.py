@@ -30,8 +30,6 @@ _FEWEST = 40  # flights; with fewer, days held out hold next to nothing
 _FEWEST_NAMED = 20  # for stages given by name, which may hold nothing out
 _CALIBRATED, _DAYS_TO_CALIBRATE = "07_prediction", 5  # to train, calibrate, check and show
 
-_POSITIVE = click.FloatRange(0, min_open=True)
-
 _folder = partial(click.Path, path_type=Path)
 
 
