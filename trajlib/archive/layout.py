@@ -6,7 +6,6 @@ delimiter, the decimal mark. An ambiguous file is refused, with the question to 
 """
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from csv import Error as CSVError
 from csv import reader
@@ -218,7 +217,7 @@ def match_columns(names: Sequence[str], dialect: Dialect) -> Layout:
     Names in columns.toml take precedence, then those of the schema, then those of other tools.
     """
     fields, units = _match([name.strip() for name in names], dialect)
-    factors = dialect.units | {name: _convert(name, unit) for name, unit in units.items()}
+    factors = _find_factors(units, dialect)
     return Layout(1, len(names), fields, factors, units, names=tuple(names))
 
 
@@ -365,11 +364,9 @@ def _describe(
             unit = UNITS.get(rows[0][i].strip("[]() ").lower())
             if unit and name in NUMERIC and name not in dialect.units:
                 units[name] = unit
-    factors = dict(dialect.units)
-    for name, unit in units.items():
-        factors[name] = _convert(name, unit)
-    counts = Counter(names)
-    twice = [names[fields[n]] for n in REQUIRED if n in fields and counts[names[fields[n]]] > 1]
+    factors = _find_factors(units, dialect)
+    required = [names[fields[name]] for name in REQUIRED if name in fields]
+    twice = [name for name in required if names.count(name) > 1]
     if twice:
         raise FlightError(f"columns twice in the header: {', '.join(sorted(twice))}")
     return Layout(
@@ -385,9 +382,9 @@ def _describe(
     )
 
 
-def _convert(name: str, unit: str) -> tuple[float, float]:
+def _find_factors(units: dict[str, str], dialect: Dialect) -> dict[str, tuple[float, float]]:
     try:
-        return find_conversion(name, unit)
+        return dialect.units | {name: find_conversion(name, unit) for name, unit in units.items()}
     except ValueError as error:
         raise FlightError(str(error)) from error
 

@@ -19,7 +19,13 @@ from pyarrow import csv
 from trajlib.archive.dialect import Dialect
 from trajlib.archive.layout import MISSING, FlightError, Layout, find_columns, find_layout
 from trajlib.archive.parser import PADDING, SAME, SKIP, TIME, find_ends, parse_fields
-from trajlib.archive.repairs import NO_TIME, check_identities, check_units, repair_samples
+from trajlib.archive.repairs import (
+    IDENTITIES,
+    NO_TIME,
+    check_identities,
+    check_units,
+    repair_samples,
+)
 from trajlib.archive.storage import is_remote, open_file, refuse_outage
 from trajlib.archive.values import find_times, parse_numbers, parse_times, split_positions
 from trajlib.geodesy import distance
@@ -27,6 +33,7 @@ from trajlib.schema import COLUMNS, IDENTITY, NUMERIC, REQUIRED
 
 __all__ = [
     "IDENTITIES",
+    "UNREADABLE",
     "FlightError",
     "build_frame",
     "parse_ends",
@@ -45,15 +52,14 @@ _TOO_LARGE = (
     "python -m trajlib import makes an archive"
 )
 _LONGEST = 400  # characters of a reason
-IDENTITIES = ("flight_id", "icao24", "registration", "callsign")  # that distinguish flights
-_REPORTED = ("groundspeed", "vertical_rate")  # compared with positions and altitudes
+UNREADABLE = (OSError, EOFError, FlightError, zlib.error)  # raised by files that cannot be read
+_CHECKED = {*REQUIRED, *IDENTITIES, "groundspeed", "vertical_rate"}  # read whether wanted or not
 _NULLS = sorted(
     {*csv.ConvertOptions().null_values, *MISSING}
     | {text.upper() for text in MISSING}
     | {text.capitalize() for text in MISSING}
 )
 _DEFAULT = Dialect()
-_IDENTITY = frozenset(IDENTITY)
 _EPOCH = pd.DatetimeIndex(np.zeros(1, "M8[ms]"), dtype=pd.DatetimeTZDtype("ms", "UTC")).array
 
 
@@ -237,7 +243,7 @@ def find_utf16(start: bytes) -> str | None:
 def _parse_plain(data: np.ndarray, wanted: list[str], dialect: Dialect) -> _Samples | None:
     if (dialect.delimiter, dialect.decimal, dialect.time_format) != (",", ".", "ISO 8601"):
         return None
-    if not _IDENTITY.isdisjoint(wanted):
+    if not {*IDENTITY}.isdisjoint(wanted):
         return None
     header, end = _header(data), len(data) - PADDING
     try:
@@ -281,9 +287,7 @@ def _order(fields: tuple[str, ...], wanted: tuple[str, ...]) -> list[str]:
 
 
 def _is_read(name: str, wanted: Sequence[str]) -> bool:
-    if name == "duration":
-        return False
-    return name in wanted or name in REQUIRED or name in _REPORTED or name in IDENTITIES
+    return name != "duration" and (name in wanted or name in _CHECKED)
 
 
 def _header(data: np.ndarray) -> bytes:
@@ -401,7 +405,9 @@ def _frame(wanted: list[str], samples: _Samples) -> pd.DataFrame:
     if "duration" in rows:
         rows["duration"][:] = (times - times[0]) / 1000
     if "distance" in rows and np.isnan(rows["distance"]).any():
-        rows["distance"][:] = _distance_flown(rows["latitude"], rows["longitude"])
+        lat, lon = rows["latitude"], rows["longitude"]
+        rows["distance"][0] = 0.0
+        rows["distance"][1:] = np.cumsum(distance(lat[:-1], lon[:-1], lat[1:], lon[1:]))
     columns = names[: len({*names} & {*wanted})]  # the wanted ones come first
     values = values[: len(columns)]
     candidates = np.flatnonzero(np.isnan(values[:, 0]))
@@ -434,8 +440,3 @@ def build_frame(times: np.ndarray | None, values: np.ndarray, names: list[str]) 
 @cache
 def _column_index(names: tuple[str, ...]) -> pd.Index:
     return pd.Index(names)
-
-
-def _distance_flown(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
-    steps = distance(lat[:-1], lon[:-1], lat[1:], lon[1:])
-    return np.concatenate([[0.0], np.cumsum(steps)])

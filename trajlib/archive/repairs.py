@@ -19,6 +19,7 @@ from trajlib.archive.screening import (
 from trajlib.geodesy import distance
 
 __all__ = [
+    "IDENTITIES",
     "NO_TIME",
     "REPAIRS",
     "check_identities",
@@ -36,6 +37,7 @@ REPAIRS = {
     "impossible_altitude": "samples at an altitude that no aircraft flies left out",
     "impossible_position": "samples left out that no aircraft can have reached from the others",
 }
+IDENTITIES = ("flight_id", "icao24", "registration", "callsign")  # that distinguish flights
 NO_TIME = np.iinfo(np.int64).min  # as NaT
 _LIMIT = 0.05  # of a flight's samples may need a repair
 _LIMIT_ENDS = 0.5  # of them may lack values, if at the start or the end of the flight
@@ -255,7 +257,7 @@ def check_identities(texts: dict[str, pd.Series], times: np.ndarray) -> None:
 
     A callsign that changes after a pause marks a new flight; one that changes in the air does not.
     """
-    for name in ("flight_id", "icao24", "registration", "callsign"):
+    for name in IDENTITIES:
         if name not in texts:
             continue
         filled = texts[name].dropna()

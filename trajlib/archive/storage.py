@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import fsspec
 from fsspec.implementations.arrow import ArrowFSWrapper
-from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, S3FileSystem
+from pyarrow.fs import FileSelector, FileSystem, FileType, S3FileSystem
 
 from trajlib.cluster import is_loopback
 
@@ -61,14 +61,14 @@ def resolve(location: str | Path) -> str:
 def exists(location: str | Path) -> bool:
     """Return whether there is a file at a location."""
     if is_remote(location):
-        return _file_info(location).type == FileType.File
+        return _system().get_file_info(_key(location)).type == FileType.File
     return Path(location).is_file()
 
 
 def is_folder(location: str | Path) -> bool:
     """Return whether a location is a folder; in an object store, a prefix of other names."""
     if is_remote(location):
-        return _file_info(location).type == FileType.Directory
+        return _system().get_file_info(_key(location)).type == FileType.Directory
     return Path(location).is_dir()
 
 
@@ -115,11 +115,8 @@ def remove(location: str | Path) -> None:
 
 def refuse_outage(error: Exception, location: str | Path) -> None:
     """Raise an error again if it shows that the object store failed, not that a file is bad."""
-    if (
-        is_remote(location)
-        and isinstance(error, OSError)
-        and not isinstance(error, FileNotFoundError)
-    ):
+    failed = isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
+    if failed and is_remote(location):
         raise error
 
 
@@ -167,10 +164,6 @@ def uploading(location: str | Path) -> Iterator[Path]:
 
 def _key(location: str | Path) -> str:
     return str(location).partition(":")[2].strip("/")
-
-
-def _file_info(location: str | Path) -> FileInfo:
-    return _system().get_file_info(_key(location))
 
 
 def _system() -> FileSystem:
