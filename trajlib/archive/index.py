@@ -3,7 +3,6 @@
 import difflib
 import hashlib
 import os
-import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,16 +12,16 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trajlib.archive.dialect import Dialect, read_dialect
-from trajlib.archive.layout import MISSING, find_columns, split_line
+from trajlib.archive.layout import find_columns, split_line
 from trajlib.archive.plans import FOLDER as PLANS
 from trajlib.archive.reading import (
     IDENTITIES,
+    UNREADABLE,
     FlightError,
     parse_ends,
     read_flight,
@@ -40,7 +39,7 @@ from trajlib.archive.storage import (
     replacing,
     resolve,
 )
-from trajlib.archive.values import parse_times
+from trajlib.archive.values import parse_times, strip_texts
 from trajlib.cluster import current_client, gather, run_blocks
 from trajlib.geodesy import distance, find_airport, locate_airport
 from trajlib.schema import IDENTITY, REQUIRED
@@ -123,12 +122,10 @@ def build_index(
     if strict is None:
         strict = dialect.strict or bool(os.environ.get("TRAJLIB_STRICT"))
     dialect = replace(dialect, strict=strict)
-    old = _read_index(output, dialect)
-    if old is None or not files.equals(old[list(_FILE)]):
-        index = _update(archive, files, old, dialect)
+    index = _read_index(output, dialect)
+    if index is None or not files.equals(index[list(_FILE)]):
+        index = _update(archive, files, index, dialect)
         _write_index(index, output, dialect)
-    else:
-        index = old
     rejections = f"{output.removesuffix('.index.parquet')}.rejections.parquet"
     paths = {"archive": resolve(archive), "rejections_file": resolve(rejections)}
     index = _unify_airports(index.assign(**paths, strict=strict))
@@ -276,8 +273,7 @@ def select_flights(
     if incomplete is None:
         incomplete = bool(os.environ.get("TRAJLIB_INCOMPLETE"))
     pair = find_pair(usable, origin, destination)
-    rows = usable[(usable["origin"] == pair[0]) & (usable["destination"] == pair[1])]
-    complete = rows["incomplete"].isna() if "incomplete" in rows and not incomplete else None
+    rows = _of_pair(usable, pair)
     if rows.empty:
         raise ValueError(
             f"no usable flight {origin} → {destination} among {len(index):,} files; "
@@ -285,21 +281,26 @@ def select_flights(
         )
     for code in pair:
         find_airport(code)  # raises an error if its position is unknown
-    if complete is not None and not complete.any():
-        raise ValueError(
-            f"all {len(rows)} flights {origin} → {destination} begin or end more than "
-            f"{_FAR:.0f} NM from their airports, such as {rows['path'].iloc[0]}: "
-            f"{rows['incomplete'].iloc[0]}"
-        )
-    rows = rows if complete is None else rows[complete]
+    if "incomplete" in rows and not incomplete:
+        complete = rows[rows["incomplete"].isna()]
+        if complete.empty:
+            raise ValueError(
+                f"all {len(rows)} flights {origin} → {destination} begin or end more than "
+                f"{_FAR:.0f} NM from their airports, such as {rows['path'].iloc[0]}: "
+                f"{rows['incomplete'].iloc[0]}"
+            )
+        rows = complete
     return rows.sort_values("path", ignore_index=True)
 
 
 def count_incomplete(index: pd.DataFrame, origin: str, destination: str) -> int:
     """Return the number of usable flights of a pair that begin or end far from its airports."""
     rows = index[index["rejected"].isna() & index["incomplete"].notna()]
-    pair = find_pair(index, origin, destination)
-    return int(((rows["origin"] == pair[0]) & (rows["destination"] == pair[1])).sum())
+    return len(_of_pair(rows, find_pair(index, origin, destination)))
+
+
+def _of_pair(index: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
+    return index[(index["origin"] == pair[0]) & (index["destination"] == pair[1])]
 
 
 def list_files(archive: str | Path) -> pd.DataFrame:
@@ -371,7 +372,7 @@ def read_ends(path: str, size: int, dialect: Dialect) -> tuple:
         if len(begin) != layout.count or len(end) != layout.count:
             which = "first" if len(begin) != layout.count else "last"
             raise FlightError(f"the {which} line is cut, or has more fields than the header")
-    except (OSError, EOFError, FlightError, zlib.error) as error:
+    except UNREADABLE as error:
         refuse_outage(error, path)
         return (None,) * (len(_FACTS) - 1) + (reason(error),)
     fields = layout.fields
@@ -392,11 +393,11 @@ def _read_closely(root: str, dialect: Dialect, files: pd.DataFrame) -> list[dict
         try:
             facts = _parse_ends(f"{root}/{path}", size, dialect) if size > _HEAD + _TAIL else None
             facts = facts or _parse_whole(f"{root}/{path}", size, dialect)
-        except (OSError, EOFError, FlightError, zlib.error) as error:
+        except UNREADABLE as error:
             refuse_outage(error, path)
             vague = "CSV parse error" in str(error) and isinstance(doubt, str)
             facts = {"rejected": doubt if vague else reason(error)}
-        rows.append({"path": path, **facts})
+        rows.append(facts)
     return rows
 
 
@@ -537,11 +538,10 @@ def _digest(root: str, dialect: Dialect, path: str) -> str | None:
     # of the samples: the same flight may have been saved again by another program
     try:
         flight = read_flight(f"{root}/{path}", REQUIRED, dialect=dialect)
-        hashes = pd.util.hash_pandas_object(flight[list(REQUIRED)], index=False)
-        return hashlib.sha256(hashes.to_numpy().tobytes()).hexdigest()
-    except (OSError, EOFError, FlightError, zlib.error) as error:
-        refuse_outage(error, root)
+    except FlightError:
         return None
+    hashes = pd.util.hash_pandas_object(flight[list(REQUIRED)], index=False)
+    return hashlib.sha256(hashes.to_numpy().tobytes()).hexdigest()
 
 
 def _unify_airports(index: pd.DataFrame) -> pd.DataFrame:
@@ -580,15 +580,13 @@ def _distance_from(index: pd.DataFrame, airport: str, end: str) -> pd.Series:
 
 def _read_facts(archive: str | Path, files: pd.DataFrame, dialect: Dialect) -> pd.DataFrame:
     root = resolve(archive)
-    rows = _read_all_ends(root, files, dialect)
-    facts = pd.DataFrame(rows, columns=_FACTS, dtype="str")
+    facts = pd.DataFrame(_read_all_ends(root, files, dialect), columns=_FACTS, dtype="str")
     for name in ("start", "end"):
         facts[name] = parse_times(facts[name], dialect)
     for name in _POSITIONS:
         facts[name] = _to_degrees(facts[name], dialect)
     for name in IDENTITY:
-        facts[name] = facts[name].str.strip()
-        facts[name] = facts[name].mask(facts[name].str.lower().isin(MISSING))
+        facts[name] = strip_texts(facts[name])
     facts = facts.assign(
         rejected=_first_rejection(facts), repairs=pd.Series(None, facts.index, "str")
     )
@@ -599,10 +597,8 @@ def _read_facts(archive: str | Path, files: pd.DataFrame, dialect: Dialect) -> p
         in_process = doubtful.sum() <= _CLOSE
         chosen = files.assign(rejected=facts["rejected"])[doubtful.to_numpy()]
         blocks = [read_closely(chosen)] if in_process else run_blocks(read_closely, chosen, _CLOSE)
-        columns = [name for name in facts if name != "path"]
         corrected = pd.DataFrame([row for block in blocks for row in block], index=chosen.index)
-        corrected = corrected.reindex(columns=columns).astype(facts.dtypes.to_dict())
-        facts[doubtful] = corrected
+        facts[doubtful] = corrected.reindex(columns=facts.columns).astype(facts.dtypes)
         facts = _set_identity(facts, files, dialect)
     fragment = files["path"].str.startswith(FRAGMENTS) & facts["rejected"].isna()
     return facts.assign(rejected=facts["rejected"].mask(fragment, FRAGMENT))
@@ -642,24 +638,19 @@ def _to_degrees(texts: pd.Series, dialect: Dialect) -> pd.Series:
 
 
 def _first_rejection(facts: pd.DataFrame) -> pd.Series:
+    start, end, positions = facts["start"], facts["end"], facts[list(_POSITIONS)]
+    off_earth = (positions.abs() > [90, 180, 90, 180]).any(axis=1)
     tests = {
-        "timestamp of the first or last sample is not a time": facts[["start", "end"]]
-        .isna()
-        .any(axis=1),
-        "time does not grow from the first to the last sample": facts["end"] <= facts["start"],
-        "first and last sample are more than a day apart": facts["end"] - facts["start"] > _DAY,
-        "first or last position is missing": facts[list(_POSITIONS)].isna().any(axis=1),
-        "first or last position is not on the Earth": _off_earth(facts),
+        "timestamp of the first or last sample is not a time": start.isna() | end.isna(),
+        "time does not grow from the first to the last sample": end <= start,
+        "first and last sample are more than a day apart": end - start > _DAY,
+        "first or last position is missing": positions.isna().any(axis=1),
+        "first or last position is not on the Earth": off_earth,
     }
     reason = facts["rejected"]
     for text, failed in tests.items():
         reason = reason.mask(reason.isna() & failed, text)
     return reason
-
-
-def _off_earth(facts: pd.DataFrame) -> np.ndarray:
-    positions = facts[list(_POSITIONS)].to_numpy()
-    return (np.abs(positions) > [90, 180, 90, 180]).any(axis=1)
 
 
 def _nearest_pairs(index: pd.DataFrame, origin: str, destination: str) -> list[str]:

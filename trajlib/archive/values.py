@@ -18,6 +18,7 @@ __all__ = [
     "parse_times",
     "parse_unix",
     "split_positions",
+    "strip_texts",
 ]
 
 _DEFAULT = Dialect()
@@ -78,7 +79,7 @@ def convert_times(values: pd.Series, dialect: Dialect = _DEFAULT, column: str = 
     if pd.api.types.is_numeric_dtype(values):
         return parse_unix(values)
     texts = values.astype("str")
-    if _strip(texts).isna().all():
+    if strip_texts(texts).isna().all():
         return pd.Series(pd.NaT, values.index, dtype="datetime64[ms, UTC]")
     return find_times(texts, None, dialect, column, "")
 
@@ -114,8 +115,8 @@ def find_times(
         When the form is ambiguous; the message has the question, and the line of columns.toml that
         answers it.
     """
-    texts = _strip(texts).str.replace(r"\s*(?:UTC|GMT)$", "Z", regex=True)
-    dates = None if dates is None else _strip(dates)
+    texts = strip_texts(texts).str.replace(r"\s*(?:UTC|GMT)$", "Z", regex=True)
+    dates = None if dates is None else strip_texts(dates)
     if dialect.time_format != "ISO 8601":
         return parse_times(texts if dates is None else dates + " " + texts, dialect)
     filled = texts.dropna()
@@ -138,7 +139,8 @@ def find_times(
     return _parse_dated(texts, dialect, column)
 
 
-def _strip(texts: pd.Series) -> pd.Series:
+def strip_texts(texts: pd.Series) -> pd.Series:
+    """Return texts without surrounding spaces, null where they stand for no value."""
     texts = texts.astype("str").str.strip()
     return texts.mask(texts.str.lower().isin(MISSING))
 
@@ -294,7 +296,7 @@ def _parse_numbers(
     texts: pd.Series, name: str, factor: float, offset: float, decimal: str
 ) -> tuple[np.ndarray, pd.Series]:
     """Return the numbers, and the texts that are not numbers."""
-    texts = _strip(texts)
+    texts = strip_texts(texts)
     if decimal == ",":
         swapped = texts.str.replace(".", "").str.replace(",", ".")
         texts = texts.where(~texts.str.contains(",", na=False), swapped)
