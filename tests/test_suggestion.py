@@ -80,3 +80,10 @@ def test_an_archive_without_samples_is_an_error(tmp_path):
     write(tmp_path, "1.csv", "")
     with pytest.raises(ValueError, match="holds a line of samples"):
         suggest_dialect(tmp_path)
+
+
+def test_a_damaged_file_is_passed_over(tmp_path):
+    packed = gzip.compress(b"timestamp,lat,lon,alt\n", mtime=0)
+    (tmp_path / "1.csv.gz").write_bytes(packed[:10] + b"\xff" * 20)
+    write(tmp_path, "2.csv", "timestamp,lat,lon,alt\n2016-01-01T06:15:00Z,40,-3,100\n")
+    assert 'column = "lat"' in suggest_dialect(tmp_path).replace("'", '"')

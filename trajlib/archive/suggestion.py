@@ -8,7 +8,7 @@ import pandas as pd
 from trajlib.archive.dialect import Dialect
 from trajlib.archive.index import list_files, read_head_tail
 from trajlib.archive.layout import Layout, find_layout
-from trajlib.archive.reading import FlightError, read_flight
+from trajlib.archive.reading import UNREADABLE, FlightError, read_flight
 from trajlib.archive.storage import resolve
 from trajlib.geodesy import find_airport
 from trajlib.schema import COLUMNS, IDENTITY
@@ -53,7 +53,7 @@ def _find_sample(archive: str | Path, files: pd.DataFrame) -> tuple[str, bytes]:
     for path, size in zip(files["path"], files["size"], strict=True):
         try:
             head, _ = read_head_tail(f"{resolve(archive)}/{path}", size)
-        except (OSError, EOFError, FlightError):
+        except UNREADABLE:
             continue
         if head.count(b"\n") > 1:
             return path, head
