@@ -12,7 +12,7 @@ from functools import partial, wraps
 from logging import CRITICAL, ERROR, getLogger
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
@@ -25,8 +25,12 @@ if TYPE_CHECKING:
     from trajlib.models.saved_models import SavedModel
     from trajlib.report.stages import Stage
 
-_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-_FEWEST = 40  # flights; with fewer, days held out hold next to nothing
+_CONTEXT = {
+    "help_option_names": ["-h", "--help"],
+    "max_content_width": 100,
+    "show_default": True,
+}
+_FEWEST = 40  # flights; with fewer, the days that are held out have too few
 _FEWEST_NAMED = 20  # for stages given by name, which may hold nothing out
 _CALIBRATED, _DAYS_TO_CALIBRATE = "07_prediction", 5  # to train, calibrate, check and show
 
@@ -71,7 +75,7 @@ def main() -> None:
     """  # noqa: D301, as \b makes click leave lines as they are
     from trajlib.report.console import prepare_console
 
-    os.umask(0o077)  # files that hold flights are for their owner's eyes
+    os.umask(0o077)  # only the owner can read files that hold flights
     prepare_console()
     _prepare_home()
 
@@ -92,7 +96,7 @@ def _plainly(command: Callable) -> Callable:
         try:
             return command(*args, **options)
         except BrokenPipeError:
-            raise  # the reader of our output went away; click ends quietly
+            raise  # the reader of the output has ended; click exits without a message
         except KeyboardInterrupt:
             click.echo("\nstopped; the same command continues from what is finished", err=True)
             raise click.exceptions.Exit(130) from None
@@ -143,8 +147,8 @@ def _connected(address: str | None = None) -> "Iterator[Client]":
 
 @main.command()
 @click.argument("archive", type=_folder())
-@click.option("--flights", default=620, show_default=True, help="How many, over all city pairs.")
-@click.option("--seed", default=2016, show_default=True, help="The same seed, the same bytes.")
+@click.option("--flights", default=620, help="How many, over all city pairs.")
+@click.option("--seed", default=2016, help="The same seed, the same bytes.")
 @_plainly
 def simulate(archive: Path, flights: int, seed: int) -> None:
     """Simulate flights of Spanish city pairs into ARCHIVE.
@@ -169,12 +173,12 @@ def simulate(archive: Path, flights: int, seed: int) -> None:
 @click.option("--measured-only", is_flag=True, help="The points alone, for traffic and wind.")
 @click.option("--plans", is_flag=True, help="SOURCE holds filed flight plans alone.")
 @click.option("--strict", is_flag=True, help="Reject every flight that needs a repair.")
-@click.option("--min-points", default=20, show_default=True, help="Points of a trajectory.")
-@click.option("--max-gap", default=420.0, show_default=True, help="Seconds between two points.")
-@click.option("--max-reach", default=15.0, show_default=True, help="Kilometres from the airports.")
-@click.option("--max-repaired", default=0.25, show_default=True, help="Share of wrong points.")
-@click.option("--max-speed", default=1000.0, show_default=True, help="Knots of any aircraft.")
-@click.option("--max-rate", default=6000.0, show_default=True, help="Feet per minute, likewise.")
+@click.option("--min-points", "points", default=20, help="Points of a trajectory.")
+@click.option("--max-gap", "gap", default=420.0, help="Seconds between two points.")
+@click.option("--max-reach", "reach", default=15.0, help="Kilometres from the airports.")
+@click.option("--max-repaired", "repaired", default=0.25, help="Share of wrong points.")
+@click.option("--max-speed", "speed", default=1000.0, help="Knots of any aircraft.")
+@click.option("--max-rate", "rate", default=6000.0, help="Feet per minute, likewise.")
 @_plainly
 def import_(
     source: Path | None,
@@ -186,12 +190,7 @@ def import_(
     measured_only: bool,
     plans: bool,
     strict: bool,
-    min_points: int,
-    max_gap: float,
-    max_reach: float,
-    max_repaired: float,
-    max_speed: float,
-    max_rate: float,
+    **criteria: Any,
 ) -> None:
     """Import real flights from SOURCE into the folder ARCHIVE.
 
@@ -216,15 +215,13 @@ def import_(
         return
     if source is None or archive is None:
         raise click.UsageError("give SOURCE and ARCHIVE, or --formats")
+    from trajlib.importers.pipeline import Criteria, import_flights
+    from trajlib.importers.plans import import_plans, import_plans_beside_flights
+
     _check_writable(archive, "ARCHIVE")
     if plans:
-        from trajlib.importers.plans import import_plans
-
         _print_plans(archive, import_plans(source, archive, format=name))
         return
-    from trajlib.importers.pipeline import Criteria, import_flights
-
-    criteria = Criteria(min_points, max_gap, max_reach, max_repaired, max_speed, max_rate)
     with _connected():
         flights = import_flights(
             source,
@@ -234,7 +231,7 @@ def import_(
             destination=destination,
             measured_only=measured_only,
             strict=strict,
-            criteria=criteria,
+            criteria=Criteria(**criteria),
             report=click.echo,
         )
     written = flights[flights["rejected"].isna()]
@@ -243,20 +240,14 @@ def import_(
         f"{archive}: {len(written) - fragments:,} flights, {fragments:,} fragments, "
         f"{len(flights) - len(written):,} rejected"
     )
-    from trajlib.importers.plans import import_plans_beside_flights
-
-    if (
-        not measured_only
-        and (waypoints := import_plans_beside_flights(source, archive)) is not None
-    ):
-        _print_plans(archive, waypoints)
+    if not measured_only:
+        _print_plans(archive, import_plans_beside_flights(source, archive))
 
 
-def _print_plans(archive: Path, waypoints: "pd.Series") -> None:
-    click.echo(
-        f"{archive}: plans of {len(waypoints):,} flights, {waypoints.median():.0f} waypoints in "
-        "the median"
-    )
+def _print_plans(archive: Path, waypoints: "pd.Series | None") -> None:
+    if waypoints is not None:
+        median = f"{waypoints.median():.0f} waypoints in the median"
+        click.echo(f"{archive}: plans of {len(waypoints):,} flights, {median}")
 
 
 _strict = click.option("--strict", is_flag=True, help="Repair nothing: reject such flights.")
@@ -350,15 +341,15 @@ def _show_counts(title: str, counts: "pd.Series", most: int = 10) -> None:
 @click.option("--origin", help="Airport of departure, ICAO or IATA code (LEMD).")
 @click.option("--destination", help="Airport of arrival, ICAO or IATA code (LEBL).")
 @click.option("--scheduler", help="Address of a Dask scheduler, instead of a local cluster.")
-@click.option("--output", type=_folder(), default="reports", show_default=True, help="For reports.")
-@click.option("--data", type=_folder(), default="data", show_default=True, help="For tables.")
+@click.option("--output", type=_folder(), default="reports", help="For reports.")
+@click.option("--data", type=_folder(), default="data", help="For tables.")
 @click.option(
     "--notebooks", type=_folder(), help="Stages; by default ./notebooks or the installed ones."
 )
 @click.option("--stage", "names", metavar="NAME", multiple=True, help="Only this; repeatable.")
 @click.option(
     "-p",
-    "given",
+    "settings",
     metavar="NAME VALUE",
     type=(str, str),
     multiple=True,
@@ -383,7 +374,7 @@ def report(
     data: Path,
     notebooks: Path | None,
     names: tuple[str, ...],
-    given: tuple[tuple[str, str], ...],
+    settings: tuple[tuple[str, str], ...],
     fresh: bool,
     aggregate_only: bool,
     incomplete: bool,
@@ -411,7 +402,7 @@ def report(
     from trajlib.archive.plans import read_plans
     from trajlib.archive.storage import is_remote, resolve
     from trajlib.archive.store import store_flights
-    from trajlib.report.build import alone_with, make_report
+    from trajlib.report.build import alone_with, list_flight_names, make_report, share_report
     from trajlib.report.console import show_stage
     from trajlib.report.front import answer, count_rejected, draw_front
     from trajlib.report.redaction import machine_rules
@@ -421,13 +412,14 @@ def report(
         raise click.UsageError("give both --origin and --destination, or neither")
     if origin is not None and destination is not None:
         origin, destination = _check_pair(origin, destination)
+    given = dict(settings)
     notebooks, project = _find_notebooks(notebooks)
-    shared = {"archive": archive, "data": data}
-    common = {name: os.path.relpath(path.absolute(), notebooks) for name, path in shared.items()}
-    if is_remote(archive):
-        common["archive"] = resolve(archive)
+    common = {
+        "archive": resolve(archive) if is_remote(archive) else os.path.relpath(archive, notebooks),
+        "data": os.path.relpath(data, notebooks),
+    }
     pair = {"origin": origin, "destination": destination}
-    _match_stages(notebooks, names, common | pair, dict(given))  # before anything is read
+    _match_stages(notebooks, names, common | pair, given)  # before anything is read
     _check_writable(data / "interim", "--data")
     _check_writable(output, "--output")
     with _connected(scheduler) as client:
@@ -436,24 +428,18 @@ def report(
             origin, destination = _busiest_pair(table)
         origin, destination = find_pair(table, origin, destination)
         common |= {"origin": origin, "destination": destination}
-        stages, wanted = _match_stages(notebooks, names, common, dict(given))
+        stages, wanted = _match_stages(notebooks, names, common, given)
         folder = output / f"{origin}-{destination}"
         processed = data / "processed" / folder.name
         _check_writable(folder, "--output")
         _check_writable(processed, "--data")
         selected = select_flights(table, origin, destination)
-        title = f"{origin} → {destination}"
-        lines = [f"{title}: {len(selected):,} flights of {len(table):,} files"]
-        click.echo("\n".join([*lines, *_count_far(table, common)]), err=as_json)
+        summary = f"{origin} → {destination}: {len(selected):,} flights of {len(table):,} files"
+        click.echo("\n".join([summary, *_count_far(table, common)]), err=as_json)
         with alone_with(processed, _say_waiting):
             store = store_flights(selected, data / "interim" / folder.name)
-            facts = _gather_facts(
-                table,
-                store,
-                {**common, "archive": archive.name, **dict(given)},
-                named=names,
-                wanted=wanted,
-            )
+            parameters = common | {"archive": archive.name} | given
+            facts = _gather_facts(table, store, parameters, named=names, wanted=wanted)
             draw = partial(
                 draw_front,
                 store,
@@ -476,29 +462,21 @@ def report(
                     draw=draw,
                     watch=partial(show_stage, stream=sys.stderr if as_json else sys.stdout),
                 )
-                shareable = _share(made, folder, table) if aggregate_only else None
+                shareable = folder.with_name(f"{folder.name}-aggregate")
+                if aggregate_only and made["whole"]:
+                    share_report(made, folder, shareable, names=list_flight_names(table))
     if not made["whole"]:
         failed = [s for s in made["stages"] if s["name"] in wanted and s["failure"]]
         reasons = [f"{s['failure']}\nsee {folder / s['name']}.html" for s in failed]
         again = "once the cause is removed, the same command continues from what is finished"
         raise click.ClickException("\n".join([*reasons, again]))
-    if shareable:
+    if aggregate_only:
         click.echo(f"\n{shareable / 'index.html'}", err=as_json)
     page = folder / "index.html"
     if as_json:
         _print_json({"page": page, **made})
     else:
         click.echo(f"\n{answer(made)}\n{page}\nnext: {_suggest_next(made, archive)}")
-
-
-def _share(made: Mapping, folder: Path, index: "pd.DataFrame") -> Path | None:
-    from trajlib.report.build import list_flight_names, share_report
-
-    if not made["whole"]:
-        return None
-    shareable = folder.with_name(f"{folder.name}-aggregate")
-    share_report(made, folder, shareable, names=list_flight_names(index))
-    return shareable
 
 
 def _suggest_next(report: Mapping, archive: Path) -> str:
@@ -577,7 +555,6 @@ def _find_notebooks(folder: Path | None) -> tuple[Path, Path]:
     "--output",
     type=_folder(dir_okay=False),
     default="reports/comparison.html",
-    show_default=True,
     help="Page to write.",
 )
 @_as_json
@@ -620,8 +597,8 @@ def compare(before: Path, after: Path, output: Path, as_json: bool) -> None:
 @click.option("--plan", type=_folder(exists=True, dir_okay=False), help="Filed plan of the flight.")
 @click.option("--model", type=_folder(), help="Folder of the model, instead of the pair's.")
 @click.option("--archive", type=_folder(), help="Its flights of other pairs, for runways and wind.")
-@click.option("--data", type=_folder(), default="data", show_default=True, help="For tables.")
-@click.option("--output", type=_folder(), default="predictions", show_default=True, help="For it.")
+@click.option("--data", type=_folder(), default="data", help="For tables.")
+@click.option("--output", type=_folder(), default="predictions", help="For it.")
 @_as_json
 @_plainly
 def predict(
@@ -810,7 +787,7 @@ def _write_prediction(
     )
     figure.savefig(f"{path}.png")
     if as_json:
-        answer_json = {
+        content = {
             "files": [f"{path}{kind}" for kind in (".csv", ".geojson", ".png")],
             "feature_set": answer.feature_set,
             "by": by,
@@ -820,7 +797,7 @@ def _write_prediction(
             "warnings": answer.warnings,
             "end": columns.iloc[-1].to_dict(),
         }
-        _print_json(answer_json)
+        _print_json(content)
         return
     click.echo("\n".join([*answer.describe(), *answer.warnings]))
     click.echo(f"feature set {answer.feature_set}; {path}.csv, .geojson, .png")
