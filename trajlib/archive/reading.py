@@ -69,6 +69,13 @@ class _Samples(NamedTuple):
     times: np.ndarray  # ms since 1970, NO_TIME if missing
     texts: dict[str, pd.Series]
 
+    def rows(self) -> dict[str, np.ndarray]:
+        return dict(zip(self.names, self.numbers, strict=True))
+
+    def take(self, indices: np.ndarray) -> "_Samples":
+        texts = {n: text.iloc[indices].reset_index(drop=True) for n, text in self.texts.items()}
+        return _Samples(self.names, self.numbers[:, indices], self.times[indices], texts)
+
 
 def read_flight(
     path: str | Path,
@@ -120,21 +127,16 @@ def parse_flight(
 ) -> pd.DataFrame:
     """Return the flight in the bytes of a CSV, as `read_flight` does; its name may hold a date."""
     samples = _parse_plain(data, wanted, dialect) or _parse_any(data, wanted, dialect, name)
-    names, values, times, texts = samples
     if minutes is not None:
+        times = samples.times
         start = times[times != NO_TIME].min(initial=np.iinfo(np.int64).max)
-        early = np.flatnonzero(times <= start + 60_000 * minutes)
-        values, times = values[:, early], times[early]
-        texts = {name: column.iloc[early].reset_index(drop=True) for name, column in texts.items()}
-    check_identities(texts, times)
-    indices, repairs = repair_samples(
-        dict(zip(names, values, strict=True)), times, strict=dialect.strict
-    )
+        samples = samples.take(np.flatnonzero(times <= start + 60_000 * minutes))
+    check_identities(samples.texts, samples.times)
+    indices, repairs = repair_samples(samples.rows(), samples.times, strict=dialect.strict)
     if indices is not None:
-        values, times = values[:, indices], times[indices]
-        texts = {name: column.iloc[indices] for name, column in texts.items()}
-    check_units(dict(zip(names, values, strict=True)), times, dialect)
-    df = _frame(wanted, _Samples(names, values, times, texts))
+        samples = samples.take(indices)
+    check_units(samples.rows(), samples.times, dialect)
+    df = _frame(wanted, samples)
     df.attrs["repairs"] = repairs
     return df
 
@@ -161,10 +163,7 @@ def parse_ends(data: bytes, dialect: Dialect, name: str) -> pd.DataFrame | None:
 def write_flight(df: pd.DataFrame, path: str | Path) -> None:
     """Write one flight as CSV, numbers rounded to the schema's decimals, times as ISO 8601 UTC."""
     decimals = {name: COLUMNS[name].decimals for name in df if name in NUMERIC}
-    floats = [name for name in decimals if df[name].dtype == float]  # faster to round one by one
-    rounded = dict(df.drop(columns=floats).round(decimals))
-    rounded |= {name: df[name].to_numpy().round(decimals[name]) for name in floats}
-    table = pa.Table.from_pandas(pd.DataFrame({n: rounded[n] for n in df}), preserve_index=False)
+    table = pa.Table.from_pandas(df.round(decimals), preserve_index=False)
     times = pc.strftime(table["timestamp"].cast(pa.timestamp("s", "UTC")), "%Y-%m-%dT%H:%M:%SZ")
     table = table.set_column(table.schema.get_field_index("timestamp"), "timestamp", times)
     try:
@@ -401,7 +400,7 @@ def _convert(names: list[str], values: np.ndarray, units: dict) -> np.ndarray:
 
 def _frame(wanted: list[str], samples: _Samples) -> pd.DataFrame:
     names, values, times, texts = samples
-    rows = dict(zip(names, values, strict=True))
+    rows = samples.rows()
     if "duration" in rows:
         rows["duration"][:] = (times - times[0]) / 1000
     if "distance" in rows and np.isnan(rows["distance"]).any():
