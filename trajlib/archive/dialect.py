@@ -181,13 +181,14 @@ def parse_dialect(text: str) -> Dialect:
     shared = sorted({text for text in names.values() if [*names.values()].count(text) > 1})
     if shared:
         raise ValueError(f"more than one column is given as {', '.join(shared)}")
-    units = {
-        n: find_conversion(n, entry["unit"]) for n, entry in columns.items() if "unit" in entry
-    }
+    units = {n: find_conversion(n, e["unit"]) for n, e in columns.items() if "unit" in e}
     time = columns.get("timestamp", {})
-    _check_identity(
-        {*settings.get("constants", {}), *_compile(settings.get("path", "")).groupindex}
-    )
+    groups = _compile(settings.get("path", "")).groupindex
+    wrong = sorted({*settings.get("constants", {}), *groups} - {*IDENTITY})
+    if wrong:
+        raise ValueError(
+            f"not identity columns: {', '.join(wrong)}; they are {', '.join(IDENTITY)}"
+        )
     return Dialect(
         **settings
         | {"names": names, "units": units, "many": many}
@@ -201,7 +202,7 @@ def _check_kind(name: str, value: Any, kinds: dict[str, type] = _KINDS) -> None:
     if name not in kinds:
         raise ValueError(f"unknown key: {name}; there are {', '.join(kinds)}")
     kind = kinds[name]
-    fits = type(value) is kind
+    fits = type(value) is kind  # a name of its own, as mypy would take value for an object
     if not fits:
         raise ValueError(f"{name} is {value!r}, expected {_WORDS[kind]}")
     if name in ("delimiter", "decimal") and len(value) != 1:
@@ -209,14 +210,6 @@ def _check_kind(name: str, value: Any, kinds: dict[str, type] = _KINDS) -> None:
     parts = value if kind is list else value.values() if name == "constants" else ()
     if not all(isinstance(part, str) for part in parts):
         raise ValueError(f"{name} is {value!r}, expected {_WORDS[kind]} of texts")
-
-
-def _check_identity(names: set[str]) -> None:
-    wrong = sorted(names - {*IDENTITY})
-    if wrong:
-        raise ValueError(
-            f"not identity columns: {', '.join(wrong)}; they are {', '.join(IDENTITY)}"
-        )
 
 
 def _compile(path: str) -> re.Pattern:
