@@ -40,7 +40,7 @@ from trajlib.archive.storage import (
     resolve,
 )
 from trajlib.archive.values import parse_times, strip_texts
-from trajlib.cluster import current_client, gather, run_blocks
+from trajlib.cluster import current_client, run_blocks
 from trajlib.geodesy import distance, find_airport, locate_airport
 from trajlib.schema import IDENTITY, REQUIRED
 
@@ -74,8 +74,8 @@ _SYSTEM |= {"@eaDir", "#recycle", "#snapshot"}  # of network disks
 _DAY = pd.Timedelta(1, "D")
 _STREAMS = 32  # objects read at once, since each request takes tens of milliseconds
 _HEAD, _TAIL = 4096, 1024  # bytes that hold a header and a line, and a last line
-_BATCH = 500  # files per task: a file takes milliseconds on shared storage, as a task does
-_CLOSE = 50  # files per task when files are parsed
+_BATCH = 500  # files per block: a file takes milliseconds on shared storage, as a task does
+_CLOSE = 50  # files per block when files are parsed
 _FAR = 30.0  # NM from its airport within which a complete flight begins or ends
 _COPY = "the same samples as "
 _SEVERAL = "several flights"  # replaced by their number after a full read
@@ -615,13 +615,12 @@ def _read_all_ends(root: str, files: pd.DataFrame, dialect: Dialect) -> list[tup
     # Reading a local disk is faster than sending tasks; shared storage of a cluster is slower.
     client = current_client()
     if client is None or client.cluster is not None or len(files) <= _BATCH:
-        return _read_batch(root, files, dialect)
-    batches = [files.iloc[start : start + _BATCH] for start in range(0, len(files), _BATCH)]
-    futures = [client.submit(_read_batch, root, b, dialect, pure=False) for b in batches]
-    return [row for batch in gather(client, futures) for row in batch]
+        return _read_batch(root, dialect, files)
+    batches = run_blocks(partial(_read_batch, root, dialect), files, _BATCH)
+    return [row for batch in batches for row in batch]
 
 
-def _read_batch(root: str, files: pd.DataFrame, dialect: Dialect) -> list[tuple]:
+def _read_batch(root: str, dialect: Dialect, files: pd.DataFrame) -> list[tuple]:
     paths = [f"{root}/{path}" for path in files["path"]]
     arguments = paths, files["size"], repeat(dialect)
     if not is_remote(root):

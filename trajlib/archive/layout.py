@@ -183,8 +183,7 @@ def _find_columns(
     header_names: tuple[str | None, ...],
     units: tuple[tuple[str, tuple[float, float]], ...],
 ) -> Layout:
-    names = split_line(header.rstrip(b"\r\n"), delimiter)
-    names = [name.strip() for name in names]
+    names = [name.strip() for name in split_line(header.rstrip(b"\r\n"), delimiter)]
     expected = dict(zip(COLUMNS, header_names, strict=True))
     if names == [""]:
         raise FlightError("the file is empty, or has no header")
