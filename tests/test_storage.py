@@ -138,6 +138,15 @@ def test_an_unreachable_object_store_rejects_no_flight(bucket, tmp_path, monkeyp
     assert [path.name for path in tmp_path.iterdir()] == ["index.parquet"]
 
 
+def test_an_outage_while_a_doubtful_file_is_read_rejects_no_flight(bucket, tmp_path, monkeypatch):
+    def fail(path):
+        raise OSError("connection reset")
+
+    monkeypatch.setattr("trajlib.archive.reading.read_bytes", fail)
+    with pytest.raises(OSError, match="connection reset"):
+        build_index(bucket, tmp_path / "index.parquet")
+
+
 @pytest.mark.parametrize(
     ("endpoint", "message"),
     [("", "set AWS_ENDPOINT_URL"), ("http://192.0.2.1:9000", "neither https nor loopback")],

@@ -394,7 +394,7 @@ def _read_closely(root: str, dialect: Dialect, files: pd.DataFrame) -> list[dict
             facts = _parse_ends(f"{root}/{path}", size, dialect) if size > _HEAD + _TAIL else None
             facts = facts or _parse_whole(f"{root}/{path}", size, dialect)
         except UNREADABLE as error:
-            refuse_outage(error, path)
+            refuse_outage(error, root)
             vague = "CSV parse error" in str(error) and isinstance(doubt, str)
             facts = {"rejected": doubt if vague else reason(error)}
         rows.append(facts)
