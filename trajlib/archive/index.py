@@ -559,9 +559,8 @@ def _unify_airports(index: pd.DataFrame) -> pd.DataFrame:
 def _describe_ends(index: pd.DataFrame) -> pd.Series:
     """Return a text on how far from its airports a flight begins or ends, null if near them."""
     text = pd.Series(None, index.index, dtype="str")
-    for name, end in (("destination", "last"), ("origin", "first")):
+    for name, end, verb in (("destination", "last", "ends"), ("origin", "first", "begins")):
         miles = _distance_from(index, name, end)
-        verb = "begins" if end == "first" else "ends"
         distances = miles.map(" {:,.0f} NM from ".format).astype("str")
         description = verb + distances + index[name].fillna("")
         text = text.mask(miles > _FAR, description)

@@ -91,6 +91,11 @@ UNITS = {  # by their usual spellings, in lower case
     **{"kg": "kg", "t": "t", "lb": "lb", "lbs": "lb", "s": "s", "sec": "s", "min": "min"},
 }
 _TIME_WORDS = re.compile(r"utc|gmt|iso.?8601|yyy|hh:|^s$|sec|unix|epoch", re.IGNORECASE)
+_SEARCHED = (*COLUMNS, *(name for name in _ALIASES if name not in COLUMNS))
+_TOOL_NAMES = {alias for texts in _ALIASES.values() for alias in re.sub(r":\S+", "", texts).split()}
+_KNOWN = {*COLUMNS, *_ALIASES, *_TOOL_NAMES}
+_JOINED = {name for name in _KNOWN if "_" not in name}
+_LONGEST = 80  # characters of a header in a message
 _HEAD = 60  # lines in which the header is searched
 _DELIMITERS = ",;\t|"
 
@@ -329,19 +334,12 @@ def _split_unit(name: str) -> tuple[str, str]:
     base = re.sub(r"[\s\-./,]+", "_", match[1] if match else text).strip("_")
     if not unit:
         stem, _, last = base.rpartition("_")
-        if stem and last in UNITS and not any(base in texts.split() for texts in _BARE):
+        if stem and last in UNITS and base not in _TOOL_NAMES:
             base, unit = stem, UNITS[last]
     joined = base.replace("_", "")
     if joined in _JOINED and base not in _KNOWN:
         base = joined
     return base, unit
-
-
-_LONGEST = 80  # characters of a header in a message
-_SEARCHED = (*COLUMNS, *(name for name in _ALIASES if name not in COLUMNS))
-_BARE = tuple(re.sub(r":\S+", "", texts) for texts in _ALIASES.values())
-_KNOWN = {*COLUMNS, *_ALIASES, *(alias for texts in _BARE for alias in texts.split())}
-_JOINED = {name for name in _KNOWN if "_" not in name}
 
 
 def _describe(

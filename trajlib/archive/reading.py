@@ -37,7 +37,6 @@ __all__ = [
     "FlightError",
     "build_frame",
     "parse_ends",
-    "parse_flight",
     "read_bytes",
     "read_flight",
     "read_gzip",
@@ -116,16 +115,15 @@ def read_flight(
     selected = COLUMNS.keys() if columns is None else {*columns}
     wanted = [name for name in COLUMNS if name in selected]
     try:
-        return parse_flight(read_bytes(path), wanted, dialect, Path(path).name, minutes)
+        return _parse_flight(read_bytes(path), wanted, dialect, Path(path).name, minutes)
     except (OSError, EOFError, ValueError, zlib.error, pa.ArrowException) as error:
         refuse_outage(error, path)
         raise FlightError(reason(error)) from error
 
 
-def parse_flight(
-    data: np.ndarray, wanted: list[str], dialect: Dialect, name: str, minutes: float | None = None
+def _parse_flight(
+    data: np.ndarray, wanted: list[str], dialect: Dialect, name: str, minutes: float | None
 ) -> pd.DataFrame:
-    """Return the flight in the bytes of a CSV, as `read_flight` does; its name may hold a date."""
     samples = _parse_plain(data, wanted, dialect) or _parse_any(data, wanted, dialect, name)
     if minutes is not None:
         times = samples.times

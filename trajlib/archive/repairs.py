@@ -109,19 +109,16 @@ def _leave_out_missing(
     values: dict[str, np.ndarray], times: np.ndarray, *, strict: bool
 ) -> tuple[np.ndarray, dict[str, int]]:
     lat, lon, alt = _positions(values)
-    missing = {
-        "no_time": times == NO_TIME,
-        "no_position": ~(np.isfinite(lat) & np.isfinite(lon)),
-        "no_altitude": ~np.isfinite(alt),
-    }
-    complete = np.flatnonzero(~np.logical_or.reduce(list(missing.values())))
+    no_time = times == NO_TIME
+    no_position = ~(np.isfinite(lat) & np.isfinite(lon)) & ~no_time
+    no_altitude = ~np.isfinite(alt) & ~no_position & ~no_time
+    complete = np.flatnonzero(~(no_time | no_position | no_altitude))
     repairs: dict[str, int] = {}
-    counted = np.zeros(len(times), bool)
-    for (name, bad), column in zip(
-        missing.items(), ("timestamp", "position", "altitude"), strict=True
+    for name, column, bad in (
+        ("no_time", "timestamp", no_time),
+        ("no_position", "position", no_position),
+        ("no_altitude", "altitude", no_altitude),
     ):
-        bad = bad & ~counted
-        counted |= bad
         if not bad.any():
             continue
         text = f"{column} is missing in {bad.sum()} of {len(times)} samples"

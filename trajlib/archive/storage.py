@@ -29,7 +29,6 @@ __all__ = [
     "list_objects",
     "make_folder",
     "open_file",
-    "raise_full_disk",
     "refuse_outage",
     "remove",
     "replacing",
@@ -140,15 +139,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        raise_full_disk(error, path)
+        if isinstance(error, OSError) and error.errno == ENOSPC:
+            message = f"the disk is full: {path.name} could not be written, and is as it was"
+            raise OSError(ENOSPC, message, str(path.parent)) from error
         raise
-
-
-def raise_full_disk(error: BaseException, path: Path) -> None:
-    """Raise OSError that names the file if an error means that its disk is full."""
-    if isinstance(error, OSError) and error.errno == ENOSPC:
-        message = f"the disk is full: {path.name} could not be written, and is as it was"
-        raise OSError(ENOSPC, message, str(path.parent)) from error
 
 
 @contextmanager
