@@ -6,9 +6,9 @@ What a command needs is imported when it runs, so that help comes at once.
 import os
 import sys
 from atexit import register
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial, wraps
+from functools import partial
 from logging import CRITICAL, ERROR, getLogger
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,12 +37,28 @@ _CALIBRATED, _DAYS_TO_CALIBRATE = "07_prediction", 5  # to train, calibrate, che
 _folder = partial(click.Path, path_type=Path)
 
 
-class _InOrder(click.Group):
+class _Command(click.Command):
+    # a line for what a user can change; a traceback for what is wrong with this package
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # the reader of the output has ended; click exits without a message
+        except KeyboardInterrupt:
+            click.echo("\nstopped; the same command continues from what is finished", err=True)
+            raise click.exceptions.Exit(130) from None
+        except (OSError, ValueError, MemoryError) as error:
+            raise click.ClickException(_describe_error(error)) from error
+
+
+class _Commands(click.Group):
+    command_class = _Command
+
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)  # that of their use, not of the alphabet
+        return list(self.commands)  # in the order of their use
 
 
-@click.group(cls=_InOrder, context_settings=_CONTEXT)
+@click.group(cls=_Commands, context_settings=_CONTEXT)
 @click.version_option(package_name="trajlib")
 def main() -> None:
     """Predict aircraft trajectories from an archive of flights.
@@ -89,23 +105,6 @@ def _prepare_home() -> None:
         os.environ["HOME"] = folder.name
 
 
-def _plainly(command: Callable) -> Callable:
-    # a line for what a user can change; a traceback for what is wrong with this package
-    @wraps(command)
-    def wrapper(*args: object, **options: object) -> object:
-        try:
-            return command(*args, **options)
-        except BrokenPipeError:
-            raise  # the reader of the output has ended; click exits without a message
-        except KeyboardInterrupt:
-            click.echo("\nstopped; the same command continues from what is finished", err=True)
-            raise click.exceptions.Exit(130) from None
-        except (OSError, ValueError, MemoryError) as error:
-            raise click.ClickException(_describe_error(error)) from error
-
-    return wrapper
-
-
 def _describe_error(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:  # without the system's number
         path = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
@@ -149,7 +148,6 @@ def _connected(address: str | None = None) -> "Iterator[Client]":
 @click.argument("archive", type=_folder())
 @click.option("--flights", default=620, help="How many, over all city pairs.")
 @click.option("--seed", default=2016, help="The same seed, the same bytes.")
-@_plainly
 def simulate(archive: Path, flights: int, seed: int) -> None:
     """Simulate flights of Spanish city pairs into ARCHIVE.
 
@@ -179,7 +177,6 @@ def simulate(archive: Path, flights: int, seed: int) -> None:
 @click.option("--max-repaired", "repaired", default=0.25, help="Share of wrong points.")
 @click.option("--max-speed", "speed", default=1000.0, help="Knots of any aircraft.")
 @click.option("--max-rate", "rate", default=6000.0, help="Feet per minute, likewise.")
-@_plainly
 def import_(
     source: Path | None,
     archive: Path | None,
@@ -260,7 +257,6 @@ _strict = click.option("--strict", is_flag=True, help="Repair nothing: reject su
 @click.option("--full", is_flag=True, help="Read every file in full, not only its ends.")
 @_strict
 @_as_json
-@_plainly
 def index(
     archive: Path, output: Path | None, suggest: bool, full: bool, strict: bool, as_json: bool
 ) -> None:
@@ -364,7 +360,6 @@ def _show_counts(title: str, counts: "pd.Series", most: int = 10) -> None:
 @_strict
 @click.option("--aggregate-only", is_flag=True, help="Also write one to share, without any flight.")
 @_as_json
-@_plainly
 def report(
     archive: Path,
     origin: str | None,
@@ -558,7 +553,6 @@ def _find_notebooks(folder: Path | None) -> tuple[Path, Path]:
     help="Page to write.",
 )
 @_as_json
-@_plainly
 def compare(before: Path, after: Path, output: Path, as_json: bool) -> None:
     """Compare two reports: what changed.
 
@@ -600,7 +594,6 @@ def compare(before: Path, after: Path, output: Path, as_json: bool) -> None:
 @click.option("--data", type=_folder(), default="data", help="For tables.")
 @click.option("--output", type=_folder(), default="predictions", help="For it.")
 @_as_json
-@_plainly
 def predict(
     flights: Path | None,
     origin: str,
