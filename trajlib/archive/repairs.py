@@ -4,6 +4,8 @@ A repair never invents a value: samples are left out or sorted by time. Every re
 is counted; a flight is rejected when more than a few of its samples need a repair.
 """
 
+from dataclasses import dataclass, field
+
 import numpy as np
 import pandas as pd
 
@@ -46,6 +48,22 @@ _PIECES = 200  # limit of pieces between impossible jumps; a file with more is n
 _VALLEY = 3_000  # ft of descent before, and of climb after, a landing
 _SEPARATE = "python -m trajlib import separates flights"
 _SPEED_UNITS = {"m/s": 0.5144, "km/h": 1.852, "NM/s": 1 / 3600}
+
+
+@dataclass
+class _Repairs:
+    """Numbers of repaired samples of a flight, which is rejected if there are too many."""
+
+    samples: int
+    strict: bool
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, name: str, count: int, text: str, limit: float = _LIMIT) -> None:
+        if self.strict:
+            raise FlightError(f"{text}; nothing is repaired, because of --strict")
+        if count > limit * self.samples:
+            raise FlightError(f"{text}, more than the {100 * limit:.0f} % that may be repaired")
+        self.counts[name] = self.counts.get(name, 0) + int(count)
 
 
 def describe_repairs(repairs: dict[str, int]) -> str | None:
@@ -91,14 +109,15 @@ def repair_samples(
     lon = values["longitude"]
     if np.nanmin(lon, initial=0) >= 0 and 180 < np.nanmax(lon, initial=0) <= 360:
         lon[lon > 180] -= 360
-    indices, repairs = _leave_out_missing(values, times, strict=strict)
-    indices = _put_in_order(indices, times, repairs, strict=strict)
-    indices = _leave_out_impossible(indices, values, times, repairs, strict=strict)
+    repairs = _Repairs(len(times), strict)
+    indices = _leave_out_missing(values, times, repairs)
+    indices = _put_in_order(indices, times, repairs)
+    indices = _leave_out_impossible(indices, values, times, repairs)
     if len(indices) < 2:
         raise FlightError(f"{len(indices)} samples are left, expected 2 or more")
     _check_one_flight(values, times, indices)
     unchanged = len(indices) == len(times) and (np.diff(indices) > 0).all()
-    return None if unchanged else indices, repairs
+    return None if unchanged else indices, repairs.counts
 
 
 def _positions(values: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
@@ -106,14 +125,13 @@ def _positions(values: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
 
 
 def _leave_out_missing(
-    values: dict[str, np.ndarray], times: np.ndarray, *, strict: bool
-) -> tuple[np.ndarray, dict[str, int]]:
+    values: dict[str, np.ndarray], times: np.ndarray, repairs: _Repairs
+) -> np.ndarray:
     lat, lon, alt = _positions(values)
     no_time = times == NO_TIME
     no_position = ~(np.isfinite(lat) & np.isfinite(lon)) & ~no_time
     no_altitude = ~np.isfinite(alt) & ~no_position & ~no_time
     complete = np.flatnonzero(~(no_time | no_position | no_altitude))
-    repairs: dict[str, int] = {}
     for name, column, bad in (
         ("no_time", "timestamp", no_time),
         ("no_position", "position", no_position),
@@ -125,22 +143,12 @@ def _leave_out_missing(
         if not len(complete):
             raise FlightError(text)
         inside = bad[complete[0] : complete[-1]].sum()
-        _check_limit(text, inside, len(times), strict=strict)
-        _check_limit(text, bad.sum(), len(times), strict=strict, limit=_LIMIT_ENDS)
-        repairs[name] = int(bad.sum())
-    return complete, repairs
+        limit = _LIMIT if inside > _LIMIT * len(times) else _LIMIT_ENDS
+        repairs.add(name, bad.sum(), text, limit)
+    return complete
 
 
-def _check_limit(text: str, count: int, of: int, *, strict: bool, limit: float = _LIMIT) -> None:
-    if strict:
-        raise FlightError(f"{text}; nothing is repaired, because of --strict")
-    if count > limit * of:
-        raise FlightError(f"{text}, more than the {100 * limit:.0f} % that may be repaired")
-
-
-def _put_in_order(
-    indices: np.ndarray, times: np.ndarray, repairs: dict[str, int], *, strict: bool
-) -> np.ndarray:
+def _put_in_order(indices: np.ndarray, times: np.ndarray, repairs: _Repairs) -> np.ndarray:
     steps = np.diff(times[indices])
     if len(steps) and (steps <= 0).all() and (steps < 0).any():
         indices = indices[::-1]  # newest first in the file
@@ -155,26 +163,19 @@ def _put_in_order(
                 f"several flights ({_SEPARATE})"
             )
         text += f", {late.sum()} of {len(times)} are out of order"
-        _check_limit(text, late.sum(), len(times), strict=strict)
-        repairs["out_of_order"] = int(late.sum())
+        repairs.add("out_of_order", late.sum(), text)
         indices = indices[np.argsort(ordered, kind="stable")]
     repeated = np.diff(times[indices], prepend=NO_TIME) == 0
     if repeated.any():
         text = f"timestamps repeat after sample {indices[np.argmax(repeated)]}"
         text += f", {repeated.sum()} of {len(times)}"
-        _check_limit(text, repeated.sum(), len(times), strict=strict)
-        repairs["repeated_time"] = int(repeated.sum())
+        repairs.add("repeated_time", repeated.sum(), text)
         indices = indices[~repeated]
     return indices
 
 
 def _leave_out_impossible(
-    indices: np.ndarray,
-    values: dict[str, np.ndarray],
-    times: np.ndarray,
-    repairs: dict[str, int],
-    *,
-    strict: bool,
+    indices: np.ndarray, values: dict[str, np.ndarray], times: np.ndarray, repairs: _Repairs
 ) -> np.ndarray:
     lat, lon, alt = (column[indices] for column in _positions(values))
     low, high = ALTITUDES
@@ -182,21 +183,18 @@ def _leave_out_impossible(
     if bad.any():
         text = f"altitude is {alt[bad][0]:,.0f} ft, not between {low:,.0f} and {high:,.0f}, in "
         text += f"{bad.sum()} of {len(times)} samples"
-        _check_limit(text, bad.sum(), len(times), strict=strict)
-        repairs["impossible_altitude"] = int(bad.sum())
+        repairs.add("impossible_altitude", bad.sum(), text)
     off_earth = ~((np.abs(lat) <= 90) & (np.abs(lon) <= 180)) & ~bad
     if off_earth.any():
         text = f"a position is not on the Earth, in {off_earth.sum()} of {len(times)} samples"
-        _check_limit(text, off_earth.sum(), len(times), strict=strict)
+        repairs.add("impossible_position", off_earth.sum(), text)
     indices = indices[~(bad | off_earth)]
     chain = _longest_chain(indices, values, times)
     unreachable = len(indices) - len(chain)
     if unreachable:
         text = f"{unreachable} of {len(times)} positions cannot have been reached from the others"
         text += f"; where a file holds several flights, {_SEPARATE}"
-        _check_limit(text, unreachable, len(times), strict=strict)
-    if unreachable or off_earth.any():
-        repairs["impossible_position"] = int(unreachable + off_earth.sum())
+        repairs.add("impossible_position", unreachable, text)
     return chain
 
 
