@@ -25,11 +25,7 @@ if TYPE_CHECKING:
     from trajlib.models.saved_models import SavedModel
     from trajlib.report.stages import Stage
 
-_CONTEXT = {
-    "help_option_names": ["-h", "--help"],
-    "max_content_width": 100,
-    "show_default": True,
-}
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
 _FEWEST = 40  # flights; with fewer, the days that are held out have too few
 _FEWEST_NAMED = 20  # for stages given by name, which may hold nothing out
 _CALIBRATED, _DAYS_TO_CALIBRATE = "07_prediction", 5  # to train, calibrate, check and show
@@ -804,10 +800,10 @@ def _match_stages(
     if common.keys() & given:
         raise click.UsageError(f"parameter {min(common.keys() & given)} is set by an option")
     try:
-        wanted = [stage.name for stage in find_stages(notebooks, names)]
-        match_parameters(find_stages(notebooks, wanted), common, given)
-        every = [stage.name for stage in find_stages(notebooks)]
-        return match_parameters(find_stages(notebooks, [*every, *wanted]), common, given), wanted
+        wanted = find_stages(notebooks, names)
+        match_parameters(wanted, common, given)  # each must be of one of these stages
+        stages = match_parameters(find_stages(notebooks), common, given)
+        return stages, [stage.name for stage in wanted]
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 
