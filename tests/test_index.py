@@ -241,6 +241,15 @@ def test_the_index_of_a_raw_archive_is_kept_in_interim():
     assert default_index_path("x/sample").as_posix() == "x/sample.index.parquet"
 
 
+@pytest.mark.parametrize(("folder", "archive"), [("few", "."), ("few/a", ".."), (".", "few")])
+def test_the_index_of_an_archive_named_from_within_is_not_in_it(
+    tmp_path, monkeypatch, folder, archive
+):
+    (tmp_path / "raw/few/a").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "raw" / folder)
+    assert default_index_path(archive) == tmp_path / "interim/few.index.parquet"
+
+
 def test_the_saved_index_has_no_absolute_path(tmp_path):
     write(tmp_path / "a", "one.csv")
     build_index(tmp_path / "a", tmp_path / "index.parquet")

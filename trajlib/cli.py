@@ -693,7 +693,9 @@ def _find_saved_pair(data: Path, pair: tuple[str, str]) -> tuple[str, str]:
 
 
 def _index_of(archive: Path, data: Path) -> Path:
-    return data / "interim" / f"{archive.absolute().name}.index.parquet"
+    from trajlib.archive.index import default_index_path
+
+    return data / "interim" / Path(default_index_path(archive)).name
 
 
 def _list_models(folder: Path) -> list[str]:

@@ -219,6 +219,8 @@ def default_index_path(archive: str | Path) -> str | Path:
     if is_remote(archive):
         return f"{resolve(archive)}.index.parquet"
     archive = Path(archive)
+    if not {"", ".."}.isdisjoint((archive.name, archive.parent.name)):  # such as "." or "sample"
+        archive = Path(os.path.abspath(archive))  # noqa: PTH100, as links keep their name
     raw = archive.parent
     folder = raw.parent / "interim" if raw.name == "raw" else raw
     return folder / f"{archive.name}.index.parquet"
