@@ -1,4 +1,4 @@
-"""Check whether an import recovers the flights and airports that a source gives, but are hidden.
+"""Hide the flights and airports that a source gives, and check whether an import recovers them.
 
 python benchmarks/import_checks.py FOLDER    # with points.parquet and flights.parquet
 """

@@ -24,7 +24,7 @@ AIRPORTS = [
     *("LSZH", "ENGM", "LOWW", "ESSA", "EIDW", "LPPT", "EBBR", "LEPA", "EGCC", "LIMC"),
     *("EDDL", "EDDB", "LGAV", "LFPO", "EFHK", "EPWA", "LKPR", "LHBP", "LROP", "LEMG"),
 ]
-ROW_BYTES = 118  # of one row, about
+ROW_BYTES = 118  # mean size of a row
 DAY = 86_400  # s
 START = pd.Timestamp("2022-06-27", tz="UTC").value // 10**9
 

@@ -1,4 +1,4 @@
-"""A page in headless Chromium without a network, driven by the debugging protocol."""
+"""A page in headless Chromium without a network, controlled by the debugging protocol."""
 
 import json
 import shutil
@@ -25,12 +25,12 @@ _OPTIONS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 
-# seconds to wait for an answer of the browser
+# seconds to wait for the browser's answer
 _SECONDS = 300
 
 
 class Page:
-    """A file opened in Chromium, or a page of this machine's, given by its address.
+    """A file, or an address on this machine, opened in Chromium.
 
     Its requests, messages and errors are kept in ``events``. A file is opened offline.
     """
@@ -100,7 +100,7 @@ class Page:
         self.call("Input.dispatchMouseEvent", type=f"mouse{kind}", x=x, y=y, **more)
 
     def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
-        """Press the button at one place, move in steps, and let it go at the other."""
+        """Drag with the left button from one position to another, in steps."""
         held = {"button": "left", "buttons": 1, "clickCount": 1}
         self.mouse("Moved", *start)
         self.mouse("Pressed", *start, **held)

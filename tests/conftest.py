@@ -68,7 +68,7 @@ def in_this_process(monkeypatch):
 @pytest.fixture(scope="module")
 def server():
     """An object store on loopback, with its address in the environment."""
-    moto = pytest.importorskip("moto.server", reason="moto, which stands for a store, is missing")
+    moto = pytest.importorskip("moto.server", reason="moto, a simulated object store, is missing")
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -83,7 +83,7 @@ def server():
 
 @pytest.fixture(scope="session")
 def alone():
-    """Return the prefix of a command that runs it without a network but loopback, or []."""
+    """Return a command prefix that leaves only loopback as a network, or []."""
     if not all(map(shutil.which, ("unshare", "ip"))):
         return []
     trial = subprocess.run([*ALONE, "true"], check=False, capture_output=True)

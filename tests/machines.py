@@ -21,13 +21,13 @@ __all__ = [
     "wait_until",
 ]
 
-# prefix of a command that runs it in a network of loopback alone
+# prefix of a command that runs it with loopback as its only network
 ALONE = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
 
 # options of a small report
 SMALL = "-p trees 5 -p draws 50 -p aligned 10 -p folds 2 -p repeats 1 -p steps 2"
 
-# environment variables of an object store, apart from its address
+# environment variables of an object store, without its address
 STORE = {
     "AWS_ACCESS_KEY_ID": "key",
     "AWS_SECRET_ACCESS_KEY": "secret",
@@ -142,7 +142,7 @@ def start_cluster(
 
 @contextmanager
 def hosts(*names: str) -> Iterator[dict[str, tuple[str, list[str]]]]:
-    """Yield network namespaces joined by veth: name to address and prefix of a command."""
+    """Yield joined network namespaces: an address and a command prefix for each name."""
     with ExitStack() as stack:
         namespaces = {}
         _ip(f"link add br-{names[0]} type bridge")

@@ -1,4 +1,4 @@
-"""Flights as surveillance sees them, and their points at every second."""
+"""Flights, their points as observed by surveillance, and these points at every second."""
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ MEASURED = [*POSITION, "altitude", "groundspeed"]
 
 
 def fly(date="2020-04-03", bend=0.3):
-    """Return a smooth flight SFO → LAX at 1 s: eased along, bent aside, up to 33,000 ft."""
+    """Return a smooth flight SFO → LAX at 1 s, on a curved track, up to 33,000 ft."""
     second = np.arange(3300.0)
     share = second / second[-1]
     along = share - np.sin(2 * np.pi * share) / (2 * np.pi) * 0.6
@@ -33,8 +33,9 @@ def fly(date="2020-04-03", bend=0.3):
 def observe(truth, seed=0, arc_minutes=0.2):
     """Return the radar points of a flight.
 
-    A point a minute with jitter, some twice within 20 s, gaps of up to 300 s, 100 ft, whole
-    knots, and part of the positions on whole arc minutes.
+    There is about one point a minute, sometimes two within 20 s, with gaps of up to 300 s.
+    Altitudes are in steps of 100 ft and speeds in whole knots. Some positions are rounded to
+    whole arc minutes.
     """
     rng = np.random.default_rng(seed)
     second = np.cumsum(rng.integers(40, 110, 60))
@@ -49,7 +50,7 @@ def observe(truth, seed=0, arc_minutes=0.2):
 
 
 def resample(points):
-    """Return the points of one flight at every second, as an archive has them."""
+    """Return the points of one flight at every second, as in an archive."""
     names = [name for name in points if name != "timestamp"]
     seconds = points["timestamp"].astype("datetime64[ms, UTC]").astype("int64").to_numpy() / 1000
     time, columns = resample_flight(seconds, points[names].to_numpy(float).T.copy(), names)

@@ -40,7 +40,7 @@ def change_after(points, minutes, seed):
     later = (since > 60 * minutes) & (rng.random(len(points)) < 0.8)
     before = points[since <= 60 * minutes]
     after = points[later].copy()
-    share = np.linspace(0, 1, len(after))[:, None]  # so that an aircraft can fly it
+    share = np.linspace(0, 1, len(after))[:, None]  # gradual, so that an aircraft can fly it
     after[["latitude", "longitude"]] += share * rng.normal(0, 0.5, 2)
     after["altitude"] += share[:, 0] * rng.integers(-3000, 3000)
     after["groundspeed"] *= 1 + share[:, 0] * rng.uniform(-0.2, 0.2)

@@ -28,7 +28,7 @@ def great_circle_flights(flights=48, by="route", late=None):
 
 
 def state_of(late, minutes=10.0, age=20.0):
-    """Return the state that `measure_state` would give."""
+    """Return a state in the form of `measure_state`."""
     flown = (60 * minutes - age - late) * SPEED / 3600
     index = pd.Index([f"{number:03}.csv" for number in range(len(late))], name="path")
     state = {"along": flown, "cross": 0.0, "to_go": LENGTH - flown, "progress": flown / LENGTH}

@@ -61,7 +61,7 @@ def report(archive, origin="LEMD", destination="LEBL"):
 
 
 @pytest.mark.parametrize("arguments", [(), *((command,) for command in COMMANDS)])
-def test_help_is_everywhere(run, arguments):
+def test_every_command_has_help(run, arguments):
     status, output = run(*arguments, "--help")
     assert status == 0
     assert output.startswith("Usage:")
@@ -230,13 +230,13 @@ def test_a_closed_standard_output_is_no_traceback(archive, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_wrong_command_is_shown_how_to_be_written(tmp_path):
+def test_a_wrong_command_prints_the_usage(tmp_path):
     done = run_process("index", cwd=tmp_path, env=os.environ | {"PYTHONPATH": ROOT})
     assert done.stderr.startswith("Usage: python -m trajlib index [OPTIONS] ARCHIVE")
 
 
 NOBODY = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"]
-# to read an interpreter and a project in another user's home
+# allows reading the interpreter and the project in another user's home
 NOBODY += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
 
 
@@ -258,7 +258,7 @@ def test_a_user_without_a_name_or_a_home_makes_a_report(nobody, archive, write_n
         copy = shutil.copytree(archive, f"{folder}/raw/few")
         shutil.copytree(archive.parents[2] / "notebooks", f"{folder}/notebooks")
         for path in Path(folder).rglob("*"):
-            path.chmod(0o777)  # commands that ran before in this process left a umask of 077
+            path.chmod(0o777)  # earlier commands in this process have set a umask of 077
         env = {"PATH": os.environ["PATH"], "PYTHONPATH": ROOT, "TMPDIR": folder, **home}
         folders = [f"--{name}={folder}/{name}" for name in ("data", "output", "notebooks")]
         words = [*report(copy), "--stage", "01_a", *folders]

@@ -70,7 +70,7 @@ def test_correlation_is_numpys_however_the_samples_are_cut(seed, cuts):
 
 
 @given(seeds, cuts)
-def test_an_offset_takes_no_digits_away(seed, cuts):
+def test_a_large_offset_does_not_reduce_the_precision(seed, cuts):
     df = pd.DataFrame(np.random.default_rng(seed).integers(0, 999, (200, 3)), columns=NAMES[:3])
     far = df + 2.0**20  # sums of squares would lose half of the digits
     r = correlate_parts([far.iloc[list(part)] for part in split(np.arange(200), cuts)])
@@ -196,7 +196,7 @@ def test_a_column_that_differs_by_day_is_no_function_of_another(index):
 
 def test_the_course_of_a_single_flight_makes_no_function():
     rows = pd.MultiIndex.from_product([["a", "b", "c"], range(500)], names=["path", "sample"])
-    altitude = 5_000.0 * rows.codes[0] + 10 * rows.codes[1]  # each flight in another layer
+    altitude = 5_000.0 * rows.codes[0] + 10 * rows.codes[1]  # each flight at a different altitude
     warmth = np.array([1.0, -1.0, 1.0])[rows.codes[0]]
     columns = {"altitude": altitude, "temperature": 288 - 0.002 * altitude + warmth}
     samples = pd.DataFrame(columns, rows)
@@ -234,7 +234,7 @@ def test_groups_do_not_depend_on_the_order_of_columns(seed, order):
     assert groups[0] == groups[1]
 
 
-def test_the_best_of_a_group_is_kept_and_of_equals_the_first():
+def test_the_best_of_a_group_is_kept_and_the_first_of_equally_good_ones():
     names = ["altitude", "pressure", "density"]
     r = pd.DataFrame([[1, 0.95, 0.91], [0.95, 1, 0.99], [0.91, 0.99, 1]], names, names)
     table = redundant_groups(r)
@@ -259,7 +259,7 @@ def test_discarded_predictors_are_represented_by_a_kept_one():
     }
 
 
-def test_columns_that_are_never_there_together_are_not_grouped():
+def test_columns_that_are_never_present_together_are_not_grouped():
     r = pd.DataFrame([[1, np.nan], [np.nan, 1]], ["mach", "drag"], ["mach", "drag"])
     assert redundant_groups(r)["keep"].all()
     assert cluster_columns(r)[0, 2] == 1

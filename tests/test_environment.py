@@ -50,7 +50,7 @@ def test_the_lock_holds_every_declared_package(declared, tests_need, locked):
     assert declared | tests_need <= {name_of(str(requirement)) for requirement in locked}
 
 
-def test_the_lock_is_exact_and_names_no_place(locked):
+def test_the_lock_has_exact_versions_and_no_urls(locked):
     for requirement in locked:
         assert re.fullmatch(r"==[\w.]+", str(requirement.specifier))
         assert requirement.url is None

@@ -182,7 +182,8 @@ def test_forward_splits_train_on_earlier_days_only(folds, days):
         assert of_flight[train].max() < of_flight[held_out].min()
     held_out = np.concatenate([held_out for _, held_out in splits])
     assert len(held_out) == len(set(held_out))
-    assert of_flight.drop(held_out).max() < of_flight[held_out].min()  # the first part alone
+    first_part = of_flight.drop(held_out)
+    assert first_part.max() < of_flight[held_out].min()
 
 
 def test_too_few_days_to_go_forward_are_refused():

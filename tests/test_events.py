@@ -21,9 +21,9 @@ PROFILE = {0: 300, 1200: 34_300, 3000: 34_300, 3600: 14_300, 3900: 14_300, 4500:
 
 
 def fly(turns, *, speed=360.0, profile=PROFILE, wind=None):
-    """A flight that ends at Barcelona, at one speed [kt], turning by steps [deg/s], one a second.
+    """Return a flight to Barcelona at a constant speed [kt], with a turn rate [deg/s] per second.
 
-    On a plane of 1/60° of latitude a mile, true to within half a percent.
+    Positions are computed on a plane where 1 NM is 1/60° of latitude, with an error below 0.5 %.
     """
     track = (np.cumsum(turns) + 90.0) % 360
     step = speed / 3600 * np.exp(1j * np.radians(90 - track))
@@ -39,7 +39,7 @@ def fly(turns, *, speed=360.0, profile=PROFILE, wind=None):
 
 
 def racetrack(laps, *, side=1):
-    """Turns of a hold: straight in, laps of four minutes to one side, straight out."""
+    """Return the turn rates of a hold: straight in, four-minute laps to one side, straight out."""
     lap = [np.full(60, 3.0 * side), np.zeros(60)] * 2
     return np.concatenate([np.zeros(900), *lap * laps, np.zeros(900)])
 
@@ -81,7 +81,7 @@ def test_energy_grows_as_the_flight_climbs_and_as_it_gains_speed():
 
 @pytest.mark.parametrize("side", [-1, 1], ids=["left", "right"])
 @pytest.mark.parametrize("laps", [0, 1, 3])
-def test_a_hold_is_its_laps(laps, side):
+def test_the_laps_and_the_time_of_a_hold_are_measured(laps, side):
     measured = measure_features(fly(racetrack(laps, side=side), speed=240.0))
     assert measured["holding_laps"] == laps
     assert measured["holding_time"] == pytest.approx(240 * laps, abs=20 * max(laps, 1))
@@ -101,11 +101,11 @@ def test_turns_that_do_not_return_soon_are_no_hold(turns):
 
 
 def approach(*heights, step=300):
-    """A flight that at the end passes heights [ft above Barcelona], one every ``step`` seconds."""
+    """Return a flight that ends with heights [ft above Barcelona], one every ``step`` seconds."""
     times = range(3300, 3300 + step * len(heights), step)
     last = {time: BARCELONA.elevation + height for time, height in zip(times, heights, strict=True)}
     df = fly(np.zeros(max(times) + 1), profile={0: 300, 1200: 30_000, 3000: 10_000, **last})
-    near = df["duration"] > 3100  # as if circling there
+    near = df["duration"] > 3100  # every point after this is over Barcelona
     return df.assign(
         latitude=df["latitude"].where(~near, BARCELONA.latitude),
         longitude=df["longitude"].where(~near, BARCELONA.longitude + 0.05),
@@ -122,7 +122,7 @@ def approach(*heights, step=300):
         ([2000, 2600, 2000, 0], 0),  # not climbed enough
     ],
 )
-def test_a_go_around_comes_low_climbs_away_and_comes_again(heights, count):
+def test_a_go_around_is_a_climb_between_two_low_approaches(heights, count):
     assert measure_features(approach(*heights))["go_arounds"] == count
 
 
@@ -152,7 +152,7 @@ def test_excess_distance_is_what_turning_adds_to_the_geodesic():
 @pytest.mark.parametrize(
     ("wind", "along"), [((30, 0), 30), ((-30, 0), -30), ((0, 30), 0)], ids=["tail", "head", "cross"]
 )
-def test_wind_along_the_track_comes_from_behind(wind, along):
+def test_wind_along_the_track_is_positive_from_behind(wind, along):
     assert measure_features(fly(STRAIGHT, wind=wind))["along_wind"] == pytest.approx(along)
 
 
@@ -161,7 +161,7 @@ def test_without_a_wind_there_is_no_mean_wind():
 
 
 def hide(df, start, end):
-    """The flight, not observed between two times [s]."""
+    """Return the flight, unobserved between two times [s]."""
     seconds = df["duration"].to_numpy()
     gap = np.where((seconds > start) & (seconds < end), LONG_GAP + 1, 0.0)
     return df.assign(gap=gap)

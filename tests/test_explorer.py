@@ -149,7 +149,7 @@ def test_a_box_picks_the_flights_that_are_in_it(fresh):
     fresh.drag(*fresh.run("[place('altitude', 40, 33_005), place('altitude', 60, 34_500)]"))
     fresh.wait("!text('counted').endsWith(' 0 selected')")
     inside = (_trajectories(200)["altitude"].sel(fraction=0.5) > 33_005).sum()
-    assert abs(_selected(fresh) - int(inside)) <= 2  # a pixel more or less
+    assert abs(_selected(fresh) - int(inside)) <= 2  # one pixel of tolerance
 
 
 def test_pointing_at_a_line_shows_the_flight(fresh):
@@ -160,7 +160,7 @@ def test_pointing_at_a_line_shows_the_flight(fresh):
     assert re.search(r"(IBE\d+ · (IBE|VLG)|<script>).* · A320 · 2016-01-", tooltip)
 
 
-def test_a_filter_leaves_its_flights_everywhere(fresh):
+def test_a_filter_applies_to_every_part(fresh):
     _choose(fresh, "operator", "IBE")
     fresh.wait("text('counted').startsWith('50 of 200')")
     assert set(fresh.run("column(1)")) == {"IBE"}
@@ -263,7 +263,7 @@ def test_an_empty_selection_draws_no_density(fresh):
     _choose(fresh, "operator", HOSTILE)
     _choose(fresh, "cluster", "cluster 1")
     fresh.wait("text('counted').startsWith('0 of 200')")
-    assert fresh.run("model('density of map').data.dw[0]") == 0  # else it would be one colour
+    assert fresh.run("model('density of map').data.dw[0]") == 0  # a density would be of one colour
 
 
 def test_filters_and_slider_are_in_view_on_a_narrow_screen(fresh):

@@ -200,7 +200,7 @@ def test_an_unknown_feature_set_is_refused_with_the_existing_ones(archive):
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30), st.randoms())
-def test_aggregates_do_not_see_the_order_of_time(values, random):
+def test_aggregates_do_not_depend_on_the_order_of_samples(values, random):
     shuffled = random.sample(values, len(values))
     first, second = (aggregate_flight(pd.DataFrame({"mach": v})) for v in (values, shuffled))
     assert first == pytest.approx(second, rel=1e-6, abs=1e-3)

@@ -720,7 +720,7 @@ def test_a_table_without_a_header_is_refused_with_what_to_do(flights, tmp_path):
         read(write_csv(table, tmp_path / "x.csv", header=False))
 
 
-def test_comments_and_the_separator_of_a_spreadsheet_are_passed(table, tmp_path):
+def test_comments_and_the_separator_line_of_a_spreadsheet_are_skipped(table, tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("# made by hand\n\nsep=;\n" + table.to_csv(index=False, sep=";"))
     assert len(read(path)) == len(table)
@@ -769,7 +769,7 @@ def test_recorders_without_a_position_are_refused_with_the_reason(tmp_path):
         pack_tar({"a.tar": pack_tar({"a.csv": b"a"})}),
         pack_tar({"a.gz": gzip.compress(gzip.compress(b"a"))}),
     ],
-    # gzip and tar contain the time: two workers would give a case different names
+    # gzip and tar contain the time, so two test processes would give a case different names
     ids=[
         "gzip-gzip",
         "zstd-gzip",
@@ -842,7 +842,7 @@ def test_a_damaged_trace_is_refused(write):
     assert "cannot be read" in refuse(path)
 
 
-def test_a_parquet_that_promises_a_billion_rows_is_refused(tmp_path):
+def test_a_parquet_that_claims_a_billion_rows_is_refused(tmp_path):
     path = tmp_path / "many.parquet"
     column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(10_000_000, "int8")), pa.array([1.0]))
     names = ["time", "lat", "lon", "velocity", "icao24"]
@@ -919,7 +919,7 @@ def test_a_gigabyte_in_one_line_is_refused_or_read_in_bounded_memory(tmp_path, k
 
 
 @pytest.mark.parametrize("name", ["../../outside.csv", "/tmp/outside.csv"])
-def test_names_in_archives_lead_nowhere(table, tmp_path, name):
+def test_names_in_archives_are_not_used_as_paths(table, tmp_path, name):
     path = tmp_path / "inner" / "deep" / "packed"
     path.parent.mkdir(parents=True)
     path.write_bytes(pack_zip({name: table.to_csv(index=False).encode()}))

@@ -126,7 +126,7 @@ def test_every_file_is_read_or_rejected_with_a_short_reason(archive, tmp_path):
 
 @pytest.mark.slow  # opens a browser
 @pytest.mark.parametrize("name", ["page", "explorer"])
-def test_hostile_text_does_nothing(pages, name):
+def test_hostile_text_is_not_executed(pages, name):
     page = pages[name]
     assert page.run("typeof hacked") == "undefined"
     urls = [e["params"]["request"]["url"] for e in page.events if e.get("method") == SENT]

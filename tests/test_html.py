@@ -212,7 +212,7 @@ def test_the_summary_is_at_the_top_of_a_page_and_only_there():
     assert page.count("It is −3 NM.") == 1
     assert page.index("It is −3 NM.") < page.index('<h2 id="2-train">')
     assert "<dd>−3 NM</dd>" in page
-    assert "Summary" not in page  # a heading without anything below it
+    assert "Summary" not in page  # a heading with nothing below it
 
 
 def test_a_long_table_is_folded_and_a_short_one_is_not():

@@ -104,7 +104,7 @@ def test_splits_are_pooled_and_every_target_counts_the_same(tables):
     predictors, targets = tables
     feet = measure(tables)
     megafeet = measure((predictors, targets.assign(altitude=targets["altitude"] * 1e-6)))
-    np.testing.assert_allclose(feet, megafeet, atol=0.01)  # splits of equal worth
+    np.testing.assert_allclose(feet, megafeet, atol=0.01)  # equally good splits
 
 
 def test_a_seed_gives_the_same_bytes_whatever_the_workers(tables):

@@ -1,4 +1,4 @@
-"""Real flights: an archive made of points of any source, without any real data."""
+"""Imports of points from any source, tested with simulated flights."""
 
 import json
 
@@ -29,7 +29,7 @@ FLIGHTS = {  # id: (callsign, date, type, points)
 
 @pytest.fixture
 def source(tmp_path):
-    """Write the flights as two Parquet files, points in any order, and a licence."""
+    """Write the flights as two Parquet files, with shuffled points, and a licence."""
     folder = tmp_path / "parquet"
     folder.mkdir()
     rows = [
@@ -46,7 +46,7 @@ def source(tmp_path):
 
 @pytest.fixture
 def clone(tmp_path):
-    """Write the same flights as the SFO Museum does: before 2020 numbers were bare."""
+    """Write the same flights as the SFO Museum does, one of them without an airline's code."""
     airlines = {"UAL": "UA", "JBU": "B6", "SWA": "WN"}
     for key, (call, date, kind, points) in FLIGHTS.items():
         operator, number = call[:3], call[3:]
@@ -76,7 +76,7 @@ def as_track(points):
 
 
 def states(flights, step=5):
-    """Return state vectors of flights by address: nothing but what a receiver hears."""
+    """Return state vectors of flights by address, with only the data that a receiver gets."""
     parts = [
         points.iloc[::step].assign(
             icao24=address, callsign=call, track=90.0, vertical_rate=0.0, geoaltitude=np.nan
@@ -104,7 +104,7 @@ def test_simulated_flights_seen_by_radar_come_back_near_the_truth(tiny_archive, 
     pd.concat(observed)[columns].to_parquet(source / "points.parquet", index=False)
     flights = import_flights(source, tmp_path / "seen")
     whole = flights[flights["kind"] == "flight"]
-    assert len(whole) >= 3  # the last point of some is thinned away
+    assert len(whole) >= 3  # thinning removes the last point of some
     for key, path in zip(whole["flight_id"].astype(int), whole["path"], strict=True):
         flight = read_flight(tmp_path / "seen" / path).set_index("timestamp")
         truth = truths[key].set_index("timestamp").loc[flight.index]

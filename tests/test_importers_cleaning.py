@@ -1,4 +1,4 @@
-"""What is wrong with points: each kind is found, counted, and alone."""
+"""Errors of points: each kind is found and counted, and no other kind."""
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ def repairs(points, limits=LIMITS):
     return counts[counts > 0].to_dict()
 
 
-def test_a_clean_flight_is_not_touched():
+def test_a_clean_flight_is_unchanged():
     points = flight()
     cleaned, counts = clean_points(points, LIMITS)
     pd.testing.assert_frame_equal(cleaned, points)
@@ -28,7 +28,7 @@ def test_a_clean_flight_is_not_touched():
     assert list(counts) == list(REPAIRS)
 
 
-def test_the_second_point_of_one_time_goes():
+def test_the_second_point_at_the_same_time_is_removed():
     points = flight().iloc[[0, 1, 1, 2, 3, 4]].reset_index(drop=True)
     points.loc[2, "latitude"] += 0.001
     cleaned, _ = clean_points(points, LIMITS)
@@ -68,13 +68,13 @@ def test_a_position_out_of_reach_is_left_out(index):
     assert repairs(points) == {"unreachable": 1}
 
 
-def test_a_stretch_elsewhere_is_spoofed():
+def test_a_series_of_distant_positions_is_spoofed():
     points = flight()
     points.loc[100:130, ["latitude", "longitude"]] += [5.0, 7.0]
     assert repairs(points) == {"spoofed": 31}
 
 
-def test_an_altitude_no_aircraft_reaches_goes_and_its_position_stays():
+def test_an_impossible_altitude_is_removed_and_its_position_kept():
     points = flight()
     points.loc[50, "altitude"] = 99_999.0
     points.loc[80:82, "altitude"] += 9000
@@ -85,7 +85,7 @@ def test_an_altitude_no_aircraft_reaches_goes_and_its_position_stays():
 
 
 @pytest.mark.parametrize("source", ["geoaltitude", "vertical_rate"])
-def test_an_altitude_that_freezes_in_a_climb_is_taken_out(source):
+def test_an_altitude_that_freezes_in_a_climb_is_removed(source):
     points = flight()
     climb = np.gradient(points["altitude"]) * 6
     values = {"geoaltitude": points["altitude"] + 300, "vertical_rate": climb}
@@ -97,7 +97,7 @@ def test_an_altitude_that_freezes_in_a_climb_is_taken_out(source):
 
 def test_a_level_flight_is_not_frozen():
     points = flight().assign(altitude=33_000.0, vertical_rate=30.0)
-    weather = 33_500 + np.linspace(0, 900, len(points))  # across a pressure field
+    weather = 33_500 + np.linspace(0, 900, len(points))  # the pressure changes along the flight
     assert repairs(points.assign(geoaltitude=weather)) == {}
 
 
@@ -164,7 +164,7 @@ def test_repairs_are_counted_for_each_flight():
     assert clean_points(points, LIMITS)[1]["unreachable"].tolist() == [0, 1, 0]
 
 
-def test_points_of_two_radars_are_thinned_looking_back_alone():
+def test_thinning_the_points_of_two_radars_depends_on_earlier_points_only():
     points = observe(fly()).assign(flight=0)
     whole, _ = clean_points(points, RADAR)
     assert (whole["timestamp"].diff().iloc[1:] >= pd.Timedelta("30s")).all()

@@ -1,4 +1,4 @@
-"""Points at every second: between the points, never beyond them."""
+"""Resampling to every second: interpolation between the points, no extrapolation."""
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from trajlib.importers.resampling import leave_one_out
 
 @st.composite
 def tracks(draw):
-    """Any points 30 s or more apart, over the antimeridian too."""
+    """Generate points at least 30 s apart, some across the antimeridian."""
     size = draw(st.integers(4, 25))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     second = np.cumsum(rng.integers(30, 400, size))
@@ -105,7 +105,7 @@ def test_a_measured_rate_is_kept_and_one_that_is_mostly_missing_is_derived():
 
 
 @given(tracks())
-def test_leaving_every_third_point_out_at_once_is_leaving_out_one(points):
+def test_leaving_out_every_third_point_equals_leaving_out_one_at_a_time(points):
     second = seconds(points)
     position = np.unwrap(points[POSITION].to_numpy(), axis=0, period=360)
     rest = [np.delete(np.arange(len(points)), inner) for inner in range(1, len(points) - 1)]

@@ -1,4 +1,4 @@
-"""Which points are one flight."""
+"""Segmentation: which points belong to one flight."""
 
 import numpy as np
 import pandas as pd
@@ -60,12 +60,12 @@ def test_a_callsign_that_changes_in_the_air_is_no_new_flight():
     assert count(join(points)) == 1
 
 
-def test_a_silence_over_an_ocean_is_no_landing():
+def test_a_gap_over_an_ocean_is_no_landing():
     points = without_ground(join(leg("2020-01-01T10:00")))
     assert count(points.drop(index=range(10, 45))) == 1
 
 
-def test_a_long_silence_at_one_place_may_hide_a_landing():
+def test_a_long_gap_at_one_place_may_hide_a_landing():
     points = without_ground(join(leg("2020-01-01T10:00")))
     points.loc[30:, "timestamp"] += 90 * MINUTE
     assert count(points) == 2

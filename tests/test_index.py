@@ -34,7 +34,7 @@ HEADER = "timestamp,latitude,longitude,altitude,callsign,origin,destination"
 
 
 def write(archive, path, *, pair=("LEMD", "LEBL"), day=1, text=None):
-    """Write a flight of an hour from Madrid to Barcelona, another one for each path and day."""
+    """Write a one-hour flight from Madrid to Barcelona, different for each path and day."""
     file = archive / path
     file.parent.mkdir(parents=True, exist_ok=True)
     height = 100 + crc32(f"{path}{day}".encode()) % 9000
@@ -189,7 +189,7 @@ def test_a_pipe_is_rejected_at_once(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a user's permissions")
 def test_a_file_without_read_permission_is_rejected():
-    with TemporaryDirectory() as folder:  # those of pytest are closed to other users
+    with TemporaryDirectory() as folder:  # other users cannot open pytest's folders
         Path(folder).chmod(0o755)
         reasons = list_as_another_user(Path(folder) / "a")
     assert reasons["open.csv"] == "None"
@@ -200,15 +200,15 @@ def test_a_file_without_read_permission_is_rejected():
 def list_as_another_user(archive):
     for path in ("open.csv", "closed.csv", "closed/one.csv"):
         write(archive, path).chmod(0o644)
-    archive.chmod(0o755)  # whatever the umask, which our command sets
+    archive.chmod(0o755)  # independent of the umask, which our command sets
     (archive / "closed.csv").chmod(0)
     (archive / "closed").chmod(0)
-    # root reads everything, so another user looks
+    # root can read every file, so the files are listed as another user
     code = f"""
 import os
 from trajlib.archive.index import list_files, read_ends
 from trajlib.archive.dialect import Dialect
-list_files({str(archive)!r})  # what is imported late is imported now
+list_files({str(archive)!r})  # imports modules that the other user cannot read
 if os.getuid() == 0:
     os.setuid(65534)
 for path, size in list_files({str(archive)!r})[["path", "size"]].to_numpy():
@@ -445,7 +445,7 @@ def test_an_index_made_on_a_cluster_is_the_same(tmp_path, monkeypatch, client):
     write(tmp_path / "a", "bad.csv", text="")
     local = build_index(tmp_path / "a", tmp_path / "here.parquet")
     monkeypatch.setattr("trajlib.archive.index._BATCH", 10)
-    with Client(client.scheduler.address):  # by address, as one on other machines
+    with Client(client.scheduler.address):  # by address, like a cluster on other machines
         remote = build_index(tmp_path / "a", tmp_path / "there.parquet")
     drop = ["rejections_file"]
     pd.testing.assert_frame_equal(local.drop(columns=drop), remote.drop(columns=drop))

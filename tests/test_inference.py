@@ -56,7 +56,7 @@ def store(data):
 
 @pytest.fixture(scope="module")
 def csv(store, tiny_archive):
-    """A flight that a third of the others come after."""
+    """Return a flight that departs before a third of the others."""
     sound = store[store["rejected"].isna()].sort_values("start")
     return tiny_archive / sound["path"].iloc[2 * len(sound) // 3]
 
@@ -89,7 +89,7 @@ def describe_file(csv, minutes=None):
 
 @pytest.fixture
 def elsewhere(csv, tiny_archive, tmp_path):
-    """Flights from Madrid to Málaga that leave in the hours before the one of the file."""
+    """Return flights from Madrid to Málaga that depart shortly before the flight of the file."""
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     (folder / "columns.toml").write_bytes((tiny_archive / "columns.toml").read_bytes())
@@ -165,7 +165,7 @@ def test_a_prediction_does_not_depend_on_samples_after_its_time(
     later = raw.index >= len(load_samples_until(csv, 10)[0])
     changed = raw.copy()
     for name in ("latitude", "longitude", "altitude"):
-        bend = np.linspace(1, 0.99, later.sum())  # so that an aircraft can still fly it
+        bend = np.linspace(1, 0.99, later.sum())  # gradual, so that an aircraft can fly it
         changed.loc[later, name] = (raw.loc[later, name].astype(float) * bend).round(6).astype(str)
     tables = []
     for table in (raw, changed):
@@ -175,7 +175,7 @@ def test_a_prediction_does_not_depend_on_samples_after_its_time(
         tables.append(pd.read_csv(tmp_path / "predict" / "one.csv"))
     predictions = [table.filter(regex="(?<!_flown)$") for table in tables]
     pd.testing.assert_frame_equal(*predictions)
-    assert not tables[0].equals(tables[1])  # what was flown did change
+    assert not tables[0].equals(tables[1])  # the flown part has changed
 
 
 def test_samples_are_loaded_up_to_the_prediction_time(csv, tmp_path):
@@ -501,7 +501,7 @@ def test_points_cached_beside_the_store_give_the_same_predictors(store, csv, tmp
             (tmp_path / part.name).symlink_to(part)
     past = open_store(tmp_path)
     flight, _ = describe_file(csv)
-    # another test of this process may have left a cluster
+    # an earlier test in this process may have left a cluster open
     monkeypatch.setattr("trajlib.models.inference.current_client", lambda: None)
     alone = build_flight_predictors(flight, "at_takeoff", past=past)
     assert not list(tmp_path.glob("points-*.parquet"))

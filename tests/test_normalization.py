@@ -248,7 +248,7 @@ def test_a_drawn_day_has_all_its_flights_and_dispersion_uses_their_mean():
     assert drawn["horizontal"].round(6).unique() == pytest.approx([both, 0], abs=1e-6)
 
 
-def test_flights_that_share_a_days_offset_make_the_dispersion_less_certain():
+def test_an_offset_shared_by_the_flights_of_a_day_widens_the_interval():
     days = np.repeat(np.arange(20), 20)
     independent = random_trajectories(400, seed=1)
     together = random_trajectories(400, seed=1, scale=0.1)

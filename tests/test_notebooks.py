@@ -199,7 +199,7 @@ def test_no_table_shows_a_number_of_ten_digits_or_a_missing_one(pages):
             assert not re.fullmatch(r"-?\d*\.\d{7,}", value), (name, value)
 
 
-def test_every_link_leads_somewhere(pages):
+def test_every_link_has_a_target(pages):
     for name, page in pages.items():
         for link in re.findall(r'href="([^"]*)"', drop_scripts(page)):
             if link.startswith("https://"):  # of the talk, the sources of data and licences
@@ -209,7 +209,7 @@ def test_every_link_leads_somewhere(pages):
             assert not anchor or f'id="{anchor}"' in target
 
 
-def test_pages_are_light(pages):
+def test_pages_are_smaller_than_8_mb(pages):
     assert max(len(page.encode()) for page in pages.values()) < 8_000_000
 
 

@@ -314,7 +314,7 @@ def describe_flight():
 
 
 @pytest.mark.parametrize("middle", [40.5, 41.8])
-def test_a_saved_model_follows_a_plan_it_never_saw_and_deviates_as_usual(
+def test_a_saved_model_predicts_the_usual_deviation_from_a_new_plan(
     tmp_path, saved_with_plan, middle
 ):
     save_model(saved_with_plan, tmp_path / "model")

@@ -127,7 +127,7 @@ def test_a_dataset_and_its_dataframe_hold_the_same_lines():
     assert all(np.array_equal(a[path], b[path]) for path in a)
 
 
-def test_a_line_over_the_fractions_is_its_flights_and_ends_where_the_flight_does():
+def test_each_flight_has_a_line_over_the_fractions_that_ends_with_the_flight():
     trajectories = _trajectories(2)
     trajectories["altitude"][1, -3:] = np.nan
     first, second = split_flights(trajectories, "fraction", "altitude").values()

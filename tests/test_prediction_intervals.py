@@ -22,13 +22,13 @@ def draw(flights, seed=0, first=0):
     return pd.DataFrame({"altitude": altitude, "duration": -2 * of_flight}, rows)
 
 
-def test_intervals_hold_the_share_that_they_promise():
+def test_intervals_have_nominal_coverage():
     calibration, errors = draw(2000), draw(4000, seed=1)
     scores = score_intervals(errors, calibrate_intervals(calibration, 0.9), 0.9)
     assert scores["coverage"].between(0.87, 0.93).all()
 
 
-def test_few_calibration_flights_promise_no_less():
+def test_intervals_of_few_calibration_flights_have_nominal_coverage():
     errors = draw(500, seed=1)
     tables = [calibrate_intervals(draw(20, seed=seed)) for seed in range(2, 62)]
     held = [score_intervals(errors, table)["coverage"].mean() for table in tables]
@@ -44,7 +44,7 @@ def test_on_few_days_an_interval_is_widened_to_the_largest_errors(days, widest):
     assert (intervals["altitude", "high"] == largest).all() == widest
 
 
-def test_a_band_is_the_flight_of_the_rank_that_it_promises():
+def test_the_factor_of_a_band_is_the_error_at_the_nominal_rank():
     sides = pd.MultiIndex.from_product([["altitude"], ["low", "high"]])
     half = pd.DataFrame([[-1.0, 1.0]], pd.Index([0.5], name="fraction"), sides)
     for flights, rank in {9: 9, 19: 18, 20: 19, 39: 36, 99: 90}.items():

@@ -33,7 +33,7 @@ def make_flight(lat, lon, seconds=1.0):
 
 
 def fly_to(*nautical_miles, seconds=1.0):
-    """A flight along the geodesic to these distances from the origin, back and forth."""
+    """Return a flight along the geodesic to each of these distances from the origin in turn."""
     azimuth, _, _ = GEOD.inv(*MADRID[3:1:-1], *BARCELONA[3:1:-1])
     legs = [np.arange(a, b, 0.1 * np.sign(b - a)) for a, b in pairwise(nautical_miles)]
     run = np.append(np.concatenate(legs), nautical_miles[-1]) * 1852
@@ -93,12 +93,12 @@ def test_a_flight_that_does_not_move_makes_no_progress_in_distance():
     assert measure(df, PROGRESS["distance"]).tolist() == [0, 0, 0]
 
 
-def test_a_distance_that_starts_above_0_and_falls_makes_progress_from_0_to_1_all_the_same():
+def test_a_distance_that_starts_above_0_and_falls_gives_progress_from_0_to_1():
     df = pd.DataFrame({"distance": [5.0, 8.0, 7.0, 9.0]})
     assert measure(df, PROGRESS["distance"]).tolist() == [0, 0.75, 0.75, 1]
 
 
-def test_distances_every_5_s_miss_those_of_every_sample_by_little_and_only_where_a_flight_turns():
+def test_distances_computed_every_5_s_have_small_errors_and_only_where_a_flight_turns():
     df = fly_to(0, 150, 140, 240)  # at 360 kt
     missed = np.abs(-measure(df, distance_to_go) - np.minimum.accumulate(exact_to_go(df)))
     assert missed.max() < 0.25  # half of what is flown in 5 s
@@ -141,7 +141,7 @@ def test_time_beyond_the_last_fraction_is_hidden():
     assert late.to_numpy() == pytest.approx(0.05, abs=2e-3)
 
 
-def test_variables_that_only_grow_come_first_and_rounding_is_no_return():
+def test_variables_that_only_grow_come_first_and_rounding_is_no_reversal():
     index = pd.MultiIndex.from_product([["a", "b"], ["altitude", "duration", "distance_to_go"]])
     reversals = pd.DataFrame(
         {"reversal": [500.0, 0.0, 0.0005, 300.0, 0.0, 2.0], "still": 0.0},
@@ -153,7 +153,7 @@ def test_variables_that_only_grow_come_first_and_rounding_is_no_return():
     assert table["unit"].tolist() == ["s", "NM", "ft"]
 
 
-def test_a_flight_aligned_to_itself_comes_along_with_its_distance():
+def test_the_progress_of_a_flight_aligned_to_itself_is_its_distance():
     df = fly_to(0, 120)
     assert measure(df, align_to(df)) == pytest.approx(
         df["distance"] / df["distance"].max(), abs=0.01

@@ -61,7 +61,7 @@ def test_host_and_user_names_are_hidden(monkeypatch):
     assert redact("alice on node17.example.org, node17", rules) == "… on …, …"
 
 
-def test_a_traceback_loses_its_colours_and_paths_and_keeps_its_words():
+def test_colours_and_paths_are_removed_from_a_traceback_and_words_are_kept():
     trace = ["\x1b[31mValueError\x1b[0m", f"File \x1b[32m{sys.prefix}/lib/x/a.py:3\x1b[0m, in f"]
     output = new_output("error", ename="ValueError", evalue="at /opt/x/y", traceback=trace)
     clean = redact_notebook(new_notebook(cells=[new_code_cell("f()", outputs=[output])]), RULES)

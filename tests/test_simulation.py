@@ -64,7 +64,7 @@ def test_a_seed_gives_the_same_bytes_whatever_the_workers(tmp_path, client, monk
     assert contents(tmp_path / "workers") == contents(tmp_path / "alone")
 
 
-def test_another_seed_fills_the_folder_anew(tmp_path, client):
+def test_another_seed_replaces_the_files(tmp_path, client):
     first = simulate_archive(tmp_path, flights=3, seed=SEED)
     second = simulate_archive(tmp_path, flights=3, seed=SEED + 1)
     assert set(first.index).isdisjoint(second.index)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed"
 # pages with different content: tables, the explorer, code, a map
 NAMES = ["index", "comparison", "claims", "data", "models", "glossary"]
 NAMES += ["02_normalization", "10_limits.explorer", "04_models", "07_prediction"]
-# The handle of Bokeh's slider has no name, and nothing in Bokeh gives it one.
+# The handle of Bokeh's slider has no name, and Bokeh has no option for one.
 AUDIT = """axe.run(document, {resultTypes: ["violations"]}).then(found => found.violations
     .filter(each => !each.nodes.every(node => node.html.includes("noUi-handle")))
     .filter(each => ["serious", "critical"].includes(each.impact))

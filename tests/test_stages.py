@@ -126,7 +126,7 @@ def test_a_summary_of_an_earlier_run_is_ignored(run, tmp_path):
     assert "headline" not in run("x = 1")[0]
 
 
-def test_the_executed_copy_names_neither_place_nor_host_nor_address(run, tmp_path):
+def test_the_executed_copy_has_no_path_host_or_address(run, tmp_path):
     _, copy = run(
         "import os, socket, sys",
         "print(os.getcwd(), sys.prefix, socket.gethostname(), 'tcp://10.0.0.7:8786')",

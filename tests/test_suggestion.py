@@ -51,7 +51,7 @@ def test_milliseconds_are_times_since_1970(tmp_path):
     assert df["timestamp"].iloc[0].isoformat() == "2016-03-01T08:00:00+00:00"
 
 
-def test_an_ambiguous_date_is_left_to_be_decided(tmp_path):
+def test_an_ambiguous_date_is_left_for_the_user_to_decide(tmp_path):
     lines = [f"05/03/2016 06:15:0{s},40,-3,100" for s in range(9)]
     write(tmp_path, "1.csv", "\n".join(["time,lat,lon,alt", *lines, ""]))
     assert "# to be decided: is 05/03/2016 06:15:00 day/month" in suggest_dialect(tmp_path)
@@ -67,7 +67,7 @@ def test_missing_columns_are_listed(tmp_path):
     assert "columns missing: longitude, altitude" in suggest_dialect(tmp_path)
 
 
-def test_a_packed_file_is_looked_into_and_an_empty_one_passed_over(tmp_path):
+def test_a_compressed_file_is_read_and_an_empty_one_skipped(tmp_path):
     header = "time;latitude;longitude;altitude"
     lines = [f"2016-01-01T06:15:0{s}Z;40;-3;100" for s in range(9)]
     write(tmp_path, "1.csv", "")

@@ -184,7 +184,7 @@ def test_a_joint_model_has_the_same_rows_and_learns(tables, name, predicted):
     assert explains_spread(joint, tables[1]).all()
 
 
-def test_wide_targets_come_back_as_they_were(tables):
+def test_stacking_widened_targets_gives_the_targets(tables):
     targets = tables[1]
     pd.testing.assert_frame_equal(stack_targets(widen_targets(targets)), targets)
     incomplete = targets.drop((PATHS[3], 0.5))

@@ -12,7 +12,7 @@ MIDDLE = (35.8, -120.4)  # of SFO → LAX
 
 
 def fly(wind, headings, *, airspeed=450.0, altitude=35_000.0, center=MIDDLE, start=START):
-    """Points a minute apart of flights through moving air, all around a position."""
+    """Return points, a minute apart, of flights in a wind on all tracks around a position."""
     tables = {}
     for number, heading in enumerate(np.radians(headings)):
         east = airspeed * np.sin(heading) + wind[0]

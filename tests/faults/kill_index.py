@@ -1,6 +1,6 @@
 """Kill an index run at random instants: ``python tests/faults/kill_index.py [TIMES]``.
 
-After each kill the index is the old one or the new one, and the next run completes.
+After each kill the index must be the old one or the new one, and the next run must complete.
 """
 
 import random
@@ -43,7 +43,7 @@ def kill_once(archive: Path, output: Path, wait: float) -> str:
 
 
 def main(times: int, seed: int = 1) -> dict[str, int]:
-    """Return how often each outcome was seen; an AssertionError where an index was neither."""
+    """Return the number of runs with each outcome; raise AssertionError for any other index."""
     instants = random.Random(seed)
     counts = dict.fromkeys(("none", "old", "new"), 0)
     with tempfile.TemporaryDirectory() as folder:

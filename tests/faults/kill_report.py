@@ -1,7 +1,7 @@
 """Kill a report at random instants: ``python tests/faults/kill_report.py [TIMES]``.
 
-After each kill the same command must complete, run none of the stages again that were whole when
-it was killed, and find the numbers that an undisturbed report finds.
+After each kill the same command must complete, must not repeat a stage that was complete, and must
+give the same numbers as a report that was not killed.
 """
 
 import functools
@@ -87,7 +87,7 @@ def finish(report: subprocess.Popen) -> str:
 
 
 def kill_once(root: Path, archive: Path, wait: Callable[[], None]) -> int:
-    """Kill a report after a wait, run it again; return how many stages were whole and kept."""
+    """Kill a report after a wait and run it again; return how many stages were kept."""
     write_stages(root / "notebooks")
     report = start_report(root, archive)
     wait()
@@ -101,7 +101,7 @@ def kill_once(root: Path, archive: Path, wait: Callable[[], None]) -> int:
 
 
 def main(times: int) -> dict[str, int]:
-    """Return how many stages were kept, how often; an AssertionError where one was not sound."""
+    """Return the number of runs by stages kept; raise AssertionError if a report differs."""
     instants, counts = random.Random(1), {"kept 0": 0, "kept 1": 0, "kept 2": 0}
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "raw" / "tiny"

@@ -1,7 +1,7 @@
 """Kill a worker at random instants: ``python tests/faults/kill_worker.py [TIMES [JOB]]``.
 
-``kill -9`` during a sweep over the flights' CSVs, and during training. Whatever was lost, the
-table must be the undisturbed one, byte for byte.
+The worker is killed (``kill -9``) during a sweep over the flights' CSVs, and during training. The
+table must equal that of an undisturbed run, byte for byte.
 """
 
 import io
@@ -53,7 +53,7 @@ def make_jobs(archive: Path, folder: Path) -> dict[str, Callable[[], pd.DataFram
 
 
 def to_bytes(table: pd.DataFrame) -> bytes:
-    """Return a table as Parquet, without times of creation."""
+    """Return a table as Parquet, without its ``attrs``."""
     table = table.copy()
     table.attrs, file = {}, io.BytesIO()
     table.to_parquet(file)
@@ -61,7 +61,7 @@ def to_bytes(table: pd.DataFrame) -> bytes:
 
 
 def wait_for_workers(client, lost: int) -> list[int]:
-    """Return the processes of two workers, once there are two again without the lost one."""
+    """Wait until the lost worker is replaced; return the process ids of the two workers."""
     end = time.monotonic() + 180
     while True:
         processes = sorted(client.run(os.getpid, on_error="ignore").values())
@@ -72,7 +72,7 @@ def wait_for_workers(client, lost: int) -> list[int]:
 
 
 def kill_once(client, job: Callable, wait: float, victim: int) -> tuple[bytes, bool]:
-    """Return a job's table, and whether a worker was lost before it was there."""
+    """Return a job's table, and whether the worker was killed before the table was complete."""
     done = threading.Event()
     during = []
     timer = threading.Timer(
@@ -86,14 +86,14 @@ def kill_once(client, job: Callable, wait: float, victim: int) -> tuple[bytes, b
 
 
 def main(times: int, only: str = "", seed: int = 1) -> dict[str, dict[str, int]]:
-    """Return the counts by job, or of one; an AssertionError where a table was another."""
+    """Return the counts by job; raise AssertionError if a table differs."""
     choice, counts, victim = random.Random(seed), {}, 0
     with tempfile.TemporaryDirectory() as folder, connect(workers=2) as client:
         archive = Path(folder) / "tiny"
         simulate_archive(archive, flights=60, seed=1)
         jobs = make_jobs(archive, Path(folder))
         for name, job in ((n, j) for n, j in jobs.items() if only in ("", n)):
-            job()  # once, so that imports and compilers are warm
+            job()  # imports modules and compiles functions
             started = time.perf_counter()
             expected = to_bytes(job())
             seconds = time.perf_counter() - started

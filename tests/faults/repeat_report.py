@@ -1,7 +1,7 @@
 """Make one report repeatedly: ``python tests/faults/repeat_report.py [TIMES [ARCHIVE]]``.
 
-With one, two and four workers in turn, each time from nothing. Every report must find the numbers
-of the first, timings apart, and leave the same tables, byte for byte.
+Reports are made with one, two and four workers in turn, each in an empty folder. Every report must
+give the same numbers as the first, except measured times, and the same tables, byte for byte.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from machines import SMALL, start_cluster
 
 ROOT = Path(__file__).parents[2]
 WORKERS = (1, 2, 4)
-TIMING = re.compile(r"time (of|over)")  # labels of numbers that are no results
+TIMING = re.compile(r"time (of|over)")  # labels of measured times
 
 
 def make_report(archive: Path, folder: Path, workers: int, *arguments: str) -> dict:
@@ -44,7 +44,7 @@ def make_report(archive: Path, folder: Path, workers: int, *arguments: str) -> d
 
 
 def differences(first: dict, other: dict) -> list[str]:
-    """Return the differences between two of them."""
+    """Return the differences between the results of two reports."""
     return [
         f"{name}: {first[kind].get(name)} and {other[kind].get(name)}"
         for kind in first
