@@ -1,4 +1,4 @@
-"""Costs of work on a cluster: measured runs, a cost model, and simulated clusters."""
+"""Measured runs on Dask clusters, a model of their costs, and clusters of idle workers."""
 
 import functools
 import gzip
@@ -35,15 +35,16 @@ __all__ = [
     "average_columns",
     "check_costs",
     "draw_costs",
-    "extrapolate",
+    "estimate_parts",
+    "estimate_runs",
     "fit_costs",
+    "measure_idle",
     "measure_runs",
     "open_cluster",
-    "open_stand_in",
+    "open_idle_cluster",
     "plan_runs",
     "plan_training",
     "predict_idle",
-    "price_runs",
     "record_tasks",
     "spread_work",
     "time_idle",
@@ -51,22 +52,22 @@ __all__ = [
     "time_tasks",
     "time_training",
     "watch_process",
-    "write_many",
+    "write_short_flights",
 ]
 
-# The amounts of work in a run, and their units. Workers share the first four amounts; the others
+# The amounts of a run, and their units. The first four are divided among the workers; the others
 # pass through the scheduler or the client, and all workers wait for them.
 TERMS = {
-    "bytes": "byte of CSV read",
-    "files": "file opened",
-    "growth": "predictor of a flight sorted for a tree",
+    "bytes": "byte of CSV",
+    "files": "file",
+    "growth": "trees × predictors × n log2 n, for n flights",
     "handled": "task, on its worker",
     "tasks": "task, in the scheduler and the client",
-    "moved": "byte to the client or from it",
+    "moved": "byte to or from the client",
     "start": "run",
 }
-_SHARED = ("bytes", "files", "growth", "handled")
-_FOLDER = 1_000  # files per folder of a generated archive
+_SHARED = ["bytes", "files", "growth", "handled"]
+_FILES_PER_FOLDER = 1_000
 
 
 @contextmanager
@@ -78,93 +79,113 @@ def open_cluster(workers: int) -> Iterator[Client]:
 
 
 @contextmanager
-def open_stand_in(workers: int) -> Iterator[tuple[Client, psutil.Process]]:
+def open_idle_cluster(workers: int) -> Iterator[tuple[Client, psutil.Process]]:
     """Yield a client of a cluster of many idle workers, and the process of its scheduler.
 
-    Dask's scheduler runs in one process; all workers, of one thread each, run in another one. They
-    listen on loopback only.
+    The scheduler is Dask's own, in its own process. All workers, of one thread each, run in one
+    other process. Both processes listen on loopback only.
     """
     secure = dask.config.get("distributed.comm.require-encryption")
     network = {"host": "127.0.0.1", "protocol": "tls" if secure else "tcp", "dashboard": False}
     with TemporaryDirectory() as folder:
         address_file = Path(folder) / "scheduler.json"
-        options = {"idle_timeout": "10 minutes", "scheduler_file": str(address_file)}
-        options |= network | {"port": 0}
-        scheduler = _start({0: {"cls": "distributed.Scheduler", "opts": options}})
-        try:
+        scheduler_options = {
+            **network,
+            "port": 0,
+            "idle_timeout": "10 minutes",
+            "scheduler_file": str(address_file),
+        }
+        worker_options = {
+            **network,
+            "nthreads": 1,
+            "memory_limit": None,
+            "local_directory": folder,
+        }
+        scheduler_spec = {0: {"cls": "distributed.Scheduler", "opts": scheduler_options}}
+        worker_spec = {"cls": "distributed.Worker", "opts": worker_options}
+        with _run_dask(scheduler_spec) as scheduler:
             address = _wait_for_address(address_file, scheduler)
-            options = network | {"nthreads": 1, "memory_limit": None, "local_directory": folder}
-            worker = {"cls": "distributed.Worker", "opts": options}
-            worker_process = _start({f"{i}": worker for i in range(workers)}, address)
-            try:
-                with Client(address) as client:
-                    client.wait_for_workers(workers, timeout=120)
-                    yield client, psutil.Process(scheduler.pid)
-            finally:
-                _end(worker_process)
-        finally:
-            _end(scheduler)
+            worker_specs = {str(number): worker_spec for number in range(workers)}
+            with _run_dask(worker_specs, address), Client(address) as client:
+                client.wait_for_workers(workers, timeout=120)
+                yield client, psutil.Process(scheduler.pid)
 
 
-def _start(spec: Mapping, *address: str) -> subprocess.Popen:
-    # profiling samples 100 times a second, which is too much with hundreds of workers in a process
-    quiet = {"WORKER__PROFILE__ENABLED": "False", "ADMIN__LOW_LEVEL_LOG_LENGTH": "0"}
-    environment = os.environ | {f"DASK_DISTRIBUTED__{name}": value for name, value in quiet.items()}
-    environment["PYTHONPATH"] = str(Path(__file__).parent)  # to import the functions of tasks
+@contextmanager
+def _run_dask(spec: Mapping, *address: str) -> Iterator[subprocess.Popen]:
+    environment = {
+        **os.environ,
+        # the profiler samples 100 times a second, which is too much for hundreds of workers
+        "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+        "DASK_DISTRIBUTED__ADMIN__LOW_LEVEL_LOG_LENGTH": "0",
+        "PYTHONPATH": str(Path(__file__).parent),  # so that workers can import this module
+    }
     command = [sys.executable, "-m", "distributed.cli.dask_spec", "--spec", json.dumps(spec)]
-    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen([*command, *address], env=environment, **silent)
+    process = subprocess.Popen(
+        [*command, *address],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
-def _wait_for_address(address_file: Path, scheduler: subprocess.Popen, patience: float = 60) -> str:
-    end = time.monotonic() + patience
+def _wait_for_address(address_file: Path, scheduler: subprocess.Popen, timeout: float = 60) -> str:
+    end = time.monotonic() + timeout
     while not (address_file.exists() and address_file.read_text().endswith("}")):
         if scheduler.poll() is not None or time.monotonic() > end:
-            raise OSError(f"the stand-in's scheduler has not started within {patience} s")
+            raise OSError(f"the scheduler of the idle workers has not started within {timeout} s")
         time.sleep(0.05)
     return json.loads(address_file.read_text())["address"]
 
 
-def _end(process: subprocess.Popen) -> None:
-    process.terminate()
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
 @contextmanager
 def watch_process(process: psutil.Process) -> Iterator[dict[str, float]]:
-    """Yield a dict that at the end of the block receives what a process used during it.
+    """Measure what a process uses during a block; the yielded dict is filled when the block ends.
 
-    ``seconds`` of wall time, ``cpu`` time [s], and the growth of its memory [bytes]: the largest
-    (``peak``) and that at the end (``kept``).
+    It contains ``seconds`` of wall time, ``cpu`` time [s], and the growth of the process's memory
+    [bytes]: at its maximum (``peak``) and at the end (``kept``).
     """
-    usage, done = {}, threading.Event()
-    before, highest = process.memory_info().rss, 0
-    cpu_before, started = sum(process.cpu_times()[:2]), time.perf_counter()
+    usage = {}
+    done = threading.Event()
+    memory_before = process.memory_info().rss
+    memory_samples = [memory_before]
+    cpu_before = _cpu_seconds(process)
+    started = time.perf_counter()
 
-    def sample() -> None:
-        nonlocal highest
+    def sample_memory() -> None:
         while not done.wait(0.02):
-            highest = max(highest, process.memory_info().rss)
+            memory_samples.append(process.memory_info().rss)
 
-    watch = threading.Thread(target=sample, daemon=True)
-    watch.start()
+    sampler = threading.Thread(target=sample_memory, daemon=True)
+    sampler.start()
     try:
         yield usage
     finally:
         done.set()
-        watch.join()
-        final = process.memory_info().rss
-        usage |= {"seconds": time.perf_counter() - started}
-        usage |= {"cpu": sum(process.cpu_times()[:2]) - cpu_before}
-        usage |= {"peak": max(highest, final) - before, "kept": final - before}
+        sampler.join()
+        memory_after = process.memory_info().rss
+        usage["seconds"] = time.perf_counter() - started
+        usage["cpu"] = _cpu_seconds(process) - cpu_before
+        usage["peak"] = max(*memory_samples, memory_after) - memory_before
+        usage["kept"] = memory_after - memory_before
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
 
 
 def record_tasks(client: Client, work: Callable[[], object]) -> tuple[float, pd.DataFrame]:
-    """Do some work on a cluster; return its seconds and its tasks.
+    """Do some work on a cluster; return its duration and its tasks.
 
     Returns
     -------
@@ -176,19 +197,25 @@ def record_tasks(client: Client, work: Callable[[], object]) -> tuple[float, pd.
         the call], ``size`` of the task's result [bytes].
     """
     with get_task_stream(client) as stream:
-        called, started = time.time(), time.perf_counter()
+        called = time.time()
+        started = time.perf_counter()
         work()
         seconds = time.perf_counter() - started
-    rows = [
-        {"worker": record["worker"], "task": key_split(record["key"]).strip("_")}
-        | {name: action[name] for name in ("action", "start", "stop")}
-        | {"size": record["nbytes"]}
-        for record in stream.data
-        for action in record["startstops"]
-    ]
+    rows = []
+    for record in stream.data:
+        for action in record["startstops"]:
+            row = {
+                "worker": record["worker"],
+                "task": key_split(record["key"]).strip("_"),
+                "action": action["action"],
+                "start": action["start"] - called,
+                "stop": action["stop"] - called,
+                "size": record["nbytes"],
+            }
+            rows.append(row)
     tasks = pd.DataFrame(rows)
-    tasks[["start", "stop"]] -= called
-    return seconds, tasks.assign(worker=pd.factorize(tasks["worker"], sort=True)[0] + 1)
+    tasks["worker"] = pd.factorize(tasks["worker"], sort=True)[0] + 1
+    return seconds, tasks
 
 
 def average_columns(flight: pd.DataFrame) -> dict[str, float]:
@@ -206,9 +233,12 @@ def time_sweep(client: Client, rows: pd.DataFrame) -> dict[str, float]:
     """
     seconds, tasks = record_tasks(client, lambda: map_flights(rows, average_columns))
     computed = tasks[tasks["action"] == "compute"]
-    sent = len(pickle.dumps(rows))
-    read = {"bytes": rows["size"].sum(), "files": len(rows)}
-    return read | _count(client, computed, sent) | {"seconds": seconds}
+    return {
+        "bytes": rows["size"].sum(),
+        "files": len(rows),
+        **_count(client, computed, sent=len(pickle.dumps(rows))),
+        "seconds": seconds,
+    }
 
 
 def time_training(
@@ -222,31 +252,40 @@ def time_training(
 
     Growth is trees x predictors x n log n, for trees trained on n flights.
     """
-    trees = model[-1].regressor.n_estimators
-    work = {"splits": splits, "feature_set": "whole_flight"}
-    seconds, tasks = record_tasks(
-        client, lambda: predict_held_out(model, predictors, targets, **work)
-    )
+
+    def train() -> pd.DataFrame:
+        return predict_held_out(model, predictors, targets, splits, feature_set="whole_flight")
+
+    seconds, tasks = record_tasks(client, train)
     computed = tasks[tasks["action"] == "compute"]
-    fractions = targets.index.unique("fraction").size
+    holds_tables = computed["task"] == "hold"
+    tables = computed.loc[holds_tables, "size"].sum()
+    trees = model[-1].regressor.n_estimators
     growth = sum(count_growth(len(train), predictors.shape[1], trees) for train, _ in splits)
-    tables, grown = computed["task"] == "hold", computed[computed["task"] != "hold"]
-    sent = computed.loc[tables, "size"].sum() * count_copies(len(client.nthreads()))
-    return {"growth": fractions * growth} | _count(client, grown, sent) | {"seconds": seconds}
+    return {
+        "growth": targets.index.unique("fraction").size * growth,
+        **_count(client, computed[~holds_tables], tables * count_copies(len(client.nthreads()))),
+        "seconds": seconds,
+    }
 
 
 def time_tasks(client: Client, count: int, size: int = 0) -> dict[str, float]:
     """Return the amounts of tasks that only return ``size`` bytes, and their ``seconds``."""
-    arguments = [size] * count
-    seconds, tasks = record_tasks(
-        client, lambda: gather(client, client.map(bytes, arguments, pure=False))
-    )
-    return _count(client, tasks[tasks["action"] == "compute"], 0) | {"seconds": seconds}
+
+    def run() -> None:
+        gather(client, client.map(bytes, [size] * count, pure=False))
+
+    seconds, tasks = record_tasks(client, run)
+    computed = tasks[tasks["action"] == "compute"]
+    return {**_count(client, computed, sent=0), "seconds": seconds}
 
 
 def _count(client: Client, computed: pd.DataFrame, sent: float) -> dict[str, float]:
-    moved = computed["size"].sum() + sent
-    return {"workers": len(client.nthreads()), "tasks": len(computed), "moved": moved}
+    return {
+        "workers": len(client.nthreads()),
+        "tasks": len(computed),
+        "moved": computed["size"].sum() + sent,
+    }
 
 
 def count_growth(flights: float, predictors: int, trees: int) -> float:
@@ -268,26 +307,26 @@ def count_copies(workers: int) -> int:
 
 
 def measure_runs(
-    works: Mapping[str, Callable[[Client], Mapping]], workers: Sequence[int], repeats: int
+    jobs: Mapping[str, Callable[[Client], Mapping]], workers: Sequence[int], repeats: int
 ) -> pd.DataFrame:
-    """Do each work several times on local clusters with different numbers of workers.
+    """Run each job several times on local clusters with different numbers of workers.
 
     Parameters
     ----------
-    works
+    jobs
         Functions by name, which take a client and return amounts, as `time_tasks` does.
 
     Returns
     -------
     DataFrame
-        One row per run: ``work``, ``repeat``, ``workers``, ``seconds``, and the amounts.
+        One row per run: ``job``, ``repeat``, ``workers``, ``seconds``, and the amounts.
     """
     runs = []
     for count in workers:
         with open_cluster(count) as client:
-            for repeat in range(-1, repeats):  # the first, which imports modules, is discarded
-                for name, work in works.items():
-                    runs.append({"work": name, "repeat": repeat} | dict(work(client)))
+            for repeat in range(-1, repeats):  # run -1 imports modules, and is discarded
+                for name, job in jobs.items():
+                    runs.append({"job": name, "repeat": repeat, **job(client)})
     table = pd.DataFrame(runs).fillna(0.0)
     return table[table["repeat"] >= 0].reset_index(drop=True)
 
@@ -307,10 +346,10 @@ def spread_work(runs: pd.DataFrame) -> pd.DataFrame:
     >>> spread_work(runs)[["bytes", "tasks", "start"]].to_numpy().tolist()
     [[6.0, 3.0, 1.0], [3.0, 3.0, 1.0]]
     """
-    share = np.ceil(runs["tasks"] / runs["workers"]) / runs["tasks"]
+    largest_share = np.ceil(runs["tasks"] / runs["workers"]) / runs["tasks"]
     amounts = runs.assign(handled=runs["tasks"], start=1.0).reindex(columns=list(TERMS))
     amounts = amounts.fillna(0.0).astype("float64")
-    amounts[[*_SHARED]] = amounts[[*_SHARED]].mul(share, axis=0)
+    amounts[_SHARED] = amounts[_SHARED].mul(largest_share, axis=0)
     return amounts
 
 
@@ -332,7 +371,7 @@ def fit_costs(amounts: pd.DataFrame, seconds: pd.Series) -> pd.Series:
 
 
 def draw_costs(runs: pd.DataFrame, draws: int, seed: int) -> pd.DataFrame:
-    """Return costs fitted to bootstrap samples of runs, drawn within each work and cluster.
+    """Return costs fitted to bootstrap samples of runs, drawn within each job and cluster.
 
     Parameters
     ----------
@@ -345,39 +384,65 @@ def draw_costs(runs: pd.DataFrame, draws: int, seed: int) -> pd.DataFrame:
         One row per draw, one column per term [s].
     """
     generator = np.random.default_rng(seed)
-    groups = [table.index for _, table in runs.groupby(["work", "workers"])]
+    groups = [table.index for _, table in runs.groupby(["job", "workers"])]
     costs = []
     for _ in range(draws):
-        drawn = runs.loc[np.concatenate([generator.choice(group, len(group)) for group in groups])]
-        costs.append(fit_costs(spread_work(drawn), drawn["seconds"]))
+        drawn = [generator.choice(group, len(group)) for group in groups]
+        sample = runs.loc[np.concatenate(drawn)]
+        costs.append(fit_costs(spread_work(sample), sample["seconds"]))
     return pd.DataFrame(costs)
 
 
+def check_costs(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the measured seconds of each job, and those predicted by costs of all other jobs.
+
+    Returns
+    -------
+    DataFrame
+        By ``job`` and ``workers``: medians ``measured`` and ``predicted`` [s].
+    """
+    tables = []
+    for name, rows in runs.groupby("job", sort=False):
+        others = runs[runs["job"] != name]
+        costs = fit_costs(spread_work(others), others["seconds"])
+        rows = rows.assign(measured=rows["seconds"], predicted=spread_work(rows) @ costs)
+        tables.append(rows.groupby(["job", "workers"])[["measured", "predicted"]].median())
+    return pd.concat(tables)
+
+
 def plan_runs(
-    sizes: Sequence[float], workers: Sequence[int], *, file_size: float, moved: float
+    sizes: Mapping[str, float], workers: Sequence[int], *, file_size: float, moved: float
 ) -> pd.DataFrame:
     """Return the amounts of sweeps over archives of the given sizes.
 
     Parameters
     ----------
     sizes
-        Sizes of the archives [bytes].
+        Sizes of the archives [bytes], by name.
     file_size
         Mean size of a flight's file [bytes].
     moved
         Bytes sent to and from a worker for each flight.
 
-    >>> plan_runs([1e9], [10], file_size=1e6, moved=300.0)[["files", "tasks", "moved"]]
-        files  tasks     moved
-    0  1000.0   32.0  300000.0
+    >>> plan = plan_runs({"1 GB": 1e9}, [10], file_size=1e6, moved=300.0)
+    >>> plan[["archive", "files", "tasks", "moved"]]
+      archive   files  tasks     moved
+    0    1 GB  1000.0   32.0  300000.0
     """
-    rows = [
-        {"size": size, "workers": float(count), "bytes": size, "files": size / file_size}
-        | {"tasks": float(len(task_sizes(math.ceil(size / file_size / BLOCK), count)))}
-        | {"moved": size / file_size * moved}
-        for size in sizes
-        for count in workers
-    ]
+    rows = []
+    for archive, size in sizes.items():
+        files = size / file_size
+        blocks = math.ceil(files / BLOCK)
+        for count in workers:
+            row = {
+                "archive": archive,
+                "workers": float(count),
+                "bytes": float(size),
+                "files": files,
+                "tasks": float(len(task_sizes(blocks, count))),
+                "moved": files * moved,
+            }
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -404,20 +469,27 @@ def plan_training(
     >>> plan_training([8], [2], predictors=10, trees=100, tasks=20, table=80.0).iloc[0].to_dict()
     {'flights': 8.0, 'workers': 2.0, 'growth': 480000.0, 'tasks': 20.0, 'moved': 1280.0}
     """
-    rows = [
-        {"flights": float(number), "workers": float(count), "tasks": float(tasks)}
-        | {"growth": tasks * count_growth(number, predictors, trees)}
-        | {"moved": number * table * count_copies(count)}
-        for number in flights
-        for count in workers
-    ]
-    return pd.DataFrame(rows)[["flights", "workers", "growth", "tasks", "moved"]]
+    rows = []
+    for number in flights:
+        for count in workers:
+            row = {
+                "flights": float(number),
+                "workers": float(count),
+                "growth": tasks * count_growth(number, predictors, trees),
+                "tasks": float(tasks),
+                "moved": number * table * count_copies(count),
+            }
+            rows.append(row)
+    return pd.DataFrame(rows)
 
 
-def price_runs(
+def estimate_parts(
     plan: pd.DataFrame, costs: pd.Series, *, listing: float = 0.0, bandwidth: float = math.inf
 ) -> pd.DataFrame:
     """Return the seconds of each part of planned runs, and of ``all`` parts.
+
+    The parts are the ``work`` of the workers, the ``file system``, the ``scheduler``, the
+    ``transfer`` of data to and from the client, and the ``listing`` of the files.
 
     Parameters
     ----------
@@ -430,25 +502,25 @@ def price_runs(
         at the same time: only the slower of the two counts.
     """
     seconds = spread_work(plan) * costs
-    read = plan.get("bytes", pd.Series(0.0, plan.index))
+    no_files = pd.Series(0.0, plan.index)  # training reads no files
     parts = pd.DataFrame(
         {
-            "work": seconds[[*_SHARED]].sum(axis=1),
-            "file system": read / bandwidth,
+            "work": seconds[_SHARED].sum(axis=1),
+            "file system": plan.get("bytes", no_files) / bandwidth,
             "scheduler": seconds["tasks"],
-            "moving": seconds["moved"],
-            "listing": plan.get("files", 0 * read) * listing,
+            "transfer": seconds["moved"],
+            "listing": plan.get("files", no_files) * listing,
         }
     )
     slower = parts[["work", "file system"]].max(axis=1)
-    others = parts[["scheduler", "moving", "listing"]].sum(axis=1)
+    others = parts[["scheduler", "transfer", "listing"]].sum(axis=1)
     return parts.assign(all=slower + others + seconds["start"])
 
 
-def extrapolate(
-    plan: pd.DataFrame, costs: pd.Series, drawn: pd.DataFrame, **shared: float
+def estimate_runs(
+    plan: pd.DataFrame, costs: pd.Series, drawn: pd.DataFrame, **options: float
 ) -> pd.DataFrame:
-    """Return planned runs with the seconds of each part and of ``all``, and its interval.
+    """Return planned runs with the seconds of each part and of all, and an interval.
 
     Parameters
     ----------
@@ -456,43 +528,39 @@ def extrapolate(
         As returned by `plan_runs` or `plan_training`.
     costs, drawn
         As returned by `fit_costs` and `draw_costs`.
-    shared
-        Other arguments of `price_runs`.
+    options
+        Other arguments of `estimate_parts`.
 
     Returns
     -------
     DataFrame
-        ``workers`` of the plan, the parts of `price_runs`, ``low`` and ``high`` [s] (an interval
-        with 90 % of the draws), and ``most``, the part that takes longest.
+        The columns of the plan and of `estimate_parts`, ``low`` and ``high`` [s] (an interval
+        with 90 % of the draws of ``all``), and ``largest``, the part that takes longest.
     """
-    parts = price_runs(plan, costs, **shared)
-    draws = pd.DataFrame([price_runs(plan, draw, **shared)["all"] for _, draw in drawn.iterrows()])
-    priced = parts.assign(low=draws.quantile(0.05), high=draws.quantile(0.95))
-    most = parts.drop(columns="all").idxmax(axis=1)
-    return plan[["workers"]].join(priced).assign(most=most)
+    parts = estimate_parts(plan, costs, **options)
+    draws = [estimate_parts(plan, draw, **options)["all"] for _, draw in drawn.iterrows()]
+    draws = pd.DataFrame(draws)
+    largest = parts.drop(columns="all").idxmax(axis=1)
+    estimates = plan.join(parts)
+    return estimates.assign(low=draws.quantile(0.05), high=draws.quantile(0.95), largest=largest)
 
 
-def check_costs(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the measured seconds of each work, and those predicted by costs of all other works.
+def measure_idle(
+    workers: int, arguments: Sequence, durations: Sequence[float] = (0.0,)
+) -> pd.DataFrame:
+    """Run `time_idle` on a new cluster of idle workers, once for each duration.
+
+    Each call has a new scheduler, so that earlier tasks do not change the growth of its memory.
 
     Returns
     -------
     DataFrame
-        By ``work`` and ``workers``: medians ``measured`` and ``predicted`` [s].
+        One row per duration, as returned by `time_idle`.
     """
-    tables = []
-    for name, rows in runs.groupby("work", sort=False):
-        others = runs[runs["work"] != name]
-        costs = fit_costs(spread_work(others), others["seconds"])
-        rows = rows.assign(measured=rows["seconds"], predicted=spread_work(rows) @ costs)
-        tables.append(rows.groupby(["work", "workers"])[["measured", "predicted"]].median())
-    return pd.concat(tables)
-
-
-def predict_idle(runs: pd.DataFrame, costs: pd.Series) -> pd.Series:
-    """Return the seconds that the costs predict for runs measured by `time_idle`."""
-    rounds = np.ceil(runs["tasks"] / runs["workers"])
-    return spread_work(runs) @ costs + rounds * runs["duration"]
+    with open_idle_cluster(workers) as (client, scheduler):
+        time_idle(client, scheduler, [()] * workers)  # imports modules on the workers
+        runs = [time_idle(client, scheduler, arguments, duration) for duration in durations]
+    return pd.DataFrame(runs)
 
 
 def time_idle(
@@ -511,13 +579,17 @@ def time_idle(
     -------
     dict
         ``tasks``, ``workers``, ``duration``, and the values of `watch_process` for the scheduler,
-        taken while all results are still held.
+        measured before any result is released.
     """
-    amounts = {"tasks": len(arguments), "workers": len(client.nthreads()), "duration": duration}
-    with watch_process(scheduler) as watched:
+    with watch_process(scheduler) as usage:
         futures = client.map(functools.partial(_sleep, duration), arguments, pure=False)
         gather(client, futures)
-    return amounts | watched
+    return {
+        "tasks": len(arguments),
+        "workers": len(client.nthreads()),
+        "duration": duration,
+        **usage,
+    }
 
 
 def _sleep(duration: float, argument: Sequence) -> int:
@@ -525,7 +597,13 @@ def _sleep(duration: float, argument: Sequence) -> int:
     return len(argument)
 
 
-def write_many(flight: Path, folder: Path, files: int) -> None:
+def predict_idle(runs: pd.DataFrame, costs: pd.Series) -> pd.Series:
+    """Return the seconds that the costs predict for runs measured by `time_idle`."""
+    rounds = np.ceil(runs["tasks"] / runs["workers"])
+    return spread_work(runs) @ costs + rounds * runs["duration"]
+
+
+def write_short_flights(flight: Path, folder: Path, files: int) -> None:
     """Write an archive of many short flights that all differ.
 
     Parameters
@@ -546,7 +624,7 @@ def write_many(flight: Path, folder: Path, files: int) -> None:
             break
     pairs = itertools.combinations(lines[2:-1], 2)
     for number, pair in enumerate(itertools.islice(pairs, files)):
-        subfolder = folder / f"{number // _FOLDER:06d}"
+        subfolder = folder / f"{number // _FILES_PER_FOLDER:06d}"
         subfolder.mkdir(exist_ok=True)
         text = b"".join([*lines[:2], *pair, lines[-1]])
         (subfolder / f"{number:09d}.csv").write_bytes(text)
