@@ -64,7 +64,8 @@ def measure_ends(points: pd.DataFrame, side: str) -> pd.DataFrame:
     """
     ordered = points if side == "origin" else points.iloc[::-1]
     ends = ordered.groupby("flight")[["timestamp", "latitude", "longitude"]].first()
-    near = ordered[["flight", *ends.columns, "altitude"]].join(ends, on="flight", rsuffix="_end")
+    near = ordered[["flight", *ends.columns, "altitude"]]
+    near = near.join(ends.add_suffix("_end"), on="flight")
     age = (near["timestamp"] - near["timestamp_end"]).abs().dt.total_seconds()
     near = near[age <= _COURSE[1]]
     ends["altitude"] = near.groupby("flight")["altitude"].first()
