@@ -223,6 +223,14 @@ def test_a_reduction_holds_every_readable_flight(index):
     assert "full read" in read_rejections(index)["seen_in"].tolist()  # other findings are recorded
 
 
+def test_a_result_may_be_of_a_class_that_a_notebook_defines(index, client):
+    notebook = {"__name__": "__main__"}
+    exec("class Row(dict): pass\ndef count(df): return Row(rows=len(df))", notebook)
+    first = reduce_flights(index, notebook["count"], lambda left, right: left)
+    assert first == {"rows": 120}
+    assert (map_flights(index, notebook["count"])["rows"] == 120).all()
+
+
 def test_results_are_the_same_bytes_with_workers_and_without(index, tmp_path, client, monkeypatch):
     def run(folder):
         store = store_flights(index, folder)

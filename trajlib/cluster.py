@@ -8,7 +8,6 @@ import asyncio
 import gc
 import logging
 import os
-import pickle
 import re
 import signal
 import socket
@@ -192,22 +191,23 @@ def run_blocks(function: Callable, table: pd.DataFrame, size: int) -> list:
     client = current_client()
     if client is None:
         return _run_batch(function, size, table)
+    from distributed.protocol import pickle
+
     workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
     batches, start = [], 0
     for blocks in task_sizes(-(-len(table) // size), workers):
         batches.append(table.iloc[start : start + size * blocks])
         start += size * blocks
-    # as bytes, since the scheduler would otherwise load and pickle each table once more;
-    # impure: files written by an earlier run of the same task may have been removed
-    pickled = [pickle.dumps(batch, pickle.HIGHEST_PROTOCOL) for batch in batches]
-    futures = client.map(partial(_run_batch, function, size), pickled, pure=False)
+    # Impure, as files written by an earlier run of the same task may have been removed.
+    pickled = [pickle.dumps(batch) for batch in batches]
+    futures = client.map(partial(_run_pickled, function, size), pickled, pure=False)
     watch = watch_workers(client)
     results = []
     try:
         for start in range(0, len(futures), _GATHERED):  # so that workers need not hold all results
             part = futures[start : start + _GATHERED]
             for future, batch in zip(part, gather(client, part, watch), strict=True):
-                results.extend(batch)
+                results.extend(pickle.loads(batch))
                 future.release()
         return results
     except MemoryError as error:
@@ -237,8 +237,16 @@ def task_sizes(blocks: int, workers: int) -> list[int]:
     return sizes
 
 
-def _run_batch(function: Callable, size: int, batch: bytes | pd.DataFrame) -> list:
-    table = pickle.loads(batch) if isinstance(batch, bytes) else batch
+def _run_pickled(function: Callable, size: int, batch: bytes) -> bytes:
+    # Bytes both ways: the scheduler would load and pickle each table once more, and a worker would
+    # go through all columns of a result to find its size. Distributed's pickle also takes objects
+    # of classes that a notebook defines.
+    from distributed.protocol import pickle
+
+    return pickle.dumps(_run_batch(function, size, pickle.loads(batch)))
+
+
+def _run_batch(function: Callable, size: int, table: pd.DataFrame) -> list:
     return [function(table.iloc[start : start + size]) for start in range(0, len(table), size)]
 
 
