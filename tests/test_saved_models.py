@@ -253,18 +253,57 @@ def test_flights_without_a_day_are_left_out(tables):
     pd.testing.assert_frame_equal(scores, again)
 
 
+def spread_over(count):
+    dates = pd.date_range("2016-03-01", periods=count)
+    return pd.Series(dates[np.arange(200) % count], PATHS)
+
+
 @pytest.mark.parametrize("count", [5, 9])
 def test_intervals_are_calibrated_on_few_days_and_the_card_counts_them(tables, count):
     predictors, targets, _ = tables
-    dates = pd.date_range("2016-03-01", periods=count)
-    days = pd.Series(dates[np.arange(200) % count], PATHS)
+    days = spread_over(count)
     model, options = build_model(trees=5), {"feature_set": "planned"}
     saved = train_model(model, predictors, targets, days, **options)
-    assert saved.card["calibration"]["days"] < 3
+    assert saved.card["calibration"]["days"] == count
     table = predict_trajectory(saved, predictors.iloc[[0]])
     assert table.notna().all(axis=None)
     coverage = measure_coverage(model, predictors, targets, days, **options, seeds={"random": 0})
     assert coverage.scores["coverage"].between(0, 1).all()
+
+
+def test_all_of_a_few_days_train_and_calibrate(tables):
+    predictors, targets, _ = tables
+    days = spread_over(25)
+    saved = train_model(build_model(trees=5), predictors, targets, days, feature_set="planned")
+    parts = [saved.card[part] for part in ("training", "calibration")]
+    assert [part["flights"] for part in parts] == [200, 200]
+    assert saved.quantile_models is None
+
+
+def test_intervals_of_a_few_days_hold_as_many_flights_as_intended(tables):
+    predictors, targets, _ = tables
+    days = spread_over(25)
+    seeds = {number: number for number in range(8)}
+    coverage = measure_coverage(
+        build_model("neighbours"), predictors, targets, days, feature_set="planned", seeds=seeds
+    )
+    chosen = coverage.scores.xs("chosen", level="interval")["coverage"]
+    assert 0.87 < chosen.mean() < 0.94  # widened to the largest of a few errors, they hold 0.97
+
+
+def test_flights_of_the_scored_days_calibrate_nothing_on_few_days(tables):
+    predictors, targets, _ = tables
+    days = spread_over(25)
+    changed = targets.copy()
+    changed.loc[list(days.index[days > np.sort(days.unique())[19]]), "altitude"] += 5e4
+    options = {"feature_set": "planned", "seeds": {"forward": None}}
+    widths = [
+        measure_coverage(build_model("neighbours"), predictors, table, days, **options)
+        .scores["width"]
+        .drop(index="naive", level="interval")
+        for table in (targets, changed)
+    ]
+    pd.testing.assert_series_equal(*widths)
 
 
 def test_no_band_of_an_unknown_type_is_above_the_highest_training_flight(saved):

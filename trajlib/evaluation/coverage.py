@@ -21,6 +21,7 @@ from trajlib.models.adaptive_intervals import (
 from trajlib.models.prediction_intervals import (
     TOLERANCE,
     calibrate_intervals,
+    is_few,
     scale_errors,
     score_intervals,
     signed_errors,
@@ -84,8 +85,10 @@ def measure_coverage(
 ) -> Coverage:
     """Return the quality of intervals and band on days not used for training or calibration.
 
-    Three days in five are for training, one for calibration and one for scoring. Fractions that a
-    flight had passed at the prediction time are not scored.
+    Three days in five are for training, one for calibration and one for scoring. If one in five is
+    fewer than `trajlib.models.prediction_intervals.MIN_DAYS`, four in five are for training, and
+    the errors of models that were trained on other days calibrate. Fractions that a flight had
+    passed at the prediction time are not scored.
 
     Parameters
     ----------
@@ -97,8 +100,13 @@ def measure_coverage(
     targets, unflown = keep_ahead(targets, predictors, feature_set)
     paths = widen_targets(targets).index.intersection(predictors.index, sort=False)
     parts = {name: split_days(days[paths], seed=seed) for name, seed in seeds.items()}
+    crossed = any(is_few(days[calibrating]) for _, calibrating, _ in parts.values())
     splits = [(train, rest.append(scored)) for train, rest, scored in parts.values()]
-    train = functools.partial(predict_with_quantiles, model, unflown, days, level)
+    if crossed:
+        splits = [(train.append(rest), scored) for train, rest, scored in parts.values()]
+        pairs = zip(parts, splits, strict=True)
+        parts = {name: [train, train, scored] for name, (train, scored) in pairs}
+    train = functools.partial(predict_with_quantiles, model, unflown, days, level, crossed)
     wait = submit_splits(train, predictors, targets, splits, joint=True)
     naive = {
         name: _calibrate_naive(targets, unflown, part, level, days) for name, part in parts.items()
@@ -142,7 +150,7 @@ def _calibrate_naive(
     days: pd.Series,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the errors of scored flights around the median, and the naive intervals."""
-    earlier, scored = parts[0].append(parts[1]), parts[2]
+    earlier, scored = parts[0].union(parts[1], sort=False), parts[2]
     median = predict_baseline(targets, [(earlier, earlier.append(scored))], "median")
     errors = signed_errors(median, unflown).dropna()
     first, last = (errors[match_flights(errors.index, paths)] for paths in (earlier, scored))

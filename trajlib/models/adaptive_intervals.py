@@ -48,7 +48,6 @@ BAND = ["along", "cross", "altitude", "duration"]
 _ADAPTIVE = (*BAND, "latitude", "longitude")
 _SIDES = ("low", "high")
 _KNOTS = 8  # fractions at which quantiles are learned; others are interpolated
-_FEWEST = 100  # training flights needed to learn quantiles
 _RATE = 0.01  # of adaptation, for each flight of a day
 _LEVELS = (0.5, 0.999)  # limits of the adaptive level
 
@@ -83,9 +82,10 @@ def hold_out_errors(
     days: pd.Series,
     to_errors: Callable[[pd.DataFrame], pd.DataFrame],
     *,
+    folds: int = 2,
     seed: int | None = 0,
-) -> pd.DataFrame | None:
-    """Return errors of flights, predicted by models trained on the other half of the days.
+) -> pd.DataFrame:
+    """Return errors of flights, each predicted by a model that was trained on other days.
 
     Parameters
     ----------
@@ -97,18 +97,19 @@ def hold_out_errors(
         The local day of each flight, by path.
     to_errors
         Computes errors from predictions in the form of ``wide``.
+    folds
+        Number of parts of the days, each predicted by a model of the others; at most one per day.
 
     Returns
     -------
     DataFrame
-        As returned by `signed_errors`; None if there are too few flights or days.
+        As returned by `signed_errors`.
     """
     days = days[wide.index]
-    if len(wide) < _FEWEST or is_few(days):
-        return None
-    halves = split_days(days, (0.5, 0.5), seed=seed)
+    folds = min(folds, days.nunique())
     parts = []
-    for train, held_out in (halves, halves[::-1]):
+    for held_out in split_days(days, (1 / folds,) * folds, seed=seed)[::-1]:
+        train = wide.index.difference(held_out, sort=False)
         trained = clone(model).fit(predictors.loc[train], wide.loc[train])
         predicted = trained.predict(predictors.loc[held_out])
         parts.append(to_errors(pd.DataFrame(predicted, held_out, wide.columns)))
@@ -116,19 +117,19 @@ def hold_out_errors(
 
 
 def fit_quantiles(
-    errors: pd.DataFrame | None,
+    errors: pd.DataFrame,
     predictors: pd.DataFrame,
     *,
     level: float = 0.9,
     trees: int = 60,
     seed: int = 0,
-) -> dict | None:
+) -> dict:
     """Return models of the quantiles of errors, for each column at some of the fractions.
 
     Parameters
     ----------
     errors
-        Errors of held-out flights, as returned by `hold_out_errors`; None gives None.
+        Errors of held-out flights, as returned by `hold_out_errors`.
     predictors
         Predictors by path.
     level
@@ -140,8 +141,6 @@ def fit_quantiles(
         ``encoder``, ``columns``, ``fractions``, and ``regressors``, one for each fraction, of
         the lower quantiles of all columns and then the upper ones.
     """
-    if errors is None:
-        return None
     fractions = errors.index.unique("fraction").sort_values()
     positions = np.linspace(0, len(fractions) - 1, min(_KNOTS, len(fractions))).round().astype(int)
     encoder = build_encoder()

@@ -5,12 +5,12 @@ quantiles of its errors, without pickle, which could run code when it is read. `
 its training data, predictors, coverage and intervals.
 """
 
+import functools
 import hashlib
 import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 from zipfile import ZIP_DEFLATED
@@ -37,7 +37,7 @@ from trajlib.models.adaptive_intervals import (
     predict_quantiles,
 )
 from trajlib.models.estimators import text_columns
-from trajlib.models.prediction_intervals import find_regions, signed_errors, split_days
+from trajlib.models.prediction_intervals import find_regions, is_few, signed_errors, split_days
 from trajlib.models.training import stack_targets, widen_targets
 from trajlib.trajectories.normalization import courses
 
@@ -87,6 +87,8 @@ TRUSTED = [  # types in a saved model that skops does not trust by default
     "trajlib.models.estimators.text_columns",
 ]
 _SCHEMA = 4  # version of the card, increased when older cards cannot be read correctly
+_FEWEST = 100  # training flights needed to learn quantiles
+_FOLDS = 5  # of the days, where the same flights train and calibrate
 _LOWEST = -1500.0  # ft, below all airports
 
 
@@ -132,7 +134,9 @@ def train_model(
         model of airborne flights has the fractions that more than half of them have ahead.
     days
         The local day of each flight, by path; flights without one are omitted. Three
-        in four days are used for training, the others to calibrate the intervals and the band.
+        in four days are used for training, the others to calibrate the intervals and the band. If
+        the others are few, all days are used for both: models of four fifths of the days predict
+        the other fifth, and these errors calibrate.
     seed
         Seed of the order of days.
     deviations
@@ -157,6 +161,9 @@ def train_model(
     wide = widen_targets(learned)
     wide = wide.loc[wide.index.intersection(predictors.index, sort=False)]
     train, held_out = split_days(days[wide.index], (0.75, 0.25), seed=seed)
+    crossed = is_few(days[held_out])
+    if crossed:
+        train, held_out = wide.index, wide.index[:0]
 
     def to_errors(predicted: pd.DataFrame) -> pd.DataFrame:
         positions = stack_targets(predicted)
@@ -165,7 +172,7 @@ def train_model(
 
     tables = (predictors.loc[train], wide.loc[train], predictors.loc[held_out])
     trained, quantile_models, errors, quantiles = _fit(
-        model, *tables, days, to_errors, level=level, seed=seed
+        model, *tables, days, to_errors, level=level, seed=seed, crossed=crossed
     )
     calibration = calibrate(errors, quantiles, days, level, seed)
     if METHODS[1] not in calibration.methods.values():
@@ -182,7 +189,7 @@ def train_model(
         "deviations": deviations,
         **facts,
         "training": _describe_days(days[train]),
-        "calibration": _describe_days(days[held_out]),
+        "calibration": _describe_days(days[train if crossed else held_out]),
         "seed": seed,
         "categories": _list_categories(predictors.loc[train]),
         "hours": _count_hours(predictors.loc[train]),
@@ -379,6 +386,7 @@ def predict_with_quantiles(
     unflown: pd.DataFrame,
     days: pd.Series,
     level: float,
+    crossed: bool,
     predictors: pd.DataFrame,
     wide: pd.DataFrame,
     held_out: pd.DataFrame,
@@ -387,14 +395,17 @@ def predict_with_quantiles(
     """Train a joint model and return errors of held-out flights, and their quantiles.
 
     The last four parameters are those of a function for `submit_splits`; ``unflown`` are the
-    targets to score, as returned by `keep_ahead`.
+    targets to score, as returned by `keep_ahead`. If ``crossed``, errors of the training flights
+    are returned too, each predicted by a model that was trained on other days.
     """
 
     def to_errors(predicted: pd.DataFrame) -> pd.DataFrame:
         return signed_errors(stack_targets(predicted), unflown).dropna()
 
     tables = (predictors, wide, held_out)
-    *_, errors, quantiles = _fit(model, *tables, days, to_errors, level=level, seed=0)
+    *_, errors, quantiles = _fit(
+        model, *tables, days, to_errors, level=level, seed=0, crossed=crossed
+    )
     return errors, quantiles
 
 
@@ -408,17 +419,32 @@ def _fit(
     *,
     level: float,
     seed: int | None,
+    crossed: bool,
 ) -> tuple[Pipeline, dict | None, pd.DataFrame, pd.DataFrame]:
-    """Return a joint model, the models of its errors' quantiles, and both for held-out flights."""
+    """Return a joint model, the models of its errors' quantiles, and both for held-out flights.
+
+    If ``crossed``, both are also of the training flights, each predicted by a model that was
+    trained on other days. There are then too few flights to learn quantiles.
+    """
     trained = clone(model).fit(predictors, wide)
-    errors = hold_out_errors(model, predictors, wide, days, to_errors, seed=seed)
-    quantile_models = fit_quantiles(errors, predictors, level=level, seed=seed or 0)
-    predicted = pd.DataFrame(trained.predict(held_out), held_out.index, wide.columns)
-    quantiles = predict_quantiles(quantile_models, held_out, wide.columns.unique("fraction"))
-    return trained, quantile_models, to_errors(predicted), quantiles
+    hold_out = functools.partial(
+        hold_out_errors, model, predictors, wide, days, to_errors, seed=seed
+    )
+    parts, quantile_models = [], None
+    if crossed:
+        parts.append(hold_out(folds=_FOLDS))
+    elif len(wide) >= _FEWEST and not is_few(days[wide.index]):
+        quantile_models = fit_quantiles(hold_out(), predictors, level=level, seed=seed or 0)
+    if len(held_out):
+        predicted = trained.predict(held_out)
+        parts.append(to_errors(pd.DataFrame(predicted, held_out.index, wide.columns)))
+    calibrating = pd.concat([predictors, held_out]) if crossed else held_out
+    fractions = wide.columns.unique("fraction")
+    quantiles = predict_quantiles(quantile_models, calibrating, fractions)
+    return trained, quantile_models, pd.concat(parts), quantiles
 
 
-@cache
+@functools.cache
 def _find_ceiling(aircraft_type: str) -> float:
     """Return the ceiling [ft] of an ICAO type, NaN if OpenAP does not have it."""
     from openap import prop  # imports scipy.signal, which takes a second
