@@ -62,12 +62,13 @@ def measure_ends(points: pd.DataFrame, side: str) -> pd.DataFrame:
         ``latitude longitude`` [deg], ``altitude`` [ft] (the nearest one measured within three
         minutes) and ``course`` [deg], missing if the flight did not move.
     """
-    ordered = points if side == "origin" else points.iloc[::-1]
-    ends = ordered.groupby("flight")[["timestamp", "latitude", "longitude"]].first()
-    near = ordered[["flight", *ends.columns, "altitude"]]
+    ordered = points[["flight", "timestamp", "latitude", "longitude", "altitude"]]
+    ordered = ordered if side == "origin" else ordered.iloc[::-1]
+    by_flight = ordered.groupby("flight")
+    ends = by_flight[["timestamp", "latitude", "longitude"]].first()
+    age = (ordered["timestamp"] - by_flight["timestamp"].transform("first")).abs()
+    near = ordered[age <= pd.Timedelta(_COURSE[1], "s")]
     near = near.join(ends.add_suffix("_end"), on="flight")
-    age = (near["timestamp"] - near["timestamp_end"]).abs().dt.total_seconds()
-    near = near[age <= _COURSE[1]]
     ends["altitude"] = near.groupby("flight")["altitude"].first()
     flown = distance(
         near["latitude"], near["longitude"], near["latitude_end"], near["longitude_end"]

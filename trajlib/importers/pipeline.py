@@ -619,8 +619,11 @@ def _find_airports(flights: pd.DataFrame, points: pd.DataFrame, traffic: pd.Seri
     """Return the flights with the airports of the source, or else those inferred."""
     flights = flights.copy()
     # a flight is written from its first altitude to its last: there the distances are measured
-    written = points[points["altitude"].notna()].groupby("flight")[["latitude", "longitude"]]
-    edges = {"origin": written.first(), "destination": written.last()}
+    written = points.loc[points["altitude"].notna(), ["flight", "latitude", "longitude"]]
+    edges = {
+        "origin": written.groupby("flight").first(),
+        "destination": written.groupby("flight").last(),
+    }
     for side in _SIDES:
         ends = measure_ends(points, side).reindex(flights.index)
         inferred = infer_airports(ends.dropna(subset="latitude"), side, traffic)
