@@ -592,7 +592,8 @@ def _read_facts(archive: str | Path, files: pd.DataFrame, dialect: Dialect) -> p
         rejected=_first_rejection(facts), repairs=pd.Series(None, facts.index, "str")
     )
     facts = _set_identity(facts, files, dialect)
-    doubtful = facts["rejected"].notna() | _describe_ends(facts).notna()
+    fragment = files["path"].str.startswith(FRAGMENTS)  # far from their airports, if they have any
+    doubtful = facts["rejected"].notna() | (_describe_ends(facts).notna() & ~fragment)
     if doubtful.any():
         read_closely = partial(_read_closely, root, dialect)
         in_process = doubtful.sum() <= _CLOSE
@@ -601,8 +602,8 @@ def _read_facts(archive: str | Path, files: pd.DataFrame, dialect: Dialect) -> p
         corrected = pd.DataFrame([row for block in blocks for row in block], index=chosen.index)
         facts[doubtful] = corrected.reindex(columns=facts.columns).astype(facts.dtypes)
         facts = _set_identity(facts, files, dialect)
-    fragment = files["path"].str.startswith(FRAGMENTS) & facts["rejected"].isna()
-    return facts.assign(rejected=facts["rejected"].mask(fragment, FRAGMENT))
+    accepted = fragment & facts["rejected"].isna()
+    return facts.assign(rejected=facts["rejected"].mask(accepted, FRAGMENT))
 
 
 def _set_identity(facts: pd.DataFrame, files: pd.DataFrame, dialect: Dialect) -> pd.DataFrame:
