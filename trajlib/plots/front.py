@@ -109,5 +109,6 @@ def plot_arrival_errors(table: pd.DataFrame, model: str, *, width: float = WIDTH
     ticks = [label_feature_set(name).replace(" ", "\n" if narrow else " ") for name in order]
     ax.set_xticks(range(len(order)), ticks)
     ax.set(xlabel="prediction time", ylabel="mean arrival error [min]", ylim=(0, None))
+    ax.margins(x=0.08)  # so that the first label does not reach below the axis
     figure.legend(loc="outside upper left", ncols=1 if narrow else 2)
     return figure
