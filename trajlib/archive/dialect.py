@@ -250,7 +250,10 @@ def _entry(name: str, entry: object) -> dict:
         raise ValueError(f"{name} is {entry!r}, expected a name, or a table of texts")
     allowed = {"column", "format", "timezone"} if name == "timestamp" else {"column", "unit"}
     if set(entry) - allowed:
-        raise ValueError(f"{name} has unknown keys: {', '.join(sorted(set(entry) - allowed))}")
+        unknown = ", ".join(sorted(set(entry) - allowed))
+        raise ValueError(
+            f"{name} has unknown keys: {unknown}; there are {', '.join(sorted(allowed))}"
+        )
     return entry
 
 
