@@ -528,6 +528,32 @@ def test_a_table_with_other_names_is_read_by_columns_toml(flights, tmp_path):
     assert points["operator"].eq("IBE").all()
 
 
+@pytest.mark.parametrize(
+    "form",
+    ["{ns}{lat}/{ew}{lon}", "{ns}{lat}, {ew}{lon}", "{lat}{ns} {lon}{ew}", "{lat}{ns}{lon}{ew}"],
+)
+def test_positions_with_letters_in_one_field_are_read(flights, tmp_path, form):
+    def minutes(value):
+        return f"{abs(value) // 1:03.0f} {abs(value) % 1 * 60:09.6f}"
+
+    positions = [
+        form.format(lat=minutes(lat), lon=minutes(lon), ns="SN"[lat > 0], ew="WE"[lon > 0])
+        for lat, lon in zip(flights["latitude"], flights["longitude"], strict=True)
+    ]
+    table = flights[["flight_id", "timestamp", "altitude"]].assign(place=positions)
+    dialect = parse_dialect('[import]\nposition = "place"\n')
+    points = read(write_csv(table, tmp_path / "mine.csv"), dialect=dialect)
+    assert np.allclose(points["latitude"], flights["latitude"])
+    assert np.allclose(points["longitude"], flights["longitude"])
+
+
+def test_positions_that_are_not_understood_are_quoted(flights, tmp_path):
+    table = flights[["flight_id", "timestamp", "altitude"]].assign(place="over the sea")
+    dialect = parse_dialect('[import]\nposition = "place"\n')
+    with pytest.raises(ValueError, match="position is 'over the sea', expected latitude and"):
+        read(write_csv(table, tmp_path / "mine.csv"), dialect=dialect)
+
+
 @pytest.mark.parametrize("variant", ["arcmin", "letters"])
 def test_positions_in_minutes_of_arc_are_read(flights, tmp_path, variant):
     if variant == "arcmin":

@@ -27,6 +27,12 @@ _EARLIEST, _LATEST = 1e8, 4102444800  # s since 1970: March 1973, and the year 2
 _DAY = 86_400
 _SEVERAL = 10  # different numbers needed to recognise times written as hhmmss
 _NUMBER = r"[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?"
+_COORDINATE = r"([-+]?(?:\d+(?:[.,]\d+)?|\.\d+))"
+_POSITIONS = (  # latitude and longitude in one field: numbers, or with letters before or after
+    rf"{_COORDINATE}(?:\s*[,;/]\s*|\s+){_COORDINATE}",
+    r"([NS][^EW]*?)[\s,;/]*([EW][^NS]*?)",
+    r"([^NSEW]*[NS])[\s,;/]*([^NSEW]*[EW])",
+)
 _DATE = re.compile(r"(?<!\d)(\d{4})([-_./]?)(\d{2})\2(\d{2})(?!\d)")
 _BY_DAY = r"^(\d{1,2})([/.-])(\d{1,2})[/.-](\d{4}|\d{2})(?:[T ,]+(.*))?$"
 _FORMATS = ("%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%d %b %Y %H:%M:%S", "%d-%b-%Y %H:%M:%S",
@@ -354,9 +360,25 @@ def parse_angles(texts: pd.Series) -> pd.Series:
 def split_positions(texts: pd.Series) -> dict[str, pd.Series]:
     """Return latitude and longitude of texts that contain both, latitude first.
 
-    >>> both = split_positions(pd.Series(["42.7,-1.5", "(42.8 -1.6)"]))
+    Raises
+    ------
+    FlightError
+        When no text has this form.
+
+    >>> both = split_positions(pd.Series(["42.7,-1.5", "(42.8 -1.6)", "N42 30.5/W001 36.0"]))
     >>> both["latitude"].tolist(), both["longitude"].tolist()
-    (['42.7', '42.8'], ['-1.5', '-1.6'])
+    (['42.7', '42.8', 'N42 30.5'], ['-1.5', '-1.6', 'W001 36.0'])
     """
-    parts = texts.str.extract(r"^[\[(]?\s*([-+]?[\d.]+)\s*[,; ]\s*([-+]?[\d.]+)\s*[\])]?$")
-    return {"latitude": parts[0], "longitude": parts[1]}
+    parts = pd.DataFrame({"latitude": None, "longitude": None}, texts.index, dtype="str")
+    for pattern in _POSITIONS:
+        found = texts.str.extract(rf"(?i)^[\[(]?\s*{pattern}\s*[\])]?$").set_axis(
+            parts.columns, axis=1
+        )
+        parts = parts.fillna(found)
+    filled = texts[texts.fillna("") != ""]
+    if len(filled) and parts["latitude"].isna().all():
+        raise FlightError(
+            f"position is {filled.iloc[0][:40]!r}, expected latitude and longitude, such as "
+            "46.5,12.8 or N46 30.5 E012 48.0"
+        )
+    return dict(parts)

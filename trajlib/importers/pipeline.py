@@ -199,6 +199,7 @@ def import_flights(
     for line in _read_points(job, sources):
         report(line)
     if not sources["points"].any():
+        shutil.rmtree(work)  # nothing in it is worth going on from
         raise FileNotFoundError(f"no file of {source} can be read: {_first_reason(sources)}")
     parts = sorted(work.glob("points-*.arrow"))
     traffic = _run(partial(_segment_bucket, job, parts), range(job.buckets))
