@@ -3,6 +3,7 @@
 What a command needs is imported when it runs, so that help comes at once.
 """
 
+import gc
 import os
 import sys
 from atexit import register
@@ -623,6 +624,8 @@ def predict(
     What was filed after the prediction time does not count. For FLIGHTS, the file has flight
     plans by callsign and departure_time.
     """
+    gc.disable()  # the search for garbage takes a fifth of so short a command
+    click.get_current_context().call_on_close(gc.enable)
     from trajlib.archive.index import build_index
     from trajlib.archive.plans import assign_plan, read_plan
     from trajlib.models import inference
@@ -648,6 +651,7 @@ def predict(
     history = {"past": past, "plans": None if plan is None else read_plan(plan)}
     history["traffic"] = None if archive is None else build_index(archive, _index_of(archive, data))
     if flights is not None:
+        gc.enable()  # there may be many
         table = inference.load_flight_table(flights, pair)
         answer = inference.predict_flights(saved, table, **history)
         _write_flights(answer, output / f"{flights.stem}.predicted.csv", as_json=as_json)
