@@ -142,6 +142,12 @@ def test_axes_carry_symbol_and_unit():
     assert axes[1].get_xlabel() == "time since departure [min]"
 
 
+def test_altitudes_have_separators_of_thousands():
+    axis = plot_profiles(_trajectories(2)).axes[0].yaxis
+    assert "[ft]" in axis.get_label_text()
+    assert "30,000" in [label.get_text() for label in axis.get_ticklabels()]
+
+
 def test_a_column_that_the_flights_lack_has_no_panel():
     assert len(plot_profiles(_trajectories(2), columns=("altitude", "mach")).axes) == 1
 

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import PercentFormatter, ScalarFormatter, StrMethodFormatter
 
 from trajlib.estimate import typeset
 
@@ -111,6 +111,7 @@ def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
             figure = function(*args, **kwargs)
             if title:
                 _add_title(figure, typeset(title))
+            _group_thousands(figure)
             figure.draw_without_rendering()  # ticks take the style when they are first drawn
         plt.close(figure)
         figure.__class__ = _DescribedFigure  # IPython drops formatters of Figure itself
@@ -139,6 +140,15 @@ def _add_title(figure: Figure, title: str) -> None:
     look = {"size": mpl.rcParams["figure.titlesize"], "weight": mpl.rcParams["figure.titleweight"]}
     legend.set_title(lines, prop=look)
     legend.set_alignment("left")
+
+
+def _group_thousands(figure: Figure) -> None:
+    """Write altitudes as 30,000, as in texts and tables."""
+    for ax in figure.axes:
+        for axis in (ax.xaxis, ax.yaxis):
+            plain = isinstance(axis.get_major_formatter(), ScalarFormatter)
+            if plain and "[ft]" in axis.get_label_text() + ax.get_title() + ax.get_title("left"):
+                axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
 
 
 def series_styles(names: Iterable[str], *, markers: bool = False) -> dict[str, dict]:
