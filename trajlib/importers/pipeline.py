@@ -644,10 +644,9 @@ def _find_airports(flights: pd.DataFrame, points: pd.DataFrame, traffic: pd.Seri
 
 def _locate(code: str) -> tuple[float, float]:
     try:
-        airport = find_airport(code)
+        return find_airport(code).position
     except ValueError:  # no code, or an unknown one of the source
         return np.nan, np.nan
-    return airport.latitude, airport.longitude
 
 
 def _apply_criteria(job: _Job, flights: pd.DataFrame) -> pd.DataFrame:

@@ -218,7 +218,7 @@ def _measure_route(airports: Sequence[str]) -> str:
     if len(airports) != 2:
         return ""
     first, last = (find_airport(code) for code in airports)
-    miles = distance(first.latitude, first.longitude, last.latitude, last.longitude)
+    miles = distance(*first.position, *last.position)
     return f" ({miles:,.0f} NM)"
 
 

@@ -192,17 +192,15 @@ def _describe_routes(
         return None, {}
     numbers = clusters.iloc[:, 0]
     first, last = (find_airport(code) for code in pair)
-    course = track(first.latitude, first.longitude, last.latitude, last.longitude)
-    length = distance(first.latitude, first.longitude, last.latitude, last.longitude)
+    course = track(*first.position, *last.position)
+    length = distance(*first.position, *last.position)
     positions = {}
     for number in numbers[numbers >= 0].unique():
         members = [tracks[path] for path in numbers.index[numbers == number] if path in tracks]
         if not members:
             continue
         points = np.concatenate(members)
-        along, cross = along_cross_track(
-            points[:, 1], points[:, 0], first.latitude, first.longitude, course
-        )
+        along, cross = along_cross_track(points[:, 1], points[:, 0], *first.position, course)
         middle = float(np.median(cross[(along > 0.25 * length) & (along < 0.75 * length)]))
         wind = _WINDS[round(float(course + (90 if middle > 0 else -90)) / 45) % 8]
         beside = f"{abs(middle):.0f} NM {wind} of" if abs(middle) >= 2 else "along"

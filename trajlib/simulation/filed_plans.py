@@ -59,7 +59,7 @@ def _find_airway(scenario: dict) -> str:
 @cache
 def _scale(origin: str, destination: str) -> float:
     first, last = find_airport(origin), find_airport(destination)
-    miles = distance(first.latitude, first.longitude, last.latitude, last.longitude)
+    miles = distance(*first.position, *last.position)
     return float(miles) / AIRWAY_MILES
 
 
