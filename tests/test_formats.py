@@ -19,7 +19,7 @@ from format_writers import WRITERS, one, write_csv, write_opensky, write_so6, wr
 
 from trajlib.archive.dialect import parse_dialect
 from trajlib.archive.reading import read_flight
-from trajlib.archive.values import convert_times
+from trajlib.archive.values import convert_times, split_positions
 from trajlib.importers.formats import (
     FORMATS,
     FormatError,
@@ -545,6 +545,11 @@ def test_positions_with_letters_in_one_field_are_read(flights, tmp_path, form):
     points = read(write_csv(table, tmp_path / "mine.csv"), dialect=dialect)
     assert np.allclose(points["latitude"], flights["latitude"])
     assert np.allclose(points["longitude"], flights["longitude"])
+
+
+def test_positions_that_stand_for_no_value_are_missing():
+    parts = split_positions(pd.Series(["-", "N/A", "", None], dtype="str"))
+    assert all(part.isna().all() for part in parts.values())
 
 
 def test_positions_that_are_not_understood_are_quoted(flights, tmp_path):

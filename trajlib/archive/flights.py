@@ -197,17 +197,18 @@ def _read_stored(
         file = pq.ParquetFile(open_file(part) if remote else part, pre_buffer=remote)
         present = set(file.schema_arrow.names)  # computed at each access
         columns = [column for column in wanted if column in present]
-        for chunk in _cut(list(group), file, _READ_AT_ONCE // max(len(columns), 1)):
-            yield from zip(chunk, _read_row_groups(file, columns, chunk), strict=True)
+        sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+        for chunk in _cut(list(group), sizes, _READ_AT_ONCE // max(len(columns), 1)):
+            yield from zip(chunk, _read_row_groups(file, sizes, columns, chunk), strict=True)
 
 
-def _cut(rows: list[dict], file: pq.ParquetFile, limit: int) -> Iterator[list[dict]]:
+def _cut(rows: list[dict], sizes: list[int], limit: int) -> Iterator[list[dict]]:
     """Yield the rows of a store in lists whose row groups are read at once."""
     chunk: list[dict] = []
     samples, last = 0, None
     for row in rows:
         if row["row_group"] != last:
-            size = file.metadata.row_group(int(row["row_group"])).num_rows
+            size = sizes[int(row["row_group"])]
             if chunk and samples + size > limit:
                 yield chunk
                 chunk, samples = [], 0
@@ -217,11 +218,10 @@ def _cut(rows: list[dict], file: pq.ParquetFile, limit: int) -> Iterator[list[di
 
 
 def _read_row_groups(
-    file: pq.ParquetFile, columns: list[str], rows: list[dict]
+    file: pq.ParquetFile, sizes: list[int], columns: list[str], rows: list[dict]
 ) -> Iterator[pd.DataFrame]:
     groups = list(dict.fromkeys(int(row["row_group"]) for row in rows))
-    sizes = [file.metadata.row_group(group).num_rows for group in groups]
-    starts = dict(zip(groups, np.cumsum([0, *sizes[:-1]]), strict=True))
+    starts = dict(zip(groups, np.cumsum([0, *(sizes[i] for i in groups[:-1])]), strict=True))
     table = file.read_row_groups(groups, columns=columns, use_threads=False)
     numbers = {name: table[name].to_numpy() for name in columns if name != "timestamp"}
     stamps = table["timestamp"].to_numpy().view(np.int64) if "timestamp" in columns else None

@@ -27,11 +27,11 @@ _EARLIEST, _LATEST = 1e8, 4102444800  # s since 1970: March 1973, and the year 2
 _DAY = 86_400
 _SEVERAL = 10  # different numbers needed to recognise times written as hhmmss
 _NUMBER = r"[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?"
-_COORDINATE = r"([-+]?(?:\d+(?:[.,]\d+)?|\.\d+))"
+_COORDINATE = r"[-+]?(?:\d+(?:[.,]\d+)?|\.\d+)"
 _POSITIONS = (  # latitude and longitude in one field: numbers, or with letters before or after
-    rf"{_COORDINATE}(?:\s*[,;/]\s*|\s+){_COORDINATE}",
-    r"([NS][^EW]*?)[\s,;/]*([EW][^NS]*?)",
-    r"([^NSEW]*[NS])[\s,;/]*([^NSEW]*[EW])",
+    rf"(?P<latitude>{_COORDINATE})(?:\s*[,;/]\s*|\s+)(?P<longitude>{_COORDINATE})",
+    r"(?P<latitude>[NS][^EW]*?)[\s,;/]*(?P<longitude>[EW][^NS]*?)",
+    r"(?P<latitude>[^NSEW]*[NS])[\s,;/]*(?P<longitude>[^NSEW]*[EW])",
 )
 _DATE = re.compile(r"(?<!\d)(\d{4})([-_./]?)(\d{2})\2(\d{2})(?!\d)")
 _BY_DAY = r"^(\d{1,2})([/.-])(\d{1,2})[/.-](\d{4}|\d{2})(?:[T ,]+(.*))?$"
@@ -369,13 +369,11 @@ def split_positions(texts: pd.Series) -> dict[str, pd.Series]:
     >>> both["latitude"].tolist(), both["longitude"].tolist()
     (['42.7', '42.8', 'N42 30.5'], ['-1.5', '-1.6', 'W001 36.0'])
     """
-    parts = pd.DataFrame({"latitude": None, "longitude": None}, texts.index, dtype="str")
+    texts = strip_texts(texts)
+    parts = pd.DataFrame(index=texts.index, columns=["latitude", "longitude"], dtype="str")
     for pattern in _POSITIONS:
-        found = texts.str.extract(rf"(?i)^[\[(]?\s*{pattern}\s*[\])]?$").set_axis(
-            parts.columns, axis=1
-        )
-        parts = parts.fillna(found)
-    filled = texts[texts.fillna("") != ""]
+        parts = parts.fillna(texts.str.extract(rf"(?i)^[\[(]?\s*{pattern}\s*[\])]?$"))
+    filled = texts.dropna()
     if len(filled) and parts["latitude"].isna().all():
         raise FlightError(
             f"position is {filled.iloc[0][:40]!r}, expected latitude and longitude, such as "

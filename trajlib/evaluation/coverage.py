@@ -101,11 +101,12 @@ def measure_coverage(
     paths = widen_targets(targets).index.intersection(predictors.index, sort=False)
     parts = {name: split_days(days[paths], seed=seed) for name, seed in seeds.items()}
     crossed = any(is_few(days[calibrating]) for _, calibrating, _ in parts.values())
-    splits = [(train, rest.append(scored)) for train, rest, scored in parts.values()]
-    if crossed:
-        splits = [(train.append(rest), scored) for train, rest, scored in parts.values()]
-        pairs = zip(parts, splits, strict=True)
-        parts = {name: [train, train, scored] for name, (train, scored) in pairs}
+    if crossed:  # the same flights train and calibrate
+        for name, (train, rest, scored) in parts.items():
+            parts[name] = [train.append(rest), train.append(rest), scored]
+        splits = [(train, scored) for train, _, scored in parts.values()]
+    else:
+        splits = [(train, rest.append(scored)) for train, rest, scored in parts.values()]
     train = functools.partial(predict_with_quantiles, model, unflown, days, level, crossed)
     wait = submit_splits(train, predictors, targets, splits, joint=True)
     naive = {

@@ -113,7 +113,7 @@ def _convert(
 ) -> pd.DataFrame:
     """Return a table with the schema's names in the schema's units."""
     if "latitude" not in batch:
-        batch = batch.assign(**split_positions(batch["position"].astype("str").str.strip()))
+        batch = batch.assign(**split_positions(batch["position"]))
     for name in batch.columns.intersection(NUMERIC):
         units = layout.units.get(name, (1.0, 0.0))
         batch[name] = convert_numbers(batch[name], name, *units, layout.decimal)
