@@ -14,6 +14,7 @@ __all__ = [
     "along_cross_track",
     "distance",
     "find_airport",
+    "load_airports",
     "locate_airport",
     "offset",
     "track",
@@ -58,7 +59,7 @@ def find_airport(code: str) -> Airport:
     >>> find_airport("SFO").code
     'SFO'
     """
-    entry = _airports("ICAO" if len(code) == 4 else "IATA").get(code)
+    entry = load_airports().get(code) if len(code) == 4 else _load_iata().get(code)
     if entry is None:
         raise ValueError(
             f"no airport has the code {code!r} (expected ICAO or IATA, as LEMD or MAD)"
@@ -83,8 +84,14 @@ def locate_airport(code: str) -> tuple[float, float] | str:
 
 
 @cache
-def _airports(code: str) -> dict:
-    return airportsdata.load(code)
+def load_airports() -> dict[str, dict]:
+    """Return the entries of the package airportsdata by ICAO code."""
+    return airportsdata.load("ICAO")
+
+
+@cache
+def _load_iata() -> dict[str, dict]:
+    return {entry["iata"]: entry for entry in load_airports().values() if entry["iata"]}
 
 
 def distance(lat: ArrayLike, lon: ArrayLike, lat2: ArrayLike, lon2: ArrayLike) -> np.ndarray:

@@ -3,15 +3,16 @@
 import itertools
 from functools import cache
 
-import airportsdata
 import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from trajlib.geodesy import distance, track
+from trajlib.geodesy import distance, load_airports, track
+from trajlib.importers.segmentation import get_seconds
 
-__all__ = ["infer_airports", "measure_ends"]
+__all__ = ["ENDS", "infer_airports", "measure_ends"]
 
+ENDS = ("latitude", "longitude", "altitude", "course")  # columns of `measure_ends`
 _RADIUS = 25.0  # NM around an end of a flight in which airports are searched
 _HEIGHT = {"origin": (6000.0, 800.0), "destination": (1500.0, 600.0)}  # ft, ft/NM at most
 _MISS = {"origin": 0.3, "destination": 0.5}  # weight of the error of the course
@@ -34,7 +35,7 @@ def _airports() -> tuple[pd.DataFrame, cKDTree]:
     Airports with an IATA code count as airports with scheduled traffic, of which no maintained free
     table exists. Heliports and seaplane bases are omitted.
     """
-    table = pd.DataFrame(airportsdata.load("ICAO").values())
+    table = pd.DataFrame(load_airports().values())
     other = table["name"].str.contains(r"(?i)heli(?:port|pad)|seaplane|\(closed\)|hospital")
     table = table[~other].reset_index(drop=True)
     table["scheduled"] = table["iata"].ne("")
@@ -62,24 +63,29 @@ def measure_ends(points: pd.DataFrame, side: str) -> pd.DataFrame:
         ``latitude longitude`` [deg], ``altitude`` [ft] (the nearest one measured within three
         minutes) and ``course`` [deg], missing if the flight did not move.
     """
-    ordered = points[["flight", "timestamp", "latitude", "longitude", "altitude"]]
-    ordered = ordered if side == "origin" else ordered.iloc[::-1]
-    by_flight = ordered.groupby("flight")
-    ends = by_flight[["timestamp", "latitude", "longitude"]].first()
-    age = (ordered["timestamp"] - by_flight["timestamp"].transform("first")).abs()
-    near = ordered[age <= pd.Timedelta(_COURSE[1], "s")]
-    near = near.join(ends.add_suffix("_end"), on="flight")
-    ends["altitude"] = near.groupby("flight")["altitude"].first()
-    flown = distance(
-        near["latitude"], near["longitude"], near["latitude_end"], near["longitude_end"]
+    points = points[points["latitude"].notna()]
+    flight, time = points["flight"].to_numpy(), get_seconds(points)
+    lat, lon, altitude = points[["latitude", "longitude", "altitude"]].to_numpy(float).T
+    begins = np.flatnonzero(np.diff(flight, prepend=-1))
+    sizes = np.diff(np.append(begins, len(flight)))
+    edge = np.repeat(begins if side == "origin" else begins + sizes - 1, sizes)
+    near = np.flatnonzero(np.abs(time - time[edge]) <= _COURSE[1])
+    near = near if side == "origin" else near[::-1]
+    high = _find_first(near[~np.isnan(altitude[near])], flight)
+    flown = distance(lat[near], lon[near], lat[edge[near]], lon[edge[near]])
+    far = _find_first(near[flown >= _COURSE[0]], flight)
+    begin, end = (edge[far], far) if side == "origin" else (far, edge[far])
+    course = pd.Series(track(lat[begin], lon[begin], lat[end], lon[end]), flight[far])
+    ends = pd.DataFrame(
+        {"latitude": lat[edge[begins]], "longitude": lon[edge[begins]]},
+        index=pd.Index(flight[begins], name="flight"),
     )
-    far = near[flown >= _COURSE[0]].groupby("flight").first()
-    near_end = ends.loc[far.index]
-    begin, end = (near_end, far) if side == "origin" else (far, near_end)
-    ends["course"] = pd.Series(
-        track(begin["latitude"], begin["longitude"], end["latitude"], end["longitude"]), far.index
-    )
-    return ends[["latitude", "longitude", "altitude", "course"]]
+    return ends.assign(altitude=pd.Series(altitude[high], flight[high]), course=course)
+
+
+def _find_first(rows: np.ndarray, flight: np.ndarray) -> np.ndarray:
+    """Return the first of the rows of each flight."""
+    return rows[np.unique(flight[rows], return_index=True)[1]]
 
 
 def infer_airports(ends: pd.DataFrame, side: str, traffic: pd.Series | None = None) -> pd.DataFrame:
@@ -107,66 +113,80 @@ def infer_airports(ends: pd.DataFrame, side: str, traffic: pd.Series | None = No
         within 4 NM and 1,500 ft of it), ``nearest`` (the nearest airport with scheduled traffic
         within 25 NM), ``distance`` [NM] to it, and ``reason`` (why the airport is unknown).
     """
-    result = pd.DataFrame(index=ends.index, columns=["airport", "nearest", "reason"], dtype="str")
-    result = result.assign(certain=False, distance=np.nan)
+    table, _ = _airports()
     pairs = _list_candidates(ends, side)
-    nearest = pairs[pairs["scheduled"]].sort_values(["flight", "distance"], kind="stable")
-    nearest = nearest.drop_duplicates("flight").set_index("flight")
-    result.loc[nearest.index, ["nearest", "distance"]] = nearest[["icao", "distance"]].to_numpy()
+    nearest, _ = _choose(pairs[pairs["scheduled"]], "distance")
     pairs = pairs[pairs["low"]]
-    pairs = pairs[pairs["scheduled"] | ~pairs.groupby("flight")["scheduled"].transform("any")]
+    flights = pairs.index[pairs["scheduled"]]
+    pairs = pairs[pairs["scheduled"] | ~pairs.index.isin(flights)]
     if traffic is not None:
-        flights = pairs["icao"].map(dict(traffic)).astype(float).fillna(0)
-        most = flights.groupby(pairs["flight"]).transform("max")
-        pairs = pairs.assign(cost=pairs["cost"] + _DECADE * np.log10((most + 1) / (flights + 1)))
-    pairs = pairs.sort_values(["flight", "cost"], kind="stable")
-    best = pairs.drop_duplicates("flight").set_index("flight")
-    others = pairs[pairs["flight"].duplicated()].drop_duplicates("flight").set_index("flight")
+        counts = traffic.reindex(table["icao"]).fillna(0).to_numpy()[pairs["airport"]]
+        most = pd.Series(counts, pairs.index).groupby(level=0).transform("max")
+        pairs = pairs.assign(cost=pairs["cost"] + _DECADE * np.log10((most + 1) / (counts + 1)))
+    best, others = _choose(pairs, "cost")
     next_cost = others["cost"].reindex(best.index).fillna(np.inf)
     clear = next_cost >= best["cost"] + _MARGIN[0]
     clear &= next_cost >= best["cost"] * _MARGIN[1]
     near = best["cost"] <= _FARTHEST[side]
     chosen = best[clear & near]
     certain = (chosen["distance"] < _CERTAIN[0]) & (chosen["height"] < _CERTAIN[1])
-    result.loc[chosen.index, "airport"] = chosen["icao"]
-    result.loc[chosen.index, "certain"] = certain
-    result["reason"] = "too high above any airport near"
-    result.loc[result["nearest"].isna(), "reason"] = f"no airport within {_RADIUS:.0f} NM"
-    result.loc[best.index[~near], "reason"] = "the course leads to no airport near"
-    result.loc[best.index[near & ~clear], "reason"] = "two airports fit"
-    result.loc[chosen.index, "reason"] = None
-    return result
+    reason = pd.Series(f"no airport within {_RADIUS:.0f} NM", ends.index, dtype="str")
+    reason[nearest.index] = "too high above any airport near"
+    reason[best.index[~near]] = "the course leads to no airport near"
+    reason[best.index[near & ~clear]] = "two airports fit"
+    reason[chosen.index] = None
+    icao = table["icao"]
+    return pd.DataFrame(
+        {
+            "airport": pd.Series(icao.array[chosen["airport"]], chosen.index),
+            "nearest": pd.Series(icao.array[nearest["airport"]], nearest.index),
+            "reason": reason,
+            "certain": certain.reindex(ends.index, fill_value=False),
+            "distance": nearest["distance"],
+        },
+        index=ends.index,
+    )
+
+
+def _choose(pairs: pd.DataFrame, by: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the row with the lowest value for each flight, and the next one."""
+    order = np.lexsort((pairs[by], pairs.index))
+    pairs = pairs.iloc[order]
+    repeated = pairs.index.duplicated()
+    others = pairs[repeated]
+    return pairs[~repeated], others[~others.index.duplicated()]
 
 
 def _list_candidates(ends: pd.DataFrame, side: str) -> pd.DataFrame:
-    """Return the airports within reach of the end of each flight, and their costs."""
+    """Return the airports within reach of the end of each flight, and their costs, by flight."""
     table, tree = _airports()
     vectors = _to_vectors(ends["latitude"].to_numpy(), ends["longitude"].to_numpy())
     lists = tree.query_ball_point(vectors, 2 * np.sin(_RADIUS / _EARTH / 2), return_sorted=True)
     flights = ends.loc[np.repeat(ends.index, [len(numbers) for numbers in lists])]
-    airports = table.iloc[list(itertools.chain.from_iterable(lists))]
+    airport = np.fromiter(itertools.chain.from_iterable(lists), int)
+    lat, lon, elevation = (table[name].to_numpy()[airport] for name in ("lat", "lon", "elevation"))
     aircraft = flights["latitude"].to_numpy(), flights["longitude"].to_numpy()
-    runway = airports["lat"].to_numpy(), airports["lon"].to_numpy()
+    runway = lat, lon
     miles = distance(*aircraft, *runway)
     inbound = side == "destination"
     bearing = track(*aircraft, *runway) if inbound else track(*runway, *aircraft)
     angle = np.radians(bearing - flights["course"].to_numpy())
     angle[np.isnan(angle)] = 0
     miss = miles * np.where(np.cos(angle) > 0, np.abs(np.sin(angle)), 1.0)
-    height = flights["altitude"].to_numpy() - airports["elevation"].to_numpy()
+    height = flights["altitude"].to_numpy() - elevation
     above = np.maximum(0, height / _PATH[side] - miles)
     below = np.maximum(0, miles - np.maximum(height, 0) / _FLAT)
     above, below = (np.nan_to_num(part) for part in (above, below))
     limit = _HEIGHT[side][0] + _HEIGHT[side][1] * miles
     return pd.DataFrame(
         {
-            "flight": flights.index,
-            "icao": airports["icao"].to_numpy(),
-            "scheduled": airports["scheduled"].to_numpy(),
+            "airport": airport,
+            "scheduled": table["scheduled"].to_numpy()[airport],
             "distance": miles,
             "height": height,
             "cost": _MISS[side] * miss + _NEAR * miles + _ABOVE * (above + below),
             # without an altitude, a flight is at an airport only if it is very close
             "low": np.where(np.isnan(height), miles <= 2.0, height <= limit),
-        }
+        },
+        index=flights.index,
     )

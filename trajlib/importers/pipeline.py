@@ -30,7 +30,7 @@ from trajlib.archive.storage import replacing
 from trajlib.archive.writer import format_lines
 from trajlib.cluster import current_client, gather
 from trajlib.geodesy import distance, find_airport
-from trajlib.importers.airports import infer_airports, measure_ends
+from trajlib.importers.airports import ENDS, infer_airports, measure_ends
 from trajlib.importers.cleaning import REPAIRS, Limits, clean_points
 from trajlib.importers.formats import Format, FormatError, Options, find_format, recognize_format
 from trajlib.importers.resampling import leave_one_out, resample_flight
@@ -444,31 +444,35 @@ def _add_key(batch: pd.DataFrame, file: str, splittable: bool) -> pd.DataFrame:
 def _write_part(job: _Job, name: str, batches: list[pd.DataFrame]) -> None:
     """Write points as an Arrow file with one record batch a bucket."""
     points = pd.concat(batches, ignore_index=True)
-    codes, keys = pd.factorize(points["key"])
-    buckets = [int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) for key in keys]
-    bucket = np.array(buckets, dtype=np.int64)[codes] % job.buckets
-    order = np.argsort(bucket, kind="stable")
-    edges = np.searchsorted(bucket[order], np.arange(job.buckets + 1))
     numbers = {name: "float32" for name in points if name in NUMERIC and name not in _EXACT}
     table = pa.Table.from_pandas(points.astype(numbers), preserve_index=False)
-    table = table.take(pa.array(order)).combine_chunks()
+    for text in [text for text in (*_TEXTS, "key") if text in points]:
+        encoded = table[text].cast(pa.string()).dictionary_encode()
+        table = table.set_column(table.column_names.index(text), text, encoded)
+    keys = table["key"].combine_chunks()
+    digests = [hashlib.sha256(key.encode()).hexdigest() for key in keys.dictionary.to_pylist()]
+    buckets = np.array([int(digest[:8], 16) % job.buckets for digest in digests])
+    bucket = buckets[keys.indices.to_numpy()]
+    order = np.argsort(bucket, kind="stable")
+    edges = np.searchsorted(bucket[order], np.arange(job.buckets + 1))
+    batch = table.take(pa.array(order)).combine_chunks().to_batches()[0]
     with replacing(job.work / f"{name}.arrow") as temporary:
         options = pa.ipc.IpcWriteOptions(compression="lz4")
-        with pa.ipc.new_file(temporary, table.schema, options=options) as writer:
+        with pa.ipc.new_file(temporary, batch.schema, options=options) as writer:
             for start, end in itertools.pairwise(edges):
-                rows = table.slice(start, end - start).combine_chunks()
-                empty = pa.RecordBatch.from_pylist([], schema=table.schema)
-                writer.write_batch(rows.to_batches()[0] if len(rows) else empty)
+                writer.write_batch(batch.slice(start, end - start))
 
 
 def _read_bucket(parts: list[Path], bucket: int) -> pd.DataFrame:
+    """Return the points of a bucket; texts are categories."""
     tables = []
     for part in parts:
         with pa.memory_map(str(part)) as file:
             tables.append(pa.Table.from_batches([pa.ipc.open_file(file).get_batch(bucket)]))
     if not tables:
         return pd.DataFrame()
-    points = pa.concat_tables(tables, promote_options="permissive").to_pandas()
+    table = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
+    points = table.to_pandas()
     return points.astype({name: "float64" for name in points if name in NUMERIC})
 
 
@@ -484,21 +488,22 @@ def _segment_bucket(job: _Job, parts: list[Path], bucket: int) -> pd.Series:
     flights = pd.read_parquet(file)
     if flights.empty:
         return pd.Series(dtype=float)
-    certain = [flights.loc[flights[f"{side}_certain"], f"{side}_inferred"] for side in _SIDES]
-    return pd.concat(certain).value_counts()
+    return pd.concat([flights[f"{side}_certain"] for side in _SIDES]).value_counts()
 
 
 def _segment_points(job: _Job, points: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the cleaned points of a bucket, ordered by flight, and one row for each flight."""
     if points.empty:
         return points, pd.DataFrame()
-    points["aircraft"], keys = pd.factorize(points["key"], sort=True)
+    keys = points["key"].cat.remove_unused_categories().cat
+    keys = keys.reorder_categories(keys.categories.sort_values()).cat
+    points["aircraft"] = keys.codes.astype("int64")
     latest = points["timestamp"].groupby(points["aircraft"]).cummax()
     points["disordered"] = points["timestamp"] < latest
     times = points["timestamp"].astype("int64").to_numpy()
     order = np.lexsort((times, points["aircraft"]))  # stable
     slim = points[[name for name in _SEGMENTED if name in points]].take(order)
-    kind = keys.str.split(":", n=1).str[0].to_numpy()[slim["aircraft"]]
+    kind = keys.categories.str.split(":", n=1).str[0].to_numpy()[slim["aircraft"]]
     flight = _number_flights(job, slim, kind)
     # all columns are ordered once, since texts take most of the time
     order = order[flight >= 0]
@@ -512,9 +517,10 @@ def _segment_points(job: _Job, points: pd.DataFrame) -> tuple[pd.DataFrame, pd.D
     cleaned, repairs = clean_points(points.drop(columns=texts), job.limits)
     flights = identity.join(repairs).join(_summarize(cleaned))
     for side in _SIDES:
-        inferred = infer_airports(measure_ends(cleaned, side), side).reindex(flights.index)
-        flights[f"{side}_inferred"] = inferred["airport"]
-        flights[f"{side}_certain"] = inferred["certain"].fillna(False).astype(bool)
+        ends = measure_ends(cleaned, side)
+        inferred = infer_airports(ends, side)
+        flights = flights.join(ends.add_prefix(f"{side}_"))
+        flights[f"{side}_certain"] = inferred["airport"].where(inferred["certain"])
     return cleaned, flights
 
 
@@ -558,17 +564,10 @@ def _cut_legs(points: pd.DataFrame, numbers: np.ndarray, gap: float) -> np.ndarr
 
 def _collect_identity(job: _Job, points: pd.DataFrame) -> pd.DataFrame:
     """Return the identity of each flight: the most frequent text if it has several."""
-    by_flight = points.groupby("flight")
-    table = by_flight[["key"]].first()
+    table = pd.DataFrame(index=pd.Index(points["flight"].unique(), name="flight"))
     for name in _TEXTS:
-        if name not in points:
-            table[name] = None
-            continue
-        table[name] = by_flight[name].first()
-        counts = by_flight[name].nunique()
-        changing = points[points["flight"].isin(counts.index[counts > 1])]
-        commonest = changing.groupby("flight")[name].agg(lambda texts: texts.mode().iloc[0])
-        table.loc[commonest.index, name] = commonest
+        known = name in points
+        table[name] = _find_commonest(points["flight"], points[name]) if known else None
     table = table.astype(dict.fromkeys(_TEXTS, "str"))
     file = job.work / "identities.parquet"
     if not file.exists() or table["flight_id"].isna().all():
@@ -578,6 +577,17 @@ def _collect_identity(job: _Job, points: pd.DataFrame) -> pd.DataFrame:
     for name in listed.columns.intersection(IDENTITY):
         table[name] = table["flight_id"].map(listed[name]).fillna(table[name])
     return table
+
+
+def _find_commonest(flight: pd.Series, texts: pd.Series) -> pd.Series:
+    """Return the most frequent category of each flight, by flight."""
+    code, texts = texts.cat.codes.to_numpy(), texts.cat.categories
+    known = code >= 0
+    pairs = flight.to_numpy()[known] * len(texts) + code[known]
+    pairs, counts = np.unique(pairs, return_counts=True)
+    flights, codes = np.divmod(pairs, max(len(texts), 1))
+    table = pd.DataFrame({"flight": flights, "count": -counts, "text": texts[codes]})
+    return table.sort_values([*table]).drop_duplicates("flight").set_index("flight")["text"]
 
 
 def _summarize(points: pd.DataFrame) -> pd.DataFrame:
@@ -612,23 +622,19 @@ def _write_bucket(job: _Job, traffic: pd.Series, bucket: int) -> None:
         with replacing(job.work / f"noise-{bucket:04d}.parquet") as temporary:
             pd.concat(noise).to_parquet(temporary, index=False)
     with replacing(file) as temporary:
-        flights.drop(columns="key").to_parquet(temporary, index=False)
+        flights.to_parquet(temporary, index=False)
     (job.work / f"cleaned-{bucket:04d}.arrow").unlink()
 
 
 def _find_airports(flights: pd.DataFrame, points: pd.DataFrame, traffic: pd.Series) -> pd.DataFrame:
     """Return the flights with the airports of the source, or else those inferred."""
-    flights = flights.copy()
     # a flight is written from its first altitude to its last: there the distances are measured
     written = points.loc[points["altitude"].notna(), ["flight", "latitude", "longitude"]]
-    edges = {
-        "origin": written.groupby("flight").first(),
-        "destination": written.groupby("flight").last(),
-    }
-    for side in _SIDES:
-        ends = measure_ends(points, side).reindex(flights.index)
-        inferred = infer_airports(ends.dropna(subset="latitude"), side, traffic)
-        inferred = inferred.reindex(flights.index)
+    for side, which in zip(_SIDES, ("first", "last"), strict=True):
+        columns = {f"{side}_{name}": name for name in ENDS}
+        ends = flights[[*columns]].rename(columns=columns).dropna(subset="latitude")
+        inferred = infer_airports(ends, side, traffic).reindex(flights.index)
+        flights = flights.drop(columns=[*columns, f"{side}_certain"])
         conditions = [flights[side].notna(), inferred["airport"].notna()]
         flights[f"{side}_from"] = np.select(conditions, ["source", "inferred"], "unknown")
         flights[f"{side}_inferred"] = inferred["airport"]
@@ -637,9 +643,10 @@ def _find_airports(flights: pd.DataFrame, points: pd.DataFrame, traffic: pd.Seri
         flights[f"{side}_reason"] = inferred["reason"]
         flights[side] = flights[side].fillna(inferred["airport"])
         airports = np.array([_locate(code) for code in flights[side].fillna("")]).reshape(-1, 2)
-        edge = edges[side].reindex(flights.index).to_numpy()
+        edge = written.drop_duplicates("flight", keep=which).set_index("flight")
+        edge = edge.reindex(flights.index).to_numpy()
         flights[f"{side}_reach"] = distance(*edge.T, *airports.T) * 1.852
-    return flights.drop(columns=[f"{side}_certain" for side in _SIDES])
+    return flights
 
 
 def _locate(code: str) -> tuple[float, float]:
