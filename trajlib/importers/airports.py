@@ -120,7 +120,8 @@ def infer_airports(ends: pd.DataFrame, side: str, traffic: pd.Series | None = No
     flights = pairs.index[pairs["scheduled"]]
     pairs = pairs[pairs["scheduled"] | ~pairs.index.isin(flights)]
     if traffic is not None:
-        counts = traffic.reindex(table["icao"]).fillna(0).to_numpy()[pairs["airport"]]
+        codes = table["icao"].array[pairs["airport"]]
+        counts = traffic.reindex(codes).fillna(0).to_numpy()
         most = pd.Series(counts, pairs.index).groupby(level=0).transform("max")
         pairs = pairs.assign(cost=pairs["cost"] + _DECADE * np.log10((most + 1) / (counts + 1)))
     best, others = _choose(pairs, "cost")

@@ -435,9 +435,10 @@ def _add_key(batch: pd.DataFrame, file: str, splittable: bool) -> pd.DataFrame:
     """Return the points with the ``key`` of their flight, of their aircraft, or of the file."""
     key = pd.Series(pd.NA, batch.index, dtype="str")
     for name, kind in _KEYS.items():
-        if name in batch:
+        if name in batch and key.hasnans:
             scope = "" if splittable or kind == "flight" else f"{file}:"
-            key = key.fillna(f"{kind}:{scope}" + batch[name].astype("str"))
+            texts = f"{kind}:{scope}" + batch[name].astype("str")
+            key = texts if key.isna().all() else key.fillna(texts)
     return batch.assign(key=key.fillna(f"file:{file}"))
 
 
