@@ -815,7 +815,7 @@ def test_recorders_without_a_position_are_refused_with_the_reason(tmp_path):
 def test_archives_within_archives_are_refused(tmp_path, data):
     path = tmp_path / "packed"
     path.write_bytes(data)
-    assert "archive within an archive" in refuse(path)
+    assert "compressed or within another: unpack it" in refuse(path)
 
 
 def test_an_archive_of_several_files_is_refused(tmp_path):

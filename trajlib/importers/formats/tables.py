@@ -316,7 +316,7 @@ def _find_archive(start: bytes) -> str | None:
 def _refuse_archive(stream: IO[bytes]) -> IO[bytes]:
     start = stream.peek(512)[:512] if hasattr(stream, "peek") else b""
     if _find_archive(start) or start.startswith(tuple(_COMPRESSIONS)):
-        raise FormatError("an archive within an archive: unpack it first")
+        raise FormatError("an archive that is compressed or within another: unpack it first")
     return stream
 
 
