@@ -51,8 +51,16 @@ def without_time(df):
     return texts(df).drop(columns="timestamp")
 
 
+def without_position(df):
+    return texts(df).drop(columns=["latitude", "longitude"])
+
+
 def unix(df, unit="ms"):
     return df["timestamp"].dt.as_unit(unit).astype("int64")
+
+
+def degrees_and_minutes(angles):
+    return [f"{100 * int(angle) + 60 * (angle % 1):.5f}" for angle in angles]
 
 
 def in_the_day_of(df, form="%Y-%m-%d"):
@@ -216,6 +224,65 @@ VARIANTS = {
         {},
         "x.csv",
     ),
+    "states of OpenSky's interface": lambda df: (
+        texts(df)
+        .assign(
+            timestamp=unix(df, "s"),
+            altitude=df["altitude"] * 0.3048,
+            groundspeed=df["groundspeed"] / 1.943844,
+            vertical_rate=df["vertical_rate"] * 0.00508,
+        )
+        .rename(
+            columns={
+                "timestamp": "time_position",
+                "altitude": "baro_altitude",
+                "groundspeed": "velocity",
+                "track": "true_track",
+            }
+        ),
+        {},
+        "x.csv",
+    ),
+    "speeds in miles, altitudes in km": lambda df: (
+        texts(df)
+        .assign(altitude=df["altitude"] * 0.0003048, groundspeed=df["groundspeed"] * 1.150779448)
+        .rename(columns={"altitude": "Altitude (km)", "groundspeed": "Speed (mph)"}),
+        {},
+        "x.csv",
+    ),
+    "letters of hemispheres in columns": lambda df: (
+        texts(df).assign(
+            longitude=df["longitude"].abs(),
+            **{"N/S": "N", "E/W": np.where(df["longitude"] < 0, "W", "E")},
+        ),
+        {},
+        "x.csv",
+    ),
+    "degrees and minutes as receivers write them": lambda df: (
+        texts(df).assign(
+            latitude=degrees_and_minutes(df["latitude"]),
+            longitude=degrees_and_minutes(df["longitude"].abs()),
+            lat_dir="N",
+            lon_dir=np.where(df["longitude"] < 0, "W", "E"),
+        ),
+        {},
+        "x.csv",
+    ),
+    "AM and PM": lambda df: (
+        texts(df).assign(timestamp=clock(df, "%Y-%m-%d %I:%M:%S %p")),
+        {},
+        "x.csv",
+    ),
+    "AM and PM behind times of day": lambda df: (
+        without_time(df).assign(Date=clock(df, "%Y-%m-%d"), Time=clock(df, "%I:%M:%S %p")),
+        {},
+        "x.csv",
+    ),
+    "fractions of seconds after a comma": lambda df: (
+        texts(df).assign(timestamp=clock(df, "%Y-%m-%d %H:%M:%S,000")),
+        {},
+        "x.csv",
+    ),
     "the newest first": lambda df: (texts(df)[::-1], {}, "x.csv"),
 }
 MISSING = ["N/A", "-", "\\N", "NULL", "None", "ground", "", "nan"]
@@ -272,6 +339,24 @@ REFUSED = {
         lambda df: without_time(df).assign(date="2016-01-01", time=5 * df.index),
         "from midnight or from the flight's first sample",
     ),
+    "seconds that begin soon after midnight or the first sample": (
+        lambda df: without_time(df).assign(date="2016-01-01", time=37.25 + 5 * df.index),
+        "from midnight or from the flight's first sample.*seconds_of_day",
+    ),
+    "days of a spreadsheet": (
+        lambda df: without_time(df).assign(time=unix(df) / 86_400_000 + 25_569),
+        "time is 4.* seems to count days, as spreadsheets do",
+    ),
+    "the time of a zone": (
+        lambda df: without_time(df).assign(**{"Time (CET)": clock(df, "%Y-%m-%d %H:%M:%S")}),
+        r"Time \(CET\) is a local time, of which zone\?.*timezone =",
+    ),
+    "longitude before latitude in one field": (
+        lambda df: without_position(df).assign(
+            coordinates="[" + texts(df)["longitude"] + ", " + texts(df)["latitude"] + "]"
+        ),
+        "columns missing: latitude, longitude",
+    ),
     "two flights": (
         lambda df: texts(pd.concat([df, later(df, callsign="IBE2")])),
         "holds 2 flights, by its column callsign: python -m trajlib import",
@@ -312,6 +397,14 @@ REFUSED = {
     "m/s as vertical rate": (
         lambda df: texts(df.assign(vertical_rate=df["vertical_rate"] * 0.00508)),
         r'vertical_rate = \{ unit = "m/s" \}',
+    ),
+    "knots under a name of m/s": (
+        lambda df: texts(df).rename(columns={"groundspeed": "velocity", "timestamp": "time"}),
+        r'groundspeed is .* times .* in kt\? .*groundspeed = \{ unit = "kt" \}, or "m/s"',
+    ),
+    "ft/min under a name of m/s": (
+        lambda df: texts(df).rename(columns={"vertical_rate": "vertrate", "timestamp": "time"}),
+        r'vertical_rate = \{ unit = "ft/min" \}, or "m/s"',
     ),
     "a fifth of the altitudes missing": (
         lambda df: replace(texts(df), "altitude", range(100, 300), ""),
@@ -390,6 +483,9 @@ def test_an_ambiguous_file_is_rejected_with_the_question(tmp_path, flight, case)
         ("hundreds of feet as altitude", 'columns.altitude.unit = "FL"'),
         ("m/s as groundspeed", 'columns.groundspeed.unit = "m/s"'),
         ("m/s as vertical rate", 'columns.vertical_rate.unit = "m/s"'),
+        ("the time of a zone", 'columns.timestamp = {column = "Time (CET)", timezone = "UTC"}'),
+        ("knots under a name of m/s", 'columns.groundspeed.unit = "kt"'),
+        ("ft/min under a name of m/s", 'columns.vertical_rate.unit = "ft/min"'),
     ],
 )
 def test_the_line_of_columns_toml_in_the_question_answers_it(tmp_path, flight, case, answer):

@@ -745,6 +745,25 @@ def test_a_date_that_stands_still_at_midnight_moves_on_for_each_aircraft(tmp_pat
     assert points["timestamp"].dt.day.tolist() == [31, 31, 31, 31, 1, 31]
 
 
+def test_times_in_no_known_form_are_quoted(flights, tmp_path):
+    table = flights[["icao24", "latitude", "longitude", "altitude"]]
+    path = write_csv(table.assign(timestamp="3rd of January, 2 PM"), tmp_path / "table.csv")
+    assert "timestamp is '3rd of January, 2 PM', which is no known time" in refuse(path)
+
+
+@pytest.mark.parametrize("minutes", [False, True])
+def test_hemispheres_in_columns_of_their_own_are_taken(flights, tmp_path, minutes):
+    table = flights[["icao24", "timestamp", "latitude", "longitude", "altitude"]]
+    angles = table[["latitude", "longitude"]].abs()
+    if minutes:
+        angles = 100 * (angles // 1) + 60 * (angles % 1)
+    sides = np.where(flights["longitude"] < 0, "W", "E")
+    path = write_csv(table.assign(**angles, NS="N", EW=sides), tmp_path / "table.csv")
+    points = read(path)
+    for name in ("latitude", "longitude"):
+        np.testing.assert_allclose(points[name], flights[name], atol=1e-9)
+
+
 def test_a_table_without_a_header_is_refused_with_what_to_do(flights, tmp_path):
     table = flights[["timestamp", "latitude", "longitude", "altitude"]]
     with pytest.raises(FormatError, match="no header"):

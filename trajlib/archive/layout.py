@@ -36,8 +36,9 @@ _ALIASES = {
     "timestamp": "time datetime date_time utc time_utc utc_time timestamp_utc utc_timestamp "
     "datetime_utc utc_datetime epoch epoch_time unix unixtime unix_time unix_timestamp "
     "time_position ts snapshot_id time_over event_time gps_time sample_time",
-    "latitude": "lat latitude_wgs84 gps_lat gps_latitude pos_lat position_lat",
-    "longitude": "lon lng long longitude_wgs84 gps_lon gps_longitude pos_lon pos_long position_lon",
+    "latitude": "lat latitude_wgs84 gps_lat gps_latitude pos_lat position_lat latitude_n_s",
+    "longitude": "lon lng long longitude_wgs84 gps_lon gps_longitude pos_lon pos_long position_lon "
+    "longitude_e_w",
     "altitude": "alt baroaltitude:m baro_altitude:m alt_baro altitude_baro baro_alt barometric_alt "
     "barometric_altitude pressure_altitude pressure_alt std_alt alt_std altitude_std hp "
     "flight_level:FL flightlevel:FL fl:FL mode_c feet:ft",
@@ -45,8 +46,8 @@ _ALIASES = {
     "gps_altitude altitude_gps gps_alt geometric_altitude height",
     "groundspeed": "gs ground_speed velocity:m/s speed spd gspeed gndspd gnd_speed speed_gnd sog "
     "speed_over_ground knots:kt kts:kt",
-    "vertical_rate": "vertrate:m/s vertical_speed vert_speed vspeed vspd roc rocd vs baro_rate "
-    "climb_rate rate_of_climb verticalrate",
+    "vertical_rate": "vertrate:m/s vert_rate vertical_speed vert_speed vspeed vspd roc rocd vs "
+    "baro_rate climb_rate rate_of_climb verticalrate",
     "track": "trk course cog true_track track_angle ground_track track_gnd direction",
     "heading": "hdg true_heading heading_true",
     "true_airspeed": "tas",
@@ -57,21 +58,24 @@ _ALIASES = {
     "wind_v": "v_component_of_wind:m/s northward_wind:m/s",
     "callsign": "ident flight flight_number call_sign cs target_id target_identification tid",
     "operator": "airline carrier airline_icao ac_operator",
-    "aircraft_type": "type typecode actype ac_type aircraft icao_type aircraft_type_icao equip "
-    "model",
+    "aircraft_type": "typecode ac_type icao_type aircraft_type_icao type aircraft equip model",
     "registration": "reg tail tail_number aircraft_reg ac_registration",
     "origin": "adep departure dep from origin_icao departure_airport schd_from estdepartureairport",
     "destination": "ades arrival arr to dest destination_icao arrival_airport real_to "
     "schd_to estarrivalairport",
     # for the importers: identity, and values split over two columns or two values in one column
     "flight_id": "flightid fid flight_key trajectory_id traj_id ectrl_id",
-    "icao24": "hex icao icao_address icao24_address modes mode_s hexid address target_address "
-    "target_addr aircraft_address",
+    "icao24": "hex hex_ident icao icao_address icao24_address modes mode_s hexid address "
+    "target_address target_addr aircraft_address",
     "onground": "on_ground",
     "position_time": "last_position lastposupdate",
     "date": "day utc_date date_utc gps_date sample_date",
     "clock": "utc_clock time_of_day tod seconds_of_day sod",
-    "position": "lat_lon latlon lat_long latitude_longitude coordinates coords location latlng",
+    "position": "lat_lon latlon lat_long latitude_longitude location latlng",
+    "north_south": "n_s ns lat_ns lat_dir lat_direction latitude_direction lat_hemisphere "
+    "latitude_hemisphere",
+    "east_west": "e_w ew lon_ew lon_dir lon_direction longitude_direction lon_hemisphere "
+    "longitude_hemisphere",
 }
 UNITS = {  # by their usual spellings, in lower case
     **dict.fromkeys(("ft", "feet", "foot"), "ft"),
@@ -94,7 +98,10 @@ _TIME_WORDS = re.compile(r"utc|gmt|iso.?8601|yyy|hh:|^s$|sec|unix|epoch", re.IGN
 _SEARCHED = (*COLUMNS, *(name for name in _ALIASES if name not in COLUMNS))
 _TOOL_NAMES = {alias for texts in _ALIASES.values() for alias in re.sub(r":\S+", "", texts).split()}
 _KNOWN = {*COLUMNS, *_ALIASES, *_TOOL_NAMES}
-_JOINED = {name for name in _KNOWN if "_" not in name}
+_JOINED = {name.replace("_", ""): name for name in sorted(_KNOWN)}
+_HEMISPHERES = {part for n in ("north_south", "east_west") for part in (n, *_ALIASES[n].split())}
+# in brackets behind the name of a time, another zone than UTC, as in Time (CET)
+_LOCAL = re.compile(r"(?i)[\[(] *(local.*|lt|(?!gmt)[a-z]{2,4}t|(utc|gmt) *[+-] *0*[1-9].*)[\])]")
 _LONGEST = 80  # characters of a header in a message
 _HEAD = 60  # lines in which the header is searched
 _DELIMITERS = ",;\t|"
@@ -116,7 +123,7 @@ class Layout:
         Fields of a line.
     fields
         Field number of each column of the schema, and of ``flight_id``, ``icao24``, ``date``,
-        ``clock`` and ``position`` if present.
+        ``clock``, ``position``, ``north_south`` and ``east_west`` if present.
     units
         Factor and offset of each column that is in another unit than the schema's.
     unit_names
@@ -195,6 +202,9 @@ def _find_columns(
     missing = [expected[name] or name for name in REQUIRED if expected[name] not in names]
     if missing:
         raise FlightError(f"columns missing: {', '.join(missing)}; there are {_show(names)}")
+    letters = [name for name in names if _split_unit(name)[0] in _HEMISPHERES]
+    if letters:
+        raise FlightError(f"hemispheres in columns of their own: {', '.join(letters)}")
     twice = [name for name in header_names if name and names.count(name) > 1]
     if twice:
         raise FlightError(f"columns twice in the header: {', '.join(twice)}")
@@ -316,9 +326,26 @@ def _match(names: list[str], dialect: Dialect) -> tuple[dict[str, int], dict[str
                 if unit and column in NUMERIC and column not in dialect.units:
                     units[column] = unit
                 break
-    if {"velocity", "vertrate", "heading"} <= {*bases} and "track" not in fields:
-        fields["track"] = fields.pop("heading")  # OpenSky's name of the track
+    _adapt_to_opensky(fields, units, {*bases} - {*dialect.units})
+    if "timestamp" not in dialect.names and dialect.timezone == "UTC":
+        _refuse_local([names[fields[n]] for n in ("timestamp", "clock", "date") if n in fields])
     return fields, units
+
+
+def _adapt_to_opensky(fields: dict[str, int], units: dict[str, str], bases: set[str]) -> None:
+    """Set what the names of OpenSky mean when they occur together."""
+    if {"velocity", "vertrate", "heading"} <= bases and "track" not in fields:
+        fields["track"] = fields.pop("heading")
+    if {"velocity", "baro_altitude", "vertical_rate"} <= bases:
+        units.setdefault("vertical_rate", "m/s")
+
+
+def _refuse_local(names: list[str]) -> None:
+    for name in filter(_LOCAL.search, names):
+        raise FlightError(
+            f"{name} is a local time, of which zone? Say so in columns.toml: timestamp = "
+            f'{{ column = "{name}", timezone = "Europe/Madrid" }} under [columns]'
+        )
 
 
 @cache
@@ -336,10 +363,7 @@ def _split_unit(name: str) -> tuple[str, str]:
         stem, _, last = base.rpartition("_")
         if stem and last in UNITS and base not in _TOOL_NAMES:
             base, unit = stem, UNITS[last]
-    joined = base.replace("_", "")
-    if joined in _JOINED and base not in _KNOWN:
-        base = joined
-    return base, unit
+    return base if base in _KNOWN else _JOINED.get(base.replace("_", ""), base), unit
 
 
 def _describe(

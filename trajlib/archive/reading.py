@@ -27,7 +27,13 @@ from trajlib.archive.repairs import (
     repair_samples,
 )
 from trajlib.archive.storage import is_remote, open_file, refuse_outage
-from trajlib.archive.values import find_times, parse_numbers, parse_times, split_positions
+from trajlib.archive.values import (
+    find_times,
+    orient_positions,
+    parse_numbers,
+    parse_times,
+    split_positions,
+)
 from trajlib.geodesy import distance
 from trajlib.schema import COLUMNS, IDENTITY, NUMERIC, REQUIRED
 
@@ -353,7 +359,7 @@ def _parse_texts(
     data: bytes, layout: Layout, wanted: list[str], dialect: Dialect, name: str
 ) -> _Samples:
     """Return the samples of a file that is not in the form of the schema."""
-    extra = ("date", "clock", "position")
+    extra = ("date", "clock", "position", "north_south", "east_west")
     fields = {n: i for n, i in layout.fields.items() if _is_read(n, wanted) or n in extra}
     table = _read_table(data, layout, dict.fromkeys(fields.values(), pa.string()))
     texts = {n: table[str(i)].to_pandas().astype("str").str.strip() for n, i in fields.items()}
@@ -364,6 +370,7 @@ def _parse_texts(
         for n in texts
         if n in NUMERIC
     }
+    columns |= orient_positions(columns, texts)
     times = find_times(
         texts[layout.time],
         texts.get("date"),

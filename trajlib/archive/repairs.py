@@ -47,7 +47,8 @@ _HALF_DAY = 43_200_000  # ms
 _PIECES = 200  # limit of pieces between impossible jumps; a file with more is noise
 _VALLEY = 3_000  # ft of descent before, and of climb after, a landing
 _SEPARATE = "python -m trajlib import separates flights"
-_SPEED_UNITS = {"m/s": 0.5144, "km/h": 1.852, "NM/s": 1 / 3600}
+_SPEED_UNITS = {"m/s": 0.5144, "km/h": 1.852, "kt": 3600 / 1852, "NM/s": 1 / 3600}
+_RATE_UNITS = {"m/s": 0.00508, "ft/min": 60 / 0.3048}
 
 
 @dataclass
@@ -275,15 +276,16 @@ def check_units(values: dict[str, np.ndarray], times: np.ndarray, dialect: Diale
     speed = empty if "groundspeed" in dialect.units else values.get("groundspeed", empty)
     climb = empty if "vertical_rate" in dialect.units else values.get("vertical_rate", empty)
     speeds, climbs, length = measure_ratios(times, lat, lon, alt, speed, climb)
-    for unit, ratio in _SPEED_UNITS.items():
-        if abs(speeds / ratio - 1) < 0.08:
-            raise _question("groundspeed", unit, f"{speeds:.2g} times the speed between positions")
+    unit, ratio = min(_SPEED_UNITS.items(), key=lambda item: abs(speeds / item[1] - 1))
+    if abs(speeds / ratio - 1) < 0.08:
+        raise _question("groundspeed", unit, f"{speeds:.2g} times the speed between positions")
     if "altitude" in dialect.units:
         return
     if abs(climbs * 0.3048 - 1) < 0.25:
         raise _question("altitude", "m", f"rising {1 / climbs:.2g} times as fast as vertical_rate")
-    if abs(climbs * 60 / 0.3048 - 1) < 0.25:
-        raise _question("vertical_rate", "m/s", f"{climbs:.2g} times the climb of the altitudes")
+    for unit, ratio in _RATE_UNITS.items():
+        if abs(climbs / ratio - 1) < 0.25:
+            raise _question("vertical_rate", unit, f"{climbs:.2g} times the climb of the altitudes")
     if abs(climbs * 60 - 1) < 0.25:
         raise FlightError(
             f"vertical_rate is {climbs:.2g} times the climb of the altitudes: are altitudes in m "
@@ -316,7 +318,8 @@ def _check_cruise(lat: np.ndarray, lon: np.ndarray, alt: np.ndarray, times: np.n
 
 def _question(column: str, unit: str, finding: str) -> FlightError:
     usual = {"groundspeed": "kt", "altitude": "ft", "vertical_rate": "ft/min"}[column]
+    other = "m/s" if unit == usual else usual  # m/s is the unit of some tools
     return FlightError(
         f"{column} is {finding}: is it in {unit}? Say so in columns.toml, under [columns]: "
-        f'{column} = {{ unit = "{unit}" }}, or "{usual}" if it is right'
+        f'{column} = {{ unit = "{unit}" }}, or "{other}" if it is right'
     )

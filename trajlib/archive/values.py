@@ -1,6 +1,7 @@
 """Parse the times and numbers of samples, in the forms in which they are written."""
 
 import re
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -13,6 +14,7 @@ __all__ = [
     "convert_numbers",
     "convert_times",
     "find_times",
+    "orient_positions",
     "parse_angles",
     "parse_numbers",
     "parse_times",
@@ -25,6 +27,8 @@ _DEFAULT = Dialect()
 _ZONE = r"[T ]\d\d.*(?:Z|[+-]\d\d(?::?\d\d)?)$"  # a time in ISO 8601 with a zone
 _EARLIEST, _LATEST = 1e8, 4102444800  # s since 1970: March 1973, and the year 2100
 _DAY = 86_400
+_EARLY = 600  # s; times that begin earlier may count from the flight's first sample,
+_LONGEST = 18 * 3600  # s, unless they go on for longer than a flight
 _SEVERAL = 10  # different numbers needed to recognise times written as hhmmss
 _NUMBER = r"[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?"
 _COORDINATE = r"[-+]?(?:\d+(?:[.,]\d+)?|\.\d+)"
@@ -128,6 +132,8 @@ def find_times(
     filled = texts.dropna()
     if filled.empty:
         raise FlightError("timestamp is missing in all samples")
+    texts = _use_24_hours(texts).str.replace(r"(:\d\d),(\d+)", r"\1.\2", regex=True)
+    filled = texts.dropna()
     if dates is not None and _are_clocks(filled):
         days = _parse_days(dates, dialect, column)
         return _join(days, _parse_clocks(texts, column), dialect, flights)
@@ -151,6 +157,14 @@ def strip_texts(texts: pd.Series) -> pd.Series:
     return texts.mask(texts.str.lower().isin(MISSING))
 
 
+def _use_24_hours(texts: pd.Series) -> pd.Series:
+    """Return times with AM or PM in 24 hours, others unchanged."""
+    parts = texts.str.extract(r"(?i)^(.*?)(\d{1,2})(:\d\d\S*)\s*([AP])\.?M\.?$")
+    hours = pd.to_numeric(parts[1]) % 12 + 12 * parts[3].str.upper().eq("P")
+    written = hours.map("{:02.0f}".format, na_action="ignore").astype("str")
+    return (parts[0] + written + parts[2]).fillna(texts)
+
+
 def _are_clocks(texts: pd.Series) -> bool:
     clock = r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?Z?"
     seconds = pd.to_numeric(texts, errors="coerce").lt(_EARLIEST).all()
@@ -166,11 +180,18 @@ def _parse_clocks(texts: pd.Series, column: str) -> pd.Series:
         clock = (filled < 240_000) & (filled % 100 < 60) & (minutes % 100 < 60)
         if clock.all() and filled.nunique() >= _SEVERAL:  # all look like hhmmss
             return minutes // 100 * 3600 + minutes % 100 * 60 + filled % 100
-        if filled.iloc[0] < 1:
+        named = re.search(r"(?i)day|midnight|sod|tod|utc|gmt", column)
+        if filled.iloc[0] < _EARLY and filled.max() < _LONGEST and not named:
             raise FlightError(
-                f"does {column} count from midnight or from the flight's first sample? Give the "
-                "time itself in a column, which columns.toml names: "
-                'timestamp = { column = "NAME", format = "..." } under [columns]'
+                f"does {column} count from midnight or from the flight's first sample? In the "
+                "first case name the column seconds_of_day; in the second give the time itself in "
+                'a column, which columns.toml names: timestamp = { column = "NAME", format = "..." '
+                "} under [columns]"
+            )
+        if filled.min() > 20_000 and np.ptp(filled) < 3 and filled.nunique() >= _SEVERAL:
+            raise FlightError(
+                f"{column} is {texts.dropna().iloc[0]}, which seems to count days, as spreadsheets "
+                "do: write it as 2016-01-31 06:15:00"
             )
         if not filled.between(0, 2 * _DAY).all():
             raise FlightError(
@@ -380,3 +401,26 @@ def split_positions(texts: pd.Series) -> dict[str, pd.Series]:
             "46.5,12.8 or N46 30.5 E012 48.0"
         )
     return dict(parts)
+
+
+def orient_positions(
+    columns: dict[str, np.ndarray], letters: Mapping[str, pd.Series]
+) -> dict[str, np.ndarray]:
+    """Return latitude and longitude [deg], given letters of hemispheres in separate columns.
+
+    Latitudes above 90 are degrees and minutes (``4030.5`` is 40° 30.5'), and so are the longitudes
+    beside them.
+    """
+    values = {name: columns[name] for name in ("latitude", "longitude")}
+    magnitudes = np.abs(values["latitude"])
+    minutes = magnitudes[np.isfinite(magnitudes)] % 100
+    if np.nanmax(magnitudes, initial=0) > 90 and (minutes < 60).all():
+        values = {n: np.trunc(v / 100) + np.fmod(v, 100) / 60 for n, v in values.items()}
+    for name, column, letter in (
+        ("latitude", "north_south", "S"),
+        ("longitude", "east_west", "W"),
+    ):
+        if column in letters:
+            opposite = letters[column].astype("str").str.strip().str.upper().str[:1] == letter
+            values[name] = np.where(opposite, -np.abs(values[name]), values[name])
+    return values

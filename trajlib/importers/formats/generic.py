@@ -8,7 +8,14 @@ import pandas as pd
 
 from trajlib.archive.dialect import Dialect
 from trajlib.archive.layout import Layout, find_layout, find_missing, match_columns
-from trajlib.archive.values import convert_numbers, convert_times, find_times, split_positions
+from trajlib.archive.values import (
+    convert_numbers,
+    convert_times,
+    find_times,
+    orient_positions,
+    split_positions,
+    strip_texts,
+)
 from trajlib.importers.formats.base import (
     TEXTS,
     Field,
@@ -34,6 +41,7 @@ __all__ = [
 ]
 
 _KEYS = ("flight_id", "icao24", "registration", "callsign")
+_PARTS = ("date", "clock", "position", "north_south", "east_west")  # of times and positions
 
 
 def _recognize(head: Head) -> bool:
@@ -117,8 +125,16 @@ def _convert(
     for name in batch.columns.intersection(NUMERIC):
         units = layout.units.get(name, (1.0, 0.0))
         batch[name] = convert_numbers(batch[name], name, *units, layout.decimal)
+    numbers = {name: batch[name].to_numpy(float) for name in ("latitude", "longitude")}
+    batch = batch.assign(**orient_positions(numbers, batch))
     times = _convert_times(batch, layout, dialect, path, key)
-    points = batch.drop(columns=["date", "clock", "position"], errors="ignore")
+    if times.isna().all() and (filled := strip_texts(batch[layout.time]).dropna()).any():
+        column = layout.names[layout.fields[layout.time]]
+        raise FormatError(
+            f"{column} is {filled.iloc[0][:40]!r}, which is no known time: give its format in "
+            f'columns.toml: timestamp = {{ column = "{column}", format = "..." }} under [columns]'
+        )
+    points = batch.drop(columns=[*_PARTS], errors="ignore")
     return points.assign(timestamp=times)
 
 
