@@ -487,6 +487,86 @@ def write_kml(flights, folder):
     return path
 
 
+@writer("gpx")
+def write_gpx(flights, folder):
+    points = "".join(
+        f'<trkpt lat="{point["latitude"]:.6f}" lon="{point["longitude"]:.6f}">'
+        f"<ele>{point['altitude'] * 0.3048:.1f}</ele>"
+        f"<time>{point['timestamp']:%Y-%m-%dT%H:%M:%S}.000Z</time></trkpt>\n"
+        for point in one(flights).to_dict("records")
+    )
+    path = folder / "track.gpx"
+    path.write_text(
+        '<?xml version="1.0"?>\n<gpx version="1.1" xmlns="http://www.topografix.com/GPX/1/1">'
+        f"<trk><name>flight</name><trkseg>{points}</trkseg></trk></gpx>"
+    )
+    return path
+
+
+@writer("opensky-json")
+def write_answers(flights, folder):
+    answers = []
+    for point in flights.to_dict("records"):
+        time = int(point["timestamp"].timestamp())
+        state = [
+            *(point["icao24"], point["callsign"].ljust(8), "Spain", time, time),
+            *(point["longitude"], point["latitude"], point["altitude"] * 0.3048, False),
+            *(point["groundspeed"] * 1852 / 3600, point["track"]),
+            *(point["vertical_rate"] * 0.3048 / 60, None, point["geoaltitude"] * 0.3048),
+            *("1000", False, 0),
+        ]
+        answers.append(json.dumps({"time": time + 3, "states": [state]}))
+    path = folder / "states.json"
+    path.write_text("\n".join(answers))
+    return path
+
+
+@writer("readsb-snapshots")
+def write_snapshots(flights, folder):
+    snapshots = []
+    for point in flights.to_dict("records"):
+        aircraft = {
+            "hex": point["icao24"],
+            "flight": point["callsign"].ljust(8),
+            "alt_baro": point["altitude"],
+            "alt_geom": point["geoaltitude"],
+            "gs": point["groundspeed"],
+            "track": point["track"],
+            "baro_rate": point["vertical_rate"],
+            "lat": point["latitude"],
+            "lon": point["longitude"],
+            "seen_pos": 2.5,
+            "mlat": [],
+        }
+        others = [{"hex": "345aaa", "seen": 3.0}]  # without a position
+        now = point["timestamp"].timestamp() + 2.5
+        snapshots.append(json.dumps({"now": now, "messages": 1, "aircraft": [aircraft, *others]}))
+    path = folder / "aircraft.json"
+    path.write_text("\n".join(snapshots))
+    return path
+
+
+@writer("flightaware")
+def write_flightaware(flights, folder):
+    positions = [
+        {
+            "fa_flight_id": f"{point['callsign']}-1451654525-schedule-0000",
+            "altitude": round(point["altitude"] / 100),
+            "altitude_change": "-",
+            "groundspeed": round(point["groundspeed"]),
+            "heading": round(point["track"]),
+            "latitude": round(point["latitude"], 5),
+            "longitude": round(point["longitude"], 5),
+            "timestamp": f"{point['timestamp']:%Y-%m-%dT%H:%M:%SZ}",
+            "update_type": "A",
+        }
+        for point in one(flights).to_dict("records")
+    ]
+    path = folder / "track.json"
+    path.write_text(json.dumps({"actual_distance": 280, "positions": positions}))
+    return path
+
+
 @writer("sfomuseum")
 def write_sfomuseum(flights, folder):
     names = ["flight_id", "timestamp", "latitude", "longitude", "altitude", "groundspeed"]

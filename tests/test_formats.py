@@ -3,8 +3,10 @@
 import bz2
 import gzip
 import io
+import json
 import lzma
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -87,6 +89,14 @@ PRECISION = {
         "geoaltitude": 0.5 / 0.3048,
     },
     "kml": {"latitude": 5e-6, "longitude": 5e-6, "altitude": 0.5 / 0.3048},
+    "gpx": {"latitude": 5e-7, "longitude": 5e-7, "altitude": 0.05 / 0.3048},
+    "flightaware": {
+        "latitude": 5e-6,
+        "longitude": 5e-6,
+        "altitude": 50,
+        "groundspeed": 0.5,
+        "track": 0.5,
+    },
     "sfomuseum-geojson": {"altitude": 50, "groundspeed": 0.5},
 }
 POINTS = [name for name in WRITERS if name not in ("flights", "tfms-plans")]
@@ -464,6 +474,110 @@ def test_seconds_since_the_start_need_a_date_in_the_name(write):
         read(undated)
 
 
+def test_a_track_of_the_interface_of_opensky_is_read(tmp_path):
+    path = tmp_path / "track.json"
+    points = [[1451606400, 40.5, -3.5, 3048.0, 80, False], [1451606410, 40.6, -3.4, None, 80, True]]
+    answer = {"icao24": "345100", "callsign": "IBE1 ", "startTime": 1451606400, "path": points}
+    path.write_text(json.dumps(answer))
+    points = read(path)
+    assert points["altitude"].tolist() == pytest.approx([10_000, np.nan], nan_ok=True)
+    assert points["onground"].tolist() == [False, True]
+    assert points["callsign"].tolist() == ["IBE1", "IBE1"]
+
+
+def test_snapshots_of_interfaces_in_milliseconds_are_read(tmp_path):
+    path = tmp_path / "answer.json"
+    aircraft = {"hex": "345100", "alt_baro": "ground", "lat": 40.5, "lon": -3.5, "seen_pos": 2}
+    path.write_text(json.dumps({"ac": [aircraft], "now": 1451606402000}))
+    point = read(path).iloc[0]
+    assert point["timestamp"] == pd.Timestamp("2016-01-01", tz="UTC")
+    assert point["onground"]
+    assert np.isnan(point["altitude"])
+
+
+def test_records_inside_others_take_the_values_around_them(tmp_path):
+    names = ("timestamp", "lat", "lon", "alt", "gspeed")
+    track = [
+        dict(zip(names, (f"2016-01-01T00:0{n}:00Z", 40, n, 900, 9), strict=True)) for n in (1, 2)
+    ]
+    path = tmp_path / "tracks.json"
+    path.write_text(
+        json.dumps([{"fr24_id": "a1", "tracks": track}, {"fr24_id": "b2", "tracks": track}])
+    )
+    points = read(path)
+    assert points["flight_id"].tolist() == ["a1", "a1", "b2", "b2"]
+    assert points["longitude"].tolist() == [1, 2, 1, 2]
+
+
+def test_lists_of_aircraft_of_virtual_radar_are_read(tmp_path):
+    aircraft = {"Icao": "345100", "Alt": 9000, "Lat": 40.5, "Long": -3.5, "PosTime": 1451606400000}
+    aircraft |= {"Call": "IBE1", "Spd": 400, "Trak": 80, "Vsi": 64, "Gnd": False}
+    aircraft |= {"From": "LEMD Madrid Barajas, Spain", "To": "LEBL Barcelona, Spain"}
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps({"feeds": [{"id": 1, "name": "a"}], "acList": [aircraft]}))
+    point = read(path).iloc[0]
+    assert point[["icao24", "callsign", "track"]].tolist() == ["345100", "IBE1", 80]
+    assert point["timestamp"] == pd.Timestamp("2016-01-01", tz="UTC")
+    assert pd.isna(point["origin"])  # a name, to be inferred
+
+
+def test_messages_of_other_kinds_may_come_first(flights, write):
+    path = write("sbs")
+    path.write_text(
+        "STA,,5,179,345100,10103,2016/01/01,00:00:00.0,2016/01/01,00:00:00.0,RM\n"
+        + path.read_text()
+    )
+    assert len(read(path)) == len(flights)
+
+
+KML = '<kml xmlns="http://www.opengis.net/kml/2.2"><Document><name>{}</name>{}</Document></kml>'
+
+
+def test_each_track_of_a_kml_is_a_flight(write):
+    path = write("kml")
+    placemark = re.search("<Placemark>.*</Placemark>", path.read_text(), re.DOTALL)[0]
+    path.write_text(KML.format("flights", 2 * placemark))
+    assert read(path)["flight_id"].nunique() == 2
+
+
+def test_points_with_times_in_a_kml_are_one_flight(flights, tmp_path):
+    flight = one(flights)
+    points = "".join(
+        f"<Placemark><name>a</name><TimeStamp><when>{point.timestamp:%Y-%m-%dT%H:%M:%S+00:00}</when>"
+        f"</TimeStamp><Point><coordinates>{point.longitude},{point.latitude},"
+        f"{point.altitude * 0.3048}</coordinates></Point></Placemark>"
+        for point in flight.itertuples()
+    )
+    path = tmp_path / "download.kml"
+    path.write_text(KML.format("VY1024/VLG1024", f"<Folder>{points}</Folder>"))
+    points = read(path)
+    assert points["callsign"].unique() == ["VLG1024"]
+    for name in ("latitude", "longitude", "altitude"):
+        np.testing.assert_allclose(points[name], flight[name], atol=1e-6)
+    assert points["timestamp"].tolist() == flight["timestamp"].tolist()
+
+
+def test_each_track_of_a_gpx_is_a_flight(write):
+    path = write("gpx")
+    track = re.search("<trk>.*</trk>", path.read_text(), re.DOTALL)[0]
+    path.write_text(f"<gpx>{track}{track}</gpx>")
+    assert read(path)["flight_id"].nunique() == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        KML.format("a", "<LineString><coordinates>1,2,3 2,3,4</coordinates></LineString>"),
+        '<gpx><trk><trkseg><trkpt lat="1" lon="2"><ele>3</ele></trkpt></trkseg></trk></gpx>',
+    ],
+    ids=["kml", "gpx"],
+)
+def test_tracks_without_times_are_refused_with_the_reason(tmp_path, text):
+    path = tmp_path / "track"
+    path.write_text(text)
+    assert "no times" in refuse(path)
+
+
 def test_a_glider_after_midnight_flies_on_the_next_day(tmp_path):
     path = tmp_path / "night.igc"
     path.write_text(
@@ -762,6 +876,12 @@ def test_hemispheres_in_columns_of_their_own_are_taken(flights, tmp_path, minute
     points = read(path)
     for name in ("latitude", "longitude"):
         np.testing.assert_allclose(points[name], flights[name], atol=1e-9)
+
+
+def test_a_table_without_one_of_the_columns_is_refused_with_its_name(flights, tmp_path):
+    table = flights[["timestamp", "latitude", "longitude"]]
+    path = write_csv(table.assign(height=100), tmp_path / "table.csv")
+    assert "none of them altitude" in refuse(path)
 
 
 def test_a_table_without_a_header_is_refused_with_what_to_do(flights, tmp_path):

@@ -35,7 +35,7 @@ MISSING = (  # texts that stand for no value, in lower case
 _ALIASES = {
     "timestamp": "time datetime date_time utc time_utc utc_time timestamp_utc utc_timestamp "
     "datetime_utc utc_datetime epoch epoch_time unix unixtime unix_time unix_timestamp "
-    "time_position ts snapshot_id time_over event_time gps_time sample_time",
+    "time_position ts snapshot_id time_over event_time gps_time sample_time pos_time",
     "latitude": "lat latitude_wgs84 gps_lat gps_latitude pos_lat position_lat latitude_n_s",
     "longitude": "lon lng long longitude_wgs84 gps_lon gps_longitude pos_lon pos_long position_lon "
     "longitude_e_w",
@@ -47,8 +47,8 @@ _ALIASES = {
     "groundspeed": "gs ground_speed velocity:m/s speed spd gspeed gndspd gnd_speed speed_gnd sog "
     "speed_over_ground knots:kt kts:kt",
     "vertical_rate": "vertrate:m/s vert_rate vertical_speed vert_speed vspeed vspd roc rocd vs "
-    "baro_rate climb_rate rate_of_climb verticalrate",
-    "track": "trk course cog true_track track_angle ground_track track_gnd direction",
+    "baro_rate climb_rate rate_of_climb verticalrate vsi",
+    "track": "trk trak course cog true_track track_angle ground_track track_gnd direction",
     "heading": "hdg true_heading heading_true",
     "true_airspeed": "tas",
     "calibrated_airspeed": "cas ias",
@@ -56,7 +56,7 @@ _ALIASES = {
     "temperature": "temp:? oat:? sat:? static_air_temperature:? outside_air_temperature:?",
     "wind_u": "u_component_of_wind:m/s eastward_wind:m/s",
     "wind_v": "v_component_of_wind:m/s northward_wind:m/s",
-    "callsign": "ident flight flight_number call_sign cs target_id target_identification tid",
+    "callsign": "ident call flight flight_number call_sign cs target_id target_identification tid",
     "operator": "airline carrier airline_icao ac_operator",
     "aircraft_type": "typecode ac_type icao_type aircraft_type_icao type aircraft equip model",
     "registration": "reg tail tail_number aircraft_reg ac_registration",
@@ -64,10 +64,10 @@ _ALIASES = {
     "destination": "ades arrival arr to dest destination_icao arrival_airport real_to "
     "schd_to estarrivalairport",
     # for the importers: identity, and values split over two columns or two values in one column
-    "flight_id": "flightid fid flight_key trajectory_id traj_id ectrl_id",
+    "flight_id": "flightid fid fr24_id flight_key trajectory_id traj_id ectrl_id",
     "icao24": "hex hex_ident icao icao_address icao24_address modes mode_s hexid address "
     "target_address target_addr aircraft_address",
-    "onground": "on_ground",
+    "onground": "on_ground gnd",
     "position_time": "last_position lastposupdate",
     "date": "day utc_date date_utc gps_date sample_date",
     "clock": "utc_clock time_of_day tod seconds_of_day sod",

@@ -4,14 +4,17 @@ import re
 from pathlib import Path
 
 from trajlib.archive.dialect import Dialect
+from trajlib.archive.layout import find_missing, match_columns
 from trajlib.importers.formats import (
     cpr,
     eurocontrol,
+    flightaware,
     flightradar24,
     flightradar24_granular,
     flightradar24_playback,
     garmin,
     generic,
+    gpx,
     iagos,
     igc,
     kml,
@@ -27,6 +30,7 @@ from trajlib.importers.formats import (
 )
 from trajlib.importers.formats.base import Format, FormatError, Head, Options
 from trajlib.importers.formats.tables import read_head
+from trajlib.schema import REQUIRED
 
 __all__ = [
     "FORMATS",
@@ -42,6 +46,7 @@ __all__ = [
 # specific formats before general ones
 FORMATS = (
     opensky.FORMAT,
+    opensky.ANSWERS,
     sfomuseum.FORMAT,
     sfomuseum.GEOJSON,
     eurocontrol.FORMAT,
@@ -49,10 +54,12 @@ FORMATS = (
     flightradar24.FORMAT,
     flightradar24_granular.FORMAT,
     flightradar24_playback.FORMAT,
+    flightaware.FORMAT,
     positions.FORMAT,
     generic.PRU,
     cpr.FORMAT,
     readsb.FORMAT,
+    readsb.SNAPSHOTS,
     sbs.FORMAT,
     tfms.FORMAT,
     tfms.PLANS,
@@ -63,6 +70,7 @@ FORMATS = (
     iagos.FORMAT,
     igc.FORMAT,
     kml.FORMAT,
+    gpx.FORMAT,
     generic.PRC,
     generic.TRAFFIC,
     generic.LISTS,
@@ -96,16 +104,19 @@ def recognize_format(path: str | Path, dialect: Dialect | None = None) -> Format
             return candidate
     if len(head.names) < 2:
         raise FormatError("no known format: neither a header nor a content that is known")
-    if all(re.fullmatch(r"[-+\d.:TZ ]*", name) for name in head.names):
+    filled = [name for name in head.names if name.strip()]
+    if 2 * sum(bool(re.fullmatch(r"[-+\d.:/TZ ]+", name)) for name in filled) >= len(filled):
         raise FormatError(
             "no header: its first line holds values. Write a line with the names of the columns "
             "above it, as timestamp,latitude,longitude,altitude"
         )
     if _measures(head) and not any("lat" in name or "position" in name for name in head.columns):
         raise FormatError("no positions: without latitude and longitude there is no trajectory")
+    missing = find_missing(match_columns(head.names, Dialect()).fields)
+    absent = f", none of them {' or '.join(missing)}" if len(missing) < len(REQUIRED) else ""
     raise FormatError(
-        f"no known format: its columns are {', '.join(head.names)[:100]}; a columns.toml gives "
-        "them their meaning, and `python -m trajlib import --formats` lists the formats"
+        f"no known format: its columns are {', '.join(head.names)[:100]}{absent}; a columns.toml "
+        "gives them their meaning, and `python -m trajlib import --formats` lists the formats"
     )
 
 

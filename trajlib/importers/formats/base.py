@@ -30,6 +30,7 @@ __all__ = [
 
 _TRUE = {"true", "t", "1", "1.0", "yes"}
 _FALSE = {"false", "f", "0", "0.0", "no"}
+_AIRPORT = r"[A-Z0-9]{3,4}|[A-Z]{2}-[A-Z0-9]+"  # ICAO, IATA or local code, and no name of a city
 TEXTS = ("flight_id", "icao24", *IDENTITY)
 FormatError = FlightError  # a file cannot be read; the message is the reason
 
@@ -222,7 +223,10 @@ def _to_texts(values: pd.Series, name: str) -> pd.Series:
     texts = texts.mask(values.isna() | texts.isin(["", "nan", "None", "<NA>", "NA", "N/A"]))
     if name == "icao24":
         return texts.str.lower().str.removeprefix("0x")
-    return texts.str.upper() if name in ("aircraft_type", "origin", "destination") else texts
+    if name in ("origin", "destination"):
+        texts = texts.str.upper()
+        return texts.where(texts.str.fullmatch(_AIRPORT))
+    return texts.str.upper() if name == "aircraft_type" else texts
 
 
 def _to_booleans(values: pd.Series) -> pd.Series:

@@ -1,4 +1,4 @@
-"""KML of FlightAware: one flight as a gx:Track."""
+"""KML of Flightradar24, FlightAware and flight bags: flights as gx:Track, or dated points."""
 
 import re
 from collections.abc import Iterator
@@ -17,31 +17,50 @@ _FIELDS = {
     "longitude": Field("longitude"),
     "altitude": Field("altitude", unit="m"),
 }
+_DATED = re.compile(
+    r"<TimeStamp>\s*<when>([^<]*)</when>.*?<Point>.*?<coordinates>([^<]*)</coordinates>", re.DOTALL
+)
 
 
 def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     # without an XML parser, since expanded entities can have any size
     text = "".join(read_texts(path))
-    track = re.search(r"<gx:Track\b.*?</gx:Track>", text, re.DOTALL)
-    when = re.findall(r"<when>([^<]*)</when>", track[0] if track else "")
-    coordinates = re.findall(r"<gx:coord>([^<]*)</gx:coord>", track[0] if track else "")
+    placemarks = re.findall(r"<Placemark\b.*?</Placemark>", text, re.DOTALL)
+    tracks = [part for part in placemarks if "<gx:Track" in part]
+    flights = [_read_track(track) for track in tracks]
+    dated = [match.groups() for part in placemarks for match in _DATED.finditer(part)]
+    if dated and not flights:
+        flights = [([when for when, _ in dated], [place.split(",") for _, place in dated])]
+    if not flights:
+        raise FormatError("no times: neither a gx:Track nor points with a TimeStamp")
+    name = re.search(r"<name>(?:FlightAware\W+|\w+/)?([A-Z]{2,3}\d\w{0,4})\b", text)
+    for number, (when, coordinates) in enumerate(flights):
+        points = pd.DataFrame([place[:3] for place in coordinates]).reindex(columns=range(3))
+        points.columns = ["longitude", "latitude", "altitude"]
+        flight = name_flight(path, options)
+        yield convert_points(
+            points.assign(
+                when=when,
+                flight=flight if len(flights) == 1 else f"{flight}-{number + 1}",
+                callsign=name[1] if name and len(flights) == 1 else None,
+            ),
+            _FIELDS,
+        )
+
+
+def _read_track(text: str) -> tuple[list[str], list[list[str]]]:
+    """Return the times and the coordinates of a placemark, whose track may be in parts."""
+    when = re.findall(r"<when>([^<]*)</when>", text)
+    coordinates = re.findall(r"<gx:coord>([^<]*)</gx:coord>", text)
     if len(when) != len(coordinates):
         raise FormatError(f"{len(when)} times and {len(coordinates)} positions in the gx:Track")
-    points = pd.DataFrame([text.split()[:3] for text in coordinates]).reindex(columns=range(3))
-    points.columns = ["longitude", "latitude", "altitude"]
-    name = re.search(r"<name>(?:FlightAware\W+)?([A-Z]{2,3}\d\w{0,4})\b", text)
-    yield convert_points(
-        points.assign(
-            when=when, flight=name_flight(path, options), callsign=name[1] if name else None
-        ),
-        _FIELDS,
-    )
+    return when, [place.split() for place in coordinates]
 
 
 FORMAT = Format(
     name="kml",
-    title="FlightAware KML (gx:Track)",
-    needs="one file a flight",
-    recognize=lambda head: b"<kml" in head.data[:2000] and b"<gx:Track" in head.data,
+    title="KML of Flightradar24, FlightAware and flight bags (gx:Track, or points with times)",
+    needs="one file a flight, or one gx:Track a flight",
+    recognize=lambda head: b"<kml" in head.data[:2000],
     read=_read,
 )

@@ -1,7 +1,12 @@
-"""State vectors of the OpenSky Network: all aircraft of an hour in one file."""
+"""State vectors of the OpenSky Network: tables of an hour, and the answers of its interface."""
 
-from trajlib.importers.formats.base import Field, Format, Head
-from trajlib.importers.formats.tables import point_reader
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from trajlib.importers.formats.base import Field, Format, FormatError, Head, Options, convert_points
+from trajlib.importers.formats.tables import point_reader, read_json
 
 _FIELDS = {
     "timestamp": Field("time", "timestamp"),
@@ -17,6 +22,41 @@ _FIELDS = {
     "onground": Field("onground"),
     "position_time": Field("lastposupdate"),
 }
+_ANSWER = {
+    "timestamp": Field("time"),
+    "icao24": Field("icao24"),
+    "latitude": Field("latitude"),
+    "longitude": Field("longitude"),
+    "altitude": Field("baro_altitude", unit="m"),
+    "geoaltitude": Field("geo_altitude", unit="m"),
+    "groundspeed": Field("velocity", unit="m/s"),
+    "track": Field("track"),
+    "vertical_rate": Field("vertical_rate", unit="m/s"),
+    "callsign": Field("callsign"),
+    "onground": Field("on_ground"),
+}
+_NAMES = (  # of a state; time is that of the position
+    "icao24 callsign country time last_contact longitude latitude baro_altitude on_ground velocity "
+    "track vertical_rate sensors geo_altitude"
+)
+_STATE = _NAMES.split()
+_WAYPOINT = ["time", "latitude", "longitude", "baro_altitude", "track", "on_ground"]
+
+
+def _read_answers(path: Path, options: Options) -> Iterator[pd.DataFrame]:
+    answers = read_json(path)
+    tables = []
+    for answer in answers if isinstance(answers, list) else [answers]:
+        rows, names = answer.get("path"), _WAYPOINT
+        if "states" in answer:
+            rows, names = answer["states"], _STATE
+        if rows is not None and not isinstance(rows, list):
+            raise FormatError("neither states nor the path of an aircraft")
+        table = pd.DataFrame([row[: len(names)] for row in rows or []], columns=names)
+        identity = {n: answer[n] for n in ("icao24", "callsign") if n in answer}
+        tables.append(table.astype(object).assign(**identity))
+    if tables:
+        yield convert_points(pd.concat(tables, ignore_index=True).infer_objects(), _ANSWER)
 
 
 def _recognize(head: Head) -> bool:
@@ -31,5 +71,16 @@ FORMAT = Format(
     needs="files of state vectors, any number of hours; airports are inferred",
     recognize=_recognize,
     read=point_reader(_FIELDS),
+    splittable=True,
+)
+ANSWERS = Format(
+    name="opensky-json",
+    title="answers of OpenSky's interface: states or the track of an aircraft (JSON)",
+    needs="files of one answer, or of one a line; airports are inferred",
+    recognize=lambda head: (
+        head.kind == "json"
+        and (head.has("time", "states") or head.has("icao24", "starttime", "path"))
+    ),
+    read=_read_answers,
     splittable=True,
 )

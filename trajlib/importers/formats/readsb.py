@@ -1,4 +1,4 @@
-"""Traces of readsb and tar1090, as published by adsb.lol and ADS-B Exchange."""
+"""Traces and snapshots of readsb and tar1090, also from adsb.lol and ADS-B Exchange."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from trajlib.importers.formats.base import (
     convert_points,
     find_wind,
 )
-from trajlib.importers.formats.tables import read_json
+from trajlib.importers.formats.tables import point_reader, read_json
 
 _NAMES = "seconds latitude longitude altitude speed track flags rate state source geo"
 _POINT = _NAMES.split()
@@ -40,6 +40,15 @@ _FIELDS = {
     "wind_v": Field("wind_v"),
     "onground": Field("onground"),
     "new_leg": Field("new_leg"),
+}
+_SNAPSHOT = _FIELDS | {
+    "icao24": Field("hex"),
+    "latitude": Field("lat"),
+    "longitude": Field("lon"),
+    "altitude": Field("alt_baro", "altitude"),
+    "geoaltitude": Field("alt_geom"),
+    "groundspeed": Field("gs", "speed"),
+    "vertical_rate": Field("baro_rate", "vert_rate"),
 }
 _STATE = ("flight", "true_heading", "tas", "mach", "oat", "wd", "ws")
 
@@ -77,11 +86,33 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     yield convert_points(points, _FIELDS)
 
 
+def _date_positions(batch: pd.DataFrame, path: Path) -> pd.DataFrame:
+    names = ("now", "seen_pos", "wd", "ws", "alt_baro", "altitude")
+    batch = batch.reindex(columns=[*dict.fromkeys([*batch, *names])])
+    now, age, direction, speed = (
+        pd.to_numeric(batch[name], errors="coerce") for name in ("now", "seen_pos", "wd", "ws")
+    )
+    ground = batch["alt_baro"].fillna(batch["altitude"]).astype("str") == "ground"
+    return batch.assign(
+        timestamp=now.where(now < 1e11, now / 1000) - age.fillna(0),  # interfaces give ms
+        onground=ground,
+        **find_wind(speed, direction),
+    )
+
+
 FORMAT = Format(
     name="readsb",
     title="traces of readsb, tar1090, adsb.lol and ADS-B Exchange (JSON)",
     needs="trace_full_*.json, gzipped or not; airports are inferred",
     recognize=lambda head: head.kind == "json" and head.has("icao", "timestamp", "trace"),
     read=_read,
+    splittable=True,
+)
+SNAPSHOTS = Format(
+    name="readsb-snapshots",
+    title="snapshots of all aircraft by readsb, tar1090, dump1090 and ADS-B Exchange (JSON)",
+    needs="files as aircraft.json or history_0.json; airports are inferred",
+    recognize=lambda head: head.kind == "json" and head.has("now", "hex", "lat", "lon"),
+    read=point_reader(_SNAPSHOT, _date_positions, extra=("now", "seen_pos", "wd", "ws")),
     splittable=True,
 )

@@ -47,7 +47,7 @@ FORMAT = Format(
     name="sbs",
     title="BaseStation messages of a receiver (dump1090, port 30003)",
     needs="the messages as received; airports are inferred",
-    recognize=lambda head: bool(head.lines and _LINE.match(head.lines[0])),
+    recognize=lambda head: any(map(_LINE.match, head.lines[:100])),  # others may come first
     read=_read,
     splittable=True,
 )

@@ -54,6 +54,7 @@ _LARGEST = 64 << 20  # bytes of a JSON parsed as a whole, which needs ten times 
 _UNPACKED = 16 << 30  # largest file unpacked to disk [bytes]
 _MISSING = ["", "N/A", "NA", "n/a", "nan", "NaN", "-", "\\N", "NULL", "null", "None", "ground"]
 _OF_COLUMNS = re.compile(rb'\s*\{\s*"[^"]+"\s*:\s*\{')
+_NESTED = re.compile(rb"\s*\[?\s*\{[^{}]*\{")
 _ARCHIVES = {b"7z\xbc\xaf\x27\x1c": "7z", b"PK\x03\x04": "zip"}
 _COMPRESSIONS: dict[bytes, Callable[[Any], Any]] = {
     b"\x1f\x8b": gzip.open,
@@ -268,7 +269,7 @@ def parse_csv(
 
 
 def read_json(path: Path) -> Any:
-    """Return a JSON as a whole.
+    """Return a JSON as a whole; of several documents, one a line, a list.
 
     Raises
     ------
@@ -285,7 +286,17 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
+        lines = data.strip().splitlines()
+        if "Extra data" in str(error) and len(lines) > 1:
+            return [_parse_document(line) for line in lines if line.strip()]
         raise FormatError(f"no JSON: {str(error)[:100]}") from error
+
+
+def _parse_document(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"a line is no JSON: {str(error)[:100]}") from error
 
 
 @contextmanager
@@ -445,9 +456,13 @@ def _json_names(path: Path, data: bytes) -> tuple[str, ...]:
 
 
 def _read_records(head: Head, wanted: Collection[str]) -> Iterator[pd.DataFrame]:
-    """Yield batches of a JSON: an array of flat records, one per line, or an object of columns."""
+    """Yield batches of a JSON: records in an array, one per line or in objects, or columns."""
     if _OF_COLUMNS.match(head.data):
         df = _lower(pd.DataFrame(read_json(head.path)))
+        yield df[[name for name in df if name in wanted]]
+        return
+    if _NESTED.match(head.data):
+        df = _lower(pd.DataFrame([*_flatten(read_json(head.path), {})]))
         yield df[[name for name in df if name in wanted]]
         return
     with open_source(head.path) as stream:
@@ -457,6 +472,20 @@ def _read_records(head: Head, wanted: Collection[str]) -> Iterator[pd.DataFrame]
             if lines:
                 df = _lower(_parse_records(lines))
                 yield df[[name for name in df if name in wanted]]
+
+
+def _flatten(value: Any, outer: dict) -> Iterator[dict]:
+    """Yield the innermost records of nested ones, each with the values of those around it."""
+    for record in value if isinstance(value, list) else [value]:
+        if not isinstance(record, dict):
+            continue
+        inner = [part for part in record.values() if isinstance(part, list)]
+        inner = [part for part in inner if any(isinstance(item, dict) for item in part)]
+        values = outer | {n: v for n, v in record.items() if not isinstance(v, dict | list)}
+        for part in inner:
+            yield from _flatten(part, values)
+        if not inner:
+            yield values
 
 
 def _parse_records(lines: bytes) -> pd.DataFrame:
