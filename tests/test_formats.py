@@ -878,6 +878,25 @@ def test_hemispheres_in_columns_of_their_own_are_taken(flights, tmp_path, minute
         np.testing.assert_allclose(points[name], flights[name], atol=1e-9)
 
 
+def test_positions_off_the_earth_are_refused_and_quoted(flights, tmp_path):
+    table = flights[["timestamp", "callsign", "latitude", "longitude", "altitude"]]
+    table = table.assign(latitude=405_000_000, longitude=-35_000_000)
+    path = write_csv(table, tmp_path / "table.csv")
+    assert "the first one is [405000000.0, -35000000.0], in degrees?" in refuse(path)
+
+
+def test_a_log_saved_by_a_spreadsheet_is_refused_with_what_to_do(write):
+    path = write("garmin")
+    path.write_text(re.sub(r"(?m)^(\d{4})-(\d\d)-(\d\d)", r"\2/\3/\1", path.read_text()))
+    assert "as the avionics wrote it" in refuse(path)
+
+
+def test_a_workbook_is_refused_with_what_to_do(tmp_path):
+    path = tmp_path / "book.xlsx"
+    path.write_bytes(pack_zip({"[Content_Types].xml": b"", "xl/workbook.xml": b""}))
+    assert "save the sheet as CSV" in refuse(path)
+
+
 def test_a_table_without_one_of_the_columns_is_refused_with_its_name(flights, tmp_path):
     table = flights[["timestamp", "latitude", "longitude"]]
     path = write_csv(table.assign(height=100), tmp_path / "table.csv")

@@ -71,6 +71,42 @@ def test_metres_under_the_name_of_feet_are_rejected_with_the_question(flights, s
     assert import_flights(source, tmp_path / "archive")["rejected"].isna().all()
 
 
+def test_flights_of_one_day_in_a_file_without_ids_are_separated(flights, source, tmp_path):
+    flight = one(flights)
+    later = flight.assign(timestamp=flight["timestamp"] + pd.Timedelta(hours=3))
+    table = pd.concat([flight, later])[["timestamp", "latitude", "longitude", "altitude"]]
+    write_csv(table, source / "mine.csv")
+    table = import_flights(source, tmp_path / "archive")
+    assert table["kind"].tolist() == ["flight", "flight"]
+    assert table["path"].tolist() == ["LEMD-LEBL/mine-2.csv", "LEMD-LEBL/mine.csv"]
+
+
+def test_the_most_frequent_fault_of_a_rejected_flight_is_named(flights, source, tmp_path):
+    table = one(flights)[["timestamp", "callsign", "latitude", "longitude", "altitude"]]
+    write_csv(table.rename(columns={"altitude": "baro_altitude"}), source / "mine.csv")
+    (rejected,) = import_flights(source, tmp_path / "archive")["rejected"]
+    assert rejected == "more than 25% of the points were wrong, most of them altitude_spike"
+
+
+def test_names_of_cities_are_no_airports(flights, source, tmp_path):
+    names = ["timestamp", "callsign", "latitude", "longitude", "altitude"]
+    table = one(flights)[names].assign(origin="Madrid", destination="Barcelona")
+    write_csv(table, source / "mine.csv")
+    (path,) = import_flights(source, tmp_path / "archive")["path"]
+    assert path.startswith("LEMD-LEBL/")
+
+
+def test_of_many_files_that_cannot_be_read_some_are_listed(source, tmp_path):
+    for number in range(20):
+        text = "time,lat,lon,alt\n03/04/2024 10:00:00,1,2,3\n"
+        (source / f"{number}.csv").write_text(text)
+    lines = []
+    with pytest.raises(FileNotFoundError):
+        import_flights(source, tmp_path / "archive", report=lines.append)
+    assert len(lines) == 12
+    assert lines[-1] == "10 more files that cannot be read: see sources.parquet"
+
+
 def test_an_error_in_one_file_stops_no_other(flights, source, tmp_path, monkeypatch):
     WRITERS["opensky"](flights, source)
     WRITERS["readsb"](one(flights), source)

@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -397,7 +398,7 @@ def _read_closely(root: str, dialect: Dialect, files: pd.DataFrame) -> list[dict
             facts = facts or _parse_whole(f"{root}/{path}", size, dialect)
         except UNREADABLE as error:
             refuse_outage(error, root)
-            vague = "CSV parse error" in str(error) and isinstance(doubt, str)
+            vague = "CSV parse error" in str(error) and re.search("line is cut|NUL", str(doubt))
             facts = {"rejected": doubt if vague else reason(error)}
         rows.append(facts)
     return rows

@@ -412,6 +412,8 @@ def orient_positions(
     beside them.
     """
     values = {name: columns[name] for name in ("latitude", "longitude")}
+    if "north_south" not in letters and "east_west" not in letters:
+        return values
     magnitudes = np.abs(values["latitude"])
     minutes = magnitudes[np.isfinite(magnitudes)] % 100
     if np.nanmax(magnitudes, initial=0) > 90 and (minutes < 60).all():

@@ -59,6 +59,7 @@ _SEGMENTED = (  # columns by which flights are separated
 )
 _DERIVED = ("duration", "gap", "distance", "vertical_rate", "track")
 _APART = 30.0  # smallest distance [NM] between two aircraft that share a callsign
+_LISTED = 10  # files of which each has a line
 _FEWEST = 2  # points of a fragment
 _OVERLAP = 0.5  # share of the shorter of two flights of one callsign, above which one is a repeat
 _ERRORS = tuple(name for name in REPAIRS if name not in ("taxi", "too_close"))
@@ -228,10 +229,11 @@ def _read_points(job: _Job, sources: pd.DataFrame) -> list[str]:
     sources["points"] = read["points"].fillna(0).astype(int)
     sources["refused"] = sources["refused"].fillna(read["damage"])
     damaged = sources[read["damage"].notna()]
-    return [
+    lines = [
         f"{row.file}: {row.points:,} points read, then: {row.refused}"
-        for row in damaged.itertuples()
+        for row in damaged.head(_LISTED).itertuples()
     ]
+    return lines + _count_others(damaged)
 
 
 def list_members(source: Path) -> list[Path]:
@@ -297,10 +299,14 @@ def _describe_sources(sources: pd.DataFrame) -> Iterator[str]:
         which = files.iloc[0] if len(files) == 1 else f"{len(files):,} files"
         yield f"{which}: {find_format(name).title}"
     refused = sources[sources["refused"].notna()]
-    for row in refused.head(10).itertuples():
+    for row in refused.head(_LISTED).itertuples():
         yield f"{row.file}: not read: {row.refused}"
-    if len(refused) > 10:
-        yield f"{len(refused) - 10:,} more files that cannot be read: see sources.parquet"
+    yield from _count_others(refused)
+
+
+def _count_others(files: pd.DataFrame) -> list[str]:
+    others = len(files) - _LISTED
+    return [f"{others:,} more files that cannot be read: see sources.parquet"] if others > 0 else []
 
 
 def _describe_nothing(source: Path, origin: str | None, destination: str | None) -> str:
@@ -433,7 +439,7 @@ def _describe_error(error: Exception) -> str:
 
 def _add_key(batch: pd.DataFrame, file: str, splittable: bool) -> pd.DataFrame:
     """Return the points with the ``key`` of their flight, of their aircraft, or of the file."""
-    key = pd.Series(pd.NA, batch.index, dtype="str")
+    key = batch.get("key", pd.Series(pd.NA, batch.index, dtype="str"))
     for name, kind in _KEYS.items():
         if name in batch and key.hasnans:
             scope = "" if splittable or kind == "flight" else f"{file}:"
@@ -674,9 +680,10 @@ def _apply_criteria(job: _Job, flights: pd.DataFrame) -> pd.DataFrame:
     outliers = flights[list(_OUTLIERS)].sum(axis=1)
     removed = flights["unreachable"] + flights["spoofed"]
     share = outliers / (flights["points"].fillna(0) + removed).clip(lower=1)
-    limit = f"more than {criteria.repaired:.0%} of the points were wrong"
+    limit = f"more than {criteria.repaired:.0%} of the points were wrong, most of them "
+    limits = limit + flights[list(_OUTLIERS)].idxmax(axis=1)
     rejected = rejected.mask(few, f"fewer than {_FEWEST} points with position and altitude")
-    rejected = rejected.mask(rejected.isna() & (share > criteria.repaired), limit)
+    rejected = rejected.mask(rejected.isna() & (share > criteria.repaired), limits)
     rows = flights[list(_ERRORS)].to_dict("records")
     names = [" ".join(name for name, count in row.items() if count) for row in rows]
     repairs = pd.Series(names, flights.index, dtype="str")

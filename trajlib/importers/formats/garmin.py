@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format, Options, convert_points, find_wind
+from trajlib.importers.formats.base import (
+    Field,
+    Format,
+    FormatError,
+    Options,
+    convert_points,
+    find_wind,
+)
 from trajlib.importers.formats.tables import name_flight, read_table
 
 _FIELDS = {
@@ -38,6 +45,12 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         local = texts["lcl date"] + "T" + texts["lcl time"].str.split().str[-1]
         stamps = local + texts["utcofst"].where(texts["utcofst"].str.match(r"[+-]\d\d:\d\d"))
         numbers = texts.reindex(columns=_OTHERS).apply(pd.to_numeric, errors="coerce")
+        written = local[texts["lcl date"].str.contains(r"\d", na=False)]
+        if len(written) and not written.str.match(r"\d{4}-\d\d-\d\dT\d").any():
+            raise FormatError(
+                f"Lcl Date and Lcl Time are {written.iloc[0]!r}, expected 2016-01-31T06:15:00: "
+                "take the log as the avionics wrote it, not as a spreadsheet saved it"
+            )
         setting = numbers["baroa"].fillna(numbers["baro"])
         indicated = numbers["altb"].fillna(numbers["altind"])
         batch = texts.assign(

@@ -113,7 +113,10 @@ def _read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     for batch in batches:
         points = batch.rename(columns={source: name for name, source in columns.items()})
         points = _convert(points, layout, dialect, path, key).assign(**constants)
-        yield convert_points(points, {name: Field(name) for name in points})
+        points = convert_points(points, {name: Field(name) for name in points})
+        if key is None:  # named after its file, which may hold several flights
+            points["key"] = f"file:{constants['flight_id']}"
+        yield points
 
 
 def _convert(
@@ -127,6 +130,10 @@ def _convert(
         batch[name] = convert_numbers(batch[name], name, *units, layout.decimal)
     numbers = {name: batch[name].to_numpy(float) for name in ("latitude", "longitude")}
     batch = batch.assign(**orient_positions(numbers, batch))
+    latitudes = batch["latitude"].dropna()
+    if len(latitudes) and latitudes.abs().gt(90).all():
+        position = batch.loc[latitudes.index[0], ["latitude", "longitude"]].tolist()
+        raise FormatError(f"no position is on the Earth: the first one is {position}, in degrees?")
     times = _convert_times(batch, layout, dialect, path, key)
     if times.isna().all() and (filled := strip_texts(batch[layout.time]).dropna()).any():
         column = layout.names[layout.fields[layout.time]]

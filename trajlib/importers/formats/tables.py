@@ -356,6 +356,8 @@ def _open_member(file: IO[bytes]) -> Iterator[IO[bytes]]:
 
 def _only_member(names: list[str]) -> str:
     documents = re.compile(r"(?i)(^|/)(readme|license|licence|__macosx|\.[^./])")
+    if "[Content_Types].xml" in names:
+        raise FormatError("a workbook of a spreadsheet: save the sheet as CSV")
     data = [name for name in names if not documents.search(name)]
     if len(data) != 1:
         raise FormatError(f"an archive of {len(data)} files, expected one: unpack it first")
