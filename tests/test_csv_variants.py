@@ -268,6 +268,36 @@ VARIANTS = {
         {},
         "x.csv",
     ),
+    "thousands by blanks": lambda df: (
+        texts(df).assign(altitude=[f"{ft:,.0f}".replace(",", " ") for ft in df["altitude"]]),
+        {},
+        "x.csv",
+    ),
+    "units with other words": lambda df: (
+        texts(df)
+        .assign(
+            altitude=df["altitude"] * 0.3048,
+            groundspeed=df["groundspeed"] * 1.852,
+            vertical_rate=df["vertical_rate"] / 60,
+        )
+        .rename(
+            columns={
+                "altitude": "Altitude (metres AMSL)",
+                "groundspeed": "Speed (kilometers per hour)",
+                "vertical_rate": "Vertical Speed (feet/second)",
+            }
+        ),
+        {},
+        "x.csv",
+    ),
+    "hundreds of feet in the name": lambda df: (
+        texts(df)
+        .assign(altitude=df["altitude"] / 100, speed_km_h=df["groundspeed"] * 1.852)
+        .rename(columns={"altitude": "Altitude (100s of feet)"})
+        .drop(columns="groundspeed"),
+        {},
+        "x.csv",
+    ),
     "AM and PM": lambda df: (
         texts(df).assign(timestamp=clock(df, "%Y-%m-%d %I:%M:%S %p")),
         {},
@@ -406,6 +436,14 @@ REFUSED = {
         lambda df: texts(df).rename(columns={"vertical_rate": "vertrate", "timestamp": "time"}),
         r'vertical_rate = \{ unit = "ft/min" \}, or "m/s"',
     ),
+    "degrees Celsius as temperature": (
+        lambda df: texts(df.assign(temperature=-40.0)),
+        r'temperature is -40 or less.* temperature = \{ unit = "degC" \}, or "K"',
+    ),
+    "hPa as pressure": (
+        lambda df: texts(df.assign(pressure=300.0)),
+        r'pressure = \{ unit = "hPa" \}, or "Pa"',
+    ),
     "a fifth of the altitudes missing": (
         lambda df: replace(texts(df), "altitude", range(100, 300), ""),
         "altitude is missing in 200 of .* more than the 5 % that may be repaired",
@@ -483,6 +521,7 @@ def test_an_ambiguous_file_is_rejected_with_the_question(tmp_path, flight, case)
         ("hundreds of feet as altitude", 'columns.altitude.unit = "FL"'),
         ("m/s as groundspeed", 'columns.groundspeed.unit = "m/s"'),
         ("m/s as vertical rate", 'columns.vertical_rate.unit = "m/s"'),
+        ("degrees Celsius as temperature", 'columns.temperature.unit = "degC"'),
         ("the time of a zone", 'columns.timestamp = {column = "Time (CET)", timezone = "UTC"}'),
         ("knots under a name of m/s", 'columns.groundspeed.unit = "kt"'),
         ("ft/min under a name of m/s", 'columns.vertical_rate.unit = "ft/min"'),

@@ -878,6 +878,18 @@ def test_hemispheres_in_columns_of_their_own_are_taken(flights, tmp_path, minute
         np.testing.assert_allclose(points[name], flights[name], atol=1e-9)
 
 
+def test_altitudes_that_are_no_numbers_are_refused_and_quoted(flights, tmp_path):
+    table = flights[["timestamp", "callsign", "latitude", "longitude"]]
+    path = write_csv(table.assign(altitude="A 310"), tmp_path / "table.csv")
+    assert "altitude is 'A 310', expected a number" in refuse(path)
+
+
+def test_a_speed_in_an_unknown_unit_is_left_out(flights, tmp_path):
+    table = flights[["timestamp", "callsign", "latitude", "longitude", "altitude"]]
+    path = write_csv(table.assign(**{"VS (m/min)": 100}), tmp_path / "table.csv")
+    assert "vertical_rate" not in read(path)
+
+
 def test_positions_off_the_earth_are_refused_and_quoted(flights, tmp_path):
     table = flights[["timestamp", "callsign", "latitude", "longitude", "altitude"]]
     table = table.assign(latitude=405_000_000, longitude=-35_000_000)

@@ -84,6 +84,7 @@ UNITS = {  # by their usual spellings, in lower case
     **dict.fromkeys(("m/s", "mps", "ms", "m_s"), "m/s"),
     **dict.fromkeys(("km/h", "kmh", "kph", "km_h"), "km/h"),
     **dict.fromkeys(("mph", "mi/h"), "mph"),
+    **dict.fromkeys(("ft/s", "fps", "feet/s"), "ft/s"),
     **dict.fromkeys(("ft/min", "fpm", "ftmin", "ft_min", "feet/min"), "ft/min"),
     **dict.fromkeys(("deg", "degree", "degrees", "°", "dd"), "deg"),
     **dict.fromkeys(("rad", "radians"), "rad"),
@@ -93,6 +94,15 @@ UNITS = {  # by their usual spellings, in lower case
     **dict.fromkeys(("c", "degc", "deg c", "°c", "celsius"), "degC"),
     **{"pa": "Pa", "hpa": "hPa", "mbar": "hPa", "km": "km", "nm": "NM", "nmi": "NM"},
     **{"kg": "kg", "t": "t", "lb": "lb", "lbs": "lb", "s": "s", "sec": "s", "min": "min"},
+}
+_SPELLINGS = {  # of units, in the order in which they are replaced
+    r"kilomet(er|re)s?": "km",
+    r"m[eè]t(er|re)s?": "m",
+    r"miles?": "mi",
+    r" *per *| */ *": "/",
+    r"/(seconds?|sec)\b| s[*^]*-1": "/s",
+    r"/minutes?\b": "/min",
+    r"/(hours?|hr)\b": "/h",
 }
 _TIME_WORDS = re.compile(r"utc|gmt|iso.?8601|yyy|hh:|^s$|sec|unix|epoch", re.IGNORECASE)
 _SEARCHED = (*COLUMNS, *(name for name in _ALIASES if name not in COLUMNS))
@@ -352,18 +362,38 @@ def _refuse_local(names: list[str]) -> None:
 def _split_unit(name: str) -> tuple[str, str]:
     """Return a name in lower case with underscores, and the unit that it contains.
 
-    >>> _split_unit("Altitude (m)"), _split_unit("speed_kts"), _split_unit("baroaltitude")
-    (('altitude', 'm'), ('speed', 'kt'), ('baroaltitude', ''))
+    >>> _split_unit("Altitude (m MSL)"), _split_unit("speed_km_h"), _split_unit("baroaltitude")
+    (('altitude', 'm'), ('speed', 'km/h'), ('baroaltitude', ''))
     """
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip().strip("\"'")).lower()
     match = re.fullmatch(r"(.*?)[\s_]*[\[(]([^\])]*)[\])]\s*", text)
-    unit = UNITS.get(match[2].strip(), "") if match else ""
+    unit = find_unit(match[2]) if match else ""
+    if match and not unit and re.search(r"/ *(s|min|h)", match[2]):  # in a unit that is not known
+        return text, ""
     base = re.sub(r"[\s\-./,]+", "_", match[1] if match else text).strip("_")
-    if not unit:
+    if not unit and base not in _TOOL_NAMES:
+        parts = re.fullmatch(r"(.+?)_([^_]+(_[^_]+)?)", base)  # the shortest name before a unit
         stem, _, last = base.rpartition("_")
-        if stem and last in UNITS and base not in _TOOL_NAMES:
+        if parts and parts[2] in UNITS:
+            base, unit = parts[1], UNITS[parts[2]]
+        elif stem and last in UNITS:
             base, unit = stem, UNITS[last]
     return base if base in _KNOWN else _JOINED.get(base.replace("_", ""), base), unit
+
+
+def find_unit(text: str) -> str:
+    """Return the unit that a text gives, with or without other words; empty if there is none.
+
+    >>> [find_unit(text) for text in ("metres AMSL", "km/hr", "feet per minute", "100s of feet")]
+    ['m', 'km/h', 'ft/min', '100 ft']
+    """
+    text = text.strip("[]() ").lower()
+    if text in UNITS:
+        return UNITS[text]
+    for pattern, short in _SPELLINGS.items():
+        text = re.sub(pattern, short, text)
+    unit = next((UNITS[word] for word in text.split() if word in UNITS), "")
+    return "100 ft" if unit == "ft" and re.search("100|hundred", text) else unit
 
 
 def _describe(
@@ -382,7 +412,7 @@ def _describe(
     if rows and _is_unit_line(rows[0], fields):
         skip += 1 + following.index(next(line for line in following if line.strip()))
         for name, i in fields.items():
-            unit = UNITS.get(rows[0][i].strip("[]() ").lower())
+            unit = find_unit(rows[0][i])
             if unit and name in NUMERIC and name not in dialect.units:
                 units[name] = unit
     factors = _find_factors(units, dialect)
@@ -414,7 +444,7 @@ def _is_unit_line(row: list[str], fields: dict[str, int]) -> bool:
     """Return whether a line holds units: at least one unit, and no numbers."""
     texts = [row[fields[name]].strip("[]() ").lower() for name in fields if fields[name] < len(row)]
     digits = any(re.search(r"\d", text) and text not in UNITS for text in texts)
-    return not digits and any(text in UNITS or _TIME_WORDS.search(text) for text in texts)
+    return not digits and any(find_unit(text) or _TIME_WORDS.search(text) for text in texts)
 
 
 def _find_decimal(rows: list[list[str]], fields: dict[str, int], dialect: Dialect) -> str:

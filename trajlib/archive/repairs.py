@@ -19,6 +19,7 @@ from trajlib.archive.screening import (
     reachable,
 )
 from trajlib.geodesy import distance
+from trajlib.schema import COLUMNS
 
 __all__ = [
     "IDENTITIES",
@@ -48,6 +49,7 @@ _PIECES = 200  # limit of pieces between impossible jumps; a file with more is n
 _VALLEY = 3_000  # ft of descent before, and of climb after, a landing
 _SEPARATE = "python -m trajlib import separates flights"
 _SPEED_UNITS = {"m/s": 0.5144, "km/h": 1.852, "kt": 3600 / 1852, "NM/s": 1 / 3600}
+_LOWEST = {"temperature": (100.0, "degC", "K"), "pressure": (1_200.0, "hPa", "Pa")}
 _RATE_UNITS = {"m/s": 0.00508, "ft/min": 60 / 0.3048}
 
 
@@ -267,7 +269,7 @@ def check_identities(texts: dict[str, pd.Series], times: np.ndarray) -> None:
 
 
 def check_units(values: dict[str, np.ndarray], times: np.ndarray, dialect: Dialect) -> None:
-    """Raise FlightError where speed, climb or altitude seems to be in another unit than declared.
+    """Raise FlightError where a column seems to be in another unit than declared.
 
     A unit given in columns.toml is not checked.
     """
@@ -279,8 +281,19 @@ def check_units(values: dict[str, np.ndarray], times: np.ndarray, dialect: Diale
     unit, ratio = min(_SPEED_UNITS.items(), key=lambda item: abs(speeds / item[1] - 1))
     if abs(speeds / ratio - 1) < 0.08:
         raise _question("groundspeed", unit, f"{speeds:.2g} times the speed between positions")
-    if "altitude" in dialect.units:
-        return
+    for name in _LOWEST.keys() & values.keys() - dialect.units.keys():
+        least, unit, usual = _LOWEST[name]
+        highest = np.fmax.reduce(values[name])  # NaN without any value
+        if highest < least:
+            raise _question(name, unit, f"{highest:.4g} or less, never {least:,.0f} {usual}")
+    if "altitude" not in dialect.units:
+        _check_climbs(climbs)
+        if length > 150 and alt.max() < 14_500:
+            _check_cruise(lat, lon, alt, times)
+
+
+def _check_climbs(climbs: float) -> None:
+    """Raise FlightError where the reported climb is that of altitudes in another unit."""
     if abs(climbs * 0.3048 - 1) < 0.25:
         raise _question("altitude", "m", f"rising {1 / climbs:.2g} times as fast as vertical_rate")
     for unit, ratio in _RATE_UNITS.items():
@@ -292,8 +305,6 @@ def check_units(values: dict[str, np.ndarray], times: np.ndarray, dialect: Diale
             "and vertical rates in m/s? Say so in columns.toml, under [columns]: altitude = "
             '{ unit = "m" } and vertical_rate = { unit = "m/s" }, or "ft" and "ft/s"'
         )
-    if length > 150 and alt.max() < 14_500:
-        _check_cruise(lat, lon, alt, times)
 
 
 def _check_cruise(lat: np.ndarray, lon: np.ndarray, alt: np.ndarray, times: np.ndarray) -> None:
@@ -317,7 +328,7 @@ def _check_cruise(lat: np.ndarray, lon: np.ndarray, alt: np.ndarray, times: np.n
 
 
 def _question(column: str, unit: str, finding: str) -> FlightError:
-    usual = {"groundspeed": "kt", "altitude": "ft", "vertical_rate": "ft/min"}[column]
+    usual = COLUMNS[column].unit
     other = "m/s" if unit == usual else usual  # m/s is the unit of some tools
     return FlightError(
         f"{column} is {finding}: is it in {unit}? Say so in columns.toml, under [columns]: "

@@ -303,8 +303,8 @@ def parse_numbers(
 ) -> np.ndarray:
     """Return the numbers of a column in the schema's unit; NaN where one is missing.
 
-    It reads flight levels (``FL310``), thousands (``31,000``), decimal commas, units after
-    the number (``10668 m``), hemispheres (``40.5 N``) and minutes of arc (``40°30.5'N``).
+    It reads flight levels (``FL310``), thousands (``31,000``, ``31 000``), decimal commas, units
+    after the number (``10668 m``), hemispheres (``40.5 N``) and minutes of arc (``40°30.5'N``).
 
     Raises
     ------
@@ -333,7 +333,7 @@ def _parse_numbers(
         if name in ("latitude", "longitude"):
             parsed = parse_angles(odd)
         else:
-            plain = odd.str.replace(r",(?=\d{3})", "", regex=True)
+            plain = odd.str.replace(r"(?<=\d)[,\s'’](?=\d{3}(?!\d))", "", regex=True)
             parsed = plain.map({text: _parse_odd(text, name, factor, offset) for text in {*plain}})
         numbers[odd.index] = parsed.astype(float)
     numbers = numbers.where(np.isfinite(numbers))

@@ -27,7 +27,7 @@ from trajlib.importers.formats.base import (
     convert_points,
 )
 from trajlib.importers.formats.tables import name_flight, read_head, read_table
-from trajlib.schema import NUMERIC
+from trajlib.schema import NUMERIC, REQUIRED
 
 __all__ = [
     "FLIGHTS",
@@ -127,9 +127,13 @@ def _convert(
         batch = batch.assign(**split_positions(batch["position"]))
     for name in batch.columns.intersection(NUMERIC):
         units = layout.units.get(name, (1.0, 0.0))
-        batch[name] = convert_numbers(batch[name], name, *units, layout.decimal)
-    numbers = {name: batch[name].to_numpy(float) for name in ("latitude", "longitude")}
-    batch = batch.assign(**orient_positions(numbers, batch))
+        numbers = convert_numbers(batch[name], name, *units, layout.decimal)
+        if name in REQUIRED and numbers.isna().all():
+            for text in strip_texts(batch[name]).dropna()[:1]:
+                raise FormatError(f"{name} is {text[:40]!r}, expected a number")
+        batch[name] = numbers
+    positions = {name: batch[name].to_numpy(float) for name in ("latitude", "longitude")}
+    batch = batch.assign(**orient_positions(positions, batch))
     latitudes = batch["latitude"].dropna()
     if len(latitudes) and latitudes.abs().gt(90).all():
         position = batch.loc[latitudes.index[0], ["latitude", "longitude"]].tolist()
