@@ -324,7 +324,10 @@ def list_files(archive: str | Path) -> pd.DataFrame:
         rows = sorted(_walk(str(archive), "", {(status.st_dev, status.st_ino)}))
     rows = [row for row in rows if not row[0].startswith(f"{PLANS}/")]
     if not rows:
-        raise FileNotFoundError(f"the archive {archive} is empty: no .csv or .csv.gz in it")
+        raise FileNotFoundError(
+            f"the archive {archive} is empty: no .csv or .csv.gz in it; "
+            "python -m trajlib import makes an archive of other files"
+        )
     return pd.DataFrame(rows, columns=list(_FILE)).astype(_FILE)
 
 

@@ -211,7 +211,7 @@ def _find_columns(
         raise FlightError("the file is empty, or has no header")
     missing = [expected[name] or name for name in REQUIRED if expected[name] not in names]
     if missing:
-        raise FlightError(f"columns missing: {', '.join(missing)}; there are {_show(names)}")
+        raise FlightError(_describe_missing(missing, names))
     letters = [name for name in names if _split_unit(name)[0] in _HEMISPHERES]
     if letters:
         raise FlightError(f"hemispheres in columns of their own: {', '.join(letters)}")
@@ -293,13 +293,17 @@ def _search(text: str, dialect: Dialect) -> Layout | None:
                 nearest = missing, names
     if nearest:
         missing = [dialect.names.get(name, name) for name in nearest[0]]
-        raise FlightError(f"columns missing: {', '.join(missing)}; there are {_show(nearest[1])}")
+        raise FlightError(_describe_missing(missing, nearest[1]))
     return None
 
 
-def _show(names: list[str]) -> str:
+def _describe_missing(missing: list[str], names: list[str]) -> str:
     text = ", ".join(names)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return (
+        f"columns missing: {', '.join(missing)}; there are {text}: name them in columns.toml, or "
+        "try python -m trajlib import, which reads more formats"
+    )
 
 
 def _split(line: str, delimiter: str) -> list[str]:
