@@ -509,6 +509,13 @@ def test_records_inside_others_take_the_values_around_them(tmp_path):
     assert points["longitude"].tolist() == [1, 2, 1, 2]
 
 
+def test_records_may_follow_an_object(tmp_path):
+    point = {"timestamp": "2016-01-01T00:00:00Z", "lat": 40, "lon": 3, "alt": 900}
+    path = tmp_path / "track.json"
+    path.write_text(json.dumps({"aircraft": {"reg": "EC-ABC"}, "track": [point, point]}))
+    assert read(path)["altitude"].tolist() == [900, 900]
+
+
 def test_lists_of_aircraft_of_virtual_radar_are_read(tmp_path):
     aircraft = {"Icao": "345100", "Alt": 9000, "Lat": 40.5, "Long": -3.5, "PosTime": 1451606400000}
     aircraft |= {"Call": "IBE1", "Spd": 400, "Trak": 80, "Vsi": 64, "Gnd": False}
@@ -560,7 +567,8 @@ def test_points_with_times_in_a_kml_are_one_flight(flights, tmp_path):
 def test_each_track_of_a_gpx_is_a_flight(write):
     path = write("gpx")
     track = re.search("<trk>.*</trk>", path.read_text(), re.DOTALL)[0]
-    path.write_text(f"<gpx>{track}{track}</gpx>")
+    other = track.replace("<trk>", '<trk xmlns:a="b">')
+    path.write_text(f"<gpx>{track}{other}</gpx>")
     assert read(path)["flight_id"].nunique() == 2
 
 

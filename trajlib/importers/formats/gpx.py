@@ -21,7 +21,7 @@ _FIELDS = {
 def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     # without an XML parser, since expanded entities can have any size
     text = "".join(read_texts(path))
-    tracks = re.findall(r"<trk>.*?</trk>", text, re.DOTALL)
+    tracks = re.findall(r"<trk\b.*?</trk>", text, re.DOTALL)
     found = False
     for number, track in enumerate(tracks):
         starts = pd.Series(re.findall(r"<trkpt\b.*?(?=<trkpt\b|</trkseg>)", track, re.DOTALL))

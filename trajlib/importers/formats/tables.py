@@ -446,7 +446,7 @@ def _read_columnar(head: Head, wanted: Collection[str]) -> Iterator[pd.DataFrame
 
 def _json_names(path: Path, data: bytes) -> tuple[str, ...]:
     """Return the names in the first records of a JSON, or in an object of columns."""
-    if not _OF_COLUMNS.match(data):
+    if not _is_of_columns(data):
         return tuple(dict.fromkeys(re.findall(r'"([^"\\]{1,60})"\s*:', _to_text(data))))
     names: dict[bytes, None] = {}
     size = 0
@@ -459,11 +459,11 @@ def _json_names(path: Path, data: bytes) -> tuple[str, ...]:
 
 def _read_records(head: Head, wanted: Collection[str]) -> Iterator[pd.DataFrame]:
     """Yield batches of a JSON: records in an array, one per line or in objects, or columns."""
-    if _OF_COLUMNS.match(head.data):
+    if _is_of_columns(head.data):
         df = _lower(pd.DataFrame(read_json(head.path)))
         yield df[[name for name in df if name in wanted]]
         return
-    if _NESTED.match(head.data):
+    if _NESTED.match(head.data) or _OF_COLUMNS.match(head.data):
         df = _lower(pd.DataFrame([*_flatten(read_json(head.path), {})]))
         yield df[[name for name in df if name in wanted]]
         return
@@ -474,6 +474,10 @@ def _read_records(head: Head, wanted: Collection[str]) -> Iterator[pd.DataFrame]
             if lines:
                 df = _lower(_parse_records(lines))
                 yield df[[name for name in df if name in wanted]]
+
+
+def _is_of_columns(data: bytes) -> bool:
+    return bool(_OF_COLUMNS.match(data)) and not re.search(rb"\[\s*\{", data)  # with records
 
 
 def _flatten(value: Any, outer: dict) -> Iterator[dict]:
