@@ -28,6 +28,7 @@ from trajlib.plots.style import (
 
 __all__ = ["plot_arrival_errors", "plot_tracks"]
 
+_BESIDE = 6.0  # in, width of a map below which the legend is beside it
 _BASELINES = 3  # number of the best baselines shown with the model
 
 
@@ -64,8 +65,10 @@ def plot_tracks(
     names = names or {}
     columns = 2 if width == WIDTH else 1
     wide, high = map_size(bounds, width)
-    high += 0.2 * (len(names) + 1) / columns  # of the legend
-    figure, ax = plt.subplots(figsize=(wide, high))
+    beside = columns == 2 and wide < _BESIDE  # the legend has room beside a map of north and south
+    if not beside:
+        high += 0.2 * (len(names) + 1) / columns  # of the legend
+    figure, ax = plt.subplots(figsize=(width, high))
     draw_map(ax, bounds)
     alpha = float(np.clip(20 / max(len(tracks), 1), 0.08, 0.6))
     colors = cluster_colors(names)
@@ -81,7 +84,11 @@ def plot_tracks(
         ax.plot(*line.T, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), label=label)
     mark_airports(ax, airports)
     if names or len(plans):
-        figure.legend(loc="outside upper left", ncols=columns)
+        if beside:
+            ax.set_anchor("W")
+            ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+        else:
+            figure.legend(loc="outside upper left", ncols=columns)
     return figure
 
 

@@ -177,7 +177,9 @@ def draw_map(ax: Axes, bounds: Bounds) -> None:
 
 
 def bounds_around(points: np.ndarray) -> Bounds:
-    """Return bounds [deg] around points (n, 2) of longitude and latitude, no side below 0.2°.
+    """Return bounds [deg] around points (n, 2) of longitude and latitude.
+
+    No side is below 0.2°, and the map is at least half as wide as high.
 
     >>> bounds_around(np.array([(0, 40), (50, 45)]))
     (-3.0, 37.0, 53.0, 48.0)
@@ -186,7 +188,9 @@ def bounds_around(points: np.ndarray) -> Bounds:
     east, north = np.nanmax(points, axis=0)
     pad = max(0.06 * max(east - west, north - south), 0.1)
     south, north = max(south - pad, -90.0), min(north + pad, 90.0)
-    return float(west - pad), float(south), float(east + pad), float(north)
+    narrowest = (north - south) / 2 / max(np.cos(np.radians((south + north) / 2)), 0.1)
+    side = max(pad, (narrowest - (east - west)) / 2)
+    return float(west - side), float(south), float(east + side), float(north)
 
 
 def airport_positions(codes: Sequence[str]) -> np.ndarray:
