@@ -361,6 +361,14 @@ REFUSED = {
         lambda df: texts(df).assign(timestamp=clock(df, "05/03/%Y %H:%M:%S")),
         r'is 05/03/2016 .* day/month or month/day\? .*timestamp = .*"%d/%m/%Y %H:%M:%S"',
     ),
+    "day or year first": (
+        lambda df: texts(df).assign(timestamp=clock(df, "16/03/05 %H:%M:%S")),
+        r'is 16/03/05 .* day/month or year/month\? .*"%d/%m/%y %H:%M:%S".*"%y/%m/%d %H:%M:%S"',
+    ),
+    "seconds of a satellite receiver": (
+        lambda df: without_time(df).assign(GPS_Time=unix(df, "s") - 315_964_800),
+        "does GPS_Time count from 1970 or, as satellite receivers do, from 6 January 1980",
+    ),
     "seconds of an unknown day": (
         lambda df: without_time(df).assign(time=since_midnight(df)),
         "time is a time of day .* of which day",
@@ -521,6 +529,11 @@ def test_an_ambiguous_file_is_rejected_with_the_question(tmp_path, flight, case)
         ("hundreds of feet as altitude", 'columns.altitude.unit = "FL"'),
         ("m/s as groundspeed", 'columns.groundspeed.unit = "m/s"'),
         ("m/s as vertical rate", 'columns.vertical_rate.unit = "m/s"'),
+        ("day or year first", 'columns.timestamp = {format = "%y/%m/%d %H:%M:%S"}'),
+        (
+            "seconds of a satellite receiver",
+            'columns.timestamp = {column = "GPS_Time", format = "unix"}',
+        ),
         ("degrees Celsius as temperature", 'columns.temperature.unit = "degC"'),
         ("the time of a zone", 'columns.timestamp = {column = "Time (CET)", timezone = "UTC"}'),
         ("knots under a name of m/s", 'columns.groundspeed.unit = "kt"'),

@@ -62,17 +62,28 @@ def parse_times(texts: pd.Series, dialect: Dialect) -> pd.Series:
     return times.dt.tz_convert("UTC").astype("datetime64[ms, UTC]")
 
 
-def parse_unix(numbers: pd.Series) -> pd.Series:
+def parse_unix(numbers: pd.Series, column: str = "") -> pd.Series:
     """Return the times of numbers that count from 1970; NaT for other numbers.
 
     They are seconds, milliseconds, microseconds or nanoseconds depending on their size: from March
     1973 to 2100 the four ranges do not overlap. Smaller numbers are not times.
+
+    Raises
+    ------
+    FlightError
+        When the name of the column is that of a satellite receiver's time.
     """
     values = numbers.to_numpy(float, na_value=np.nan)
     milliseconds = np.full(len(values), np.nan)
     for per_second in (1.0, 1e3, 1e6, 1e9):
         fits = (values > _EARLIEST * per_second) & (values < _LATEST * per_second)
         milliseconds[fits] = np.round(values[fits] * (1000 / per_second))
+    if column.lower().startswith("gps") and np.isfinite(milliseconds).any():
+        raise FlightError(
+            f"does {column} count from 1970 or, as satellite receivers do, from 6 January 1980? "
+            f'In the first case say so in columns.toml: timestamp = {{ column = "{column}", '
+            'format = "unix" } under [columns]; in the second give the time in UTC'
+        )
     times = pd.to_datetime(milliseconds, unit="ms", utc=True)
     return pd.Series(times.astype("datetime64[ms, UTC]"), numbers.index)
 
@@ -87,7 +98,7 @@ def convert_times(values: pd.Series, dialect: Dialect = _DEFAULT, column: str = 
     if values.dtype.kind == "M":
         return _localize(values, dialect.timezone).astype("datetime64[ms, UTC]")
     if pd.api.types.is_numeric_dtype(values):
-        return parse_unix(values)
+        return parse_unix(values, column if dialect.time_format != "unix" else "")
     texts = values.astype("str")
     if strip_texts(texts).isna().all():
         return pd.Series(pd.NaT, values.index, dtype="datetime64[ms, UTC]")
@@ -138,7 +149,7 @@ def find_times(
         days = _parse_days(dates, dialect, column)
         return _join(days, _parse_clocks(texts, column), dialect, flights)
     if filled.str.fullmatch(_NUMBER).all():
-        times = parse_unix(pd.to_numeric(texts, errors="coerce"))
+        times = parse_unix(pd.to_numeric(texts, errors="coerce"), column)
         if times.notna().any():
             return times
     if _are_clocks(filled):
@@ -268,15 +279,19 @@ def _parse_dated(
 
 def _order_days(texts: pd.Series, parts: pd.DataFrame, column: str, *, is_day: bool) -> pd.Series:
     """Return dates with day, month and year in ISO 8601; a number above 12 shows the order."""
-    first, second = (pd.to_numeric(parts[i]) for i in (0, 2))
-    if first.gt(12).any() == second.gt(12).any():
+    first, second, third = (pd.to_numeric(parts[i]) for i in (0, 2, 3))
+    # of two digits, the third number may also be the day
+    year_first = first.gt(12).any() and third.dropna().between(1, 31).all()
+    if first.gt(12).any() == second.gt(12).any() or year_first:
         mark = parts[1].dropna().iloc[0]
         year = "%Y" if parts[3].dropna().str.len().iloc[0] == 4 else "%y"
         clock = " %H:%M:%S" if is_day or parts[4].notna().any() else ""
-        forms = [mark.join(order) + clock for order in (("%d", "%m", year), ("%m", "%d", year))]
+        other = (year, "%m", "%d") if year_first else ("%m", "%d", year)
+        forms = [mark.join(order) + clock for order in (("%d", "%m", year), other)]
+        words = f"year{mark}month" if year_first else f"month{mark}day"
         date = ', with the column of the date as date = "NAME" under [import]' if is_day else ""
         raise FlightError(
-            f"is {texts.dropna().iloc[0]} day{mark}month or month{mark}day? Say so in columns.toml:"
+            f"is {texts.dropna().iloc[0]} day{mark}month or {words}? Say so in columns.toml:"
             f' timestamp = {{ column = "{column}", format = "{forms[0]}" }} under [columns], or '
             f'"{forms[1]}"{date}'
         )
