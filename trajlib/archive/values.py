@@ -170,6 +170,8 @@ def strip_texts(texts: pd.Series) -> pd.Series:
 
 def _use_24_hours(texts: pd.Series) -> pd.Series:
     """Return times with AM or PM in 24 hours, others unchanged."""
+    if not texts.str.contains(r"[AaPp]\.?[Mm]\.?$", na=False).any():
+        return texts
     parts = texts.str.extract(r"(?i)^(.*?)(\d{1,2})(:\d\d\S*)\s*([AP])\.?M\.?$")
     hours = pd.to_numeric(parts[1]) % 12 + 12 * parts[3].str.upper().eq("P")
     written = hours.map("{:02.0f}".format, na_action="ignore").astype("str")
