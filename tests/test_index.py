@@ -401,6 +401,15 @@ def test_a_pair_needs_two_existing_airports(tmp_path):
         select_flights(index, "ZZZZ", "LEBL")
 
 
+def test_a_pair_of_rejected_flights_is_refused_with_their_number_and_the_reason(tmp_path):
+    write(tmp_path / "a", "a.csv")
+    for name in ("b.csv", "c.csv"):
+        write(tmp_path / "a/fragments/LEMD-LEPA", name, pair=("LEMD", "LEPA"))
+    index = build_index(tmp_path / "a")
+    with pytest.raises(ValueError, match="LEMD → LEPA: 2 are rejected, most of them as a fragment"):
+        select_flights(index, "LEMD", "LEPA")
+
+
 def test_an_incomplete_flight_is_selected_only_on_request(tmp_path):
     write(tmp_path / "a", "arrived.csv")
     text = write(tmp_path / "a", "returned.csv").read_text().splitlines()

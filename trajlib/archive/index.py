@@ -278,6 +278,14 @@ def select_flights(
     pair = find_pair(usable, origin, destination)
     rows = _of_pair(usable, pair)
     if rows.empty:
+        unusable = _of_pair(index, find_pair(index, origin, destination))
+        if len(unusable):
+            reason = unusable["rejected"].mode()[0]
+            hint = "; --max-gap and --max-reach of the import decide" if reason == FRAGMENT else ""
+            raise ValueError(
+                f"no usable flight {origin} → {destination}: {len(unusable):,} are rejected, most "
+                f"of them as {reason}{hint}"
+            )
         raise ValueError(
             f"no usable flight {origin} → {destination} among {len(index):,} files; "
             f"the nearest pairs there are: {', '.join(_nearest_pairs(usable, *pair))}"
