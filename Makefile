@@ -1,3 +1,4 @@
+# make install   the environment alone
 # make report    environment, sample archive, every notebook run headlessly, the report's path
 # make test      environment, the fast tests (make test-slow: browsers, whole reports, clusters)
 # make lab       JupyterLab on notebooks/, with an introduction page
@@ -6,6 +7,7 @@
 # make docs      the documentation as a site, docs/_build/html/index.html
 # make links     check the links of the documentation (needs a network)
 # make clean     delete computed files, but neither raw archives nor the environment
+# make help      these lines
 #
 # Another Python, 3.11 or newer:  make test PYTHON=python3.13
 
@@ -23,10 +25,15 @@ QUIET_LAB = --LabApp.news_url=None --LabApp.extension_manager=readonly \
 # Open the rendered README; clusters are started by the notebooks
 START = --LabApp.default_url=/lab/tree/README.md --LabApp.app_settings_dir=$(CURDIR)/.lab
 
-.PHONY: report test test-slow lab bench check docs links clean
+.PHONY: report install help test test-slow lab bench check docs links clean
 
 report: $(READY) $(SAMPLE)/columns.toml
 	$(RUN) trajlib report --archive $(SAMPLE) --origin LEMD --destination LEBL
+
+install: $(READY)
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 test: $(READY)
 	$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"

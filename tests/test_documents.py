@@ -20,7 +20,7 @@ from trajlib.schema import COLUMNS
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/first-hour.md")
-MAKE = ("report", "test", "lab", "bench", "check")
+MAKE = ("install", "report", "test", "lab", "bench", "check")
 
 
 def blocks_of(document, language):
@@ -94,6 +94,18 @@ def test_documented_make_targets_exist(command):
         [*shlex.split(command), "-n"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_the_targets_of_the_makefile_are_those_of_its_help():
+    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    (targets,) = re.findall(r"^.PHONY: (.+)$", makefile, re.MULTILINE)
+    documented = re.findall(r"make ([a-z-]+)", listed.stdout)
+    assert {*documented} == {*targets.split()}
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text("utf-8").split()) <= 900
 
 
 def test_every_command_is_of_a_kind_that_is_tested():
