@@ -96,15 +96,45 @@ def test_names_of_cities_are_no_airports(flights, source, tmp_path):
     assert path.startswith("LEMD-LEBL/")
 
 
-def test_of_many_files_that_cannot_be_read_some_are_listed(source, tmp_path):
-    for number in range(20):
-        text = "time,lat,lon,alt\n03/04/2024 10:00:00,1,2,3\n"
-        (source / f"{number}.csv").write_text(text)
+def test_files_with_the_same_reason_are_one_line_and_of_many_reasons_some_are_listed(
+    flights, source, tmp_path
+):
+    WRITERS["opensky"](flights, source)
+    for number in range(12):
+        (source / f"{number:02}.csv").write_text(f"a,b{number}\n1,2\n")
+    for name in ("x", "y", "z"):
+        (source / f"{name}.csv").write_text("c,d\n1,2\n")
     lines = []
-    with pytest.raises(FileNotFoundError):
+    import_flights(source, tmp_path / "archive", report=lines.append)
+    assert len(lines) == 1 + 10 + 1
+    assert lines[1].startswith("3 files, as x.csv: not read: no known format: its columns are c, d")
+    assert lines[-1] == "3 more files that cannot be read: see sources.parquet"
+
+
+def test_tables_with_unknown_columns_get_a_draft_of_columns_toml(flights, source, tmp_path):
+    names = {
+        "latitude": "y_deg",
+        "longitude": "x_deg",
+        "altitude": "alt_m",
+        "flight_id": "no",
+    }
+    columns = ["flight_id", "timestamp", "latitude", "longitude", "altitude"]
+    table = flights[columns].rename(columns=names)
+    table = table.assign(alt_m=table["alt_m"] * 0.3048).set_index("no")
+    for number, (_, flight) in enumerate(table.groupby(level="no")):
+        write_csv(flight.reset_index(), source / f"{number}.csv")
+    lines = []
+    with pytest.raises(FileNotFoundError) as error:
         import_flights(source, tmp_path / "archive", report=lines.append)
-    assert len(lines) == 12
-    assert lines[-1] == "10 more files that cannot be read: see sources.parquet"
+    assert not lines
+    assert str(error.value).count("a columns.toml can name them") == 1
+    draft = str(error.value).partition("\n\n")[2]
+    for name, written in {"latitude": "y_deg", "longitude": "x_deg", "flight_id": "no"}.items():
+        draft = draft.replace(f'{name} = "?"', f'{name} = "{written}"')
+    (source / "columns.toml").write_text(draft)
+    imported = import_flights(source, tmp_path / "archive")
+    assert len(imported) == 3
+    assert imported["rejected"].isna().all()
 
 
 def test_an_error_in_one_file_stops_no_other(flights, source, tmp_path, monkeypatch):
@@ -164,7 +194,7 @@ def test_a_damaged_list_of_flights_does_not_stop_the_import(flights, source, tmp
     lines = []
     table = import_flights(source, tmp_path / "archive", report=lines.append, origin="LEMD")
     assert len(table) == flights["flight_id"].nunique()
-    assert any("flights.parquet: 0 points read, then: cannot be read" in line for line in lines)
+    assert any("flights.parquet: not read: cannot be read" in line for line in lines)
 
 
 def test_a_list_of_flights_without_airports_excludes_no_flight(flights, source, tmp_path):

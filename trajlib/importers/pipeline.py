@@ -32,7 +32,14 @@ from trajlib.cluster import current_client, gather
 from trajlib.geodesy import distance, find_airport
 from trajlib.importers.airports import ENDS, infer_airports, measure_ends
 from trajlib.importers.cleaning import REPAIRS, Limits, clean_points
-from trajlib.importers.formats import Format, FormatError, Options, find_format, recognize_format
+from trajlib.importers.formats import (
+    Format,
+    FormatError,
+    Options,
+    draft_columns,
+    find_format,
+    recognize_format,
+)
 from trajlib.importers.resampling import leave_one_out, resample_flight
 from trajlib.importers.segmentation import get_seconds, segment_flights, split_tracks
 from trajlib.schema import COLUMNS, IDENTITY, NUMERIC
@@ -59,8 +66,12 @@ _SEGMENTED = (  # columns by which flights are separated
 )
 _DERIVED = ("duration", "gap", "distance", "vertical_rate", "track")
 _APART = 30.0  # smallest distance [NM] between two aircraft that share a callsign
-_LISTED = 10  # files of which each has a line
+_LISTED = 10  # reasons and files of which each has a line
 _FEWEST = 2  # points of a fragment
+_HELP = (
+    "Write a columns.toml beside the files, as this one with names for the question marks; the "
+    'page docs/your-own-flights.md of the documentation explains it under "Any other table":'
+)
 _OVERLAP = 0.5  # share of the shorter of two flights of one callsign, above which one is a repeat
 _ERRORS = tuple(name for name in REPAIRS if name not in ("taxi", "too_close"))
 _OUTLIERS = ("unreachable", "spoofed", "altitude_spike", "frozen_altitude", "assigned_altitude")
@@ -170,12 +181,12 @@ def import_flights(
     if read_dialect(archive).simulated:
         raise ValueError(f"the flights of {archive} are simulated: real ones need another folder")
     sources = recognize_sources(source, format)
-    for line in _describe_sources(sources):
-        report(line)
+    root = find_root(source)
     readable = sources[sources["refused"].isna()]
     if readable.empty:
-        raise FileNotFoundError(f"no file of {source} can be read: {_first_reason(sources)}")
-    root = find_root(source)
+        raise FileNotFoundError(_describe_unreadable(source, root, sources))
+    for line in [*_describe_formats(readable), *_describe_refused(sources)]:
+        report(line)
     dialect = read_source_dialect(root)
     columns = dialect.fingerprint() if dialect else None
     settings = (source, format, columns, origin, destination, measured_only, strict, criteria)
@@ -197,11 +208,12 @@ def import_flights(
         destination=destination,
         gap=dialect.many.get("gap", np.inf) if dialect else np.inf,
     )
-    for line in _read_points(job, sources):
-        report(line)
+    damaged = _read_points(job, sources)
     if not sources["points"].any():
         shutil.rmtree(work)  # nothing in it is worth going on from
-        raise FileNotFoundError(f"no file of {source} can be read: {_first_reason(sources)}")
+        raise FileNotFoundError(_describe_unreadable(source, root, sources))
+    for line in _describe_refused(damaged):
+        report(line)
     parts = sorted(work.glob("points-*.arrow"))
     traffic = _run(partial(_segment_bucket, job, parts), range(job.buckets))
     for part in parts:
@@ -218,8 +230,8 @@ def import_flights(
     return flights
 
 
-def _read_points(job: _Job, sources: pd.DataFrame) -> list[str]:
-    """Save the points of all files in buckets, count them by file, and describe damaged files."""
+def _read_points(job: _Job, sources: pd.DataFrame) -> pd.DataFrame:
+    """Save the points of all files in buckets, count them by file, and return damaged files."""
     readable = sources[sources["refused"].isna()]
     wanted, damage = _save_identities(job, readable)
     units = _list_units(job.root, readable)
@@ -228,12 +240,7 @@ def _read_points(job: _Job, sources: pd.DataFrame) -> list[str]:
     read["damage"] = read["damage"].fillna(sources["file"].map(damage).astype("str"))
     sources["points"] = read["points"].fillna(0).astype(int)
     sources["refused"] = sources["refused"].fillna(read["damage"])
-    damaged = sources[read["damage"].notna()]
-    lines = [
-        f"{row.file}: {row.points:,} points read, then: {row.refused}"
-        for row in damaged.head(_LISTED).itertuples()
-    ]
-    return lines + _count_others(damaged)
+    return sources[read["damage"].notna()]
 
 
 def list_members(source: Path) -> list[Path]:
@@ -294,30 +301,46 @@ def _recognize_files(
     return pd.DataFrame(rows, columns=["file", "format", "refused"], dtype="str")
 
 
-def _describe_sources(sources: pd.DataFrame) -> Iterator[str]:
-    for name, files in sources.groupby("format")["file"]:
-        which = files.iloc[0] if len(files) == 1 else f"{len(files):,} files"
-        yield f"{which}: {find_format(name).title}"
+def _describe_formats(readable: pd.DataFrame) -> Iterator[str]:
+    for name, files in readable.groupby("format")["file"]:
+        yield f"{_name_group(files)}: {find_format(name).title}"
+
+
+def _describe_refused(sources: pd.DataFrame) -> list[str]:
+    """Return a line for each reason why files are not read, that of most files first."""
     refused = sources[sources["refused"].notna()]
-    for row in refused.head(_LISTED).itertuples():
-        yield f"{row.file}: not read: {row.refused}"
-    yield from _count_others(refused)
+    groups = [group for _, group in refused.groupby("refused", sort=False)]
+    groups.sort(key=len, reverse=True)
+    lines = []
+    for group in groups[:_LISTED]:
+        points = group["points"].sum() if "points" in group else 0
+        read = f"{points:,} points read, then: " if points else "not read: "
+        lines.append(f"{_name_group(group['file'])}: {read}{group['refused'].iloc[0]}")
+    others = sum(map(len, groups[_LISTED:]))
+    if others:
+        lines.append(f"{others:,} more files that cannot be read: see sources.parquet")
+    return lines
 
 
-def _count_others(files: pd.DataFrame) -> list[str]:
-    others = len(files) - _LISTED
-    return [f"{others:,} more files that cannot be read: see sources.parquet"] if others > 0 else []
+def _name_group(files: pd.Series) -> str:
+    return files.iloc[0] if len(files) == 1 else f"{len(files):,} files, as {files.iloc[0]}"
+
+
+def _describe_unreadable(source: Path, root: Path, sources: pd.DataFrame) -> str:
+    """Return why no file of a source can be read, and a columns.toml if that may help."""
+    reasons = _describe_refused(sources) or ["no point has a time and a position"]
+    text = "\n".join([f"no file of {source} can be read", *reasons])
+    if sources["format"].notna().any():
+        return text
+    commonest = sources["refused"].value_counts().index[0]  # files of points, not of flights
+    name = sources.loc[sources["refused"].eq(commonest), "file"].iloc[0]
+    draft = draft_columns(root / name)
+    return text if draft is None else f"{text}\n{_HELP}\n\n{draft}"
 
 
 def _describe_nothing(source: Path, origin: str | None, destination: str | None) -> str:
     pair = f" {origin or '?'} → {destination or '?'}" if origin or destination else ""
     return f"no flight{pair} in {source.name}: expected points with positions in the air"
-
-
-def _first_reason(sources: pd.DataFrame) -> str:
-    row = sources.sort_values("refused", na_position="last", kind="stable").iloc[0]
-    reason = row["refused"] if pd.notna(row["refused"]) else "no point has a time and a position"
-    return f"{row['file']}: {reason}"
 
 
 def _digest(root: Path, names: pd.Series, settings: tuple) -> str:

@@ -1,5 +1,6 @@
 """The formats from which flights are imported, one module each."""
 
+import json
 import re
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from trajlib.importers.formats import (
 )
 from trajlib.importers.formats.base import Format, FormatError, Head, Options
 from trajlib.importers.formats.tables import read_head
-from trajlib.schema import REQUIRED
+from trajlib.schema import COLUMNS, REQUIRED
 
 __all__ = [
     "FORMATS",
@@ -39,6 +40,7 @@ __all__ = [
     "Head",
     "Options",
     "describe_formats",
+    "draft_columns",
     "find_format",
     "recognize_format",
 ]
@@ -78,6 +80,9 @@ FORMATS = (
     generic.FLIGHTS,
 )
 
+_UNKNOWN = '"?"'  # in a draft, the name of a column
+_ENTRIES = {"timestamp": ', format = "unix"', "altitude": ', unit = "ft"'}  # likewise, examples
+
 
 def recognize_format(path: str | Path, dialect: Dialect | None = None) -> Format:
     """Return the format of a file, recognised by its content.
@@ -104,25 +109,57 @@ def recognize_format(path: str | Path, dialect: Dialect | None = None) -> Format
             return candidate
     if len(head.names) < 2:
         raise FormatError("no known format: neither a header nor a content that is known")
-    filled = [name for name in head.names if name.strip()]
-    if 2 * sum(bool(re.fullmatch(r"[-+\d.:/TZ ]+", name)) for name in filled) >= len(filled):
+    if not _has_header(head):
         raise FormatError(
             "no header: its first line holds values. Write a line with the names of the columns "
             "above it, as timestamp,latitude,longitude,altitude"
         )
     if _measures(head) and not any("lat" in name or "position" in name for name in head.columns):
-        raise FormatError("no positions: without latitude and longitude there is no trajectory")
+        raise FormatError(
+            f"no positions: none of its columns {', '.join(head.names)[:100]} is known as latitude "
+            "or longitude, without which there is no trajectory; a columns.toml can name them"
+        )
     missing = find_missing(match_columns(head.names, Dialect()).fields)
     absent = f", none of them {' or '.join(missing)}" if len(missing) < len(REQUIRED) else ""
     raise FormatError(
         f"no known format: its columns are {', '.join(head.names)[:100]}{absent}; a columns.toml "
-        "gives them their meaning, and `python -m trajlib import --formats` lists the formats"
+        "beside the files gives them their meaning"
     )
+
+
+def _has_header(head: Head) -> bool:
+    filled = [name for name in head.names if name.strip()]
+    values = sum(bool(re.fullmatch(r"[-+\d.:/TZ ]+", name)) for name in filled)
+    return 2 * values < len(filled)
 
 
 def _measures(head: Head) -> bool:
     words = ("alti", "alt_", "speed", "spd", "mach")
     return any(name.startswith(words) or name.endswith(words) for name in head.columns)
+
+
+def draft_columns(path: str | Path) -> str | None:
+    """Return a columns.toml to complete, for a table whose columns are not known.
+
+    It is None where no columns.toml would help: without a header, or if the required columns are
+    known.
+    """
+    head = read_head(Path(path))
+    layout = match_columns(head.names, Dialect())
+    fields, missing = layout.fields, find_missing(layout.fields)
+    if len(head.names) < 2 or not _has_header(head) or not missing:
+        return None
+    unknown = [name for number, name in enumerate(head.names) if number not in fields.values()]
+    names = {name: json.dumps(head.names[number]) for name, number in fields.items()}
+    lines = [f"# not known: {', '.join(unknown)}", "[columns]"]
+    for name in dict.fromkeys([*REQUIRED, *(name for name in fields if name in COLUMNS)]):
+        unit = f', unit = "{layout.unit_names[name]}"' if name in layout.unit_names else ""
+        more = _ENTRIES.get(name, "") if name in missing else unit
+        entry = names.get(name, _UNKNOWN)
+        lines.append(f"{name} = {{ column = {entry}{more} }}" if more else f"{name} = {entry}")
+    lines += ["", "[import]", f"flight_id = {names.get('flight_id', _UNKNOWN)}"]
+    lines.append('# flights = "?"  # file of a second table with one row a flight, if there is one')
+    return "\n".join(lines)
 
 
 def find_format(name: str) -> Format:
