@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from format_writers import write_opensky
 from surveillance import MEASURED, POSITION, fly, observe
 
@@ -13,6 +14,7 @@ from trajlib.archive.dialect import read_dialect
 from trajlib.archive.imported import read_import_account
 from trajlib.archive.index import FRAGMENT
 from trajlib.archive.reading import read_flight
+from trajlib.cli import _print_account, main
 from trajlib.geodesy import distance
 from trajlib.importers import pipeline
 from trajlib.importers.pipeline import Criteria, import_flights, recognize_sources
@@ -162,6 +164,42 @@ def test_the_account_of_an_import_is_read_from_the_archive(source, tmp_path):
     assert [*account.rejected] == [1]
     assert [*account.fragments] == [1]
     assert [*read_import_account(source).rejected] == []
+
+
+def test_the_commands_count_fragments_apart_from_rejected_flights_with_reasons(source, tmp_path):
+    archive = tmp_path / "sfo"
+    lines = CliRunner().invoke(main, ["import", str(source), str(archive)]).output.splitlines()
+    first = lines.index(f"{archive}: 2 flights, 1 fragments, 1 rejected")
+    reasons = [line.split() for line in lines[first + 1 : -1]]
+    assert {*map(tuple, (words[:2] for words in reasons))} == {
+        ("1", "fragments:"),
+        ("1", "rejected:"),
+    }
+    assert lines[-1].startswith("A larger --max-reach")
+    assert "docs/import-criteria.md" in lines[-1]
+    output = CliRunner().invoke(main, ["index", str(archive)]).output
+    assert ": 3 files, 1 city pairs, 1 fragments, 0 rejected, 1 rejected at the import" in output
+    assert "far from" not in output  # which the fragment is
+    content = json.loads(CliRunner().invoke(main, ["index", str(archive), "--json"]).output)
+    assert (content["fragments"], content["rejected"]) == (1, 0)
+
+
+def test_of_many_reasons_the_largest_are_printed(capsys):
+    reasons = [number for number in range(1, 7) for _ in range(number)]
+    rejected = pd.Series([f"reason {number}" for number in reasons])
+    _print_account("a", pd.DataFrame({"rejected": rejected, "why": None}))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["6", "rejected:", "reason", "6"]
+    assert len(lines) == 7
+    assert lines[-1].split()[:2] == ["1", "others:"]
+
+
+def test_repairs_are_named_in_words(source, tmp_path):
+    import_flights(source, tmp_path)
+    table = pd.read_parquet(tmp_path / "imported.parquet").assign(repairs="spoofed stale_position")
+    table.to_parquet(tmp_path / "imported.parquet")
+    names = {*read_import_account(tmp_path).repaired.index}
+    assert names == {"position on another track", "stale position"}
 
 
 def test_points_alone_are_the_measured_seconds_of_the_whole_archive(source, tmp_path):

@@ -31,6 +31,13 @@ _FEWEST = 40  # flights; with fewer, the days that are held out have too few
 _FEWEST_NAMED = 20  # for stages given by name, which may hold nothing out
 _CALIBRATED, _DAYS_TO_CALIBRATE = "07_prediction", 5  # to train, calibrate, check and show
 
+_REASONS = 5  # that are printed after an import
+_LOOSER = {  # by what is in the reason of a fragment
+    " s between two points": "A larger --max-gap",
+    " km from the airport": "A larger --max-reach",
+    "fewer than ": "A smaller --min-points",
+}
+
 _folder = partial(click.Path, path_type=Path)
 
 
@@ -228,14 +235,29 @@ def import_(
             criteria=Criteria(**criteria),
             report=click.echo,
         )
-    written = flights[flights["rejected"].isna()]
-    fragments = (written["kind"] == "fragment").sum()
-    click.echo(
-        f"{archive}: {len(written) - fragments:,} flights, {fragments:,} fragments, "
-        f"{len(flights) - len(written):,} rejected"
-    )
+    _print_account(archive, flights)
     if not measured_only:
         _print_plans(archive, import_plans_beside_flights(source, archive))
+
+
+def _print_account(archive: Path, flights: "pd.DataFrame") -> None:
+    written = flights[flights["rejected"].isna()]
+    fragments = written["why"].value_counts()
+    rejected = flights["rejected"].value_counts()
+    click.echo(
+        f"{archive}: {len(written) - fragments.sum():,} flights, {fragments.sum():,} fragments, "
+        f"{rejected.sum():,} rejected"
+    )
+    reasons = [(count, f"fragments: {text}") for text, count in fragments.items()]
+    reasons += [(count, f"rejected: {text}") for text, count in rejected.items()]
+    reasons.sort(key=lambda reason: -reason[0])
+    for count, text in reasons[:_REASONS]:
+        click.echo(f"{count:9,}  {text}")
+    if others := sum(count for count, _ in reasons[_REASONS:]):
+        click.echo(f"{others:9,}  others: see imported.parquet and rejected.parquet there")
+    options = [option for text, option in _LOOSER.items() if text in str(fragments.index[:1])]
+    for option in options:
+        click.echo(f"{option} makes flights of some; its cost is in docs/import-criteria.md")
 
 
 def _print_plans(archive: Path, waypoints: "pd.Series | None") -> None:
@@ -277,7 +299,7 @@ def index(
         click.echo(suggest_dialect(archive))
         return
     from trajlib.archive.imported import read_import_account
-    from trajlib.archive.index import build_index, default_index_path, read_rejections
+    from trajlib.archive.index import FRAGMENT, build_index, default_index_path, read_rejections
 
     _check_writable(Path(output or default_index_path(archive)).parent, "--output")
     table = build_index(archive, output, strict=strict or None)
@@ -289,24 +311,31 @@ def index(
         table = build_index(archive, output, strict=strict or None)
     usable = table[table["rejected"].isna()]
     pairs = usable.groupby(["origin", "destination"]).size().sort_values(ascending=False)
-    rejected = read_rejections(table)["rejected"].value_counts()
+    reasons = read_rejections(table)["rejected"]
+    fragments = int(reasons.eq(FRAGMENT).sum())
+    rejected = reasons[reasons.ne(FRAGMENT)].value_counts()
     repaired = _count_repairs(usable)
     account = read_import_account(archive)
     if as_json:
-        content = {"archive": archive, "files": len(table), "rejected": int(rejected.sum())}
+        content = {"archive": archive, "files": len(table), "fragments": fragments}
+        content |= {"rejected": int(rejected.sum())}
         content["pairs"] = pairs.rename("files").reset_index().to_dict("records")
-        reasons = {"rejected_by_reason": rejected, "repaired_by_kind": repaired}
-        reasons |= {f"{name}_at_import": counts for name, counts in vars(account).items()}
-        _print_json(content | {name: counts.to_dict() for name, counts in reasons.items()})
+        counted = {"rejected_by_reason": rejected, "repaired_by_kind": repaired}
+        counted |= {f"{name}_at_import": counts for name, counts in vars(account).items()}
+        _print_json(content | {name: counts.to_dict() for name, counts in counted.items()})
         return
-    click.echo(
-        f"{archive}: {len(table):,} files, {len(pairs):,} city pairs, {rejected.sum():,} rejected"
-    )
+    parts = [f"{len(table):,} files", f"{len(pairs):,} city pairs"]
+    parts += [f"{fragments:,} fragments"] if fragments else []
+    parts.append(f"{rejected.sum():,} rejected")
+    parts += [f"{account.rejected.sum():,} rejected at the import"] if len(account.rejected) else []
+    click.echo(f"{archive}: {', '.join(parts)}")
     pairs.index = [f"{origin} → {destination}" for origin, destination in pairs.index]
-    far = table["incomplete"].dropna().str.replace(r" [\d,]+ ", " more than 30 ", regex=True)
+    far = usable["incomplete"].dropna().str.replace(r" [\d,]+ ", " more than 30 ", regex=True)
     groups = {"flights": pairs, "rejected": rejected, "repaired": repaired}
-    groups["far"] = far.value_counts()
-    groups |= {f"{name} at the import": counts for name, counts in vars(account).items()}
+    groups["far from an airport, though no fragments (left out of a pair)"] = far.value_counts()
+    groups["rejected at the import"] = account.rejected
+    groups["fragments, by what makes them fragments"] = account.fragments
+    groups["repaired at the import (explained in docs/import-criteria.md)"] = account.repaired
     for title, counts in groups.items():
         _show_counts(title, counts)
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from trajlib.archive.storage import exists, open_file
 
-__all__ = ["ImportAccount", "read_import_account"]
+__all__ = ["ImportAccount", "name_repair", "read_import_account"]
 
 _EMPTY = pd.Series(dtype="int64")
 
@@ -23,7 +23,7 @@ class ImportAccount:
     fragments
         Numbers of flights of which only the measured points were written, by reason.
     repaired
-        Numbers of flights with a repair, by kind.
+        Numbers of flights with a repair, by kind, as `name_repair` names it.
     """
 
     rejected: pd.Series = field(default_factory=_EMPTY.copy)
@@ -41,8 +41,17 @@ def read_import_account(archive: str | Path) -> ImportAccount:
     return ImportAccount(
         rejected=rejected["rejected"].value_counts(),
         fragments=imported["why"].value_counts(),
-        repaired=kinds[kinds != ""].str.replace("_", " ").value_counts(),
+        repaired=kinds[kinds != ""].map(name_repair).value_counts(),
     )
+
+
+def name_repair(kind: str) -> str:
+    """Return the name of a repair of an import for people, given that of its column.
+
+    >>> name_repair("stale_position"), name_repair("spoofed")
+    ('stale position', 'position on another track')
+    """
+    return "position on another track" if kind == "spoofed" else kind.replace("_", " ")
 
 
 def _read(archive: str | Path, name: str) -> pd.DataFrame | None:

@@ -27,7 +27,7 @@ REPAIRS = {
     "stale_position": "points with the position of the one before while it moved, left out",
     "too_close": "points of a radar less than the spacing after the one before, left out",
     "unreachable": "positions that the aircraft could not reach from the others, left out",
-    "spoofed": "the same for a minute or longer, left out",
+    "spoofed": "the same for a minute or longer, as on another track, left out",
     "altitude_spike": "altitudes that the aircraft could not reach from the others, taken out",
     "frozen_altitude": "altitudes that stay while the aircraft climbs or descends, taken out",
     "assigned_altitude": "assigned levels reported in place of the altitude, taken out",

@@ -23,6 +23,7 @@ import pandas as pd
 import pyarrow as pa
 
 from trajlib.archive.dialect import Dialect, read_dialect
+from trajlib.archive.imported import name_repair
 from trajlib.archive.index import FRAGMENTS
 from trajlib.archive.layout import FlightError
 from trajlib.archive.repairs import check_units
@@ -704,7 +705,7 @@ def _apply_criteria(job: _Job, flights: pd.DataFrame) -> pd.DataFrame:
     removed = flights["unreachable"] + flights["spoofed"]
     share = outliers / (flights["points"].fillna(0) + removed).clip(lower=1)
     limit = f"more than {criteria.repaired:.0%} of the points were wrong, most of them "
-    limits = limit + flights[list(_OUTLIERS)].idxmax(axis=1)
+    limits = limit + flights[list(_OUTLIERS)].idxmax(axis=1).map(name_repair)
     rejected = rejected.mask(few, f"fewer than {_FEWEST} points with position and altitude")
     rejected = rejected.mask(rejected.isna() & (share > criteria.repaired), limits)
     rows = flights[list(_ERRORS)].to_dict("records")
@@ -712,7 +713,8 @@ def _apply_criteria(job: _Job, flights: pd.DataFrame) -> pd.DataFrame:
     repairs = pd.Series(names, flights.index, dtype="str")
     if job.strict:
         needed = rejected.isna() & repairs.ne("")
-        rejected = rejected.mask(needed, "needs repairs: " + repairs)
+        named = repairs.map(lambda text: ", ".join(map(name_repair, text.split())))
+        rejected = rejected.mask(needed, "needs repairs: " + named)
     kind = np.where(fragment.isna(), "flight", "fragment")
     return flights.assign(kind=kind, why=fragment, repairs=repairs, rejected=rejected)
 
