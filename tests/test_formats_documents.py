@@ -10,10 +10,12 @@ import pytest
 from click.testing import CliRunner
 from format_writers import WRITERS
 
+from trajlib.archive.dialect import read_dialect
 from trajlib.archive.reading import read_flight
 from trajlib.cli import main
 from trajlib.importers.formats import FORMATS
 from trajlib.importers.formats.base import Head
+from trajlib.importers.pipeline import import_flights
 
 # one stage and few draws suffice to show that the archive can be read
 SMALL = ["-p", "draws", "50", "-p", "aligned", "10", "--stage", "02_normalization"]
@@ -27,6 +29,7 @@ def sections_of(document):
 
 
 RECIPES = sections_of("your-own-flights.md")
+DIALECTS = re.findall(r"```toml\n(.*?)```", RECIPES["Any other table"], re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +89,7 @@ def write_mine(flights, folder):
         }
     )
     table.to_csv(folder / "flights.csv", index=False)
-    (dialect,) = re.findall(r"```toml\n(.*?)```", RECIPES["Any other table"], re.DOTALL)
-    (folder / "columns.toml").write_text(dialect)
+    (folder / "columns.toml").write_text(DIALECTS[0])
 
 
 @pytest.mark.slow
@@ -106,6 +108,36 @@ def test_a_recipe_leads_from_files_to_a_report(recipe, flights, tmp_path, monkey
     imported = pd.read_parquet(next(tmp_path.glob("data/raw/*/imported.parquet")))
     assert (imported["kind"] == "flight").sum() == len(flights)
     assert (tmp_path / "reports/LEMD-LEBL/index.html").exists()
+
+
+def test_the_example_with_a_second_table_imports_flights_with_their_identity(
+    flights, tmp_path, in_this_process
+):
+    folder = make(tmp_path / "mine")
+    (folder / "columns.toml").write_text(DIALECTS[1])
+    points = pd.concat(flights[:2], ignore_index=True)
+    table = pd.DataFrame(
+        {
+            "trackNum": points["flight_id"],
+            "epochSec": points["timestamp"].astype("datetime64[s, UTC]").astype("int64"),
+            "y_deg": points["latitude"],
+            "x_deg": points["longitude"],
+            "modeC": points["altitude"] / 100,
+        }
+    )
+    table.to_parquet(folder / "tracks.parquet")
+    columns = {"flight_id": "trackNum", "callsign": "acid", "aircraft_type": "kind"}
+    columns |= {"origin": "from", "destination": "to"}
+    first = points.drop_duplicates("flight_id")
+    first[[*columns]].rename(columns=columns).to_csv(folder / "flightlist.csv", index=False)
+    imported = import_flights(folder, tmp_path / "archive").set_index("flight_id")
+    for name in ("callsign", "operator", "aircraft_type", "origin", "destination"):
+        assert imported[name].to_dict() == dict(zip(first["flight_id"], first[name], strict=True))
+    dialect = read_dialect(tmp_path / "archive")
+    assert (dialect.title, dialect.source) == (
+        "Flights of our radar, 2016",
+        "where they are from, their licence",
+    )
 
 
 def test_every_format_has_a_section():

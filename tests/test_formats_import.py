@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from format_writers import WRITERS, one, write_csv
 
+from trajlib.archive.dialect import read_dialect
 from trajlib.archive.reading import read_flight
 from trajlib.importers.pipeline import import_flights
 
@@ -204,6 +205,26 @@ def test_a_list_of_flights_without_airports_excludes_no_flight(flights, source, 
     (source / "columns.toml").write_text('import.flights = "list.csv"')
     table = import_flights(source, tmp_path / "archive", origin="LEMD")
     assert table["callsign"].tolist() == first["callsign"].tolist()
+
+
+def test_a_missing_operator_is_that_of_an_airlines_callsign(flights, source, tmp_path):
+    names = ["timestamp", "latitude", "longitude", "altitude"]
+    calls = ["IBE1234", "N123AB", "ABC12"]
+    for (_, flight), call in zip(flights.groupby("flight_id"), calls, strict=True):
+        operator = "XYZ" if call == "ABC12" else None
+        write_csv(flight[names].assign(callsign=call, operator=operator), source / f"{call}.csv")
+    imported = import_flights(source, tmp_path / "archive").set_index("callsign")["operator"]
+    assert imported.fillna("").to_dict() == {"IBE1234": "IBE", "N123AB": "", "ABC12": "XYZ"}
+
+
+def test_simulated_and_modelled_of_columns_toml_go_into_the_archive(flights, source, tmp_path):
+    write_csv(one(flights), source / "mine.csv")
+    (source / "columns.toml").write_text('simulated = true\nmodelled = ["mass"]\n')
+    for _ in range(2):  # simulated flights may be added to simulated ones
+        import_flights(source, tmp_path / "archive")
+    dialect = read_dialect(tmp_path / "archive")
+    assert dialect.simulated
+    assert dialect.modelled == {"mass"}
 
 
 def test_names_with_paths_are_written_inside_the_archive(flights, source, tmp_path):

@@ -611,7 +611,7 @@ def compare(before: Path, after: Path, output: Path, as_json: bool) -> None:
 @click.option("--csv", type=_folder(exists=True, dir_okay=False), help="Raw samples of one flight.")
 @click.option("--minutes", type=float, help="Prediction time, after the first sample of the CSV.")
 @click.option("--callsign", help="Operator's code and flight number (IBE1234).")
-@click.option("--operator", help="By default the letters that the callsign begins with.")
+@click.option("--operator", help="By default the three letters of an airline's callsign (IBE).")
 @click.option("--type", "aircraft_type", help="ICAO type designator (A320).")
 @click.option("--time", help="Of take-off: 2016-03-05T07:00 (UTC), 'tomorrow 07:00 local', now.")
 @click.option("--plan", type=_folder(exists=True, dir_okay=False), help="Filed plan of the flight.")

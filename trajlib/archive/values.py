@@ -13,6 +13,7 @@ from trajlib.archive.layout import MISSING, UNITS, FlightError
 __all__ = [
     "convert_numbers",
     "convert_times",
+    "find_operator",
     "find_times",
     "orient_positions",
     "parse_angles",
@@ -166,6 +167,18 @@ def strip_texts(texts: pd.Series) -> pd.Series:
     """Return texts without surrounding spaces, null where they stand for no value."""
     texts = texts.astype("str").str.strip()
     return texts.mask(texts.str.lower().isin(MISSING))
+
+
+def find_operator(callsign: str) -> str | None:
+    """Return the ICAO code of the airline in a callsign, None if it is no airline's.
+
+    An airline's callsign begins with three letters and a digit; registrations do not.
+
+    >>> find_operator("IBE1234"), find_operator("N123AB"), find_operator("GABCD")
+    ('IBE', None, None)
+    """
+    match = re.match(r"\s*([A-Z]{3})\d", callsign.upper())
+    return match[1] if match else None
 
 
 def _use_24_hours(texts: pd.Series) -> pd.Series:

@@ -28,6 +28,7 @@ from trajlib.archive.index import FRAGMENTS
 from trajlib.archive.layout import FlightError
 from trajlib.archive.repairs import check_units
 from trajlib.archive.storage import replacing
+from trajlib.archive.values import find_operator
 from trajlib.archive.writer import format_lines
 from trajlib.cluster import current_client, gather
 from trajlib.geodesy import distance, find_airport
@@ -179,16 +180,16 @@ def import_flights(
         When the source has no flight of the pair, or the archive's flights are simulated.
     """
     source, archive = Path(source).resolve(), Path(archive).resolve()
-    if read_dialect(archive).simulated:
+    root = find_root(source)
+    dialect = read_source_dialect(root)
+    if read_dialect(archive).simulated and not (dialect and dialect.simulated):
         raise ValueError(f"the flights of {archive} are simulated: real ones need another folder")
     sources = recognize_sources(source, format)
-    root = find_root(source)
     readable = sources[sources["refused"].isna()]
     if readable.empty:
         raise FileNotFoundError(_describe_unreadable(source, root, sources))
     for line in [*_describe_formats(readable), *_describe_refused(sources)]:
         report(line)
-    dialect = read_source_dialect(root)
     columns = dialect.fingerprint() if dialect else None
     settings = (source, format, columns, origin, destination, measured_only, strict, criteria)
     work = archive / f".import-{_digest(root, sources['file'], settings)}"
@@ -601,13 +602,13 @@ def _collect_identity(job: _Job, points: pd.DataFrame) -> pd.DataFrame:
         table[name] = _find_commonest(points["flight"], points[name]) if known else None
     table = table.astype(dict.fromkeys(_TEXTS, "str"))
     file = job.work / "identities.parquet"
-    if not file.exists() or table["flight_id"].isna().all():
-        return table
-    ids = table["flight_id"].dropna().unique().tolist()
-    listed = pd.read_parquet(file, filters=[("flight_id", "in", ids)]).set_index("flight_id")
-    for name in listed.columns.intersection(IDENTITY):
-        table[name] = table["flight_id"].map(listed[name]).fillna(table[name])
-    return table
+    if file.exists() and table["flight_id"].notna().any():
+        ids = table["flight_id"].dropna().unique().tolist()
+        listed = pd.read_parquet(file, filters=[("flight_id", "in", ids)]).set_index("flight_id")
+        for name in listed.columns.intersection(IDENTITY):
+            table[name] = table["flight_id"].map(listed[name]).fillna(table[name])
+    operators = table["callsign"].map(find_operator, na_action="ignore").astype("str")
+    return table.assign(operator=table["operator"].fillna(operators))
 
 
 def _find_commonest(flight: pd.Series, texts: pd.Series) -> pd.Series:
@@ -822,18 +823,23 @@ def _finish(job: _Job, source: Path, flights: pd.DataFrame, sources: pd.DataFram
     for licence in job.root.glob("LICEN[CS]E*"):
         shutil.copyfile(licence, archive / licence.name)
     formats = [find_format(name) for name in sources["format"].dropna().unique()]
-    (archive / "columns.toml").write_text(_describe_archive(source, formats), encoding="utf-8")
+    text = _describe_archive(source, formats, job.options.dialect or Dialect())
+    (archive / "columns.toml").write_text(text, encoding="utf-8")
     shutil.rmtree(job.work)
 
 
-def _describe_archive(source: Path, formats: list[Format]) -> str:
+def _describe_archive(source: Path, formats: list[Format], dialect: Dialect) -> str:
+    """Return the columns.toml of an archive, with what that of the source says about it."""
     credits_ = [f.attribution or f.title for f in formats if f.name != "flights"]
-    lines = [
-        f"title = {json.dumps(f'Flights imported from {source.name}', ensure_ascii=False)}",
-        f"source = {json.dumps('; '.join(dict.fromkeys(credits_)), ensure_ascii=False)}",
-        "simulated = false",
-        "modelled = []",
-    ]
+    if dialect.source:
+        credits_ = [dialect.source, *(f.attribution for f in formats if f.attribution)]
+    values = {
+        "title": dialect.title or f"Flights imported from {source.name}",
+        "source": "; ".join(dict.fromkeys(credits_)),
+        "simulated": dialect.simulated,
+        "modelled": sorted(dialect.modelled),
+    }
+    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
     return "\n".join([*lines, ""])
 
 

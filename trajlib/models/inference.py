@@ -14,6 +14,7 @@ from trajlib.archive.plans import select_plans
 from trajlib.archive.reading import read_flight
 from trajlib.archive.storage import exists, is_remote, resolve
 from trajlib.archive.store import derived_path, save_derived
+from trajlib.archive.values import find_operator
 from trajlib.cluster import current_client
 from trajlib.features import feature_sets as features
 from trajlib.features.airborne import (
@@ -182,7 +183,7 @@ def build_flight_row(
 ) -> pd.DataFrame:
     """Return a flight, with or without a file, as a row of an index.
 
-    By default the operator consists of the first letters of the callsign.
+    By default the operator is that of the callsign, see `trajlib.archive.values.find_operator`.
 
     >>> start = pd.Timestamp("2016-03-01 08:00", tz="UTC")
     >>> build_flight_row(("LEMD", "LEBL"), start, callsign="IBE1234")["operator"].item()
@@ -194,7 +195,7 @@ def build_flight_row(
         "origin": pair[0],
         "destination": pair[1],
         "callsign": callsign,
-        "operator": operator or _operator(callsign),
+        "operator": operator or find_operator(callsign or ""),
         "aircraft_type": aircraft_type,
         "start": start.tz_convert("UTC"),
         "rejected": None,
@@ -240,7 +241,7 @@ def load_flight_table(path: str | Path, pair: tuple[str, str]) -> pd.DataFrame:
         except ValueError as error:
             raise ValueError(f"{path}, line {line}: {error}") from error
     rows = table.reindex(columns=list(_IDENTITY)).astype(object)
-    operators = rows["callsign"].map(_operator, na_action="ignore")
+    operators = rows["callsign"].map(find_operator, na_action="ignore")
     rows["operator"] = rows["operator"].where(rows["operator"].notna(), operators)
     rows = rows.where(rows.notna(), None)
     names = [f"{path}, line {line}" for line in range(2, len(table) + 2)]
@@ -475,12 +476,6 @@ def find_archive(path: str | Path) -> Path:
     parents = _absolute(path).parents
     parents = parents[:-2] if is_remote(path) else parents  # up to the bucket
     return next((folder for folder in parents if exists(folder / "columns.toml")), parents[0])
-
-
-def _operator(callsign: str | None) -> str | None:
-    if not callsign:
-        return None
-    return callsign[:3] if callsign[:3].isalpha() else callsign[:2]
 
 
 def _clock(time: pd.Timestamp, zone: str) -> str:
