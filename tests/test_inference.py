@@ -23,6 +23,7 @@ from trajlib.models.inference import (
     load_samples_until,
     open_store,
     parse_time,
+    predict_flight,
     predict_flights,
 )
 from trajlib.models.saved_models import load_model, save_model, train_model
@@ -291,6 +292,24 @@ def test_a_callsign_with_a_path_is_written_inside_the_output_folder(predict, tmp
     assert len(list((tmp_path / "predict").glob("*IBE1.csv"))) == 1
 
 
+def test_a_pair_without_models_is_refused_with_the_command_that_makes_them(predict):
+    status, output = predict("--destination", "LEPA", "--time", "2016-03-05T07:00")
+    assert status == 1
+    assert "no report of LEMD → LEPA has saved models yet" in output
+    assert "report --archive ARCHIVE --origin LEMD --destination LEPA" in output
+
+
+def test_a_missing_callsign_is_not_one_without_earlier_flights(saved, store):
+    start = store["start"].max() + pd.Timedelta(1, "D")
+    for callsign in (None, "QQQ12"):
+        flight = build_flight_row(PAIR, start, callsign=callsign)
+        answer = predict_flight(saved, flight, past=store)
+        (listed,) = predict_flights(saved, flight, past=store)["warnings"]
+        for text in (" ".join(answer.warnings), listed):
+            assert ("same callsign" in text) == (callsign is not None)
+        assert answer.describe()[1].endswith("in the air")
+
+
 def test_a_prediction_time_without_a_model_is_refused_with_the_existing_ones(predict, csv):
     status, output = predict("--csv", csv, "--minutes", 7)
     assert status == 1
@@ -428,8 +447,8 @@ def test_intervals_of_few_calibration_days_or_of_bad_coverage_are_warned_of(save
     bad = type("Saved", (), {"card": saved.card | facts})
     warnings = " ".join(list_warnings(bad, predictors.iloc[0], "LEMD-LEBL"))
     assert "calibrated on 6 days only" in warnings
-    assert "(random days) 55% of the flights arrived within their 90% interval" in warnings
-    assert "forward in time" not in warnings
+    assert "drawn at random from the whole period, 55% of the flights arrived within" in warnings
+    assert "the last days" not in warnings
 
 
 def test_a_table_of_flights_is_predicted_as_each_flight_alone(saved, store, tmp_path):

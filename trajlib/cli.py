@@ -5,6 +5,7 @@ What a command needs is imported when it runs, so that help comes at once.
 
 import gc
 import os
+import shlex
 import sys
 from atexit import register
 from collections.abc import Iterator, Mapping, Sequence
@@ -412,6 +413,9 @@ def report(
     opened at index.html, beside the executed notebooks. Each stage is a line with the seconds that
     it took, and those of the last time.
 
+    `-p trees 20 -p folds 2` makes all stages quicker, and rougher. predict needs the models of the
+    stage 07_prediction alone: --stage 07_prediction.
+
     A notebook that fails does not keep the others from running: its copy and its page show the
     error, the report is marked as not whole, and the exit status is 1.
 
@@ -613,7 +617,9 @@ def compare(before: Path, after: Path, output: Path, as_json: bool) -> None:
 @click.option("--callsign", help="Operator's code and flight number (IBE1234).")
 @click.option("--operator", help="By default the three letters of an airline's callsign (IBE).")
 @click.option("--type", "aircraft_type", help="ICAO type designator (A320).")
-@click.option("--time", help="Of take-off: 2016-03-05T07:00 (UTC), 'tomorrow 07:00 local', now.")
+@click.option(
+    "--time", help="In the air, not off block: 2016-03-05T07:00 (UTC), 'tomorrow 07:00 local'."
+)
 @click.option("--plan", type=_folder(exists=True, dir_okay=False), help="Filed plan of the flight.")
 @click.option("--model", type=_folder(), help="Folder of the model, instead of the pair's.")
 @click.option("--archive", type=_folder(), help="Its flights of other pairs, for runways and wind.")
@@ -641,7 +647,8 @@ def predict(
     its samples. A flight that has not arrived by the end of its CSV is predicted from its newest
     points that a model can use; of one that has arrived, only what was known at take-off is used,
     or at --minutes. FLIGHTS is a CSV that lists many flights, with a column time and any of
-    callsign, operator and aircraft_type.
+    callsign, operator and aircraft_type. Times are those of take-off, when a flight is in the
+    air, not when it leaves its stand.
 
     The models are those that the stage 07_prediction of a report saved. Where the flights of the
     pair are there (DATA/interim/ORIGIN-DESTINATION, from a report), recent traffic is used, and
@@ -675,7 +682,7 @@ def predict(
     feature_set = "planned" if past is None and not minutes else feature_set
     if plan is not None:
         feature_set = f"{feature_set}_with_plan"
-    saved = load_model(model or _find_model(folder, feature_set))
+    saved = load_model(model or _find_model(folder, feature_set, archive))
     _check_prediction_time(saved, minutes)
     history = {"past": past, "plans": None if plan is None else read_plan(plan)}
     history["traffic"] = None if archive is None else build_index(archive, _index_of(archive, data))
@@ -735,11 +742,18 @@ def _list_models(folder: Path) -> list[str]:
     return sorted(card.parent.name for card in folder.glob("*/card.json"))
 
 
-def _find_model(folder: Path, feature_set: str) -> Path:
+def _find_model(folder: Path, feature_set: str, archive: Path | None) -> Path:
     names = _list_models(folder)
+    if not names:
+        origin, _, destination = folder.parent.name.partition("-")
+        place = "ARCHIVE" if archive is None else shlex.quote(str(archive))
+        raise ValueError(
+            f"no report of {origin} → {destination} has saved models yet; run: python -m trajlib "
+            f"report --archive {place} --origin {origin} --destination {destination}"
+        )
     if feature_set not in names:
         raise ValueError(
-            f"no model {feature_set} in {folder} (found: {', '.join(names) or 'none'}); "
+            f"no model {feature_set} in {folder} (found: {', '.join(names)}); "
             "python -m trajlib report saves the models in its stage 07_prediction, whose parameter "
             "minutes lists the prediction times in flight, and those with plans where the archive "
             "has plans"

@@ -53,6 +53,10 @@ _SLACK = 31  # days before and after the training data without a warning
 _RARE_HOUR = 0.005  # share of the training flights within an hour before or after
 _ARRIVED = 15.0  # NM from the destination within which a record counts as complete
 _YEARS = (1900, 2200)
+_SPLITS = {  # in words, the days on which a model was scored
+    "random days": "held-out days, drawn at random from the whole period",
+    "forward in time": "the last days, with a model of the days before",
+}
 _CALENDAR = {  # of categories, the order in which they are named
     "month": ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"],
     "weekday": ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"],
@@ -113,7 +117,7 @@ class FlightPrediction:
         minutes = self.trajectory.iloc[-1] / 60
         return [
             f"{', '.join(names)}, {day} (UTC)",
-            f"take-off {_clock(flight['start'], start)}",
+            f"take-off {_clock(flight['start'], start)}, in the air",
             f"arrival  {_clock(arrival['time'], end)}, {self.level:.0%} between "
             f"{arrival['low']:%H:%M} and {arrival['high']:%H:%M} UTC",
             f"         {minutes['duration']:.1f} min after take-off "
@@ -369,6 +373,7 @@ def predict_flight(
         f"{row['origin']}-{row['destination']}",
         start=row["start"],
         traffic=traffic is not None,
+        callsign=bool(row["callsign"]),
     )
     waypoints = None
     if plans is not None:
@@ -425,8 +430,10 @@ def predict_flights(
     pair = "-".join(flights[list(_ENDS)].iloc[0])
     rows = predictors.to_dict("index")
     texts = []
-    for path, start in flights.set_index("path")["start"].items():
-        lines = list_warnings(saved, rows[path], pair, start=start, traffic=traffic is not None)
+    given = {"traffic": traffic is not None}
+    for path, start, callsign in flights[["path", "start", "callsign"]].itertuples(index=False):
+        given["callsign"] = bool(callsign)
+        lines = list_warnings(saved, rows[path], pair, start=start, **given)
         texts.append(" ".join(lines))
     return table.assign(warnings=texts)
 
@@ -446,6 +453,7 @@ def list_warnings(
     *,
     start: pd.Timestamp | None = None,
     traffic: bool = True,
+    callsign: bool = True,
 ) -> list[str]:
     """Return warnings, as sentences, about a flight that differs from the training data.
 
@@ -459,6 +467,8 @@ def list_warnings(
         Take-off (UTC).
     traffic
         Whether flights of other pairs were used.
+    callsign
+        Whether the flight's callsign is known.
     """
     return [
         *_warn_pair(saved, pair),
@@ -466,7 +476,7 @@ def list_warnings(
         *([] if start is None else _warn_date(saved, start)),
         *_warn_hour(saved, row),
         *_warn_categories(saved, row),
-        *_warn_missing(row),
+        *_warn_missing(row, callsign=callsign),
         *([] if traffic else _warn_traffic(saved)),
     ]
 
@@ -566,8 +576,8 @@ def _warn_calibration(saved: SavedModel) -> Iterator[str]:
         coverage = coverages.get("duration")
         if coverage is not None and abs(coverage - level) > TOLERANCE:
             yield (
-                f"On held-out days ({split}) {coverage:.0%} of the flights arrived within their "
-                f"{level:.0%} interval."
+                f"On {_SPLITS.get(split, split)}, {coverage:.0%} of the flights arrived within "
+                f"their {level:.0%} interval."
             )
 
 
@@ -615,11 +625,10 @@ def _warn_categories(saved: SavedModel, row: Mapping[str, Any]) -> Iterator[str]
             )
 
 
-def _warn_missing(row: Mapping[str, Any]) -> Iterator[str]:
-    sources = {
-        "recent_": "No flight of the pair in the week before is in the archive",
-        "callsign_": "No flight of the same callsign in the year before is in the archive",
-    }
+def _warn_missing(row: Mapping[str, Any], *, callsign: bool) -> Iterator[str]:
+    sources = {"recent_": "No flight of the pair in the week before is in the archive"}
+    if callsign:
+        sources["callsign_"] = "No flight of the same callsign in the year before is in the archive"
     for prefix, sentence in sources.items():
         values = [value for name, value in row.items() if name.startswith(prefix)]
         if values and all(math.isnan(value) for value in values):
