@@ -255,8 +255,11 @@ def test_a_strict_import_rejects_a_flight_that_needs_a_repair(tmp_path):
     assert tolerant["unreachable"].to_dict() == {"UAL1": 1, "UAL2": 0}
     assert tolerant["rejected"].isna().all()
     strict = import_flights(source, tmp_path / "strict", strict=True).set_index("callsign")
-    assert strict.loc["UAL1", "rejected"] == "needs repairs: unreachable"
-    assert pd.isna(strict.loc["UAL2", "rejected"])
+    (tmp_path / "columns.toml").write_text("strict = true")
+    described = import_flights(source, tmp_path / "described").set_index("callsign")
+    for flights in (strict, described):
+        assert flights.loc["UAL1", "rejected"] == "needs repairs: unreachable"
+        assert pd.isna(flights.loc["UAL2", "rejected"])
 
 
 def climb_unseen():

@@ -158,7 +158,7 @@ def import_flights(
         Write only the seconds that were measured: enough to study traffic and wind, too few for
         trajectories.
     strict
-        Reject every flight that needs a repair.
+        Reject every flight that needs a repair, as by ``strict`` in the source's columns.toml.
     criteria
         Criteria that separate trajectories from fragments.
     report
@@ -205,7 +205,7 @@ def import_flights(
         criteria=criteria,
         limits=Limits(criteria.speed, criteria.rate, tolerance, spacing),
         measured_only=measured_only,
-        strict=strict,
+        strict=strict or bool(dialect and dialect.strict),
         origin=origin,
         destination=destination,
         gap=dialect.many.get("gap", np.inf) if dialect else np.inf,
@@ -830,7 +830,9 @@ def _finish(job: _Job, source: Path, flights: pd.DataFrame, sources: pd.DataFram
 
 def _describe_archive(source: Path, formats: list[Format], dialect: Dialect) -> str:
     """Return the columns.toml of an archive, with what that of the source says about it."""
-    credits_ = [f.attribution or f.title for f in formats if f.name != "flights"]
+    credits_ = [
+        f.attribution or f.title for f in formats if f.name not in ("flights", "generic-flights")
+    ]
     if dialect.source:
         credits_ = [dialect.source, *(f.attribution for f in formats if f.attribution)]
     values = {
