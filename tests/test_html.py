@@ -289,7 +289,7 @@ def test_the_front_page_begins_with_the_results():
     report = describe_report(front=FRONT, data={"flights of the pair": "4,722"})
     page = render_front(report, {"map": "data:image/png;base64,eA=="}, "02_a.explorer.html")
     text = re.sub(r"\s+", " ", page)
-    assert "LEMD → LEBL: 4,722 flights on 360 days, 2,233 more rejected." in text
+    assert "LEMD → LEBL: 4,722 flights on 360 days, 2,233 more not used." in text
     assert "missed by 2.4 min on average (3.2 min with the average flight)" in text
     assert "The 90 % interval is 8.6 min wide and contains 90 % of the arrivals." in text
     assert page.count("<li><strong>") == 5
@@ -331,8 +331,11 @@ def test_data_and_models_have_separate_pages():
     card["training"] = {"flights": 1200, "days": 300, "first": "2016-01-01", "last": "2016-12-01"}
     report = describe_report(front=FRONT | {"models": [card]}, data={"period": "2016"})
     report["reasons"] = {"Rejected": {"the file is empty": 3}, "Repaired": {}}
+    report["data"]["unused"] = [["fragment", "few points", 1234]]
+    report["data"]["repaired"] = [["at the import", "spoofed", 5]]
     pages = render_companions(report)
-    for part in ("the file is empty", "<dd>2016</dd>", "An archive", "its source", "biases"):
+    parts = ("the file is empty", "few points", "1,234", "spoofed", "<dd>2016</dd>")
+    for part in (*parts, "An archive", "its source", "biases"):
         assert part in pages["data.html"]
     for part in ("1,200 flights on 300 days", "at take-off", '55 <strong class="far">!</strong>'):
         assert part in pages["models.html"]

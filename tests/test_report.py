@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from trajlib.archive.dialect import Dialect
-from trajlib.archive.index import build_index, select_flights
+from trajlib.archive.index import FRAGMENT, build_index, select_flights
 from trajlib.archive.store import store_flights
 from trajlib.archive.study import Study
 from trajlib.estimate import Estimate
@@ -23,7 +23,7 @@ from trajlib.report.build import (
     make_report,
     share_report,
 )
-from trajlib.report.front import draw_front
+from trajlib.report.front import count_rejected, draw_front
 from trajlib.report.redaction import machine_rules
 from trajlib.report.stages import find_stages
 from trajlib.report.summary import save_summary
@@ -356,7 +356,9 @@ def test_a_summary_shows_that_simulated_flights_are_no_evidence(tmp_path, simula
 def index_of(tmp_path, **changes):
     start = pd.Timestamp("2016-01-01T06:00Z")
     row = {"path": "a.csv", "size": 1, "mtime": 1, "start": start, "end": start, "rejected": None}
-    return pd.DataFrame([row, row | {"path": "b.csv"} | changes]).assign(archive=str(tmp_path))
+    row["repairs"] = None
+    rows = pd.DataFrame([row, row | {"path": "b.csv"} | changes])
+    return rows.assign(archive=str(tmp_path), origin="LEMD", destination="LEBL")
 
 
 def test_the_fingerprint_changes_with_contents_and_with_columns_toml(tmp_path):
@@ -407,6 +409,29 @@ def test_rejected_flights_are_counted_without_their_samples(tmp_path):
     store = index_of(tmp_path, rejected="damaged").assign(rows=[10, 0])
     facts = describe_data(index, store)
     assert (facts["rejected"], facts["flights of the pair"], facts["samples"]) == ("2", "1", "10")
+
+
+def test_every_flight_of_the_pair_that_is_not_used_is_counted_with_its_reason(tmp_path):
+    index = pd.concat([index_of(tmp_path, rejected="empty"), index_of(tmp_path, rejected=FRAGMENT)])
+    index["path"] = ["a.csv", "b.csv", "fragments/c.csv", "fragments/d.csv"]
+    index["incomplete"] = [None, None, "it begins at 40.0, -3.0", None]
+    index.loc[index["path"] == "b.csv", "origin"] = "LEVC"  # of another pair
+    store = index_of(tmp_path, rejected="damaged").assign(rows=[10, 0])
+    imported = {"path": ["a.csv", "fragments/d.csv"], "repairs": ["repeated stale_position", ""]}
+    imported = pd.DataFrame(imported).assign(why=[None, "fewer than 20 points"])
+    imported.to_parquet(tmp_path / "imported.parquet")
+    pair = {"origin": ["LEMD", "LEVC"], "destination": "LEBL", "rejected": "wrong points"}
+    pd.DataFrame(pair).to_parquet(tmp_path / "rejected.parquet")
+    facts = describe_data(index, store)
+    assert facts["unused"] == [
+        ["fragment", "fewer than 20 points", 1],
+        ["incomplete", "it begins or ends far from its airports", 1],
+        ["rejected", "damaged", 1],
+        ["rejected at the import", "wrong points", 1],
+    ]
+    assert count_rejected(index, store, str(tmp_path), ("LEMD", "LEBL")) == 4
+    repairs = [["at the import", kind, 1] for kind in ("repeated", "stale position")]
+    assert facts["repaired"] == repairs
 
 
 def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path, tiny_archive):

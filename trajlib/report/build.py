@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from trajlib.archive.imported import read_import_account
 from trajlib.archive.index import FRAGMENT, UNSAVED, dialect_of
 from trajlib.archive.storage import open_file, replacing
+from trajlib.report.account import count_repaired, count_unused
 from trajlib.report.redaction import Rules, keep_aggregates, names_flight
 from trajlib.report.stages import Stage, list_files, list_versions, run_stage
 from trajlib.report.summary import write_file, write_json
@@ -37,29 +38,38 @@ _EMPTY = {"headline": "", "numbers": {}, "estimates": {}, "claims": []}
 _FATAL = ("ConnectionError", "OSError", "MemoryError", "FutureCancelledError")
 
 
-def describe_data(index: pd.DataFrame, store: pd.DataFrame) -> dict[str, str]:
+def describe_data(index: pd.DataFrame, store: pd.DataFrame) -> dict[str, Any]:
     """Return the description of the data for a report.
 
     ``index`` is that of the whole archive, ``store`` has one row per flight of the city pair.
+    ``unused`` and ``repaired`` are lists of kind, reason and number of flights of the pair.
     """
     flights = store[store["rejected"].isna()]
     fragments = index["rejected"].eq(FRAGMENT).sum()
     rejected = index["rejected"].notna().sum() - fragments + store["rejected"].notna().sum()
-    account = read_import_account(index["archive"].iloc[0])
+    archive = index["archive"].iloc[0]
+    account = read_import_account(archive)
+    origin, destination = store[["origin", "destination"]].iloc[0]
     facts = {
         "files": f"{len(index):,}",
-        "size": f"{index['size'].sum() / 1e6:,.1f} MB",
+        "fragments": f"{fragments:,}",
         "rejected": f"{rejected:,}",
+        "rejected at the import": f"{account.rejected.sum():,}",
+        "size": f"{index['size'].sum() / 1e6:,.1f} MB",
         "flights of the pair": f"{len(flights):,}",
         "samples": f"{flights['rows'].sum():,.0f}",
         "period": f"{flights['start'].min():%Y-%m-%d} to {flights['end'].max():%Y-%m-%d}",
         "fingerprint": _fingerprint(index, store),
     }
-    if fragments:
-        facts["fragments"] = f"{fragments:,}"
-    if len(account.rejected):
-        facts["rejected at the import"] = f"{account.rejected.sum():,}"
-    return facts
+    for name in ("fragments", "rejected at the import"):
+        if facts[name] == "0":
+            del facts[name]
+    counts = {
+        "unused": count_unused(index, store, archive, (origin, destination)),
+        "repaired": count_repaired(flights, archive),
+    }
+    lists = {name: [[*key, int(n)] for key, n in table.items()] for name, table in counts.items()}
+    return facts | lists
 
 
 @contextmanager
@@ -188,8 +198,9 @@ def share_report(report: Mapping[str, Any], folder: Path, target: Path, *, names
     stages = [_share_stage(stage, folder, target, names) for stage in report["stages"]]
     data = {**report["data"], "shown": "aggregates alone, nothing of single flights"}
     reasons = report.get("reasons", {})
-    if names_flight(json.dumps(reasons, ensure_ascii=False), names):
-        reasons = {}
+    texts = [reasons, *(data.get(name) for name in ("unused", "repaired"))]
+    if names_flight(json.dumps(texts, ensure_ascii=False), names):
+        reasons, data = {}, {n: data[n] for n in data if n not in ("unused", "repaired")}
     shared = {**report, "data": data, "stages": stages, "reasons": reasons}
     _write_pages(shared, target)
     return shared

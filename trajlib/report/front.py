@@ -15,6 +15,7 @@ from trajlib.archive.storage import replacing
 from trajlib.geodesy import along_cross_track, distance, find_airport, track
 from trajlib.plots.front import plot_arrival_errors, plot_tracks
 from trajlib.plots.style import WIDTH
+from trajlib.report.account import count_unused
 
 __all__ = ["answer", "count_rejected", "draw_front", "list_tiles"]
 
@@ -144,14 +145,8 @@ def draw_front(
 def count_rejected(
     index: pd.DataFrame, store: pd.DataFrame, archive: str, pair: tuple[str, str]
 ) -> int:
-    """Return how many flights of a pair were rejected by import, index or full read."""
-    imported = _read(Path(archive) / "rejected.parquet")
-    tables = [index[index["rejected"].notna()], store[store["rejected"].notna()]]
-    if imported is not None and {"origin", "destination"} <= set(imported.columns):
-        tables.append(imported)
-    return sum(
-        int((table[["origin", "destination"]] == list(pair)).all(axis=1).sum()) for table in tables
-    )
+    """Return how many flights of a pair are not used, see `count_unused`."""
+    return int(count_unused(index, store, archive, pair).sum())
 
 
 def _read(path: Path) -> pd.DataFrame | None:
@@ -255,7 +250,7 @@ def _to_dict(row: pd.Series) -> dict:
 
 def _describe_days(front: dict) -> str:
     text = f"on {front['days']} days"
-    return f"{text}, {front['rejected']:,} more rejected" if front["rejected"] else text
+    return f"{text}, {front['rejected']:,} more not used" if front["rejected"] else text
 
 
 def _format_error(error: dict) -> str:
