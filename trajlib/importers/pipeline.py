@@ -829,15 +829,14 @@ def _finish(job: _Job, source: Path, flights: pd.DataFrame, sources: pd.DataFram
 
 
 def _describe_archive(source: Path, formats: list[Format], dialect: Dialect) -> str:
-    """Return the columns.toml of an archive, with what that of the source says about it."""
-    credits_ = [
-        f.attribution or f.title for f in formats if f.name not in ("flights", "generic-flights")
-    ]
-    if dialect.source:
-        credits_ = [dialect.source, *(f.attribution for f in formats if f.attribution)]
+    """Return the columns.toml of an archive, with what that of the source says about it.
+
+    The name of a format alone is no source.
+    """
+    credits_ = dict.fromkeys([dialect.source, *(entry.attribution for entry in formats)])
     values = {
-        "title": dialect.title or f"Flights imported from {source.name}",
-        "source": "; ".join(dict.fromkeys(credits_)),
+        "title": dialect.title or f"“{source.name}” (imported flights)",
+        "source": "; ".join(filter(None, credits_)),
         "simulated": dialect.simulated,
         "modelled": sorted(dialect.modelled),
     }
