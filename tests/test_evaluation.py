@@ -16,6 +16,8 @@ from trajlib.evaluation.metrics import (
     squared_errors,
 )
 from trajlib.evaluation.splits import (
+    compare_periods,
+    describe_days,
     find_repeats,
     local_days,
     split_at_random,
@@ -72,6 +74,29 @@ def test_a_flight_after_midnight_belongs_to_the_local_day():
         }
     )
     assert local_days(flights).dt.day.tolist() == [1, 2]
+
+
+def test_days_with_months_between_them_are_periods():
+    def describe(*dates):
+        return describe_days(pd.to_datetime(pd.Series(dates)))
+
+    assert describe("2019-10-01", "2019-11-20", "2019-11-20") == "on 2 days"
+    apart = describe("2021-07-03", "2019-12-01", "2019-10-20", "2020-01-07", "2021-07-30")
+    assert apart == "on 5 days in 2 periods: Oct 2019 to Jan 2020, Jul 2021"
+    years = [f"{year}-05-01" for year in range(2015, 2021)]
+    assert describe(*years) == "on 6 days in 6 periods, May 2015 to May 2020"
+
+
+def test_periods_are_compared_where_their_mean_durations_differ():
+    dates = [*pd.date_range("2019-10-01", periods=20), *pd.date_range("2021-07-01", periods=20)]
+    days = pd.Series(dates)
+    same = pd.Series(np.arange(40) % 4 + 100.0)
+    assert compare_periods(same, days) == ""
+    text = compare_periods(same + 5 * (days.dt.year == 2021), days)
+    assert text.startswith(
+        "Flights took 106.5 min in Jul 2021 and 101.5 min in Oct 2019 on average"
+    )
+    assert compare_periods(same, days.clip(upper=dates[19])) == ""  # one period
 
 
 def test_a_baseline_uses_training_days_only():

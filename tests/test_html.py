@@ -272,7 +272,8 @@ def test_no_page_loads_anything_over_the_network():
 
 
 FRONT = {
-    "days": 360,
+    "when": "on 360 days",
+    "typical": "A flight takes 60 min in the median.",
     "rejected": 2233,
     "arrival": {
         "at_takeoff": {"value": 2.43, "low": 2.3, "high": 2.6, "unit": "min"},
@@ -289,7 +290,7 @@ def test_the_front_page_begins_with_the_results():
     report = describe_report(front=FRONT, data={"flights of the pair": "4,722"})
     page = render_front(report, {"map": "data:image/png;base64,eA=="}, "02_a.explorer.html")
     text = re.sub(r"\s+", " ", page)
-    assert "LEMD → LEBL: 4,722 flights on 360 days, 2,233 more not used." in text
+    assert "LEMD → LEBL: 4,722 flights on 360 days, 2,233 more not used. A flight takes" in text
     assert "missed by 2.4 min on average (3.2 min with the average flight)" in text
     assert "The 90 % interval is 8.6 min wide and contains 90 % of the arrivals." in text
     assert page.count("<li><strong>") == 5
@@ -304,7 +305,7 @@ def test_a_coverage_far_from_nominal_is_marked():
     front = FRONT | {"interval": interval, "arrival": {}}
     page = render_front(describe_report(front=front, data={"flights of the pair": "4,722"}), {})
     assert page.count('class="marked"') == 1
-    assert "far from the 90\N{NO-BREAK SPACE}% expected" in page
+    assert "far from the 90\N{NO-BREAK SPACE}% expected: intervals are too narrow" in page
     assert "missed by" not in page
     assert page.count("<strong>") == 3
 

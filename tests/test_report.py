@@ -455,6 +455,8 @@ def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path
     assert front["arrival"]["airborne_10"]["value"] == 2.2  # of the first model, not of the best
     assert front["arrival"]["mean flight"]["value"] == 3.2
     assert front["interval"] == {}
+    assert front["typical"].startswith("A flight takes ")
+    assert "; the most frequent types are B738 46%, " in front["typical"]
     assert len(front["routes"]) == 1
     assert front["routes"][0].startswith("100 % fly")
     for name in ("map", "arrivals"):

@@ -9,6 +9,8 @@ from trajlib.models.training import Split
 
 __all__ = [
     "choose_folds",
+    "compare_periods",
+    "describe_days",
     "describe_splits",
     "find_repeats",
     "local_days",
@@ -17,10 +19,59 @@ __all__ = [
     "split_forward",
 ]
 
+_GAP = pd.Timedelta("60D")  # without a flight, between two periods
+_NAMED = 4  # periods at most
+
 
 def local_days(flights: pd.DataFrame) -> pd.Series:
     """Return the day of each flight's first sample in its origin's time zone, by path."""
     return local_start(flights).dt.normalize().rename("day")
+
+
+def describe_days(days: pd.Series) -> str:
+    """Return the number of days with flights, and their periods where months are between them.
+
+    >>> describe_days(pd.to_datetime(pd.Series(["2019-10-01", "2019-11-20", "2021-07-03"])))
+    'on 3 days in 2 periods: Oct to Nov 2019, Jul 2021'
+    """
+    names = list(dict.fromkeys(_name_periods(days)))
+    text = f"on {days.nunique():,} days"
+    if len(names) == 1:
+        return text
+    if len(names) > _NAMED:
+        return f"{text} in {len(names)} periods, {days.min():%b %Y} to {days.max():%b %Y}"
+    return f"{text} in {len(names)} periods: {', '.join(names)}"
+
+
+def compare_periods(durations: pd.Series, days: pd.Series) -> str:
+    """Return a sentence on the mean durations of the periods, or "" where they hardly differ.
+
+    They differ where the longest and the shortest mean are more than two standard errors apart,
+    of the means of days. Both arguments are by path, durations in minutes.
+    """
+    daily = durations.groupby(days).mean()
+    table = daily.groupby(_name_periods(daily.index.to_series())).agg(["mean", "sem"])
+    ends = table.loc[[table["mean"].idxmax(), table["mean"].idxmin()]]
+    if not ends["mean"].iloc[0] - ends["mean"].iloc[1] > 2 * np.hypot(*ends["sem"]):
+        return ""
+    means = durations.groupby(_name_periods(days)).mean()
+    texts = [f"{means[name]:.1f} min in {name}" for name in ends.index]
+    return (
+        f"Flights took {' and '.join(texts)} on average: a model of one period may not fit another."
+    )
+
+
+def _name_periods(days: pd.Series) -> pd.Series:
+    """Return the name of each day's period, in order of time."""
+    ordered = days.sort_values(kind="stable")
+    number = (ordered.diff() > _GAP).cumsum()
+    names = {}
+    for period, part in ordered.groupby(number):
+        first, last = part.iloc[0], part.iloc[-1]
+        start = f"{first:%b}" if first.year == last.year else f"{first:%b %Y}"
+        one_month = (first.year, first.month) == (last.year, last.month)
+        names[period] = f"{last:%b %Y}" if one_month else f"{start} to {last:%b %Y}"
+    return number.map(names)
 
 
 def choose_folds(days: pd.Series, folds: int = 4) -> int:

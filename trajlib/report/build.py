@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from trajlib.archive.imported import read_import_account
 from trajlib.archive.index import FRAGMENT, UNSAVED, dialect_of
 from trajlib.archive.storage import open_file, replacing
+from trajlib.evaluation.splits import describe_days, local_days
 from trajlib.report.account import count_repaired, count_unused
 from trajlib.report.redaction import Rules, keep_aggregates, names_flight
 from trajlib.report.stages import Stage, list_files, list_versions, run_stage
@@ -58,6 +59,7 @@ def describe_data(index: pd.DataFrame, store: pd.DataFrame) -> dict[str, Any]:
         "size": f"{index['size'].sum() / 1e6:,.1f} MB",
         "flights of the pair": f"{len(flights):,}",
         "samples": f"{flights['rows'].sum():,.0f}",
+        "days": describe_days(local_days(flights)).removeprefix("on "),
         "period": f"{flights['start'].min():%Y-%m-%d} to {flights['end'].max():%Y-%m-%d}",
         "fingerprint": _fingerprint(index, store),
     }

@@ -12,6 +12,7 @@ from trajlib.archive.flights import read_flights
 from trajlib.archive.plans import select_plans
 from trajlib.archive.reading import FlightError
 from trajlib.archive.storage import replacing
+from trajlib.evaluation.splits import describe_days, local_days
 from trajlib.geodesy import along_cross_track, distance, find_airport, track
 from trajlib.plots.front import plot_arrival_errors, plot_tracks
 from trajlib.plots.style import WIDTH
@@ -22,6 +23,7 @@ __all__ = ["answer", "count_rejected", "draw_front", "list_tiles"]
 _MOST = 300  # flights on the map
 _ROUTES = 12  # filed routes on the map
 _GROUPS = 5  # groups of route clusters on the map; the others are merged
+_GROUPS_NAMED = 3  # most frequent operators and types
 _NARROW = 4.2  # in, width of figures for phones
 _STEP = 30  # samples between two drawn points
 _TOLERANCE = 5  # percentage points; coverages with larger differences are marked
@@ -36,6 +38,7 @@ def answer(report: dict) -> str:
         return f"{report['pair']}: {data['flights of the pair']} flights."
     flights = data["flights of the pair"]
     sentences = [f"{report['pair']}: {flights} flights {_describe_days(front)}."]
+    sentences.append(front["typical"])
     errors = front["arrival"]
     if "at_takeoff" in errors:
         error = _format_error(errors["at_takeoff"])
@@ -68,7 +71,11 @@ def list_tiles(report: dict) -> list[dict]:
         width = {"value": f"{interval['width']:.1f} min", "label": f"width of the {level} interval"}
         coverage = {"value": f"{interval['coverage']:.0f} %", "label": "of arrivals inside it"}
         tiles.append(width | {"note": "of the arrival, at take-off"})
-        note = f"far from the {level} expected" if far else f"{level} expected"
+        note = f"{level} expected"
+        if far:
+            wide = interval["coverage"] > interval["level"]
+            reason = "wider than they need to be" if wide else "too narrow"
+            note = f"far from the {note}: intervals are {reason}"
         tiles.append(coverage | {"note": note, "marked": far})
     return tiles
 
@@ -95,21 +102,20 @@ def draw_front(
     pair
         Codes of both airports.
     rejected
-        Flights of the pair that were not used.
+        Number of flights of the pair that are not used.
     plans
         Filed plans of the archive, if there are any.
 
     Returns
     -------
     dict
-        ``days``, ``rejected``, ``arrival`` (mean absolute error by feature set [min]),
+        ``when`` and ``typical`` (days, and usual durations and types, in words),
+        ``rejected``, ``arrival`` (mean absolute error by feature set [min]),
         ``interval`` (``level`` and ``coverage`` [%], ``width`` [min], and whether the coverage is
         ``far`` from the level; empty without models), ``routes`` (in words) and ``models`` (cards
         of the saved models).
     """
     flights = store[store["rejected"].isna()]
-    zone = find_airport(pair[0]).timezone
-    days = int(flights["start"].dt.tz_convert(zone).dt.date.nunique())
     arrivals = _read(processed / "look_ahead_arrivals.parquet")
     clusters = _read(processed / "routes.parquet")
     tracks = _read_tracks(flights)
@@ -133,7 +139,8 @@ def draw_front(
             with replacing(folder / file) as temporary:
                 draw(width=width).savefig(temporary, format="png")
     return {
-        "days": days,
+        "when": describe_days(local_days(flights)),
+        "typical": _describe_typical(flights),
         "rejected": rejected,
         "arrival": errors,
         "interval": _read_interval(processed),
@@ -249,8 +256,21 @@ def _to_dict(row: pd.Series) -> dict:
 
 
 def _describe_days(front: dict) -> str:
-    text = f"on {front['days']} days"
+    text = front["when"]
     return f"{text}, {front['rejected']:,} more not used" if front["rejected"] else text
+
+
+def _describe_typical(flights: pd.DataFrame) -> str:
+    """Return a sentence on the usual durations of flights, and their operators and types."""
+    minutes = (flights["end"] - flights["start"]).dt.total_seconds() / 60
+    low, median, high = minutes.quantile([0.05, 0.5, 0.95])
+    texts = [f"A flight takes {median:.0f} min in the median, {low:.0f} to {high:.0f} min in 90 % of cases"]
+    for name, plural in (("operator", "operators"), ("aircraft_type", "types")):
+        counts = flights[name].value_counts().head(_GROUPS_NAMED)
+        if len(counts):
+            shares = [f"{each} {count / len(flights):.0%}" for each, count in counts.items()]
+            texts.append(f"the most frequent {plural} are {', '.join(shares)}")
+    return f"{'; '.join(texts)}."
 
 
 def _format_error(error: dict) -> str:
