@@ -13,6 +13,7 @@ from trajlib.evaluation.experiments import (
     group_look_ahead,
     name_directions,
     name_phases,
+    predict_baselines,
     run_descent_experiment,
     run_experiment,
     score_arrivals,
@@ -94,6 +95,25 @@ def test_the_airborne_state_improves_the_arrival_time(late):
     experiment = run(late, "at_takeoff")
     assert list(experiment.baselines) == BASELINES
     assert experiment.compare()["skill"].xs("time", level="error")["ridge"] < 0.2
+
+
+@pytest.mark.parametrize(
+    ("name", "without"),
+    [
+        ("operator", "operator and type"),
+        ("aircraft_type", "operator and type"),
+        ("callsign", "last flight of the callsign"),
+    ],
+)
+def test_a_baseline_is_left_out_where_no_flight_has_what_it_needs(late, name, without):
+    targets, flights, predictors, _ = tables(late)
+    for table in (flights, predictors):
+        if name in table:
+            table[name] = None
+    splits = split_by_day(pd.Series(np.arange(48) % 8, predictors.index))
+    options = {"feature_set": "at_takeoff", "by": "route", "routes": targets, "flights": flights}
+    predicted = predict_baselines(predictors, targets, targets, splits, **options)
+    assert list(predicted) == [each for each in BASELINES if each != without]
 
 
 def test_a_model_worse_than_the_best_baseline_gets_that_verdict(late):
@@ -293,7 +313,8 @@ def test_arrivals_are_scored_by_the_minutes_that_were_left_until_landing():
     experiments, durations = arrivals()
     table = score_before_landing(experiments, durations)
     models = table.xs("model", level="kind")["mae"].droplevel("name")
-    assert models.to_dict() == pytest.approx({60.0: 8.25, 30.0: 2.25})
+    assert models.to_dict() == pytest.approx({60: 8.25, 30: 2.25})
+    assert [str(minutes) for minutes in models.index] == ["60", "30"]
 
 
 def test_bootstrap_draws_have_as_many_days_as_the_data_and_depend_on_the_seed():

@@ -302,18 +302,23 @@ def predict_baselines(
 ) -> dict[str, pd.DataFrame]:
     """Return the predictions of each baseline for unflown rows of held-out flights, by name.
 
+    Baselines that need an operator, a type or a callsign are left out where no flight has one.
     Parameters are those of `run_experiment`; ``unflown`` as returned by `keep_unflown`.
     """
     pair = flights[["origin", "destination"]].iloc[0].tolist()
     median = predict_baseline(unflown, splits, "median")
-    group = predictors["operator"].astype("str") + " " + predictors["aircraft_type"].astype("str")
     tables = {
         "mean": predict_baseline(unflown, splits),
         "median": median,
         "great circle": baselines.follow_great_circle(unflown, splits, *pair),
-        "operator and type": baselines.average_by_group(unflown, splits, group),
-        "last flight of the callsign": baselines.repeat_callsign(targets, flights, median),
     }
+    operators, types = predictors["operator"], predictors["aircraft_type"]
+    if operators.notna().any() and types.notna().any():
+        group = operators.astype("str") + " " + types.astype("str")
+        tables["operator and type"] = baselines.average_by_group(unflown, splits, group)
+    if flights["callsign"].notna().any():
+        repeated = baselines.repeat_callsign(targets, flights, median)
+        tables["last flight of the callsign"] = repeated
     minutes = prediction_minutes(feature_set)
     if minutes:
         names = [f"{name}_at_{minutes:.0f}" for name in STATE]
@@ -450,7 +455,7 @@ def score_arrivals(experiments: Sequence[Experiment]) -> pd.DataFrame:
 def score_before_landing(
     experiments: Sequence[Experiment],
     durations: pd.Series,
-    minutes: Sequence[float] = (90, 60, 45, 30, 20, 15, 10),
+    minutes: Sequence[int] = (90, 60, 45, 30, 20, 15, 10),
 ) -> pd.DataFrame:
     """Return the errors of arrival times some minutes before landing, in minutes.
 
@@ -489,7 +494,7 @@ def score_before_landing(
     for key in sorted(parts, key=lambda key: -key[0]):
         errors = pd.concat(parts[key]).dropna()
         if len(errors):
-            rows[key] = _score_minutes(errors, days)
+            rows[int(key[0]), *key[1:]] = _score_minutes(errors, days)
     return _to_arrivals(rows, ["minutes before landing", "kind", "name"])
 
 

@@ -264,7 +264,8 @@ def _describe_typical(flights: pd.DataFrame) -> str:
     """Return a sentence on the usual durations of flights, and their operators and types."""
     minutes = (flights["end"] - flights["start"]).dt.total_seconds() / 60
     low, median, high = minutes.quantile([0.05, 0.5, 0.95])
-    texts = [f"A flight takes {median:.0f} min in the median, {low:.0f} to {high:.0f} min in 90 % of cases"]
+    ends = f"{low:.0f} to {high:.0f} min in 90 % of cases"
+    texts = [f"A flight takes {median:.0f} min in the median, {ends}"]
     for name, plural in (("operator", "operators"), ("aircraft_type", "types")):
         counts = flights[name].value_counts().head(_GROUPS_NAMED)
         if len(counts):
