@@ -342,6 +342,29 @@ def test_data_and_models_have_separate_pages():
         assert part in pages["models.html"]
 
 
+def test_labels_of_numbers_have_display_names():
+    numbers = {
+        "interval score gained, at_takeoff, duration": "+1.0%",
+        "time error, airborne_10": "2.1 min",
+        "along error, gain": "+1.0%",
+        "rank of duration_max": "2",
+    }
+    stage = describe_stage("08_feature_sets", numbers=numbers)
+    scores = {"random days": {"cross": 0.9, "duration": 0.9}}
+    card = {"feature_set": "planned", "level": 0.9, "scores": scores}
+    report = describe_report(stage, front=FRONT | {"models": [card]})
+    page = render_companions(report)["models.html"]
+    labels = re.findall(r"<dt>(.*?)</dt>", page)
+    assert labels[-4:] == [
+        "interval score gained, at take-off, time",
+        "time error, 10 min into the flight",
+        "along track error, gain",
+        "rank of maximum duration",
+    ]
+    assert re.findall(r'<th scope="row">(.*?)</th>', page) == ["cross track", "time"]
+    assert "Predictions before departure" in page
+
+
 def test_every_page_escapes_texts_of_an_archive():
     hostile = "<script>alert(1)</script>"
     claim = {"claim": hostile, "talk": hostile, "here": hostile, "verdict": "holds"}

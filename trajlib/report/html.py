@@ -17,6 +17,9 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from trajlib.estimate import typeset
+from trajlib.evaluation.experiments import QUANTITIES
+from trajlib.features.feature_sets import FEATURE_SETS
+from trajlib.features.names import display_feature_set, display_name
 from trajlib.report.comparison import count_changes
 from trajlib.report.front import answer, list_tiles
 from trajlib.report.summary import SIMULATED, SUMMARY_TYPE
@@ -32,6 +35,9 @@ __all__ = [
 _EXEC = "application/vnd.bokehjs_exec.v0+json"
 _SCRIPT = "application/javascript"
 _FOLDED = 8  # rows from which a table is folded
+_SETS = re.compile("|".join([*FEATURE_SETS, r"airborne_\d+"]))
+_TARGETS = re.compile(r"\b(along|cross|duration)\b(?! track)")
+_PREDICTORS = re.compile(r"\w+_(max|min|mean)\b")
 _TERM = re.compile(r'<a class="term" href="[^"]*">(.*?)</a>')
 
 
@@ -316,6 +322,13 @@ def _harmless(script: str) -> str:
     return re.sub(r"<(?=/script|script|!--)", r"\\x3c", script, flags=re.IGNORECASE)
 
 
+def _display_label(label: str) -> str:
+    """Return the label of a number with display names of feature sets, targets and predictors."""
+    label = _SETS.sub(lambda match: display_feature_set(match[0]), label)
+    label = _TARGETS.sub(lambda match: QUANTITIES[match[0]].label, label)
+    return _PREDICTORS.sub(lambda match: display_name(match[0]), label).replace("_", " ")
+
+
 def _format_duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
 
@@ -331,9 +344,12 @@ def _environment() -> Environment:
     markdown = MarkdownWithMath(renderer=_Renderer([], set()))
     environment.filters |= {
         "anchor": _anchor,
+        "feature_set": display_feature_set,
+        "label": _display_label,
         "duration": _format_duration,
         "markdown": markdown.render,
         "minus": lambda text: typeset(str(text)),
+        "quantity": lambda name: QUANTITIES[name].label if name in QUANTITIES else name,
         "shown": lambda value: "–" if value is None else typeset(str(value)),
     }
     environment.globals["style"] = loader.get_source(environment, "style.css")[0]
