@@ -290,7 +290,7 @@ def test_the_front_page_begins_with_the_results():
     report = describe_report(front=FRONT, data={"flights of the pair": "4,722"})
     page = render_front(report, {"map": "data:image/png;base64,eA=="}, "02_a.explorer.html")
     text = re.sub(r"\s+", " ", page)
-    assert "LEMD → LEBL: 4,722 flights on 360 days, 2,233 more not used. A flight takes" in text
+    assert "LEMD → LEBL: 4,722 flights on 360 days; 2,233 more are not used. A flight takes" in text
     assert "missed by 2.4 min on average (3.2 min with the average flight)" in text
     assert "The 90 % interval is 8.6 min wide and contains 90 % of the arrivals." in text
     assert page.count("<li><strong>") == 5
@@ -333,8 +333,10 @@ def test_data_and_models_have_separate_pages():
     report = describe_report(front=FRONT | {"models": [card]}, data={"period": "2016"})
     report["reasons"] = {"Rejected": {"the file is empty": 3}, "Repaired": {}}
     report["data"]["unused"] = [["fragment", "few points", 1234]]
+    report["data"]["flights of the pair"] = "100"
     report["data"]["repaired"] = [["at the import", "spoofed", 5]]
     pages = render_companions(report)
+    assert "Of 1,334 recorded flights, 100 are used." in pages["data.html"]
     parts = ("the file is empty", "few points", "1,234", "spoofed", "<dd>2016</dd>")
     for part in (*parts, "An archive", "its source", "biases"):
         assert part in pages["data.html"]

@@ -257,7 +257,7 @@ def _to_dict(row: pd.Series) -> dict:
 
 def _describe_days(front: dict) -> str:
     text = front["when"]
-    return f"{text}, {front['rejected']:,} more not used" if front["rejected"] else text
+    return f"{text}; {front['rejected']:,} more are not used" if front["rejected"] else text
 
 
 def _describe_typical(flights: pd.DataFrame) -> str:
