@@ -411,6 +411,13 @@ def test_rejected_flights_are_counted_without_their_samples(tmp_path):
     assert (facts["rejected"], facts["flights of the pair"], facts["samples"]) == ("2", "1", "10")
 
 
+def test_the_period_is_of_local_days_as_their_number_is(tmp_path):
+    late = pd.Timestamp("2016-01-31T23:30Z")  # in Madrid the next day
+    store = index_of(tmp_path, start=late, end=late).assign(rows=10)
+    facts = describe_data(index_of(tmp_path), store)
+    assert (facts["days"], facts["period"]) == ("2 days", "2016-01-01 to 2016-02-01")
+
+
 def test_every_flight_of_the_pair_that_is_not_used_is_counted_with_its_reason(tmp_path):
     index = pd.concat([index_of(tmp_path, rejected="empty"), index_of(tmp_path, rejected=FRAGMENT)])
     index["path"] = ["a.csv", "b.csv", "fragments/c.csv", "fragments/d.csv"]

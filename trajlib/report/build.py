@@ -50,6 +50,7 @@ def describe_data(index: pd.DataFrame, store: pd.DataFrame) -> dict[str, Any]:
     rejected = index["rejected"].notna().sum() - fragments + store["rejected"].notna().sum()
     archive = index["archive"].iloc[0]
     account = read_import_account(archive)
+    days = local_days(flights)
     origin, destination = store[["origin", "destination"]].iloc[0]
     facts = {
         "files": f"{len(index):,}",
@@ -59,8 +60,8 @@ def describe_data(index: pd.DataFrame, store: pd.DataFrame) -> dict[str, Any]:
         "size": f"{index['size'].sum() / 1e6:,.1f} MB",
         "flights of the pair": f"{len(flights):,}",
         "samples": f"{flights['rows'].sum():,.0f}",
-        "days": describe_days(local_days(flights)).removeprefix("on "),
-        "period": f"{flights['start'].min():%Y-%m-%d} to {flights['end'].max():%Y-%m-%d}",
+        "days": describe_days(days).removeprefix("on "),
+        "period": f"{days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}",
         "fingerprint": _fingerprint(index, store),
     }
     for name in ("fragments", "rejected at the import"):
