@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from trajlib.archive.imported import name_repair
 from trajlib.archive.index import FRAGMENT, read_repairs
 from trajlib.archive.repairs import REPAIRS
 from trajlib.archive.storage import exists, open_file
@@ -56,7 +57,7 @@ def count_repaired(flights: pd.DataFrame, archive: str | Path) -> pd.Series:
     """
     imported = _read(archive, "imported", ["path", "repairs"])
     kinds = imported.loc[imported["path"].isin(flights["path"]), "repairs"].dropna()
-    kinds = kinds.str.split().explode().dropna().str.replace("_", " ")
+    kinds = kinds.str.split().explode().dropna().map(name_repair)
     counts = {
         "at the import": kinds.value_counts(),
         "when read": (read_repairs(flights) > 0).sum().rename(index=REPAIRS),
