@@ -17,7 +17,8 @@ from trajlib.archive.reading import read_flight
 from trajlib.cli import _print_account, main
 from trajlib.geodesy import distance
 from trajlib.importers import pipeline
-from trajlib.importers.pipeline import Criteria, import_flights, recognize_sources
+from trajlib.importers.pipeline import Criteria, import_flights
+from trajlib.importers.sources import recognize_sources
 from trajlib.schema import IDENTITY
 
 FLIGHTS = {  # id: (callsign, date, type, points)

@@ -40,6 +40,7 @@ __all__ = [
     "is_loopback",
     "local_cluster",
     "run_blocks",
+    "run_tasks",
     "task_sizes",
     "watch_workers",
 ]
@@ -135,6 +136,14 @@ def current_client() -> "Client | None":
     except ValueError:
         return None
     return client if client.status == "running" else None
+
+
+def run_tasks(function: Callable, items: Sequence) -> list[Any]:
+    """Return the results of a function for each item, on the cluster if there is one."""
+    client = current_client()
+    if client is None:
+        return [function(item) for item in items]
+    return gather(client, client.map(function, items, pure=False))
 
 
 def gather(

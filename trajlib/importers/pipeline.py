@@ -9,13 +9,11 @@ Buckets depend on the source alone, and therefore so do the files written.
 import hashlib
 import itertools
 import json
-import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -30,27 +28,32 @@ from trajlib.archive.repairs import check_units
 from trajlib.archive.storage import replacing
 from trajlib.archive.values import find_operator
 from trajlib.archive.writer import format_lines
-from trajlib.cluster import current_client, gather
+from trajlib.cluster import run_tasks
 from trajlib.geodesy import distance, find_airport
 from trajlib.importers.airports import ENDS, infer_airports, measure_ends
 from trajlib.importers.cleaning import REPAIRS, Limits, clean_points
 from trajlib.importers.formats import (
     Format,
-    FormatError,
     Options,
-    draft_columns,
     find_format,
-    recognize_format,
 )
 from trajlib.importers.resampling import leave_one_out, resample_flight
 from trajlib.importers.segmentation import get_seconds, segment_flights, split_tracks
+from trajlib.importers.sources import (
+    FILES,
+    describe_error,
+    describe_formats,
+    describe_refused,
+    describe_unreadable,
+    find_root,
+    read_source_dialect,
+    recognize_sources,
+)
 from trajlib.schema import COLUMNS, IDENTITY, NUMERIC
 
-__all__ = ["Criteria", "import_flights", "recognize_sources"]
+__all__ = ["Criteria", "import_flights"]
 
-_ABOUT = re.compile(r"(?i)^(licen[cs]e|readme|\.|_)|(^columns\.toml$)|\.(md|toml|pdf|html?)$")
 _UNIT = 64 << 20  # bytes of files that one task reads
-_FILES = 500  # files of one task
 _ROWS = 500_000  # points written at once
 _BUCKET = 400_000  # points that one task segments, estimated from the size of the files
 _KEYS = {
@@ -68,12 +71,7 @@ _SEGMENTED = (  # columns by which flights are separated
 )
 _DERIVED = ("duration", "gap", "distance", "vertical_rate", "track")
 _APART = 30.0  # smallest distance [NM] between two aircraft that share a callsign
-_LISTED = 10  # reasons and files of which each has a line
 _FEWEST = 2  # points of a fragment
-_HELP = (
-    "Write a columns.toml beside the files, as this one with names for the question marks; the "
-    'page docs/your-own-flights.md of the documentation explains it under "Any other table":'
-)
 _OVERLAP = 0.5  # share of the shorter of two flights of one callsign, above which one is a repeat
 _ERRORS = tuple(name for name in REPAIRS if name not in ("taxi", "too_close"))
 _OUTLIERS = ("unreachable", "spoofed", "altitude_spike", "frozen_altitude", "assigned_altitude")
@@ -187,8 +185,8 @@ def import_flights(
     sources = recognize_sources(source, format)
     readable = sources[sources["refused"].isna()]
     if readable.empty:
-        raise FileNotFoundError(_describe_unreadable(source, root, sources))
-    for line in [*_describe_formats(readable), *_describe_refused(sources)]:
+        raise FileNotFoundError(describe_unreadable(source, root, sources))
+    for line in [*describe_formats(readable), *describe_refused(sources)]:
         report(line)
     columns = dialect.fingerprint() if dialect else None
     settings = (source, format, columns, origin, destination, measured_only, strict, criteria)
@@ -213,15 +211,15 @@ def import_flights(
     damaged = _read_points(job, sources)
     if not sources["points"].any():
         shutil.rmtree(work)  # nothing in it is worth going on from
-        raise FileNotFoundError(_describe_unreadable(source, root, sources))
-    for line in _describe_refused(damaged):
+        raise FileNotFoundError(describe_unreadable(source, root, sources))
+    for line in describe_refused(damaged):
         report(line)
     parts = sorted(work.glob("points-*.arrow"))
-    traffic = _run(partial(_segment_bucket, job, parts), range(job.buckets))
+    traffic = run_tasks(partial(_segment_bucket, job, parts), range(job.buckets))
     for part in parts:
         part.unlink()  # to free space for the flights
     total = pd.concat(traffic).groupby(level=0).sum()
-    _run(partial(_write_bucket, job, total), range(job.buckets))
+    run_tasks(partial(_write_bucket, job, total), range(job.buckets))
     tables = [pd.read_parquet(path) for path in sorted(work.glob("flights-*.parquet"))]
     tables = [table for table in tables if len(table)]
     if not tables:
@@ -237,107 +235,12 @@ def _read_points(job: _Job, sources: pd.DataFrame) -> pd.DataFrame:
     readable = sources[sources["refused"].isna()]
     wanted, damage = _save_identities(job, readable)
     units = _list_units(job.root, readable)
-    read = _run(partial(_read_unit, job, wanted), list(enumerate(units)))
+    read = run_tasks(partial(_read_unit, job, wanted), list(enumerate(units)))
     read = pd.concat(read).reindex(sources["file"]).reset_index(drop=True)
     read["damage"] = read["damage"].fillna(sources["file"].map(damage).astype("str"))
     sources["points"] = read["points"].fillna(0).astype(int)
     sources["refused"] = sources["refused"].fillna(read["damage"])
     return sources[read["damage"].notna()]
-
-
-def list_members(source: Path) -> list[Path]:
-    """Return the files of a source, without hidden ones, licences and documents."""
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
-        raise FileNotFoundError(f"no such file or folder: {source}")
-    names = [path.relative_to(source) for path in source.rglob("*") if path.is_file()]
-    hidden = [any(part.startswith(".") for part in name.parts) for name in names]
-    return sorted(
-        source / name
-        for name, skip in zip(names, hidden, strict=True)
-        if not skip and not _ABOUT.search(name.name)
-    )
-
-
-def recognize_sources(source: str | Path, format: str | None = None) -> pd.DataFrame:
-    """Return the format of each file of a source.
-
-    Returns
-    -------
-    DataFrame
-        ``file``, relative to the source, ``format``, and ``refused``, the reason if the file
-        cannot be read.
-    """
-    source = Path(source).resolve()
-    root = find_root(source)
-    names = [path.relative_to(root).as_posix() for path in list_members(source)]
-    if not names:
-        raise FileNotFoundError(f"no files in {source}")
-    batches = [names[start : start + _FILES] for start in range(0, len(names), _FILES)]
-    dialect = read_source_dialect(root)
-    tables = _run(partial(_recognize_files, root, dialect, format), batches)
-    return pd.concat(tables, ignore_index=True)
-
-
-def find_root(source: Path) -> Path:
-    """Return the folder of a source, which may be a file."""
-    return source.parent if source.is_file() else source
-
-
-def read_source_dialect(root: Path) -> Dialect | None:
-    """Return the columns.toml beside a source; None if there is none."""
-    return read_dialect(root) if (root / "columns.toml").is_file() else None
-
-
-def _recognize_files(
-    root: Path, dialect: Dialect | None, format: str | None, names: list[str]
-) -> pd.DataFrame:
-    rows: list[tuple[str, str | None, str | None]] = []
-    for name in names:
-        try:
-            entry = find_format(format) if format else recognize_format(root / name, dialect)
-            rows.append((name, entry.name, None))
-        except Exception as error:  # a damaged file makes readers raise errors of any kind
-            rows.append((name, None, _describe_error(error)))
-    return pd.DataFrame(rows, columns=["file", "format", "refused"], dtype="str")
-
-
-def _describe_formats(readable: pd.DataFrame) -> Iterator[str]:
-    for name, files in readable.groupby("format")["file"]:
-        yield f"{_name_group(files)}: {find_format(name).title}"
-
-
-def _describe_refused(sources: pd.DataFrame) -> list[str]:
-    """Return a line for each reason why files are not read, that of most files first."""
-    refused = sources[sources["refused"].notna()]
-    groups = [group for _, group in refused.groupby("refused", sort=False)]
-    groups.sort(key=len, reverse=True)
-    lines = []
-    for group in groups[:_LISTED]:
-        points = group["points"].sum() if "points" in group else 0
-        read = f"{points:,} points read, then: " if points else "not read: "
-        lines.append(f"{_name_group(group['file'])}: {read}{group['refused'].iloc[0]}")
-    others = sum(map(len, groups[_LISTED:]))
-    if others:
-        lines.append(f"{others:,} more files that cannot be read: see sources.parquet")
-    return lines
-
-
-def _name_group(files: pd.Series) -> str:
-    return files.iloc[0] if len(files) == 1 else f"{len(files):,} files, as {files.iloc[0]}"
-
-
-def _describe_unreadable(source: Path, root: Path, sources: pd.DataFrame) -> str:
-    """Return why no file of a source can be read, and a columns.toml if that may help."""
-    reasons = _describe_refused(sources) or ["no point has a time and a position"]
-    text = "\n".join([f"no file of {source} can be read", *reasons])
-    if sources["format"].notna().any():
-        return text
-    commonest = sources["refused"].value_counts().index[0]  # files of points, not of flights
-    name = sources.loc[sources["refused"].eq(commonest), "file"].iloc[0]
-    draft = draft_columns(root / name)
-    return text if draft is None else f"{text}\n{_HELP}\n\n{draft}"
 
 
 def _describe_nothing(source: Path, origin: str | None, destination: str | None) -> str:
@@ -369,16 +272,9 @@ def _list_units(root: Path, readable: pd.DataFrame) -> list[pd.DataFrame]:
     begins = [0]
     for number in range(1, len(readable)):
         count, size = number - begins[-1], sizes[begins[-1] : number + 1].sum()
-        if count >= _FILES or size > _UNIT or formats[number] != formats[number - 1]:
+        if count >= FILES or size > _UNIT or formats[number] != formats[number - 1]:
             begins.append(number)
     return [readable.iloc[start:end] for start, end in itertools.pairwise([*begins, len(readable)])]
-
-
-def _run(function: Callable, items: Sequence) -> list[Any]:
-    client = current_client()
-    if client is None:
-        return [function(item) for item in items]
-    return gather(client, client.map(function, items, pure=False))
 
 
 def _save_identities(job: _Job, readable: pd.DataFrame) -> tuple[set[str] | None, dict[str, str]]:
@@ -387,7 +283,7 @@ def _save_identities(job: _Job, readable: pd.DataFrame) -> tuple[set[str] | None
     files = readable[readable["format"].isin(names)]
     tables: list[pd.DataFrame] = []
     damage: dict[str, str] = {}
-    for part, errors in _run(partial(_read_identities, job), _list_units(job.root, files)):
+    for part, errors in run_tasks(partial(_read_identities, job), _list_units(job.root, files)):
         tables += part
         damage |= errors
     if not tables:
@@ -408,7 +304,7 @@ def _read_identities(job: _Job, files: pd.DataFrame) -> tuple[list[pd.DataFrame]
             try:
                 tables.append(read(job.root / row.file, job.options))
             except Exception as error:  # a damaged file makes readers raise errors of any kind
-                damage[row.file] = _describe_error(error)
+                damage[row.file] = describe_error(error)
     return tables, damage
 
 
@@ -454,12 +350,7 @@ def _read_file(job: _Job, format: Format, name: str, count: list) -> Iterator[pd
             count[0] += len(batch)
             yield batch
     except Exception as error:  # a damaged file makes readers raise errors of any kind
-        count[1] = _describe_error(error)
-
-
-def _describe_error(error: Exception) -> str:
-    text = str(error) if isinstance(error, FormatError | OSError) else repr(error)
-    return text[:400]
+        count[1] = describe_error(error)
 
 
 def _add_key(batch: pd.DataFrame, file: str, splittable: bool) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from trajlib.archive.plans import save_plans
 from trajlib.importers.formats import FormatError, Options, find_format, recognize_format
-from trajlib.importers.pipeline import find_root, list_members, read_source_dialect
+from trajlib.importers.sources import find_root, list_members, read_source_dialect
 
 __all__ = ["PLAN_FORMATS", "import_plans", "import_plans_beside_flights"]
 

@@ -1,0 +1,134 @@
+"""The files of a source: which there are, their formats, and why some cannot be read."""
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from trajlib.archive.dialect import Dialect, read_dialect
+from trajlib.cluster import run_tasks
+from trajlib.importers.formats import FormatError, draft_columns, find_format, recognize_format
+
+__all__ = [
+    "FILES",
+    "describe_error",
+    "describe_formats",
+    "describe_refused",
+    "describe_unreadable",
+    "find_root",
+    "list_members",
+    "read_source_dialect",
+    "recognize_sources",
+]
+
+FILES = 500  # files of one task
+_ABOUT = re.compile(r"(?i)^(licen[cs]e|readme|\.|_)|(^columns\.toml$)|\.(md|toml|pdf|html?)$")
+_LISTED = 10  # reasons and files of which each has a line
+_HELP = (
+    "Write a columns.toml beside the files, as this one with names for the question marks; the "
+    'page docs/your-own-flights.md of the documentation explains it under "Any other table":'
+)
+
+
+def list_members(source: Path) -> list[Path]:
+    """Return the files of a source, without hidden ones, licences and documents."""
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise FileNotFoundError(f"no such file or folder: {source}")
+    names = [path.relative_to(source) for path in source.rglob("*") if path.is_file()]
+    hidden = [any(part.startswith(".") for part in name.parts) for name in names]
+    return sorted(
+        source / name
+        for name, skip in zip(names, hidden, strict=True)
+        if not skip and not _ABOUT.search(name.name)
+    )
+
+
+def recognize_sources(source: str | Path, format: str | None = None) -> pd.DataFrame:
+    """Return the format of each file of a source.
+
+    Returns
+    -------
+    DataFrame
+        ``file``, relative to the source, ``format``, and ``refused``, the reason if the file
+        cannot be read.
+    """
+    source = Path(source).resolve()
+    root = find_root(source)
+    names = [path.relative_to(root).as_posix() for path in list_members(source)]
+    if not names:
+        raise FileNotFoundError(f"no files in {source}")
+    batches = [names[start : start + FILES] for start in range(0, len(names), FILES)]
+    dialect = read_source_dialect(root)
+    tables = run_tasks(partial(_recognize_files, root, dialect, format), batches)
+    return pd.concat(tables, ignore_index=True)
+
+
+def find_root(source: Path) -> Path:
+    """Return the folder of a source, which may be a file."""
+    return source.parent if source.is_file() else source
+
+
+def read_source_dialect(root: Path) -> Dialect | None:
+    """Return the columns.toml beside a source; None if there is none."""
+    return read_dialect(root) if (root / "columns.toml").is_file() else None
+
+
+def _recognize_files(
+    root: Path, dialect: Dialect | None, format: str | None, names: list[str]
+) -> pd.DataFrame:
+    rows: list[tuple[str, str | None, str | None]] = []
+    for name in names:
+        try:
+            entry = find_format(format) if format else recognize_format(root / name, dialect)
+            rows.append((name, entry.name, None))
+        except Exception as error:  # a damaged file makes readers raise errors of any kind
+            rows.append((name, None, describe_error(error)))
+    return pd.DataFrame(rows, columns=["file", "format", "refused"], dtype="str")
+
+
+def describe_formats(readable: pd.DataFrame) -> Iterator[str]:
+    """Yield a line for each format, with the files that are in it."""
+    for name, files in readable.groupby("format")["file"]:
+        yield f"{_name_group(files)}: {find_format(name).title}"
+
+
+def describe_refused(sources: pd.DataFrame) -> list[str]:
+    """Return a line for each reason why files are not read, that of most files first."""
+    refused = sources[sources["refused"].notna()]
+    groups = [group for _, group in refused.groupby("refused", sort=False)]
+    groups.sort(key=len, reverse=True)
+    lines = []
+    for group in groups[:_LISTED]:
+        points = group["points"].sum() if "points" in group else 0
+        read = f"{points:,} points read, then: " if points else "not read: "
+        lines.append(f"{_name_group(group['file'])}: {read}{group['refused'].iloc[0]}")
+    others = sum(map(len, groups[_LISTED:]))
+    if others:
+        lines.append(f"{others:,} more files that cannot be read: see sources.parquet")
+    return lines
+
+
+def _name_group(files: pd.Series) -> str:
+    return files.iloc[0] if len(files) == 1 else f"{len(files):,} files, as {files.iloc[0]}"
+
+
+def describe_unreadable(source: Path, root: Path, sources: pd.DataFrame) -> str:
+    """Return why no file of a source can be read, and a columns.toml if that may help."""
+    reasons = describe_refused(sources) or ["no point has a time and a position"]
+    text = "\n".join([f"no file of {source} can be read", *reasons])
+    if sources["format"].notna().any():
+        return text
+    commonest = sources["refused"].value_counts().index[0]  # files of points, not of flights
+    name = sources.loc[sources["refused"].eq(commonest), "file"].iloc[0]
+    draft = draft_columns(root / name)
+    return text if draft is None else f"{text}\n{_HELP}\n\n{draft}"
+
+
+def describe_error(error: Exception) -> str:
+    """Return the reason why a file cannot be read, in at most 400 characters."""
+    text = str(error) if isinstance(error, FormatError | OSError) else repr(error)
+    return text[:400]
