@@ -225,6 +225,7 @@ def test_simulated_and_modelled_of_columns_toml_go_into_the_archive(flights, sou
     dialect = read_dialect(tmp_path / "archive")
     assert dialect.simulated
     assert dialect.modelled == {"mass"}
+    assert dialect.source == ""  # the name of a format states no source
 
 
 def test_names_with_paths_are_written_inside_the_archive(flights, source, tmp_path):

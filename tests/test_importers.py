@@ -234,7 +234,7 @@ def test_state_vectors_become_flights_between_inferred_airports(tmp_path):
         ["a00002", "UAL1", "KSFO", "KLAX"],
     ]
     dialect = read_dialect(tmp_path / "archive")
-    assert dialect.source == ""  # the name of a format states no source
+    assert "OpenSky Network" in dialect.source
     assert dialect.title == "“states.csv.gz” (imported flights)"
     flight = read_flight(tmp_path / "archive" / flights["path"].iloc[-1])
     truth = fly().set_index("timestamp").loc[flight["timestamp"]]

@@ -118,7 +118,7 @@ class Format:
     splittable
         Whether a flight may continue in another file.
     attribution
-        Attribution requested by the publisher of the data, with the licence.
+        Publisher of the data, with the attribution that it asks for and the licence if known.
     spacing
         Shortest time between two points [s]; closer ones come from two radars that disagree.
     """

@@ -45,6 +45,7 @@ FORMAT = Format(
     name="cpr",
     title="EUROCONTROL CPR, correlated position reports",
     needs="the archived messages",
+    attribution="EUROCONTROL, correlated position reports",
     recognize=lambda head: bool(_LINE.search("\n".join(head.lines[:20]))),
     read=_read,
     splittable=True,

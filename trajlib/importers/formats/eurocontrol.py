@@ -35,6 +35,7 @@ FORMAT = Format(
     name="eurocontrol",
     title="EUROCONTROL's R&D archive, flight points (CSV)",
     needs="Flight_Points_Actual_*, beside it Flights_*; Flight_Points_Filed_* are the plans",
+    attribution="EUROCONTROL's aviation data for research",
     recognize=lambda head: head.has(
         "ectrl id", "time over", "flight level", "latitude", "longitude"
     ),

@@ -33,6 +33,7 @@ FORMAT = Format(
     name="flightaware",
     title="FlightAware, tracks of AeroAPI (JSON or CSV)",
     needs="one file a flight; airports are inferred",
+    attribution="FlightAware",
     recognize=lambda head: head.has(
         "fa_flight_id", "timestamp", "latitude", "longitude", "altitude", "groundspeed"
     ),

@@ -34,6 +34,7 @@ FORMAT = Format(
     name="flightradar24",
     title="Flightradar24, web download (CSV)",
     needs="a flight's CSV from its playback page; airports are inferred",
+    attribution="Flightradar24",
     recognize=lambda head: head.has("timestamp", "position", "altitude", "speed", "direction"),
     read=point_reader(_FIELDS, _prepare, extra=["position"]),
 )

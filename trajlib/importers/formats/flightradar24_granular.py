@@ -52,6 +52,7 @@ FORMAT = Format(
     name="flightradar24-granular",
     title="Flightradar24, granular data (CSV)",
     needs="the CSV; airports are inferred",
+    attribution="Flightradar24",
     recognize=lambda head: head.has(
         "network_time", "receiver_time", "hex", "latitude", "longitude"
     ),

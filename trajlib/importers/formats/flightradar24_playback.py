@@ -55,6 +55,7 @@ FORMAT = Format(
     name="flightradar24-playback",
     title="Flightradar24, playback (JSON)",
     needs="the JSON; it names the airports",
+    attribution="Flightradar24",
     recognize=lambda head: head.kind == "json" and head.has("result", "response", "flight"),
     read=_read,
 )

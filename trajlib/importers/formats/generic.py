@@ -189,6 +189,7 @@ PRU = Format(
     name="pru",
     title="PRU reference trajectories (CSV)",
     needs="the table, and in the same folder the flights by flight_id where there are",
+    attribution="EUROCONTROL's Performance Review Unit",
     recognize=lambda head: head.has("flight_id", "timestamp", "latitude", "longitude", "speed_gnd"),
     read=_read_points,
 )
@@ -196,6 +197,7 @@ PRC = Format(
     name="prc",
     title="PRC Data Challenge (Parquet)",
     needs="the days of trajectories, and beside them the list of flights (adep, ades, ...)",
+    attribution="PRC Data Challenge, the Performance Review Commission of EUROCONTROL",
     recognize=_recognize_prc,
     read=_read_points,
     splittable=True,

@@ -41,6 +41,7 @@ FORMAT = Format(
     name="iagos",
     title="IAGOS flights (CSV or Parquet)",
     needs="the table by flight_id; the altitude is that of the pressure [Pa]",
+    attribution="IAGOS (iagos.org)",
     recognize=lambda head: head.has(
         "flight_id", "longitude", "latitude", "pressure", "altitude_ft", "time"
     ),

@@ -69,6 +69,7 @@ FORMAT = Format(
     name="opensky",
     title="OpenSky state vectors (CSV or Parquet)",
     needs="files of state vectors, any number of hours; airports are inferred",
+    attribution="The OpenSky Network (opensky-network.org)",
     recognize=_recognize,
     read=point_reader(_FIELDS),
     splittable=True,
@@ -77,6 +78,7 @@ ANSWERS = Format(
     name="opensky-json",
     title="answers of OpenSky's interface: states or the track of an aircraft (JSON)",
     needs="files of one answer, or of one a line; airports are inferred",
+    attribution="The OpenSky Network (opensky-network.org)",
     recognize=lambda head: (
         head.kind == "json"
         and (head.has("time", "states") or head.has("icao24", "starttime", "path"))

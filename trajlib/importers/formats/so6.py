@@ -56,6 +56,7 @@ FORMAT = Format(
     name="so6",
     title="so6 of EUROCONTROL's NEST and DDR2 (m3 flown, m1 filed)",
     needs="the .so6, or its .7z (with py7zr installed); m1 is read as plans",
+    attribution="EUROCONTROL, NEST and DDR2",
     recognize=lambda head: bool(head.lines and _LINE.match(head.lines[0])),
     read=_read,
     splittable=True,

@@ -26,6 +26,7 @@ FORMAT = Format(
     name="spire",
     title="satellite ADS-B of Spire (CSV or Parquet)",
     needs="the table, any number of aircraft",
+    attribution="Spire",
     recognize=lambda head: head.has("icao_address", "latitude", "longitude"),
     read=point_reader(_FIELDS),
     splittable=True,
