@@ -113,7 +113,10 @@ def final_approach(level, seconds, speed=140.0):
     return pd.concat([points, last], ignore_index=True)
 
 
-@pytest.mark.parametrize(("level", "seconds"), [(4000, 40), (6000, 90), (11_000, 122), (7000, 150)])
+@pytest.mark.parametrize(
+    ("level", "seconds"),
+    [(4000, 40), (6000, 90), (11_000, 122), (7000, 150), (2134 / 0.3048, 183)],  # 7,000 ft in m
+)
 def test_an_assigned_level_over_the_runway_is_no_climb(level, seconds):
     counts = repairs(final_approach(level, seconds), RADAR)
     counts.pop("too_close", None)

@@ -33,6 +33,7 @@ _FEWEST_NAMED = 20  # for stages given by name, which may hold nothing out
 _CALIBRATED, _DAYS_TO_CALIBRATE = "07_prediction", 5  # to train, calibrate, check and show
 
 _REASONS = 5  # that are printed after an import
+_LONGER_GAP = 600  # s, of which an import names the gain
 _LOOSER = {  # by what is in the reason of a fragment
     " s between two points": "A larger --max-gap",
     " km from the airport": "A larger --max-reach",
@@ -259,6 +260,9 @@ def _print_account(archive: Path, flights: "pd.DataFrame") -> None:
     options = [option for text, option in _LOOSER.items() if text in str(fragments.index[:1])]
     for option in options:
         click.echo(f"{option} makes flights of some; its cost is in docs/import-criteria.md")
+    gaps = written.loc[written["why"].str.endswith(" s between two points", na=False)]
+    if shorter := int(gaps["longest_gap"].le(_LONGER_GAP).sum()):
+        click.echo(f"{shorter:,} fragments more would be flights with --max-gap {_LONGER_GAP}")
 
 
 def _print_plans(archive: Path, waypoints: "pd.Series | None") -> None:
@@ -328,6 +332,8 @@ def index(
     parts = [f"{len(table):,} files", f"{len(pairs):,} city pairs"]
     parts += [f"{fragments:,} fragments"] if fragments else []
     parts.append(f"{rejected.sum():,} rejected")
+    unknown = usable[["origin", "destination"]].isna().any(axis=1).sum()
+    parts += [f"{unknown:,} without a known airport"] if unknown else []
     parts += [f"{account.rejected.sum():,} rejected at the import"] if len(account.rejected) else []
     click.echo(f"{archive}: {', '.join(parts)}")
     pairs.index = [f"{origin} → {destination}" for origin, destination in pairs.index]
@@ -749,7 +755,8 @@ def _find_model(folder: Path, feature_set: str, archive: Path | None) -> Path:
         place = "ARCHIVE" if archive is None else shlex.quote(str(archive))
         raise ValueError(
             f"no report of {origin} → {destination} has saved models yet; run: python -m trajlib "
-            f"report --archive {place} --origin {origin} --destination {destination}"
+            f"report --archive {place} --origin {origin} --destination {destination}, or for the "
+            "models alone with --stage 07_prediction"
         )
     if feature_set not in names:
         raise ValueError(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from trajlib.compiled import compiled
+from trajlib.compiled import compiled, inlined
 from trajlib.importers.segmentation import (
     find_taxiing,
     get_numbers,
@@ -40,7 +40,8 @@ _MOVING = 50.0  # kt
 _LONG = 60.0  # s of unreachable positions, from which they count as spoofed
 _NOISE = 300.0  # ft between altitudes of two sources
 _FROZEN = 60.0, 500.0  # time at one altitude [s], and climb or descent in it [ft]
-_LEVELS = 1000.0  # ft: assigned levels are multiples of it
+_LEVELS = 1000.0  # ft: assigned levels are multiples of it,
+_ROUNDED = 2.0  # ft, also where altitudes were rounded to metres
 _JUMP = 1000.0  # ft from the previous altitude
 _STEEP = 3000.0  # ft/min, more than any airliner climbs at low speed
 _LANDING = 175.0  # kt, below which a descended aircraft is about to land
@@ -268,6 +269,11 @@ def _find_assigned(points: pd.DataFrame, limits: Limits) -> np.ndarray:
     return assigned
 
 
+@inlined
+def _is_level(altitude):
+    return abs(altitude - _LEVELS * np.round(altitude / _LEVELS)) <= _ROUNDED
+
+
 @compiled
 def _assigned(bounds, seconds, altitude, speed):  # noqa: C901 (one loop, compiled)
     """Find assigned levels that are reported instead of an altitude.
@@ -290,7 +296,7 @@ def _assigned(bounds, seconds, altitude, speed):  # noqa: C901 (one loop, compil
                     break
                 i -= side
             j = i - side
-            if not first <= j < end or j in (first, end - 1) or level % _LEVELS != 0:
+            if not first <= j < end or j in (first, end - 1) or not _is_level(level):
                 continue
             jump = level - altitude[j]
             rate = jump / max(abs(seconds[i] - seconds[j]), 1.0) * 60
@@ -303,7 +309,7 @@ def _assigned(bounds, seconds, altitude, speed):  # noqa: C901 (one loop, compil
             up = altitude[i] - altitude[i - 1]
             down = altitude[i] - altitude[i + 1]
             climb = up / max(seconds[i] - seconds[i - 1], 1.0) * 60
-            if climb >= _STEEP and min(up, down) >= _JUMP and altitude[i] % _LEVELS == 0:
+            if climb >= _STEEP and min(up, down) >= _JUMP and _is_level(altitude[i]):
                 assigned[i] = True
     return assigned
 
