@@ -269,7 +269,7 @@ def _describe_typical(flights: pd.DataFrame) -> str:
     for name, plural in (("operator", "operators"), ("aircraft_type", "types")):
         counts = flights[name].value_counts().head(_GROUPS_NAMED)
         if len(counts):
-            shares = [f"{each} {count / len(flights):.0%}" for each, count in counts.items()]
+            shares = [f"{n} {100 * count / len(flights):.0f} %" for n, count in counts.items()]
             texts.append(f"the most frequent {plural} are {', '.join(shares)}")
     return f"{'; '.join(texts)}."
 
