@@ -188,11 +188,18 @@ def test_the_commands_count_fragments_apart_from_rejected_flights_with_reasons(s
 def test_of_many_reasons_the_largest_are_printed(capsys):
     reasons = [number for number in range(1, 7) for _ in range(number)]
     rejected = pd.Series([f"reason {number}" for number in reasons])
-    _print_account("a", pd.DataFrame({"rejected": rejected, "why": None}))
+    _print_account("a", pd.DataFrame({"rejected": rejected, "why": None, "longest_gap": 60.0}))
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ["6", "rejected:", "reason", "6"]
     assert len(lines) == 7
     assert lines[-1].split()[:2] == ["1", "others:"]
+
+
+def test_an_import_says_what_a_longer_gap_would_gain(capsys):
+    why = ["more than 420 s between two points"] * 3 + ["fewer than 20 points"]
+    gaps = [430.0, 600, 601, 500]
+    _print_account("a", pd.DataFrame({"rejected": None, "why": why, "longest_gap": gaps}))
+    assert "With --max-gap 600, 2 of the fragments would be flights" in capsys.readouterr().out
 
 
 def test_repairs_are_named_in_words(source, tmp_path):

@@ -463,7 +463,7 @@ def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path
     assert front["arrival"]["mean flight"]["value"] == 3.2
     assert front["interval"] == {}
     assert front["typical"].startswith("A flight takes ")
-    assert "; the most frequent types are B738 46%, " in front["typical"]
+    assert "; the most frequent types are B738 46 %, " in front["typical"]
     assert len(front["routes"]) == 1
     assert front["routes"][0].startswith("100 % fly")
     for name in ("map", "arrivals"):

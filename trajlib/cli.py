@@ -262,7 +262,7 @@ def _print_account(archive: Path, flights: "pd.DataFrame") -> None:
         click.echo(f"{option} makes flights of some; its cost is in docs/import-criteria.md")
     gaps = written.loc[written["why"].str.endswith(" s between two points", na=False)]
     if shorter := int(gaps["longest_gap"].le(_LONGER_GAP).sum()):
-        click.echo(f"{shorter:,} fragments more would be flights with --max-gap {_LONGER_GAP}")
+        click.echo(f"With --max-gap {_LONGER_GAP}, {shorter:,} of the fragments would be flights")
 
 
 def _print_plans(archive: Path, waypoints: "pd.Series | None") -> None:
