@@ -19,6 +19,7 @@ from trajlib.evaluation.baselines import predict_baseline
 from trajlib.evaluation.bootstrap import estimate_mean, estimate_percentile, estimate_skill
 from trajlib.evaluation.metrics import flown_courses, measure_errors, skill
 from trajlib.evaluation.plans import predict_plan_baselines
+from trajlib.evaluation.quantities import QUANTITIES
 from trajlib.features.airborne import STATE
 from trajlib.features.feature_sets import prediction_minutes
 from trajlib.features.plans import add_reference, has_plan, locate_plan, measure_deviations
@@ -29,9 +30,7 @@ from trajlib.models.training import Split, predict_held_out, submit_held_out
 from trajlib.models.tuning import REGRESSOR
 
 __all__ = [
-    "QUANTITIES",
     "Experiment",
-    "Quantity",
     "compare_models",
     "evaluate_settings",
     "format_arrivals",
@@ -54,36 +53,6 @@ _SCORED = ["latitude", "longitude", "duration", "altitude"]
 _ON_RUNWAY = 2.0  # NM from the airport, within which a record must end to have a direction
 _ROUNDING = 1e-6  # rounding errors of skill
 _SKILL = ("skill", "low", "high")
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """The display of an error: name, unit, and the divisor that converts it to this unit."""
-
-    label: str
-    unit: str
-    divisor: float = 1.0
-    decimals: int = 1
-
-    @property
-    def heading(self) -> str:
-        """Label and unit, as in ``position [NM]``."""
-        return f"{self.label} [{self.unit}]"
-
-
-QUANTITIES = {
-    "horizontal": Quantity("position", "NM"),
-    "along": Quantity("along track", "NM"),
-    "cross": Quantity("cross track", "NM"),
-    "altitude": Quantity("altitude", "ft", decimals=0),
-    "time": Quantity("time", "min", 60.0, decimals=2),
-    "distance": Quantity("distance flown", "NM"),
-    "latitude": Quantity("latitude", "deg", decimals=3),
-    "longitude": Quantity("longitude", "deg", decimals=3),
-    "duration": Quantity("time", "min", 60.0, decimals=2),
-    "top_of_descent_time": Quantity("time of the top of descent", "min", 60.0, decimals=2),
-    "top_of_descent_distance": Quantity("distance from the top of descent to the end", "NM"),
-}
 
 
 def to_display_units(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,11 +1,14 @@
 """Splits into training and held-out flights: by local day, forward in time, at random."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import GroupKFold
 
 from trajlib.features.feature_sets import local_start
-from trajlib.models.training import Split
+
+if TYPE_CHECKING:
+    from trajlib.models.training import Split
 
 __all__ = [
     "choose_folds",
@@ -83,7 +86,7 @@ def choose_folds(days: pd.Series, folds: int = 4) -> int:
     return min(folds, days.nunique(), len(days) // 10)
 
 
-def split_by_day(days: pd.Series, folds: int = 4, *, seed: int = 0) -> list[Split]:
+def split_by_day(days: pd.Series, folds: int = 4, *, seed: int = 0) -> "list[Split]":
     """Return splits that hold out whole days, every day once.
 
     Flights of one day share wind and runways. A random split would train and test on the same
@@ -113,7 +116,7 @@ def split_by_day(days: pd.Series, folds: int = 4, *, seed: int = 0) -> list[Spli
     return _split_groups(days, folds, seed)
 
 
-def split_forward(days: pd.Series, folds: int = 4) -> list[Split]:
+def split_forward(days: pd.Series, folds: int = 4) -> "list[Split]":
     """Return splits that hold out days after all training days.
 
     The days are divided, in order of time, into one part more than folds. Each part except the
@@ -133,7 +136,7 @@ def split_forward(days: pd.Series, folds: int = 4) -> list[Split]:
     ]
 
 
-def split_at_random(events: pd.Series, folds: int = 4, *, seed: int = 0) -> list[Split]:
+def split_at_random(events: pd.Series, folds: int = 4, *, seed: int = 0) -> "list[Split]":
     """Return splits that hold out flights at random, every flight once, for comparison.
 
     They train and test on the same days. Only records of one flight, as found by `find_repeats`,
@@ -146,7 +149,7 @@ def split_at_random(events: pd.Series, folds: int = 4, *, seed: int = 0) -> list
     return _split_groups(events, folds, seed)
 
 
-def describe_splits(splits: list[Split], days: pd.Series) -> pd.DataFrame:
+def describe_splits(splits: "list[Split]", days: pd.Series) -> pd.DataFrame:
     """Return the numbers of training and held-out flights and days of each split.
 
     >>> days = pd.Series([1, 1, 2, 3, 3], list("abcde"))
@@ -184,6 +187,8 @@ def find_repeats(flights: pd.DataFrame) -> pd.Series:
     return events.reindex(flights["path"]).rename("event")
 
 
-def _split_groups(groups: pd.Series, folds: int, seed: int) -> list[Split]:
+def _split_groups(groups: pd.Series, folds: int, seed: int) -> "list[Split]":
+    from sklearn.model_selection import GroupKFold
+
     folded = GroupKFold(folds, shuffle=True, random_state=seed).split(groups, groups=groups)
     return [(groups.index[train], groups.index[held_out]) for train, held_out in folded]

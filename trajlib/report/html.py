@@ -17,7 +17,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from trajlib.estimate import typeset
-from trajlib.evaluation.experiments import QUANTITIES
+from trajlib.evaluation.quantities import QUANTITIES
 from trajlib.features.feature_sets import FEATURE_SETS
 from trajlib.features.names import display_feature_set, display_name
 from trajlib.report.comparison import count_changes
