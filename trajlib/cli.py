@@ -752,10 +752,10 @@ def _find_model(folder: Path, feature_set: str, archive: Path | None) -> Path:
     names = _list_models(folder)
     if not names:
         origin, _, destination = folder.parent.name.partition("-")
-        place = "ARCHIVE" if archive is None else shlex.quote(str(archive))
+        source = "ARCHIVE" if archive is None else shlex.quote(str(archive))
         raise ValueError(
             f"no report of {origin} → {destination} has saved models yet; run: python -m trajlib "
-            f"report --archive {place} --origin {origin} --destination {destination}, or for the "
+            f"report --archive {source} --origin {origin} --destination {destination}, or for the "
             "models alone with --stage 07_prediction"
         )
     if feature_set not in names:
@@ -921,10 +921,6 @@ def _gather_facts(
         "pair": pair,
         "archive": {n: getattr(dialect, n) for n in ("title", "source", "simulated")},
         "data": describe_data(index, store),
-        "reasons": {
-            "Rejected": read_rejections(index)["rejected"].value_counts().to_dict(),
-            "Repaired": _count_repairs(flights).to_dict(),
-            "Far from its airports": _count_far(index, parameters),
-        },
+        "reasons": {"Rejected": read_rejections(index)["rejected"].value_counts().to_dict()},
         "parameters": {name: parameters[name] for name in parameters if name != "data"},
     }

@@ -489,8 +489,9 @@ def _collect_identity(job: _Job, points: pd.DataFrame) -> pd.DataFrame:
     """Return the identity of each flight: the most frequent text if it has several."""
     table = pd.DataFrame(index=pd.Index(points["flight"].unique(), name="flight"))
     for name in _TEXTS:
-        known = name in points
-        table[name] = _find_commonest(points["flight"], points[name]) if known else None
+        table[name] = None
+        if name in points:
+            table[name] = _find_commonest(points["flight"], points[name])
     table = table.astype(dict.fromkeys(_TEXTS, "str"))
     file = job.work / "identities.parquet"
     if file.exists() and table["flight_id"].notna().any():
@@ -505,8 +506,8 @@ def _collect_identity(job: _Job, points: pd.DataFrame) -> pd.DataFrame:
 def _find_commonest(flight: pd.Series, texts: pd.Series) -> pd.Series:
     """Return the most frequent category of each flight, by flight."""
     code, texts = texts.cat.codes.to_numpy(), texts.cat.categories
-    known = code >= 0
-    pairs = flight.to_numpy()[known] * len(texts) + code[known]
+    given = code >= 0
+    pairs = flight.to_numpy()[given] * len(texts) + code[given]
     pairs, counts = np.unique(pairs, return_counts=True)
     flights, codes = np.divmod(pairs, max(len(texts), 1))
     table = pd.DataFrame({"flight": flights, "count": -counts, "text": texts[codes]})

@@ -22,7 +22,7 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     # without an XML parser, since expanded entities can have any size
     text = "".join(read_texts(path))
     tracks = re.findall(r"<trk\b.*?</trk>", text, re.DOTALL)
-    found = False
+    dated = False
     for number, track in enumerate(tracks):
         starts = pd.Series(re.findall(r"<trkpt\b.*?(?=<trkpt\b|</trkseg>)", track, re.DOTALL))
         points = pd.DataFrame(index=starts.index)
@@ -30,12 +30,12 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
             points[name] = starts.str.extract(rf"^<trkpt[^>]*\b{name}\s*=\s*[\"']([^\"']*)")[0]
         for name in ("ele", "time"):
             points[name] = starts.str.extract(rf"<{name}>\s*([^<]*?)\s*</{name}>")[0]
-        found |= points["time"].notna().any()
+        dated |= points["time"].notna().any()
         name = name_flight(path, options)
         flight = name if len(tracks) == 1 else f"{name}-{number + 1}"
         if len(points):
             yield convert_points(points.assign(flight=flight), _FIELDS)
-    if not found:
+    if not dated:
         raise FormatError("no times: a track needs the time of each point, <trkpt> with <time>")
 
 

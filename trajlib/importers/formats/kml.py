@@ -30,12 +30,12 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     flights = [_read_track(track) for track in tracks]
     dated = [match.groups() for part in placemarks for match in _DATED.finditer(part)]
     if dated and not flights:
-        flights = [([when for when, _ in dated], [place.split(",") for _, place in dated])]
+        flights = [([when for when, _ in dated], [position.split(",") for _, position in dated])]
     if not flights:
         raise FormatError("no times: neither a gx:Track nor points with a TimeStamp")
     name = re.search(r"<name>(?:FlightAware\W+|\w+/)?([A-Z]{2,3}\d\w{0,4})\b", text)
     for number, (when, coordinates) in enumerate(flights):
-        points = pd.DataFrame([place[:3] for place in coordinates]).reindex(columns=range(3))
+        points = pd.DataFrame([position[:3] for position in coordinates]).reindex(columns=range(3))
         points.columns = ["longitude", "latitude", "altitude"]
         flight = name_flight(path, options)
         yield convert_points(
@@ -54,7 +54,7 @@ def _read_track(text: str) -> tuple[list[str], list[list[str]]]:
     coordinates = re.findall(r"<gx:coord>([^<]*)</gx:coord>", text)
     if len(when) != len(coordinates):
         raise FormatError(f"{len(when)} times and {len(coordinates)} positions in the gx:Track")
-    return when, [place.split() for place in coordinates]
+    return when, [position.split() for position in coordinates]
 
 
 FORMAT = Format(
