@@ -1,7 +1,7 @@
 """Measure how the work grows with the number of files and flights, and draw it: growth.png.
 
     python benchmarks/growth.py --data benchmarks/data
-    python benchmarks/growth.py --training data/raw/sample LEMD LEBL --sizes 500 5000 50000
+    python benchmarks/growth.py --training data/raw/mine SFO LAX --sizes 500 5000 50000
 
 The sweep reads a few hundred files repeatedly, so that 98 GiB need no disk space. The index is made
 of many different files with short flights. With ``--training``, LightGBM is trained at all
@@ -118,13 +118,11 @@ if __name__ == "__main__":
     parser.add_argument("--training", nargs=3, metavar=("ARCHIVE", "ORIGIN", "DESTINATION"))
     options = parser.parse_args()
     if options.training:
-        growth, name, unit = (
-            measure_training(options.training, options.sizes),
-            "training",
-            "flights",
-        )
+        name, unit = "training", "flights"
+        growth = measure_training(options.training, options.sizes)
     else:
-        growth, name, unit = measure_growth(options.data, options.sizes), "growth", "files"
+        name, unit = "growth", "files"
+        growth = measure_growth(options.data, options.sizes)
     growth.round(2).to_csv(HERE / f"{name}.csv", index=False)
     print(growth.round(2).to_string(index=False))
     draw(growth, HERE / f"{name}.png", unit)

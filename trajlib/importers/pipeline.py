@@ -283,7 +283,8 @@ def _save_identities(job: _Job, readable: pd.DataFrame) -> tuple[set[str] | None
     files = readable[readable["format"].isin(names)]
     tables: list[pd.DataFrame] = []
     damage: dict[str, str] = {}
-    for part, errors in run_tasks(partial(_read_identities, job), _list_units(job.root, files)):
+    units = _list_units(job.root, files) if names else []
+    for part, errors in run_tasks(partial(_read_identities, job), units):
         tables += part
         damage |= errors
     if not tables:

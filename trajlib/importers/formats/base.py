@@ -218,15 +218,17 @@ def _convert_column(name: str, values: pd.Series, unit: str) -> pd.Series:
 def _to_texts(values: pd.Series, name: str) -> pd.Series:
     if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 == 0).all():
         values = values.astype("Int64")  # an integer column with gaps
-    texts = values.astype("object" if values.dtype == "category" else values.dtype)
-    texts = texts.astype("str").str.strip()
-    texts = texts.mask(values.isna() | texts.isin(["", "nan", "None", "<NA>", "NA", "N/A"]))
+    codes, different = pd.factorize(values)
+    texts = pd.Series(different).astype("object").astype("str").str.strip()
+    texts = texts.mask(texts.isin(["", "nan", "None", "<NA>", "NA", "N/A"]))
     if name == "icao24":
-        return texts.str.lower().str.removeprefix("0x")
-    if name in ("origin", "destination"):
+        texts = texts.str.lower().str.removeprefix("0x")
+    elif name in ("origin", "destination"):
         texts = texts.str.upper()
-        return texts.where(texts.str.fullmatch(_AIRPORT))
-    return texts.str.upper() if name == "aircraft_type" else texts
+        texts = texts.where(texts.str.fullmatch(_AIRPORT))
+    elif name == "aircraft_type":
+        texts = texts.str.upper()
+    return texts.reindex(codes).set_axis(values.index)  # code -1: missing
 
 
 def _to_booleans(values: pd.Series) -> pd.Series:
