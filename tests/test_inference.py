@@ -18,6 +18,7 @@ from trajlib.models.estimators import build_model
 from trajlib.models.inference import (
     build_flight_predictors,
     build_flight_row,
+    has_recent_flights,
     list_warnings,
     load_flight_table,
     load_samples_until,
@@ -285,6 +286,42 @@ def test_a_described_flight_without_an_archive_uses_planned(predict, data):
     assert "aircraft type is not given" in output
 
 
+def test_a_flight_without_a_flight_of_the_pair_in_the_week_before_uses_planned(predict, data):
+    status, output = predict("--time", "2017-03-01T08:00", "--callsign", "IBE1", "--type", "A320")
+    assert status == 0, output
+    assert "feature set planned" in output
+    assert "No flight of the pair in the week before" in output
+
+
+def test_each_flight_of_a_table_is_predicted_by_the_model_that_knows_most(
+    predict, data, store, tmp_path
+):
+    start = store["start"].max() + pd.Timedelta(1, "D")
+    times = [start, start + pd.Timedelta(365, "D"), start]
+    table = tmp_path / "flights.csv"
+    pd.DataFrame({"time": [f"{time:%Y-%m-%dT%H:%M:%SZ}" for time in times]}).to_csv(table)
+    status, output = predict(table)
+    assert status == 0, output
+    answer = pd.read_csv(tmp_path / "predict" / "flights.predicted.csv")
+    folder = data / "processed" / "LEMD-LEBL" / "prediction"
+    for feature_set, rows in {"at_takeoff": [0, 2], "planned": [1]}.items():
+        flights = load_flight_table(table, PAIR).loc[rows]
+        expected = predict_flights(load_model(folder / feature_set), flights, past=store)
+        assert answer.loc[rows, "minutes"].tolist() == expected["minutes"].tolist()
+        assert answer.loc[rows, "warnings"].tolist() == expected["warnings"].tolist()
+
+
+def test_recent_flights_are_those_of_the_week_before(store):
+    first = store["start"].min()
+    gaps = pd.Series(pd.to_timedelta([-1, 0, 1, 7 * 24, 7 * 24 + 1], "h"))
+    past = store.assign(start=first)
+    found = [False, False, True, True, False]
+    assert has_recent_flights(past, first + gaps).tolist() == found
+    assert has_recent_flights(past, (first + gaps)[::-1]).tolist() == found[::-1]
+    assert not has_recent_flights(past.assign(rejected="away"), first + gaps).any()
+    assert not has_recent_flights(None, first + gaps).any()
+
+
 def test_a_callsign_with_a_path_is_written_inside_the_output_folder(predict, tmp_path):
     status, output = predict("--time", "2016-03-05T07:00", "--callsign", "../IBE1")
     assert status == 0, output
@@ -463,9 +500,7 @@ def test_a_table_of_flights_is_predicted_as_each_flight_alone(saved, store, tmp_
     assert "not given" in table["warnings"].iloc[1]
     for number in (0, 1):
         alone = predict_flights(saved, flights.iloc[[number]], past=store)
-        pd.testing.assert_frame_equal(
-            alone, table.iloc[[number]].reset_index(drop=True), check_dtype=False
-        )
+        pd.testing.assert_frame_equal(alone, table.iloc[[number]], check_dtype=False)
     assert (table["arrival_low"] < table["arrival"]).all()
     assert (table["arrival"] < table["arrival_high"]).all()
 

@@ -23,7 +23,8 @@ from trajlib.report.build import (
     make_report,
     share_report,
 )
-from trajlib.report.front import count_rejected, draw_front
+from trajlib.geodesy import find_airport
+from trajlib.report.front import count_rejected, describe_routes, draw_front
 from trajlib.report.redaction import machine_rules
 from trajlib.report.stages import find_stages
 from trajlib.report.summary import save_summary
@@ -470,3 +471,24 @@ def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     front = draw_front(store, tmp_path / "none", folder, pair=("LEMD", "LEBL"), rejected=0)
     assert (front["arrival"], front["routes"], front["models"]) == ({}, [], [])
+
+
+def test_route_clusters_that_a_reader_cannot_tell_apart_are_one_group():
+    pair = ("LEMD", "LEBL")
+    ends = np.array([find_airport(code).position for code in pair])
+    direct = np.linspace(*ends, 50)[:, ::-1]
+    tracks, clusters = {"0-0": direct}, {"noise": -1}
+    for number, miles_south in enumerate((0, -1, 18, 19, -40)):
+        for flight in range(6 if number == 0 else 2):
+            path = f"{number}-{flight}"
+            tracks[path] = direct - [0, miles_south / 60]
+            clusters[path] = number
+    groups, sentences = describe_routes(tracks, pd.Series(clusters), pair)
+    assert groups["0-0"] == groups["1-0"] == 0
+    assert groups["2-0"] == groups["3-0"] == 1
+    assert groups["4-0"] == 2
+    assert groups["noise"] == -1
+    assert sentences[0] == "53 % fly along the direct line"
+    assert sentences[1].startswith("27 % fly 20 NM south")
+    assert sentences[2].startswith("13 % fly 35 NM north")
+    assert sentences[-1] == "7 % fly another way"

@@ -658,7 +658,8 @@ def predict(
 
     The models are those that the stage 07_prediction of a report saved. Where the flights of the
     pair are there (DATA/interim/ORIGIN-DESTINATION, from a report), recent traffic is used, and
-    with --archive the flights of other pairs. OUTPUT receives a table (.csv), and for one flight
+    with --archive the flights of other pairs. If no flight of the pair is in the week before, the
+    model of what is known before departure is used (planned). OUTPUT receives a table (.csv), and for one flight
     GeoJSON (.geojson) and a map (.png) with the uncertainty.
 
     With --plan, a CSV or Parquet file of waypoints (latitude, longitude, and where known sequence,
@@ -668,6 +669,8 @@ def predict(
     """
     gc.disable()  # the search for garbage takes a fifth of so short a command
     click.get_current_context().call_on_close(gc.enable)
+    import pandas as pd
+
     from trajlib.archive.index import build_index
     from trajlib.archive.plans import assign_plan, read_plan
     from trajlib.models import inference
@@ -684,33 +687,40 @@ def predict(
     folder = data / "processed" / "-".join(pair) / "prediction"
     if csv is not None and minutes is None and model is None:
         minutes = _newest_minutes(folder, inference.minutes_in_air(csv, destination))
-    feature_set = f"airborne_{minutes:g}" if minutes else "at_takeoff"
-    feature_set = "planned" if past is None and not minutes else feature_set
-    if plan is not None:
-        feature_set = f"{feature_set}_with_plan"
-    saved = load_model(model or _find_model(folder, feature_set, archive))
-    _check_prediction_time(saved, minutes)
     history = {"past": past, "plans": None if plan is None else read_plan(plan)}
     history["traffic"] = None if archive is None else build_index(archive, _index_of(archive, data))
+
+    def load(feature_set: str) -> "SavedModel":
+        name = feature_set if plan is None else f"{feature_set}_with_plan"
+        saved = load_model(model or _find_model(folder, name, archive))
+        _check_prediction_time(saved, minutes)
+        return saved
+
     if flights is not None:
         gc.enable()  # there may be many
         table = inference.load_flight_table(flights, pair)
-        answer = inference.predict_flights(saved, table, **history)
+        recent = inference.has_recent_flights(past, table["start"])
+        answers = [
+            inference.predict_flights(load(feature_set), rows, **history)
+            for feature_set, rows in (("at_takeoff", table[recent]), ("planned", table[~recent]))
+            if len(rows)
+        ]
+        answer = pd.concat(answers).sort_index()
         _write_flights(answer, output / f"{flights.stem}.predicted.csv", as_json=as_json)
         return
     described = {name: value for name, value in identity.items() if value}
-    flown = None
     if csv is None:
         name = described.get("callsign", "flight")
     else:
         samples, recorded = inference.load_samples_until(csv, minutes, pair=pair)
         start, described = samples["timestamp"].iloc[0], recorded | described
         history["samples"] = samples
-        flown = inference.load_flown(csv, saved)
         name = csv.name.removesuffix(".gz").removesuffix(".csv")
     # a callsign may be ../x or a dot, and the files belong into OUTPUT
     name = quote(name, safe=" ")[:100].replace(".", "%2E")
     flight = inference.build_flight_row(pair, start, csv=csv, **described)
+    saved = load(inference.choose_feature_set(past, flight["start"].item(), minutes))
+    flown = None if csv is None else inference.load_flown(csv, saved)
     if plan is not None:
         history["plans"] = assign_plan(history["plans"], flight)
     answer = inference.predict_flight(saved, flight, **history)

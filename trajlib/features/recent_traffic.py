@@ -17,6 +17,7 @@ __all__ = [
     "HOURS",
     "LANDING_DELAY",
     "LAST",
+    "OLDEST",
     "PLACES",
     "collect_recent_traffic",
     "find_passages",
@@ -26,8 +27,8 @@ __all__ = [
 
 PLACES = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95)  # route progress of the compared passages
 HOURS = (1, 3, 6, 24)  # before the first sample; passages are averaged over each window
-LAST = (1, 3)  # numbers of latest passages to average, within _OLDEST
-_OLDEST = 7 * 24.0  # h
+LAST = (1, 3)  # numbers of latest passages to average, within OLDEST
+OLDEST = 7 * 24.0  # h, of the flights of the pair that count as recent
 _REACH = 15.0  # km; a fragment this close to an airport shows the runway used
 _AIR = 2.0  # h; short, since runways and wind change quickly and many flights show them
 _TYPE = 30  # days over which the usual difference of an aircraft type is averaged
@@ -179,7 +180,7 @@ def select_recent(past: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame:
     past = past.sort_values("start", kind="stable")
     first = flights["start"].min()
     # two more days: a flight may last a day, and its type is compared over the days before
-    days = _OLDEST / 24 + _TYPE + 2
+    days = OLDEST / 24 + _TYPE + 2
     recent = past["start"] > first - pd.Timedelta(days, "D")
     same_callsign = past["callsign"].isin(set(flights["callsign"].dropna()))
     same_callsign &= past["end"] > first - _CALLSIGN
@@ -231,7 +232,7 @@ def _average_windows(
     for hours in HOURS:
         since = moments - pd.Timedelta(hours, "h")
         means[f"{hours}h"] = _average(times, values, since, moments)
-    oldest = moments - pd.Timedelta(_OLDEST, "h")
+    oldest = moments - pd.Timedelta(OLDEST, "h")
     for count in LAST:
         means[f"last{count}"] = _average(times, values, oldest, moments, last=count)
     return means

@@ -23,7 +23,12 @@ from trajlib.features.airborne import (
     locate_points,
     measure_points,
 )
-from trajlib.features.recent_traffic import HISTORY, collect_recent_traffic, select_recent
+from trajlib.features.recent_traffic import (
+    HISTORY,
+    OLDEST,
+    collect_recent_traffic,
+    select_recent,
+)
 from trajlib.features.targets import TARGETS, match_flights
 from trajlib.geodesy import distance, find_airport, locate_airport, unwrap_longitude
 from trajlib.models.prediction_intervals import MIN_DAYS, TOLERANCE
@@ -35,6 +40,8 @@ __all__ = [
     "FlightPrediction",
     "build_flight_predictors",
     "build_flight_row",
+    "choose_feature_set",
+    "has_recent_flights",
     "list_warnings",
     "load_flight_table",
     "load_flown",
@@ -301,6 +308,43 @@ def minutes_in_air(path: str | Path, destination: str) -> float | None:
     return last["duration"] / 60 if miles > _ARRIVED else None
 
 
+def has_recent_flights(past: pd.DataFrame | None, starts: pd.Series) -> pd.Series:
+    """Return for each take-off whether the archive has a flight of the pair in the week before.
+
+    Without one, nothing is known about recent traffic. The model ``planned`` then predicts better
+    than ``at_takeoff``, which has seen few such flights in training.
+
+    Parameters
+    ----------
+    past
+        Flights of the city pair, rows of its store; None without any.
+    starts
+        Times of take-off (UTC).
+    """
+    if past is None:
+        return pd.Series(False, starts.index)
+    known = past.loc[past["rejected"].isna(), ["start"]].sort_values("start")
+    requests = starts.astype(known["start"].dtype).sort_values().to_frame("start")
+    matched = pd.merge_asof(
+        requests,
+        known.assign(found=True),
+        on="start",
+        tolerance=pd.Timedelta(OLDEST, "h"),
+        allow_exact_matches=False,
+    )
+    return matched["found"].eq(True).set_axis(requests.index).reindex(starts.index)
+
+
+def choose_feature_set(
+    past: pd.DataFrame | None, start: pd.Timestamp, minutes: float | None = None
+) -> str:
+    """Return the feature set that knows most about a flight, some minutes after its take-off."""
+    if minutes:
+        return f"airborne_{minutes:g}"
+    recent = has_recent_flights(past, pd.Series([start])).item()
+    return "at_takeoff" if recent else "planned"
+
+
 def build_flight_predictors(
     flights: pd.DataFrame,
     feature_set: str,
@@ -374,6 +418,7 @@ def predict_flight(
         start=row["start"],
         traffic=traffic is not None,
         callsign=bool(row["callsign"]),
+        recent=has_recent_flights(past, flight["start"]).item(),
     )
     waypoints = None
     if plans is not None:
@@ -397,7 +442,7 @@ def predict_flights(
     traffic: pd.DataFrame | None = None,
     plans: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Return the arrivals of many flights, one row per flight.
+    """Return the arrivals of many flights, in the rows of the given table.
 
     Parameters
     ----------
@@ -418,8 +463,7 @@ def predict_flights(
     )
     ends = predict_trajectories(saved, predictors).groupby(level="path", sort=False).tail(1)
     ends = ends.droplevel("fraction").loc[flights["path"]]
-    table = flights[[*_IDENTITY, *_ENDS]].reset_index(drop=True)
-    table["takeoff"] = pd.DatetimeIndex(flights["start"]).floor("s")
+    table = flights[[*_IDENTITY, *_ENDS]].assign(takeoff=flights["start"].dt.floor("s"))
     for side in ("", "_low", "_high"):
         seconds = ends[f"duration{side}"].to_numpy()
         table[f"arrival{side}"] = table["takeoff"] + pd.to_timedelta(seconds.round(), "s")
@@ -430,10 +474,18 @@ def predict_flights(
     pair = "-".join(flights[list(_ENDS)].iloc[0])
     rows = predictors.to_dict("index")
     texts = []
-    given = {"traffic": traffic is not None}
-    for path, start, callsign in flights[["path", "start", "callsign"]].itertuples(index=False):
-        given["callsign"] = bool(callsign)
-        lines = list_warnings(saved, rows[path], pair, start=start, **given)
+    recent = has_recent_flights(past, flights["start"])
+    named = flights[["path", "start", "callsign"]].assign(recent=recent)
+    for path, start, callsign, is_recent in named.itertuples(index=False):
+        lines = list_warnings(
+            saved,
+            rows[path],
+            pair,
+            start=start,
+            traffic=traffic is not None,
+            callsign=bool(callsign),
+            recent=is_recent,
+        )
         texts.append(" ".join(lines))
     return table.assign(warnings=texts)
 
@@ -454,6 +506,7 @@ def list_warnings(
     start: pd.Timestamp | None = None,
     traffic: bool = True,
     callsign: bool = True,
+    recent: bool = True,
 ) -> list[str]:
     """Return warnings, as sentences, about a flight that differs from the training data.
 
@@ -469,6 +522,8 @@ def list_warnings(
         Whether flights of other pairs were used.
     callsign
         Whether the flight's callsign is known.
+    recent
+        Whether the archive has a flight of the pair in the week before.
     """
     return [
         *_warn_pair(saved, pair),
@@ -476,7 +531,7 @@ def list_warnings(
         *([] if start is None else _warn_date(saved, start)),
         *_warn_hour(saved, row),
         *_warn_categories(saved, row),
-        *_warn_missing(row, callsign=callsign),
+        *_warn_missing(row, callsign=callsign, recent=recent),
         *([] if traffic else _warn_traffic(saved)),
     ]
 
@@ -625,14 +680,18 @@ def _warn_categories(saved: SavedModel, row: Mapping[str, Any]) -> Iterator[str]
             )
 
 
-def _warn_missing(row: Mapping[str, Any], *, callsign: bool) -> Iterator[str]:
-    sources = {"recent_": "No flight of the pair in the week before is in the archive"}
-    if callsign:
-        sources["callsign_"] = "No flight of the same callsign in the year before is in the archive"
-    for prefix, sentence in sources.items():
-        values = [value for name, value in row.items() if name.startswith(prefix)]
-        if values and all(math.isnan(value) for value in values):
-            yield f"{sentence}: the model uses the other predictors."
+def _warn_missing(row: Mapping[str, Any], *, callsign: bool, recent: bool) -> Iterator[str]:
+    if not recent:
+        yield (
+            "No flight of the pair in the week before is in the archive: recent traffic is "
+            "unknown, and the prediction goes by what else is known."
+        )
+    past = [value for name, value in row.items() if name.startswith("callsign_")]
+    if callsign and past and all(math.isnan(value) for value in past):
+        yield (
+            "No flight of the same callsign in the year before is in the archive: the model uses "
+            "the other predictors."
+        )
     for name, age in row.items():
         if name.startswith("age_at_") and not age <= _OLD:
             minutes = name.removeprefix("age_at_")

@@ -13,6 +13,7 @@ from trajlib.features.feature_sets import prediction_minutes
 from trajlib.models.inference import (
     FlightPrediction,
     build_flight_row,
+    choose_feature_set,
     load_flown,
     load_samples_until,
     open_store,
@@ -124,7 +125,7 @@ class PredictionForm:
             csv = self.find_record(past, values["callsign"], start)
             samples, identity = load_samples_until(csv, minutes, pair=pair)
             start, described = samples["timestamp"].iloc[0], identity | described
-        feature_set = f"airborne_{minutes:g}" if minutes else "at_takeoff"
+        feature_set = choose_feature_set(past, start, minutes)
         saved = load_model(self.data / "processed" / values["pair"] / "prediction" / feature_set)
         flight = build_flight_row(pair, start, csv=csv, **described)
         if csv is not None:

@@ -18,11 +18,12 @@ from trajlib.plots.front import plot_arrival_errors, plot_tracks
 from trajlib.plots.style import WIDTH
 from trajlib.report.account import count_unused
 
-__all__ = ["answer", "count_rejected", "draw_front", "list_tiles"]
+__all__ = ["answer", "count_rejected", "describe_routes", "draw_front", "list_tiles"]
 
 _MOST = 300  # flights on the map
 _ROUTES = 12  # filed routes on the map
 _GROUPS = 5  # groups of route clusters on the map; the others are merged
+_APART = 0.02  # share of the route's length, by which groups on the map are apart
 _GROUPS_NAMED = 3  # most frequent operators and types
 _NARROW = 4.2  # in, width of figures for phones
 _STEP = 30  # samples between two drawn points
@@ -119,7 +120,9 @@ def draw_front(
     arrivals = _read(processed / "look_ahead_arrivals.parquet")
     clusters = _read(processed / "routes.parquet")
     tracks = _read_tracks(flights)
-    groups, routes = _describe_routes(tracks, clusters, pair)
+    groups, routes = None, {}
+    if clusters is not None:
+        groups, routes = describe_routes(tracks, clusters["cluster"], pair)
     title = f"Where flights {pair[0]} → {pair[1]} fly"
     filed = _read_filed(plans, flights)
     draw_map = partial(plot_tracks, tracks, pair, clusters=groups, names=routes, plans=filed)
@@ -182,32 +185,43 @@ def _read_filed(plans: pd.DataFrame | None, flights: pd.DataFrame) -> list[np.nd
     return [np.array(route) for route, _ in reversed(routes.most_common(_ROUTES))]
 
 
-def _describe_routes(
-    tracks: dict[str, np.ndarray], clusters: pd.DataFrame | None, pair: tuple[str, str]
-) -> tuple[pd.Series | None, dict[int, str]]:
-    """Return groups of route clusters with similar offsets from the direct line, and descriptions.
+def describe_routes(
+    tracks: dict[str, np.ndarray], clusters: pd.Series, pair: tuple[str, str]
+) -> tuple[pd.Series, dict[int, str]]:
+    """Return groups of route clusters that are about as far from the direct line, and sentences.
 
-    The first result is the group number of each flight: 0 for the largest, -1 for no group. The
-    second is the description of each group.
+    Parameters
+    ----------
+    tracks
+        Longitude and latitude [deg] of some flights, by path.
+    clusters
+        As returned by `trajlib.models.route_clusters.find_route_clusters`.
+    pair
+        Codes of both airports.
+
+    Returns
+    -------
+    Series, dict
+        The group of each flight, by path: 0 for the largest, -1 for flights in no cluster and in
+        small groups. A sentence for each group.
     """
-    if clusters is None:
-        return None, {}
-    numbers = clusters.iloc[:, 0]
     first, last = (find_airport(code) for code in pair)
     course = track(*first.position, *last.position)
     length = distance(*first.position, *last.position)
+    step = max(1, round(_APART * length))
     positions = {}
-    for number in numbers[numbers >= 0].unique():
-        members = [tracks[path] for path in numbers.index[numbers == number] if path in tracks]
+    for number in clusters[clusters >= 0].unique():
+        members = [tracks[path] for path in clusters.index[clusters == number] if path in tracks]
         if not members:
             continue
         points = np.concatenate(members)
         along, cross = along_cross_track(points[:, 1], points[:, 0], *first.position, course)
-        middle = float(np.median(cross[(along > 0.25 * length) & (along < 0.75 * length)]))
-        wind = _WINDS[round(float(course + (90 if middle > 0 else -90)) / 45) % 8]
-        beside = f"{abs(middle):.0f} NM {wind} of" if abs(middle) >= 2 else "along"
+        middle = np.median(cross[(along > 0.25 * length) & (along < 0.75 * length)])
+        miles = step * round(float(middle) / step)
+        wind = _WINDS[round(float(course + (90 if miles > 0 else -90)) / 45) % 8]
+        beside = f"{abs(miles)} NM {wind} of" if miles else "along"
         positions[number] = f"{beside} the direct line"
-    words = numbers.map(positions)
+    words = clusters.map(positions)
     largest = words.value_counts().index[:_GROUPS]
     groups = words.map({position: group for group, position in enumerate(largest)})
     groups = groups.fillna(-1).astype(int)
