@@ -310,6 +310,15 @@ def test_a_coverage_far_from_nominal_is_marked():
     assert page.count("<strong>") == 3
 
 
+def test_the_front_page_names_settings_that_are_not_the_default():
+    pair = {"archive": "sample", "origin": "LEMD", "destination": "LEBL"}
+    assert "default settings" not in render_front(describe_report(parameters=pair), {})
+    quick = pair | {"trees": "20", "folds": "2"}
+    page = render_front(describe_report(parameters=quick), {})
+    assert "Not the default settings: folds 2, trees 20." in page
+    assert "LEMD 2" not in page
+
+
 def test_claims_are_one_line_on_the_front_page_and_a_table_on_their_own():
     claim = {"claim": "R² is 0.9", "talk": "0.9", "here": "-0.4", "verdict": "does not hold"}
     stage = describe_stage("04_models", headline="R² is -0.4.", claims=[claim])

@@ -16,6 +16,7 @@ from trajlib.archive.index import FRAGMENT, build_index, select_flights
 from trajlib.archive.store import store_flights
 from trajlib.archive.study import Study
 from trajlib.estimate import Estimate
+from trajlib.geodesy import find_airport
 from trajlib.report import build
 from trajlib.report.build import (
     alone_with,
@@ -23,7 +24,6 @@ from trajlib.report.build import (
     make_report,
     share_report,
 )
-from trajlib.geodesy import find_airport
 from trajlib.report.front import count_rejected, describe_routes, draw_front
 from trajlib.report.redaction import machine_rules
 from trajlib.report.stages import find_stages

@@ -4,6 +4,7 @@ Days are drawn with replacement, with all flights of a day together, because fli
 share wind and runways. All bootstrap intervals of the project use `draw_days`.
 """
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,19 +29,22 @@ _DRAWS = 1000
 _QUANTILES = (0.025, 0.975)  # of a 95 % interval
 
 
+@functools.lru_cache(maxsize=8)  # hundreds of tables of a report have the same days
 def draw_days(days: int, draws: int, *, seed: int = 0) -> np.ndarray:
     """Return how often each day is drawn, when all days are drawn with replacement.
 
     Returns
     -------
     ndarray
-        Integers, of shape (draw, day). Each row sums to ``days``.
+        Whole numbers, of shape (draw, day), read-only. Each row sums to ``days``.
 
     >>> draw_days(3, 2).sum(axis=1).tolist()
-    [3, 3]
+    [3.0, 3.0]
     """
     share = np.full(days, 1 / days)
-    return np.random.default_rng(seed).multinomial(days, share, size=draws)
+    drawn = np.random.default_rng(seed).multinomial(days, share, size=draws).astype(float)
+    drawn.flags.writeable = False
+    return drawn
 
 
 def estimate_skill(
@@ -88,7 +92,7 @@ def estimate_mean(errors: pd.DataFrame, days: pd.Series, *, seed: int = 0) -> pd
     day = _day_of_rows(errors, days)
     by_day = errors.groupby(day)
     sums, counts = by_day.sum().to_numpy(), by_day.count().to_numpy()
-    drawn = draw_days(len(sums), _DRAWS, seed=seed) if len(sums) else np.zeros((_DRAWS, 0), int)
+    drawn = draw_days(len(sums), _DRAWS, seed=seed) if len(sums) else np.zeros((_DRAWS, 0))
     with np.errstate(invalid="ignore"):  # draws without any value
         means = pd.DataFrame((drawn @ sums) / (drawn @ counts))
     low, high = np.where((counts > 0).sum(axis=0) > 1, means.quantile(_QUANTILES), np.nan)
@@ -227,7 +231,12 @@ def evaluate_dispersion(intervals: pd.DataFrame) -> pd.Series:
 
 
 def _day_of_rows(errors: pd.DataFrame | pd.Series, days: pd.Series) -> pd.Series:
-    return days.loc[errors.index.get_level_values("path")].set_axis(errors.index)
+    index = errors.index
+    if not isinstance(index, pd.MultiIndex):
+        return days.loc[index].set_axis(index)
+    used = index.remove_unused_levels()  # each flight is looked up once, for all its rows
+    level = index.names.index("path")
+    return days.loc[used.levels[level]].take(used.codes[level]).set_axis(index)
 
 
 def _rank(weights: np.ndarray, percent: float) -> np.ndarray:
@@ -241,7 +250,7 @@ def _draw_dispersion(
 ) -> dict[str, np.ndarray]:
     """Return the dispersion over (draw, fraction), by its name."""
     codes, names = pd.factorize(np.asarray(days))
-    weights = draw_days(len(names), draws, seed=seed).astype(float)
+    weights = draw_days(len(names), draws, seed=seed)
     drawn = {name: _draw_spread(v, codes, weights) for name, v in deviations(ds).items()}
     along, cross = drawn.pop("along"), drawn.pop("cross")
     return {"along": along, "cross": cross, "horizontal": np.hypot(along, cross)} | drawn

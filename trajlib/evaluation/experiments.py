@@ -7,6 +7,7 @@ the flight. Targets that a flight had passed at the prediction time are not scor
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,6 +47,7 @@ __all__ = [
     "score_arrivals",
     "score_before_landing",
     "score_groups",
+    "submit_experiment",
     "to_display_units",
 ]
 
@@ -142,6 +144,17 @@ def run_experiment(
     targets: pd.DataFrame,
     fractions: Sequence[float],
     splits: Sequence[Split],
+    **options: Any,
+) -> Experiment:
+    """Return the experiment that `submit_experiment` submits, once all models are trained."""
+    return submit_experiment(predictors, targets, fractions, splits, **options)()
+
+
+def submit_experiment(
+    predictors: pd.DataFrame,
+    targets: pd.DataFrame,
+    fractions: Sequence[float],
+    splits: Sequence[Split],
     *,
     feature_set: str,
     by: str,
@@ -153,8 +166,11 @@ def run_experiment(
     seed: int = 0,
     further: Mapping[str, pd.DataFrame] | None = None,
     deviations: bool = True,
-) -> Experiment:
-    """Train models for each fraction, and return their errors and those of the baselines.
+) -> Callable[[], Experiment]:
+    """Submit the training of models for each fraction, and return a function that waits for it.
+
+    The function returns the errors of the models and of the baselines; it can be called once.
+    Several submitted experiments keep all workers busy.
 
     Parameters
     ----------
@@ -193,29 +209,33 @@ def run_experiment(
     wait_for_models = _submit_training(
         predictors, learned, splits, feature_set, models, trees=trees, seed=seed
     )
-    simple = predict_baselines(  # in this process, while the workers train
-        predictors,
-        targets,
-        unflown,
-        splits,
-        feature_set=feature_set,
-        by=by,
-        routes=routes,
-        flights=flights,
-    )
-    if planned:
-        simple |= predict_plan_baselines(predictors, unflown, splits, *pair)
-    for name, table in (further or {}).items():
-        rows = simple["median"]
-        simple[name] = table.reindex(index=rows.index, columns=rows.columns).fillna(rows)
-    predicted = wait_for_models()
-    if reference is not None:
-        predicted = {name: add_reference(table, reference) for name, table in predicted.items()}
-    model_errors, baseline_errors = (
-        {name: measure_errors(table, unflown, course=course) for name, table in tables.items()}
-        for tables in (predicted, simple)
-    )
-    return Experiment(feature_set, model_errors, baseline_errors, days)
+
+    def wait() -> Experiment:
+        simple = predict_baselines(  # in this process, while the workers train
+            predictors,
+            targets,
+            unflown,
+            splits,
+            feature_set=feature_set,
+            by=by,
+            routes=routes,
+            flights=flights,
+        )
+        if planned:
+            simple |= predict_plan_baselines(predictors, unflown, splits, *pair)
+        for name, table in (further or {}).items():
+            rows = simple["median"]
+            simple[name] = table.reindex(index=rows.index, columns=rows.columns).fillna(rows)
+        predicted = wait_for_models()
+        if reference is not None:
+            predicted = {name: add_reference(table, reference) for name, table in predicted.items()}
+        model_errors, baseline_errors = (
+            {name: measure_errors(table, unflown, course=course) for name, table in tables.items()}
+            for tables in (predicted, simple)
+        )
+        return Experiment(feature_set, model_errors, baseline_errors, days)
+
+    return wait
 
 
 def run_descent_experiment(
@@ -272,7 +292,7 @@ def predict_baselines(
     """Return the predictions of each baseline for unflown rows of held-out flights, by name.
 
     Baselines that need an operator, a type or a callsign are left out where no flight has one.
-    Parameters are those of `run_experiment`; ``unflown`` as returned by `keep_unflown`.
+    Parameters are those of `submit_experiment`; ``unflown`` as returned by `keep_unflown`.
     """
     pair = flights[["origin", "destination"]].iloc[0].tolist()
     median = predict_baseline(unflown, splits, "median")

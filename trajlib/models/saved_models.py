@@ -208,7 +208,7 @@ def save_model(saved: SavedModel, folder: str | Path) -> None:
     """Write a model and its card, which contains the digests of both files."""
     folder = Path(folder)
     models = {"joint": saved.model, "quantiles": saved.quantile_models}
-    blob = skops.io.dumps(models, compression=ZIP_DEFLATED)
+    blob = skops.io.dumps(models, compression=ZIP_DEFLATED, compresslevel=1)
     card = {**saved.card, "sha256": hashlib.sha256(blob).hexdigest()}
     card["card_sha256"] = _digest(card)
     with replacing(folder / "model.skops") as temporary:
