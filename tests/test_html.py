@@ -272,7 +272,7 @@ def test_no_page_loads_anything_over_the_network():
 
 
 FRONT = {
-    "when": "on 360 days",
+    "when": "360 days",
     "typical": "A flight takes 60 min in the median.",
     "rejected": 2233,
     "arrival": {

@@ -24,7 +24,7 @@ from trajlib.report.build import (
     make_report,
     share_report,
 )
-from trajlib.report.front import count_rejected, describe_routes, draw_front
+from trajlib.report.front import describe_routes, draw_front
 from trajlib.report.redaction import machine_rules
 from trajlib.report.stages import find_stages
 from trajlib.report.summary import save_summary
@@ -437,7 +437,6 @@ def test_every_flight_of_the_pair_that_is_not_used_is_counted_with_its_reason(tm
         ["rejected", "damaged", 1],
         ["rejected at the import", "wrong points", 1],
     ]
-    assert count_rejected(index, store, str(tmp_path), ("LEMD", "LEBL")) == 4
     repairs = [["at the import", kind, 1] for kind in ("repeated", "stale position")]
     assert facts["repaired"] == repairs
 

@@ -435,7 +435,7 @@ def report(
     from trajlib.archive.store import store_flights
     from trajlib.report.build import alone_with, list_flight_names, make_report, share_report
     from trajlib.report.console import show_stage
-    from trajlib.report.front import answer, count_rejected, draw_front
+    from trajlib.report.front import answer, draw_front
     from trajlib.report.redaction import machine_rules
 
     _set_rules(TRAJLIB_STRICT=strict, TRAJLIB_INCOMPLETE=incomplete)
@@ -477,7 +477,7 @@ def report(
                 processed,
                 folder,
                 pair=(origin, destination),
-                rejected=count_rejected(table, store, str(archive), (origin, destination)),
+                rejected=sum(count for *_, count in facts["data"]["unused"]),
                 plans=read_plans(archive),
             )
             with alone_with(folder, _say_waiting):  # which reports on other data may write to

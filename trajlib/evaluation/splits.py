@@ -35,10 +35,10 @@ def describe_days(days: pd.Series) -> str:
     """Return the number of days with flights, and their periods where months are between them.
 
     >>> describe_days(pd.to_datetime(pd.Series(["2019-10-01", "2019-11-20", "2021-07-03"])))
-    'on 3 days in 2 periods: Oct to Nov 2019, Jul 2021'
+    '3 days in 2 periods: Oct to Nov 2019, Jul 2021'
     """
     names = list(dict.fromkeys(_name_periods(days)))
-    text = f"on {days.nunique():,} days"
+    text = f"{days.nunique():,} days"
     if len(names) == 1:
         return text
     if len(names) > _NAMED:

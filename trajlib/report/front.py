@@ -16,9 +16,8 @@ from trajlib.evaluation.splits import describe_days, local_days
 from trajlib.geodesy import along_cross_track, distance, find_airport, track
 from trajlib.plots.front import plot_arrival_errors, plot_tracks
 from trajlib.plots.style import WIDTH
-from trajlib.report.account import count_unused
 
-__all__ = ["answer", "count_rejected", "describe_routes", "draw_front", "list_tiles"]
+__all__ = ["answer", "describe_routes", "draw_front", "list_tiles"]
 
 _MOST = 300  # flights on the map
 _ROUTES = 12  # filed routes on the map
@@ -38,7 +37,7 @@ def answer(report: dict) -> str:
     if not front:
         return f"{report['pair']}: {data['flights of the pair']} flights."
     flights = data["flights of the pair"]
-    sentences = [f"{report['pair']}: {flights} flights {_describe_days(front)}."]
+    sentences = [f"{report['pair']}: {flights} flights on {_describe_days(front)}."]
     sentences.append(front["typical"])
     errors = front["arrival"]
     if "at_takeoff" in errors:
@@ -150,13 +149,6 @@ def draw_front(
         "routes": list(routes.values()),
         "models": _read_cards(processed),
     }
-
-
-def count_rejected(
-    index: pd.DataFrame, store: pd.DataFrame, archive: str, pair: tuple[str, str]
-) -> int:
-    """Return how many flights of a pair are not used, see `count_unused`."""
-    return int(count_unused(index, store, archive, pair).sum())
 
 
 def _read(path: Path) -> pd.DataFrame | None:
