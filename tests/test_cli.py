@@ -101,7 +101,7 @@ def fail(*_, **__):
 def test_the_index_command_writes_the_index_and_prints_a_summary(run, archive, tmp_path):
     status, output = run("index", archive)
     assert status == 0
-    assert output.splitlines()[0] == f"{archive}: 3 files, 1 city pairs, 0 rejected"
+    assert output.splitlines()[0] == f"{archive}: 3 files, 1 city pair, 0 rejected"
     assert "3  LEMD → LEBL" in output
     assert (tmp_path / "data/interim/few.index.parquet").exists()
 

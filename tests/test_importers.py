@@ -170,7 +170,7 @@ def test_the_account_of_an_import_is_read_from_the_archive(source, tmp_path):
 def test_the_commands_count_fragments_apart_from_rejected_flights_with_reasons(source, tmp_path):
     archive = tmp_path / "sfo"
     lines = CliRunner().invoke(main, ["import", str(source), str(archive)]).output.splitlines()
-    first = lines.index(f"{archive}: 2 flights, 1 fragments, 1 rejected")
+    first = lines.index(f"{archive}: 2 flights, 1 fragment, 1 rejected")
     reasons = [line.split() for line in lines[first + 1 : -1]]
     assert {*map(tuple, (words[:2] for words in reasons))} == {
         ("1", "fragments:"),
@@ -179,7 +179,7 @@ def test_the_commands_count_fragments_apart_from_rejected_flights_with_reasons(s
     assert lines[-1].startswith("A larger --max-reach")
     assert "docs/import-criteria.md" in lines[-1]
     output = CliRunner().invoke(main, ["index", str(archive)]).output
-    assert ": 3 files, 1 city pairs, 1 fragments, 0 rejected, 1 rejected at the import" in output
+    assert ": 3 files, 1 city pair, 1 fragment, 0 rejected, 1 rejected at the import" in output
     assert "far from" not in output  # which the fragment is
     content = json.loads(CliRunner().invoke(main, ["index", str(archive), "--json"]).output)
     assert (content["fragments"], content["rejected"]) == (1, 0)

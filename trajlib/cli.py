@@ -243,19 +243,21 @@ def import_(
 
 
 def _print_account(archive: Path, flights: "pd.DataFrame") -> None:
+    from trajlib.estimate import count
+
     written = flights[flights["rejected"].isna()]
     fragments = written["why"].value_counts()
     rejected = flights["rejected"].value_counts()
     click.echo(
-        f"{archive}: {len(written) - fragments.sum():,} flights, {fragments.sum():,} fragments, "
-        f"{rejected.sum():,} rejected"
+        f"{archive}: {count(len(written) - fragments.sum(), 'flight')}, "
+        f"{count(fragments.sum(), 'fragment')}, {rejected.sum():,} rejected"
     )
-    reasons = [(count, f"fragments: {text}") for text, count in fragments.items()]
-    reasons += [(count, f"rejected: {text}") for text, count in rejected.items()]
+    reasons = [(number, f"fragments: {text}") for text, number in fragments.items()]
+    reasons += [(number, f"rejected: {text}") for text, number in rejected.items()]
     reasons.sort(key=lambda reason: -reason[0])
-    for count, text in reasons[:_REASONS]:
-        click.echo(f"{count:9,}  {text}")
-    if others := sum(count for count, _ in reasons[_REASONS:]):
+    for number, text in reasons[:_REASONS]:
+        click.echo(f"{number:9,}  {text}")
+    if others := sum(number for number, _ in reasons[_REASONS:]):
         click.echo(f"{others:9,}  others: see imported.parquet and rejected.parquet there")
     options = [option for text, option in _LOOSER.items() if text in str(fragments.index[:1])]
     for option in options:
@@ -305,6 +307,7 @@ def index(
         return
     from trajlib.archive.imported import read_import_account
     from trajlib.archive.index import FRAGMENT, build_index, default_index_path, read_rejections
+    from trajlib.estimate import count
 
     _check_writable(Path(output or default_index_path(archive)).parent, "--output")
     table = build_index(archive, output, strict=strict or None)
@@ -329,8 +332,8 @@ def index(
         counted |= {f"{name}_at_import": counts for name, counts in vars(account).items()}
         _print_json(content | {name: counts.to_dict() for name, counts in counted.items()})
         return
-    parts = [f"{len(table):,} files", f"{len(pairs):,} city pairs"]
-    parts += [f"{fragments:,} fragments"] if fragments else []
+    parts = [count(len(table), "file"), count(len(pairs), "city pair")]
+    parts += [count(fragments, "fragment")] if fragments else []
     parts.append(f"{rejected.sum():,} rejected")
     unknown = usable[["origin", "destination"]].isna().any(axis=1).sum()
     parts += [f"{unknown:,} without a known airport"] if unknown else []

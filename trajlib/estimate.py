@@ -3,10 +3,19 @@
 import re
 from dataclasses import dataclass
 
-__all__ = ["Estimate", "format_number", "typeset"]
+__all__ = ["Estimate", "count", "format_number", "typeset"]
 
 _HYPHEN = re.compile(r"(?<![\w.)\]])-(?=\.?\d)")
 _PERCENT = re.compile(r"(?<=\d) ?%(?!\w)")
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with a noun, in the plural unless the number is 1.
+
+    >>> count(1, "fragment"), count(2233, "city pair")
+    ('1 fragment', '2,233 city pairs')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def format_number(value: float) -> str:

@@ -119,7 +119,8 @@ def draw_front(
     arrivals = _read(processed / "look_ahead_arrivals.parquet")
     clusters = _read(processed / "routes.parquet")
     tracks = _read_tracks(flights)
-    groups, routes = None, {}
+    groups: pd.Series | None = None
+    routes: dict[int, str] = {}
     if clusters is not None:
         groups, routes = describe_routes(tracks, clusters["cluster"], pair)
     title = f"Where flights {pair[0]} → {pair[1]} fly"
@@ -199,7 +200,7 @@ def describe_routes(
     """
     first, last = (find_airport(code) for code in pair)
     course = track(*first.position, *last.position)
-    length = distance(*first.position, *last.position)
+    length = float(distance(*first.position, *last.position))
     step = max(1, round(_APART * length))
     positions = {}
     for number in clusters[clusters >= 0].unique():
