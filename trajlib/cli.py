@@ -469,7 +469,7 @@ def report(
         _check_writable(processed, "--data")
         selected = select_flights(table, origin, destination)
         summary = f"{origin} → {destination}: {len(selected):,} flights of {len(table):,} files"
-        click.echo("\n".join([summary, *_count_far(table, common)]), err=as_json)
+        click.echo("\n".join([summary, *_describe_far(table, common)]), err=as_json)
         with alone_with(processed, _say_waiting):
             store = store_flights(selected, data / "interim" / folder.name)
             parameters = common | {"archive": archive.name} | given
@@ -802,6 +802,8 @@ def _check_prediction_time(saved: "SavedModel", minutes: float | None) -> None:
 
 
 def _write_flights(table: "pd.DataFrame", path: Path, *, as_json: bool) -> None:
+    from trajlib.estimate import count
+
     path.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(path, index=False, date_format="%Y-%m-%dT%H:%M:%S%z")
     if as_json:
@@ -810,7 +812,7 @@ def _write_flights(table: "pd.DataFrame", path: Path, *, as_json: bool) -> None:
     warned = int((table["warnings"] != "").sum())
     width = ((table["minutes_high"] - table["minutes_low"]) / 2).mean()
     click.echo(
-        f"{path}: {len(table):,} flights, arrivals within ± {width:.1f} min on average; "
+        f"{path}: {count(len(table), 'flight')}, arrivals within ± {width:.1f} min on average; "
         f"{warned:,} with warnings"
     )
 
@@ -884,13 +886,13 @@ def _set_rules(**rules: bool) -> None:
             os.environ[name] = "1"
 
 
-def _count_far(index: "pd.DataFrame", parameters: Mapping) -> dict[str, int]:
+def _describe_far(index: "pd.DataFrame", parameters: Mapping) -> list[str]:
     from trajlib.archive.index import count_incomplete
 
-    count = count_incomplete(index, parameters["origin"], parameters["destination"])
+    number = count_incomplete(index, parameters["origin"], parameters["destination"])
     used = "kept" if os.environ.get("TRAJLIB_INCOMPLETE") else "left out, --incomplete keeps them"
-    text = f"{count:,} flights begin or end more than 30 NM from their airports ({used})"
-    return {text: count} if count else {}
+    text = f"flights that begin or end more than 30 NM from their airports ({used}): {number:,}"
+    return [text] if number else []
 
 
 def _gather_facts(

@@ -16,6 +16,7 @@ from trajlib.archive.storage import exists, is_remote, resolve
 from trajlib.archive.store import derived_path, save_derived
 from trajlib.archive.values import find_operator
 from trajlib.cluster import current_client
+from trajlib.estimate import count
 from trajlib.features import feature_sets as features
 from trajlib.features.airborne import (
     keep_measured,
@@ -645,7 +646,7 @@ def _warn_date(saved: SavedModel, start: pd.Timestamp) -> Iterator[str]:
     if not first - slack <= start <= last + slack:
         days = (start - last).days if start > last else (first - start).days
         side = "after the last" if start > last else "before the first"
-        span = f"{days / 365.25:.0f} years" if days > 730 else f"{days} days"
+        span = f"{days / 365.25:.0f} years" if days > 730 else count(days, "day")
         yield (
             f"The date {start:%Y-%m-%d} is {span} {side} training day ({training['first']} to "
             f"{training['last']}): routes, procedures and fleet may differ."
@@ -703,6 +704,6 @@ def _warn_traffic(saved: SavedModel) -> Iterator[str]:
     others = saved.card.get("other_traffic", 0)
     if others and saved.card["feature_set"] != "planned":
         yield (
-            f"The model was trained with {others:,} flights of other pairs, for runways and wind; "
-            "without --archive they are not used here."
+            f"The model was trained with {count(others, 'flight')} of other pairs, for runways and "
+            "wind; without --archive they are not used here."
         )

@@ -15,6 +15,7 @@ from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
 from pyproj import Geod
 
+from trajlib.estimate import count
 from trajlib.geodesy import find_airport, unwrap_longitude
 from trajlib.plots.basemap import Bounds, read_borders, read_land
 from trajlib.plots.flights import draw_tracks, split_flights
@@ -114,9 +115,7 @@ def plot_archive(index: pd.DataFrame, *, named: int = 15) -> Figure:
         drawn, ax=ax, label="flights, both directions", format="{x:,.0f}", pad=0.01, shrink=0.8
     )
     _name_busiest(ax, routes, lines, named)
-    ax.set_title(
-        f"{flights.sum():,} flights on {len(routes):,} route{'s' if len(routes) > 1 else ''}"
-    )
+    ax.set_title(f"{count(flights.sum(), 'flight')} on {count(len(routes), 'route')}")
     return figure
 
 
