@@ -543,7 +543,7 @@ def test_a_table_of_flights_is_predicted_on_the_command_line(predict, tmp_path):
     (tmp_path / "flights.csv").write_text("callsign,time\nIBE1,2016-05-01T08:00\n")
     status, output = predict(tmp_path / "flights.csv")
     assert status == 0, output
-    assert "1 flights, arrivals within" in output
+    assert "1 flight, arrivals within" in output
     table = pd.read_csv(tmp_path / "predict" / "flights.predicted.csv")
     assert table["takeoff"].tolist() == ["2016-05-01T08:00:00+0000"]
     assert predict(tmp_path / "flights.csv", "--time", "now")[0] == 2
