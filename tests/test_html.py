@@ -334,12 +334,14 @@ def test_claims_are_one_line_on_the_front_page_and_a_table_on_their_own():
 
 def test_data_and_models_have_separate_pages():
     card = {
+        "name": "at_takeoff",
         "feature_set": "at_takeoff",
         "level": 0.9,
         "scores": {"random days": {"duration": 0.55}},
     }
     card["training"] = {"flights": 1200, "days": 300, "first": "2016-01-01", "last": "2016-12-01"}
-    report = describe_report(front=FRONT | {"models": [card]}, data={"period": "2016"})
+    with_plan = {"name": "at_takeoff_with_plan", "feature_set": "at_takeoff"}
+    report = describe_report(front=FRONT | {"models": [card, with_plan]}, data={"period": "2016"})
     report["reasons"] = {"Rejected": {"the file is empty": 3}, "Repaired": {}}
     report["data"]["unused"] = [["fragment", "few points", 1234]]
     report["data"]["flights of the pair"] = "100"
@@ -349,7 +351,8 @@ def test_data_and_models_have_separate_pages():
     parts = ("the file is empty", "few points", "1,234", "spoofed", "<dd>2016</dd>")
     for part in (*parts, "An archive", "its source", "biases"):
         assert part in pages["data.html"]
-    for part in ("1,200 flights on 300 days", "at take-off", '55 <strong class="far">!</strong>'):
+    headings = ("Predictions at take-off<", "Predictions at take-off, with the plan<")
+    for part in (*headings, "1,200 flights on 300 days", '55 <strong class="far">!</strong>'):
         assert part in pages["models.html"]
 
 
@@ -362,7 +365,7 @@ def test_labels_of_numbers_have_display_names():
     }
     stage = describe_stage("08_feature_sets", numbers=numbers)
     scores = {"random days": {"cross": 0.9, "duration": 0.9}}
-    card = {"feature_set": "planned", "level": 0.9, "scores": scores}
+    card = {"name": "planned", "feature_set": "planned", "level": 0.9, "scores": scores}
     report = describe_report(stage, front=FRONT | {"models": [card]})
     page = render_companions(report)["models.html"]
     labels = re.findall(r"<dt>(.*?)</dt>", page)

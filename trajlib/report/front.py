@@ -252,8 +252,11 @@ def _read_interval(processed: Path) -> dict:
 
 def _read_cards(processed: Path) -> list[dict]:
     parts = ("feature_set", "level", "by", "training", "calibration", "scores", "versions")
-    cards = [json.loads(p.read_text("utf-8")) for p in processed.glob("prediction/*/card.json")]
-    cards = [{part: card[part] for part in parts if part in card} for card in cards]
+    cards = []
+    for path in sorted(processed.glob("prediction/*/card.json")):
+        card = json.loads(path.read_text("utf-8"))
+        shown = {part: card[part] for part in parts if part in card}
+        cards.append({"name": path.parent.name} | shown)
     return sorted(cards, key=lambda card: card.get("feature_set", ""), reverse=True)
 
 
