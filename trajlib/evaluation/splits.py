@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from trajlib.estimate import count
 from trajlib.features.feature_sets import local_start
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def describe_days(days: pd.Series) -> str:
     '3 days in 2 periods: Oct to Nov 2019, Jul 2021'
     """
     names = list(dict.fromkeys(_name_periods(days)))
-    text = f"{days.nunique():,} days"
+    text = count(days.nunique(), "day")
     if len(names) == 1:
         return text
     if len(names) > _NAMED:
