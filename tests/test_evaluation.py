@@ -80,11 +80,11 @@ def test_days_with_months_between_them_are_periods():
     def describe(*dates):
         return describe_days(pd.to_datetime(pd.Series(dates)))
 
-    assert describe("2019-10-01", "2019-11-20", "2019-11-20") == "on 2 days"
+    assert describe("2019-10-01", "2019-11-20", "2019-11-20") == "2 days"
     apart = describe("2021-07-03", "2019-12-01", "2019-10-20", "2020-01-07", "2021-07-30")
-    assert apart == "on 5 days in 2 periods: Oct 2019 to Jan 2020, Jul 2021"
+    assert apart == "5 days in 2 periods: Oct 2019 to Jan 2020, Jul 2021"
     years = [f"{year}-05-01" for year in range(2015, 2021)]
-    assert describe(*years) == "on 6 days in 6 periods, May 2015 to May 2020"
+    assert describe(*years) == "6 days in 6 periods, May 2015 to May 2020"
 
 
 def test_periods_are_compared_where_their_mean_durations_differ():
