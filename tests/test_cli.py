@@ -26,7 +26,8 @@ COMMANDS = ("simulate", "import", "index", "report", "compare", "predict")
 def run(tmp_path, monkeypatch):
     """Run a command line in ``tmp_path`` without a cluster; return exit status and output."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("trajlib.cli._connected", lambda *_: nullcontext(Mock()))
+    for module in ("archives", "reports"):
+        monkeypatch.setattr(f"trajlib.cli.{module}.connected", lambda *_: nullcontext(Mock()))
 
     def run(*arguments):
         result = CliRunner().invoke(main, [str(argument) for argument in arguments])

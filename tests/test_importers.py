@@ -14,7 +14,8 @@ from trajlib.archive.dialect import read_dialect
 from trajlib.archive.imported import read_import_account
 from trajlib.archive.index import FRAGMENT
 from trajlib.archive.reading import read_flight
-from trajlib.cli import _print_account, main
+from trajlib.cli import main
+from trajlib.cli.archives import print_account
 from trajlib.geodesy import distance
 from trajlib.importers import pipeline
 from trajlib.importers.pipeline import Criteria, import_flights
@@ -188,7 +189,7 @@ def test_the_commands_count_fragments_apart_from_rejected_flights_with_reasons(s
 def test_of_many_reasons_the_largest_are_printed(capsys):
     reasons = [number for number in range(1, 7) for _ in range(number)]
     rejected = pd.Series([f"reason {number}" for number in reasons])
-    _print_account("a", pd.DataFrame({"rejected": rejected, "why": None, "longest_gap": 60.0}))
+    print_account("a", pd.DataFrame({"rejected": rejected, "why": None, "longest_gap": 60.0}))
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ["6", "rejected:", "reason", "6"]
     assert len(lines) == 7
@@ -198,7 +199,7 @@ def test_of_many_reasons_the_largest_are_printed(capsys):
 def test_an_import_says_what_a_longer_gap_would_gain(capsys):
     why = ["more than 420 s between two points"] * 3 + ["fewer than 20 points"]
     gaps = [430.0, 600, 601, 500]
-    _print_account("a", pd.DataFrame({"rejected": None, "why": why, "longest_gap": gaps}))
+    print_account("a", pd.DataFrame({"rejected": None, "why": why, "longest_gap": gaps}))
     assert "With --max-gap 600, 2 of the fragments would be flights" in capsys.readouterr().out
 
 

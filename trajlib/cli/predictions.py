@@ -1,0 +1,267 @@
+"""The command that predicts flights."""
+
+import gc
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import click
+
+from trajlib.cli.common import (
+    Command,
+    as_json_option,
+    check_pair,
+    check_writable,
+    index_of,
+    path_of,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from trajlib.models.inference import FlightPrediction
+    from trajlib.models.saved_models import SavedModel
+
+__all__ = ["predict"]
+
+
+@click.command(cls=Command)
+@click.argument("flights", required=False, type=path_of(exists=True, dir_okay=False))
+@click.option("--origin", required=True, help="Airport of departure, as in the archive (LEMD).")
+@click.option("--destination", required=True, help="Airport of arrival, as in the archive (LEBL).")
+@click.option("--csv", type=path_of(exists=True, dir_okay=False), help="Raw samples of one flight.")
+@click.option("--minutes", type=float, help="Prediction time, after the first sample of the CSV.")
+@click.option("--callsign", help="Operator's code and flight number (IBE1234).")
+@click.option("--operator", help="By default the three letters of an airline's callsign (IBE).")
+@click.option("--type", "aircraft_type", help="ICAO type designator (A320).")
+@click.option(
+    "--time", help="In the air, not off block: 2016-03-05T07:00 (UTC), 'tomorrow 07:00 local'."
+)
+@click.option("--plan", type=path_of(exists=True, dir_okay=False), help="Filed plan of the flight.")
+@click.option("--model", type=path_of(), help="Folder of the model, instead of the pair's.")
+@click.option("--archive", type=path_of(), help="Its flights of other pairs, for runways and wind.")
+@click.option("--data", type=path_of(), default="data", help="For tables.")
+@click.option("--output", type=path_of(), default="predictions", help="For it.")
+@as_json_option
+def predict(
+    flights: Path | None,
+    origin: str,
+    destination: str,
+    csv: Path | None,
+    minutes: float | None,
+    time: str | None,
+    plan: Path | None,
+    model: Path | None,
+    archive: Path | None,
+    data: Path,
+    output: Path,
+    as_json: bool,
+    **identity: str | None,
+) -> None:
+    """Predict when and where flights of a city pair fly.
+
+    One flight is described by --time and --callsign, --operator, --type, or read from a --csv of
+    its samples. A flight that has not arrived by the end of its CSV is predicted from its newest
+    points that a model can use; of one that has arrived, only what was known at take-off is used,
+    or at --minutes. FLIGHTS is a CSV that lists many flights, with a column time and any of
+    callsign, operator and aircraft_type. Times are those of take-off, when a flight is in the
+    air, not when it leaves its stand.
+
+    The models are those that the stage 07_prediction of a report saved. Where the flights of the
+    pair are there (DATA/interim/ORIGIN-DESTINATION, from a report), recent traffic is used, and
+    with --archive the flights of other pairs. If no flight of the pair is in the week before, the
+    model of what is known before departure is used (planned). OUTPUT receives a table (.csv), and
+    for one flight GeoJSON (.geojson) and a map (.png) with the uncertainty.
+
+    With --plan, a CSV or Parquet file of waypoints (latitude, longitude, and where known sequence,
+    flight_level, speed, estimated_time, filed), the models with plans of that stage are used.
+    What was filed after the prediction time does not count. For FLIGHTS, the file has flight
+    plans by callsign and departure_time.
+    """
+    gc.disable()  # the search for garbage takes a fifth of so short a command
+    click.get_current_context().call_on_close(gc.enable)
+    import pandas as pd
+
+    from trajlib.archive.index import build_index
+    from trajlib.archive.plans import assign_plan, read_plan
+    from trajlib.models import inference
+    from trajlib.models.saved_models import load_model
+
+    if sum(given is not None for given in (flights, csv, time)) != 1:
+        raise click.UsageError("give one of --time, --csv and FLIGHTS")
+    if minutes and csv is None:
+        raise click.UsageError("--minutes needs a --csv")
+    check_writable(output, "--output")
+    pair = origin, destination = _find_saved_pair(data, check_pair(origin, destination))
+    start = None if time is None else _parse_start(time, origin)
+    past = inference.open_store(data / "interim" / "-".join(pair))
+    folder = data / "processed" / "-".join(pair) / "prediction"
+    if csv is not None and minutes is None and model is None:
+        minutes = _newest_minutes(folder, inference.minutes_in_air(csv, destination))
+    history = {"past": past, "plans": None if plan is None else read_plan(plan)}
+    history["traffic"] = None if archive is None else build_index(archive, index_of(archive, data))
+
+    def load(feature_set: str) -> "SavedModel":
+        name = feature_set if plan is None else f"{feature_set}_with_plan"
+        saved = load_model(model or _find_model(folder, name, archive))
+        _check_prediction_time(saved, minutes)
+        return saved
+
+    if flights is not None:
+        gc.enable()  # there may be many
+        table = inference.load_flight_table(flights, pair)
+        recent = inference.has_recent_flights(past, table["start"])
+        answers = [
+            inference.predict_flights(load(feature_set), rows, **history)
+            for feature_set, rows in (("at_takeoff", table[recent]), ("planned", table[~recent]))
+            if len(rows)
+        ]
+        answer = pd.concat(answers).sort_index()
+        _write_flights(answer, output / f"{flights.stem}.predicted.csv", as_json=as_json)
+        return
+    described = {name: value for name, value in identity.items() if value}
+    if csv is None:
+        name = described.get("callsign", "flight")
+    else:
+        samples, recorded = inference.load_samples_until(csv, minutes, pair=pair)
+        start, described = samples["timestamp"].iloc[0], recorded | described
+        history["samples"] = samples
+        name = csv.name.removesuffix(".gz").removesuffix(".csv")
+    # a callsign may be ../x or a dot, and the files belong into OUTPUT
+    name = quote(name, safe=" ")[:100].replace(".", "%2E")
+    flight = inference.build_flight_row(pair, start, csv=csv, **described)
+    saved = load(inference.choose_feature_set(past, flight["start"].item(), minutes))
+    flown = None if csv is None else inference.load_flown(csv, saved)
+    if plan is not None:
+        history["plans"] = assign_plan(history["plans"], flight)
+    answer = inference.predict_flight(saved, flight, **history)
+    _write_prediction(answer, saved.card["by"], output / name, flown=flown, as_json=as_json)
+
+
+def _parse_start(text: str, origin: str) -> "pd.Timestamp":
+    from trajlib.models.inference import parse_time
+
+    try:
+        return parse_time(text, origin)
+    except ValueError as error:
+        raise ValueError(f"--time: {error}") from error
+
+
+def _find_saved_pair(data: Path, pair: tuple[str, str]) -> tuple[str, str]:
+    """Return a pair by the codes of its saved models, which may be ICAO or IATA."""
+    from trajlib.geodesy import locate_airport
+
+    airports = tuple(map(locate_airport, pair))
+    for folder in sorted((data / "processed").glob("*-*/prediction")):
+        first, _, second = folder.parent.name.partition("-")
+        if (locate_airport(first), locate_airport(second)) == airports:
+            return first, second
+    return pair
+
+
+def _list_models(folder: Path) -> list[str]:
+    return sorted(card.parent.name for card in folder.glob("*/card.json"))
+
+
+def _find_model(folder: Path, feature_set: str, archive: Path | None) -> Path:
+    names = _list_models(folder)
+    if not names:
+        origin, _, destination = folder.parent.name.partition("-")
+        source = "ARCHIVE" if archive is None else shlex.quote(str(archive))
+        raise ValueError(
+            f"no report of {origin} → {destination} has saved models yet; run: python -m trajlib "
+            f"report --archive {source} --origin {origin} --destination {destination}, or for the "
+            "models alone with --stage 07_prediction"
+        )
+    if feature_set not in names:
+        raise ValueError(
+            f"no model {feature_set} in {folder} (found: {', '.join(names)}); "
+            "python -m trajlib report saves the models in its stage 07_prediction, whose parameter "
+            "minutes lists the prediction times in flight, and those with plans where the archive "
+            "has plans"
+        )
+    return folder / feature_set
+
+
+def _newest_minutes(folder: Path, in_air: float | None) -> float | None:
+    """Return the latest prediction time with a model of a flight in the air, None at take-off."""
+    from trajlib.features.feature_sets import prediction_minutes
+
+    times = [prediction_minutes(name) for name in _list_models(folder)]
+    return max((time for time in times if time <= (in_air or 0)), default=0.0) or None
+
+
+def _check_prediction_time(saved: "SavedModel", minutes: float | None) -> None:
+    from trajlib.features.feature_sets import prediction_minutes
+
+    feature_set = saved.card["feature_set"]
+    needed = prediction_minutes(feature_set)
+    if needed != (minutes or 0):
+        options = f"--csv and --minutes {needed:g}" if needed else "no --minutes"
+        raise click.UsageError(
+            f"the model has the feature set {feature_set}: give {options}, or another --model"
+        )
+
+
+def _write_flights(table: "pd.DataFrame", path: Path, *, as_json: bool) -> None:
+    from trajlib.estimate import count
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(path, index=False, date_format="%Y-%m-%dT%H:%M:%S%z")
+    if as_json:
+        print_json({"file": path, "flights": table.to_dict("records")})
+        return
+    warned = int((table["warnings"] != "").sum())
+    width = ((table["minutes_high"] - table["minutes_low"]) / 2).mean()
+    click.echo(
+        f"{path}: {count(len(table), 'flight')}, arrivals within ± {width:.1f} min on average; "
+        f"{warned:,} with warnings"
+    )
+
+
+def _write_prediction(
+    answer: "FlightPrediction",
+    by: str,
+    path: Path,
+    *,
+    flown: "pd.DataFrame | None",
+    as_json: bool,
+) -> None:
+    import json
+
+    from trajlib.geodesy import unwrap_longitude
+    from trajlib.models.saved_models import to_geojson
+    from trajlib.plots.prediction import plot_trajectory
+
+    table = answer.trajectory
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = table if flown is None else table.join(flown.add_suffix("_flown"))
+    # GeoJSON keeps lines across the antimeridian in one piece, with longitudes beyond 180°
+    columns = columns.assign(
+        **{name: unwrap_longitude(columns[name], 0) for name in columns if "longitude" in name}
+    )
+    columns.round(5).to_csv(f"{path}.csv")
+    geojson = to_geojson(table, flown)
+    Path(f"{path}.geojson").write_text(json.dumps(geojson), "utf-8")
+    airports = (answer.flight["origin"], answer.flight["destination"])
+    figure = plot_trajectory(
+        table, geojson, flown=flown, usual=answer.usual, plan=answer.plan, airports=airports
+    )
+    figure.savefig(f"{path}.png")
+    if as_json:
+        content = {
+            "files": [f"{path}{kind}" for kind in (".csv", ".geojson", ".png")],
+            "feature_set": answer.feature_set,
+            "by": by,
+            "level": answer.level,
+            "takeoff": answer.flight["start"].isoformat(),
+            "arrival": {name: time.isoformat() for name, time in answer.arrival.items()},
+            "warnings": answer.warnings,
+            "end": columns.iloc[-1].to_dict(),
+        }
+        print_json(content)
+        return
+    click.echo("\n".join([*answer.describe(), *answer.warnings]))
+    click.echo(f"feature set {answer.feature_set}; {path}.csv, .geojson, .png")
