@@ -30,6 +30,7 @@ from trajlib.importers.formats import (
     find_format,
     recognize_format,
 )
+from trajlib.importers.formats.base import Field, convert_table
 
 # half of the last digit of a format; other columns are exact
 PRECISION = {
@@ -1154,3 +1155,10 @@ def test_the_list_of_formats_names_each_with_what_it_needs():
 def test_an_unknown_name_of_a_format_is_refused_with_the_names():
     with pytest.raises(FormatError, match="opensky"):
         find_format("openskies")
+
+
+def test_a_list_among_texts_does_not_stop_a_file():
+    table = pd.DataFrame({"callsign": ["IBE1 ", ["IBE1"], None, " "]})
+    texts = convert_table(table, {"callsign": Field("callsign")})["callsign"]
+    assert texts.iloc[0] == "IBE1"
+    assert texts.isna().tolist() == [False, False, True, True]

@@ -310,12 +310,12 @@ def test_a_coverage_far_from_nominal_is_marked():
     assert page.count("<strong>") == 3
 
 
-def test_the_front_page_names_settings_that_are_not_the_default():
+def test_the_front_page_names_the_parameters_that_were_set():
     pair = {"archive": "sample", "origin": "LEMD", "destination": "LEBL"}
-    assert "default settings" not in render_front(describe_report(parameters=pair), {})
+    assert "Parameters set" not in render_front(describe_report(parameters=pair), {})
     quick = pair | {"trees": "20", "folds": "2"}
     page = render_front(describe_report(parameters=quick), {})
-    assert "Not the default settings: folds 2, trees 20." in page
+    assert "Parameters set for this report: folds 2, trees 20." in page
     assert "LEMD 2" not in page
 
 

@@ -145,6 +145,8 @@ def test_without_an_archive_recent_traffic_is_missing_with_a_warning(data, csv):
     card = json.loads(next(data.rglob("airborne_10/card.json")).read_text("utf-8"))
     warnings = list_warnings(type("Saved", (), {"card": card}), predictors.iloc[0], "LEMD-LEBL")
     assert [line for line in warnings if "is in the archive" in line] == warnings[-2:]
+    assert "of the pair" in warnings[-2]
+    assert "of the same callsign" in warnings[-1]
 
 
 def test_a_model_trained_with_other_traffic_warns_if_it_is_missing(data, store, csv):
@@ -311,15 +313,16 @@ def test_each_flight_of_a_table_is_predicted_by_the_model_that_knows_most(
         assert answer.loc[rows, "warnings"].tolist() == expected["warnings"].tolist()
 
 
-def test_recent_flights_are_those_of_the_week_before(store):
-    first = store["start"].min()
+def test_recent_flights_are_those_that_landed_in_the_week_before(store):
+    landed = store["end"].min()
     gaps = pd.Series(pd.to_timedelta([-1, 0, 1, 7 * 24, 7 * 24 + 1], "h"))
-    past = store.assign(start=first)
+    past = store.assign(end=landed)
     found = [False, False, True, True, False]
-    assert has_recent_flights(past, first + gaps).tolist() == found
-    assert has_recent_flights(past, (first + gaps)[::-1]).tolist() == found[::-1]
-    assert not has_recent_flights(past.assign(rejected="away"), first + gaps).any()
-    assert not has_recent_flights(None, first + gaps).any()
+    assert has_recent_flights(past, landed + gaps).tolist() == found
+    assert has_recent_flights(past, (landed + gaps)[::-1]).tolist() == found[::-1]
+    assert has_recent_flights(past, (landed + gaps).set_axis([0] * 5)).tolist() == found
+    assert not has_recent_flights(past.assign(rejected="away"), landed + gaps).any()
+    assert not has_recent_flights(None, landed + gaps).any()
 
 
 def test_a_callsign_with_a_path_is_written_inside_the_output_folder(predict, tmp_path):

@@ -488,6 +488,13 @@ def test_route_clusters_that_a_reader_cannot_tell_apart_are_one_group():
     assert groups["4-0"] == 2
     assert groups["noise"] == -1
     assert sentences[0] == "53 % fly along the direct line"
-    assert sentences[1].startswith("27 % fly 20 NM south")
-    assert sentences[2].startswith("13 % fly 35 NM north")
+    assert sentences[1].startswith("27 % fly about 20 NM south")
+    assert sentences[2].startswith("13 % fly about 35 NM north")
     assert sentences[-1] == "7 % fly another way"
+
+
+def test_a_route_cluster_without_a_point_in_mid_route_is_described():
+    ends = np.array([find_airport(code).position for code in ("LEMD", "LEBL")])[:, ::-1]
+    groups, sentences = describe_routes({"a": ends}, pd.Series({"a": 0}), ("LEMD", "LEBL"))
+    assert groups["a"] == 0
+    assert sentences == {0: "100 % fly along the direct line"}

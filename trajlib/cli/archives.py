@@ -222,9 +222,11 @@ def print_account(archive: Path, flights: "pd.DataFrame") -> None:
 
 
 def _print_plans(archive: Path, waypoints: "pd.Series | None") -> None:
+    from trajlib.estimate import count
+
     if waypoints is not None:
         median = f"{waypoints.median():.0f} waypoints in the median"
-        click.echo(f"{archive}: plans of {len(waypoints):,} flights, {median}")
+        click.echo(f"{archive}: plans of {count(len(waypoints), 'flight')}, {median}")
 
 
 def _count_repairs(table: "pd.DataFrame") -> "pd.Series":

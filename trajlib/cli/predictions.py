@@ -98,14 +98,15 @@ def predict(
     start = None if time is None else _parse_start(time, origin)
     past = inference.open_store(data / "interim" / "-".join(pair))
     folder = data / "processed" / "-".join(pair) / "prediction"
+    models = [] if model else _list_models(folder, archive)  # before the archive is read
     if csv is not None and minutes is None and model is None:
-        minutes = _newest_minutes(folder, inference.minutes_in_air(csv, destination))
+        minutes = _newest_minutes(models, inference.minutes_in_air(csv, destination))
     history = {"past": past, "plans": None if plan is None else read_plan(plan)}
     history["traffic"] = None if archive is None else build_index(archive, index_of(archive, data))
 
     def load(feature_set: str) -> "SavedModel":
-        name = feature_set if plan is None else f"{feature_set}_with_plan"
-        saved = load_model(model or _find_model(folder, name, archive))
+        wanted = feature_set if plan is None else f"{feature_set}_with_plan"
+        saved = load_model(model or _find_model(folder, wanted, archive))
         _check_prediction_time(saved, minutes)
         return saved
 
@@ -161,12 +162,8 @@ def _find_saved_pair(data: Path, pair: tuple[str, str]) -> tuple[str, str]:
     return pair
 
 
-def _list_models(folder: Path) -> list[str]:
-    return sorted(card.parent.name for card in folder.glob("*/card.json"))
-
-
-def _find_model(folder: Path, feature_set: str, archive: Path | None) -> Path:
-    names = _list_models(folder)
+def _list_models(folder: Path, archive: Path | None) -> list[str]:
+    names = sorted(card.parent.name for card in folder.glob("*/card.json"))
     if not names:
         origin, _, destination = folder.parent.name.partition("-")
         source = "ARCHIVE" if archive is None else shlex.quote(str(archive))
@@ -175,6 +172,11 @@ def _find_model(folder: Path, feature_set: str, archive: Path | None) -> Path:
             f"report --archive {source} --origin {origin} --destination {destination}, or for the "
             "models alone with --stage 07_prediction"
         )
+    return names
+
+
+def _find_model(folder: Path, feature_set: str, archive: Path | None) -> Path:
+    names = _list_models(folder, archive)
     if feature_set not in names:
         raise ValueError(
             f"no model {feature_set} in {folder} (found: {', '.join(names)}); "
@@ -185,11 +187,11 @@ def _find_model(folder: Path, feature_set: str, archive: Path | None) -> Path:
     return folder / feature_set
 
 
-def _newest_minutes(folder: Path, in_air: float | None) -> float | None:
+def _newest_minutes(names: list[str], in_air: float | None) -> float | None:
     """Return the latest prediction time with a model of a flight in the air, None at take-off."""
     from trajlib.features.feature_sets import prediction_minutes
 
-    times = [prediction_minutes(name) for name in _list_models(folder)]
+    times = [prediction_minutes(name) for name in names]
     return max((time for time in times if time <= (in_air or 0)), default=0.0) or None
 
 

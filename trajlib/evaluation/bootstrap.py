@@ -36,7 +36,8 @@ def draw_days(days: int, draws: int, *, seed: int = 0) -> np.ndarray:
     Returns
     -------
     ndarray
-        Whole numbers, of shape (draw, day), read-only. Each row sums to ``days``.
+        Whole numbers as floats, for products of matrices; of shape (draw, day), read-only. Each
+        row sums to ``days``.
 
     >>> draw_days(3, 2).sum(axis=1).tolist()
     [3.0, 3.0]
@@ -236,7 +237,10 @@ def _day_of_rows(errors: pd.DataFrame | pd.Series, days: pd.Series) -> pd.Series
         return days.loc[index].set_axis(index)
     used = index.remove_unused_levels()  # each flight is looked up once, for all its rows
     level = index.names.index("path")
-    return days.loc[used.levels[level]].take(used.codes[level]).set_axis(index)
+    of_path = days.loc[used.levels[level]]
+    if len(of_path) != len(used.levels[level]):
+        raise ValueError("a flight has several days, expected one")
+    return of_path.take(used.codes[level]).set_axis(index)
 
 
 def _rank(weights: np.ndarray, percent: float) -> np.ndarray:

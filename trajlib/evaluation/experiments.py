@@ -27,7 +27,12 @@ from trajlib.features.plans import add_reference, has_plan, locate_plan, measure
 from trajlib.features.targets import SHARE_AHEAD, keep_unflown, match_flights
 from trajlib.geodesy import distance, find_airport
 from trajlib.models.estimators import build_model
-from trajlib.models.training import Split, predict_held_out, submit_held_out
+from trajlib.models.training import (
+    Split,
+    cancelled_on_error,
+    predict_held_out,
+    submit_held_out,
+)
 from trajlib.models.tuning import REGRESSOR
 
 __all__ = [
@@ -199,9 +204,8 @@ def submit_experiment(
         With predictors of filed plans, and targets by ``route``: train models to predict
         deviations from the plans (True), or positions (False).
     """
-    targets = targets.loc[match_flights(targets.index, predictors.index), _SCORED]
-    unflown = keep_unflown(targets, fractions, prediction_minutes(feature_set))
-    course = flown_courses(targets)
+    scored = match_flights(targets.index, predictors.index)
+    unflown = keep_unflown(targets.loc[scored, _SCORED], fractions, prediction_minutes(feature_set))
     pair = flights[["origin", "destination"]].iloc[0].tolist()
     planned = by == "route" and has_plan(predictors).any()
     reference = locate_plan(predictors, unflown.index, *pair) if planned and deviations else None
@@ -211,16 +215,20 @@ def submit_experiment(
     )
 
     def wait() -> Experiment:
-        simple = predict_baselines(  # in this process, while the workers train
-            predictors,
-            targets,
-            unflown,
-            splits,
-            feature_set=feature_set,
-            by=by,
-            routes=routes,
-            flights=flights,
-        )
+        # made here, since many experiments may be waiting
+        positions = targets.loc[scored, _SCORED]
+        course = flown_courses(positions)
+        with cancelled_on_error():
+            simple = predict_baselines(  # in this process, while the workers train
+                predictors,
+                positions,
+                unflown,
+                splits,
+                feature_set=feature_set,
+                by=by,
+                routes=routes,
+                flights=flights,
+            )
         if planned:
             simple |= predict_plan_baselines(predictors, unflown, splits, *pair)
         for name, table in (further or {}).items():

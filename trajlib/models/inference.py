@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from trajlib.archive.dialect import read_dialect
@@ -31,6 +32,7 @@ from trajlib.features.recent_traffic import (
     select_recent,
 )
 from trajlib.features.targets import TARGETS, match_flights
+from trajlib.features.wind import to_nanoseconds
 from trajlib.geodesy import distance, find_airport, locate_airport, unwrap_longitude
 from trajlib.models.prediction_intervals import MIN_DAYS, TOLERANCE
 from trajlib.models.saved_models import SavedModel, predict_trajectories, predict_trajectory
@@ -310,7 +312,7 @@ def minutes_in_air(path: str | Path, destination: str) -> float | None:
 
 
 def has_recent_flights(past: pd.DataFrame | None, starts: pd.Series) -> pd.Series:
-    """Return for each take-off whether the archive has a flight of the pair in the week before.
+    """Return for each take-off whether a flight of the pair had landed in the week before.
 
     Without one, nothing is known about recent traffic. The model ``planned`` then predicts better
     than ``at_takeoff``, which has seen few such flights in training.
@@ -324,16 +326,11 @@ def has_recent_flights(past: pd.DataFrame | None, starts: pd.Series) -> pd.Serie
     """
     if past is None:
         return pd.Series(False, starts.index)
-    known = past.loc[past["rejected"].isna(), ["start"]].sort_values("start")
-    requests = starts.astype(known["start"].dtype).sort_values().to_frame("start")
-    matched = pd.merge_asof(
-        requests,
-        known.assign(found=True),
-        on="start",
-        tolerance=pd.Timedelta(OLDEST, "h"),
-        allow_exact_matches=False,
-    )
-    return matched["found"].eq(True).set_axis(requests.index).reindex(starts.index)
+    landed = np.sort(to_nanoseconds(past.loc[past["rejected"].isna(), "end"].dropna()))
+    week = pd.Timedelta(OLDEST, "h").value
+    moments = to_nanoseconds(starts)
+    earlier, older = (np.searchsorted(landed, each) for each in (moments, moments - week))
+    return pd.Series(earlier > older, starts.index)
 
 
 def choose_feature_set(
@@ -419,7 +416,7 @@ def predict_flight(
         start=row["start"],
         traffic=traffic is not None,
         callsign=bool(row["callsign"]),
-        recent=has_recent_flights(past, flight["start"]).item(),
+        recent=None if past is None else has_recent_flights(past, flight["start"]).item(),
     )
     waypoints = None
     if plans is not None:
@@ -475,7 +472,7 @@ def predict_flights(
     pair = "-".join(flights[list(_ENDS)].iloc[0])
     rows = predictors.to_dict("index")
     texts = []
-    recent = has_recent_flights(past, flights["start"])
+    recent = None if past is None else has_recent_flights(past, flights["start"])
     named = flights[["path", "start", "callsign"]].assign(recent=recent)
     for path, start, callsign, is_recent in named.itertuples(index=False):
         lines = list_warnings(
@@ -507,7 +504,7 @@ def list_warnings(
     start: pd.Timestamp | None = None,
     traffic: bool = True,
     callsign: bool = True,
-    recent: bool = True,
+    recent: bool | None = None,
 ) -> list[str]:
     """Return warnings, as sentences, about a flight that differs from the training data.
 
@@ -524,7 +521,8 @@ def list_warnings(
     callsign
         Whether the flight's callsign is known.
     recent
-        Whether the archive has a flight of the pair in the week before.
+        Whether a flight of the pair landed in the week before. By default, whether the predictors
+        of recent traffic have a value.
     """
     return [
         *_warn_pair(saved, pair),
@@ -681,14 +679,13 @@ def _warn_categories(saved: SavedModel, row: Mapping[str, Any]) -> Iterator[str]
             )
 
 
-def _warn_missing(row: Mapping[str, Any], *, callsign: bool, recent: bool) -> Iterator[str]:
-    if not recent:
+def _warn_missing(row: Mapping[str, Any], *, callsign: bool, recent: bool | None) -> Iterator[str]:
+    if recent is False or (recent is None and _lacks(row, "recent_")):
         yield (
             "No flight of the pair in the week before is in the archive: recent traffic is "
             "unknown, and the prediction goes by what else is known."
         )
-    past = [value for name, value in row.items() if name.startswith("callsign_")]
-    if callsign and past and all(math.isnan(value) for value in past):
+    if callsign and _lacks(row, "callsign_"):
         yield (
             "No flight of the same callsign in the year before is in the archive: the model uses "
             "the other predictors."
@@ -698,6 +695,12 @@ def _warn_missing(row: Mapping[str, Any], *, callsign: bool, recent: bool) -> It
             minutes = name.removeprefix("age_at_")
             state = f"{age:.0f} s old" if age > 0 else "missing"
             yield f"At {minutes} min the last measured point is {state}."
+
+
+def _lacks(row: Mapping[str, Any], prefix: str) -> bool:
+    """Return whether there are predictors with this prefix, and none has a value."""
+    values = [value for name, value in row.items() if name.startswith(prefix)]
+    return bool(values) and all(math.isnan(value) for value in values)
 
 
 def _warn_traffic(saved: SavedModel) -> Iterator[str]:

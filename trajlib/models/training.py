@@ -6,7 +6,8 @@ model uses all targets at all fractions as one row, so that its trees are traine
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakSet
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "HeldOut",
     "Split",
+    "cancelled_on_error",
     "predict_held_out",
     "stack_targets",
     "submit_held_out",
@@ -187,19 +189,32 @@ class _Submission:
 
     def __init__(self, client: "Client", futures: "list[Future]") -> None:
         self.client, self.futures = client, futures
-        self.watch = watch_workers(client)
+        # one clock for all, as each would stand still while others are awaited
+        others = [each.watch for each in self._pending if each.client is client and each.futures]
+        self.watch: Callable[[], None] = others[0] if others else watch_workers(client)
         self.watch()  # registers the workers that exist now
         self._pending.add(self)
 
     def wait(self) -> list:
-        try:
+        with cancelled_on_error():
             results = gather(self.client, self.futures, self.watch)
-        except BaseException:  # also on Ctrl-C, cancel all submissions
-            for submission in list(self._pending):
-                submission.futures.clear()
-            raise
         self.futures.clear()  # lets the workers release the results
         return results
+
+    @classmethod
+    def cancel_all(cls) -> None:
+        for submission in list(cls._pending):
+            submission.futures.clear()
+
+
+@contextmanager
+def cancelled_on_error() -> Iterator[None]:
+    """Cancel all submitted training if the work within fails, also on Ctrl-C."""
+    try:
+        yield
+    except BaseException:
+        _Submission.cancel_all()
+        raise
 
 
 def _hold(tables: tuple) -> tuple:

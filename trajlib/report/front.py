@@ -209,11 +209,12 @@ def describe_routes(
             continue
         points = np.concatenate(members)
         along, cross = along_cross_track(points[:, 1], points[:, 0], *first.position, course)
-        middle = np.median(cross[(along > 0.25 * length) & (along < 0.75 * length)])
+        beside = cross[(along > 0.25 * length) & (along < 0.75 * length)]
+        middle = np.median(beside if len(beside) else cross)  # of records with few points
         miles = step * round(float(middle) / step)
         wind = _WINDS[round(float(course + (90 if miles > 0 else -90)) / 45) % 8]
-        beside = f"{abs(miles)} NM {wind} of" if miles else "along"
-        positions[number] = f"{beside} the direct line"
+        where = f"about {abs(miles)} NM {wind} of" if miles else "along"
+        positions[number] = f"{where} the direct line"
     words = clusters.map(positions)
     largest = words.value_counts().index[:_GROUPS]
     groups = words.map({position: group for group, position in enumerate(largest)})

@@ -218,8 +218,9 @@ def _convert_column(name: str, values: pd.Series, unit: str) -> pd.Series:
 def _to_texts(values: pd.Series, name: str) -> pd.Series:
     if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 == 0).all():
         values = values.astype("Int64")  # an integer column with gaps
-    codes, different = pd.factorize(values)
-    texts = pd.Series(different).astype("object").astype("str").str.strip()
+    rows = values.astype("object" if values.dtype == "category" else values.dtype).astype("str")
+    codes, different = pd.factorize(rows.mask(values.isna()))  # few texts differ
+    texts = pd.Series(different, dtype="str").str.strip()
     texts = texts.mask(texts.isin(["", "nan", "None", "<NA>", "NA", "N/A"]))
     if name == "icao24":
         texts = texts.str.lower().str.removeprefix("0x")
