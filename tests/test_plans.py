@@ -366,5 +366,5 @@ def test_plans_beside_flights_are_imported_with_them(tmp_path, in_this_process):
     (source / "day_m1.so6").write_text(head.format("080000", "085000", 0, 310, ends, 1))
     result = CliRunner().invoke(main, ["import", str(source), str(tmp_path / "archive")])
     assert result.exit_code == 0, result.output
-    assert "plans of 1 flights, 2 waypoints" in result.output
+    assert "plans of 1 flight, 2 waypoints" in result.output
     assert len(read_plans(tmp_path / "archive")) == 2
