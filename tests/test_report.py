@@ -16,7 +16,7 @@ from trajlib.archive.index import FRAGMENT, build_index, select_flights
 from trajlib.archive.store import store_flights
 from trajlib.archive.study import Study
 from trajlib.estimate import Estimate
-from trajlib.geodesy import find_airport
+from trajlib.geodesy import distance, find_airport, offset, track
 from trajlib.report import build
 from trajlib.report.build import (
     alone_with,
@@ -474,23 +474,23 @@ def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path
 
 def test_route_clusters_that_a_reader_cannot_tell_apart_are_one_group():
     pair = ("LEMD", "LEBL")
-    ends = np.array([find_airport(code).position for code in pair])
-    direct = np.linspace(*ends, 50)[:, ::-1]
-    tracks, clusters = {"0-0": direct}, {"noise": -1}
-    for number, miles_south in enumerate((0, -1, 18, 19, -40)):
+    first, last = (find_airport(code).position for code in pair)
+    course, along = track(*first, *last), np.linspace(0, distance(*first, *last), 50)
+    tracks, clusters = {}, {"noise": -1}
+    for number, miles_south in enumerate((0, 1, 18, 19, -40)):
         for flight in range(6 if number == 0 else 2):
-            path = f"{number}-{flight}"
-            tracks[path] = direct - [0, miles_south / 60]
-            clusters[path] = number
+            lat, lon = offset(*first, course, along, float(miles_south))
+            tracks[f"{number}-{flight}"] = np.column_stack([lon, lat])
+            clusters[f"{number}-{flight}"] = number
     groups, sentences = describe_routes(tracks, pd.Series(clusters), pair)
     assert groups["0-0"] == groups["1-0"] == 0
     assert groups["2-0"] == groups["3-0"] == 1
     assert groups["4-0"] == 2
     assert groups["noise"] == -1
     assert sentences[0] == "53 % fly along the direct line"
-    assert sentences[1].startswith("27 % fly about 20 NM south")
-    assert sentences[2].startswith("13 % fly about 35 NM north")
-    assert sentences[-1] == "7 % fly another way"
+    assert sentences[1].startswith("27 % fly about 18 NM south")
+    assert sentences[2].startswith("13 % fly about 39 NM north")
+    assert sentences[-1] == "7 % fly on no common route"
 
 
 def test_a_route_cluster_without_a_point_in_mid_route_is_described():

@@ -22,7 +22,7 @@ __all__ = ["answer", "describe_routes", "draw_front", "list_tiles"]
 _MOST = 300  # flights on the map
 _ROUTES = 12  # filed routes on the map
 _GROUPS = 5  # groups of route clusters on the map; the others are merged
-_APART = 0.02  # share of the route's length, by which groups on the map are apart
+_APART = 0.01  # share of the route's length, by which groups on the map are apart
 _GROUPS_NAMED = 3  # most frequent operators and types
 _NARROW = 4.2  # in, width of figures for phones
 _STEP = 30  # samples between two drawn points
@@ -202,19 +202,23 @@ def describe_routes(
     course = track(*first.position, *last.position)
     length = float(distance(*first.position, *last.position))
     step = max(1, round(_APART * length))
-    positions = {}
+    offsets = {}  # median distance [NM] to the right of the direct line, by tenth of the way
     for number in clusters[clusters >= 0].unique():
         members = [tracks[path] for path in clusters.index[clusters == number] if path in tracks]
-        if not members:
-            continue
-        points = np.concatenate(members)
-        along, cross = along_cross_track(points[:, 1], points[:, 0], *first.position, course)
-        beside = cross[(along > 0.25 * length) & (along < 0.75 * length)]
-        middle = np.median(beside if len(beside) else cross)  # of records with few points
-        miles = step * round(float(middle) / step)
-        wind = _WINDS[round(float(course + (90 if miles > 0 else -90)) / 45) % 8]
-        where = f"about {abs(miles)} NM {wind} of" if miles else "along"
-        positions[number] = f"{where} the direct line"
+        if members:
+            points = np.concatenate(members)
+            along, cross = along_cross_track(points[:, 1], points[:, 0], *first.position, course)
+            by_tenth = pd.Series(cross).groupby(np.floor(10 * along / length)).median()
+            offsets[number] = by_tenth.reindex(range(2, 8))
+    table = pd.DataFrame(offsets).T.interpolate(axis=1, limit_direction="both").fillna(0.0)
+    positions = {}
+    if len(table):
+        spread = table.max() - table.min() if len(table) > 1 else table.iloc[0].abs()
+        for number, offset in table[spread.idxmax()].items():  # where the routes differ most
+            miles = step * round(float(offset) / step)
+            wind = _WINDS[round(float(course + (90 if miles > 0 else -90)) / 45) % 8]
+            where = f"about {abs(miles)} NM {wind} of" if miles else "along"
+            positions[number] = f"{where} the direct line"
     words = clusters.map(positions)
     largest = words.value_counts().index[:_GROUPS]
     groups = words.map({position: group for group, position in enumerate(largest)})
@@ -224,7 +228,7 @@ def describe_routes(
         group: f"{shares[group]:.0f} % fly {position}" for group, position in enumerate(largest)
     }
     if sentences and -1 in shares:
-        sentences[-1] = f"{shares[-1]:.0f} % fly another way"
+        sentences[-1] = f"{shares[-1]:.0f} % fly on no common route"
     return groups, sentences
 
 
