@@ -462,6 +462,19 @@ def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path
     assert front["arrival"]["airborne_10"]["value"] == 2.2  # of the first model, not of the best
     assert front["arrival"]["mean flight"]["value"] == 3.2
     assert front["interval"] == {}
+    card = tmp_path / "prediction" / "at_takeoff" / "card.json"
+    card.parent.mkdir(parents=True)
+    card.write_text('{"feature_set": "at_takeoff", "level": 0.9}')
+    names = ["split", "feature_set", "interval", "target", "fraction"]
+    keys = [("random days", "at_takeoff", "chosen", "duration", f) for f in (0.95, 1.0)]
+    scores = pd.DataFrame(
+        {"coverage": [0.9, 0.8], "width": [60.0, 120.0]},
+        pd.MultiIndex.from_tuples(keys, names=names),
+    )
+    for rows, expected in ((scores[:1], None), (scores, 2.0)):
+        rows.to_parquet(tmp_path / "prediction.parquet")
+        front = draw_front(store, tmp_path, folder, pair=("LEMD", "LEBL"), rejected=7)
+        assert front["interval"].get("width") == expected  # [min], of the arrival alone
     assert front["typical"].startswith("A flight takes ")
     assert "; the most frequent types are B738 46 %, " in front["typical"]
     assert len(front["routes"]) == 1

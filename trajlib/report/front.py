@@ -243,9 +243,10 @@ def _read_interval(processed: Path) -> dict:
         rows = table.xs(("at_takeoff", "chosen", "duration"), level=levels)
     except KeyError:
         return {}
-    last = rows.index.get_level_values("fraction").max()
-    order = rows.index.get_level_values("split")
-    chosen = rows[order == order[0]].xs(last, level="fraction").iloc[0]
+    arrival = rows[rows.index.get_level_values("fraction") == 1.0]
+    if arrival.empty:
+        return {}
+    chosen = arrival.iloc[0]  # on random days, which come first
     coverage = 100 * float(chosen["coverage"])
     return {
         "level": 100 * level,
