@@ -273,7 +273,12 @@ def _to_dict(row: pd.Series) -> dict:
 
 def _describe_days(front: dict) -> str:
     text = front["when"]
-    return f"{text}; {front['rejected']:,} more are not used" if front["rejected"] else text
+    rejected = front["rejected"]
+    return (
+        f"{text}; {rejected:,} more {'is' if rejected == 1 else 'are'} not used"
+        if rejected
+        else text
+    )
 
 
 def _describe_typical(flights: pd.DataFrame) -> str:
