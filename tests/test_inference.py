@@ -317,10 +317,10 @@ def test_recent_flights_are_those_that_landed_in_the_week_before(store):
     landed = store["end"].min()
     gaps = pd.Series(pd.to_timedelta([-1, 0, 1, 7 * 24, 7 * 24 + 1], "h"))
     past = store.assign(end=landed)
-    found = [False, False, True, True, False]
-    assert has_recent_flights(past, landed + gaps).tolist() == found
-    assert has_recent_flights(past, (landed + gaps)[::-1]).tolist() == found[::-1]
-    assert has_recent_flights(past, (landed + gaps).set_axis([0] * 5)).tolist() == found
+    expected = [False, False, True, True, False]
+    assert has_recent_flights(past, landed + gaps).tolist() == expected
+    assert has_recent_flights(past, (landed + gaps)[::-1]).tolist() == expected[::-1]
+    assert has_recent_flights(past, (landed + gaps).set_axis([0] * 5)).tolist() == expected
     assert not has_recent_flights(past.assign(rejected="away"), landed + gaps).any()
     assert not has_recent_flights(None, landed + gaps).any()
 

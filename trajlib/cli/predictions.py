@@ -106,7 +106,7 @@ def predict(
 
     def load(feature_set: str) -> "SavedModel":
         wanted = feature_set if plan is None else f"{feature_set}_with_plan"
-        saved = load_model(model or _find_model(folder, wanted, archive))
+        saved = load_model(model or _find_model(folder, wanted, models))
         _check_prediction_time(saved, minutes)
         return saved
 
@@ -175,8 +175,7 @@ def _list_models(folder: Path, archive: Path | None) -> list[str]:
     return names
 
 
-def _find_model(folder: Path, feature_set: str, archive: Path | None) -> Path:
-    names = _list_models(folder, archive)
+def _find_model(folder: Path, feature_set: str, names: list[str]) -> Path:
     if feature_set not in names:
         raise ValueError(
             f"no model {feature_set} in {folder} (found: {', '.join(names)}); "

@@ -214,21 +214,21 @@ def submit_experiment(
         predictors, learned, splits, feature_set, models, trees=trees, seed=seed
     )
 
+    @cancelled_on_error()
     def wait() -> Experiment:
         # made here, since many experiments may be waiting
         positions = targets.loc[scored, _SCORED]
         course = flown_courses(positions)
-        with cancelled_on_error():
-            simple = predict_baselines(  # in this process, while the workers train
-                predictors,
-                positions,
-                unflown,
-                splits,
-                feature_set=feature_set,
-                by=by,
-                routes=routes,
-                flights=flights,
-            )
+        simple = predict_baselines(  # in this process, while the workers train
+            predictors,
+            positions,
+            unflown,
+            splits,
+            feature_set=feature_set,
+            by=by,
+            routes=routes,
+            flights=flights,
+        )
         if planned:
             simple |= predict_plan_baselines(predictors, unflown, splits, *pair)
         for name, table in (further or {}).items():

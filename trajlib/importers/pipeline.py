@@ -267,6 +267,8 @@ def _count_buckets(root: Path, readable: pd.DataFrame) -> int:
 
 def _list_units(root: Path, readable: pd.DataFrame) -> list[pd.DataFrame]:
     """Return the files in groups of one format, each for one task to read."""
+    if readable.empty:
+        return []
     sizes = np.array([(root / name).stat().st_size for name in readable["file"]])
     formats = readable["format"].to_numpy()
     begins = [0]
@@ -283,8 +285,7 @@ def _save_identities(job: _Job, readable: pd.DataFrame) -> tuple[set[str] | None
     files = readable[readable["format"].isin(names)]
     tables: list[pd.DataFrame] = []
     damage: dict[str, str] = {}
-    units = _list_units(job.root, files) if names else []
-    for part, errors in run_tasks(partial(_read_identities, job), units):
+    for part, errors in run_tasks(partial(_read_identities, job), _list_units(job.root, files)):
         tables += part
         damage |= errors
     if not tables:

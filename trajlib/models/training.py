@@ -182,6 +182,17 @@ def submit_splits(
     return lambda: dict(zip(tasks, submission.wait(), strict=True))
 
 
+@contextmanager
+def cancelled_on_error() -> Iterator[None]:
+    """Cancel all submitted training if the work within fails, also on Ctrl-C."""
+    try:
+        yield
+    except BaseException:
+        for submission in list(_Submission._pending):
+            submission.futures.clear()
+        raise
+
+
 class _Submission:
     """Tasks on the cluster, all of which are cancelled if waiting for one submission fails."""
 
@@ -195,26 +206,11 @@ class _Submission:
         self.watch()  # registers the workers that exist now
         self._pending.add(self)
 
+    @cancelled_on_error()
     def wait(self) -> list:
-        with cancelled_on_error():
-            results = gather(self.client, self.futures, self.watch)
+        results = gather(self.client, self.futures, self.watch)
         self.futures.clear()  # lets the workers release the results
         return results
-
-    @classmethod
-    def cancel_all(cls) -> None:
-        for submission in list(cls._pending):
-            submission.futures.clear()
-
-
-@contextmanager
-def cancelled_on_error() -> Iterator[None]:
-    """Cancel all submitted training if the work within fails, also on Ctrl-C."""
-    try:
-        yield
-    except BaseException:
-        _Submission.cancel_all()
-        raise
 
 
 def _hold(tables: tuple) -> tuple:

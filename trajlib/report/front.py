@@ -274,11 +274,9 @@ def _to_dict(row: pd.Series) -> dict:
 def _describe_days(front: dict) -> str:
     text = front["when"]
     rejected = front["rejected"]
-    return (
-        f"{text}; {rejected:,} more {'is' if rejected == 1 else 'are'} not used"
-        if rejected
-        else text
-    )
+    if not rejected:
+        return text
+    return f"{text}; {rejected:,} more {'is' if rejected == 1 else 'are'} not used"
 
 
 def _describe_typical(flights: pd.DataFrame) -> str:
