@@ -59,6 +59,15 @@ def run(late, feature_set):
     return experiment
 
 
+def test_a_selection_has_the_errors_of_its_rows_alone(late):
+    experiment = run(late, "at_takeoff")
+    rows = experiment.models["ridge"].index[:7]
+    selected = experiment.select(rows)
+    for kind, name, errors in selected.list_errors():
+        whole = {"model": experiment.models, "baseline": experiment.baselines}[kind][name]
+        pd.testing.assert_frame_equal(errors, whole.loc[rows])
+
+
 def test_rows_flown_before_the_prediction_time_are_no_targets(late):
     targets = great_circle_flights(late=late)
     unflown = keep_unflown(targets, [0.1, 0.45, 0.6], 20)

@@ -6,7 +6,7 @@ the flight. Targets that a flight had passed at the prediction time are not scor
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -104,6 +104,12 @@ class Experiment:
         for kind, tables in {"model": self.models, "baseline": self.baselines}.items():
             for name, errors in tables.items():
                 yield kind, name, errors
+
+    def select(self, rows: pd.MultiIndex) -> "Experiment":
+        """Return the experiment with the errors of these rows alone."""
+        models = {name: errors.loc[rows] for name, errors in self.models.items()}
+        baselines = {name: errors.loc[rows] for name, errors in self.baselines.items()}
+        return replace(self, models=models, baselines=baselines)
 
     def compare(self) -> pd.DataFrame:
         """Return the skill of each model, see `compare_models`."""
