@@ -358,6 +358,8 @@ def index_of(tmp_path, **changes):
     start = pd.Timestamp("2016-01-01T06:00Z")
     row = {"path": "a.csv", "size": 1, "mtime": 1, "start": start, "end": start, "rejected": None}
     row["repairs"] = None
+    for name, code in (("first", "LEMD"), ("last", "LEBL")):
+        row[f"latitude_{name}"], row[f"longitude_{name}"] = find_airport(code).position
     rows = pd.DataFrame([row, row | {"path": "b.csv"} | changes])
     return rows.assign(archive=str(tmp_path), origin="LEMD", destination="LEBL")
 
@@ -410,6 +412,14 @@ def test_rejected_flights_are_counted_without_their_samples(tmp_path):
     store = index_of(tmp_path, rejected="damaged").assign(rows=[10, 0])
     facts = describe_data(index, store)
     assert (facts["rejected"], facts["flights of the pair"], facts["samples"]) == ("2", "1", "10")
+
+
+def test_records_that_begin_or_end_far_from_the_airports_are_counted(tmp_path):
+    lat, lon = find_airport("LEBL").position
+    store = index_of(tmp_path, latitude_last=lat + 4 / 60, longitude_last=lon).assign(rows=10)
+    facts = describe_data(index_of(tmp_path), store)
+    assert facts["records that begin over 3 NM from LEMD"] == "0%"
+    assert facts["records that end over 3 NM from LEBL"] == "50%"
 
 
 def test_the_period_is_of_local_days_as_their_number_is(tmp_path):

@@ -21,6 +21,7 @@ from trajlib.archive.imported import read_import_account
 from trajlib.archive.index import FRAGMENT, UNSAVED, dialect_of
 from trajlib.archive.storage import open_file, replacing
 from trajlib.evaluation.splits import describe_days, local_days
+from trajlib.geodesy import distance, find_airport
 from trajlib.report.account import count_repaired, count_unused
 from trajlib.report.redaction import Rules, keep_aggregates, names_flight
 from trajlib.report.stages import Stage, list_files, list_versions, run_stage
@@ -34,6 +35,7 @@ __all__ = [
     "share_report",
 ]
 
+_FAR = 3.0  # NM, some minutes of flight
 _EMPTY = {"headline": "", "numbers": {}, "estimates": {}, "claims": []}
 # errors of the cluster or the disk, after which later stages would fail too
 _FATAL = ("ConnectionError", "OSError", "MemoryError", "FutureCancelledError")
@@ -62,6 +64,7 @@ def describe_data(index: pd.DataFrame, store: pd.DataFrame) -> dict[str, Any]:
         "samples": f"{flights['rows'].sum():,.0f}",
         "days": describe_days(days),
         "period": f"{days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}",
+        **_describe_ends(flights, (origin, destination)),
         "fingerprint": _fingerprint(index, store),
     }
     for name in ("fragments", "rejected at the import"):
@@ -73,6 +76,16 @@ def describe_data(index: pd.DataFrame, store: pd.DataFrame) -> dict[str, Any]:
     }
     lists = {name: [[*key, int(n)] for key, n in table.items()] for name, table in counts.items()}
     return facts | lists
+
+
+def _describe_ends(flights: pd.DataFrame, pair: tuple[str, str]) -> dict[str, str]:
+    """Return how many records begin and end so far from the airports that times are affected."""
+    facts = {}
+    for end, verb, code in zip(("first", "last"), ("begin", "end"), pair, strict=True):
+        positions = flights[f"latitude_{end}"], flights[f"longitude_{end}"]
+        far = distance(*positions, *find_airport(code).position) > _FAR
+        facts[f"records that {verb} over {_FAR:.0f} NM from {code}"] = f"{far.mean():.0%}"
+    return facts
 
 
 @contextmanager
