@@ -255,6 +255,22 @@ def test_a_worker_lost_at_its_very_start_is_replaced():
         assert victim not in answers
 
 
+def test_a_script_needs_no_guard_of_its_main_part(tiny_archive, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(f"""from trajlib import map_flights, open_study
+
+def highest_point(df):
+    return df["altitude"].max()
+
+study = open_study({str(tiny_archive)!r}, "LEMD", "LEBL", data={str(tmp_path)!r})
+print(map_flights(study.usable, highest_point)["highest_point"].min() > 0)
+""")
+    result = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert result.stdout.strip() == "True", result.stderr
+
+
 @pytest.mark.slow
 def test_two_clusters_at_once_each_have_a_dashboard_and_no_warning(client):
     code = "from trajlib import connect; c = connect(workers=1); print(c.dashboard_link)"

@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import contextmanager
 from copy import deepcopy
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import requires
-from multiprocessing import resource_tracker
+from multiprocessing import resource_tracker, spawn
 from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any
@@ -461,6 +461,7 @@ def local_cluster(workers: int) -> "LocalCluster":
 def _start(**options: Any) -> "LocalCluster":
     from distributed import LocalCluster
 
+    _keep_script_out_of_workers()
     try:
         return LocalCluster(**options)
     except RuntimeError as error:  # with little memory, or few threads, processes or open files
@@ -468,6 +469,26 @@ def _start(**options: Any) -> "LocalCluster":
             f"the local cluster cannot start: {_first_cause(error)}; the limits of this user are "
             "listed by ulimit -a"
         ) from error
+
+
+@cache
+def _keep_script_out_of_workers() -> None:
+    """Start workers without running the user's script in them.
+
+    Python runs the main script once more in every process that it spawns, so that a script without
+    ``if __name__ == "__main__"`` would start clusters without end. Workers do not need it: they
+    receive its functions by value.
+    """
+    prepare = spawn.get_preparation_data
+
+    def prepare_without_script(name: str) -> dict[str, Any]:
+        data = prepare(name)
+        if name.startswith("Dask Worker process"):
+            data.pop("init_main_from_path", None)
+            data.pop("init_main_from_name", None)
+        return data
+
+    spawn.get_preparation_data = prepare_without_script
 
 
 @contextmanager
