@@ -232,6 +232,12 @@ def test_a_term_is_linked_where_it_first_appears_outside_headings_and_links():
     assert 'id="skill"' in glossary
 
 
+def test_a_term_in_the_plural_in_a_heading_is_linked_below_it():
+    page = render(new_markdown_cell("# Route clusters\n\nA route cluster is a group."))
+    assert page.count('href="glossary.html#route-cluster"') == 1
+    assert ">route cluster</a> is a group" in page
+
+
 def test_only_the_end_of_a_progress_bar_is_shown():
     bar = new_output("stream", text="10 %\r50 %\r100 %\ndone\n")
     page = render(new_code_cell("x", outputs=[bar]))

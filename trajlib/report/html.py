@@ -38,7 +38,8 @@ _FOLDED = 8  # rows from which a table is folded
 _SETS = re.compile("|".join([*FEATURE_SETS, r"airborne_\d+"]))
 _TARGETS = re.compile(r"\b(along|cross|duration)\b(?! track)")
 _PREDICTORS = re.compile(r"\w+_(max|min|mean)\b")
-_TERM = re.compile(r'<a class="term" href="[^"]*">(.*?)</a>')
+# text of a page, and what is skipped: whole elements in which no term is linked, and tags
+_TEXT = re.compile(r"<(a|h\d|code|pre|math)\b.*?</\1>|<[^>]+>|(?P<text>[^<\n]+)", re.DOTALL)
 
 
 def render_front(report: dict, pictures: Mapping[str, str], explorer: str | None = None) -> str:
@@ -151,7 +152,7 @@ class _Page:
 
     explorer: str
     headings: list[dict] = field(default_factory=list)
-    terms: set[str] = field(default_factory=lambda: set(_read_glossary()))
+    terms: set[str] = field(default_factory=lambda: {term.lower() for term in _read_glossary()})
     summary: str = ""
     linked: bool = False
 
@@ -200,45 +201,37 @@ class _Page:
             yield {"kind": "text", "text": data["text/plain"]}
 
     def markdown(self, source: str) -> str:
-        return MarkdownWithMath(renderer=_Renderer(self.headings, self.terms)).render(source)
+        html = MarkdownWithMath(renderer=_Renderer(self.headings)).render(source)
+        return _TEXT.sub(self.link_terms, html)
+
+    def link_terms(self, match: re.Match) -> str:
+        if not (match["text"] and self.terms):
+            return match[0]
+        names = "|".join(map(re.escape, sorted(self.terms, key=len, reverse=True)))
+        pattern = re.compile(rf"(?<![\w-])({names})s?(?![\w-])", re.IGNORECASE)
+        return pattern.sub(self.link_term, match[0])
+
+    def link_term(self, match: re.Match) -> str:
+        term = match[1].lower()
+        if term not in self.terms:
+            return match[0]
+        self.terms.remove(term)
+        return f'<a class="term" href="glossary.html#{_anchor(term)}">{match[0]}</a>'
 
 
 class _Renderer(IPythonRenderer):
-    """Markdown with formulae as MathML and without raw HTML; its headings are collected.
+    """Markdown with formulae as MathML and without raw HTML; its headings are collected."""
 
-    ``terms`` of the glossary are linked where they first appear, and removed from the set.
-    """
-
-    def __init__(self, headings: list[dict], terms: set[str]):
+    def __init__(self, headings: list[dict]):
         super().__init__(escape=True, allow_harmful_protocols=False)
         self.headings = headings
-        self.terms = terms
-
-    def text(self, text: str) -> str:
-        text = super().text(text)
-        for term in sorted(self.terms, key=len, reverse=True):
-            match = re.search(rf"(?<![\w-]){re.escape(term)}s?(?![\w-])", text, re.IGNORECASE)
-            if match and not _is_linked(text, match.start()):
-                self.terms.discard(term)
-                link = f'<a class="term" href="glossary.html#{_anchor(term)}">{match[0]}</a>'
-                text = text[: match.start()] + link + text[match.end() :]
-        return text
 
     def heading(self, text: str, level: int, **attrs: object) -> str:
-        text = self.unlink(text)
         plain = unescape(re.sub(r"<[^>]+>", "", text))
         anchor = f"{len(self.headings) + 1}-{_anchor(plain)}"
         self.headings.append({"text": plain, "level": level, "anchor": anchor})
         link = f'<a class="anchor" href="#{anchor}" aria-label="Link to this section">#</a>'
         return f'<h{level} id="{anchor}">{text}{link}</h{level}>\n'
-
-    def link(self, text: str, url: str, title: str | None = None) -> str:
-        return super().link(self.unlink(text), url, title)
-
-    def unlink(self, text: str) -> str:
-        for name in _TERM.findall(text):
-            self.terms |= {term for term in _read_glossary() if term.lower() == name.lower()}
-        return _TERM.sub(r"\1", text)
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
         return super().image(text, url, title) if url.startswith("data:image/") else text
@@ -275,11 +268,6 @@ def _drop_empty_sections(cells: list[NotebookNode]) -> list[NotebookNode]:
         if section is sections[0] or not shows_nothing:
             kept += section
     return kept
-
-
-def _is_linked(text: str, position: int) -> bool:
-    before = text[:position]
-    return before.count("<a ") > before.count("</a>") or before.rfind("<") > before.rfind(">")
 
 
 def _show_formula(body: str, display: str) -> str:
@@ -341,7 +329,7 @@ def _render(name: str, **values: object) -> str:
 def _environment() -> Environment:
     loader = PackageLoader("trajlib.report")
     environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    markdown = MarkdownWithMath(renderer=_Renderer([], set()))
+    markdown = MarkdownWithMath(renderer=_Renderer([]))
     environment.filters |= {
         "anchor": _anchor,
         "feature_set": display_feature_set,
