@@ -1,7 +1,7 @@
 """Compare two reports: parameters, data, versions, claims and numbers."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +34,16 @@ def read_report(path: str | Path) -> dict:
         raise ValueError(f"{path} is damaged: {error}; make the report again") from error
     if not isinstance(report, dict) or any(report.get(part) is None for part in _PARTS):
         raise ValueError(f"{path} is not the content of a report; make the report again")
-    if not all(isinstance(stage, dict) and {"name", "status"} <= stage.keys()
-               for stage in report["stages"]):  # fmt: skip
-        raise ValueError(f"{path} has a stage without a name; make the report again")
+    for stage in report["stages"]:
+        if not isinstance(stage, dict) or not {"name", "status"} <= stage.keys():
+            raise ValueError(f"{path} has a stage without a name; make the report again")
     return report
 
 
 def compare_reports(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict:
     """Return what changed from one report to another.
 
-    Parameters
-    ----------
-    before, after
-        As returned by `read_report`.
+    The reports are as returned by `read_report`.
 
     Returns
     -------
@@ -63,17 +60,26 @@ def compare_reports(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict
     >>> compare_reports(report, report | {"parameters": {"trees": 20}})["parameters"]
     [{'name': 'trees', 'before': 10, 'after': 20, 'moved': True}]
     """
-    both = before, after
+    stages = [_read_stages(report) for report in (before, after)]
+    claims, numbers = [], []
+    for name in sorted(stages[0].keys() | stages[1].keys()):
+        first, second = (side.get(name, _STAGE) for side in stages)
+        for row in _join(_claims_of(first), _claims_of(second)):
+            claims.append({"stage": name, **_compare_verdicts(row)})
+        for row in _join(_numbers_of(first), _numbers_of(second)):
+            numbers.append({"stage": name, **_compare_numbers(row)})
     return {
         "reports": [
-            {"pair": r["pair"], "archive": r["archive"].get("title", "")}
-            | {"made": r["made"], "whole": r["whole"]}
-            for r in both
+            {"pair": report["pair"], "archive": report["archive"].get("title", "")}
+            | {"made": report["made"], "whole": report["whole"]}
+            for report in (before, after)
         ],
-        **{part: _join(*(r[part] for r in both)) for part in ("parameters", "data", "versions")},
-        "seconds": _join(*({s["name"]: s["seconds"] for s in _ran(r)} for r in both)),
-        "claims": _join_stages(both, _claims_of, _compare_verdicts),
-        "numbers": _join_stages(both, _numbers_of, _compare_numbers),
+        "parameters": _join(before["parameters"], after["parameters"]),
+        "data": _join(before["data"], after["data"]),
+        "versions": _join(before["versions"], after["versions"]),
+        "seconds": _join(*({name: s["seconds"] for name, s in side.items()} for side in stages)),
+        "claims": claims,
+        "numbers": numbers,
     }
 
 
@@ -96,9 +102,10 @@ def count_changes(comparison: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
-def _ran(report: Mapping) -> list[dict]:
+def _read_stages(report: Mapping) -> dict[str, dict]:
+    """Return the stages that ran, by name; what an older report lacks is empty."""
     stages = [stage for stage in report["stages"] if stage["status"] != "not run"]
-    return [_STAGE | {k: v for k, v in stage.items() if v is not None} for stage in stages]
+    return {s["name"]: _STAGE | {k: v for k, v in s.items() if v is not None} for s in stages}
 
 
 def _claims_of(stage: Mapping) -> dict[str, dict]:
@@ -110,26 +117,15 @@ def _numbers_of(stage: Mapping) -> dict[str, tuple]:
 
 
 def _join(before: Mapping, after: Mapping) -> list[dict]:
-    names = [*before, *(name for name in after if name not in before)]
+    names = {**before, **after}
     rows = ({"name": n, "before": before.get(n), "after": after.get(n)} for n in names)
     return [row | {"moved": row["before"] != row["after"]} for row in rows]
 
 
-def _join_stages(
-    reports: Iterable[Mapping], part: Callable[[Mapping], Mapping], compare: Callable[[dict], dict]
-) -> list[dict]:
-    before, after = ({stage["name"]: part(stage) for stage in _ran(r)} for r in reports)
-    return [
-        {"stage": stage, **compare(row)}
-        for stage in sorted(before.keys() | after.keys())
-        for row in _join(before.get(stage, {}), after.get(stage, {}))
-    ]
-
-
 def _compare_verdicts(row: dict) -> dict:
-    sides = {side: row[side] or {} for side in ("before", "after")}
-    verdicts = {f"verdict_{side}": claim.get("verdict") for side, claim in sides.items()}
-    return row | {side: claim.get("here") for side, claim in sides.items()} | verdicts
+    before, after = row["before"] or {}, row["after"] or {}
+    verdicts = {"verdict_before": before.get("verdict"), "verdict_after": after.get("verdict")}
+    return row | {"before": before.get("here"), "after": after.get("here")} | verdicts
 
 
 def _compare_numbers(row: dict) -> dict:
