@@ -97,7 +97,7 @@ def report(
     shown to others: outputs are kept only where the notebook's cell is tagged "aggregate" and
     names no callsign, registration or file.
     """
-    from trajlib.archive.index import build_index, find_pair, select_flights
+    from trajlib.archive.index import build_index, count_incomplete, find_pair, select_flights
     from trajlib.archive.plans import read_plans
     from trajlib.archive.storage import is_remote, resolve
     from trajlib.archive.store import store_flights
@@ -106,26 +106,25 @@ def report(
     from trajlib.report.front import answer, draw_front
     from trajlib.report.redaction import machine_rules
 
-    _set_rules(TRAJLIB_STRICT=strict, TRAJLIB_INCOMPLETE=incomplete)
-    if (origin is None) != (destination is None):
-        raise click.UsageError("give both --origin and --destination, or neither")
-    if origin is not None and destination is not None:
-        origin, destination = check_pair(origin, destination)
+    # the notebooks, which run in separate processes, read flights by the same rules
+    if strict:
+        os.environ["TRAJLIB_STRICT"] = "1"
+    if incomplete:
+        os.environ["TRAJLIB_INCOMPLETE"] = "1"
+    requested = _read_pair(origin, destination)
     given = dict(settings)
     notebooks, project = _find_notebooks(notebooks)
     common = {
         "archive": resolve(archive) if is_remote(archive) else os.path.relpath(archive, notebooks),
         "data": os.path.relpath(data, notebooks),
     }
-    pair = {"origin": origin, "destination": destination}
-    _match_stages(notebooks, names, common | pair, given)  # before anything is read
+    common |= {"origin": "", "destination": ""}
+    _match_stages(notebooks, names, common, given)  # before anything is read
     check_writable(data / "interim", "--data")
     check_writable(output, "--output")
     with connected(scheduler) as client:
         table = build_index(archive, index_of(archive, data))
-        if origin is None or destination is None:
-            origin, destination = _busiest_pair(table)
-        origin, destination = find_pair(table, origin, destination)
+        origin, destination = find_pair(table, *(requested or _busiest_pair(table)))
         common |= {"origin": origin, "destination": destination}
         stages, wanted = _match_stages(notebooks, names, common, given)
         folder = output / f"{origin}-{destination}"
@@ -134,7 +133,11 @@ def report(
         check_writable(processed, "--data")
         selected = select_flights(table, origin, destination)
         summary = f"{origin} → {destination}: {len(selected):,} flights of {len(table):,} files"
-        click.echo("\n".join([summary, *_describe_far(table, common)]), err=as_json)
+        if far := count_incomplete(table, origin, destination):
+            summary += "\nflights that begin or end more than 30 NM from their airports "
+            kept = os.environ.get("TRAJLIB_INCOMPLETE")
+            summary += f"({'kept' if kept else 'left out, --incomplete keeps them'}): {far:,}"
+        click.echo(summary, err=as_json)
         with alone_with(processed, _say_waiting):
             store = store_flights(selected, data / "interim" / folder.name)
             parameters = common | {"archive": archive.name} | given
@@ -225,6 +228,14 @@ def _say_waiting() -> None:
     click.echo("waiting for another report on the same data to finish", err=True)
 
 
+def _read_pair(origin: str | None, destination: str | None) -> tuple[str, str] | None:
+    if origin is None and destination is None:
+        return None
+    if origin is None or destination is None:
+        raise click.UsageError("give both --origin and --destination, or neither")
+    return check_pair(origin, destination)
+
+
 def _busiest_pair(table: "pd.DataFrame") -> tuple[str, str]:
     usable = table[table["rejected"].isna() & table["incomplete"].isna()]
     counts = usable.groupby(["origin", "destination"]).size().sort_values(ascending=False)
@@ -266,22 +277,6 @@ def _match_stages(
         return stages, [stage.name for stage in wanted]
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-
-
-def _set_rules(**rules: bool) -> None:
-    """Make the notebooks, which run in separate processes, read flights by the same rules."""
-    for name, holds in rules.items():
-        if holds:
-            os.environ[name] = "1"
-
-
-def _describe_far(index: "pd.DataFrame", parameters: Mapping) -> list[str]:
-    from trajlib.archive.index import count_incomplete
-
-    number = count_incomplete(index, parameters["origin"], parameters["destination"])
-    used = "kept" if os.environ.get("TRAJLIB_INCOMPLETE") else "left out, --incomplete keeps them"
-    text = f"flights that begin or end more than 30 NM from their airports ({used}): {number:,}"
-    return [text] if number else []
 
 
 def _gather_facts(
