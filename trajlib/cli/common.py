@@ -1,5 +1,6 @@
 """What the commands share: their class, options, and the cluster that they use."""
 
+import codecs
 import os
 import sys
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from logging import CRITICAL, ERROR, getLogger
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -21,6 +22,7 @@ __all__ = [
     "check_writable",
     "connected",
     "index_of",
+    "is_unicode",
     "path_of",
     "print_json",
     "strict_option",
@@ -75,10 +77,16 @@ def print_json(content: object) -> None:
     """Print one JSON document."""
     import json
 
-    from trajlib.report.console import is_unicode
-
     plain = not is_unicode(sys.stdout)
     click.echo(json.dumps(content, ensure_ascii=plain, indent=1, default=str))
+
+
+def is_unicode(stream: TextIO) -> bool:
+    """Return whether a stream accepts any character."""
+    try:
+        return codecs.lookup(stream.encoding or "ascii").name.startswith("utf")
+    except LookupError:
+        return False
 
 
 def check_writable(folder: Path, option: str) -> None:
