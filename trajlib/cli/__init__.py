@@ -26,7 +26,11 @@ class _Commands(click.Group):
         return list(self.commands)  # in the order of their use
 
 
-@click.group(cls=_Commands, context_settings=_CONTEXT)
+@click.group(
+    cls=_Commands,
+    commands=[simulate, import_, index, report, compare, predict],
+    context_settings=_CONTEXT,
+)
 @click.version_option(package_name="trajlib")
 def main() -> None:
     """Predict aircraft trajectories from an archive of flights.
@@ -60,10 +64,6 @@ def main() -> None:
     os.umask(0o077)  # only the owner can read files that hold flights
     _prepare_console()
     _prepare_home()
-
-
-for _command in (simulate, import_, index, report, compare, predict):
-    main.add_command(_command)
 
 
 def _prepare_console() -> None:

@@ -334,7 +334,7 @@ def _gather_facts(
 ) -> dict:
     from trajlib.archive.dialect import read_dialect
     from trajlib.archive.index import read_rejections
-    from trajlib.geodesy import find_airport
+    from trajlib.evaluation.splits import local_days
     from trajlib.report.build import describe_data
 
     flights = store[store["rejected"].isna()]
@@ -345,8 +345,7 @@ def _gather_facts(
             f"{len(flights)} usable flights {pair}, expected {fewest} or more: days that are held "
             "out would hold next to nothing; python -m trajlib index ARCHIVE lists the pairs"
         )
-    timezone = find_airport(parameters["origin"]).timezone
-    days = flights["start"].dt.tz_convert(timezone).dt.date.nunique()
+    days = local_days(flights).nunique()
     if days < 2 and not named:
         raise ValueError(
             f"all {len(flights)} flights {pair} are of one day, expected two or more: no day can "

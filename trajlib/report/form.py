@@ -120,7 +120,7 @@ class PredictionForm:
         past = open_store(self.data / "interim" / values["pair"])
         described = {n: values[n] for n in ("callsign", "operator", "aircraft_type") if values[n]}
         minutes = values["minutes"]
-        csv, samples, flown = None, None, None
+        csv, samples = None, None
         if minutes:
             csv = self.find_record(past, values["callsign"], start)
             samples, identity = load_samples_until(csv, minutes, pair=pair)
@@ -128,8 +128,7 @@ class PredictionForm:
         feature_set = choose_feature_set(past, start, minutes)
         saved = load_model(self.data / "processed" / values["pair"] / "prediction" / feature_set)
         flight = build_flight_row(pair, start, csv=csv, **described)
-        if csv is not None:
-            flown = load_flown(csv, saved)
+        flown = None if csv is None else load_flown(csv, saved)
         options = {"past": past, "traffic": self.study.index, "samples": samples}
         return predict_flight(saved, flight, **options), flown
 

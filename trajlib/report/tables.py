@@ -1,6 +1,5 @@
 """Format tables for the pages of a report."""
 
-import re
 from datetime import datetime
 from html import escape
 from itertools import count
@@ -15,7 +14,6 @@ __all__ = ["format_table"]
 
 _ROWS = 60  # shown of a longer table, the first and the last ones
 _LONG = 25  # characters; longer texts may be broken anywhere
-_NUMBER = re.compile(r"[-+\N{MINUS SIGN}]?[\d,]*\.?\d+(e[-+]?\d+)?( ?%)?")
 _MISSING = "\N{EN DASH}"
 _numbers = count(1)
 
@@ -83,8 +81,10 @@ def _format_value(value: object) -> str:
 
 
 def _classify(text: str) -> str:
-    if text == _MISSING or _NUMBER.fullmatch(text) or not text[:1].isalpha():
-        return "missing" if text == _MISSING else ""
+    if text == _MISSING:
+        return "missing"
+    if not text[:1].isalpha():
+        return ""
     return "text long" if len(text) >= _LONG and " " in text else "text"
 
 
