@@ -200,8 +200,7 @@ def describe_routes(
             positions[number] = f"{where} the direct line"
     words = clusters.map(positions)
     largest = words.value_counts().index[:_GROUPS]
-    groups = words.map({position: group for group, position in enumerate(largest)})
-    groups = groups.fillna(-1).astype(int)
+    groups = words.astype(pd.CategoricalDtype(largest)).cat.codes  # -1 for all others
     shares = 100 * groups.value_counts(normalize=True)
     sentences = {
         group: f"{shares[group]:.0f} % fly {position}" for group, position in enumerate(largest)
