@@ -24,7 +24,7 @@ from trajlib.report.build import (
     make_report,
     share_report,
 )
-from trajlib.report.front import describe_routes, draw_front
+from trajlib.report.front import answer, describe_routes, draw_front
 from trajlib.report.redaction import machine_rules
 from trajlib.report.stages import find_stages
 from trajlib.report.summary import save_summary
@@ -471,7 +471,10 @@ def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path
     assert front["arrival"]["at_takeoff"]["value"] == 2.4
     assert front["arrival"]["airborne_10"]["value"] == 2.2  # of the first model, not of the best
     assert front["arrival"]["mean flight"]["value"] == 3.2
+    assert "later days" not in front["arrival"]
     assert front["interval"] == {}
+    later = {"arrival error, at_takeoff, forward in time": Estimate(2.7, 2.5, 2.9, "min")}
+    save_summary(tmp_path, "look_ahead", headline="A.", numbers=later)
     card = tmp_path / "prediction" / "at_takeoff" / "card.json"
     card.parent.mkdir(parents=True)
     card.write_text('{"feature_set": "at_takeoff", "level": 0.9}')
@@ -485,6 +488,10 @@ def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path
         rows.to_parquet(tmp_path / "prediction.parquet")
         front = draw_front(store, tmp_path, folder, pair=("LEMD", "LEBL"), rejected=7)
         assert front["interval"].get("width") == expected  # [min], of the arrival alone
+    data = {"flights of the pair": "48"}
+    sentence = answer({"pair": "LEMD → LEBL", "data": data, "front": front})
+    with_others = "2.4 min on average (3.2 min with the average flight; 2.7 min on days after"
+    assert with_others in sentence
     assert front["typical"].startswith("A flight takes ")
     assert "; the most frequent types are B738 46 %, " in front["typical"]
     assert len(front["routes"]) == 1

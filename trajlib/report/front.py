@@ -28,6 +28,11 @@ _NARROW = 4.2  # in, width of figures for phones
 _STEP = 30  # samples between two drawn points
 _TOLERANCE = 5  # percentage points; coverages with larger differences are marked
 _LATER = "airborne_10"
+_FORWARD = "arrival error, at_takeoff, forward in time"
+_COMPARED = {  # with the error at take-off
+    "mean flight": "with the average flight",
+    "later days": "on days after those of training",
+}
 _WINDS = ("north", "north-east", "east", "south-east", "south", "south-west", "west", "north-west")
 
 
@@ -43,8 +48,13 @@ def answer(report: dict) -> str:
     if "at_takeoff" in errors:
         error = _format_error(errors["at_takeoff"])
         sentence = f"At take-off the arrival time is missed by {error} on average"
-        if "mean flight" in errors:
-            sentence += f" ({_format_error(errors['mean flight'])} with the average flight)"
+        others = [
+            f"{_format_error(errors[name])} {text}"
+            for name, text in _COMPARED.items()
+            if name in errors
+        ]
+        if others:
+            sentence += f" ({'; '.join(others)})"
         if _LATER in errors:
             sentence += f", 10 minutes later by {_format_error(errors[_LATER])}"
         sentences.append(f"{sentence}.")
@@ -125,6 +135,8 @@ def draw_front(
         mean = arrivals[(arrivals["name"] == "mean") & (arrivals["feature_set"] == "at_takeoff")]
         if len(mean):
             errors["mean flight"] = _to_dict(mean.iloc[0])
+        if later := _read_estimates(processed / "look_ahead.summary.json").get(_FORWARD):
+            errors["later days"] = later
         figures["arrivals"] = partial(plot_arrival_errors, arrivals, model, title=_title(errors))
     for name, draw in figures.items():
         for file, width in ((f"{name}.png", WIDTH), (f"{name}-narrow.png", _NARROW)):
@@ -143,6 +155,10 @@ def draw_front(
 
 def _read(path: Path) -> pd.DataFrame | None:
     return pd.read_parquet(path) if path.is_file() else None
+
+
+def _read_estimates(summary: Path) -> dict:
+    return json.loads(summary.read_text("utf-8"))["estimates"] if summary.is_file() else {}
 
 
 def _read_tracks(flights: pd.DataFrame) -> dict[str, np.ndarray]:

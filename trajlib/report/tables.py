@@ -32,7 +32,8 @@ def format_table(table: pd.DataFrame) -> Styler:
     hidden = max(0, len(table) - _ROWS)
     if hidden:
         table = pd.concat([table.head(_ROWS // 2), table.tail(_ROWS // 2)])
-    if not (table.columns.is_unique and table.index.is_unique):  # required by Styler
+    repeated = not (table.columns.is_unique and table.index.is_unique)  # refused by Styler
+    if repeated:
         table = table.reset_index()
         table.columns = [f"{name}{' ' * i}" for i, name in enumerate(table.columns)]
     texts = pd.DataFrame({name: _format_column(table[name]) for name in table}, table.index)
@@ -42,6 +43,8 @@ def format_table(table: pd.DataFrame) -> Styler:
     styler.cell_ids = False
     styler.set_td_classes(classes).format(escape="html")
     styler.format_index(_break, axis="columns").format_index(_break, axis="index")
+    if repeated:
+        styler.hide(axis="index")  # numbers of the rows
     if hidden:
         styler.set_caption(f"{_ROWS} of {hidden + _ROWS:,} rows")
     left = [{"selector": "th", "props": "text-align: left"}]
