@@ -99,11 +99,22 @@ def draw_front(
     rejected: int,
     plans: pd.DataFrame | None = None,
 ) -> dict:
-    """Draw the map and the chart of a front page, and return its numbers.
+    """Draw the map and the chart of a front page into a folder, and return its numbers.
 
-    The flights are those of the ``store`` of a pair, and ``rejected`` more are not used. The tables
-    of the stages are in ``processed``, as far as they exist. ``folder`` receives ``map.png`` and
-    ``arrivals.png``, and both for narrow screens.
+    Parameters
+    ----------
+    store
+        Flights of the pair, as returned by `trajlib.archive.store.store_flights`.
+    processed
+        Folder of results, with the tables of the stages, as far as they exist.
+    folder
+        Receives ``map.png`` and ``arrivals.png``, and both for narrow screens.
+    pair
+        Codes of both airports.
+    rejected
+        Number of flights of the pair that are not used.
+    plans
+        Filed plans of the archive, if there are any.
 
     Returns
     -------
@@ -188,10 +199,20 @@ def describe_routes(
 ) -> tuple[pd.Series, dict[int, str]]:
     """Return groups of route clusters that are about as far from the direct line, and sentences.
 
-    ``tracks`` are longitude and latitude [deg] of some flights, by path; ``clusters`` are as
-    returned by `trajlib.models.route_clusters.find_route_clusters`. The group of each flight, by
-    path, is 0 for the largest and -1 for flights in no cluster and in small groups. There is a
-    sentence for each group.
+    Parameters
+    ----------
+    tracks
+        Longitude and latitude [deg] of some flights, by path.
+    clusters
+        As returned by `trajlib.models.route_clusters.find_route_clusters`.
+    pair
+        Codes of both airports.
+
+    Returns
+    -------
+    Series, dict
+        The group of each flight, by path: 0 for the largest, -1 for flights in no cluster and in
+        small groups. A sentence for each group.
     """
     first, last = (find_airport(code) for code in pair)
     course = track(*first.position, *last.position)

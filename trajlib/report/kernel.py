@@ -48,8 +48,10 @@ def run_cells(nb: NotebookNode, folder: Path, env: Mapping[str, str]) -> tuple[s
     those of Dask for a cluster. ``folder`` is the working directory, and ``env`` has environment
     variables to set.
 
-    Returns the reason for stopping, or None, and the position of the last started cell (-1 if
-    none).
+    Returns
+    -------
+    tuple
+        The reason for stopping, or None, and the position of the last started cell (-1 if none).
     """
     position = -1
     with TemporaryDirectory(prefix="trajlib-", ignore_cleanup_errors=True) as temporary:
