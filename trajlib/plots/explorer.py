@@ -23,6 +23,7 @@ from bokeh.models import (
     SaveTool,
     Select,
     Slider,
+    Span,
     TableColumn,
 )
 from bokeh.resources import Resources
@@ -92,25 +93,24 @@ def explore_flights(
         [trajectories[n].to_numpy().ravel() for n in ("longitude", "latitude")]
     )
     home = bounds_around(positions)
-    map_panel = draw_map_panel(sources, view, home, airports)
+    panels = [draw_map_panel(sources, view, home, airports)]
     shown = [name for name in ("altitude", "groundspeed") if name in trajectories]
-    profiles = [
-        draw_profile_panel(sources, view, name, trajectories[name].to_numpy(), len(shown))
-        for name in shown
-    ]
+    for name in shown:
+        values = trajectories[name].to_numpy()
+        panels.append(draw_profile_panel(sources, view, name, values, len(shown)))
     widgets = _build_widgets(identity, trajectories)
-    _link(sources, view, [map_panel, *profiles], widgets, trajectories, home)
+    _link(sources, view, panels, widgets, trajectories, home)
     return column(
         Div(text=_HELP, sizing_mode="stretch_width"),
         row(*widgets["filters"].values(), *widgets["ranges"].values(), **_WRAPPING),
         row(widgets["slider"], widgets["counted"], widgets["spread"], **_WRAPPING),
-        _arrange(map_panel[0], [profile[0] for profile in profiles]),
+        _arrange(*(panel["plot"] for panel in panels)),
         _build_table(sources["flights"], view, identity),
         sizing_mode="stretch_width",
     )
 
 
-def _arrange(map_plot: Plot, profiles: list[Plot]) -> GridPlot:
+def _arrange(map_plot: Plot, *profiles: Plot) -> GridPlot:
     """Return the plots under one toolbar, profiles beside the map on wide pages."""
     profile_column = column(*profiles, sizing_mode="stretch_width", styles={"flex": "1 1 320px"})
     plots = [[row(map_plot, profile_column, **_WRAPPING)]]
@@ -231,13 +231,13 @@ def _build_table(source: ColumnDataSource, view: CDSView, identity: pd.DataFrame
 def _link(
     sources: dict,
     view: CDSView,
-    panels: list[tuple],
+    panels: list[dict],
     widgets: dict,
     trajectories: xr.Dataset,
     home: Bounds,
 ) -> None:
     """Run the script when filters, slider, selection or ranges of the panels change."""
-    plots = [panel[0] for panel in panels]
+    plots = [panel["plot"] for panel in panels]
     script = CustomJS.from_file(
         _SCRIPT,
         **sources,
@@ -245,8 +245,8 @@ def _link(
         shown=view.filter,
         map=plots[0],
         home=home,
-        panels=[panel[1] for panel in panels],
-        marks=[panel[2] for panel in panels[1:]],
+        panels=panels,
+        marks=[profile.select_one(Span) for profile in plots[1:]],
         columns=[name for name in _DECIMALS if name in trajectories],
         fractions=_per_cent(trajectories),
     )

@@ -22,7 +22,7 @@ from bokeh.plotting import figure
 
 from trajlib.plots.basemap import Bounds, read_borders, read_land
 from trajlib.plots.maps import airport_positions, unwrap_line
-from trajlib.plots.style import COLORS, GREY, INK, LAND, SEA, SEQUENTIAL, dress_plot
+from trajlib.plots.style import COLORS, GREY, INK, LAND, PALE, SEA, SEQUENTIAL
 from trajlib.schema import COLUMNS
 
 __all__ = ["build_sources", "draw_map_panel", "draw_profile_panel"]
@@ -50,8 +50,8 @@ def build_sources(flights: dict[str, list]) -> Sources:
 
 def draw_map_panel(
     sources: Sources, view: CDSView, bounds: Bounds, airports: Sequence[str]
-) -> tuple[Plot, dict]:
-    """Return the map around bounds [deg], and its parts for the script."""
+) -> dict:
+    """Return the map around bounds [deg], in a dictionary with its parts for the script."""
     west, south, east, north = limits = _widen(bounds)
     plot = figure(
         name="map",
@@ -65,7 +65,7 @@ def draw_map_panel(
         y_axis_label=_axis_label("latitude"),
         tools=_TOOLS,
     )
-    dress_plot(plot)
+    _apply_style(plot)
     plot.background_fill_color = SEA
     plot.grid.visible = False
     _draw_land(plot, limits)
@@ -73,15 +73,15 @@ def draw_map_panel(
     shape = {"fill_alpha": 0, "line_color": INK, "line_width": 1.5}
     plot.patch("longitude", "latitude", source=sources["ellipse"], **shape)
     _mark_airports(plot, airports)
-    return plot, panel
+    return panel
 
 
 def draw_profile_panel(
     sources: Sources, view: CDSView, name: str, values: np.ndarray, panels: int
-) -> tuple[Plot, dict, Span]:
-    """Return the profile of a column against progress, its parts, and its mark of the slider.
+) -> dict:
+    """Return the profile of a column against progress, in a dictionary with its parts.
 
-    The given number of ``panels`` together is as high as the map.
+    It has a mark at the slider's fraction. The ``panels`` profiles together are as high as the map.
     """
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     pad = 0.05 * (high - low or 1)
@@ -97,12 +97,29 @@ def draw_profile_panel(
         y_axis_label=_axis_label(name),
         tools=_TOOLS,
     )
-    dress_plot(plot)
+    _apply_style(plot)
     plot.yaxis.formatter.use_scientific = False
-    panel = _draw_flights(plot, sources, view, "progress", name)
     mark = Span(location=0, dimension="height", line_color=INK, line_width=1, line_dash="dotted")
     plot.add_layout(mark)
-    return plot, panel, mark
+    return _draw_flights(plot, sources, view, "progress", name)
+
+
+def _apply_style(plot: Plot) -> None:
+    """Apply the style to a plot, without a theme, which would apply to the whole page."""
+    plot.update(outline_line_color=None, border_fill_color="white")
+    for grid in plot.grid:
+        grid.grid_line_color = PALE
+    for axis in plot.axis:
+        axis.update(
+            axis_label_text_color=INK,
+            axis_label_text_font_size="12px",
+            axis_label_text_font_style="normal",
+            axis_line_color=GREY,
+            major_label_text_color=INK,
+            major_tick_in=0,
+            major_tick_line_color=GREY,
+            minor_tick_line_color=None,
+        )
 
 
 def _draw_flights(plot: Plot, sources: Sources, view: CDSView, x: str, y: str) -> dict:

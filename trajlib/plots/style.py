@@ -5,7 +5,6 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from itertools import cycle
-from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -15,9 +14,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter, ScalarFormatter, StrMethodFormatter
 
 from trajlib.estimate import typeset
-
-if TYPE_CHECKING:  # importing Bokeh is slow, and most notebooks do not need it
-    from bokeh.models import Plot
 
 __all__ = [
     "COLORS",
@@ -32,7 +28,6 @@ __all__ = [
     "add_legend",
     "cluster_colors",
     "describe_figure",
-    "dress_plot",
     "format_cluster",
     "label_feature_set",
     "sequential_colormap",
@@ -53,10 +48,8 @@ _LINES = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (6, 1.4, 1.2, 1.4)), (0, (9, 
 _MARKERS = "osD^vX"
 _BASE = "seaborn-v0_8-whitegrid"  # of matplotlib; importing seaborn takes 0.2 s
 _STYLE = {
-    "axes.axisbelow": True,
     "axes.edgecolor": GREY,
     "axes.formatter.useoffset": False,
-    "axes.grid": True,
     "axes.labelcolor": INK,
     "axes.linewidth": 0.8,
     "axes.prop_cycle": mpl.cycler(color=COLORS),
@@ -71,15 +64,12 @@ _STYLE = {
     "figure.labelsize": 9,
     "figure.titlesize": 11,
     "figure.titleweight": "bold",
-    "font.family": ["sans-serif"],
     "font.sans-serif": ["DejaVu Sans"],  # included in matplotlib
     "font.size": 9.0,
     "grid.color": PALE,
     "grid.linewidth": 0.7,
-    "legend.frameon": False,
     "lines.linewidth": 1.6,
     "lines.markersize": 4.5,
-    "mathtext.fontset": "dejavusans",
     "patch.edgecolor": "white",
     "patch.force_edgecolor": True,
     "patch.linewidth": 0.5,
@@ -248,21 +238,3 @@ def format_cluster(number: float) -> str:
     ('cluster 1', 'no cluster')
     """
     return f"cluster {number + 1:.0f}" if number >= 0 else "no cluster"
-
-
-def dress_plot(plot: "Plot") -> None:
-    """Apply the style to a Bokeh plot, without a theme, which would apply to the whole page."""
-    plot.update(outline_line_color=None, border_fill_color="white")
-    for grid in plot.grid:
-        grid.grid_line_color = PALE
-    for axis in plot.axis:
-        axis.update(
-            axis_label_text_color=INK,
-            axis_label_text_font_size="12px",
-            axis_label_text_font_style="normal",
-            axis_line_color=GREY,
-            major_label_text_color=INK,
-            major_tick_in=0,
-            major_tick_line_color=GREY,
-            minor_tick_line_color=None,
-        )
