@@ -1,6 +1,6 @@
 """Flights and city pairs on the map."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
@@ -27,6 +27,7 @@ from trajlib.plots.style import (
     PALE,
     SEA,
     WIDTH,
+    cluster_colors,
     sequential_colormap,
     styled,
 )
@@ -44,11 +45,13 @@ __all__ = [
     "plot_archive",
     "plot_pair_matrix",
     "plot_routes",
+    "plot_tracks",
     "unwrap_line",
 ]
 
 _GEOD = Geod(ellps="WGS84")
 _NAME_SIZE = 55, 22  # px, of an airport's code
+_BESIDE = 6.0  # in, width of a map below which the legend is beside it
 
 
 @styled
@@ -73,12 +76,10 @@ def plot_routes(
         ICAO or IATA codes to mark.
     """
     tracks = split_flights(trajectories, "longitude", "latitude")
-    ends = airport_positions(airports)
     # continuous across the antimeridian, around the origin as the normalised flights are
-    centre = ends[0, 0] if len(ends) else next(iter(tracks.values()))[0, 0]
+    centre = find_airport(airports[0]).longitude if airports else next(iter(tracks.values()))[0, 0]
     tracks = {path: unwrap_line(line, centre) for path, line in tracks.items()}
-    ends = unwrap_line(ends, centre)
-    bounds = bounds_around(np.concatenate([*tracks.values(), ends]))
+    bounds = bounds_around(np.concatenate([*tracks.values(), airport_positions(airports, centre)]))
     figure, ax = plt.subplots(figsize=map_size(bounds))
     draw_map(ax, bounds)
     draw_tracks(ax, tracks)
@@ -86,6 +87,62 @@ def plot_routes(
         ax.plot(mean["longitude"], mean["latitude"], color=COLORS[1], lw=2, label="mean")
         ax.legend(loc="best")
     mark_airports(ax, airports)
+    return figure
+
+
+@styled
+def plot_tracks(
+    tracks: Mapping[str, np.ndarray],
+    airports: Sequence[str],
+    *,
+    clusters: pd.Series | None,
+    names: Mapping[int, str],
+    plans: Sequence[np.ndarray],
+    width: float = WIDTH,
+) -> Figure:
+    """Draw the tracks of many flights over land, in the colours of their route clusters.
+
+    Parameters
+    ----------
+    tracks, plans
+        Tracks by path, and filed routes: arrays (n, 2) of longitude and latitude [deg].
+    airports
+        Codes of origin and destination.
+    clusters
+        Number of the cluster by path; -1 and missing flights are grey.
+    names
+        Names of the clusters, for the legend; clusters without a name are grey.
+    width
+        Of the figure [in].
+    """
+    centre = find_airport(airports[0]).longitude
+    tracks = {path: unwrap_line(line, centre) for path, line in tracks.items()}
+    bounds = bounds_around(np.concatenate([*tracks.values(), airport_positions(airports, centre)]))
+    columns = 2 if width == WIDTH else 1
+    wide, high = map_size(bounds, width)
+    beside = columns == 2 and wide < _BESIDE  # the legend has room beside a map of north and south
+    if not beside:
+        high += 0.2 * (len(names) + 1) / columns  # of the legend
+    figure, ax = plt.subplots(figsize=(width, high))
+    draw_map(ax, bounds)
+    alpha = float(np.clip(20 / max(len(tracks), 1), 0.08, 0.6))
+    colors = cluster_colors(names)
+    for path, line in tracks.items():
+        color = COLORS[0] if clusters is None else colors.get(clusters.get(path, -1), GREY)
+        ax.plot(*line.T, color=color, linewidth=0.9, alpha=alpha, solid_capstyle="round")
+    for number, name in names.items():
+        ax.plot([], [], color=colors[number], linewidth=2, label=name)
+    for number, plan in enumerate(plans):
+        name = None if number else "filed plans"
+        line = unwrap_line(plan, centre)
+        ax.plot(*line.T, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), label=name)
+    mark_airports(ax, airports)
+    if names or len(plans):
+        if beside:
+            ax.set_anchor("W")
+            ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+        else:
+            figure.legend(loc="outside upper left", ncols=columns)
     return figure
 
 
@@ -192,10 +249,11 @@ def bounds_around(points: np.ndarray) -> Bounds:
     return float(west - side), float(south), float(east + side), float(north)
 
 
-def airport_positions(codes: Sequence[str]) -> np.ndarray:
-    """Return longitude and latitude [deg] of airports, an array (n, 2)."""
+def airport_positions(codes: Sequence[str], centre: float) -> np.ndarray:
+    """Return airports' longitude, within 180° of a longitude [deg], and latitude, (n, 2)."""
     airports = [find_airport(code) for code in codes]
-    return np.array([(airport.longitude, airport.latitude) for airport in airports]).reshape(-1, 2)
+    line = np.array([(airport.longitude, airport.latitude) for airport in airports])
+    return unwrap_line(line.reshape(-1, 2), centre)
 
 
 def unwrap_line(line: np.ndarray, centre: float) -> np.ndarray:
@@ -213,7 +271,7 @@ def map_size(bounds: Bounds, width: float = WIDTH) -> tuple[float, float]:
 
 def mark_airports(ax: Axes, codes: Sequence[str]) -> None:
     """Mark airports of a route on a map, with their names above or below the route."""
-    positions = unwrap_line(airport_positions(codes), np.mean(ax.get_xlim()))
+    positions = airport_positions(codes, np.mean(ax.get_xlim()))
     for code, (lon, lat) in zip(codes, positions, strict=True):
         below = len(codes) > 1 and lat == positions[:, 1].min()
         _mark_airport(ax, code, lon, lat, up=-12 if below else 5)
@@ -228,10 +286,10 @@ def _mark_airport(ax: Axes, code: str, lon: float, lat: float, up: float = 5) ->
 def _count_pairs(index: pd.DataFrame, named: int) -> pd.DataFrame:
     """Return flights by origin (rows) and destination (columns), busiest airports first."""
     ends = _usable_ends(index)
-    busiest = list(ends.melt()["value"].value_counts().index)
-    shown = busiest if len(busiest) <= named + 1 else busiest[:named]
-    ends = ends.where(ends.isin(shown), "other")
-    order = shown if shown is busiest else [*shown, "other"]
+    order = list(ends.melt()["value"].value_counts().index)
+    if len(order) > named + 1:
+        order = [*order[:named], "other"]
+        ends = ends.where(ends.isin(order), "other")
     counts = pd.crosstab(ends["origin"], ends["destination"])
     counts = counts.reindex(index=order, columns=order, fill_value=0)
     names = {code: code.replace("$", r"\$") for code in order}  # not a formula

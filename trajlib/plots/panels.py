@@ -21,7 +21,7 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from trajlib.plots.basemap import Bounds, read_borders, read_land
-from trajlib.plots.maps import airport_positions, unwrap_line
+from trajlib.plots.maps import airport_positions
 from trajlib.plots.style import COLORS, GREY, INK, LAND, PALE, SEA, SEQUENTIAL
 from trajlib.schema import COLUMNS
 
@@ -187,7 +187,7 @@ def _draw_land(plot: Plot, bounds: Bounds) -> None:
 
 def _mark_airports(plot: Plot, codes: Sequence[str]) -> None:
     centre = (plot.x_range.start + plot.x_range.end) / 2
-    lon, lat = unwrap_line(airport_positions(codes), centre).T.tolist()
+    lon, lat = airport_positions(codes, centre).T.tolist()
     plot.scatter(lon, lat, size=7, fill_color="white", line_color=INK, line_width=1.5)
     style: dict[str, Any] = {"text_font_size": "11px", "text_color": INK, "y_offset": -5}
     style |= {"background_fill_color": "white", "background_fill_alpha": 0.7}

@@ -37,7 +37,8 @@ def plot_departures(
         table = flown.loc[path]
         inside = (table.index >= row["start"]) & (table.index <= row["end"])
         parts.append(_line(table[inside]))
-    bounds = bounds_around(np.concatenate([*routes, *parts, airport_positions(airports)]))
+    ends = airport_positions(airports, flown["longitude"].median())
+    bounds = bounds_around(np.concatenate([*routes, *parts, ends]))
     figure, ax = plt.subplots(figsize=map_size(bounds))
     draw_map(ax, bounds)
     most = float(np.clip(departures["saved"].abs().max(), 1, _MOST)) if len(departures) else 1.0

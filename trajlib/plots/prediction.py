@@ -16,7 +16,6 @@ from trajlib.plots.maps import (
     bounds_around,
     draw_map,
     mark_airports,
-    unwrap_line,
 )
 from trajlib.plots.style import (
     COLORS,
@@ -83,7 +82,7 @@ def plot_trajectory(
         for name, line in references.items()
         if line is not None and len(line)
     }
-    points = [*polygons["interval"], unwrap_line(airport_positions(airports), centre)]
+    points = [*polygons["interval"], airport_positions(airports, centre)]
     points += [line[["longitude", "latitude"]].to_numpy() for line in lines.values()]
     ax = axs["map"]
     bounds = bounds_around(np.concatenate(points))
@@ -190,7 +189,7 @@ def plot_route_clusters(
     figure, (above, side) = plt.subplots(1, 2, figsize=(WIDTH, 4.4), width_ratios=[1.2, 1])
     points = targets.loc[list(clusters.index), ["longitude", "latitude"]].to_numpy()
     centre = np.nanmedian(points[:, 0])
-    points = np.concatenate([points, unwrap_line(airport_positions(airports), centre)])
+    points = np.concatenate([points, airport_positions(airports, centre)])
     draw_map(above, bounds_around(points[np.isfinite(points).all(axis=1)]))
     names = sorted(clusters.unique())
     colors = cluster_colors(names)

@@ -23,6 +23,7 @@ from trajlib.plots.style import (
 from trajlib.schema import label
 
 __all__ = [
+    "plot_arrival_errors",
     "plot_arrivals",
     "plot_baselines",
     "plot_errors",
@@ -43,6 +44,7 @@ _ERRORS = {
     "distance": "distance error [NM]",
 }
 _MAIN = ("horizontal", "altitude", "time")
+_BASELINES = 3  # number of the best baselines shown with a model
 
 
 @styled
@@ -196,6 +198,35 @@ def plot_arrivals(table: pd.DataFrame, names: Sequence[str]) -> Figure:
         ax.set_xticks(range(len(order)), list(map(label_feature_set, order)), rotation=30)
         ax.set(title=title, ylim=(0, None))
     add_legend(figure, axs[0])
+    return figure
+
+
+@styled
+def plot_arrival_errors(table: pd.DataFrame, model: str, *, width: float = WIDTH) -> Figure:
+    """Draw the mean absolute error of the arrival against the prediction time.
+
+    The table has ``feature_set``, ``kind``, ``name``, ``mae``, ``low`` and ``high`` [min], the
+    feature sets in order of their prediction times. The model is drawn with its interval, and the
+    best three baselines without. The width of the figure is in inches.
+    """
+    order = list(table["feature_set"].unique())
+    baselines = table[table["kind"] != "model"].groupby("name")["mae"].mean().sort_values()
+    names = [model, *baselines.index[:_BASELINES]]
+    figure, ax = plt.subplots(figsize=(width, 3.6))
+    for name, style in series_styles(names, markers=True).items():
+        rows = table[table["name"] == name].drop_duplicates("feature_set").set_index("feature_set")
+        rows = rows.reindex(order)
+        text = f"model ({name})" if name == model else name
+        ax.plot(range(len(order)), rows["mae"], label=text, **style)
+        if name == model:
+            band = {"color": style["color"], "alpha": 0.2, "linewidth": 0}
+            ax.fill_between(range(len(order)), rows["low"], rows["high"], **band)
+    narrow = width < WIDTH
+    ticks = [label_feature_set(name).replace(" ", "\n" if narrow else " ") for name in order]
+    ax.set_xticks(range(len(order)), ticks)
+    ax.set(xlabel="prediction time", ylabel="mean arrival error [min]", ylim=(0, None))
+    ax.margins(x=0.08)  # so that the first label does not reach below the axis
+    figure.legend(loc="outside upper left", ncols=1 if narrow else 2)
     return figure
 
 

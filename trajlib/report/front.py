@@ -14,7 +14,8 @@ from trajlib.archive.reading import FlightError
 from trajlib.archive.storage import replacing
 from trajlib.evaluation.splits import describe_days, local_days
 from trajlib.geodesy import along_cross_track, distance, find_airport, track
-from trajlib.plots.front import plot_arrival_errors, plot_tracks
+from trajlib.plots.maps import plot_tracks
+from trajlib.plots.scores import plot_arrival_errors
 from trajlib.plots.style import WIDTH
 
 __all__ = ["answer", "describe_routes", "draw_front", "list_tiles"]
