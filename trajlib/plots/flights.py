@@ -33,16 +33,10 @@ def plot_profiles(
 ) -> Figure:
     """Draw columns of one flight, ten, or all against time, distance or progress.
 
-    Parameters
-    ----------
-    flights
-        Columns over (path, fraction), or a DataFrame of samples with a level ``path`` in its
-        index; without ``path`` it is a single flight.
-    against, columns
-        The column on the x axis, such as ``duration``, and those of the panels from top to bottom;
-        columns missing in the flights are omitted.
-    mean
-        Mean trajectory over (fraction), drawn on top.
+    The flights are columns over (path, fraction), or a DataFrame of samples with a level ``path``
+    in its index; without ``path`` it is a single flight. The x axis is ``against`` a column, such
+    as ``duration``; those of ``columns`` that the flights have are the panels from top to bottom. A
+    ``mean`` trajectory over (fraction) is drawn on top.
     """
     present = [name for name in columns if name in flights]
     figure, axs = plt.subplots(
@@ -56,10 +50,8 @@ def plot_profiles(
             ax.plot(mean[against] / scale, mean[name], color=COLORS[1], lw=2, label="mean")
         ax.set_ylabel(label(name))
     axs[-1, 0].set_xlabel("time since departure [min]" if scale > 1 else label(against))
-    handles, names = axs[0, 0].get_legend_handles_labels()
-    if any(names):
-        above = {"loc": "lower left", "bbox_to_anchor": (0, 1)}
-        axs[0, 0].legend(handles, names, ncols=3, fontsize=8, **above)
+    if axs[0, 0].get_legend_handles_labels()[0]:
+        axs[0, 0].legend(ncols=3, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1))
     return figure
 
 

@@ -11,6 +11,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from trajlib.geodesy import distance, find_airport, unwrap_longitude
+from trajlib.plots.basemap import Bounds
 from trajlib.plots.maps import (
     airport_positions,
     bounds_around,
@@ -55,20 +56,10 @@ def plot_trajectory(
 ) -> Figure:
     """Draw a predicted trajectory from above, its altitude and its time, with their uncertainty.
 
-    The band of whole flights is drawn only where it fits the axes.
-
-    Parameters
-    ----------
-    trajectory, geojson
-        As returned by `trajlib.models.saved_models`.
-    flown
-        Targets by fraction, where known.
-    track
-        Positions flown, for the map; by default those of ``flown``.
-    usual, plan
-        Positions of the usual track and of the flight plan, where known.
-    airports
-        Codes to mark.
+    ``trajectory`` and ``geojson`` are as in `trajlib.models.saved_models`; the band of whole
+    flights is drawn only where it fits the axes. Where known, ``flown`` has the targets by
+    fraction, ``track`` the positions flown, by default those of ``flown``, and ``usual`` and
+    ``plan`` the positions of the usual track and of the flight plan.
     """
     figure, axs = plt.subplot_mosaic(
         [["map", "altitude"], ["map", "duration"]], figsize=(WIDTH, 5.0), width_ratios=[1.25, 1]
@@ -98,8 +89,7 @@ def plot_trajectory(
     mark_airports(ax, airports)
     for name in ("altitude", "duration"):
         _draw_side(axs[name], trajectory, flown, name)
-    length = _measure_route(airports)
-    axs["duration"].set_xlabel(f"% of the route{length}")
+    axs["duration"].set_xlabel(f"% of the route{_measure_route(airports)}")
     show_percent((axs["altitude"], axs["duration"]))
     labelled: dict[str, Any] = {}
     for panel in (axs["altitude"], axs["duration"], ax):
@@ -118,9 +108,8 @@ def plot_coverage(scores: pd.DataFrame, level: float, *, by: str = "split") -> F
     targets = scores.index.unique("target")
     lowest = min(max(0.0, 2 * level - 1.2), scores["coverage"].min())
     rows = -(-len(targets) // 4)
-    figure, axs = plt.subplots(
-        rows, 4, sharey=True, figsize=(WIDTH, 0.6 + 1.9 * rows), squeeze=False
-    )
+    size = (WIDTH, 0.6 + 1.9 * rows)
+    figure, axs = plt.subplots(rows, 4, sharey=True, figsize=size, squeeze=False)
     for ax in axs.flat[len(targets) :]:
         ax.remove()
     for ax, target in zip(axs.flat, targets, strict=False):
@@ -142,18 +131,10 @@ def plot_coverage_by_month(
 ) -> Figure:
     """Draw the coverage of intervals in each month, with a fixed and an adaptive level.
 
-    If the flights span fewer than three months, in each week.
-
-    Parameters
-    ----------
-    by_flight
-        Coverage by path and ``column``, in the columns ``fixed`` and ``adaptive``.
-    days
-        The local day of each flight, by path.
-    level
-        The intended coverage.
-    columns
-        Titles of the panels by column shown.
+    If the flights span fewer than three months, in each week. ``by_flight`` has the coverage by
+    path and ``column``, in the columns ``fixed`` and ``adaptive``, and ``days`` the local day of
+    each flight by path. ``level`` is the intended coverage, ``columns`` the panels' titles by
+    column shown.
     """
     paths = by_flight.index.get_level_values("path")
     months = days.loc[paths].dt.to_period("M")
@@ -195,20 +176,16 @@ def plot_route_clusters(
     colors = cluster_colors(names)
     for name in names:
         paths = clusters.index[clusters == name]
-        cluster_label = f"{format_cluster(name)} ({len(paths)})"
-        for i, path in enumerate(paths[:_MOST]):
+        look = {"color": colors[name], "lw": 0.6, "alpha": 0.35}
+        for path in paths[:_MOST]:
             line = targets.loc[path]
-            look = {"color": colors[name], "lw": 0.6, "alpha": 0.35}
-            above.plot(
-                line["longitude"], line["latitude"], label=None if i else cluster_label, **look
-            )
+            above.plot(line["longitude"], line["latitude"], **look)
             side.plot(line.index, line["altitude"], **look)
+        above.plot([], [], color=colors[name], lw=2, label=f"{format_cluster(name)} ({len(paths)})")
     mark_airports(above, airports)
     side.set(xlabel=f"% of the route{_measure_route(airports)}", ylabel=label("altitude"))
     show_percent([side])
-    shown = figure.legend(loc="outside upper left", ncols=4)
-    for handle in shown.legend_handles:
-        handle.set(alpha=1, linewidth=2)
+    figure.legend(loc="outside upper left", ncols=4)
     return figure
 
 
@@ -225,9 +202,8 @@ def _draw_side(ax: Axes, trajectory: pd.DataFrame, flown: pd.DataFrame | None, n
     divisor, axis_label = _SCALES[name]
     scaled = trajectory.filter(regex=rf"^{name}(_|$)") / divisor
     scaled_flown = None if flown is None else flown[[name]] / divisor
-    shown = [scaled[[name, f"{name}_low", f"{name}_high"]].to_numpy().ravel()]
-    shown += [] if scaled_flown is None else [scaled_flown[name].to_numpy()]
-    low, high = np.nanmin(np.concatenate(shown)), np.nanmax(np.concatenate(shown))
+    shown = pd.concat([scaled[[name, f"{name}_low", f"{name}_high"]], scaled_flown])
+    low, high = shown.min(axis=None), shown.max(axis=None)
     margin = 0.1 * (high - low)
     bounds = (max(0, low - margin), high + margin)
     for end, color, text in (
@@ -242,7 +218,7 @@ def _draw_side(ax: Axes, trajectory: pd.DataFrame, flown: pd.DataFrame | None, n
     ax.yaxis.set_major_formatter("{x:,.0f}")
 
 
-def _fits(shape: np.ndarray, bounds: tuple[float, float, float, float]) -> bool:
+def _fits(shape: np.ndarray, bounds: Bounds) -> bool:
     west, south, east, north = bounds
     return bool((shape >= (west, south)).all() and (shape <= (east, north)).all())
 
