@@ -9,7 +9,7 @@ from trajlib.archive.reading import read_flight
 from trajlib.geodesy import distance, find_airport
 from trajlib.schema import COLUMNS, IDENTITY, NUMERIC
 from trajlib.simulation.performance import standard
-from trajlib.simulation.procedures import find_runway
+from trajlib.simulation.procedures import RUNWAYS
 from trajlib.simulation.scenario import draw_scenario
 from trajlib.simulation.simulate import fly, simulate_archive
 from trajlib.simulation.timetable import draw_timetable
@@ -174,7 +174,7 @@ def test_flights_begin_and_end_at_their_runways(number):
         ("origin", "departure", df.iloc[0], 1.1, 35),
         ("destination", "arrival", df.iloc[-1], 0.2, 10),
     ):
-        runway = find_runway(scenario[end], scenario[f"runway_{use}"])
+        runway = RUNWAYS[scenario[end], scenario[f"runway_{use}"]]
         away = distance(row["latitude"], row["longitude"], runway.latitude, runway.longitude)
         assert away < reach
         assert row["geoaltitude"] - runway.elevation == pytest.approx(height, abs=25)

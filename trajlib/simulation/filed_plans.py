@@ -64,10 +64,9 @@ def _scale(origin: str, destination: str) -> float:
 
 
 def _write_plan(scenario: dict, airway: str, direct: str) -> pd.DataFrame:
-    ends = {name: scenario[name] for name in ("origin", "destination")}
-    offset = AIRWAYS[airway] * _scale(*ends.values())
+    offset = AIRWAYS[airway] * _scale(scenario["origin"], scenario["destination"])
     filed = {"airway_offset": offset, "entry_angle": _ENTRY_ANGLES[airway], "direct": direct}
-    route = lay_route(ends | filed)
+    route = lay_route(scenario | filed)
     speed = _usual_speed(scenario["aircraft_type"])
     cruise = pd.to_timedelta(route["distance"] / speed, "h") + _CLIMB / 2
     cruise.iloc[[0, -1]] += [-_CLIMB / 2, _CLIMB / 2]

@@ -1,7 +1,6 @@
 """Runways in use and the paths flown between them, for simulated flights."""
 
 from collections.abc import Sequence
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -13,10 +12,10 @@ from trajlib.simulation.weather import HOURS, START, Weather, sample_weather
 
 __all__ = [
     "CONFIGURATIONS",
+    "RUNWAYS",
     "Path",
     "Runway",
     "configurations",
-    "find_runway",
     "lay_path",
     "lay_route",
 ]
@@ -24,7 +23,7 @@ __all__ = [
 # Runway ends: designator in 2016, latitude, longitude [deg], elevation [ft] and how far the
 # landing threshold lies beyond the end [ft]. Source: ourairports.com (public domain), rounded to
 # about 10 m; they are for simulation, never for navigation.
-_RUNWAYS = """
+_RUNWAY_ENDS = """
 LEMD 14L 40.4949  -3.5579 1942    0  32R 40.4700  -3.5326 1876 1640
 LEMD 14R 40.4849  -3.5760 1995    0  32L 40.4557  -3.5464 1909 3445
 LEMD 18L 40.5326  -3.5594 1919 1640  36R 40.5011  -3.5592 1942    0
@@ -76,19 +75,9 @@ class Path(NamedTuple):
     missed: float | None
 
 
-def find_runway(airport: str, ident: str) -> Runway:
-    """Return a runway of one of the simulated airports.
-
-    >>> find_runway("LEBL", "25R").elevation
-    10.0
-    """
-    return _runways()[airport, ident]
-
-
-@cache
-def _runways() -> dict[tuple[str, str], Runway]:
+def _read_runways() -> dict[tuple[str, str], Runway]:
     runways = {}
-    for line in _RUNWAYS.strip().splitlines():
+    for line in _RUNWAY_ENDS.strip().splitlines():
         airport, *ends = line.split()
         low, high = ends[:5], ends[5:]
         for (ident, *start), (_, *end) in ((low, high), (high, low)):
@@ -101,6 +90,9 @@ def _runways() -> dict[tuple[str, str], Runway]:
     return runways
 
 
+RUNWAYS = _read_runways()  # by airport and designator
+
+
 def configurations(airport: str, weather: Weather) -> np.ndarray:
     """Return the number of an airport's configuration in use at each hour of the weather.
 
@@ -110,10 +102,9 @@ def configurations(airport: str, weather: Weather) -> np.ndarray:
     >>> bool(0 < configurations("LEBL", draw_weather(1)).mean() < 0.4)
     True
     """
-    latitude, longitude = find_airport(airport)[2:4]
     seconds = START.timestamp() + 3600 * np.arange(HOURS)
-    wind = sample_weather(weather, seconds, latitude, longitude, 0.0)
-    runway = find_runway(airport, CONFIGURATIONS[airport][0][0][0])
+    wind = sample_weather(weather, seconds, *find_airport(airport).position, 0.0)
+    runway = RUNWAYS[airport, CONFIGURATIONS[airport][0][0][0]]
     course = np.radians(track(*runway[:4]))
     tail = wind["wind_u"] * np.sin(course) + wind["wind_v"] * np.cos(course)
     state = pd.Series(np.select([tail > 7, tail < 2], [1.0, 0.0], np.nan))
@@ -129,16 +120,20 @@ def lay_path(scenario: dict) -> Path:
     route = _route(home, away, scenario)
     arrival = _arrival(route[-1][0], threshold, landing, scenario)
     waypoints = [(lift_off, 0.0), *_departure(lift_off, ahead, route[0][0]), *route]
-    hold = _hold(waypoints, scenario["holding_laps"])
-    approach = _missed(threshold, landing, arrival, scenario) if scenario["go_around"] else []
-    end = (threshold + 0.15 * landing, 0.0)
-    waypoints = [*waypoints, *hold, *arrival, *approach, end]
+    entry = len(waypoints) - 1
+    if scenario["holding_laps"]:
+        waypoints += _hold(waypoints, scenario["holding_laps"])
+    held = len(waypoints) - 1
+    waypoints += arrival
+    final = len(waypoints) - 1
+    if scenario["go_around"]:
+        waypoints += _missed(threshold, landing, arrival, scenario)
+    waypoints.append((threshold + 0.15 * landing, 0.0))
     along, points, passed = _fillet(waypoints)
-    first = len(waypoints) - 1 - len(approach) - len(arrival)
-    base = passed[first + len(arrival) - 2]
-    stretches = [(passed[first - 1 - len(hold)], passed[first - 1])] if hold else []
+    stretches = [(passed[entry], passed[held])] if scenario["holding_laps"] else []
+    base = passed[final - 1]
     stretches.append((base - scenario["extension"], base + scenario["extension"]))
-    missed = passed[first + len(arrival)] if approach else None
+    missed = passed[final + 1] if scenario["go_around"] else None
     return Path(projection, along, points, stretches, missed)
 
 
@@ -178,7 +173,7 @@ def _project(projection: Proj, lon: float, lat: float) -> complex:
 
 def _frame(projection: Proj, airport: str, ident: str) -> tuple[complex, complex]:
     """Return a threshold [NM], and the runway's direction."""
-    runway = find_runway(airport, ident)
+    runway = RUNWAYS[airport, ident]
     start = _project(projection, runway.longitude, runway.latitude)
     end = _project(projection, runway.longitude_end, runway.latitude_end)
     return start, (end - start) / abs(end - start)
@@ -236,7 +231,7 @@ def _hold(waypoints: Sequence[tuple[complex, float]], laps: int) -> list[tuple[c
     ahead = (fix - before) / abs(fix - before)
     beyond, across = 2 * _HOLD * ahead, -2j * _HOLD * ahead
     corners = [fix + beyond, fix + beyond + across, fix - beyond + across, fix - beyond]
-    return [(corner, _HOLD) for corner in corners * laps] + [(fix, _HOLD)] * (laps > 0)
+    return [(corner, _HOLD) for corner in [*(corners * laps), fix]]
 
 
 def _missed(

@@ -7,7 +7,7 @@ from scipy.integrate import cumulative_trapezoid
 
 from trajlib.geodesy import NAUTICAL_MILE, find_airport, track
 from trajlib.simulation.performance import Models, aircraft_models, full_thrust, standard
-from trajlib.simulation.procedures import Path, find_runway
+from trajlib.simulation.procedures import RUNWAYS, Path
 from trajlib.simulation.weather import Weather, sample_weather
 
 __all__ = ["plan_profile"]
@@ -42,13 +42,8 @@ def plan_profile(scenario: dict, weather: Weather, path: Path) -> pd.DataFrame:
         np.minimum(_mach(scenario["climb_cas"], altitude), scenario["cruise_mach"]),
     )
     mach = np.minimum(mach, _limits(along, altitude, path))
-    return pd.DataFrame(
-        {
-            "along": along,
-            "seconds": _fly(scenario, weather, path, along, altitude, mach, climbing),
-            "altitude": altitude,
-        }
-    )
+    seconds = _fly(scenario, weather, path, along, altitude, mach, climbing)
+    return pd.DataFrame({"along": along, "seconds": seconds, "altitude": altitude})
 
 
 def _highest(altitude: np.ndarray, cleared: float) -> float:
@@ -65,9 +60,8 @@ def _to_go(along: np.ndarray, path: Path) -> np.ndarray:
     end = np.full(along.size, along[-1])
     if path.missed is not None:
         end[along < path.missed - _MISSED] = path.missed + 0.15
-    return (
-        end - along - sum(np.clip(stop - along, 0, stop - start) for start, stop in path.stretches)
-    )
+    added = sum(np.clip(stop - along, 0, stop - start) for start, stop in path.stretches)
+    return end - along - added
 
 
 def _freeze(along: np.ndarray, start: float, length: float) -> np.ndarray:
@@ -111,18 +105,17 @@ def _falling(scenario: dict, weather: Weather, to_go: np.ndarray, later: float) 
 
 def _column(scenario: dict, weather: Weather, end: str, use: str, later: float) -> pd.DataFrame:
     """Return the air over an airport by pressure altitude, from the runway to the cleared level."""
-    position, seconds = find_airport(scenario[end])[2:4], scenario["takeoff"].timestamp() + later
-    elevation = find_runway(scenario[end], scenario[f"runway_{use}"]).elevation
+    seconds = scenario["takeoff"].timestamp() + later
+    position = find_airport(scenario[end]).position
+    elevation = RUNWAYS[scenario[end], scenario[f"runway_{use}"]].elevation
     height = elevation + (35.0 if end == "origin" else 10.0)  # of the first and last samples
     foot = height
     for _ in range(2):  # pressure altitude from height; the second round changes a few feet
         foot += height - sample_weather(weather, seconds, *position, foot)["geoaltitude"].iloc[0]
     altitude = np.append(np.arange(foot, scenario["level"] - 50, 250.0), scenario["level"])
     air = sample_weather(weather, seconds, *position, altitude)
-    course = track(
-        *find_airport(scenario["origin"])[2:4], *find_airport(scenario["destination"])[2:4]
-    )
-    tail, _ = _along_across(air, course)
+    origin, destination = find_airport(scenario["origin"]), find_airport(scenario["destination"])
+    tail, _ = _along_across(air, track(*origin.position, *destination.position))
     return air.assign(altitude=altitude, tail=tail)
 
 
@@ -139,7 +132,7 @@ def _gradient(air: pd.DataFrame, usual: np.ndarray, excess: np.ndarray) -> np.nd
 
 def _climb_mach(scenario: dict, altitude: np.ndarray) -> np.ndarray:
     """Return the Mach number of the climb: initial speed, 250 kt below 10,000 ft, climb speed."""
-    height = altitude - find_runway(scenario["origin"], scenario["runway_departure"]).elevation
+    height = altitude - RUNWAYS[scenario["origin"], scenario["runway_departure"]].elevation
     initial, final = scenario["initial_cas"], scenario["climb_cas"]
     leaving = np.interp(height, [0, 1500, 5000], [initial, initial + 10, final])
     calibrated = np.minimum(leaving, np.interp(altitude, [1.0e4, 1.3e4], [250, final]))

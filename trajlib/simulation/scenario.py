@@ -17,6 +17,7 @@ __all__ = ["AIRWAYS", "AIRWAY_MILES", "draw_scenario"]
 # offsets of the airways [NM to the left], for airports AIRWAY_MILES apart
 AIRWAYS = {"usual": 1.5, "left": 10.0, "right": -13.0}
 AIRWAY_MILES = 261
+_WORKING = ["day", "hour", "hour_arrival", "miles", "heavy"]  # columns used in between
 
 Random = np.random.Generator
 
@@ -68,7 +69,7 @@ def draw_scenario(
     pairs = ground_truth["origin"] + "-" + ground_truth["destination"]
     names = ground_truth["takeoff"].dt.strftime("%Y%m%dT%H%M") + "_" + ground_truth["callsign"]
     paths = (pairs + "/" + names + ".csv").rename("path")
-    return ground_truth.drop(columns=["day", "hour", "hour_arrival", "miles"]).set_index(paths)
+    return ground_truth.drop(columns=_WORKING).set_index(paths)
 
 
 def _add_takeoff(flights: pd.DataFrame, rng: Random) -> pd.DataFrame:
@@ -99,7 +100,7 @@ def _add_weather(flights: pd.DataFrame, weather: Weather) -> pd.DataFrame:
 
 def _positions(airports: pd.Series) -> np.ndarray:
     """Return latitudes and longitudes [deg] of airports, (2, airports)."""
-    return np.transpose([find_airport(code)[2:4] for code in airports])
+    return np.transpose([find_airport(code).position for code in airports])
 
 
 def _add_runways(
@@ -174,7 +175,8 @@ def _add_mass(flights: pd.DataFrame, rng: Random) -> pd.DataFrame:
     trip = 500 + 1.35e-4 * full * flights["miles"]
     reserve = 0.03 * full + rng.gamma(2.0, 400, count)
     mass = np.minimum(empty + 100 * seats * load + trip + reserve, np.minimum(full, landing + trip))
-    return flights.assign(load=load, mass_initial=np.round(mass), mass_landing=mass - trip)
+    heavy = np.sqrt((mass - trip) / (0.9 * landing))
+    return flights.assign(load=load, mass_initial=np.round(mass), heavy=heavy)
 
 
 def _add_levels(flights: pd.DataFrame, rng: Random, flight_rng: Random) -> pd.DataFrame:
@@ -218,13 +220,11 @@ def _add_speeds(flights: pd.DataFrame, rng: Random, flight_rng: Random) -> pd.Da
         low, usual, high = np.transpose([limits[name] for limits in ranges])
         speeds[name] = low + (usual - low) * np.minimum(2 * share, 1)
         speeds[name] += (high - usual) * np.maximum(2 * share - 1, 0)
-    landing = np.array([_limits(kind)[2] for kind in flights["aircraft_type"]])
-    heavy = np.sqrt(flights["mass_landing"] / (0.9 * landing))
-    return flights.drop(columns="mass_landing").assign(
+    return flights.assign(
         cost_index=np.round(100 * ndtr(cost)),
         **speeds,
-        initial_cas=heavy * [limits["initial_cas"][1] for limits in ranges],
-        final_cas=heavy * [limits["final_cas"][1] for limits in ranges],
+        initial_cas=flights["heavy"] * [limits["initial_cas"][1] for limits in ranges],
+        final_cas=flights["heavy"] * [limits["final_cas"][1] for limits in ranges],
         approach_pace=np.clip(flight_rng.normal(1.0 + 0.06 * flights["flow"], 0.1), 0.75, 1.35),
         climb_thrust=flight_rng.uniform(0.95, 1.15, count),
         descent_thrust=flight_rng.uniform(0.5, 1.2, count),

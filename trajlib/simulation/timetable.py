@@ -42,12 +42,8 @@ def draw_timetable(flights: int, seed: int) -> pd.DataFrame:
     timetable = pd.concat(parts, ignore_index=True)
     types = [OPERATORS[code][2] for code in timetable["operator"]]
     kinds = [str(rng.choice(list(kind), p=list(kind.values()))) for kind in types]
-    tails = [
-        _registration(code, kind, number)
-        for code, kind, number in zip(
-            timetable["operator"], kinds, rng.integers(FLEET, size=flights), strict=True
-        )
-    ]
+    numbers = rng.integers(FLEET, size=flights)
+    tails = list(map(_registration, timetable["operator"], kinds, numbers))
     return timetable.assign(aircraft_type=kinds, registration=tails)
 
 
