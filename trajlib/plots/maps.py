@@ -118,9 +118,9 @@ def plot_tracks(
     for number, name in names.items():
         ax.plot([], [], color=colors[number], linewidth=2, label=name)
     for number, plan in enumerate(plans):
-        name = None if number else "filed plans"
         line = unwrap_line(plan, centre)
-        ax.plot(*line.T, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), label=name)
+        plan_label = None if number else "filed plans"
+        ax.plot(*line.T, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), label=plan_label)
     mark_airports(ax, airports)
     if names or len(plans):
         if beside:
