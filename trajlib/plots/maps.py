@@ -46,7 +46,6 @@ __all__ = [
     "plot_pair_matrix",
     "plot_routes",
     "plot_tracks",
-    "unwrap_line",
 ]
 
 _GEOD = Geod(ellps="WGS84")
@@ -71,7 +70,7 @@ def plot_routes(
     tracks = split_flights(trajectories, "longitude", "latitude")
     # continuous across the antimeridian, around the origin as the normalised flights are
     centre = find_airport(airports[0]).longitude if airports else next(iter(tracks.values()))[0, 0]
-    tracks = {path: unwrap_line(line, centre) for path, line in tracks.items()}
+    tracks = {path: _unwrap_line(line, centre) for path, line in tracks.items()}
     bounds = bounds_around(np.concatenate([*tracks.values(), airport_positions(airports, centre)]))
     figure, ax = plt.subplots(figsize=map_size(bounds))
     draw_map(ax, bounds)
@@ -101,7 +100,7 @@ def plot_tracks(
     is in inches.
     """
     centre = find_airport(airports[0]).longitude
-    tracks = {path: unwrap_line(line, centre) for path, line in tracks.items()}
+    tracks = {path: _unwrap_line(line, centre) for path, line in tracks.items()}
     bounds = bounds_around(np.concatenate([*tracks.values(), airport_positions(airports, centre)]))
     columns = 2 if width == WIDTH else 1
     wide, high = map_size(bounds, width)
@@ -118,7 +117,7 @@ def plot_tracks(
     for number, name in names.items():
         ax.plot([], [], color=colors[number], linewidth=2, label=name)
     for number, plan in enumerate(plans):
-        line = unwrap_line(plan, centre)
+        line = _unwrap_line(plan, centre)
         plan_label = None if number else "filed plans"
         ax.plot(*line.T, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), label=plan_label)
     mark_airports(ax, airports)
@@ -238,10 +237,10 @@ def airport_positions(codes: Sequence[str], centre: float) -> np.ndarray:
     """Return airports' longitude, within 180° of a longitude [deg], and latitude, (n, 2)."""
     airports = [find_airport(code) for code in codes]
     line = np.array([(airport.longitude, airport.latitude) for airport in airports])
-    return unwrap_line(line.reshape(-1, 2), centre)
+    return _unwrap_line(line.reshape(-1, 2), centre)
 
 
-def unwrap_line(line: np.ndarray, centre: float) -> np.ndarray:
+def _unwrap_line(line: np.ndarray, centre: float) -> np.ndarray:
     """Return a line (n, 2) of longitude and latitude within 180° of a longitude [deg]."""
     return np.column_stack([unwrap_longitude(line[:, 0], centre), line[:, 1]])
 

@@ -32,11 +32,10 @@ def plot_departures(
     """
     routes = [_line(table) for _, table in plans.groupby(level="path")]
     routes = [np.array(route) for route in {tuple(map(tuple, line.round(3))) for line in routes}]
-    parts = []
-    for (path, _), row in departures.iterrows():
-        table = flown.loc[path]
-        inside = (table.index >= row["start"]) & (table.index <= row["end"])
-        parts.append(_line(table[inside]))
+    parts = [
+        _line(flown.loc[path].loc[row["start"] : row["end"]])
+        for (path, _), row in departures.iterrows()
+    ]
     ends = airport_positions(airports, flown["longitude"].median())
     bounds = bounds_around(np.concatenate([*routes, *parts, ends]))
     figure, ax = plt.subplots(figsize=map_size(bounds))

@@ -136,21 +136,21 @@ def plot_coverage_by_month(
     each flight by path. ``level`` is the intended coverage, ``columns`` the panels' titles by
     column shown.
     """
-    paths = by_flight.index.get_level_values("path")
-    months = days.loc[paths].dt.to_period("M")
-    unit = "month" if months.nunique() >= 3 else "week"
-    period = (months if unit == "month" else days.loc[paths].dt.to_period("W")).dt.start_time
-    keys = [period.to_numpy(), by_flight.index.get_level_values("column")]
+    flown = days.loc[by_flight.index.get_level_values("path")]
+    unit, frequency, form = "month", "M", "%Y-%m"
+    if flown.dt.to_period("M").nunique() < 3:
+        unit, frequency, form = "week", "W", "%d %b %Y"
+    starts = flown.dt.to_period(frequency).dt.start_time
+    keys = [starts.to_numpy(), by_flight.index.get_level_values("column")]
     shares = by_flight[["fixed", "adaptive"]].groupby(keys).mean()
-    lowest = min(shares.loc[(slice(None), list(columns)), :].min().min(), level)
+    lowest = min(shares.loc[(slice(None), list(columns)), :].min(axis=None), level)
     figure, axs = plt.subplots(1, len(columns), sharey=True, figsize=(WIDTH, 2.8), squeeze=False)
     for ax, (column, title) in zip(axs.flat, columns.items(), strict=True):
         table = shares.xs(column, level=1)
-        labels = table.index.strftime("%Y-%m" if unit == "month" else "%d %b %Y")
         for name, style in series_styles(("fixed", "adaptive"), markers=True).items():
             ax.plot(range(len(table)), table[name], label=f"{name} level", **style)
         ax.axhline(level, color=GREY, linewidth=0.8)
-        ax.set_xticks(range(len(table)), labels, rotation=60)
+        ax.set_xticks(range(len(table)), table.index.strftime(form), rotation=60)
         ax.set(title=title, ylim=(max(0.0, lowest - 0.05), 1.0))
     figure.supxlabel(unit)
     figure.supylabel("coverage")
@@ -194,8 +194,7 @@ def _measure_route(airports: Sequence[str]) -> str:
     if len(airports) != 2:
         return ""
     first, last = (find_airport(code) for code in airports)
-    miles = distance(*first.position, *last.position)
-    return f" ({miles:,.0f} NM)"
+    return f" ({distance(*first.position, *last.position):,.0f} NM)"
 
 
 def _draw_side(ax: Axes, trajectory: pd.DataFrame, flown: pd.DataFrame | None, name: str) -> None:

@@ -59,8 +59,7 @@ def _find_airway(scenario: dict) -> str:
 @cache
 def _scale(origin: str, destination: str) -> float:
     first, last = find_airport(origin), find_airport(destination)
-    miles = distance(*first.position, *last.position)
-    return float(miles) / AIRWAY_MILES
+    return float(distance(*first.position, *last.position)) / AIRWAY_MILES
 
 
 def _write_plan(scenario: dict, airway: str, direct: str) -> pd.DataFrame:
