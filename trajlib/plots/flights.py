@@ -33,10 +33,16 @@ def plot_profiles(
 ) -> Figure:
     """Draw columns of one flight, ten, or all against time, distance or progress.
 
-    The flights are columns over (path, fraction), or a DataFrame of samples with a level ``path``
-    in its index; without ``path`` it is a single flight. The x axis is ``against`` a column, such
-    as ``duration``; those of ``columns`` that the flights have are the panels from top to bottom. A
-    ``mean`` trajectory over (fraction) is drawn on top.
+    Parameters
+    ----------
+    flights
+        Columns over (path, fraction), or a DataFrame of samples with a level ``path`` in its
+        index; without ``path`` it is a single flight.
+    against, columns
+        The column on the x axis, such as ``duration``, and those of the panels from top to bottom;
+        columns missing in the flights are omitted.
+    mean
+        Mean trajectory over (fraction), drawn on top.
     """
     present = [name for name in columns if name in flights]
     figure, axs = plt.subplots(

@@ -62,10 +62,17 @@ def plot_routes(
 ) -> Figure:
     """Draw the tracks of one flight, ten, or all, over land and borders.
 
-    Up to six flights have different colours; of more than 200 the density is drawn. They have
-    ``latitude`` and ``longitude`` [deg] over (path, fraction), or are a DataFrame of samples with a
-    level ``path`` in its index; without one it is a single flight. A ``mean`` trajectory over
-    (fraction) is drawn on top. ``airports`` are ICAO or IATA codes to mark.
+    Up to six flights have different colours; of more than 200 the density is drawn.
+
+    Parameters
+    ----------
+    trajectories
+        ``latitude`` and ``longitude`` [deg] over (path, fraction), or a DataFrame of samples
+        with a level ``path`` in its index; without one it is a single flight.
+    mean
+        Mean trajectory over (fraction), drawn on top.
+    airports
+        ICAO or IATA codes to mark.
     """
     tracks = split_flights(trajectories, "longitude", "latitude")
     # continuous across the antimeridian, around the origin as the normalised flights are
@@ -94,10 +101,18 @@ def plot_tracks(
 ) -> Figure:
     """Draw the tracks of many flights over land, in the colours of their route clusters.
 
-    Tracks by path, and filed ``plans``, are arrays (n, 2) of longitude and latitude [deg];
-    ``airports`` are origin and destination. ``clusters`` has the number of each path's cluster, and
-    ``names`` their names for the legend; flights without either are grey. The width of the figure
-    is in inches.
+    Parameters
+    ----------
+    tracks, plans
+        Tracks by path, and filed routes: arrays (n, 2) of longitude and latitude [deg].
+    airports
+        Codes of origin and destination.
+    clusters
+        Number of the cluster by path; -1 and missing flights are grey.
+    names
+        Names of the clusters, for the legend; clusters without a name are grey.
+    width
+        Of the figure [in].
     """
     centre = find_airport(airports[0]).longitude
     tracks = {path: _unwrap_line(line, centre) for path, line in tracks.items()}

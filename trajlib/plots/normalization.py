@@ -31,11 +31,17 @@ def plot_dispersion(
 ) -> Figure:
     """Draw the dispersion at each fraction, a line for each progress.
 
-    It has rows of (by, fraction), or of fractions alone, as in
-    `trajlib.trajectories.dispersion.dispersion`, and its ``interval`` is as in
-    `trajlib.evaluation.bootstrap.interval_dispersion`. If the label of the axis begins with ``%``,
-    fractions are shown in per cent. The ``noise`` of a position in the data [NM] is drawn under the
-    horizontal dispersion.
+    Parameters
+    ----------
+    dispersion
+        Rows of (by, fraction), or of fractions alone, as in
+        `trajlib.trajectories.dispersion.dispersion`.
+    interval
+        Its confidence interval, as in `trajlib.evaluation.bootstrap.interval_dispersion`.
+    axis
+        Label of the axis; if it begins with ``%``, fractions are shown in per cent.
+    noise
+        Error of a position in the data [NM], drawn under the horizontal dispersion.
     """
     present = [name for name in _TITLES if name in dispersion]
     figure, axs = plt.subplots(-(-len(present) // 3), 3, sharex=True, figsize=(WIDTH, 5.2))

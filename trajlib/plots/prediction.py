@@ -56,10 +56,20 @@ def plot_trajectory(
 ) -> Figure:
     """Draw a predicted trajectory from above, its altitude and its time, with their uncertainty.
 
-    ``trajectory`` and ``geojson`` are as in `trajlib.models.saved_models`; the band of whole
-    flights is drawn only where it fits the axes. Where known, ``flown`` has the targets by
-    fraction, ``track`` the positions flown, by default those of ``flown``, and ``usual`` and
-    ``plan`` the positions of the usual track and of the flight plan.
+    The band of whole flights is drawn only where it fits the axes.
+
+    Parameters
+    ----------
+    trajectory, geojson
+        As returned by `trajlib.models.saved_models`.
+    flown
+        Targets by fraction, where known.
+    track
+        Positions flown, for the map; by default those of ``flown``.
+    usual, plan
+        Positions of the usual track and of the flight plan, where known.
+    airports
+        Codes to mark.
     """
     figure, axs = plt.subplot_mosaic(
         [["map", "altitude"], ["map", "duration"]], figsize=(WIDTH, 5.0), width_ratios=[1.25, 1]
@@ -131,10 +141,18 @@ def plot_coverage_by_month(
 ) -> Figure:
     """Draw the coverage of intervals in each month, with a fixed and an adaptive level.
 
-    If the flights span fewer than three months, in each week. ``by_flight`` has the coverage by
-    path and ``column``, in the columns ``fixed`` and ``adaptive``, and ``days`` the local day of
-    each flight by path. ``level`` is the intended coverage, ``columns`` the panels' titles by
-    column shown.
+    If the flights span fewer than three months, in each week.
+
+    Parameters
+    ----------
+    by_flight
+        Coverage by path and ``column``, in the columns ``fixed`` and ``adaptive``.
+    days
+        The local day of each flight, by path.
+    level
+        The intended coverage.
+    columns
+        Titles of the panels by column shown.
     """
     flown = days.loc[by_flight.index.get_level_values("path")]
     unit, frequency, form = "month", "M", "%Y-%m"

@@ -20,9 +20,18 @@ def count_unused(
 ) -> pd.Series:
     """Return the numbers of flights of a pair that are not used, by kind and reason.
 
-    ``index`` is that of the whole archive, ``store`` has the flights of the pair. The kinds are
-    ``fragment``, ``incomplete``, ``rejected`` and ``rejected at the import``; the most frequent
-    reason of each is first.
+    Parameters
+    ----------
+    index, store
+        Index of the whole archive, and the flights of the pair.
+    archive, pair
+        Folder of the archive, and codes of both airports as in the index.
+
+    Returns
+    -------
+    Series
+        Indexed by ``kind`` (``fragment``, ``incomplete``, ``rejected``, ``rejected at the
+        import``) and ``reason``, the most frequent reason of each kind first.
     """
     rows = _of_pair(index, pair)
     fragment = rows["rejected"].eq(FRAGMENT)

@@ -43,7 +43,10 @@ def read_report(path: str | Path) -> dict:
 def compare_reports(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict:
     """Return what changed from one report to another.
 
-    The reports are as returned by `read_report`.
+    Parameters
+    ----------
+    before, after
+        As returned by `read_report`.
 
     Returns
     -------

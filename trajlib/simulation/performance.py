@@ -108,15 +108,26 @@ def add_performance(
 ) -> pd.DataFrame:
     """Return the flight with OpenAP's estimates of its forces, fuel and mass.
 
-    The flight has ``timestamp``, ``altitude``, ``vertical_rate``, and ``true_airspeed`` or else
-    ``groundspeed``; ``roll`` and ``temperature`` are used where present. If OpenAP has neither a
-    model of its ICAO type nor a synonym, it is returned unchanged. The mass at the first sample
-    [kg] is by default OpenAP's estimate for the distance between the first and the last.
+    Parameters
+    ----------
+    df
+        One flight: ``timestamp``, ``altitude``, ``vertical_rate``, and ``true_airspeed`` or,
+        where there is none, ``groundspeed`` in its place. ``roll`` and ``temperature`` are used
+        where present.
+    aircraft_type
+        ICAO type designator. For a type without a model or a synonym in OpenAP the flight is
+        returned unchanged.
+    mass_initial
+        Mass at the first sample [kg]; OpenAP's estimate for the distance between the first and
+        the last sample by default.
 
-    The added columns are ``thrust drag fuel_flow fuel mass``, and with true airspeed also ``lift
-    load_factor lift_coefficient drag_coefficient``. Thrust follows from the motion, between idle
-    and full thrust; excess idle thrust is balanced by drag, as of speed brakes. Source: Sun,
-    Hoekstra and Ellerbroek (2020), OpenAP.
+    Returns
+    -------
+    DataFrame
+        With ``thrust drag fuel_flow fuel mass``, and with true airspeed also
+        ``lift load_factor lift_coefficient drag_coefficient``. Thrust follows from the motion,
+        between idle and full thrust; excess idle thrust is balanced by drag, as of speed
+        brakes. Source: Sun, Hoekstra and Ellerbroek (2020), OpenAP.
 
     >>> times = pd.to_datetime(["2016-01-01T06:00Z", "2016-01-01T07:00Z"])
     >>> level = pd.DataFrame({"timestamp": times, "altitude": 35e3, "vertical_rate": 0.0})

@@ -36,14 +36,25 @@ simulated = true
 def simulate_archive(archive: str | Path, *, flights: int, seed: int) -> pd.DataFrame:
     """Write an archive of simulated flights; the same seed gives the same bytes.
 
-    Flights of an earlier simulation in the folder are replaced; four in five are from Madrid to
-    Barcelona. The filed plans are in its folder ``plans``.
+    The filed plans are in its folder ``plans``.
 
-    Returns the scenario of every flight, see `draw_scenario`, also saved in the archive's
-    ``ground_truth.parquet``: only for scoring predictions, never for making them.
-    ``ceiling.parquet`` has for every pair and fraction of the duration the variance of position
-    [NM²], altitude [ft²], distance [NM²] and time [s²] that remains when everything knowable at
-    take-off is known. A predictor with a smaller error uses later information.
+    Parameters
+    ----------
+    archive
+        Folder; flights of an earlier simulation in it are replaced.
+    flights
+        Number of flights; four in five are from Madrid to Barcelona.
+    seed
+        Seed of timetable, weather and scenarios.
+
+    Returns
+    -------
+    DataFrame
+        The scenario of every flight, see `draw_scenario`, also saved in the archive's
+        ``ground_truth.parquet``: only for scoring predictions, never for making them.
+        ``ceiling.parquet`` has for every pair and fraction of the duration the variance of
+        position [NM²], altitude [ft²], distance [NM²] and time [s²] that remains when everything
+        knowable at take-off is known. A predictor with a smaller error uses later information.
 
     Raises
     ------

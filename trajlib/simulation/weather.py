@@ -61,11 +61,17 @@ def draw_weather(seed: int) -> Weather:
 def sample_weather(
     weather: Weather, seconds: ArrayLike, lat: ArrayLike, lon: ArrayLike, altitude: ArrayLike
 ) -> pd.DataFrame:
-    """Return ``wind_u wind_v`` [kt], ``temperature_departure`` [K] and ``geoaltitude`` [ft].
+    """Return wind, temperature departure and geometric height at samples.
 
     ``seconds`` since 1970 UTC, ``lat``, ``lon`` [deg] and ``altitude`` [ft] are scalars or of one
     shape (samples,). Weather systems move east unchanged: Barcelona has the weather of Madrid ten
-    hours later. Geometric altitude follows from the hydrostatic equation.
+    hours later.
+
+    Returns
+    -------
+    DataFrame
+        ``wind_u wind_v`` [kt], ``temperature_departure`` [K] and ``geoaltitude`` [ft], the last
+        from the hydrostatic equation.
 
     >>> noon = pd.Timestamp("2016-02-01T12:00Z").timestamp()
     >>> list(sample_weather(draw_weather(1), noon, 40.5, -3.6, 30_000.0).columns)
