@@ -5,7 +5,7 @@ import re
 import tomllib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -109,16 +109,12 @@ class Dialect:
     decimal: str = "."
     time_format: str = "ISO 8601"
     timezone: str = "UTC"
-    names: dict[str, str] = field(default_factory=dict)
-    units: dict[str, tuple[float, float]] = field(default_factory=dict)
-    constants: dict[str, str] = field(default_factory=dict)
+    # dictionaries have no hash; dialects are still compared by them
+    names: dict[str, str] = field(default_factory=dict, hash=False)
+    units: dict[str, tuple[float, float]] = field(default_factory=dict, hash=False)
+    constants: dict[str, str] = field(default_factory=dict, hash=False)
     path: str = ""
-    many: dict[str, Any] = field(default_factory=dict)
-
-    @cached_property
-    def header(self) -> tuple[str | None, ...]:
-        """The archive's names of all columns of the schema, in the schema's order."""
-        return tuple(self.name(column) for column in COLUMNS)
+    many: dict[str, Any] = field(default_factory=dict, hash=False)
 
     def name(self, column: str) -> str | None:
         """Return the archive's name of a column of the schema, None if another column has it.

@@ -185,6 +185,7 @@ def find_layout(head: bytes, dialect: Dialect, *, closely: bool = False) -> Layo
         return layout
 
 
+@cache
 def find_columns(header: bytes, dialect: Dialect) -> Layout:
     """Return the layout of a CSV, given its first line: a header in the names of the dialect.
 
@@ -193,20 +194,8 @@ def find_columns(header: bytes, dialect: Dialect) -> Layout:
     FlightError
         When a required column is missing or occurs twice.
     """
-    units = tuple(dialect.units.items())
-    return _find_columns(header, dialect.delimiter, dialect.decimal, dialect.header, units)
-
-
-@cache
-def _find_columns(
-    header: bytes,
-    delimiter: str,
-    decimal: str,
-    header_names: tuple[str | None, ...],
-    units: tuple[tuple[str, tuple[float, float]], ...],
-) -> Layout:
-    names = [name.strip() for name in split_line(header.rstrip(b"\r\n"), delimiter)]
-    expected = dict(zip(COLUMNS, header_names, strict=True))
+    names = [name.strip() for name in split_line(header.rstrip(b"\r\n"), dialect.delimiter)]
+    expected = {name: dialect.name(name) for name in COLUMNS}
     if names == [""]:
         raise FlightError("the file is empty, or has no header")
     missing = [expected[name] or name for name in REQUIRED if expected[name] not in names]
@@ -215,7 +204,7 @@ def _find_columns(
     letters = [name for name in names if _split_unit(name)[0] in _HEMISPHERES]
     if letters:
         raise FlightError(f"hemispheres in columns of their own: {', '.join(letters)}")
-    twice = [name for name in header_names if name and names.count(name) > 1]
+    twice = [name for name in expected.values() if name and names.count(name) > 1]
     if twice:
         raise FlightError(f"columns twice in the header: {', '.join(twice)}")
     fields = {name: names.index(text) for name, text in expected.items() if text in names}
@@ -227,9 +216,9 @@ def _find_columns(
         1,
         len(names),
         fields,
-        dict(units),
-        delimiter=delimiter,
-        decimal=decimal,
+        dialect.units,
+        delimiter=dialect.delimiter,
+        decimal=dialect.decimal,
         plain=True,
         names=tuple(names),
     )
