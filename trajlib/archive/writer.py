@@ -1,6 +1,7 @@
 """Format the lines of a flight's CSV, several times as fast as a general CSV writer."""
 
 import numpy as np
+import pandas as pd
 
 from trajlib.compiled import compiled
 
@@ -41,26 +42,25 @@ def format_lines(
     size = len(seconds) * (len(before) + 21 + _WIDTH * len(values))
     buffer = np.empty(size, np.uint8)
     start = np.frombuffer(before, np.uint8)
-    end = _format(buffer, start, seconds.astype(np.int64), scaled, decimals.astype(np.int64))
+    seconds = seconds.astype(np.int64)
+    days, dates = pd.factorize(seconds // 86400)
+    dates = np.datetime_as_string(dates.astype("M8[D]")).astype("S10")
+    dates = dates.view(np.uint8).reshape(-1, 10)
+    end = _format(buffer, start, dates, days, seconds % 86400, scaled, decimals.astype(np.int64))
     return buffer[:end].tobytes()
 
 
 @compiled
-def _format(buffer, before, seconds, scaled, decimals):
+def _format(buffer, before, dates, days, seconds, scaled, decimals):
     position = 0
-    date = np.zeros(11, np.uint8)
-    last_day = np.int64(-1) << 40
     for row in range(len(seconds)):
         for byte in before:
             buffer[position] = byte
             position += 1
-        day = seconds[row] // 86400
-        if day != last_day:
-            _format_date(date, day)
-            last_day = day
-        buffer[position : position + 11] = date
+        buffer[position : position + 10] = dates[days[row]]
+        buffer[position + 10] = np.uint8(ord("T"))
         position += 11
-        second = seconds[row] - 86400 * day
+        second = seconds[row]
         position = _format_pair(buffer, position, second // 3600, np.uint8(ord(":")))
         position = _format_pair(buffer, position, second // 60 % 60, np.uint8(ord(":")))
         position = _format_pair(buffer, position, second % 60, np.uint8(ord("Z")))
@@ -78,23 +78,6 @@ def _format_pair(buffer, position, number, after):
     buffer[position + 1] = _ZERO + number % 10
     buffer[position + 2] = after
     return position + 3
-
-
-@compiled
-def _format_date(date, day):
-    """Write a day since 1970 as ``YYYY-MM-DDT`` (Hinnant 2021, chrono-compatible algorithms)."""
-    days = day + 719468
-    era = days // 146097
-    era_day = days - era * 146097
-    era_year = (era_day - era_day // 1460 + era_day // 36524 - era_day // 146096) // 365
-    year_day = era_day - (365 * era_year + era_year // 4 - era_year // 100)
-    month_from_march = (5 * year_day + 2) // 153
-    month = month_from_march + 3 if month_from_march < 10 else month_from_march - 9
-    year = era_year + era * 400 + (1 if month <= 2 else 0)
-    _format_pair(date, 0, year // 100, _ZERO)
-    _format_pair(date, 2, year % 100, np.uint8(ord("-")))
-    _format_pair(date, 5, month, np.uint8(ord("-")))
-    _format_pair(date, 8, year_day - (153 * month_from_march + 2) // 5 + 1, np.uint8(ord("T")))
 
 
 @compiled
