@@ -1,15 +1,19 @@
 """The account of an import: numbers of rejected, incomplete and repaired flights."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from trajlib.archive.storage import exists, open_file
 
-__all__ = ["ImportAccount", "name_repair", "read_import_account"]
-
-_EMPTY = pd.Series(dtype="int64")
+__all__ = [
+    "ImportAccount",
+    "count_import_repairs",
+    "name_repair",
+    "read_import_account",
+    "read_import_table",
+]
 
 
 @dataclass(frozen=True)
@@ -26,23 +30,26 @@ class ImportAccount:
         Numbers of flights with a repair, by kind, as `name_repair` names it.
     """
 
-    rejected: pd.Series = field(default_factory=_EMPTY.copy)
-    fragments: pd.Series = field(default_factory=_EMPTY.copy)
-    repaired: pd.Series = field(default_factory=_EMPTY.copy)
+    rejected: pd.Series
+    fragments: pd.Series
+    repaired: pd.Series
 
 
 def read_import_account(archive: str | Path) -> ImportAccount:
     """Return the account that an import saved in ``imported.parquet`` and ``rejected.parquet``."""
-    rejected, imported = (_read(archive, name) for name in ("rejected", "imported"))
-    if imported is None or rejected is None or "repairs" not in imported:
-        reasons = _EMPTY if rejected is None else rejected["rejected"].value_counts()
-        return ImportAccount(rejected=reasons)
-    kinds = imported["repairs"].str.split(" ").explode().dropna()
+    rejected = read_import_table(archive, "rejected", ["rejected"])
+    imported = read_import_table(archive, "imported", ["why", "repairs"])
     return ImportAccount(
         rejected=rejected["rejected"].value_counts(),
         fragments=imported["why"].value_counts(),
-        repaired=kinds[kinds != ""].map(name_repair).value_counts(),
+        repaired=count_import_repairs(imported["repairs"]),
     )
+
+
+def count_import_repairs(repairs: pd.Series) -> pd.Series:
+    """Return the numbers of flights with a repair, by kind, of a column ``repairs``."""
+    kinds = repairs.dropna().astype("str").str.split().explode().dropna()
+    return kinds.map(name_repair).value_counts()
 
 
 def name_repair(kind: str) -> str:
@@ -54,9 +61,10 @@ def name_repair(kind: str) -> str:
     return "position on another track" if kind == "spoofed" else kind.replace("_", " ")
 
 
-def _read(archive: str | Path, name: str) -> pd.DataFrame | None:
+def read_import_table(archive: str | Path, name: str, columns: list[str]) -> pd.DataFrame:
+    """Return columns of a table of an import; empty where the archive has none."""
     path = f"{archive}/{name}.parquet"
     if not exists(path):
-        return None
+        return pd.DataFrame(columns=columns, dtype="str")
     with open_file(path) as file:
-        return pd.read_parquet(file)
+        return pd.read_parquet(file).reindex(columns=columns)

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.archive.imported import name_repair
+from trajlib.archive.imported import count_import_repairs, read_import_table
 from trajlib.archive.index import FRAGMENT, read_repairs
 from trajlib.archive.repairs import REPAIRS
-from trajlib.archive.storage import exists, open_file
 
 __all__ = ["count_repaired", "count_unused"]
 
@@ -35,8 +34,8 @@ def count_unused(
     """
     rows = _of_pair(index, pair)
     fragment = rows["rejected"].eq(FRAGMENT)
-    why = _read(archive, "imported", ["path", "why"]).set_index("path")["why"]
-    imported = _of_pair(_read(archive, "rejected", [*_PAIR, "rejected"]), pair)
+    why = read_import_table(archive, "imported", ["path", "why"]).set_index("path")["why"]
+    imported = _of_pair(read_import_table(archive, "rejected", [*_PAIR, "rejected"]), pair)
     left_out = rows["rejected"].isna() & ~rows["path"].isin(store["path"])
     if "incomplete" in rows:
         left_out &= rows["incomplete"].notna()
@@ -55,11 +54,10 @@ def count_repaired(flights: pd.DataFrame, archive: str | Path) -> pd.Series:
 
     ``flights`` are the usable flights of the store.
     """
-    imported = _read(archive, "imported", ["path", "repairs"])
-    kinds = imported.loc[imported["path"].isin(flights["path"]), "repairs"].dropna()
-    kinds = kinds.str.split().explode().dropna().map(name_repair)
+    imported = read_import_table(archive, "imported", ["path", "repairs"])
+    repairs = imported.loc[imported["path"].isin(flights["path"]), "repairs"]
     counts = {
-        "at the import": kinds.value_counts(),
+        "at the import": count_import_repairs(repairs),
         "when read": (read_repairs(flights) > 0).sum().rename(index=REPAIRS),
     }
     return pd.concat(counts, names=["where", "repair"]).rename("flights").astype(int)
@@ -67,12 +65,3 @@ def count_repaired(flights: pd.DataFrame, archive: str | Path) -> pd.Series:
 
 def _of_pair(table: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
     return table[(table[_PAIR] == list(pair)).all(axis=1)]
-
-
-def _read(archive: str | Path, name: str, columns: list[str]) -> pd.DataFrame:
-    """Return columns of a table of an import; empty where the archive has none."""
-    path = f"{archive}/{name}.parquet"
-    if not exists(path):
-        return pd.DataFrame(columns=columns, dtype=str)
-    with open_file(path) as file:
-        return pd.read_parquet(file).reindex(columns=columns)
