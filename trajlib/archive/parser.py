@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 
 from trajlib.compiled import compiled, inlined
 
-__all__ = ["PADDING", "SAME", "SKIP", "TIME", "compile_parser", "find_ends", "parse_fields"]
+__all__ = ["PADDING", "SAME", "SKIP", "TIME", "find_ends", "parse_fields"]
 
 PADDING = 64  # bytes that must follow the end of a file, since 64 are read at once
 SKIP, TIME, SAME = -1, -2, -3
@@ -125,17 +125,6 @@ def _select(typing, condition, one, other):
         return builder.select(*arguments)
 
     return one(types.boolean, one, one), generate
-
-
-def compile_parser():
-    """Compile the parser and cache it on disk, so that later commands need not."""
-    data, ends, empty = (
-        np.zeros(PADDING, np.uint8),
-        np.zeros(PADDING, np.int32),
-        np.zeros(0, np.int64),
-    )
-    find_ends(data, 0, 0, ends)
-    parse_fields(data, ends, empty, np.empty((0, 0)), empty)
 
 
 @compiled

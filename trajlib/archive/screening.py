@@ -10,7 +10,6 @@ from trajlib.compiled import compiled, inlined
 
 __all__ = [
     "ALTITUDES",
-    "compile_screening",
     "find_stops",
     "is_doubtful",
     "measure_ratios",
@@ -131,12 +130,3 @@ def measure_ratios(times, lat, lon, alt, speed, climb):
                 product += mean * rate
                 square += rate * rate
     return reported / flown, product / square, length
-
-
-def compile_screening() -> None:
-    """Compile the functions of this module and cache them on disk."""
-    times, empty, pairs = np.arange(2), np.zeros(2), np.zeros(1, np.int64)
-    is_doubtful(times, empty, empty, empty)
-    reachable(times, empty, empty, empty, pairs, pairs)
-    find_stops(times, empty, empty)
-    measure_ratios(times, empty, empty, empty, empty, empty)

@@ -9,17 +9,15 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
-from trajlib.archive.parser import compile_parser
-from trajlib.archive.screening import compile_screening
+from trajlib.archive.reading import read_flight, write_flight
 from trajlib.importers.cleaning import Limits, clean_points
 from trajlib.importers.pipeline import import_flights
 from trajlib.importers.resampling import leave_one_out
+from trajlib.schema import REQUIRED
 
 
 def compile_loops() -> None:
     """Read, import and clean a flight of a few points."""
-    compile_parser()
-    compile_screening()
     seconds = np.arange(0.0, 1800.0, 60.0)
     points = pd.DataFrame(
         {
@@ -34,6 +32,9 @@ def compile_loops() -> None:
     with TemporaryDirectory() as folder:
         points.to_parquet(Path(folder) / "points.parquet")
         import_flights(Path(folder) / "points.parquet", Path(folder) / "archive")
+        # after a gap of some minutes all checks are made
+        write_flight(points.drop(range(10, 15)), Path(folder) / "flight.csv")
+        read_flight(Path(folder) / "flight.csv", REQUIRED)
     clean_points(points.drop(columns="callsign").assign(flight=0), Limits(spacing=30.0))
     leave_one_out(seconds, points[["latitude", "longitude", "altitude"]].to_numpy(float).T.copy())
 
