@@ -29,7 +29,6 @@ __all__ = [
     "MEASURED",
     "map_flights",
     "read_flights",
-    "record",
     "reduce_flights",
     "run_in_blocks",
 ]
@@ -239,17 +238,9 @@ def _read_row_groups(
         del df
 
 
-def record(flights: pd.DataFrame, findings: Mapping[str, Mapping[str, str]]) -> None:
-    """Record the findings of full reads of an archive, except for files that the index rejects."""
-    if "store" in flights or "rejected" not in flights:  # a store was read before; or no index
-        return
-    skipped = set(flights.loc[flights["rejected"].notna(), "path"])
-    record_findings(flights, {path: f for path, f in findings.items() if path not in skipped})
-
-
 def _record_all(flights: pd.DataFrame, blocks: list[tuple[Any, dict]]) -> dict[str, str]:
     findings = {path: finding for _, by_path in blocks for path, finding in by_path.items()}
-    record(flights, findings)
+    record_findings(flights, findings)
     return {path: f["rejected"] for path, f in findings.items() if "rejected" in f}
 
 

@@ -176,17 +176,23 @@ def read_repairs(index: pd.DataFrame) -> pd.DataFrame:
 def record_findings(flights: pd.DataFrame, findings: Mapping[str, Mapping[str, str]]) -> None:
     """Add the findings of full reads to the table beside the index; the index is not changed.
 
+    Files that the index rejects are left out. Nothing is recorded for the rows of a store, which
+    were read before, or for a table that is not an index.
+
     Parameters
     ----------
     flights
-        Rows of an index, or some of its columns: ``path``, ``size``, ``mtime`` and those in
-        `UNSAVED`.
+        Rows of an index, or some of its columns: ``path``, ``size``, ``mtime``, ``rejected`` and
+        those in `UNSAVED`.
     findings
         By ``path``: ``rejected`` (the reason) or ``repairs``, as in the index.
     """
-    if not findings or "rejections_file" not in flights:
+    if "store" in flights or not {"rejected", "rejections_file"} <= {*flights}:
         return
-    rows = flights.loc[flights["path"].isin(list(findings)), [*_FILE]]
+    chosen = flights["rejected"].isna() & flights["path"].isin(list(findings))
+    if not chosen.any():
+        return
+    rows = flights.loc[chosen, [*_FILE]]
     for name in _FINDINGS:
         rows[name] = [findings[path].get(name) for path in rows["path"]]
     old = _read_recorded(flights)

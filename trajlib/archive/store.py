@@ -12,8 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trajlib.archive.flights import MEASURED, read_flights, record, run_in_blocks
-from trajlib.archive.index import UNSAVED, dialect_of
+from trajlib.archive.flights import MEASURED, read_flights, run_in_blocks
+from trajlib.archive.index import UNSAVED, dialect_of, record_findings
 from trajlib.archive.reading import FlightError
 from trajlib.archive.storage import (
     check_visible,
@@ -79,7 +79,7 @@ def store_flights(selected: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
     rows = selected.drop(columns=[*_FINDINGS, *unsaved], errors="ignore").reset_index(drop=True)
     table = pd.concat([rows, locations], axis=1)
     findings = table[["path", *_FINDINGS]].to_dict("records")
-    record(selected, {row["path"]: _filled(row) for row in findings if _filled(row)})
+    record_findings(selected, {row["path"]: _filled(row) for row in findings if _filled(row)})
     with replacing(f"{folder}/flights.parquet") as temporary:
         table.to_parquet(temporary)
     _remove_parts(folder, set(table["part"]))
