@@ -55,24 +55,13 @@ def _load(typing, data, position):
 
 
 @intrinsic
-def _byte(typing, data, position):
-    """Return the byte at an index that is not negative, without the test that indexing does."""
+def _item(typing, array, position):
+    """Return the item at an index that is not negative, without the test that indexing does."""
 
     def generate(context, builder, signature, arguments):
         return builder.load(_pointer(context, builder, signature.args[0], *arguments))
 
-    return types.uint8(data, position), generate
-
-
-@intrinsic
-def _end(typing, ends, number):
-    """Return the end at an index that is not negative, as int64."""
-
-    def generate(context, builder, signature, arguments):
-        end = builder.load(_pointer(context, builder, signature.args[0], *arguments))
-        return builder.sext(end, ir.IntType(64))
-
-    return types.int64(ends, number), generate
+    return array.dtype(array, position), generate
 
 
 @intrinsic
@@ -197,7 +186,7 @@ def parse_fields(data, ends, slots, values, times):  # noqa: C901 (one loop, com
     """
     fields, lines = len(slots), len(times)
     for line in range(1, lines):
-        if _byte(data, ends[line * fields]) != _NEWLINE:
+        if _item(data, ends[line * fields]) != _NEWLINE:
             return False
     first_text, first_length = np.zeros(fields, np.int64), np.zeros(fields, np.int64)
     begin, stop = np.empty(_LINES, np.int64), np.empty(_LINES, np.int64)
@@ -213,12 +202,12 @@ def parse_fields(data, ends, slots, values, times):  # noqa: C901 (one loop, com
                 continue
             for i in range(count):
                 number = (line + i) * fields + field
-                begin[i], stop[i] = _end(ends, number) + 1, _end(ends, number + 1)
-                if field == fields - 1 and _byte(data, stop[i] - 1) == _RETURN:
+                begin[i], stop[i] = _item(ends, number) + 1, _item(ends, number + 1)
+                if field == fields - 1 and _item(data, stop[i] - 1) == _RETURN:
                     stop[i] -= 1
             if slot >= 0:
                 for i in range(count):
-                    negative = _byte(data, begin[i]) == _MINUS
+                    negative = _item(data, begin[i]) == _MINUS
                     minus[i] = np.uint64(negative)
                     length[i] = np.uint64(stop[i] - begin[i] - negative)
                     high[i], low[i] = _load(data, stop[i] - 16), _load(data, stop[i] - 8)
@@ -245,7 +234,7 @@ def parse_fields(data, ends, slots, values, times):  # noqa: C901 (one loop, com
                     second = _two(data, position + 17)
                     if since_1970 == -1 or not 0 <= second <= 59:
                         return False
-                    if _byte(data, position + 16) != 58 or _byte(data, position + 19) != 90:
+                    if _item(data, position + 16) != 58 or _item(data, position + 19) != 90:
                         return False
                     times[line + i] = since_1970 + 1000 * second
     return True
@@ -326,7 +315,7 @@ def _numbers(high, low, length, minus, numbers):
 
 @inlined
 def _two(data, position):
-    tens, ones = np.int64(_byte(data, position)) - 48, np.int64(_byte(data, position + 1)) - 48
+    tens, ones = np.int64(_item(data, position)) - 48, np.int64(_item(data, position + 1)) - 48
     return tens * 10 + ones if 0 <= tens <= 9 and 0 <= ones <= 9 else -1
 
 
@@ -334,10 +323,10 @@ def _two(data, position):
 def _minute(data, position):
     # 2016-01-01T06:15, the T possibly a space; the days from Hinnant's civil calendar
     if (
-        _byte(data, position + 4) != 45
-        or _byte(data, position + 7) != 45
-        or _byte(data, position + 13) != 58
-        or (_byte(data, position + 10) != 84 and _byte(data, position + 10) != 32)
+        _item(data, position + 4) != 45
+        or _item(data, position + 7) != 45
+        or _item(data, position + 13) != 58
+        or (_item(data, position + 10) != 84 and _item(data, position + 10) != 32)
     ):
         return -1
     century, year2 = _two(data, position), _two(data, position + 2)
