@@ -4,7 +4,7 @@ import gzip
 import io
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -262,7 +262,7 @@ def _parse_plain(data: np.ndarray, wanted: list[str], dialect: Dialect) -> _Samp
     values[absent] = np.nan
     if not parse_fields(data, ends, slots, values, times):
         return None
-    return _Samples(names, _convert(names, values, layout.units), times, {})
+    return _convert(_Samples(names, values, times, {}), layout.units)
 
 
 @cache
@@ -271,7 +271,7 @@ def _find_slots(
 ) -> tuple[list[str], list[int], np.ndarray]:
     """Return the numbers to read, the rows of those not in the file, and the row of each field."""
     columns = dict(fields)
-    names = _order(tuple(columns), wanted)
+    names = _order(columns, wanted)
     slots = np.full(count, SKIP, np.int64)
     slots[columns["timestamp"]] = TIME
     slots[[columns[name] for name in IDENTITIES if name in columns]] = SAME
@@ -281,8 +281,7 @@ def _find_slots(
     return names, [row for row, name in enumerate(names) if name not in columns], slots
 
 
-@cache
-def _order(fields: tuple[str, ...], wanted: tuple[str, ...]) -> list[str]:
+def _order(fields: Collection[str], wanted: Sequence[str]) -> list[str]:
     """Return the wanted numbers in order, then those needed for checks."""
     present = {*fields, "duration", "distance"}
     names = [name for name in wanted if name in NUMERIC and name in present]
@@ -341,18 +340,20 @@ def _parse_typed(data: bytes, layout: Layout, wanted: list[str], dialect: Dialec
     if times.isna().any():
         raise FlightError(f"timestamp is missing or not a time in {times.isna().sum()} samples")
     columns = {name: table[str(fields[name])].to_numpy() for name in numbers}
-    names, values = _stack(columns, wanted)
-    values[np.isinf(values)] = np.nan  # infinite values are treated as missing
-    texts = [name for name in fields if name in IDENTITY or name in IDENTITIES]
-    identity = {name: table[str(fields[name])].to_pandas().str.strip() for name in texts}
-    converted = _convert(names, values, layout.units)
-    return _Samples(names, converted, times.astype("int64").to_numpy(copy=True), identity)
+    identities = [name for name in fields if name in IDENTITY or name in IDENTITIES]
+    texts = {name: table[str(fields[name])].to_pandas().str.strip() for name in identities}
+    samples = _stack(columns, times, texts, wanted)
+    samples.numbers[np.isinf(samples.numbers)] = np.nan  # infinite values are treated as missing
+    return _convert(samples, layout.units)
 
 
-def _stack(columns: dict[str, np.ndarray], wanted: list[str]) -> tuple[list[str], np.ndarray]:
-    names = _order(tuple(columns), tuple(wanted))
-    missing = np.full(len(columns["latitude"]), np.nan)
-    return names, np.array([columns.get(name, missing) for name in names])
+def _stack(
+    columns: dict[str, np.ndarray], times: pd.Series, texts: dict[str, pd.Series], wanted: list[str]
+) -> _Samples:
+    names = _order(columns, wanted)
+    missing = np.full(len(times), np.nan)
+    numbers = np.array([columns.get(name, missing) for name in names])
+    return _Samples(names, numbers, times.astype("int64").to_numpy(copy=True), texts)
 
 
 def _parse_texts(
@@ -378,13 +379,12 @@ def _parse_texts(
         layout.names[fields[layout.time]],
         f"{layout.comments}\n{name}",
     )
-    stamps = times.astype("int64").to_numpy(copy=True)
-    if (stamps == NO_TIME).all():
+    if times.isna().all():
         example = texts[layout.time].dropna()
         example = f", as {example.iloc[0]!r}" if len(example) else ""
         raise FlightError(f"timestamp is not a time in any sample{example}")
     identity = {n: texts[n] for n in texts if n in IDENTITY or n in IDENTITIES}
-    return _Samples(*_stack(columns, wanted), stamps, identity)
+    return _stack(columns, times, identity, wanted)
 
 
 def _encoding(data: bytes) -> str:
@@ -395,12 +395,12 @@ def _encoding(data: bytes) -> str:
     return "utf-8"
 
 
-def _convert(names: list[str], values: np.ndarray, units: dict) -> np.ndarray:
+def _convert(samples: _Samples, units: dict[str, tuple[float, float]]) -> _Samples:
+    rows = samples.rows()
     for name, (factor, offset) in units.items():
-        if name in names:
-            row = values[names.index(name)]
-            row[:] = row * factor + offset
-    return values
+        if name in rows:
+            rows[name][:] = rows[name] * factor + offset
+    return samples
 
 
 def _frame(wanted: list[str], samples: _Samples) -> pd.DataFrame:
