@@ -523,16 +523,14 @@ def _write_index(index: pd.DataFrame, path: str, dialect: Dialect) -> None:
 def _update(
     archive: str | Path, files: pd.DataFrame, old: pd.DataFrame | None, dialect: Dialect
 ) -> pd.DataFrame:
-    if old is None:
-        index = pd.concat([files, _read_facts(archive, files, dialect)], axis=1)
-    else:
-        merged = files.merge(old, how="left", on=list(_FILE), indicator=True)
-        fresh = (merged["_merge"] == "left_only").to_numpy()
-        new = files[fresh].reset_index(drop=True)
-        new = pd.concat([new, _read_facts(archive, new, dialect)], axis=1)
-        unchanged = merged[~fresh].drop(columns="_merge")
-        index = pd.concat([unchanged, new]) if len(unchanged) else new
-        index = index.sort_values("path", ignore_index=True)
+    old = files.head(0) if old is None else old
+    merged = files.merge(old, how="left", on=list(_FILE), indicator=True)
+    fresh = (merged["_merge"] == "left_only").to_numpy()
+    new = files[fresh].reset_index(drop=True)
+    index = pd.concat([new, _read_facts(archive, new, dialect)], axis=1)
+    unchanged = merged[~fresh].drop(columns="_merge")
+    if len(unchanged):
+        index = pd.concat([unchanged, index]).sort_values("path", ignore_index=True)
     return _reject_copies(resolve(archive), index, dialect)
 
 
@@ -567,8 +565,7 @@ def _digest(root: str, dialect: Dialect, path: str) -> str | None:
 def _unify_airports(index: pd.DataFrame) -> pd.DataFrame:
     """Return an index in which each airport has one code, its most frequent one in the archive."""
     codes = pd.concat([index["origin"], index["destination"]]).dropna()
-    counts = codes.value_counts().sort_index(kind="stable")
-    counts = counts.sort_values(ascending=False, kind="stable")
+    counts = codes.groupby(codes).size().sort_values(ascending=False, kind="stable")
     names: dict = {}
     chosen = {code: names.setdefault(locate_airport(code), code.upper()) for code in counts.index}
     return index.assign(

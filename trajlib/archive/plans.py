@@ -18,7 +18,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from trajlib.archive.storage import is_remote, list_objects, open_file, replacing, resolve
+from trajlib.archive.storage import list_names, open_file, replacing, resolve
 
 __all__ = ["FOLDER", "assign_plan", "read_plan", "read_plans", "save_plans", "select_plans"]
 
@@ -152,11 +152,8 @@ def assign_plan(plans: pd.DataFrame, flight: pd.DataFrame) -> pd.DataFrame:
 
 def _list_files(folder: str) -> list[str]:
     endings = (".parquet", ".csv", ".csv.gz")
-    if is_remote(folder):
-        names = [name for name, _, _ in list_objects(folder)]
-    else:
-        names = [path.name for path in Path(folder).glob("*")]
-    return [f"{resolve(folder)}/{name}" for name in sorted(names) if name.endswith(endings)]
+    names = sorted(list_names(folder))
+    return [f"{resolve(folder)}/{name}" for name in names if name.endswith(endings)]
 
 
 def _convert(table: pd.DataFrame) -> pd.DataFrame:

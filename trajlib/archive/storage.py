@@ -26,6 +26,7 @@ __all__ = [
     "exists",
     "is_folder",
     "is_remote",
+    "list_names",
     "list_objects",
     "make_folder",
     "open_file",
@@ -102,6 +103,13 @@ def list_objects(location: str | Path) -> Iterator[tuple[str, int, int]]:
     for info in _system().get_file_info(FileSelector(root, recursive=True)):
         if info.is_file:
             yield info.path.removeprefix(f"{root}/"), info.size, info.mtime_ns or 0
+
+
+def list_names(folder: str | Path) -> list[str]:
+    """Return the names in a folder; in an object store, also those in folders below it."""
+    if is_remote(folder):
+        return [name for name, _, _ in list_objects(folder)]
+    return [path.name for path in Path(folder).glob("*")]
 
 
 def remove(location: str | Path) -> None:

@@ -18,8 +18,7 @@ from trajlib.archive.reading import FlightError
 from trajlib.archive.storage import (
     check_visible,
     exists,
-    is_remote,
-    list_objects,
+    list_names,
     make_folder,
     open_file,
     remove,
@@ -78,8 +77,8 @@ def store_flights(selected: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
     unsaved = selected[[name for name in UNSAVED if name in selected]]
     rows = selected.drop(columns=[*_FINDINGS, *unsaved], errors="ignore").reset_index(drop=True)
     table = pd.concat([rows, locations], axis=1)
-    findings = table[["path", *_FINDINGS]].to_dict("records")
-    record_findings(selected, {row["path"]: _filled(row) for row in findings if _filled(row)})
+    findings = table.set_index("path")[[*_FINDINGS]].dropna(how="all")
+    record_findings(selected, findings.to_dict("index"))
     with replacing(f"{folder}/flights.parquet") as temporary:
         table.to_parquet(temporary)
     _remove_parts(folder, set(table["part"]))
@@ -103,16 +102,8 @@ def save_derived(table: pd.DataFrame, path: Path) -> None:
         pass
 
 
-def _filled(row: dict) -> dict[str, str]:
-    return {name: row[name] for name in _FINDINGS if isinstance(row[name], str)}
-
-
 def _remove_parts(folder: str, kept: set[str]) -> None:
-    if is_remote(folder):
-        names = [name for name, _, _ in list_objects(folder)]
-    else:
-        names = [path.name for path in Path(folder).iterdir()]
-    for name in names:
+    for name in list_names(folder):
         if re.fullmatch(r"part-\w+\.parquet", name) and name not in kept:
             remove(f"{folder}/{name}")
 

@@ -283,10 +283,9 @@ def _parse_dated(
     parts = texts.str.extract(_BY_DAY)
     if parts[0].notna().any():
         texts = _order_days(texts, parts, column, is_day=is_day)
-    zoned = Dialect() if is_day else Dialect(timezone=dialect.timezone)
-    times = parse_times(texts, zoned)
-    for form in _FORMATS if times.isna().all() else ():
-        times = parse_times(texts, Dialect(timezone=zoned.timezone, time_format=form))
+    timezone = "UTC" if is_day else dialect.timezone
+    for form in ("ISO 8601", *_FORMATS):
+        times = parse_times(texts, Dialect(timezone=timezone, time_format=form))
         if times.notna().any():
             break
     return times
