@@ -139,12 +139,9 @@ def build_index(
 def read_rejections(index: pd.DataFrame) -> pd.DataFrame:
     """Return why files of an index are rejected, as far as any run has read them.
 
-    Returns
-    -------
-    DataFrame
-        Indexed by ``path``, one row per file: ``rejected`` (the reason) and ``seen_in``, either
-        ``ends`` (the first and last lines, read for the index) or ``full read``. A file that has
-        changed since its full read counts as valid until it is read again.
+    The table is indexed by ``path``: ``rejected`` (the reason) and ``seen_in``, either ``ends``
+    (the first and last lines, read for the index) or ``full read``. A file that has changed since
+    its full read counts as valid until it is read again.
     """
     ends = index.loc[index["rejected"].notna(), ["path", "rejected"]].assign(seen_in="ends")
     recorded = _read_recorded(index).dropna(subset="rejected").merge(index[[*_FILE]], on=[*_FILE])
@@ -156,11 +153,8 @@ def read_rejections(index: pd.DataFrame) -> pd.DataFrame:
 def read_repairs(index: pd.DataFrame) -> pd.DataFrame:
     """Return the numbers of repaired samples by flight, as far as any run has read them.
 
-    Returns
-    -------
-    DataFrame
-        Numbers of samples: one row per repaired flight, indexed by ``path``, and one column for
-        each of `trajlib.archive.repairs.REPAIRS` that occurs.
+    There is one row per repaired flight, indexed by ``path``, and one column for each of
+    `trajlib.archive.repairs.REPAIRS` that occurs.
 
     >>> text = "2 samples without a time left out"
     >>> read_repairs(pd.DataFrame({"path": ["a.csv"], "repairs": [text]})).reset_index()
@@ -179,13 +173,8 @@ def record_findings(flights: pd.DataFrame, findings: Mapping[str, Mapping[str, s
     Files that the index rejects are left out. Nothing is recorded for the rows of a store, which
     were read before, or for a table that is not an index.
 
-    Parameters
-    ----------
-    flights
-        Rows of an index, or some of its columns: ``path``, ``size``, ``mtime``, ``rejected`` and
-        those in `UNSAVED`.
-    findings
-        By ``path``: ``rejected`` (the reason) or ``repairs``, as in the index.
+    ``flights`` has ``path``, ``size``, ``mtime``, ``rejected`` and the columns `UNSAVED` of an
+    index; ``findings`` has by ``path`` the reason as ``rejected``, or ``repairs``, as in the index.
     """
     if "store" in flights or not {"rejected", "rejections_file"} <= {*flights}:
         return
@@ -382,8 +371,7 @@ def _walk(folder: str, prefix: str, seen: set) -> Iterator[tuple[str, int, int]]
 def read_ends(path: str, size: int, dialect: Dialect) -> tuple:
     """Return the fields of the first and the last line of a CSV, as texts or None.
 
-    The identity columns, ``timestamp`` first and last, latitude and longitude first, then last,
-    and the reason why the file is doubtful.
+    They are in the order of ``_FACTS``, with the reason why the file is doubtful.
     """
     try:
         header, first, last = _end_lines(*read_head_tail(path, size))

@@ -125,37 +125,22 @@ class FlightError(ValueError):
 class Layout:
     """Where the samples of a CSV begin, and the field of each column.
 
-    Attributes
-    ----------
-    skip
-        Lines before the first sample.
-    count
-        Fields of a line.
-    fields
-        Field number of each column of the schema, and of ``flight_id``, ``icao24``, ``date``,
-        ``clock``, ``position``, ``north_south`` and ``east_west`` if present.
-    units
-        Factor and offset of each column that is in another unit than the schema's.
-    unit_names
-        Units given by the file, or known of the tool that wrote it, in the names of columns.toml.
-    plain
-        Whether the header is the first line, in the names of the schema or of columns.toml.
-    names
-        Names of the fields as written in the file.
-    comments
-        Texts before the header.
+    ``fields`` has the number of each column of the schema, and of ``flight_id``, ``icao24``,
+    ``date``, ``clock``, ``position``, ``north_south`` and ``east_west`` if present. ``units`` has
+    factor and offset of each column that is in another unit than the schema's, and ``unit_names``
+    those that the file gives, or that the tool which wrote it always has, as in columns.toml.
     """
 
-    skip: int
-    count: int
+    skip: int  # lines before the first sample
+    count: int  # fields of a line
     fields: dict[str, int]
-    units: dict[str, tuple[float, float]] = field(default_factory=dict)
+    units: dict[str, tuple[float, float]]
     unit_names: dict[str, str] = field(default_factory=dict)
     delimiter: str = ","
     decimal: str = "."
-    plain: bool = False
-    names: tuple[str, ...] = ()
-    comments: str = ""
+    plain: bool = False  # the header is the first line, in names of the schema or of columns.toml
+    names: tuple[str, ...] = ()  # of the fields, as in the file
+    comments: str = ""  # before the header
 
     @property
     def time(self) -> str:
@@ -189,10 +174,7 @@ def find_layout(head: bytes, dialect: Dialect, *, closely: bool = False) -> Layo
 def find_columns(header: bytes, dialect: Dialect) -> Layout:
     """Return the layout of a CSV, given its first line: a header in the names of the dialect.
 
-    Raises
-    ------
-    FlightError
-        When a required column is missing or occurs twice.
+    Errors are as of `find_layout`.
     """
     names = [name.strip() for name in split_line(header.rstrip(b"\r\n"), dialect.delimiter)]
     expected = {name: dialect.name(name) for name in COLUMNS}

@@ -54,10 +54,7 @@ def read_plan(path: str | Path) -> pd.DataFrame:
 
     A CSV of one plan, for one flight, needs neither ``flight_id`` nor ``callsign``.
 
-    Raises
-    ------
-    ValueError
-        As `read_plans`; the message names the file and what was expected.
+    Errors are as of `read_plans`.
     """
     name = Path(path).name
     with open_file(path) as file:
@@ -127,12 +124,8 @@ def select_plans(
 def assign_plan(plans: pd.DataFrame, flight: pd.DataFrame) -> pd.DataFrame:
     """Return the plans of a file as those of one flight, unless they name their flights.
 
-    Parameters
-    ----------
-    plans
-        As returned by `read_plan`.
-    flight
-        One row: ``path``, ``callsign`` and ``start``.
+    ``plans`` are as returned by `read_plan`; ``flight`` has one row: ``path``, ``callsign`` and
+    ``start``.
 
     Raises
     ------
