@@ -15,7 +15,6 @@ prediction time is used. A plan without a filing time counts as filed before dep
 from pathlib import Path
 from urllib.parse import quote
 
-import numpy as np
 import pandas as pd
 
 from trajlib.archive.storage import list_names, open_file, replacing, resolve
@@ -150,27 +149,25 @@ def _list_files(folder: str) -> list[str]:
 
 
 def _convert(table: pd.DataFrame) -> pd.DataFrame:
-    columns = {}
+    table = table.reindex(columns=[*_TEXTS, *_NUMBERS, *_TIMES])
     for name in _TEXTS:
-        columns[name] = table[name].astype("str") if name in table else pd.NA
+        table[name] = table[name].astype("str")
     for name in _NUMBERS:
-        columns[name] = pd.to_numeric(table[name]) if name in table else np.nan
+        table[name] = pd.to_numeric(table[name])
     for name in _TIMES:
-        values = table.get(name, pd.NaT)
-        times = pd.to_datetime(pd.Series(values, table.index), utc=True, format="ISO8601")
-        columns[name] = times.dt.as_unit("ns")
-    result = pd.DataFrame(columns, table.index).astype(dict.fromkeys(_TEXTS, "str"))
-    wrong = ~(result["latitude"].abs().le(90) & result["longitude"].abs().le(360))
+        times = pd.to_datetime(table[name], utc=True, format="ISO8601")
+        table[name] = times.dt.as_unit("ns")
+    wrong = ~(table["latitude"].abs().le(90) & table["longitude"].abs().le(360))
     if wrong.any():
-        row = result[wrong].iloc[0]
+        row = table[wrong].iloc[0]
         raise ValueError(
             f"{wrong.sum()} waypoints have no position on earth, the first is "
             f"{row['latitude']}, {row['longitude']} (latitude, longitude in degrees)"
         )
-    if result["sequence"].isna().any():
-        plan = result[["flight_id", "callsign", "departure_time", "filed"]].astype("str")
-        result["sequence"] = plan.groupby(list(plan)).cumcount().astype(float)
-    return result
+    if table["sequence"].isna().any():
+        plan = table[["flight_id", "callsign", "departure_time", "filed"]].astype("str")
+        table["sequence"] = plan.groupby(list(plan)).cumcount().astype(float)
+    return table
 
 
 def _match_ids(plans: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame:
@@ -179,12 +176,10 @@ def _match_ids(plans: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame({"name": names, "path": pd.concat([flights["path"]] * 3)})
     table = table.drop_duplicates().merge(flights[["path", "start"]], on="path")
     named = plans.dropna(subset="flight_id")
-    named = named.assign(name=named["flight_id"].map(lambda name: quote(name, safe=" /?")))
-    matched = [named.merge(table, on="name")]
+    quoted = named["flight_id"].map(lambda name: quote(name, safe=" /?"))
     # special characters may be quoted in the name of the file, or not
-    others = named[~named["name"].isin(table["name"])]
-    matched.append(others.assign(name=others["flight_id"]).merge(table, on="name"))
-    return pd.concat(matched).drop(columns="name")
+    name = quoted.where(quoted.isin(table["name"]), named["flight_id"])
+    return named.assign(name=name).merge(table, on="name").drop(columns="name")
 
 
 def _match_callsigns(plans: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame:
