@@ -187,12 +187,15 @@ def parse_dialect(text: str) -> Dialect:
         raise ValueError(
             f"not identity columns: {', '.join(wrong)}; they are {', '.join(IDENTITY)}"
         )
+    modelled = settings.pop("modelled", [])
     return Dialect(
-        **settings
-        | {"names": names, "units": units, "many": many}
-        | {"time_format": _check_format(time.get("format", "ISO 8601"))}
-        | {"timezone": _find_zone(time.get("timezone", "UTC"))}
-        | {"modelled": frozenset(_known(name) for name in settings.get("modelled", ()))}
+        **settings,
+        names=names,
+        units=units,
+        many=many,
+        time_format=_check_format(time.get("format", "ISO 8601")),
+        timezone=_check_zone(time.get("timezone", "UTC")),
+        modelled=frozenset(_check_column(name) for name in modelled),
     )
 
 
@@ -227,7 +230,7 @@ def _check_format(text: str) -> str:
     return text
 
 
-def _find_zone(name: str) -> str:
+def _check_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:
@@ -235,14 +238,14 @@ def _find_zone(name: str) -> str:
     return name
 
 
-def _known(name: str) -> str:
+def _check_column(name: str) -> str:
     if name not in COLUMNS:
         raise ValueError(f"no column {name!r} in the schema; it has {', '.join(COLUMNS)}")
     return name
 
 
 def _entry(name: str, entry: object) -> dict:
-    _known(name)
+    _check_column(name)
     entry = {"column": entry} if isinstance(entry, str) else entry
     if not isinstance(entry, dict) or not all(isinstance(text, str) for text in entry.values()):
         raise ValueError(f"{name} is {entry!r}, expected a name, or a table of texts")
