@@ -131,11 +131,10 @@ def find_times(
     dates = None if dates is None else strip_texts(dates)
     if dialect.time_format != "ISO 8601":
         return parse_times(texts if dates is None else dates + " " + texts, dialect)
+    texts = _use_24_hours(texts).str.replace(r"(:\d\d),(\d+)", r"\1.\2", regex=True)
     filled = texts.dropna()
     if filled.empty:
         raise FlightError("timestamp is missing in all samples")
-    texts = _use_24_hours(texts).str.replace(r"(:\d\d),(\d+)", r"\1.\2", regex=True)
-    filled = texts.dropna()
     if dates is not None and _are_clocks(filled):
         days = _parse_days(dates, dialect, column)
         return _join(days, _parse_clocks(texts, column), dialect, flights)
@@ -190,35 +189,34 @@ def _are_clocks(texts: pd.Series) -> bool:
 def _parse_clocks(texts: pd.Series, column: str) -> pd.Series:
     """Return times of day as seconds."""
     seconds = pd.to_numeric(texts, errors="coerce")
-    if seconds.notna().any():
-        filled = seconds.dropna()
-        minutes = filled // 100
-        clock = (filled < 240_000) & (filled % 100 < 60) & (minutes % 100 < 60)
-        if clock.all() and filled.nunique() >= _SEVERAL:  # all look like hhmmss
-            return minutes // 100 * 3600 + minutes % 100 * 60 + filled % 100
-        named = re.search(r"(?i)day|midnight|sod|tod|utc|gmt", column)
-        if filled.iloc[0] < _EARLY and filled.max() < _LONGEST and not named:
-            raise FlightError(
-                f"does {column} count from midnight or from the flight's first sample? In the "
-                "first case name the column seconds_of_day; in the second give the time itself in "
-                'a column, which columns.toml names: timestamp = { column = "NAME", format = "..." '
-                "} under [columns]"
-            )
-        if filled.min() > 20_000 and np.ptp(filled) < 3 and filled.nunique() >= _SEVERAL:
-            raise FlightError(
-                f"{column} is {texts.dropna().iloc[0]}, which seems to count days, as spreadsheets "
-                "do: write it as 2016-01-31 06:15:00"
-            )
-        if not filled.between(0, 2 * _DAY).all():
-            raise FlightError(
-                f"{column} is {texts.dropna().iloc[0]}: neither a time since 1970 nor seconds of a "
-                'day; give its format in columns.toml: timestamp = { column = "' + column + '", '
-                'format = "%H%M%S" } under [columns], or another column'
-            )
-    else:
+    if seconds.isna().all():
         clock = texts.str.removesuffix("Z")
         clock = clock.where(clock.str.count(":") != 1, clock + ":00")
-        seconds = pd.to_timedelta(clock, errors="coerce").dt.total_seconds()
+        return pd.to_timedelta(clock, errors="coerce").dt.total_seconds()
+    filled = seconds.dropna()
+    minutes = filled // 100
+    is_clock = (filled < 240_000) & (filled % 100 < 60) & (minutes % 100 < 60)
+    if is_clock.all() and filled.nunique() >= _SEVERAL:  # all look like hhmmss
+        return minutes // 100 * 3600 + minutes % 100 * 60 + filled % 100
+    named = re.search(r"(?i)day|midnight|sod|tod|utc|gmt", column)
+    if filled.iloc[0] < _EARLY and filled.max() < _LONGEST and not named:
+        raise FlightError(
+            f"does {column} count from midnight or from the flight's first sample? In the first "
+            "case name the column seconds_of_day; in the second give the time itself in a column, "
+            'which columns.toml names: timestamp = { column = "NAME", format = "..." } under '
+            "[columns]"
+        )
+    if filled.min() > 20_000 and np.ptp(filled) < 3 and filled.nunique() >= _SEVERAL:
+        raise FlightError(
+            f"{column} is {texts.dropna().iloc[0]}, which seems to count days, as spreadsheets "
+            "do: write it as 2016-01-31 06:15:00"
+        )
+    if not filled.between(0, 2 * _DAY).all():
+        raise FlightError(
+            f"{column} is {texts.dropna().iloc[0]}: neither a time since 1970 nor seconds of a "
+            'day; give its format in columns.toml: timestamp = { column = "' + column + '", '
+            'format = "%H%M%S" } under [columns], or another column'
+        )
     return seconds
 
 
