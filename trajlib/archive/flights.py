@@ -102,11 +102,10 @@ def map_flights(
     """
     _check_columns(columns)
     functions = function if isinstance(function, Mapping) else {"": function}
-    blocks = run_in_blocks(functools.partial(_map_block, functions, columns), _slim(flights))
-    rejections = _record_all(flights, blocks)
+    blocks, rejections = _run(functools.partial(_map_block, functions, columns), flights)
     tables = {}
     for name, each_function in functions.items():
-        tables[name] = _join([by_name[name] for by_name, _ in blocks], _name(each_function))
+        tables[name] = _join([by_name[name] for by_name in blocks], _name(each_function))
         tables[name].attrs["rejections"] = rejections
     return tables if isinstance(function, Mapping) else tables[""]
 
@@ -124,10 +123,8 @@ def reduce_flights(
     for `map_flights`. Returns None if no flight could be read.
     """
     _check_columns(columns)
-    reduce = functools.partial(_reduce_block, function, merge, columns)
-    blocks = run_in_blocks(reduce, _slim(flights))
-    partials = [partial for partial, _ in blocks if partial is not None]
-    _record_all(flights, blocks)
+    blocks, _ = _run(functools.partial(_reduce_block, function, merge, columns), flights)
+    partials = [partial for partial in blocks if partial is not None]
     return functools.reduce(merge, partials) if partials else None
 
 
@@ -238,16 +235,16 @@ def _read_row_groups(
         del df
 
 
-def _record_all(flights: pd.DataFrame, blocks: list[tuple[Any, dict]]) -> dict[str, str]:
-    findings = {path: finding for _, by_path in blocks for path, finding in by_path.items()}
-    record_findings(flights, findings)
-    return {path: f["rejected"] for path, f in findings.items() if "rejected" in f}
-
-
-def _slim(flights: pd.DataFrame) -> pd.DataFrame:
+def _run(function: Callable, flights: pd.DataFrame) -> tuple[list, dict[str, str]]:
+    """Return the results of a function for blocks, and the reasons of rejected files by path."""
     table = flights[[name for name in _NEEDED if name in flights]]
     # objects, from which a worker makes rows twenty times as fast
-    return table.astype({name: object for name in table.select_dtypes("str")})
+    table = table.astype({name: object for name in table.select_dtypes("str")})
+    blocks = run_in_blocks(function, table)
+    findings = {path: finding for _, by_path in blocks for path, finding in by_path.items()}
+    record_findings(flights, findings)
+    rejections = {path: f["rejected"] for path, f in findings.items() if "rejected" in f}
+    return [result for result, _ in blocks], rejections
 
 
 def run_in_blocks(function: Callable, flights: pd.DataFrame) -> list:
