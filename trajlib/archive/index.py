@@ -21,7 +21,6 @@ from trajlib.archive.dialect import Dialect, read_dialect
 from trajlib.archive.layout import find_columns, split_line
 from trajlib.archive.plans import FOLDER as PLANS
 from trajlib.archive.reading import (
-    IDENTITIES,
     UNREADABLE,
     FlightError,
     parse_ends,
@@ -30,7 +29,7 @@ from trajlib.archive.reading import (
     reason,
     to_utf8,
 )
-from trajlib.archive.repairs import REPAIRS, describe_repairs
+from trajlib.archive.repairs import IDENTITIES, REPAIRS, describe_repairs
 from trajlib.archive.storage import (
     is_folder,
     is_remote,
@@ -447,7 +446,7 @@ def read_head_tail(path: str, size: int) -> tuple[bytes, bytes]:
     if path.endswith(".gz"):
         data = to_utf8(read_gzip(path))
         return data[:_HEAD], data[-_TAIL:]
-    if path.startswith("s3://"):
+    if is_remote(path):
         remote: Any
         with open_file(path) as remote:
             head = remote.read_at(min(size, _HEAD), 0)

@@ -133,9 +133,9 @@ class Layout:
 
     skip: int  # lines before the first sample
     count: int  # fields of a line
-    fields: dict[str, int]
-    units: dict[str, tuple[float, float]]
-    unit_names: dict[str, str] = field(default_factory=dict)
+    fields: dict[str, int] = field(hash=False)
+    units: dict[str, tuple[float, float]] = field(hash=False)
+    unit_names: dict[str, str] = field(default_factory=dict, hash=False)
     delimiter: str = ","
     decimal: str = "."
     plain: bool = False  # the header is the first line, in names of the schema or of columns.toml

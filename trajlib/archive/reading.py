@@ -38,7 +38,6 @@ from trajlib.geodesy import distance
 from trajlib.schema import COLUMNS, IDENTITY, NUMERIC, REQUIRED
 
 __all__ = [
-    "IDENTITIES",
     "UNREADABLE",
     "FlightError",
     "build_frame",
@@ -130,7 +129,9 @@ def read_flight(
 def _parse_flight(
     data: np.ndarray, wanted: list[str], dialect: Dialect, name: str, minutes: float | None
 ) -> pd.DataFrame:
-    samples = _parse_plain(data, wanted, dialect) or _parse_any(data, wanted, dialect, name)
+    samples = _parse_plain(data, wanted, dialect)
+    if samples is None:
+        samples = _parse_any(data[:-PADDING].tobytes(), wanted, dialect, name)
     if minutes is not None:
         times = samples.times
         start = times[times != NO_TIME].min(initial=np.iinfo(np.int64).max)
@@ -149,7 +150,7 @@ def parse_ends(data: bytes, dialect: Dialect, name: str) -> pd.DataFrame | None:
     """Return the samples at both ends of a file, None if one of them is doubtful."""
     wanted = [*IDENTITY, *REQUIRED]
     try:
-        samples = _parse_any(_pad(data), wanted, dialect, name)
+        samples = _parse_any(to_utf8(data), wanted, dialect, name)
         check_identities(samples.texts, samples.times)
     except (FlightError, pa.ArrowException):
         return None
@@ -257,7 +258,7 @@ def _parse_plain(data: np.ndarray, wanted: list[str], dialect: Dialect) -> _Samp
     count, lines = find_ends(data, len(header), end, ends)
     if count < 0 or count != lines * layout.count:
         return None
-    names, absent, slots = _find_slots(tuple(layout.fields.items()), layout.count, tuple(wanted))
+    names, absent, slots = _find_slots(layout, tuple(wanted))
     values, times = np.empty((len(names), lines)), np.empty(lines, np.int64)
     values[absent] = np.nan
     if not parse_fields(data, ends, slots, values, times):
@@ -266,19 +267,17 @@ def _parse_plain(data: np.ndarray, wanted: list[str], dialect: Dialect) -> _Samp
 
 
 @cache
-def _find_slots(
-    fields: tuple[tuple[str, int], ...], count: int, wanted: tuple[str, ...]
-) -> tuple[list[str], list[int], np.ndarray]:
+def _find_slots(layout: Layout, wanted: tuple[str, ...]) -> tuple[list[str], list[int], np.ndarray]:
     """Return the numbers to read, the rows of those not in the file, and the row of each field."""
-    columns = dict(fields)
-    names = _order(columns, wanted)
-    slots = np.full(count, SKIP, np.int64)
-    slots[columns["timestamp"]] = TIME
-    slots[[columns[name] for name in IDENTITIES if name in columns]] = SAME
+    fields = layout.fields
+    names = _order(fields, wanted)
+    slots = np.full(layout.count, SKIP, np.int64)
+    slots[fields["timestamp"]] = TIME
+    slots[[fields[name] for name in IDENTITIES if name in fields]] = SAME
     for row, name in enumerate(names):
-        if name in columns and name != "duration":  # computed from the times
-            slots[columns[name]] = row
-    return names, [row for row, name in enumerate(names) if name not in columns], slots
+        if name in fields and name != "duration":  # computed from the times
+            slots[fields[name]] = row
+    return names, [row for row, name in enumerate(names) if name not in fields], slots
 
 
 def _order(fields: Collection[str], wanted: Sequence[str]) -> list[str]:
@@ -298,8 +297,7 @@ def _header(data: np.ndarray) -> bytes:
     return b"".join(text.partition(b"\n")[:2])
 
 
-def _parse_any(padded: np.ndarray, wanted: list[str], dialect: Dialect, name: str) -> _Samples:
-    data = padded[:-PADDING].tobytes()
+def _parse_any(data: bytes, wanted: list[str], dialect: Dialect, name: str) -> _Samples:
     head = data[:65536] if b"\n" in data[:65536] else data
     layout = find_layout(head, dialect)
     if layout.plain:
