@@ -85,7 +85,7 @@ def test_a_store_in_a_bucket_gives_the_same_flights(bucket, few, tmp_path, on_wo
     from_folder = select_flights(build_index(few, tmp_path / "index.parquet"), "LEMD", "LEBL")
     from_bucket = select_flights(build_index(bucket, tmp_path / "there.parquet"), "LEMD", "LEBL")
     storage.make_folder("s3://flights/interim/store")
-    with storage.uploading("s3://flights/interim/store/part-0.parquet") as temporary:
+    with storage.replacing("s3://flights/interim/store/part-0.parquet") as temporary:
         temporary.write_text("an old part")
     stores = (
         store_flights(from_folder, tmp_path / "store"),

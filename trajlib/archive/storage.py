@@ -34,7 +34,6 @@ __all__ = [
     "remove",
     "replacing",
     "resolve",
-    "uploading",
 ]
 
 
@@ -129,13 +128,17 @@ def refuse_outage(error: Exception, location: str | Path) -> None:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path to write to; the finished file is renamed to ``path``.
+    """Yield a temporary path to write to; the finished file is renamed to ``path``, or uploaded.
 
     Only the owner can read the file. After an error it is removed.
     """
     if is_remote(path):
-        with uploading(path) as temporary:
+        with TemporaryDirectory(prefix="trajlib-") as folder:
+            temporary = Path(folder) / _key(path).rpartition("/")[2]
             yield temporary
+            content = temporary.read_bytes()
+            with _system().open_output_stream(_key(path)) as stream:
+                stream.write(content)
         return
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -151,17 +154,6 @@ def replacing(path: str | Path) -> Iterator[Path]:
             message = f"the disk is full: {path.name} could not be written, and is as it was"
             raise OSError(ENOSPC, message, str(path.parent)) from error
         raise
-
-
-@contextmanager
-def uploading(location: str | Path) -> Iterator[Path]:
-    """Yield a temporary path to write to; the finished file is uploaded as the object."""
-    with TemporaryDirectory(prefix="trajlib-") as folder:
-        temporary = Path(folder) / _key(location).rpartition("/")[2]
-        yield temporary
-        content = temporary.read_bytes()
-        with _system().open_output_stream(_key(location)) as stream:
-            stream.write(content)
 
 
 def _key(location: str | Path) -> str:
