@@ -370,7 +370,8 @@ def _walk(folder: str, prefix: str, seen: set) -> Iterator[tuple[str, int, int]]
 def read_ends(path: str, size: int, dialect: Dialect) -> tuple:
     """Return the fields of the first and the last line of a CSV, as texts or None.
 
-    They are in the order of ``_FACTS``, with the reason why the file is doubtful.
+    The identity columns, ``timestamp`` first and last, latitude and longitude first, then last,
+    and the reason why the file is doubtful.
     """
     try:
         header, first, last = _end_lines(*read_head_tail(path, size))

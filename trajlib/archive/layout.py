@@ -127,8 +127,8 @@ class Layout:
 
     ``fields`` has the number of each column of the schema, and of ``flight_id``, ``icao24``,
     ``date``, ``clock``, ``position``, ``north_south`` and ``east_west`` if present. ``units`` has
-    factor and offset of each column that is in another unit than the schema's, and ``unit_names``
-    those that the file gives, or that the tool which wrote it always has, as in columns.toml.
+    factor and offset of each column that is in another unit than the schema's, ``unit_names`` the
+    units that the file gives or that its tool always uses, by their names in columns.toml.
     """
 
     skip: int  # lines before the first sample

@@ -90,20 +90,12 @@ def select_plans(
 ) -> pd.DataFrame:
     """Return the last plan of each flight filed before a prediction time.
 
-    Parameters
-    ----------
-    plans
-        As returned by `read_plans`.
-    flights
-        Rows of an index or of a store: ``path``, ``callsign`` and ``start``.
-    minutes
-        Prediction time, in minutes after the first sample of a flight.
+    ``plans`` are as returned by `read_plans`, and ``flights`` are rows of an index or of a store,
+    with ``path``, ``callsign`` and ``start``. The prediction time is so many ``minutes`` after the
+    first sample of a flight.
 
-    Returns
-    -------
-    DataFrame
-        Waypoints by ``path`` and ``point`` in their order, the columns ``WAYPOINT``. Flights
-        without a plan filed by then are absent.
+    The waypoints are indexed by ``path`` and ``point``, in their order, with the columns
+    ``WAYPOINT``. Flights without a plan filed by then are absent.
     """
     flights = flights.assign(
         start=flights["start"].dt.as_unit("ns"), callsign=flights["callsign"].astype("str")

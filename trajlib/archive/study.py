@@ -112,5 +112,5 @@ def open_study(
     results.mkdir(parents=True, exist_ok=True)
     location = str(archive) if is_remote(archive) else str(Path(archive))
     dialect = read_dialect(archive)
-    parts = (client, index, flights, dialect, results, read_plans(archive))
-    return Study(location, origin, destination, *parts)
+    plans = read_plans(archive)
+    return Study(location, origin, destination, client, index, flights, dialect, results, plans)
