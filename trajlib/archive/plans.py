@@ -17,11 +17,12 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from trajlib.archive.storage import list_names, open_file, replacing, resolve
+from trajlib.archive.storage import list_names, open_file, replacing
 
 __all__ = ["FOLDER", "assign_plan", "read_plan", "read_plans", "save_plans", "select_plans"]
 
 FOLDER = "plans"
+_ENDINGS = (".parquet", ".csv", ".csv.gz")
 WAYPOINT = ("latitude", "longitude", "flight_level", "speed", "estimated_time", "filed")
 _TIMES = ("departure_time", "estimated_time", "filed")
 _NUMBERS = ("sequence", "latitude", "longitude", "flight_level", "speed")
@@ -42,10 +43,11 @@ def read_plans(archive: str | Path) -> pd.DataFrame | None:
     ValueError
         When a file lacks a column, or holds a position or a time that cannot be read.
     """
-    files = _list_files(f"{archive}/{FOLDER}")
-    if not files:
+    folder = f"{archive}/{FOLDER}"
+    names = [name for name in sorted(list_names(folder)) if name.endswith(_ENDINGS)]
+    if not names:
         return None
-    return pd.concat([read_plan(file) for file in files], ignore_index=True)
+    return pd.concat([read_plan(f"{folder}/{name}") for name in names], ignore_index=True)
 
 
 def read_plan(path: str | Path) -> pd.DataFrame:
@@ -132,12 +134,6 @@ def assign_plan(plans: pd.DataFrame, flight: pd.DataFrame) -> pd.DataFrame:
             f"{flight['start'].item():%Y-%m-%d %H:%M} UTC"
         )
     return plans
-
-
-def _list_files(folder: str) -> list[str]:
-    endings = (".parquet", ".csv", ".csv.gz")
-    names = sorted(list_names(folder))
-    return [f"{resolve(folder)}/{name}" for name in names if name.endswith(endings)]
 
 
 def _convert(table: pd.DataFrame) -> pd.DataFrame:
