@@ -105,7 +105,7 @@ _SPELLINGS = {  # of units, in the order in which they are replaced
     r"/(hours?|hr)\b": "/h",
 }
 _TIME_WORDS = re.compile(r"utc|gmt|iso.?8601|yyy|hh:|^s$|sec|unix|epoch", re.IGNORECASE)
-_SEARCHED = (*COLUMNS, *(name for name in _ALIASES if name not in COLUMNS))
+_SAME_NAMES = {name: name for name in (*COLUMNS, *_ALIASES)}
 _TOOL_NAMES = {alias for texts in _ALIASES.values() for alias in re.sub(r":\S+", "", texts).split()}
 _KNOWN = {*COLUMNS, *_ALIASES, *_TOOL_NAMES}
 _JOINED = {name.replace("_", ""): name for name in sorted(_KNOWN)}
@@ -297,7 +297,7 @@ def _match(names: list[str], dialect: Dialect) -> tuple[dict[str, int], dict[str
     units: dict[str, str] = {}
     parts = [_split_unit(name) for name in names]
     bases = [base for base, _ in parts]
-    for candidates in ({name: name for name in _SEARCHED}, _ALIASES):
+    for candidates in (_SAME_NAMES, _ALIASES):
         for column, aliases in candidates.items():
             if column in fields or column in dialect.names:
                 continue

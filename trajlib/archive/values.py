@@ -49,7 +49,7 @@ def parse_times(texts: pd.Series, dialect: Dialect) -> pd.Series:
     """Return texts as times in UTC, to the millisecond; NaT for other texts."""
     if dialect.time_format == "unix":
         return parse_unix(pd.to_numeric(texts, errors="coerce"))
-    form = {"ISO 8601": "ISO8601"}.get(dialect.time_format, dialect.time_format)
+    form = "ISO8601" if dialect.time_format == "ISO 8601" else dialect.time_format
     parse = partial(pd.to_datetime, format=form, errors="coerce")
     if dialect.timezone == "UTC":
         times = parse(texts, utc=True)
