@@ -5,6 +5,7 @@ import pytest
 from trajlib.models.prediction_intervals import (
     calibrate_band,
     calibrate_intervals,
+    conservative_level,
     find_regions,
     score_intervals,
     signed_errors,
@@ -39,7 +40,7 @@ def test_intervals_of_few_calibration_flights_have_nominal_coverage():
 def test_on_few_days_an_interval_is_widened_to_the_largest_errors(days, widest):
     errors = draw(100)
     of_flight = pd.Series(np.arange(100) % days, errors.index.unique("path"))
-    intervals = calibrate_intervals(errors, 0.9, days=of_flight)
+    intervals = calibrate_intervals(errors, conservative_level(0.9, of_flight))
     largest = errors["altitude"].groupby(level="fraction").max()
     assert (intervals["altitude", "high"] == largest).all() == widest
 

@@ -21,6 +21,7 @@ from trajlib.models.adaptive_intervals import (
 from trajlib.models.prediction_intervals import (
     TOLERANCE,
     calibrate_intervals,
+    conservative_level,
     is_few,
     scale_errors,
     score_intervals,
@@ -155,4 +156,5 @@ def _calibrate_naive(
     median = predict_baseline(targets, [(earlier, earlier.append(scored))], "median")
     errors = signed_errors(median, unflown).dropna()
     first, last = (errors[match_flights(errors.index, paths)] for paths in (earlier, scored))
-    return last, calibrate_intervals(first, level, days=days)
+    level = conservative_level(level, days[first.index.unique("path")])
+    return last, calibrate_intervals(first, level)

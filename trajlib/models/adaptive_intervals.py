@@ -22,11 +22,11 @@ from trajlib.models.estimators import BoostedTrees, build_encoder
 from trajlib.models.prediction_intervals import (
     calibrate_band,
     calibrate_intervals,
+    conservative_level,
     expand_intervals,
-    is_few,
     score_intervals,
-    split_base,
     split_days,
+    subtract_base,
     widen_to_band,
 )
 
@@ -217,11 +217,10 @@ def calibrate(
     method
         Method for all columns that have quantiles; chosen by default.
     """
-    quantiles = quantiles.loc[errors.index]
-    paths = errors.index.unique("path")
+    days = days[errors.index.unique("path")]
     first = second = errors
-    if days[paths].nunique() >= 2:
-        halves = split_days(days[paths], (0.5, 0.5), seed=seed)
+    if days.nunique() >= 2:
+        halves = split_days(days, (0.5, 0.5), seed=seed)
         first, second = (errors[match_flights(errors.index, half)] for half in halves)
     adaptive = quantiles.columns.unique(0)
     methods = dict.fromkeys(errors, METHODS[0])
@@ -231,10 +230,10 @@ def calibrate(
         methods |= _choose_methods(first[adaptive], second[adaptive], quantiles, level)
     base = _select_base(quantiles, methods)
     narrow = calibrate_intervals(first, level, base=base)
-    few = days if is_few(days[paths]) else None
     placed = expand_intervals(narrow, second.index, base)
-    factor = calibrate_band(second[BAND], placed, level, days=few)
-    offsets = calibrate_intervals(errors, level, days=days, base=base)
+    level = conservative_level(level, days)
+    factor = calibrate_band(second[BAND], placed, level)
+    offsets = calibrate_intervals(errors, level, base=base)
     return Calibration(methods, offsets, narrow, factor)
 
 
@@ -295,10 +294,9 @@ def adapt_coverage(
         By path and ``column``, for the later flights: the shares of fractions inside the interval,
         ``fixed`` and ``adaptive``, and the adaptive ``level``.
     """
-    base = _select_base(quantiles.loc[errors.index], methods)
-    low, high = split_base(base, errors)
+    low, high = subtract_base(errors, _select_base(quantiles, methods))
     # distances of errors from their base; negative inside of it
-    scores = np.maximum(low - errors, errors - high).unstack("fraction")  # noqa: PD010
+    scores = np.maximum(-low, high).unstack("fraction")  # noqa: PD010
     calibrating = scores.index.isin(calibration)
     later = days[scores.index[~calibrating]].sort_values(kind="stable")
     values, owner = scores.to_numpy(), scores.columns.get_level_values(0)
@@ -338,18 +336,16 @@ def _choose_methods(
 
 
 def _select_base(quantiles: pd.DataFrame, methods: Mapping[str, str]) -> pd.DataFrame:
-    """Return the quantiles of the columns that use the method ``quantile``."""
+    """Return the quantiles of the columns that use the method ``quantile``, 0 in the others."""
     names = [name for name in quantiles.columns.unique(0) if methods[name] == METHODS[1]]
-    return quantiles[names]
+    columns = pd.MultiIndex.from_product([methods, _SIDES])
+    return quantiles[names].reindex(columns=columns, fill_value=0.0)
 
 
 def _include_prediction(intervals: pd.DataFrame) -> pd.DataFrame:
     """Return intervals of errors, widened where they would exclude the prediction."""
-    widened = intervals.copy()
-    low = widened.columns.get_level_values(1) == "low"
-    widened.loc[:, low] = widened.loc[:, low].clip(upper=0)
-    widened.loc[:, ~low] = widened.loc[:, ~low].clip(lower=0)
-    return widened
+    is_low = intervals.columns.get_level_values(1) == "low"
+    return intervals.clip(np.where(is_low, -np.inf, 0), np.where(is_low, 0, np.inf), axis=1)
 
 
 def _share_inside(scores: np.ndarray, sample: np.ndarray, level: float) -> np.ndarray:

@@ -20,14 +20,15 @@ __all__ = [
     "TOLERANCE",
     "calibrate_band",
     "calibrate_intervals",
+    "conservative_level",
     "expand_intervals",
     "find_regions",
     "is_few",
     "scale_errors",
     "score_intervals",
     "signed_errors",
-    "split_base",
     "split_days",
+    "subtract_base",
     "widen_to_band",
 ]
 
@@ -94,7 +95,6 @@ def calibrate_intervals(
     errors: pd.DataFrame,
     level: float = 0.9,
     *,
-    days: pd.Series | None = None,
     base: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Return the intervals of errors at each fraction.
@@ -107,35 +107,26 @@ def calibrate_intervals(
         Intended coverage of future flights. Each side excludes half of the rest, by the rank
         ⌈(n + 1) (1 + level) / 2⌉ of n flights. If that rank exceeds n (at 0.9 for fewer than 19
         flights), the largest error is used.
-    days
-        The local day of each flight, by path. Flights of one day are similar, so that with
-        fewer than ``MIN_DAYS`` days the interval is widened to the largest errors.
     base
-        Quantiles for the same rows, columns of (target, ``low`` or ``high``), that are subtracted
-        from the errors of these targets; 0 by default and in other columns.
+        Quantiles for at least the same rows, columns of (target, ``low`` or ``high``), that are
+        subtracted from the errors; 0 by default.
 
     Returns
     -------
     DataFrame
         One row per fraction, columns of (target, ``low`` or ``high``), to be added to the base.
     """
-    share = 1.0 if _too_few(errors, days) else (1 + level) / 2
-    low, high = (errors - side for side in split_base(base, errors))
+    share = (1 + level) / 2
+    low, high = subtract_base(errors, base)
     return _join_sides(-_outermost(-low, share), _outermost(high, share))
 
 
-def split_base(base: pd.DataFrame | None, errors: pd.DataFrame) -> list[pd.DataFrame | float]:
-    """Return both sides of a base in the form of the errors, 0 in columns without a base.
-
-    Parameters
-    ----------
-    errors, base
-        As for `calibrate_intervals`.
-    """
-    if base is None or not base.shape[1]:
-        return [0.0, 0.0]
-    sides = [base.xs(side, axis=1, level=1).reindex(errors.index) for side in ("low", "high")]
-    return [side.reindex(columns=errors.columns, fill_value=0.0) for side in sides]
+def subtract_base(errors: pd.DataFrame, base: pd.DataFrame | None) -> list[pd.DataFrame]:
+    """Return errors minus the lower and minus the upper side of a base."""
+    if base is None:
+        return [errors, errors]
+    base = base.loc[errors.index]
+    return [errors - base.xs(side, axis=1, level=1) for side in ("low", "high")]
 
 
 def expand_intervals(
@@ -153,18 +144,10 @@ def expand_intervals(
         As for `calibrate_intervals`, with at least these rows.
     """
     expanded = intervals.loc[rows.get_level_values("fraction")].set_axis(rows)
-    if base is not None and base.shape[1]:
-        expanded[list(base)] += base.loc[rows]
-    return expanded
+    return expanded if base is None else expanded + base.loc[rows, expanded.columns]
 
 
-def calibrate_band(
-    errors: pd.DataFrame,
-    intervals: pd.DataFrame,
-    level: float = 0.9,
-    *,
-    days: pd.Series | None = None,
-) -> float:
+def calibrate_band(errors: pd.DataFrame, intervals: pd.DataFrame, level: float = 0.9) -> float:
     """Return the factor by which intervals are widened to cover whole trajectories.
 
     Parameters
@@ -174,8 +157,6 @@ def calibrate_band(
         together.
     intervals
         Intervals by fraction, or for the same rows.
-    level, days
-        As for `calibrate_intervals`.
 
     Returns
     -------
@@ -184,7 +165,7 @@ def calibrate_band(
         interval in units of half its width.
     """
     worst = scale_errors(errors, intervals).groupby(level="path").max().max(axis=1)
-    return float(_ranked(worst.to_numpy(), 1.0 if _too_few(errors, days) else level))
+    return float(_ranked(worst.to_numpy(), level))
 
 
 def widen_to_band(intervals: pd.DataFrame, factor: float) -> pd.DataFrame:
@@ -268,8 +249,9 @@ def is_few(days: pd.Series) -> bool:
     return days.nunique() < MIN_DAYS
 
 
-def _too_few(errors: pd.DataFrame, days: pd.Series | None) -> bool:
-    return days is not None and is_few(days[errors.index.unique("path")])
+def conservative_level(level: float, days: pd.Series) -> float:
+    """Return the level to calibrate at: 1 on few days, which widens to the largest errors."""
+    return 1.0 if is_few(days) else level
 
 
 def _join_sides(low: pd.DataFrame, high: pd.DataFrame) -> pd.DataFrame:
