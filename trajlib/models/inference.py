@@ -215,8 +215,8 @@ def build_flight_row(
         "rejected": None,
     }
     if csv is not None:
-        archive = find_archive(csv)
-        row |= {"path": _relative(csv, archive), "archive": resolve(archive)}
+        archive, row["path"] = _find_archive(csv)
+        row["archive"] = resolve(archive)
     return pd.DataFrame([row])
 
 
@@ -248,19 +248,17 @@ def load_flight_table(path: str | Path, pair: tuple[str, str]) -> pd.DataFrame:
             f"{path}: expected a column time, and any of {', '.join(_IDENTITY)}; it has "
             + ", ".join(table.columns)
         )
+    names = [f"{path}, line {line}" for line in range(2, len(table) + 2)]
     starts = []
-    for line, text in enumerate(table["time"], 2):
+    for name, text in zip(names, table["time"], strict=True):
         try:
             starts.append(parse_time(text or "", pair[0]))
         except ValueError as error:
-            raise ValueError(f"{path}, line {line}: {error}") from error
+            raise ValueError(f"{name}: {error}") from error
     rows = table.reindex(columns=list(_IDENTITY)).astype(object)
-    operators = rows["callsign"].map(find_operator, na_action="ignore")
-    rows["operator"] = rows["operator"].where(rows["operator"].notna(), operators)
-    rows = rows.where(rows.notna(), None)
-    names = [f"{path}, line {line}" for line in range(2, len(table) + 2)]
-    rows = rows.assign(path=names, origin=pair[0], destination=pair[1], rejected=None, archive=None)
-    return rows.assign(start=pd.Series(pd.DatetimeIndex(starts, tz="UTC"), rows.index))
+    rows["operator"] = rows["operator"].fillna(rows["callsign"].map(find_operator, "ignore"))
+    rows = rows.where(rows.notna(), None).assign(path=names, start=pd.DatetimeIndex(starts))
+    return rows.assign(origin=pair[0], destination=pair[1], rejected=None, archive=None)
 
 
 def load_samples_until(
@@ -281,8 +279,8 @@ def load_samples_until(
     samples = df[since <= 60 * (minutes or 0)]
     names = [name for name in (*_IDENTITY, *_ENDS) if name in df]
     identity = {name: samples[name].iloc[0] for name in names if pd.notna(samples[name].iloc[0])}
-    archive = find_archive(path)
-    from_path = read_dialect(archive).identity(_relative(path, archive))
+    archive, name = _find_archive(path)
+    from_path = read_dialect(archive).identity(name)
     identity |= {name: text for name, text in from_path.items() if text}
     for name, code in zip(_ENDS, pair or (), strict=False):
         if locate_airport(identity.get(name, code)) != locate_airport(code):
@@ -381,8 +379,13 @@ def build_flight_predictors(
     if feature_set != "planned":
         predictors = predictors.join(_collect_history(flights, past, traffic))
     if feature_set not in ("planned", "at_takeoff"):
-        points = _locate_samples(samples, flights, feature_set)
-        predictors = features.join_state(predictors, points, feature_set)
+        if samples is None:
+            raise ValueError(
+                f"the predictors {feature_set} need samples of the flight: give its CSV"
+            )
+        so_far = samples[samples["duration"] <= 60 * features.prediction_minutes(feature_set)]
+        points = pd.concat({flights["path"].item(): keep_measured(so_far)}, names=["path"])
+        predictors = features.join_state(predictors, locate_points(points, flights), feature_set)
     if plans is not None:
         predictors = features.join_plans(predictors, plans, flights, feature_set)
     return predictors
@@ -408,21 +411,12 @@ def predict_flight(
     predictors = build_flight_predictors(
         flight, feature_set, past=past, traffic=traffic, samples=samples, plans=plans
     )
-    row = flight.iloc[0]
-    warnings = list_warnings(
-        saved,
-        predictors.iloc[0],
-        f"{row['origin']}-{row['destination']}",
-        start=row["start"],
-        traffic=traffic is not None,
-        callsign=bool(row["callsign"]),
-        recent=None if past is None else has_recent_flights(past, flight["start"]).item(),
-    )
+    (warnings,) = _list_warnings_by_flight(saved, flight, predictors, past, traffic)
     waypoints = None
     if plans is not None:
         waypoints = select_plans(plans, flight, minutes=features.prediction_minutes(feature_set))
     return FlightPrediction(
-        row,
+        flight.iloc[0],
         predict_trajectory(saved, predictors),
         feature_set,
         saved.card["level"],
@@ -469,23 +463,8 @@ def predict_flights(
     for name, side in {"takeoff": "origin", "arrival": "destination"}.items():
         zone = find_airport(flights[side].iloc[0]).timezone
         table[f"{name}_local"] = table[name].dt.tz_convert(zone).dt.tz_localize(None)
-    pair = "-".join(flights[list(_ENDS)].iloc[0])
-    rows = predictors.to_dict("index")
-    texts = []
-    recent = None if past is None else has_recent_flights(past, flights["start"])
-    named = flights[["path", "start", "callsign"]].assign(recent=recent)
-    for path, start, callsign, is_recent in named.itertuples(index=False):
-        lines = list_warnings(
-            saved,
-            rows[path],
-            pair,
-            start=start,
-            traffic=traffic is not None,
-            callsign=bool(callsign),
-            recent=is_recent,
-        )
-        texts.append(" ".join(lines))
-    return table.assign(warnings=texts)
+    warnings = _list_warnings_by_flight(saved, flights, predictors, past, traffic)
+    return table.assign(warnings=[" ".join(sentences) for sentences in warnings])
 
 
 def open_store(folder: str | Path) -> pd.DataFrame | None:
@@ -524,48 +503,69 @@ def list_warnings(
         Whether a flight of the pair landed in the week before. By default, whether the predictors
         of recent traffic have a value.
     """
-    return [
-        *_warn_pair(saved, pair),
-        *_warn_calibration(saved),
-        *([] if start is None else _warn_date(saved, start)),
-        *_warn_hour(saved, row),
-        *_warn_categories(saved, row),
-        *_warn_missing(row, callsign=callsign, recent=recent),
-        *([] if traffic else _warn_traffic(saved)),
-    ]
+    card = saved.card
+    warnings = []
+    if pair != card["pair"]:
+        warnings.append(
+            f"The model was trained on {card['pair']} only: it predicts the flight as if it flew "
+            f"there, which is no prediction for {pair}."
+        )
+    warnings += _warn_calibration(card)
+    if start is not None:
+        warnings += _warn_date(card["training"], start)
+    warnings += _warn_hour(card["hours"], int(row["hour"]))
+    warnings += _warn_categories(card["categories"], row)
+    warnings += _warn_missing(row, callsign=callsign, recent=recent)
+    others = card.get("other_traffic", 0)
+    if others and not traffic and card["feature_set"] != "planned":
+        warnings.append(
+            f"The model was trained with {count(others, 'flight')} of other pairs, for runways and "
+            "wind; without --archive they are not used here."
+        )
+    return warnings
 
 
-def find_archive(path: str | Path) -> Path:
-    """Return the nearest folder above a CSV with a ``columns.toml``, else the folder of the CSV."""
-    parents = _absolute(path).parents
-    parents = parents[:-2] if is_remote(path) else parents  # up to the bucket
-    return next((folder for folder in parents if exists(folder / "columns.toml")), parents[0])
+def _find_archive(csv: str | Path) -> tuple[Path, str]:
+    """Return the archive of a CSV, and the path of the CSV in it.
+
+    It is the nearest folder above with a ``columns.toml``, else the folder of the CSV.
+    """
+    path = Path(csv) if is_remote(csv) else Path(csv).absolute()
+    parents = path.parents[:-2] if is_remote(csv) else path.parents  # up to the bucket
+    archive = next((folder for folder in parents if exists(folder / "columns.toml")), parents[0])
+    return archive, path.relative_to(archive).as_posix()
 
 
 def _clock(time: pd.Timestamp, zone: str) -> str:
     return f"{time:%H:%M} UTC ({time.tz_convert(zone):%H:%M} local)"
 
 
-def _relative(path: str | Path, archive: Path) -> str:
-    return _absolute(path).relative_to(archive).as_posix()
-
-
-def _absolute(path: str | Path) -> Path:
-    return Path(path) if is_remote(path) else Path(path).absolute()
-
-
 def _read(path: str | Path, minutes: float | None = None) -> pd.DataFrame:
-    return read_flight(path, dialect=read_dialect(find_archive(path)), minutes=minutes)
+    archive, _ = _find_archive(path)
+    return read_flight(path, dialect=read_dialect(archive), minutes=minutes)
 
 
-def _locate_samples(
-    samples: pd.DataFrame | None, flights: pd.DataFrame, feature_set: str
-) -> pd.DataFrame:
-    if samples is None:
-        raise ValueError(f"the predictors {feature_set} need samples of the flight: give its CSV")
-    so_far = samples[samples["duration"] <= 60 * features.prediction_minutes(feature_set)]
-    points = pd.concat({flights["path"].item(): keep_measured(so_far)}, names=["path"])
-    return locate_points(points, flights)
+def _list_warnings_by_flight(
+    saved: SavedModel,
+    flights: pd.DataFrame,
+    predictors: pd.DataFrame,
+    past: pd.DataFrame | None,
+    traffic: pd.DataFrame | None,
+) -> list[list[str]]:
+    recent = None if past is None else has_recent_flights(past, flights["start"])
+    rows = predictors.to_dict("index")
+    return [
+        list_warnings(
+            saved,
+            rows[flight.path],
+            f"{flight.origin}-{flight.destination}",
+            start=flight.start,
+            traffic=traffic is not None,
+            callsign=bool(flight.callsign),
+            recent=flight.recent,
+        )
+        for flight in flights.assign(recent=recent).itertuples()
+    ]
 
 
 def _collect_history(
@@ -601,44 +601,32 @@ def _load_points(recent: pd.DataFrame) -> pd.DataFrame:
     file = derived_path(folder, "points", names)
     if file.exists():
         points = pd.read_parquet(file)
-        return points[match_flights(points.index, pd.Index(recent["path"]))]
-    if current_client() is None and len(recent) < len(usable) / 2:
+    elif current_client() is None and len(recent) < len(usable) / 2:
         return measure_points(recent)
-    points = measure_points(usable)
-    save_derived(points, file)
+    else:
+        points = measure_points(usable)
+        save_derived(points, file)
     return points[match_flights(points.index, pd.Index(recent["path"]))]
 
 
-def _warn_pair(saved: SavedModel, pair: str) -> Iterator[str]:
-    trained = saved.card["pair"]
-    if pair != trained:
-        yield (
-            f"The model was trained on {trained} only: it predicts the flight as if it flew there, "
-            f"which is no prediction for {pair}."
-        )
-
-
-def _warn_calibration(saved: SavedModel) -> Iterator[str]:
-    days = saved.card.get("calibration", {}).get("days", MIN_DAYS)
+def _warn_calibration(card: Mapping) -> Iterator[str]:
+    days = card["calibration"]["days"]
     if days < MIN_DAYS:
         yield (
             f"The intervals were calibrated on {days} days only, expected {MIN_DAYS} or more: they "
             "are widened to the largest errors of those days and may still be too narrow."
         )
-    level = saved.card.get("level", 0.0)
-    for split, coverages in saved.card.get("scores", {}).items():
-        coverage = coverages.get("duration")
-        if coverage is not None and abs(coverage - level) > TOLERANCE:
+    level = card["level"]
+    for split, coverages in card.get("scores", {}).items():
+        coverage = coverages["duration"]
+        if abs(coverage - level) > TOLERANCE:
             yield (
                 f"On {_SPLITS.get(split, split)}, {coverage:.0%} of the flights arrived within "
                 f"their {level:.0%} interval."
             )
 
 
-def _warn_date(saved: SavedModel, start: pd.Timestamp) -> Iterator[str]:
-    training = saved.card.get("training")
-    if training is None:
-        return
+def _warn_date(training: Mapping, start: pd.Timestamp) -> Iterator[str]:
     first, last = (pd.Timestamp(training[name], tz="UTC") for name in ("first", "last"))
     slack = pd.Timedelta(_SLACK, "D")
     if not first - slack <= start <= last + slack:
@@ -651,11 +639,7 @@ def _warn_date(saved: SavedModel, start: pd.Timestamp) -> Iterator[str]:
         )
 
 
-def _warn_hour(saved: SavedModel, row: Mapping[str, Any]) -> Iterator[str]:
-    counts = saved.card.get("hours")
-    if not counts:
-        return
-    hour = int(row["hour"])
+def _warn_hour(counts: list[int], hour: int) -> Iterator[str]:
     near = sum(counts[(hour + shift) % 24] for shift in (-1, 0, 1))
     if near <= _RARE_HOUR * sum(counts):
         yield (
@@ -664,8 +648,8 @@ def _warn_hour(saved: SavedModel, row: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _warn_categories(saved: SavedModel, row: Mapping[str, Any]) -> Iterator[str]:
-    for name, trained in saved.card["categories"].items():
+def _warn_categories(categories: Mapping[str, list[str]], row: Mapping[str, Any]) -> Iterator[str]:
+    for name, trained in categories.items():
         word, value = name.replace("_", " "), row[name]
         if not isinstance(value, str):
             yield f"The {word} is not given: the model uses the other predictors."
@@ -701,12 +685,3 @@ def _lacks(row: Mapping[str, Any], prefix: str) -> bool:
     """Return whether there are predictors with this prefix, and none has a value."""
     values = [value for name, value in row.items() if name.startswith(prefix)]
     return bool(values) and all(math.isnan(value) for value in values)
-
-
-def _warn_traffic(saved: SavedModel) -> Iterator[str]:
-    others = saved.card.get("other_traffic", 0)
-    if others and saved.card["feature_set"] != "planned":
-        yield (
-            f"The model was trained with {count(others, 'flight')} of other pairs, for runways and "
-            "wind; without --archive they are not used here."
-        )

@@ -315,7 +315,7 @@ def predict_trajectories(saved: SavedModel, predictors: pd.DataFrame) -> pd.Data
     columns = pd.MultiIndex.from_product([schema["targets"], schema["fractions"]], names=names)
     predicted = saved.model.predict(predictors)
     table = stack_targets(pd.DataFrame(predicted, predictors.index, columns))
-    if saved.card.get("deviations"):
+    if saved.card["deviations"]:
         reference = locate_plan(predictors, table.index, *saved.card["pair"].split("-"))
         table = add_reference(table, reference)
     table["course"] = courses(table)
