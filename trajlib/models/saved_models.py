@@ -166,17 +166,20 @@ def train_model(
         train, held_out = wide.index, wide.index[:0]
 
     def to_errors(predicted: pd.DataFrame) -> pd.DataFrame:
-        positions = stack_targets(predicted)
-        positions = add_reference(positions, reference) if deviations else positions
-        return signed_errors(positions, unflown).dropna()
+        table = stack_targets(predicted)
+        table = add_reference(table, reference) if deviations else table
+        return signed_errors(table, unflown).dropna()
 
-    tables = (predictors.loc[train], wide.loc[train], predictors.loc[held_out])
+    training = predictors.loc[train]
+    tables = (training, wide.loc[train], predictors.loc[held_out])
     trained, quantile_models, errors, quantiles = _fit(
         model, *tables, days, to_errors, level=level, seed=seed, crossed=crossed
     )
     calibration = calibrate(errors, quantiles, days, level, seed)
     if METHODS[1] not in calibration.methods.values():
         quantile_models = None
+    hours = training["hour"].astype(int).value_counts().reindex(range(24), fill_value=0)
+    positions = targets.loc[match_flights(targets.index, train), ["latitude", "longitude"]]
     card = {
         "schema": {
             "version": _SCHEMA,
@@ -191,10 +194,13 @@ def train_model(
         "training": _describe_days(days[train]),
         "calibration": _describe_days(days[train if crossed else held_out]),
         "seed": seed,
-        "categories": _list_categories(predictors.loc[train]),
-        "hours": _count_hours(predictors.loc[train]),
+        "categories": {
+            name: sorted(training[name].dropna().unique().tolist())
+            for name in text_columns(training)
+        },
+        "hours": hours.tolist(),
         "highest": float(targets["altitude"].max()),
-        "usual": _describe_usual(wide.loc[train], targets),
+        "usual": positions.groupby(level="fraction").median().round(5).to_dict("list"),
         "methods": calibration.methods,
         "intervals": _to_lists(calibration.offsets),
         "band": _to_lists(calibration.band_offsets),
@@ -246,7 +252,7 @@ def load_model(folder: str | Path) -> SavedModel:
             f"{folder} was saved with scikit-learn {version}, this is {sklearn_version}; "
             + _train_again(card)
         )
-    check_no_leakage(card["schema"]["predictors"], card["feature_set"])
+    check_no_leakage(schema["predictors"], card["feature_set"])
     blob = (folder / "model.skops").read_bytes()
     if hashlib.sha256(blob).hexdigest() != card["sha256"]:
         raise ValueError(f"{folder.name}/model.skops is not the file that its card describes")
@@ -354,9 +360,9 @@ def to_geojson(trajectory: pd.DataFrame, flown: pd.DataFrame | None = None) -> d
     numbers["fraction"] = trajectory.index.tolist()
     features = [_feature("predicted", "LineString", _line(trajectory), numbers)]
     for name, end in (("interval", ""), ("band", "_band")):
-        rings = find_regions(trajectory, end)
-        closed = [[[*map(list, ring.round(5)), list(ring[0].round(5))]] for ring in rings]
-        features.append(_feature(name, "MultiPolygon", closed, {}))
+        rings = [np.vstack([ring, ring[:1]]) for ring in find_regions(trajectory, end)]
+        polygons = [[ring.round(5).tolist()] for ring in rings]
+        features.append(_feature(name, "MultiPolygon", polygons, {}))
     if flown is not None:
         features.append(_feature("flown", "LineString", _line(flown.dropna()), {}))
     return {"type": "FeatureCollection", "features": features}
@@ -427,14 +433,13 @@ def _fit(
     trained on other days. There are then too few flights to learn quantiles.
     """
     trained = clone(model).fit(predictors, wide)
-    hold_out = functools.partial(
-        hold_out_errors, model, predictors, wide, days, to_errors, seed=seed
-    )
+    training = (model, predictors, wide, days, to_errors)
     parts, quantile_models = [], None
     if crossed:
-        parts.append(hold_out(folds=_FOLDS))
+        parts.append(hold_out_errors(*training, folds=_FOLDS, seed=seed))
     elif len(wide) >= _FEWEST and not is_few(days[wide.index]):
-        quantile_models = fit_quantiles(hold_out(), predictors, level=level, seed=seed or 0)
+        errors = hold_out_errors(*training, seed=seed)
+        quantile_models = fit_quantiles(errors, predictors, level=level, seed=seed or 0)
     if len(held_out):
         predicted = trained.predict(held_out)
         parts.append(to_errors(pd.DataFrame(predicted, held_out.index, wide.columns)))
@@ -472,17 +477,6 @@ def _find_kinds(predictors: pd.DataFrame, expected: Mapping[str, str]) -> dict[s
     return kinds
 
 
-def _list_categories(predictors: pd.DataFrame) -> dict[str, list[str]]:
-    names = text_columns(predictors)
-    return {name: sorted(predictors[name].dropna().unique().tolist()) for name in names}
-
-
-def _count_hours(predictors: pd.DataFrame) -> list[int]:
-    """Return the number of flights that began in each local hour of the day."""
-    hours = predictors["hour"].astype(int)
-    return hours.value_counts().reindex(range(24), fill_value=0).tolist()
-
-
 def _describe_days(days: pd.Series) -> dict:
     return {
         "flights": len(days),
@@ -490,12 +484,6 @@ def _describe_days(days: pd.Series) -> dict:
         "first": f"{days.min():%Y-%m-%d}",
         "last": f"{days.max():%Y-%m-%d}",
     }
-
-
-def _describe_usual(learned: pd.DataFrame, targets: pd.DataFrame) -> dict[str, list[float]]:
-    """Return the median position of the training flights at each fraction."""
-    rows = targets.loc[match_flights(targets.index, learned.index), ["latitude", "longitude"]]
-    return rows.groupby(level="fraction").median().round(5).to_dict("list")
 
 
 def _to_lists(offsets: pd.DataFrame) -> dict:

@@ -176,7 +176,7 @@ def submit_splits(
     if client is None:
         return lambda: {task: _run(function, tables, task) for task in tasks}
     # the tables are the result of a task, which is repeated if their worker is lost
-    tables_future = client.submit(_hold, tables, pure=False)
+    tables_future = client.submit(tuple, tables, pure=False)
     futures = [client.submit(_run, function, tables_future, task, pure=False) for task in tasks]
     submission = _Submission(client, futures)
     return lambda: dict(zip(tasks, submission.wait(), strict=True))
@@ -211,10 +211,6 @@ class _Submission:
         results = gather(self.client, self.futures, self.watch)
         self.futures.clear()  # lets the workers release the results
         return results
-
-
-def _hold(tables: tuple) -> tuple:
-    return tables
 
 
 def _run(function: Callable, tables: tuple, task: tuple[int, float | None]) -> Any:
