@@ -46,18 +46,17 @@ __all__ = [
 ]
 
 _LOOPBACK = "127.0.0.1"
-_DASHBOARD = 8787
-# By default workers return freed memory to the system at once. Allocating it again for each flight
-# costs as much as parsing the flight, so they keep up to 64 MiB.
-_KEEP_MEMORY = {
-    f"distributed.nanny.pre-spawn-environ.MALLOC_{name}": size
-    for name, size in {"TRIM_THRESHOLD_": 64 << 20, "MMAP_THRESHOLD_": 32 << 20}.items()
+_FOR_WORKERS = {
+    # By default workers return freed memory to the system at once. Allocating it again for each
+    # flight costs as much as parsing the flight, so they keep up to 64 MiB.
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 64 << 20,
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 32 << 20,
+    # The profile page samples stacks ten times a second instead of a hundred times: this is precise
+    # enough, and every sample interrupts the task.
+    "distributed.worker.profile.interval": "100ms",
 }
-# The profile page samples stacks ten times a second instead of a hundred times: this is precise
-# enough, and every sample interrupts the task.
-_PROFILE_LESS = {"distributed.worker.profile.interval": "100ms"}
 # Tables are sent in the graph; a warning about ten megabytes would be in the output of notebooks.
-_LARGE = {"large-graph-warning-threshold": "1GB"}
+_LARGE = {"distributed.admin.large-graph-warning-threshold": "1GB"}
 # Run by each worker as it starts. Ctrl-C, and interrupting a cell in JupyterLab, send a signal to
 # all processes of the group. Workers ignore it, and do not log errors: the client handles both.
 _START = """
@@ -68,17 +67,10 @@ logging.getLogger("distributed.worker").setLevel(logging.CRITICAL)
 _LARGEST_TASK = 8  # blocks
 _GATHERED = 32  # tasks whose results are fetched together
 _PATIENCE = 30  # s to wait for a cluster without workers, or a scheduler that does not answer
-_SAME = (
-    "install requirements.lock and this trajlib on every machine of the cluster (docs/cluster.md)"
-)
 _RESUME = "start the cluster again, then the command, which goes on from what is whole"
 _ENOUGH = 500 << 20  # bytes that a worker needs for the imported libraries and some work
 _KERNEL = 250 << 20  # bytes of the process that runs a notebook
 _FRACTION = 0.8  # of the free memory is for workers
-_MEMORY = (
-    "it most likely needs more memory than a worker has; give each more, by fewer workers on a "
-    "machine or a higher --memory-limit, or take its file out of the archive"
-)
 
 
 def connect(address: str | None = None, *, workers: int | None = None) -> "Client":
@@ -180,7 +172,10 @@ def gather(
         lost = "the scheduler" if "scheduler" in error.reason else "what a lost worker held"
         raise ConnectionError(f"{lost} is lost: {_RESUME}") from error
     except KilledWorker as error:
-        cause = _describe_small_workers(client) or _MEMORY
+        cause = _describe_small_workers(client) or (
+            "it most likely needs more memory than a worker has; give each more, by fewer workers "
+            "on a machine or a higher --memory-limit, or take its file out of the archive"
+        )
         raise MemoryError(f"workers were lost on one task, one after the other: {cause}") from error
     finally:
         results.cancel()
@@ -346,7 +341,7 @@ def _open(address: str) -> "Client":
 
     kind = "scheduler that takes our certificate" if address.startswith("tls") else "scheduler"
     hint = f"no {kind} answers at {address}"
-    dask.config.set({f"distributed.admin.{name}": size for name, size in _LARGE.items()})
+    dask.config.set(_LARGE)
     try:
         return Client(address, timeout=f"{_PATIENCE}s", set_as_default=True)
     except TypeError as error:  # raised by distributed when no certificate is configured
@@ -394,7 +389,11 @@ def _compare_packages(client: "Client") -> None:
     )
     if differences:
         lines = [f"  {text} on {n} of {len(theirs)} workers" for text, n in differences.items()]
-        raise ValueError("\n".join([f"the workers' environment differs: {_SAME}", *lines]))
+        remedy = (
+            "install requirements.lock and this trajlib on every machine of the cluster "
+            "(docs/cluster.md)"
+        )
+        raise ValueError("\n".join([f"the workers' environment differs: {remedy}", *lines]))
 
 
 def _versions(report: dict) -> dict[str, str | None]:
@@ -427,8 +426,8 @@ def local_cluster(workers: int) -> "LocalCluster":
     # that connect later need the same. How the dashboard is reached stays the user's choice.
     settings = deepcopy(defaults["distributed"])
     del settings["dashboard"]
-    settings |= {"admin": settings["admin"] | _LARGE}
     dask.config.set({f"distributed.{name}": setting for name, setting in settings.items()})
+    dask.config.set(_LARGE)
     available = _available_memory() - _KERNEL
     if _FRACTION * available < _ENOUGH:
         raise MemoryError(
@@ -438,7 +437,7 @@ def local_cluster(workers: int) -> "LocalCluster":
     workers = min(workers, int(_FRACTION * available / _ENOUGH))
     spill = {} if (disk := _spill_folder()) else {"distributed.worker.memory.spill": False}
     with (
-        dask.config.set(_KEEP_MEMORY | _PROFILE_LESS | spill),
+        dask.config.set(_FOR_WORKERS | spill),
         warnings.catch_warnings(),
         _without_interrupts(),
     ):
@@ -449,7 +448,7 @@ def local_cluster(workers: int) -> "LocalCluster":
             threads_per_worker=1,  # much of the work is in Python, which runs in one thread
             memory_limit=int(_FRACTION * available / workers),
             host=_LOOPBACK,
-            dashboard_address=f"{_LOOPBACK}:{_DASHBOARD}",
+            dashboard_address=f"{_LOOPBACK}:8787",
             worker_dashboard_address=f"{_LOOPBACK}:0",  # by default on all addresses
             local_directory=disk,
             preload=[_START],
