@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.cluster import HDBSCAN
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
@@ -133,14 +133,10 @@ def _mix_clusters(
     mixed = np.zeros((len(held_out), wide.shape[1]))
     for cluster in chances:
         paths = clusters.index[clusters == cluster]
-        predicted = _predict_cluster(model, predictors.loc[paths], wide.loc[paths], held_out)
+        if len(paths) < _MIN_FLIGHTS:
+            predicted = wide.loc[paths].mean().to_numpy()
+        else:
+            trained = clone(model).fit(predictors.loc[paths], wide.loc[paths])
+            predicted = trained.predict(held_out)
         mixed += chances[[cluster]].to_numpy() * predicted
     return stack_targets(pd.DataFrame(mixed, held_out.index, wide.columns)), chances, clusters
-
-
-def _predict_cluster(
-    model: BaseEstimator, predictors: pd.DataFrame, wide: pd.DataFrame, held_out: pd.DataFrame
-) -> np.ndarray:
-    if len(wide) < _MIN_FLIGHTS:
-        return np.tile(wide.mean().to_numpy(), (len(held_out), 1))
-    return clone(model).fit(predictors, wide).predict(held_out)

@@ -127,31 +127,23 @@ def measure_moments(df: pd.DataFrame) -> Moments:
     values = (df if names == [*df] else df[names]).to_numpy(float)  # avoids a copy
     present = np.isfinite(values)
     parts = _measure_complete(values) if present.all() else _measure_pairs(values, present)
-    columns = [NUMERIC.index(name) for name in names]
-    moments = []
-    for part in parts:
-        square = np.zeros((len(NUMERIC), len(NUMERIC)))
-        square[np.ix_(columns, columns)] = part
-        moments.append(square)
+    numbers = [NUMERIC.index(name) for name in names]
+    rows, columns = np.ix_(numbers, numbers)
+    moments = np.zeros((len(parts), len(NUMERIC), len(NUMERIC)))
+    for moment, part in zip(moments, parts, strict=True):
+        moment[rows, columns] = part
     return Moments(*moments)
 
 
-def _measure_complete(values: np.ndarray) -> tuple[np.ndarray, ...]:
+def _measure_complete(values: np.ndarray) -> tuple[float | np.ndarray, ...]:
     # without missing values a column has the same count, mean and square in every pair
-    shape = (values.shape[1],) * 2
     shift = values[0].copy()  # makes constant columns exactly zero
     values = values - shift
     mean = values.mean(axis=0)
     values -= mean
     with _BLAS.limit(limits=1, user_api="blas"):  # for a reproducible order of sums
         product = values.T @ values
-    square = np.broadcast_to(product.diagonal()[:, None], shape)
-    return (
-        np.full(shape, float(len(values))),
-        np.broadcast_to((mean + shift)[:, None], shape),
-        square,
-        product,
-    )
+    return len(values), (mean + shift)[:, None], product.diagonal()[:, None], product
 
 
 def _measure_pairs(values: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, ...]:
