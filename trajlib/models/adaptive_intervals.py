@@ -87,23 +87,9 @@ def hold_out_errors(
 ) -> pd.DataFrame:
     """Return errors of flights, each predicted by a model that was trained on other days.
 
-    Parameters
-    ----------
-    model
-        Untrained joint model.
-    predictors, wide
-        Training flights, ``wide`` as returned by `trajlib.models.training.widen_targets`.
-    days
-        The local day of each flight, by path.
-    to_errors
-        Computes errors from predictions in the form of ``wide``.
-    folds
-        Number of parts of the days, each predicted by a model of the others; at most one per day.
-
-    Returns
-    -------
-    DataFrame
-        As returned by `signed_errors`.
+    The days are divided into ``folds`` parts, at most one per day. ``wide`` is as returned by
+    `trajlib.models.training.widen_targets`. ``to_errors`` turns predictions in its form into
+    errors as returned by `signed_errors`.
     """
     days = days[wide.index]
     folds = min(folds, days.nunique())
@@ -126,20 +112,9 @@ def fit_quantiles(
 ) -> dict:
     """Return models of the quantiles of errors, for each column at some of the fractions.
 
-    Parameters
-    ----------
-    errors
-        Errors of held-out flights, as returned by `hold_out_errors`.
-    predictors
-        Predictors by path.
-    level
-        Share of errors between the quantiles.
-
-    Returns
-    -------
-    dict
-        ``encoder``, ``columns``, ``fractions``, and ``regressors``, one for each fraction, of
-        the lower quantiles of all columns and then the upper ones.
+    ``level`` is the share of held-out errors between the quantiles. The result has the keys
+    ``encoder``, ``columns``, ``fractions``, and ``regressors``, one for each fraction, of the
+    lower quantiles of all columns and then the upper ones.
     """
     fractions = errors.index.unique("fraction").sort_values()
     positions = np.linspace(0, len(fractions) - 1, min(_KNOTS, len(fractions))).round().astype(int)
@@ -165,18 +140,10 @@ def fit_quantiles(
 def predict_quantiles(
     quantile_models: Mapping | None, predictors: pd.DataFrame, fractions: Iterable[float]
 ) -> pd.DataFrame:
-    """Return the quantiles of the errors of flights, at all fractions.
+    """Return the quantiles of the errors of flights, from models returned by `fit_quantiles`.
 
-    Parameters
-    ----------
-    quantile_models
-        As returned by `fit_quantiles`. If it is None, and in columns that it does not have,
-        quantiles are 0.
-
-    Returns
-    -------
-    DataFrame
-        By path and fraction, columns of (column, ``low`` or ``high``).
+    They are by path and fraction, with columns of (column, ``low`` or ``high``), none without
+    models.
     """
     fractions = np.asarray(list(fractions), float)
     rows = pd.MultiIndex.from_product([predictors.index, fractions], names=["path", "fraction"])
@@ -209,9 +176,9 @@ def calibrate(
     Parameters
     ----------
     errors
-        Errors of calibration flights, as returned by `signed_errors`.
+        Of calibration flights, as returned by `signed_errors`.
     quantiles
-        At least the same rows, as returned by `predict_quantiles`.
+        As returned by `predict_quantiles`, with at least these rows.
     days
         The local day of each flight, by path.
     method
@@ -242,12 +209,7 @@ def place_intervals(
 ) -> pd.DataFrame:
     """Return the intervals of errors of each flight, columns of (column, ``low`` or ``high``).
 
-    Parameters
-    ----------
-    quantiles
-        As returned by `predict_quantiles`, with at least these rows.
-    rows
-        Paths and fractions.
+    ``quantiles`` are as returned by `predict_quantiles`, with at least these ``rows``.
     """
     base = _select_base(quantiles, calibration.methods)
     return _include_prediction(expand_intervals(calibration.offsets, rows, base))
@@ -279,12 +241,10 @@ def adapt_coverage(
 
     Parameters
     ----------
-    errors, quantiles
-        Calibration flights and later ones, as for `calibrate`.
+    errors, quantiles, days
+        Of calibration flights and later ones, as for `calibrate`.
     calibration
         Paths of the first calibration flights.
-    days
-        The local day of each flight, by path.
     methods
         One of ``METHODS`` for each column, chosen on earlier days.
 

@@ -142,15 +142,8 @@ class FlightPrediction:
 def parse_time(text: str, origin: str, *, now: pd.Timestamp | None = None) -> pd.Timestamp:
     """Return a time given in words or as ISO 8601, in UTC.
 
-    Parameters
-    ----------
-    text
-        As ``2016-03-05T07:00``, ``tomorrow 07:00``, ``today 07:00`` or ``now``; UTC unless it
-        ends with an offset or with `` local``, the local time of the origin.
-    origin
-        Airport code.
-    now
-        By default the current time.
+    The text is as ``2016-03-05T07:00``, ``tomorrow 07:00``, ``today 07:00`` or ``now``; in UTC
+    unless it ends with an offset or with `` local``, the local time of the airport ``origin``.
 
     Raises
     ------
@@ -223,13 +216,8 @@ def build_flight_row(
 def load_flight_table(path: str | Path, pair: tuple[str, str]) -> pd.DataFrame:
     """Return the flights that a CSV lists, one per line, as rows of an index.
 
-    Parameters
-    ----------
-    path
-        CSV with a column ``time`` (see `parse_time`) and any of ``callsign``, ``operator`` and
-        ``aircraft_type``. Other columns are ignored.
-    pair
-        Origin and destination of all flights.
+    It has a column ``time`` (see `parse_time`) and any of ``callsign``, ``operator`` and
+    ``aircraft_type``; other columns are ignored.
 
     Raises
     ------
@@ -313,14 +301,8 @@ def has_recent_flights(past: pd.DataFrame | None, starts: pd.Series) -> pd.Serie
     """Return for each take-off whether a flight of the pair had landed in the week before.
 
     Without one, nothing is known about recent traffic. The model ``planned`` then predicts better
-    than ``at_takeoff``, which has seen few such flights in training.
-
-    Parameters
-    ----------
-    past
-        Flights of the city pair, rows of its store; None without any.
-    starts
-        Times of take-off (UTC).
+    than ``at_takeoff``, which has seen few such flights in training. ``past`` are the flights of
+    the city pair, rows of its store.
     """
     if past is None:
         return pd.Series(False, starts.index)
@@ -402,10 +384,7 @@ def predict_flight(
 ) -> FlightPrediction:
     """Return the prediction of one flight by a saved model.
 
-    Parameters
-    ----------
-    flight, past, traffic, samples, plans
-        As for `build_flight_predictors`.
+    The other parameters are as for `build_flight_predictors`.
     """
     feature_set = saved.card["feature_set"]
     predictors = build_flight_predictors(
@@ -436,12 +415,7 @@ def predict_flights(
 ) -> pd.DataFrame:
     """Return the arrivals of many flights, in the rows of the given table.
 
-    Parameters
-    ----------
-    flights
-        As returned by `load_flight_table`.
-    past, traffic, plans
-        As for `build_flight_predictors`.
+    The parameters are as for `build_flight_predictors`.
 
     Returns
     -------
@@ -492,7 +466,7 @@ def list_warnings(
     row
         Predictors of the flight, by name.
     pair
-        City pair of the flight, such as ``LEMD-LEBL``.
+        Such as ``LEMD-LEBL``.
     start
         Take-off (UTC).
     traffic

@@ -37,18 +37,11 @@ TOLERANCE = 0.05  # of coverage; larger differences are marked on pages
 
 
 def signed_errors(predictions: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
-    """Return flown - predicted.
+    """Return flown - predicted, by path and fraction.
 
-    Parameters
-    ----------
-    predictions, targets
-        By path and fraction, latitude and longitude [deg] among the columns.
-
-    Returns
-    -------
-    DataFrame
-        As ``predictions``, with two more columns first: ``along`` and ``cross`` [NM], the offset of
-        the flight ahead and to the right of the predicted position, on the predicted course.
+    The columns are those of ``predictions``, latitude and longitude [deg] among them, after
+    ``along`` and ``cross`` [NM], the offset of the flight ahead and to the right of the predicted
+    position, on the predicted course.
     """
     flown = targets.loc[predictions.index]
     along, cross = along_cross_track(
@@ -76,7 +69,7 @@ def split_days(
     shares
         Share of the days in each part.
     seed
-        Seed of the order of days; None keeps the order of time, so that the last part is latest.
+        Of the order of days; None keeps the order of time, so that the last part is latest.
 
     >>> days = pd.Series([1, 1, 2, 3, 4, 5], list("abcdef"))
     >>> [list(part) for part in split_days(days, seed=None)]
@@ -134,14 +127,7 @@ def expand_intervals(
 ) -> pd.DataFrame:
     """Return the intervals of each row: those of its fraction plus its base.
 
-    Parameters
-    ----------
-    intervals
-        By fraction, as returned by `calibrate_intervals`.
-    rows
-        Paths and fractions.
-    base
-        As for `calibrate_intervals`, with at least these rows.
+    ``intervals`` are as returned by `calibrate_intervals`, ``base`` as given to it.
     """
     expanded = intervals.loc[rows.get_level_values("fraction")].set_axis(rows)
     return expanded if base is None else expanded + base.loc[rows, expanded.columns]
@@ -150,19 +136,10 @@ def expand_intervals(
 def calibrate_band(errors: pd.DataFrame, intervals: pd.DataFrame, level: float = 0.9) -> float:
     """Return the factor by which intervals are widened to cover whole trajectories.
 
-    Parameters
-    ----------
-    errors
-        Errors of calibration flights not used for the intervals, with the targets to be covered
-        together.
-    intervals
-        Intervals by fraction, or for the same rows.
-
-    Returns
-    -------
-    float
-        The quantile ``level`` of the largest error of each flight, measured from the middle of the
-        interval in units of half its width.
+    It is the quantile ``level`` of the largest error of each flight, measured from the middle of
+    the interval in units of half its width. ``errors`` are of calibration flights not used for the
+    intervals, with the targets to be covered together; ``intervals`` by fraction, or for the same
+    rows.
     """
     worst = scale_errors(errors, intervals).groupby(level="path").max().max(axis=1)
     return float(_ranked(worst.to_numpy(), level))
@@ -178,16 +155,9 @@ def widen_to_band(intervals: pd.DataFrame, factor: float) -> pd.DataFrame:
 def find_regions(trajectory: pd.DataFrame, end: str = "") -> list[np.ndarray]:
     """Return the regions that contain a flight between consecutive fractions.
 
-    Parameters
-    ----------
-    trajectory
-        By fraction: latitude, longitude and ``course`` [deg]; ``along<end>_low``,
-        ``along<end>_high`` and the same for ``cross`` [NM].
-
-    Returns
-    -------
-    list
-        Arrays (n, 2) of longitude and latitude: convex polygons around the boxes at both fractions.
+    They are arrays (n, 2) of longitude and latitude: convex polygons around the boxes at both
+    fractions. The trajectory has by fraction ``latitude``, ``longitude`` and ``course`` [deg],
+    ``along<end>_low``, ``along<end>_high`` and the same for ``cross`` [NM].
     """
     from scipy.spatial import ConvexHull  # slow to import, and only needed for maps
 
@@ -220,19 +190,9 @@ def score_intervals(
     """Return coverage, width and interval score of each target at each fraction.
 
     The score is the width plus 2 / (1 - level) times the distance of a flight from the interval
-    (Winkler 1972; see Gneiting and Raftery 2007), in the target's unit; smaller is better.
-
-    Parameters
-    ----------
-    errors
-        Errors by path and fraction.
-    intervals
-        Intervals for the same rows, or by fraction.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by ``target`` and ``fraction``: ``coverage``, ``width``, ``score``.
+    (Winkler 1972; see Gneiting and Raftery 2007), in the target's unit; smaller is better. The
+    result has ``coverage``, ``width`` and ``score`` by ``target`` and ``fraction``. Intervals are
+    for the rows of ``errors``, or by fraction.
     """
     low, high = _bounds(intervals, errors)
     width = high - low

@@ -264,24 +264,15 @@ def load_model(folder: str | Path) -> SavedModel:
 
 
 def predict_trajectory(saved: SavedModel, predictors: pd.DataFrame) -> pd.DataFrame:
-    """Return the predicted trajectory of one flight, its intervals and its band.
+    """Return the predicted trajectory of one flight, by ``fraction``.
 
-    Parameters
-    ----------
-    predictors
-        One row, with the columns used in training.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by ``fraction``, see `predict_trajectories`. For an airborne flight, only the
-        fractions ahead of it.
+    Predictors, columns and errors are as for `predict_trajectories`. An airborne flight has only
+    the fractions ahead of it.
 
     Raises
     ------
     ValueError
-        When the columns or their types differ from those in training, or the flight has passed
-        every fraction.
+        When the flight has passed every fraction.
     """
     table = predict_trajectories(saved, predictors).droplevel("path")
     reached = predictors.filter(regex=r"^progress_at_\d+$").max(axis=1).fillna(0.0).iloc[0]
@@ -343,18 +334,9 @@ def predict_trajectories(saved: SavedModel, predictors: pd.DataFrame) -> pd.Data
 def to_geojson(trajectory: pd.DataFrame, flown: pd.DataFrame | None = None) -> dict:
     """Return a predicted trajectory as GeoJSON: the line, and the regions of the position.
 
-    Parameters
-    ----------
-    trajectory
-        As returned by `predict_trajectory`.
-    flown
-        Longitude and latitude by fraction, where known.
-
-    Returns
-    -------
-    dict
-        A FeatureCollection in degrees: ``predicted``, a LineString with the numbers of each point
-        as properties; ``interval`` and ``band``, MultiPolygons; ``flown``, a LineString.
+    It is a FeatureCollection in degrees: ``predicted``, a LineString with the numbers of each
+    point as properties; ``interval`` and ``band``, MultiPolygons; and ``flown``, a LineString, if
+    longitude and latitude by fraction are given.
     """
     numbers = {name: trajectory[name].round(5).tolist() for name in trajectory}
     numbers["fraction"] = trajectory.index.tolist()
@@ -400,9 +382,9 @@ def predict_with_quantiles(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Train a joint model and return errors of held-out flights, and their quantiles.
 
-    The last four parameters are those of a function for `submit_splits`; ``unflown`` are the
-    targets to score, as returned by `keep_ahead`. If ``crossed``, errors of the training flights
-    are returned too, each predicted by a model that was trained on other days.
+    The last four parameters are those of a function for `submit_splits`. The errors are from the
+    ``unflown`` targets of `keep_ahead`, if ``crossed`` also of the training flights, each predicted
+    by a model that was trained on other days.
     """
 
     def to_errors(predicted: pd.DataFrame) -> pd.DataFrame:
@@ -429,8 +411,8 @@ def _fit(
 ) -> tuple[Pipeline, dict | None, pd.DataFrame, pd.DataFrame]:
     """Return a joint model, the models of its errors' quantiles, and both for held-out flights.
 
-    If ``crossed``, both are also of the training flights, each predicted by a model that was
-    trained on other days. There are then too few flights to learn quantiles.
+    If ``crossed``, both are also of the training flights, and there are too few flights to learn
+    quantiles.
     """
     trained = clone(model).fit(predictors, wide)
     training = (model, predictors, wide, days, to_errors)

@@ -38,15 +38,7 @@ Split = tuple[pd.Index, pd.Index]  # paths of training flights, and of held-out 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Predictions for held-out flights, and the time of training.
-
-    Attributes
-    ----------
-    predictions
-        In the form of the targets, for the held-out flights only, by path and fraction.
-    seconds
-        Processor time of all training.
-    """
+    """Predictions for held-out flights, in the form of the targets, and the processor time [s]."""
 
     predictions: pd.DataFrame
     seconds: float
@@ -71,11 +63,9 @@ def predict_held_out(
     model
         Untrained; cloned for every split and fraction.
     predictors, targets
-        Tables from `trajlib.features`.
+        Tables from `trajlib.features`; the predictors are of the ``feature_set``.
     splits
         Paths of the flights to train on and of held-out flights.
-    feature_set
-        Feature set of the predictors.
     joint
         One model per split for all fractions, trained on flights that reach all of them.
 

@@ -45,11 +45,11 @@ def search_settings(
     Parameters
     ----------
     model
-        Untrained model, as returned by `trajlib.models.estimators.build_model`.
+        Untrained, as returned by `trajlib.models.estimators.build_model`.
     predictors, targets
         Tables from `trajlib.features`; flights that do not reach every fraction are omitted.
     days
-        The local day of each flight, by path; whole days are held out.
+        The local day of each flight, by path.
     settings
         Values to try, by the name of a parameter of the regressor (``max_features``).
     draws
