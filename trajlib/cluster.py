@@ -551,7 +551,5 @@ def _spill_folder() -> str | None:
 def _is_memory(folder: Path) -> bool:
     mounts = {Path(part.mountpoint): part.fstype for part in psutil.disk_partitions(all=True)}
     resolved = folder.resolve()
-    nearest = next(
-        path for path in (resolved, *resolved.parents) if path in mounts or path.parent == path
-    )
-    return mounts.get(nearest) in ("tmpfs", "ramfs")
+    types = (mounts[path] for path in (resolved, *resolved.parents) if path in mounts)
+    return next(types, None) in ("tmpfs", "ramfs")

@@ -24,32 +24,23 @@ from trajlib.models.training import Split, stack_targets, submit_splits, widen_t
 __all__ = ["NOISE", "describe_route_clusters", "find_route_clusters", "predict_by_cluster"]
 
 NOISE = -1
+_COMPONENTS = 3  # principal components used for clustering
 _MIN_FLIGHTS = 40  # in a cluster with a model; smaller clusters are predicted by their mean
 
 
-def find_route_clusters(
-    targets: pd.DataFrame,
-    *,
-    columns: Sequence[str] = ("latitude", "longitude"),
-    share: float = 0.02,
-    components: int = 3,
-) -> pd.Series:
+def find_route_clusters(targets: pd.DataFrame, *, share: float = 0.02) -> pd.Series:
     """Return the cluster of each flight, by path: 0 for the largest, -1 for noise.
 
     Parameters
     ----------
     targets
         Aligned trajectories, by path and fraction, preferably of route progress. Flights that do
-        not reach every fraction are omitted.
-    columns
-        Targets used for clustering, at all fractions with equal weight.
+        not reach every fraction are omitted. The positions at all fractions have equal weight.
     share
         Smallest share of all flights in a cluster.
-    components
-        Number of principal components used for clustering.
     """
-    wide = widen_targets(targets[list(columns)])
-    reduced = make_pipeline(StandardScaler(), PCA(min(components, *wide.shape), random_state=0))
+    wide = widen_targets(targets[["latitude", "longitude"]])
+    reduced = make_pipeline(StandardScaler(), PCA(min(_COMPONENTS, *wide.shape), random_state=0))
     size = max(5, round(share * len(wide)))
     labels = HDBSCAN(size, min_samples=5, copy=True).fit_predict(reduced.fit_transform(wide))
     clusters = pd.Series(labels, wide.index, name="cluster")
@@ -83,7 +74,7 @@ def predict_by_cluster(
     *,
     feature_set: str,
     seed: int = 0,
-    **options: object,
+    share: float = 0.02,
 ) -> list[tuple[pd.DataFrame, pd.DataFrame, pd.Series]]:
     """Return predictions for held-out flights, mixed over clusters of the training flights.
 
@@ -97,8 +88,8 @@ def predict_by_cluster(
         As for `predict_held_out`; flights without predictors are omitted.
     splits
         Paths to train on and held-out paths, which are not used to find the clusters.
-    options
-        Options of `find_route_clusters`.
+    share
+        As for `find_route_clusters`.
 
     Returns
     -------
@@ -112,24 +103,24 @@ def predict_by_cluster(
         When a predictor is not in the feature set.
     """
     check_no_leakage(predictors, feature_set)
-    mix = functools.partial(_mix_clusters, model, seed, options)
+    mix = functools.partial(_mix_clusters, model, seed, share)
     return list(submit_splits(mix, predictors, targets, splits, joint=True)().values())
 
 
 def _mix_clusters(
     model: Pipeline,
     seed: int,
-    options: dict,
+    share: float,
     predictors: pd.DataFrame,
     wide: pd.DataFrame,
     held_out: pd.DataFrame,
     _: pd.DataFrame,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
-    clusters = find_route_clusters(stack_targets(wide), **options)[wide.index]
+    clusters = find_route_clusters(stack_targets(wide), share=share)[wide.index]
     forest = RandomForestClassifier(200, min_samples_leaf=20, random_state=seed, n_jobs=1)
     classifier = make_pipeline(build_encoder(), forest).fit(predictors, clusters)
-    shares = classifier.predict_proba(held_out)
-    chances = pd.DataFrame(shares, held_out.index, classifier.classes_)
+    probabilities = classifier.predict_proba(held_out)
+    chances = pd.DataFrame(probabilities, held_out.index, classifier.classes_)
     mixed = np.zeros((len(held_out), wide.shape[1]))
     for cluster in chances:
         paths = clusters.index[clusters == cluster]
