@@ -255,29 +255,32 @@ def adapt_coverage(
         ``fixed`` and ``adaptive``, and the adaptive ``level``.
     """
     low, high = subtract_base(errors, _select_base(quantiles, methods))
-    # distances of errors from their base; negative inside of it
-    scores = np.maximum(-low, high).unstack("fraction")  # noqa: PD010
-    calibrating = scores.index.isin(calibration)
-    later = days[scores.index[~calibrating]].sort_values(kind="stable")
-    values, owner = scores.to_numpy(), scores.columns.get_level_values(0)
-    masks = {name: owner == name for name in errors}
+    distances = np.maximum(-low, high)  # of errors from their base; negative inside of it
     parts = []
-    first = sample = values[calibrating]
-    levels = dict.fromkeys(errors, level)
-    for _, day in later.groupby(later, sort=True):
-        today = values[scores.index.get_indexer(day.index)]
-        for name, mask in masks.items():
-            table: dict[str, float | np.ndarray] = {"level": levels[name]}
-            for label, used, share in (("fixed", first, level), ("adaptive", sample, levels[name])):
-                table[label] = _share_inside(today[:, mask], used[:, mask], share)
-            part = pd.DataFrame(table, day.index)
-            parts.append(pd.concat({name: part}, names=["column"]).swaplevel())
+    for name in errors:
+        scores = distances[name].unstack("fraction")  # noqa: PD010
+        calibrating = scores.index.isin(calibration)
+        first = sample = scores[calibrating].to_numpy()
+        adaptive = level
+        later = days[scores.index[~calibrating]].sort_values(kind="stable")
+        for _, day in later.groupby(later):
+            today = scores.loc[day.index].to_numpy()
+            part = pd.DataFrame(
+                {
+                    "column": name,
+                    "fixed": _share_inside(today, first, level),
+                    "adaptive": _share_inside(today, sample, adaptive),
+                    "level": adaptive,
+                },
+                day.index,
+            )
             coverage = part["adaptive"].mean()
             if np.isfinite(coverage):
                 step = _RATE * len(day) * (level - coverage)
-                levels[name] = float(np.clip(levels[name] + step, *_LEVELS))
-        sample = np.vstack([sample, today])
-    return pd.concat(parts)[["fixed", "adaptive", "level"]].rename_axis(["path", "column"])
+                adaptive = float(np.clip(adaptive + step, *_LEVELS))
+            sample = np.vstack([sample, today])
+            parts.append(part)
+    return pd.concat(parts).rename_axis("path").set_index("column", append=True)
 
 
 def _choose_methods(
