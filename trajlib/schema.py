@@ -28,7 +28,7 @@ class Column:
 
 def _column(text: str) -> Column:
     name, symbol, unit, group, decimals, description = (part.strip() for part in text.split("|"))
-    kind = {"identity": "text"}.get(group, "time" if name == "timestamp" else "number")
+    kind = "text" if group == "identity" else "time" if name == "timestamp" else "number"
     return Column(name, symbol, unit, group, kind, description, int(decimals or 0))
 
 

@@ -118,9 +118,9 @@ def fit_quantiles(
     """
     fractions = errors.index.unique("fraction").sort_values()
     positions = np.linspace(0, len(fractions) - 1, min(_KNOTS, len(fractions))).round().astype(int)
+    paths = errors.index.unique("path")
     encoder = build_encoder()
-    encoded = encoder.fit_transform(predictors.loc[errors.index.unique("path")])
-    table = pd.DataFrame(encoded, errors.index.unique("path"))
+    table = pd.DataFrame(encoder.fit_transform(predictors.loc[paths]), paths)
     columns = [name for name in _ADAPTIVE if name in errors]
     alphas = [(1 - level) / 2] * len(columns) + [(1 + level) / 2] * len(columns)
     regressors = []
@@ -190,7 +190,7 @@ def calibrate(
         halves = split_days(days, (0.5, 0.5), seed=seed)
         first, second = (errors[match_flights(errors.index, half)] for half in halves)
     adaptive = quantiles.columns.unique(0)
-    methods = dict.fromkeys(errors, METHODS[0])
+    methods = dict.fromkeys(errors, "constant width")
     if method is not None:
         methods |= dict.fromkeys(adaptive, method)
     elif len(adaptive):
@@ -300,7 +300,7 @@ def _choose_methods(
 
 def _select_base(quantiles: pd.DataFrame, methods: Mapping[str, str]) -> pd.DataFrame:
     """Return the quantiles of the columns that use the method ``quantile``, 0 in the others."""
-    names = [name for name in quantiles.columns.unique(0) if methods[name] == METHODS[1]]
+    names = [name for name in quantiles.columns.unique(0) if methods[name] == "quantile"]
     columns = pd.MultiIndex.from_product([methods, _SIDES])
     return quantiles[names].reindex(columns=columns, fill_value=0.0)
 

@@ -265,8 +265,7 @@ def load_samples_until(
     df = _read(path, minutes or None)
     since = (df["timestamp"] - df["timestamp"].iloc[0]).dt.total_seconds()
     samples = df[since <= 60 * (minutes or 0)]
-    names = [name for name in (*_IDENTITY, *_ENDS) if name in df]
-    identity = {name: samples[name].iloc[0] for name in names if pd.notna(samples[name].iloc[0])}
+    identity = samples.iloc[0].reindex([*_IDENTITY, *_ENDS]).dropna().to_dict()
     archive, name = _find_archive(path)
     from_path = read_dialect(archive).identity(name)
     identity |= {name: text for name, text in from_path.items() if text}

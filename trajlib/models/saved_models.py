@@ -27,7 +27,6 @@ from trajlib.features.feature_sets import check_no_leakage, prediction_minutes
 from trajlib.features.plans import add_reference, locate_plan, measure_deviations
 from trajlib.features.targets import TARGETS, keep_unflown, match_flights
 from trajlib.models.adaptive_intervals import (
-    METHODS,
     Calibration,
     calibrate,
     fit_quantiles,
@@ -176,7 +175,7 @@ def train_model(
         model, *tables, days, to_errors, level=level, seed=seed, crossed=crossed
     )
     calibration = calibrate(errors, quantiles, days, level, seed)
-    if METHODS[1] not in calibration.methods.values():
+    if "quantile" not in calibration.methods.values():
         quantile_models = None
     hours = training["hour"].astype(int).value_counts().reindex(range(24), fill_value=0)
     positions = targets.loc[match_flights(targets.index, train), ["latitude", "longitude"]]
