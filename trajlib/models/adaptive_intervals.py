@@ -56,17 +56,10 @@ _LEVELS = (0.5, 0.999)  # limits of the adaptive level
 class Calibration:
     """The extent of intervals around a prediction, from calibration flights.
 
-    Attributes
-    ----------
-    methods
-        One of ``METHODS`` for each column of errors.
-    offsets
-        By fraction, columns of (column, ``low`` or ``high``): values to add to the quantiles, or
-        for a constant width to the prediction.
-    band_offsets
-        The same for the band, from the days on which ``band_factor`` was not measured.
-    band_factor
-        Factor by which intervals are widened to cover whole trajectories.
+    Each column of errors has one of ``METHODS``. Offsets, by fraction with columns of (column,
+    ``low`` or ``high``), are added to the quantiles, or for a constant width to the prediction.
+    Those of the band are from days on which ``band_factor``, by which they are widened to cover
+    whole trajectories, was not measured.
     """
 
     methods: dict[str, str]

@@ -79,24 +79,12 @@ _TIME_FORMS = (
 
 @dataclass(frozen=True)
 class FlightPrediction:
-    """The prediction of one flight.
+    """The prediction of one flight, a row as returned by `build_flight_row`.
 
-    Attributes
-    ----------
-    flight
-        Row of the flight, as returned by `build_flight_row`.
-    trajectory
-        As returned by `predict_trajectory`; its last row is the end of the flight.
-    feature_set
-        Feature set of the model.
-    level
-        Coverage of the intervals.
-    warnings
-        Sentences about limits of the prediction, as returned by `list_warnings`.
-    usual
-        Median positions of the training flights, by fraction.
-    plan
-        Waypoints of the filed plan that was used; None without one.
+    The last row of the trajectory (`predict_trajectory`) is the end of the flight. ``level`` is the
+    coverage of its intervals, ``warnings`` are those of `list_warnings`, ``usual`` has the median
+    positions of the training flights by fraction, and ``plan`` the waypoints of the filed plan that
+    was used.
     """
 
     flight: pd.Series
@@ -464,17 +452,11 @@ def list_warnings(
     ----------
     row
         Predictors of the flight, by name.
-    pair
-        Such as ``LEMD-LEBL``.
-    start
-        Take-off (UTC).
-    traffic
-        Whether flights of other pairs were used.
-    callsign
-        Whether the flight's callsign is known.
-    recent
-        Whether a flight of the pair landed in the week before. By default, whether the predictors
-        of recent traffic have a value.
+    pair, start
+        As ``LEMD-LEBL``, and the take-off (UTC).
+    traffic, callsign, recent
+        Whether flights of other pairs were used, the callsign is known, and a flight of the pair
+        landed in the week before; the last by default if predictors of recent traffic have a value.
     """
     card = saved.card
     warnings = []

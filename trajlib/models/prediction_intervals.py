@@ -62,14 +62,8 @@ def split_days(
 ) -> list[pd.Index]:
     """Return the paths of flights in parts of whole days, for training, calibration and scoring.
 
-    Parameters
-    ----------
-    days
-        The day of each flight, by path.
-    shares
-        Share of the days in each part.
-    seed
-        Of the order of days; None keeps the order of time, so that the last part is latest.
+    ``days`` has the day of each flight by path. The days are in random order; with the seed None
+    they keep the order of time, so that the last part is latest.
 
     >>> days = pd.Series([1, 1, 2, 3, 4, 5], list("abcdef"))
     >>> [list(part) for part in split_days(days, seed=None)]

@@ -93,16 +93,9 @@ _LOWEST = -1500.0  # ft, below all airports
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A trained joint model and its card.
+    """A trained joint model, and its card as written by `train_model`.
 
-    Attributes
-    ----------
-    model
-        Trained pipeline.
-    card
-        Description as written by `train_model` and read by `load_model`.
-    quantile_models
-        As returned by `fit_quantiles`; None if all intervals have a constant width.
+    The models of `fit_quantiles` are None if all intervals have a constant width.
     """
 
     model: Pipeline

@@ -33,8 +33,6 @@ def resample_flight(
 
     Parameters
     ----------
-    df
-        Samples of a flight.
     progress
         At each sample, never decreasing.
     fractions
