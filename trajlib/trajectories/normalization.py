@@ -120,47 +120,30 @@ def resample_flights(
     flights: pd.DataFrame,
     kinds: Mapping[str, tuple[str | Progress, ArrayLike]],
     *,
-    columns: Sequence[str] = VARIABLES,
+    columns: Sequence[str],
 ) -> dict[str, pd.DataFrame]:
     """Return many flights at fractions of one or more kinds of progress, reading each once.
 
-    Parameters
-    ----------
-    flights
-        Rows of an index or of a store.
-    kinds
-        For each name of a result, a progress (as for `normalize_flights`) and its fractions.
-    columns
-        As for `normalize_flights`.
-
-    Returns
-    -------
-    dict of DataFrame
-        Tables by name, indexed by ``path`` and ``fraction``, with each flight as returned by
-        `resample_flight`; longitudes are within 180° of the origin's.
+    ``kinds`` has a progress, as for `normalize_flights`, and its fractions for each name of a
+    result. Tables are by ``path`` and ``fraction``, with each flight as returned by
+    `resample_flight`; longitudes are within 180° of the origin's.
     """
     functions = {}
     for name, (by, fractions) in kinds.items():
         if not callable(by) and by not in PROGRESS:
             raise ValueError(f"no progress {by!r}, expected one of {', '.join(PROGRESS)}")
         progress = by if callable(by) else PROGRESS[by]
-        functions[name] = partial(
-            _resample_by_progress,
-            progress=progress,
-            fractions=np.asarray(fractions),
-            columns=columns,
-        )
+        functions[name] = partial(_resample_by_progress, progress, np.asarray(fractions), columns)
     return map_flights(flights, functions, columns=sorted({*columns, *PROGRESS_COLUMNS}))
 
 
 def _resample_by_progress(
-    df: pd.DataFrame, progress: Progress, fractions: np.ndarray, columns: Sequence[str]
+    progress: Progress, fractions: np.ndarray, columns: Sequence[str], df: pd.DataFrame
 ) -> pd.DataFrame:
     values = progress(df, df.attrs["origin"], df.attrs["destination"])
     resampled = resample_flight(df, values, fractions, columns=columns)
     if "longitude" in resampled:
-        centre = _origin_longitude(df)
-        resampled["longitude"] = unwrap_longitude(resampled["longitude"], centre)
+        resampled["longitude"] = unwrap_longitude(resampled["longitude"], _origin_longitude(df))
     return resampled
 
 
