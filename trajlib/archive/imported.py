@@ -18,7 +18,17 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ImportAccount:
-    """Numbers of flights of an import; empty for an archive that was not imported."""
+    """The account of an import; empty for an archive that was not imported.
+
+    Attributes
+    ----------
+    rejected
+        Numbers of flights that were not written, by reason.
+    fragments
+        Numbers of flights of which only the measured points were written, by reason.
+    repaired
+        Numbers of flights with a repair, by kind, as `name_repair` names it.
+    """
 
     rejected: pd.Series  # not written, by reason
     fragments: pd.Series  # of which only the measured points were written, by reason

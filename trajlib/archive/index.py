@@ -138,9 +138,12 @@ def build_index(
 def read_rejections(index: pd.DataFrame) -> pd.DataFrame:
     """Return why files of an index are rejected, as far as any run has read them.
 
-    The table is indexed by ``path``: ``rejected`` (the reason) and ``seen_in``, either ``ends``
-    (the first and last lines, read for the index) or ``full read``. A file that has changed since
-    its full read counts as valid until it is read again.
+    Returns
+    -------
+    DataFrame
+        Indexed by ``path``, one row per file: ``rejected`` (the reason) and ``seen_in``, either
+        ``ends`` (the first and last lines, read for the index) or ``full read``. A file that has
+        changed since its full read counts as valid until it is read again.
     """
     ends = index.loc[index["rejected"].notna(), ["path", "rejected"]].assign(seen_in="ends")
     recorded = _read_recorded(index).dropna(subset="rejected").merge(index[[*_FILE]], on=[*_FILE])
@@ -152,8 +155,11 @@ def read_rejections(index: pd.DataFrame) -> pd.DataFrame:
 def read_repairs(index: pd.DataFrame) -> pd.DataFrame:
     """Return the numbers of repaired samples by flight, as far as any run has read them.
 
-    There is one row per repaired flight, indexed by ``path``, and one column for each of
-    `trajlib.archive.repairs.REPAIRS` that occurs.
+    Returns
+    -------
+    DataFrame
+        Numbers of samples: one row per repaired flight, indexed by ``path``, and one column for
+        each of `trajlib.archive.repairs.REPAIRS` that occurs.
 
     >>> text = "2 samples without a time left out"
     >>> read_repairs(pd.DataFrame({"path": ["a.csv"], "repairs": [text]})).reset_index()
@@ -169,11 +175,13 @@ def read_repairs(index: pd.DataFrame) -> pd.DataFrame:
 def record_findings(flights: pd.DataFrame, findings: Mapping[str, Mapping[str, str]]) -> None:
     """Add the findings of full reads to the table beside the index; the index is not changed.
 
-    Files that the index rejects are left out. Nothing is recorded for the rows of a store, which
-    were read before, or for a table that is not an index.
-
-    ``flights`` has ``path``, ``size``, ``mtime``, ``rejected`` and the columns `UNSAVED` of an
-    index; ``findings`` has by ``path`` the reason as ``rejected``, or ``repairs``, as in the index.
+    Parameters
+    ----------
+    flights
+        Rows of an index, or some of its columns: ``path``, ``size``, ``mtime`` and those in
+        `UNSAVED`.
+    findings
+        By ``path``: ``rejected`` (the reason) or ``repairs``, as in the index.
     """
     if "store" in flights or not {"rejected", "rejections_file"} <= {*flights}:
         return

@@ -125,10 +125,25 @@ class FlightError(ValueError):
 class Layout:
     """Where the samples of a CSV begin, and the field of each column.
 
-    ``fields`` has the number of each column of the schema, and of ``flight_id``, ``icao24``,
-    ``date``, ``clock``, ``position``, ``north_south`` and ``east_west`` if present. ``units`` has
-    factor and offset of each column that is in another unit than the schema's, ``unit_names`` the
-    units that the file gives or that its tool always uses, by their names in columns.toml.
+    Attributes
+    ----------
+    skip
+        Lines before the first sample.
+    count
+        Fields of a line.
+    fields
+        Field number of each column of the schema, and of ``flight_id``, ``icao24``, ``date``,
+        ``clock``, ``position``, ``north_south`` and ``east_west`` if present.
+    units
+        Factor and offset of each column that is in another unit than the schema's.
+    unit_names
+        Units given by the file, or known of the tool that wrote it, in the names of columns.toml.
+    plain
+        Whether the header is the first line, in the names of the schema or of columns.toml.
+    names
+        Names of the fields as written in the file.
+    comments
+        Texts before the header.
     """
 
     skip: int  # lines before the first sample
@@ -174,7 +189,10 @@ def find_layout(head: bytes, dialect: Dialect, *, closely: bool = False) -> Layo
 def find_columns(header: bytes, dialect: Dialect) -> Layout:
     """Return the layout of a CSV, given its first line: a header in the names of the dialect.
 
-    Errors are as of `find_layout`.
+    Raises
+    ------
+    FlightError
+        When a required column is missing or occurs twice.
     """
     names = [name.strip() for name in split_line(header.rstrip(b"\r\n"), dialect.delimiter)]
     expected = {name: dialect.name(name) for name in COLUMNS}

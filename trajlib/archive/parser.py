@@ -123,10 +123,15 @@ def find_ends(data, start, end, ends):  # noqa: C901 (one loop, compiled)
     Both are -1 if there is a quote, or a control character other than a line end, or if fewer than
     16 bytes come before the first line.
 
-    ``data`` is the file followed by ``PADDING`` zero bytes, as uint8; the line after the header
-    begins at ``start``, and the file ends at ``end``. The output ``ends``, int32, has the index
-    before the first field and the one after each field; its length must be the number of fields
-    plus ``PADDING``.
+    Parameters
+    ----------
+    data
+        The file followed by ``PADDING`` zero bytes, as uint8.
+    start, end
+        Index where the line after the header begins, and where the file ends.
+    ends
+        Output, int32: the index before the first field and the one after each field. Its length
+        must be the number of fields plus ``PADDING``.
     """
     if start < 16:  # the 16 bytes before the end of a number are loaded
         return -1, -1
@@ -167,10 +172,17 @@ def find_ends(data, start, end, ends):  # noqa: C901 (one loop, compiled)
 def parse_fields(data, ends, slots, values, times):  # noqa: C901 (one loop, compiled)
     """Read lines into arrays; return whether all of them could be read.
 
-    ``data`` and ``ends`` are as for `find_ends`. ``slots`` has for each field of a line, as int64,
-    its row in ``values``, `TIME`, `SKIP`, or `SAME` for a text that must equal that of the first
-    line. The outputs are ``values``, float64 of shape (columns, lines), NaN where a field is empty,
-    and ``times``, int64 milliseconds since 1970 of shape (lines,).
+    Parameters
+    ----------
+    data, ends
+        As for `find_ends`.
+    slots
+        For each field of a line, as int64: its row in ``values``, `TIME`, `SKIP`, or `SAME` for a
+        text that must equal that of the first line.
+    values
+        Output: the numbers, float64 of shape (columns, lines); NaN where a field is empty.
+    times
+        Output: the times, int64 milliseconds since 1970, of shape (lines,).
     """
     fields, lines = len(slots), len(times)
     for line in range(1, lines):

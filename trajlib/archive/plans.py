@@ -55,7 +55,10 @@ def read_plan(path: str | Path) -> pd.DataFrame:
 
     A CSV of one plan, for one flight, needs neither ``flight_id`` nor ``callsign``.
 
-    Errors are as of `read_plans`.
+    Raises
+    ------
+    ValueError
+        As `read_plans`; the message names the file and what was expected.
     """
     name = Path(path).name
     with open_file(path) as file:
@@ -92,12 +95,20 @@ def select_plans(
 ) -> pd.DataFrame:
     """Return the last plan of each flight filed before a prediction time.
 
-    ``plans`` are as returned by `read_plans`, and ``flights`` are rows of an index or of a store,
-    with ``path``, ``callsign`` and ``start``. The prediction time is so many ``minutes`` after the
-    first sample of a flight.
+    Parameters
+    ----------
+    plans
+        As returned by `read_plans`.
+    flights
+        Rows of an index or of a store: ``path``, ``callsign`` and ``start``.
+    minutes
+        Prediction time, in minutes after the first sample of a flight.
 
-    The waypoints are indexed by ``path`` and ``point``, in their order, with the columns
-    ``WAYPOINT``. Flights without a plan filed by then are absent.
+    Returns
+    -------
+    DataFrame
+        Waypoints by ``path`` and ``point`` in their order, the columns ``WAYPOINT``. Flights
+        without a plan filed by then are absent.
     """
     flights = flights.assign(
         start=flights["start"].dt.as_unit("ns"), callsign=flights["callsign"].astype("str")
@@ -117,8 +128,12 @@ def select_plans(
 def assign_plan(plans: pd.DataFrame, flight: pd.DataFrame) -> pd.DataFrame:
     """Return the plans of a file as those of one flight, unless they name their flights.
 
-    ``plans`` are as returned by `read_plan`; ``flight`` has one row: ``path``, ``callsign`` and
-    ``start``.
+    Parameters
+    ----------
+    plans
+        As returned by `read_plan`.
+    flight
+        One row: ``path``, ``callsign`` and ``start``.
 
     Raises
     ------

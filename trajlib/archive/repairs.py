@@ -81,18 +81,29 @@ def describe_repairs(repairs: dict[str, int]) -> str | None:
 def repair_samples(
     values: dict[str, np.ndarray], times: np.ndarray, *, strict: bool
 ) -> tuple[np.ndarray | None, dict[str, int]]:
-    """Return the indices of the samples to keep, in order of time, and how many needed a repair.
+    """Return the samples to keep, in order of time, and how many needed a repair.
 
-    The indices are None where all samples are kept in their order; the repairs are counted by
-    their names in `REPAIRS`. ``values`` are columns by name, with latitude, longitude [deg] and
-    altitude [ft]; longitudes from 0 to 360 are converted in place to -180 to 180. ``times`` are in
-    ms since 1970, `NO_TIME` where missing.
+    Parameters
+    ----------
+    values
+        Columns by name, with latitude, longitude [deg] and altitude [ft]. Longitudes from 0 to 360
+        are converted in place to -180 to 180.
+    times
+        In ms since 1970, `NO_TIME` where missing.
+    strict
+        Reject flights that need a repair.
+
+    Returns
+    -------
+    indices
+        Indices of the samples; None to keep all samples in their order.
+    repairs
+        Number of samples by name of the repair, as in `REPAIRS`.
 
     Raises
     ------
     FlightError
-        When too many samples need a repair, with ``strict`` when any does, or when the samples are
-        of several flights.
+        When too many samples need a repair, or the samples are of several flights.
     """
     if len(times) < 2:
         raise FlightError(f"{len(times)} samples, expected 2 or more")

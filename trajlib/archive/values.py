@@ -116,10 +116,20 @@ def find_times(
 ) -> pd.Series:
     """Return the times of samples, written in any unambiguous form.
 
-    ``texts`` are times, or times of day, whose ``dates`` are in a column of their own or in the
-    text ``around`` the samples: comments and the file's name. The format and zone of the dialect
-    apply if columns.toml gives them. ``column`` is the name in the file, for messages, and
-    ``flights`` the flight of each sample, if there are several.
+    Parameters
+    ----------
+    texts
+        Times, or times of day.
+    dates
+        Dates, if they are in a separate column.
+    dialect
+        Its format and zone apply if columns.toml gives them.
+    column
+        Name of the column in the file, for messages.
+    around
+        Text that may contain the date for times of day: comments and the file's name.
+    flights
+        Flight of each sample, if there are several flights.
 
     Raises
     ------

@@ -16,9 +16,16 @@ def format_lines(
 ) -> bytes:
     r"""Return one line for each sample: a fixed start, the time, and the numbers.
 
-    Every line starts with ``before``, which includes a comma. ``seconds`` are whole seconds since
-    1970, written as ISO 8601 in UTC. ``values`` has one row for each column, and NaN is written as
-    nothing. ``decimals`` are those of each column; trailing zeros are omitted.
+    Parameters
+    ----------
+    before
+        Start of every line, including the comma after it.
+    seconds
+        Whole seconds since 1970, written as ISO 8601 in UTC.
+    values
+        One row for each column; NaN is written as nothing.
+    decimals
+        Of each column; trailing zeros are omitted.
 
     Raises
     ------

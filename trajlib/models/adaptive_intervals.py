@@ -56,10 +56,17 @@ _LEVELS = (0.5, 0.999)  # limits of the adaptive level
 class Calibration:
     """The extent of intervals around a prediction, from calibration flights.
 
-    Each column of errors has one of ``METHODS``. Offsets, by fraction with columns of (column,
-    ``low`` or ``high``), are added to the quantiles, or for a constant width to the prediction.
-    Those of the band are from days on which ``band_factor``, by which they are widened to cover
-    whole trajectories, was not measured.
+    Attributes
+    ----------
+    methods
+        One of ``METHODS`` for each column of errors.
+    offsets
+        By fraction, columns of (column, ``low`` or ``high``): values to add to the quantiles, or
+        for a constant width to the prediction.
+    band_offsets
+        The same for the band, from the days on which ``band_factor`` was not measured.
+    band_factor
+        Factor by which intervals are widened to cover whole trajectories.
     """
 
     methods: dict[str, str]
@@ -80,9 +87,23 @@ def hold_out_errors(
 ) -> pd.DataFrame:
     """Return errors of flights, each predicted by a model that was trained on other days.
 
-    The days are divided into ``folds`` parts, at most one per day. ``wide`` is as returned by
-    `trajlib.models.training.widen_targets`. ``to_errors`` turns predictions in its form into
-    errors as returned by `signed_errors`.
+    Parameters
+    ----------
+    model
+        Untrained joint model.
+    predictors, wide
+        Training flights, ``wide`` as returned by `trajlib.models.training.widen_targets`.
+    days
+        The local day of each flight, by path.
+    to_errors
+        Computes errors from predictions in the form of ``wide``.
+    folds
+        Number of parts of the days, each predicted by a model of the others; at most one per day.
+
+    Returns
+    -------
+    DataFrame
+        As returned by `signed_errors`.
     """
     days = days[wide.index]
     folds = min(folds, days.nunique())
@@ -105,9 +126,20 @@ def fit_quantiles(
 ) -> dict:
     """Return models of the quantiles of errors, for each column at some of the fractions.
 
-    ``level`` is the share of held-out errors between the quantiles. The result has the keys
-    ``encoder``, ``columns``, ``fractions``, and ``regressors``, one for each fraction, of the
-    lower quantiles of all columns and then the upper ones.
+    Parameters
+    ----------
+    errors
+        Errors of held-out flights, as returned by `hold_out_errors`.
+    predictors
+        Predictors by path.
+    level
+        Share of errors between the quantiles.
+
+    Returns
+    -------
+    dict
+        ``encoder``, ``columns``, ``fractions``, and ``regressors``, one for each fraction, of
+        the lower quantiles of all columns and then the upper ones.
     """
     fractions = errors.index.unique("fraction").sort_values()
     positions = np.linspace(0, len(fractions) - 1, min(_KNOTS, len(fractions))).round().astype(int)
@@ -133,10 +165,18 @@ def fit_quantiles(
 def predict_quantiles(
     quantile_models: Mapping | None, predictors: pd.DataFrame, fractions: Iterable[float]
 ) -> pd.DataFrame:
-    """Return the quantiles of the errors of flights, from models returned by `fit_quantiles`.
+    """Return the quantiles of the errors of flights, at all fractions.
 
-    They are by path and fraction, with columns of (column, ``low`` or ``high``), none without
-    models.
+    Parameters
+    ----------
+    quantile_models
+        As returned by `fit_quantiles`. If it is None, and in columns that it does not have,
+        quantiles are 0.
+
+    Returns
+    -------
+    DataFrame
+        By path and fraction, columns of (column, ``low`` or ``high``).
     """
     fractions = np.asarray(list(fractions), float)
     rows = pd.MultiIndex.from_product([predictors.index, fractions], names=["path", "fraction"])
@@ -202,7 +242,12 @@ def place_intervals(
 ) -> pd.DataFrame:
     """Return the intervals of errors of each flight, columns of (column, ``low`` or ``high``).
 
-    ``quantiles`` are as returned by `predict_quantiles`, with at least these ``rows``.
+    Parameters
+    ----------
+    quantiles
+        As returned by `predict_quantiles`, with at least these rows.
+    rows
+        Paths and fractions.
     """
     base = _select_base(quantiles, calibration.methods)
     return _include_prediction(expand_intervals(calibration.offsets, rows, base))

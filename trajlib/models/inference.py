@@ -79,12 +79,24 @@ _TIME_FORMS = (
 
 @dataclass(frozen=True)
 class FlightPrediction:
-    """The prediction of one flight, a row as returned by `build_flight_row`.
+    """The prediction of one flight.
 
-    The last row of the trajectory (`predict_trajectory`) is the end of the flight. ``level`` is the
-    coverage of its intervals, ``warnings`` are those of `list_warnings`, ``usual`` has the median
-    positions of the training flights by fraction, and ``plan`` the waypoints of the filed plan that
-    was used.
+    Attributes
+    ----------
+    flight
+        Row of the flight, as returned by `build_flight_row`.
+    trajectory
+        As returned by `predict_trajectory`; its last row is the end of the flight.
+    feature_set
+        Feature set of the model.
+    level
+        Coverage of the intervals.
+    warnings
+        Sentences about limits of the prediction, as returned by `list_warnings`.
+    usual
+        Median positions of the training flights, by fraction.
+    plan
+        Waypoints of the filed plan that was used; None without one.
     """
 
     flight: pd.Series
@@ -130,8 +142,15 @@ class FlightPrediction:
 def parse_time(text: str, origin: str, *, now: pd.Timestamp | None = None) -> pd.Timestamp:
     """Return a time given in words or as ISO 8601, in UTC.
 
-    The text is as ``2016-03-05T07:00``, ``tomorrow 07:00``, ``today 07:00`` or ``now``; in UTC
-    unless it ends with an offset or with `` local``, the local time of the airport ``origin``.
+    Parameters
+    ----------
+    text
+        As ``2016-03-05T07:00``, ``tomorrow 07:00``, ``today 07:00`` or ``now``; UTC unless it
+        ends with an offset or with `` local``, the local time of the origin.
+    origin
+        Airport code.
+    now
+        By default the current time.
 
     Raises
     ------
@@ -204,8 +223,13 @@ def build_flight_row(
 def load_flight_table(path: str | Path, pair: tuple[str, str]) -> pd.DataFrame:
     """Return the flights that a CSV lists, one per line, as rows of an index.
 
-    It has a column ``time`` (see `parse_time`) and any of ``callsign``, ``operator`` and
-    ``aircraft_type``; other columns are ignored.
+    Parameters
+    ----------
+    path
+        CSV with a column ``time`` (see `parse_time`) and any of ``callsign``, ``operator`` and
+        ``aircraft_type``. Other columns are ignored.
+    pair
+        Origin and destination of all flights.
 
     Raises
     ------
@@ -288,8 +312,14 @@ def has_recent_flights(past: pd.DataFrame | None, starts: pd.Series) -> pd.Serie
     """Return for each take-off whether a flight of the pair had landed in the week before.
 
     Without one, nothing is known about recent traffic. The model ``planned`` then predicts better
-    than ``at_takeoff``, which has seen few such flights in training. ``past`` are the flights of
-    the city pair, rows of its store.
+    than ``at_takeoff``, which has seen few such flights in training.
+
+    Parameters
+    ----------
+    past
+        Flights of the city pair, rows of its store; None without any.
+    starts
+        Times of take-off (UTC).
     """
     if past is None:
         return pd.Series(False, starts.index)
@@ -371,7 +401,10 @@ def predict_flight(
 ) -> FlightPrediction:
     """Return the prediction of one flight by a saved model.
 
-    The other parameters are as for `build_flight_predictors`.
+    Parameters
+    ----------
+    flight, past, traffic, samples, plans
+        As for `build_flight_predictors`.
     """
     feature_set = saved.card["feature_set"]
     predictors = build_flight_predictors(
@@ -402,7 +435,12 @@ def predict_flights(
 ) -> pd.DataFrame:
     """Return the arrivals of many flights, in the rows of the given table.
 
-    The parameters are as for `build_flight_predictors`.
+    Parameters
+    ----------
+    flights
+        As returned by `load_flight_table`.
+    past, traffic, plans
+        As for `build_flight_predictors`.
 
     Returns
     -------

@@ -37,11 +37,18 @@ TOLERANCE = 0.05  # of coverage; larger differences are marked on pages
 
 
 def signed_errors(predictions: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
-    """Return flown - predicted, by path and fraction.
+    """Return flown - predicted.
 
-    The columns are those of ``predictions``, latitude and longitude [deg] among them, after
-    ``along`` and ``cross`` [NM], the offset of the flight ahead and to the right of the predicted
-    position, on the predicted course.
+    Parameters
+    ----------
+    predictions, targets
+        By path and fraction, latitude and longitude [deg] among the columns.
+
+    Returns
+    -------
+    DataFrame
+        As ``predictions``, with two more columns first: ``along`` and ``cross`` [NM], the offset of
+        the flight ahead and to the right of the predicted position, on the predicted course.
     """
     flown = targets.loc[predictions.index]
     along, cross = along_cross_track(
@@ -62,8 +69,14 @@ def split_days(
 ) -> list[pd.Index]:
     """Return the paths of flights in parts of whole days, for training, calibration and scoring.
 
-    ``days`` has the day of each flight by path. The days are in random order; with the seed None
-    they keep the order of time, so that the last part is latest.
+    Parameters
+    ----------
+    days
+        The day of each flight, by path.
+    shares
+        Share of the days in each part.
+    seed
+        Seed of the order of days; None keeps the order of time, so that the last part is latest.
 
     >>> days = pd.Series([1, 1, 2, 3, 4, 5], list("abcdef"))
     >>> [list(part) for part in split_days(days, seed=None)]
@@ -121,7 +134,14 @@ def expand_intervals(
 ) -> pd.DataFrame:
     """Return the intervals of each row: those of its fraction plus its base.
 
-    ``intervals`` are as returned by `calibrate_intervals`, ``base`` as given to it.
+    Parameters
+    ----------
+    intervals
+        By fraction, as returned by `calibrate_intervals`.
+    rows
+        Paths and fractions.
+    base
+        As for `calibrate_intervals`, with at least these rows.
     """
     expanded = intervals.loc[rows.get_level_values("fraction")].set_axis(rows)
     return expanded if base is None else expanded + base.loc[rows, expanded.columns]
@@ -149,9 +169,16 @@ def widen_to_band(intervals: pd.DataFrame, factor: float) -> pd.DataFrame:
 def find_regions(trajectory: pd.DataFrame, end: str = "") -> list[np.ndarray]:
     """Return the regions that contain a flight between consecutive fractions.
 
-    They are arrays (n, 2) of longitude and latitude: convex polygons around the boxes at both
-    fractions. The trajectory has by fraction ``latitude``, ``longitude`` and ``course`` [deg],
-    ``along<end>_low``, ``along<end>_high`` and the same for ``cross`` [NM].
+    Parameters
+    ----------
+    trajectory
+        By fraction: latitude, longitude and ``course`` [deg]; ``along<end>_low``,
+        ``along<end>_high`` and the same for ``cross`` [NM].
+
+    Returns
+    -------
+    list
+        Arrays (n, 2) of longitude and latitude: convex polygons around the boxes at both fractions.
     """
     from scipy.spatial import ConvexHull  # slow to import, and only needed for maps
 
@@ -184,9 +211,19 @@ def score_intervals(
     """Return coverage, width and interval score of each target at each fraction.
 
     The score is the width plus 2 / (1 - level) times the distance of a flight from the interval
-    (Winkler 1972; see Gneiting and Raftery 2007), in the target's unit; smaller is better. The
-    result has ``coverage``, ``width`` and ``score`` by ``target`` and ``fraction``. Intervals are
-    for the rows of ``errors``, or by fraction.
+    (Winkler 1972; see Gneiting and Raftery 2007), in the target's unit; smaller is better.
+
+    Parameters
+    ----------
+    errors
+        Errors by path and fraction.
+    intervals
+        Intervals for the same rows, or by fraction.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``target`` and ``fraction``: ``coverage``, ``width``, ``score``.
     """
     low, high = _bounds(intervals, errors)
     width = high - low

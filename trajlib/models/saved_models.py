@@ -93,9 +93,16 @@ _LOWEST = -1500.0  # ft, below all airports
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A trained joint model, and its card as written by `train_model`.
+    """A trained joint model and its card.
 
-    The models of `fit_quantiles` are None if all intervals have a constant width.
+    Attributes
+    ----------
+    model
+        Trained pipeline.
+    card
+        Description as written by `train_model` and read by `load_model`.
+    quantile_models
+        As returned by `fit_quantiles`; None if all intervals have a constant width.
     """
 
     model: Pipeline
@@ -256,15 +263,24 @@ def load_model(folder: str | Path) -> SavedModel:
 
 
 def predict_trajectory(saved: SavedModel, predictors: pd.DataFrame) -> pd.DataFrame:
-    """Return the predicted trajectory of one flight, by ``fraction``.
+    """Return the predicted trajectory of one flight, its intervals and its band.
 
-    Predictors, columns and errors are as for `predict_trajectories`. An airborne flight has only
-    the fractions ahead of it.
+    Parameters
+    ----------
+    predictors
+        One row, with the columns used in training.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``fraction``, see `predict_trajectories`. For an airborne flight, only the
+        fractions ahead of it.
 
     Raises
     ------
     ValueError
-        When the flight has passed every fraction.
+        When the columns or their types differ from those in training, or the flight has passed
+        every fraction.
     """
     table = predict_trajectories(saved, predictors).droplevel("path")
     reached = predictors.filter(regex=r"^progress_at_\d+$").max(axis=1).fillna(0.0).iloc[0]
@@ -326,9 +342,18 @@ def predict_trajectories(saved: SavedModel, predictors: pd.DataFrame) -> pd.Data
 def to_geojson(trajectory: pd.DataFrame, flown: pd.DataFrame | None = None) -> dict:
     """Return a predicted trajectory as GeoJSON: the line, and the regions of the position.
 
-    It is a FeatureCollection in degrees: ``predicted``, a LineString with the numbers of each
-    point as properties; ``interval`` and ``band``, MultiPolygons; and ``flown``, a LineString, if
-    longitude and latitude by fraction are given.
+    Parameters
+    ----------
+    trajectory
+        As returned by `predict_trajectory`.
+    flown
+        Longitude and latitude by fraction, where known.
+
+    Returns
+    -------
+    dict
+        A FeatureCollection in degrees: ``predicted``, a LineString with the numbers of each point
+        as properties; ``interval`` and ``band``, MultiPolygons; ``flown``, a LineString.
     """
     numbers = {name: trajectory[name].round(5).tolist() for name in trajectory}
     numbers["fraction"] = trajectory.index.tolist()

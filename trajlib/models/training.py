@@ -38,7 +38,15 @@ Split = tuple[pd.Index, pd.Index]  # paths of training flights, and of held-out 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Predictions for held-out flights, in the form of the targets, and the processor time [s]."""
+    """Predictions for held-out flights, and the time of training.
+
+    Attributes
+    ----------
+    predictions
+        In the form of the targets, for the held-out flights only, by path and fraction.
+    seconds
+        Processor time of all training.
+    """
 
     predictions: pd.DataFrame
     seconds: float

@@ -55,7 +55,12 @@ def correlate(flights: pd.DataFrame) -> pd.DataFrame:
     """Return Pearson's correlation of the numeric columns over all samples of flights.
 
     Missing values are omitted pair by pair: each correlation is over the samples that have both
-    variables. Flights are rows of an index or of a store.
+    variables.
+
+    Parameters
+    ----------
+    flights
+        Rows of an index or of a store.
 
     Returns
     -------
@@ -76,10 +81,16 @@ def correlate(flights: pd.DataFrame) -> pd.DataFrame:
 def correlate_without(
     flights: pd.DataFrame, parts: Sequence[Collection[str]]
 ) -> list[pd.DataFrame]:
-    """Return for each part the correlation over the flights of all other parts, as `correlate`.
+    """Return for each part the correlation over the flights of all other parts.
 
-    A part has the paths of the held-out flights of a split; each flight is in one part, and is
-    read once.
+    Each flight is read once.
+
+    Parameters
+    ----------
+    flights
+        Rows of an index or of a store.
+    parts
+        Paths of flights, each in one part: the held-out flights of a split.
     """
     moments = [
         reduce_flights(
@@ -180,17 +191,22 @@ def flag_columns(
 ) -> pd.Series:
     """Return the columns to keep out of redundant groups, with the reason.
 
-    It is one of: missing from more than half of the samples; constant; modelled; about the
-    surveillance rather than the flight; or a fixed function of another variable, across flights to
-    within a hundredth of its standard deviation. Of two that are functions of each other the later
-    in the schema is flagged.
-
     Parameters
     ----------
-    correlation, samples
-        As returned by `correlate` and `sample_flights`.
+    correlation
+        As returned by `correlate`.
+    samples
+        As returned by `sample_flights`.
     modelled
         Columns that a model computed from the others, as listed in the archive's dialect.
+
+    Returns
+    -------
+    Series
+        Reason by column: missing from more than half of the samples; constant; modelled; about
+        the surveillance rather than the flight; or a fixed function of another variable, across
+        flights to within a hundredth of its standard deviation. Of two that are functions of each
+        other the later in the schema is flagged.
     """
     missing = samples.isna().mean()
     flags = {name: f"missing in {missing[name]:.0%}" for name in correlation if missing[name] > 0.5}

@@ -20,8 +20,17 @@ def mean_trajectory(ds: xr.Dataset) -> xr.Dataset:
     The mean position is the mean of the normals to the ellipsoid (Gade 2010, "A non-singular
     horizontal position representation"), other variables are plain means; headings are omitted.
     ``track`` is the course of the mean trajectory from the previous to the next fraction (at the
-    ends, from or to the end). Trajectories are as returned by `normalize_flights`; the mean is over
-    ``fraction``, and ``by`` if they have it.
+    ends, from or to the end).
+
+    Parameters
+    ----------
+    ds
+        As returned by `normalize_flights`.
+
+    Returns
+    -------
+    Dataset
+        Over ``fraction``, and ``by`` if the trajectories have it.
     """
     if "by" in ds.dims:
         parts = [mean_trajectory(ds.sel(by=name)) for name in ds.indexes["by"]]
@@ -39,7 +48,12 @@ def mean_trajectory(ds: xr.Dataset) -> xr.Dataset:
 
 
 def dispersion(ds: xr.Dataset) -> pd.DataFrame:
-    """Return the spread of trajectories, as returned by `normalize_flights`, around their mean.
+    """Return the spread of trajectories around their mean at each fraction.
+
+    Parameters
+    ----------
+    ds
+        As returned by `normalize_flights`.
 
     Returns
     -------

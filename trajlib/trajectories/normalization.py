@@ -124,9 +124,20 @@ def resample_flights(
 ) -> dict[str, pd.DataFrame]:
     """Return many flights at fractions of one or more kinds of progress, reading each once.
 
-    ``kinds`` has a progress, as for `normalize_flights`, and its fractions for each name of a
-    result. Tables are by ``path`` and ``fraction``, with each flight as returned by
-    `resample_flight`; longitudes are within 180° of the origin's.
+    Parameters
+    ----------
+    flights
+        Rows of an index or of a store.
+    kinds
+        For each name of a result, a progress (as for `normalize_flights`) and its fractions.
+    columns
+        As for `normalize_flights`.
+
+    Returns
+    -------
+    dict of DataFrame
+        Tables by name, indexed by ``path`` and ``fraction``, with each flight as returned by
+        `resample_flight`; longitudes are within 180° of the origin's.
     """
     functions = {}
     for name, (by, fractions) in kinds.items():

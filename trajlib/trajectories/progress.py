@@ -107,8 +107,11 @@ def align_to(reference: pd.DataFrame) -> Progress:
     Points of the flight are matched in order to points of the reference with the least sum of
     squared distances (dynamic time warping); first is matched to first, last to last.
     dtaidistance does this in C without further dependencies, unlike tslearn, fdasrsf and aeon.
-    The reference has ``latitude`` and ``longitude`` [deg] along a line, such as the median
-    trajectory of flights.
+
+    Parameters
+    ----------
+    reference
+        ``latitude``, ``longitude`` [deg] along a line, such as the median trajectory of flights.
 
     >>> line = pd.DataFrame({"latitude": 0.0, "longitude": [0.0, 1.0, 2.0, 4.0]})
     >>> flight = line.assign(distance=line["longitude"], latitude=[0.1, 0.1, 0.2, 0.1])
@@ -208,7 +211,10 @@ def measure_reversals(df: pd.DataFrame) -> pd.DataFrame:
 def summarize_reversals(reversals: pd.DataFrame) -> pd.DataFrame:
     """Return how many flights are not monotonic in each variable, and by how much.
 
-    ``reversals`` are those of `measure_reversals` by ``path`` and ``variable``.
+    Parameters
+    ----------
+    reversals
+        Results of `measure_reversals` for many flights, indexed by ``path`` and ``variable``.
 
     Returns
     -------
