@@ -7,7 +7,7 @@ from sklearn.metrics import r2_score
 
 from trajlib.evaluation.baselines import predict_baseline
 from trajlib.evaluation.bootstrap import estimate_skill
-from trajlib.evaluation.experiments import compare_models, score_groups
+from trajlib.evaluation.experiments import Experiment, score_groups
 from trajlib.evaluation.metrics import (
     measure_errors,
     measure_tails,
@@ -295,7 +295,7 @@ def compared(seed=1):
 
 def test_a_model_is_compared_with_the_best_baseline():
     models, simple, days = compared()
-    table = compare_models(models, simple, days)
+    table = Experiment("at_takeoff", models, simple, days).compare()
     for error in ("horizontal", "altitude", "time"):
         best = min(simple, key=lambda name: simple[name][error].sum())
         assert table.loc[("perfect", error), "best"] == best
@@ -307,7 +307,7 @@ def test_a_model_is_compared_with_the_best_baseline():
 
 def test_skill_of_squared_errors_is_in_the_table():
     models, simple, days = compared()
-    table = compare_models(models, simple, days)
+    table = Experiment("at_takeoff", models, simple, days).compare()
     squares, baseline_squares = (
         table["altitude"] ** 2 for table in (models["chance"], simple["mean"])
     )

@@ -6,7 +6,6 @@ from test_baselines import great_circle_flights, state_of
 from trajlib.evaluation.bootstrap import draw_days, estimate_mean, estimate_percentile
 from trajlib.evaluation.experiments import (
     Experiment,
-    compare_models,
     format_errors,
     format_groups,
     format_skills,
@@ -280,7 +279,8 @@ def compare_of_two():
     rows = pd.MultiIndex.from_product([list("ab"), [0.5]], names=["path", "fraction"])
     errors = pd.DataFrame({"horizontal": [1.0, 2.0]}, rows)
     simple = {name: errors + 1 for name in ("mean", "median")}
-    return compare_models({"ridge": errors}, simple, pd.Series([1, 2], list("ab")))
+    days = pd.Series([1, 2], list("ab"))
+    return Experiment("at_takeoff", {"ridge": errors}, simple, days).compare()
 
 
 @pytest.mark.parametrize("tops", [pd.DataFrame(index=pd.Index([], name="path")), None])

@@ -71,7 +71,7 @@ def estimate_skill(
     """
     errors, baseline = keep_common(errors, baseline)
     day = _day_of_rows(errors, days)
-    sums, reference = (table.groupby(day).sum().to_numpy() for table in (errors, baseline))
+    sums, reference = (table.groupby(day).sum().to_numpy(float) for table in (errors, baseline))
     drawn = draw_days(len(sums), _DRAWS, seed=seed)
     with np.errstate(invalid="ignore", divide="ignore"):  # columns without any error
         skills = 1 - (drawn @ sums) / (drawn @ reference)

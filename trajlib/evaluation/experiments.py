@@ -5,7 +5,7 @@ the flight. Targets that a flight had passed at the prediction time are not scor
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,7 +37,6 @@ from trajlib.models.tuning import REGRESSOR
 
 __all__ = [
     "Experiment",
-    "compare_models",
     "evaluate_settings",
     "format_arrivals",
     "format_errors",
@@ -59,7 +58,7 @@ __all__ = [
 _SCORED = ["latitude", "longitude", "duration", "altitude"]
 _ON_RUNWAY = 2.0  # NM from the airport, within which a record must end to have a direction
 _ROUNDING = 1e-6  # rounding errors of skill
-_SKILL = ("skill", "low", "high")
+_BEFORE_LANDING = np.array([10, 15, 20, 30, 45, 60, 90])  # min
 
 
 def to_display_units(table: pd.DataFrame) -> pd.DataFrame:
@@ -112,8 +111,37 @@ class Experiment:
         return replace(self, models=models, baselines=baselines)
 
     def compare(self) -> pd.DataFrame:
-        """Return the skill of each model, see `compare_models`."""
-        return compare_models(self.models, self.baselines, self.days)
+        """Return the skill of each model against baselines, and whether it beats the best one.
+
+        Returns
+        -------
+        DataFrame
+            Indexed by ``model`` and ``error``, for errors with values; empty without any.
+            ``skill``, ``low``, ``high``: against the mean trajectory, pooled over absolute errors,
+            with the 95 % interval by day; ``median_skill``, ``median_low`` and ``median_high``:
+            against the median trajectory; ``best_skill``, ``best_low`` and ``best_high``: against
+            ``best``, the baseline with the smallest error; ``squared``: against the mean, of
+            squared errors, which forests, ridge and neighbours minimise; ``verdict``: ``beats it``
+            or ``worse`` if the interval against the best baseline excludes 0, else ``no better``.
+        """
+        baselines = self.baselines
+        means = pd.DataFrame({name: table.mean() for name, table in baselines.items()}).dropna()
+        names = list(means.index)
+        best = means.idxmin(axis=1)
+        of_best = pd.DataFrame({name: baselines[best[name]][name] for name in names})
+        against = {"": baselines["mean"], "median_": baselines["median"], "best_": of_best}
+        tables = {}
+        for model, table in self.models.items():
+            errors = table[names]
+            parts = []
+            for prefix, base in against.items():
+                base_errors = base.reindex(errors.index)[names]
+                parts.append(estimate_skill(errors, base_errors, self.days).add_prefix(prefix))
+            squared = skill(errors**2, baselines["mean"][names] ** 2)
+            tables[model] = pd.concat(parts, axis=1).assign(squared=squared, best=best)
+        result = pd.concat(tables, names=["model", "error"])
+        excludes_0 = [result["best_low"] > _ROUNDING, result["best_high"] < -_ROUNDING]
+        return result.assign(verdict=np.select(excludes_0, ["beats it", "worse"], "no better"))
 
     def tabulate(self, groups: pd.Series | None = None) -> pd.DataFrame:
         """Return the error and skill of every model and baseline, with intervals.
@@ -137,13 +165,11 @@ class Experiment:
         for kind, name, errors in self.list_errors():
             base = self.baselines["mean"].reindex(errors.index)
             for group, rows in _split_rows(errors.index, groups):
-                part = _tabulate(errors[rows], base[rows], self.days)
+                labels = {"feature_set": self.feature_set, "kind": kind, "name": name}
                 if groups is not None:
-                    part.insert(0, groups.name or "group", group)
-                part.insert(0, "name", name)
-                part.insert(0, "kind", kind)
-                part.insert(0, "feature_set", self.feature_set)
-                parts.append(part)
+                    labels[groups.name or "group"] = group
+                part = _tabulate(errors[rows], base[rows], self.days)
+                parts.append(part.assign(**labels)[[*labels, *part]])
         return pd.concat(parts, ignore_index=True)
 
     def _repr_html_(self) -> str:
@@ -175,7 +201,6 @@ def submit_experiment(
     models: Sequence[str],
     trees: int = 100,
     seed: int = 0,
-    further: Mapping[str, pd.DataFrame] | None = None,
     deviations: bool = True,
 ) -> Callable[[], Experiment]:
     """Submit the training of models for each fraction, and return a function that waits for it.
@@ -203,9 +228,6 @@ def submit_experiment(
         The local day of each flight, by path.
     models, trees, seed
         As returned by `trajlib.models.estimators.build_model`.
-    further
-        Predictions of more baselines than those of `predict_baselines`, by name, in the form of
-        the targets; missing ones are replaced by the median.
     deviations
         With predictors of filed plans, and targets by ``route``: train models to predict
         deviations from the plans (True), or positions (False).
@@ -237,9 +259,6 @@ def submit_experiment(
         )
         if planned:
             simple |= predict_plan_baselines(predictors, unflown, splits, *pair)
-        for name, table in (further or {}).items():
-            rows = simple["median"]
-            simple[name] = table.reindex(index=rows.index, columns=rows.columns).fillna(rows)
         predicted = wait_for_models()
         if reference is not None:
             predicted = {name: add_reference(table, reference) for name, table in predicted.items()}
@@ -274,9 +293,7 @@ def run_descent_experiment(
         top of descent ahead.
     """
     names = ["top_of_descent_time", "top_of_descent_distance"]
-    targets = tops.reindex(columns=names).loc[tops.index.isin(predictors.index)].astype(float)
-    if targets.empty:
-        targets = targets.reindex(predictors.index)
+    targets = tops.reindex(index=predictors.index, columns=names).astype(float)
     ahead = targets["top_of_descent_time"] > 60 * prediction_minutes(feature_set)
     targets = targets.where(ahead & (ahead.mean() > SHARE_AHEAD))
     targets = pd.concat({1.0: targets}, names=["fraction"]).swaplevel().sort_index()
@@ -334,54 +351,6 @@ def predict_baselines(
         )
         tables["delay-shifted median"] = shifted.reindex(median.index)
     return tables
-
-
-def compare_models(
-    errors: Mapping[str, pd.DataFrame],
-    baselines: Mapping[str, pd.DataFrame],
-    days: pd.Series,
-) -> pd.DataFrame:
-    """Return the skill of each model against baselines, and whether it beats the best one.
-
-    Parameters
-    ----------
-    errors, baselines
-        Errors by name, as returned by `measure_errors`, all with the same rows; the baselines
-        include ``mean`` and ``median``.
-    days
-        Day of each flight, by path.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by ``model`` and ``error``, for errors with values; empty without any.
-        ``skill``, ``low``, ``high``: against the mean trajectory, pooled over absolute errors, with
-        the 95 % interval by day; ``median_skill``, ``median_low`` and ``median_high``: against the
-        median trajectory; ``best_skill``, ``best_low`` and ``best_high``: against ``best``, the
-        baseline with the smallest error; ``squared``: against the mean, of squared errors, which
-        forests, ridge and neighbours minimise; ``verdict``:
-        ``beats it`` or ``worse`` if the interval against the best baseline excludes 0, else
-        ``no better``.
-    """
-    means = pd.DataFrame({name: table.mean() for name, table in baselines.items()}).dropna()
-    names = list(means.index)
-    if not names:
-        return _no_comparison()
-    best = means.idxmin(axis=1)
-    of_best = pd.DataFrame({name: baselines[best[name]][name] for name in names})
-    against = {"": baselines["mean"], "median_": baselines["median"], "best_": of_best}
-    tables = {}
-    for model, table in errors.items():
-        model_errors = table[names]
-        parts = []
-        for prefix, base in against.items():
-            base_errors = base.reindex(model_errors.index)[names]
-            parts.append(estimate_skill(model_errors, base_errors, days).add_prefix(prefix))
-        squared = skill(model_errors**2, baselines["mean"][names] ** 2)
-        tables[model] = pd.concat(parts, axis=1).assign(squared=squared, best=best)
-    result = pd.concat(tables, names=["model", "error"])
-    excludes_0 = [result["best_low"] > _ROUNDING, result["best_high"] < -_ROUNDING]
-    return result.assign(verdict=np.select(excludes_0, ["beats it", "worse"], "no better"))
 
 
 def format_errors(table: pd.DataFrame, quantities: Sequence[str] | None = None) -> pd.DataFrame:
@@ -451,16 +420,12 @@ def score_arrivals(experiments: Sequence[Experiment]) -> pd.DataFrame:
     for experiment in experiments:
         for kind, name, errors in experiment.list_errors():
             key = experiment.feature_set, kind, name
-            rows[key] = _score_minutes(errors[["time"]], experiment.days)
+            rows[key] = _score_minutes(errors, experiment.days)
     return _to_arrivals(rows, ["feature_set", "kind", "name"])
 
 
-def score_before_landing(
-    experiments: Sequence[Experiment],
-    durations: pd.Series,
-    minutes: Sequence[int] = (90, 60, 45, 30, 20, 15, 10),
-) -> pd.DataFrame:
-    """Return the errors of arrival times some minutes before landing, in minutes.
+def score_before_landing(experiments: Sequence[Experiment], durations: pd.Series) -> pd.DataFrame:
+    """Return the errors of arrival times from 90 to 10 minutes before landing, in minutes.
 
     Each prediction, from any feature set, counts at the nearest of these times.
 
@@ -470,35 +435,31 @@ def score_before_landing(
         Experiments on the end of flights, one per feature set.
     durations
         Duration of each flight [s], by path.
-    minutes
-        Times before landing.
 
     Returns
     -------
     DataFrame
         As `score_arrivals`, indexed by ``minutes before landing``, ``kind`` and ``name``.
     """
-    times = np.sort(np.asarray(minutes, float))
+    times = _BEFORE_LANDING
     # predictions more than half a step outside of all times are not counted
     middle = (times[1:] + times[:-1]) / 2
     edges = [2 * times[0] - middle[0], *middle, 2 * times[-1] - middle[-1]]
-    parts = defaultdict(list)
-    day_by_path: dict[str, pd.Timestamp] = {}
+    names = ["minutes before landing", "kind", "name"]
+    parts = []
     for experiment in experiments:
-        day_by_path |= experiment.days.to_dict()
         now = prediction_minutes(experiment.feature_set)
         for kind, name, errors in experiment.list_errors():
             to_landing = durations.reindex(errors.index.get_level_values("path")) / 60 - now
             nearest = pd.cut(to_landing.to_numpy(), edges, labels=times, right=False).astype(float)
-            for time in times:
-                parts[time, kind, name].append(errors.loc[nearest == time, ["time"]])
-    days = pd.Series(day_by_path)
-    rows = {}
-    for key in sorted(parts, key=lambda key: -key[0]):
-        errors = pd.concat(parts[key]).dropna()
-        if len(errors):
-            rows[int(key[0]), *key[1:]] = _score_minutes(errors, days)
-    return _to_arrivals(rows, ["minutes before landing", "kind", "name"])
+            labels = dict(zip(names, (nearest, kind, name), strict=True))
+            parts.append(errors[["time"]].assign(**labels).dropna())
+    table = pd.concat(parts).astype({names[0]: int})
+    table = table.sort_values(names[0], ascending=False, kind="stable")
+    days = pd.concat([experiment.days for experiment in experiments])
+    days = days[~days.index.duplicated()]
+    by_time = table.groupby(names, sort=False)
+    return _to_arrivals({key: _score_minutes(part, days) for key, part in by_time}, names)
 
 
 def format_arrivals(table: pd.DataFrame) -> pd.DataFrame:
@@ -527,7 +488,7 @@ def format_skills(
     Parameters
     ----------
     table
-        As returned by `compare_models`, with any levels before ``error``.
+        As returned by `Experiment.compare`, with any levels before ``error``.
 
     Returns
     -------
@@ -705,14 +666,6 @@ def _format_interval(row: tuple[float, float, float], decimals: int) -> str:
     return str(Estimate(*row, decimals=decimals)).replace(" (nan to nan)", "")
 
 
-def _no_comparison() -> pd.DataFrame:
-    """Return the table of `compare_models` without rows."""
-    numbers = [f"{prefix}{name}" for prefix in ("", "median_", "best_") for name in _SKILL]
-    rows = pd.MultiIndex.from_arrays([[], []], names=["model", "error"])
-    table = pd.DataFrame(columns=[*numbers, "squared"], index=rows, dtype=float)
-    return table.assign(best=pd.Series(dtype=object), verdict=pd.Series(dtype=object))
-
-
 def _split_rows(rows: pd.MultiIndex, groups: pd.Series | None) -> list[tuple[object, np.ndarray]]:
     """Return each group, in order, with a mask of its rows; all rows without groups."""
     if groups is None:
@@ -725,22 +678,21 @@ def _split_rows(rows: pd.MultiIndex, groups: pd.Series | None) -> list[tuple[obj
 
 def _tabulate(errors: pd.DataFrame, baseline: pd.DataFrame, days: pd.Series) -> pd.DataFrame:
     names = [name for name in errors if name in QUANTITIES and errors[name].notna().any()]
-    means = estimate_mean(errors[names], days)
-    skills = estimate_skill(errors[names], baseline[names], days) if names else means
+    errors, baseline = errors[names], baseline[names]
     divisors = pd.Series({name: QUANTITIES[name].divisor for name in names}, dtype=float)
-    table = means[["mean", "low", "high"]].set_axis(["error", "low", "high"], axis=1)
-    table["p95"] = errors[names].quantile(0.95)
-    table = table.div(divisors, axis=0)
-    table.insert(0, "flights", means["flights"])
-    table.insert(0, "unit", [QUANTITIES[name].unit for name in names])
-    table.insert(0, "quantity", names)
-    for name, column in {"skill": "skill", "low": "skill_low", "high": "skill_high"}.items():
-        table[column] = skills[name] if names else pd.Series(dtype=float)
-    return table.reset_index(drop=True)
+    table = estimate_mean(errors, days).rename(columns={"mean": "error"})
+    table["p95"] = errors.quantile(0.95)
+    numbers = ["error", "low", "high", "p95"]
+    skills = ["skill", "skill_low", "skill_high"]
+    table[numbers] = table[numbers].div(divisors, axis=0)
+    table[skills] = estimate_skill(errors, baseline, days)
+    table["quantity"] = names
+    table["unit"] = [QUANTITIES[name].unit for name in names]
+    return table[["quantity", "unit", "flights", *numbers, *skills]].reset_index(drop=True)
 
 
 def _score_minutes(errors: pd.DataFrame, days: pd.Series) -> list[float]:
-    minutes = errors / 60
+    minutes = errors[["time"]] / 60
     mean = estimate_mean(minutes, days).loc["time"]
     p95 = estimate_percentile(minutes, days).loc["time"]
     return [mean["flights"], *mean[["mean", "low", "high"]], *p95]

@@ -130,5 +130,5 @@ def measure_tails(errors: pd.DataFrame, days: pd.Series) -> pd.DataFrame:
 
 def keep_common(one: pd.DataFrame, other: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return two tables with the columns of the first, missing where either is missing."""
-    common = one.notna().to_numpy() & other[list(one)].notna().to_numpy()
+    common = one.notna().to_numpy(bool) & other[list(one)].notna().to_numpy(bool)
     return one.where(common), other[list(one)].where(common)
