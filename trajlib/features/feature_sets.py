@@ -59,6 +59,12 @@ _AGGREGATES = tuple(
     for column in NUMERIC
     for statistic in _SOME_STATISTICS.get(column, _STATISTICS)
 )
+_AVAILABILITY = {
+    **dict.fromkeys((*PLANNED, *PLAN), "planned"),
+    **dict.fromkeys(HISTORY, "at_takeoff"),
+    **_STATES,
+    **dict.fromkeys((*_AGGREGATES, *FEATURES.index), "whole_flight"),
+}
 
 
 def build_predictors(
@@ -223,15 +229,9 @@ def feature_availability(predictor: str) -> str:
     >>> [feature_availability(name) for name in ("operator", "altitude_at_10", "mass_min")]
     ['planned', 'airborne_10', 'whole_flight']
     """
-    if predictor in PLANNED or predictor in PLAN:
-        return "planned"
-    if predictor in HISTORY:
-        return "at_takeoff"
-    if predictor in _STATES:
-        return _STATES[predictor]
-    if predictor in _AGGREGATES or predictor in FEATURES.index:  # of the whole flight
-        return "whole_flight"
-    raise ValueError(f"the predictor {predictor!r} is in no feature set")
+    if predictor not in _AVAILABILITY:
+        raise ValueError(f"the predictor {predictor!r} is in no feature set")
+    return _AVAILABILITY[predictor]
 
 
 def check_no_leakage(predictors: Iterable[str], feature_set: str) -> None:

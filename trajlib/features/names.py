@@ -3,16 +3,11 @@
 import re
 
 from trajlib.schema import COLUMNS
-from trajlib.trajectories.events import FEATURES
 
 __all__ = ["display_feature_set", "display_name"]
 
 _NAMES = {
-    "operator": "operator",
-    "aircraft_type": "aircraft type",
-    "weekday": "weekday",
     "hour": "local hour of departure",
-    "month": "month",
     "holiday": "public holiday",
     "wind_u": "wind towards east felt by recent flights",
     "wind_v": "wind towards north felt by recent flights",
@@ -38,7 +33,6 @@ _NAMES |= {
 }
 _QUANTITIES = {
     "cross": "cross-track offset",
-    "altitude": "altitude",
     "duration": "time since take-off",
     "groundspeed": "ground speed",
 }
@@ -97,8 +91,6 @@ def display_name(predictor: str) -> str:
         return f"{_name_passage(match)}, earlier flights of the callsign"
     if (match := _AIRBORNE.fullmatch(predictor)) and match["name"] in _STATE:
         return f"{_STATE[match['name']]} after {match['minutes']} min"
-    if predictor in FEATURES.index:
-        return predictor.replace("_", " ")
     if (match := _AGGREGATE.fullmatch(predictor)) and match["column"] in COLUMNS:
         column = match["column"].replace("_", " ")
         return f"{_STATISTICS[match['statistic']]} {column}"

@@ -107,16 +107,22 @@ def collect_recent_traffic(
     landed = landed.assign(timestamp=landed["timestamp"] + LANDING_DELAY)
     available, values = _arrange_passages(find_passages(points), landed)
     columns = {}
+    oldest = moments - pd.Timedelta(OLDEST, "h")
     for name in _RECENT:
-        adjusted = _adjust_for_type(available[name], values[name], rows["aircraft_type"])
-        for window, means in _average_windows(available[name], adjusted, moments).items():
-            columns[f"recent_{name}_{window}"] = means
+        times, of_flights = _sort_available(available[name], values[name])
+        adjusted = _adjust_for_type(times, of_flights, rows["aircraft_type"])
+        for hours in HOURS:
+            since = moments - pd.Timedelta(hours, "h")
+            columns[f"recent_{name}_{hours}h"] = _average(times, adjusted, since, moments)
+        for count in LAST:
+            means = _average(times, adjusted, oldest, moments, last=count)
+            columns[f"recent_{name}_last{count}"] = means
     pair = {side: flights[side].iloc[0] for side in ("origin", "destination")}
     all_points = points.assign(**pair)
     if around is not None:
         all_points = pd.concat([all_points, around], join="inner")
+    since = moments - pd.Timedelta(_AIR, "h")
     for name, time, value in _measure_courses(all_points, **pair):
-        since = moments - pd.Timedelta(_AIR, "h")
         columns[f"recent_{name}"] = _average(*_sort_available(time, value), since, moments)
     wind = estimate_wind(measure_velocities(all_points, **pair), moments, hours=_AIR)
     callsigns = _average_callsign(rows, moments, landed, values)
@@ -201,61 +207,41 @@ def _arrange_passages(
     return available, pd.DataFrame(values).reindex(landed.index)
 
 
-def _adjust_for_type(available: pd.Series, values: pd.Series, types: pd.Series) -> pd.Series:
+def _sort_available(available: pd.Series, values: pd.Series) -> tuple[np.ndarray, pd.Series]:
+    """Return times [ns] and values by path, sorted by time, without missing ones."""
+    values = values.reindex(available.index).dropna()
+    times = to_nanoseconds(available.loc[values.index])
+    order = np.argsort(times, kind="stable")
+    return times[order], values.iloc[order]
+
+
+def _adjust_for_type(times: np.ndarray, values: pd.Series, types: pd.Series) -> pd.Series:
     """Return values minus the usual difference of their aircraft type from all types.
 
     The difference is that of the running means over the days before each value was known. Effects
     of the day and of the season remain in the values.
     """
-    values = values.loc[available.index].dropna()
-    times = pd.DatetimeIndex(available.loc[values.index])
-    order = np.argsort(times, kind="stable")
-    values, times = values.iloc[order], times[order]
-    if values.empty:
-        return values
 
     def running_mean(series: pd.Series) -> pd.Series:
         return series.rolling(f"{_TYPE}D", closed="left").mean()
 
-    by_time = pd.Series(values.to_numpy(), times)
+    by_time = pd.Series(values.to_numpy(), pd.DatetimeIndex(times))
     groups = types.reindex(values.index).to_numpy()
     of_type = by_time.groupby(groups, sort=False).transform(running_mean)
     difference = (of_type - running_mean(by_time)).fillna(0.0)
     return values - difference.to_numpy()
 
 
-def _average_windows(
-    available: pd.Series, values: pd.Series, moments: pd.Series
-) -> dict[str, np.ndarray]:
-    times, values = _sort_available(available, values)
-    means = {}
-    for hours in HOURS:
-        since = moments - pd.Timedelta(hours, "h")
-        means[f"{hours}h"] = _average(times, values, since, moments)
-    oldest = moments - pd.Timedelta(OLDEST, "h")
-    for count in LAST:
-        means[f"last{count}"] = _average(times, values, oldest, moments, last=count)
-    return means
-
-
-def _sort_available(available: pd.Series, values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """Return times [ns] and values sorted by time, without missing ones."""
-    values = values.reindex(available.index).dropna()
-    times = to_nanoseconds(available.loc[values.index])
-    order = np.argsort(times, kind="stable")
-    return times[order], values.to_numpy()[order]
-
-
 def _average(
     times: np.ndarray,
-    values: np.ndarray,
+    values: pd.Series,
     since: pd.Series,
     until: pd.Series,
     *,
     last: int | None = None,
 ) -> np.ndarray:
     """Return the mean of the values between two times, or of the last ones; NaN for none."""
-    sums = np.append(0.0, np.cumsum(values))
+    sums = np.append(0.0, values.to_numpy().cumsum())
     low, high = (np.searchsorted(times, to_nanoseconds(t), side="right") for t in (since, until))
     if last is not None:
         low = np.maximum(low, high - last)
