@@ -81,7 +81,7 @@ def estimate_skill(
     return pd.DataFrame({"skill": skill(errors, baseline), "low": low, "high": high})
 
 
-def estimate_mean(errors: pd.DataFrame, days: pd.Series, *, seed: int = 0) -> pd.DataFrame:
+def estimate_mean(errors: pd.DataFrame, days: pd.Series) -> pd.DataFrame:
     """Return the mean of each column and its 95 % bootstrap interval over days.
 
     Returns
@@ -93,21 +93,18 @@ def estimate_mean(errors: pd.DataFrame, days: pd.Series, *, seed: int = 0) -> pd
     day = _day_of_rows(errors, days)
     by_day = errors.groupby(day)
     sums, counts = by_day.sum().to_numpy(), by_day.count().to_numpy()
-    drawn = draw_days(len(sums), _DRAWS, seed=seed) if len(sums) else np.zeros((_DRAWS, 0))
+    drawn = draw_days(len(sums), _DRAWS) if len(sums) else np.zeros((_DRAWS, 0))
     with np.errstate(invalid="ignore"):  # draws without any value
         means = pd.DataFrame((drawn @ sums) / (drawn @ counts))
     low, high = np.where((counts > 0).sum(axis=0) > 1, means.quantile(_QUANTILES), np.nan)
     flights = errors.notna().groupby(level="path").any().sum()
-    table = {"mean": errors.mean(), "low": low, "high": high, "flights": flights}
-    return pd.DataFrame(table)
+    return pd.DataFrame({"mean": errors.mean(), "low": low, "high": high, "flights": flights})
 
 
-def estimate_percentile(
-    errors: pd.DataFrame, days: pd.Series, percent: float = 95.0, *, seed: int = 0
-) -> pd.DataFrame:
-    """Return a percentile of each column and its 95 % bootstrap interval over days.
+def estimate_percentile(errors: pd.DataFrame, days: pd.Series) -> pd.DataFrame:
+    """Return the 95th percentile of each column and its 95 % bootstrap interval over days.
 
-    The percentile is the smallest value that this share of the values does not exceed.
+    The percentile is the smallest value that 95 % of the values do not exceed.
 
     Returns
     -------
@@ -121,20 +118,18 @@ def estimate_percentile(
         if not len(values):
             rows[name] = [np.nan] * 3
             continue
-        percentile = values.iloc[_rank(np.ones((1, len(values))), percent)].item()
+        percentile = values.iloc[_rank(np.ones((1, len(values))))].item()
         bounds = [np.nan, np.nan]
         if len(names) > 1:
-            drawn = draw_days(len(names), _DRAWS, seed=seed)[:, codes]
-            bounds = values.iloc[_rank(drawn, percent)].quantile(_QUANTILES).tolist()
+            drawn = draw_days(len(names), _DRAWS)[:, codes]
+            bounds = values.iloc[_rank(drawn)].quantile(_QUANTILES).tolist()
         rows[name] = [percentile, *bounds]
     return pd.DataFrame.from_dict(
         rows, orient="index", columns=["value", "low", "high"], dtype=float
     )
 
 
-def bootstrap_dispersion(
-    ds: xr.Dataset, days: Sequence, *, draws: int = 500, seed: int = 0
-) -> pd.DataFrame:
+def bootstrap_dispersion(ds: xr.Dataset, days: Sequence, *, draws: int = 500) -> pd.DataFrame:
     """Return the mean dispersion over the fractions for each draw of days.
 
     The same days are drawn for every kind of progress.
@@ -154,23 +149,20 @@ def bootstrap_dispersion(
     """
     if "by" in ds.dims:
         parts = {
-            name: bootstrap_dispersion(ds.sel(by=name), days, draws=draws, seed=seed)
-            for name in ds.indexes["by"]
+            by: bootstrap_dispersion(ds.sel(by=by), days, draws=draws) for by in ds.indexes["by"]
         }
         return pd.concat(parts, names=["by"])
-    drawn = _draw_dispersion(ds, days, draws, seed)
+    drawn = _draw_dispersion(ds, days, draws)
     means = {name: pd.DataFrame(values).mean(axis=1) for name, values in drawn.items()}
     return pd.DataFrame(means).rename_axis("draw")
 
 
-def interval_dispersion(
-    ds: xr.Dataset, days: Sequence, *, draws: int = 500, seed: int = 0
-) -> pd.DataFrame:
+def interval_dispersion(ds: xr.Dataset, days: Sequence, *, draws: int = 500) -> pd.DataFrame:
     """Return the 95 % intervals of `dispersion` at each fraction, days drawn with replacement.
 
     Parameters
     ----------
-    ds, days, draws, seed
+    ds, days, draws
         As for `bootstrap_dispersion`.
 
     Returns
@@ -180,10 +172,11 @@ def interval_dispersion(
         the trajectories have it; columns and units of `dispersion` except ``flights``.
     """
     if "by" in ds.dims:
-        options = {"draws": draws, "seed": seed}
-        parts = {by: interval_dispersion(ds.sel(by=by), days, **options) for by in ds.indexes["by"]}
+        parts = {
+            by: interval_dispersion(ds.sel(by=by), days, draws=draws) for by in ds.indexes["by"]
+        }
         return pd.concat(parts, names=["by"])
-    drawn = _draw_dispersion(ds, days, draws, seed)
+    drawn = _draw_dispersion(ds, days, draws)
     tables = {}
     for quantile in _QUANTILES:
         bounds = {n: pd.DataFrame(v).quantile(quantile).to_numpy() for n, v in drawn.items()}
@@ -243,18 +236,16 @@ def _day_of_rows(errors: pd.DataFrame | pd.Series, days: pd.Series) -> pd.Series
     return of_path.take(used.codes[level]).set_axis(index)
 
 
-def _rank(weights: np.ndarray, percent: float) -> np.ndarray:
-    """Return the position of the percentile among sorted values, for each row of weights."""
+def _rank(weights: np.ndarray) -> np.ndarray:
+    """Return the position of the 95th percentile among sorted values, for each row of weights."""
     total = weights.cumsum(axis=1)
-    return (total < percent / 100 * total[:, -1:] - 1e-9).sum(axis=1)
+    return (total < 0.95 * total[:, -1:] - 1e-9).sum(axis=1)
 
 
-def _draw_dispersion(
-    ds: xr.Dataset, days: Sequence, draws: int, seed: int
-) -> dict[str, np.ndarray]:
+def _draw_dispersion(ds: xr.Dataset, days: Sequence, draws: int) -> dict[str, np.ndarray]:
     """Return the dispersion over (draw, fraction), by its name."""
     codes, names = pd.factorize(np.asarray(days))
-    weights = draw_days(len(names), draws, seed=seed)
+    weights = draw_days(len(names), draws)
     drawn = {name: _draw_spread(v, codes, weights) for name, v in deviations(ds).items()}
     along, cross = drawn.pop("along"), drawn.pop("cross")
     return {"along": along, "cross": cross, "horizontal": np.hypot(along, cross)} | drawn

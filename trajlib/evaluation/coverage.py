@@ -36,7 +36,6 @@ __all__ = [
     "Coverage",
     "is_far_from_nominal",
     "measure_coverage",
-    "measure_joint_coverage",
 ]
 
 
@@ -124,7 +123,8 @@ def measure_coverage(
             if forced is None:
                 methods[name] = calibration.methods
                 band = place_band(calibration, quantiles, scored.index)
-                whole[name] = measure_joint_coverage(scored[BAND], band)
+                inside = scale_errors(scored[BAND], band) <= 1 + 1e-9  # the edge counts as inside
+                whole[name] = inside.groupby(level="path").all().all(axis=1).mean()
         scores[name, "naive"] = score_intervals(*naive[name], level)
         if seeds[name] is None:
             by_flight[name] = adapt_coverage(
@@ -136,12 +136,6 @@ def measure_coverage(
         pd.DataFrame(methods),
         pd.concat(by_flight, names=["split"]) if by_flight else None,
     )
-
-
-def measure_joint_coverage(errors: pd.DataFrame, band: pd.DataFrame) -> float:
-    """Return the share of flights inside a band at all fractions and in all columns of errors."""
-    inside = scale_errors(errors, band) <= 1 + 1e-9  # flights at the edge count as inside
-    return float(inside.groupby(level="path").all().all(axis=1).mean())
 
 
 def _calibrate_naive(

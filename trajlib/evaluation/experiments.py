@@ -416,12 +416,12 @@ def score_arrivals(experiments: Sequence[Experiment]) -> pd.DataFrame:
         ``mae`` with ``low`` and ``high``, its 95 % bootstrap interval over days, and the 95th
         percentile ``p95`` with ``p95_low`` and ``p95_high``.
     """
-    rows = {}
+    names = ["feature_set", "kind", "name"]
+    parts = {}
     for experiment in experiments:
         for kind, name, errors in experiment.list_errors():
-            key = experiment.feature_set, kind, name
-            rows[key] = _score_minutes(errors, experiment.days)
-    return _to_arrivals(rows, ["feature_set", "kind", "name"])
+            parts[experiment.feature_set, kind, name] = errors
+    return _score_minutes(parts, experiments, names)
 
 
 def score_before_landing(experiments: Sequence[Experiment], durations: pd.Series) -> pd.DataFrame:
@@ -456,10 +456,7 @@ def score_before_landing(experiments: Sequence[Experiment], durations: pd.Series
             parts.append(errors[["time"]].assign(**labels).dropna())
     table = pd.concat(parts).astype({names[0]: int})
     table = table.sort_values(names[0], ascending=False, kind="stable")
-    days = pd.concat([experiment.days for experiment in experiments])
-    days = days[~days.index.duplicated()]
-    by_time = table.groupby(names, sort=False)
-    return _to_arrivals({key: _score_minutes(part, days) for key, part in by_time}, names)
+    return _score_minutes(dict(list(table.groupby(names, sort=False))), experiments, names)
 
 
 def format_arrivals(table: pd.DataFrame) -> pd.DataFrame:
@@ -691,15 +688,18 @@ def _tabulate(errors: pd.DataFrame, baseline: pd.DataFrame, days: pd.Series) -> 
     return table[["quantity", "unit", "flights", *numbers, *skills]].reset_index(drop=True)
 
 
-def _score_minutes(errors: pd.DataFrame, days: pd.Series) -> list[float]:
-    minutes = errors[["time"]] / 60
-    mean = estimate_mean(minutes, days).loc["time"]
-    p95 = estimate_percentile(minutes, days).loc["time"]
-    return [mean["flights"], *mean[["mean", "low", "high"]], *p95]
-
-
-def _to_arrivals(rows: dict[tuple, list[float]], names: list[str]) -> pd.DataFrame:
+def _score_minutes(
+    parts: dict[tuple, pd.DataFrame], experiments: Sequence[Experiment], names: list[str]
+) -> pd.DataFrame:
+    """Return the errors of time of each part, which has rows of some of the experiments."""
+    days = pd.concat([experiment.days for experiment in experiments])
+    days = days[~days.index.duplicated()]
+    rows = []
+    for errors in parts.values():
+        minutes = errors[["time"]] / 60
+        mean = estimate_mean(minutes, days).loc["time"]
+        p95 = estimate_percentile(minutes, days).loc["time"]
+        rows.append([mean["flights"], *mean[["mean", "low", "high"]], *p95])
     columns = ["flights", "mae", "low", "high", "p95", "p95_low", "p95_high"]
-    index = pd.MultiIndex.from_tuples(list(rows), names=names)
-    table = pd.DataFrame(list(rows.values()), index, columns, dtype=float)
-    return table.astype({"flights": int})
+    index = pd.MultiIndex.from_tuples(list(parts), names=names)
+    return pd.DataFrame(rows, index, columns, dtype=float).astype({"flights": int})

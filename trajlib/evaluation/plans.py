@@ -118,14 +118,12 @@ def find_departures(
         off_plan = (table["distance"] > apart).to_numpy().astype(int)
         edges = np.diff(off_plan)
         starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) + 1
+        if off_plan[0]:
+            ends = ends[1:]
         fractions = table.index.get_level_values("fraction")
         planned = _sum_legs(reference.loc[table.index])
         flown = _sum_legs(targets.loc[table.index])
-        for begin in starts:
-            later = ends[ends > begin]
-            if not later.size:
-                continue
-            end = later[0]
+        for begin, end in zip(starts, ends, strict=False):
             cross = table["cross"].to_numpy()[begin : end + 1]
             saved = planned[end] - planned[begin] - (flown[end] - flown[begin])
             largest = cross[np.abs(cross).argmax()]
