@@ -113,16 +113,13 @@ class Experiment:
     def compare(self) -> pd.DataFrame:
         """Return the skill of each model against baselines, and whether it beats the best one.
 
-        Returns
-        -------
-        DataFrame
-            Indexed by ``model`` and ``error``, for errors with values; empty without any.
-            ``skill``, ``low``, ``high``: against the mean trajectory, pooled over absolute errors,
-            with the 95 % interval by day; ``median_skill``, ``median_low`` and ``median_high``:
-            against the median trajectory; ``best_skill``, ``best_low`` and ``best_high``: against
-            ``best``, the baseline with the smallest error; ``squared``: against the mean, of
-            squared errors, which forests, ridge and neighbours minimise; ``verdict``: ``beats it``
-            or ``worse`` if the interval against the best baseline excludes 0, else ``no better``.
+        Indexed by ``model`` and ``error``, for errors with values. ``skill``, ``low``, ``high``:
+        against the mean trajectory, pooled over absolute errors, with the 95 % interval by day;
+        ``median_skill``, ``median_low`` and ``median_high``: against the median trajectory;
+        ``best_skill``, ``best_low`` and ``best_high``: against ``best``, the baseline with the
+        smallest error; ``squared``: against the mean, of squared errors, which forests, ridge and
+        neighbours minimise; ``verdict``: ``beats it`` or ``worse`` if the interval against the
+        best baseline excludes 0, else ``no better``.
         """
         baselines = self.baselines
         means = pd.DataFrame({name: table.mean() for name, table in baselines.items()}).dropna()
@@ -146,20 +143,13 @@ class Experiment:
     def tabulate(self, groups: pd.Series | None = None) -> pd.DataFrame:
         """Return the error and skill of every model and baseline, with intervals.
 
-        Parameters
-        ----------
-        groups
-            A group for each row of the errors, or for each path, as `group_look_ahead` returns.
-
-        Returns
-        -------
-        DataFrame
-            One row per model or baseline, quantity and group: ``feature_set``, ``kind`` (model or
-            baseline), ``name``, the group under the name of ``groups``, ``quantity`` (see
-            ``QUANTITIES``), ``unit``, ``flights``; the mean absolute ``error`` with ``low`` and
-            ``high``, the 95 % bootstrap interval over days, and ``p95``, its 95th percentile, in
-            that unit; ``skill`` against the mean trajectory with ``skill_low`` and
-            ``skill_high``. Quantities without a value are absent.
+        One row per model or baseline, quantity and group, which is given for each row of the
+        errors (as by `group_look_ahead`) or each path: ``feature_set``, ``kind`` (model or
+        baseline), ``name``, the group under the name of ``groups``, ``quantity`` (see
+        ``QUANTITIES``), ``unit``, ``flights``; the mean absolute ``error`` with ``low`` and
+        ``high``, the 95 % bootstrap interval over days, and ``p95``, its 95th percentile, in that
+        unit; ``skill`` against the mean trajectory with ``skill_low`` and ``skill_high``.
+        Quantities without a value are absent.
         """
         parts = []
         for kind, name, errors in self.list_errors():
@@ -284,13 +274,10 @@ def run_descent_experiment(
 ) -> Experiment:
     """Train models for the top of descent, and return their errors.
 
-    Parameters
-    ----------
-    tops
-        ``top_of_descent_time`` [s] and ``top_of_descent_distance`` [NM] still to be flown from
-        there, by path, as returned by `measure_features`. Flights that had begun to descend at the
-        prediction time are not scored, and none where no more than half of the flights have a
-        top of descent ahead.
+    ``tops`` has ``top_of_descent_time`` [s] and ``top_of_descent_distance`` [NM] still to be flown
+    from there, by path, as returned by `measure_features`. Flights that had begun to descend at
+    the prediction time are not scored, and none where no more than half of the flights have a top
+    of descent ahead.
     """
     names = ["top_of_descent_time", "top_of_descent_distance"]
     targets = tops.reindex(index=predictors.index, columns=names).astype(float)
@@ -354,19 +341,10 @@ def predict_baselines(
 
 
 def format_errors(table: pd.DataFrame, quantities: Sequence[str] | None = None) -> pd.DataFrame:
-    """Return errors with their intervals as text, one column per quantity.
+    """Return the errors of `Experiment.tabulate` as text, such as ``12.3 (11.0 to 13.6)``.
 
-    Parameters
-    ----------
-    table
-        As returned by `Experiment.tabulate`.
-    quantities
-        Quantities to show; by default all that have values.
-
-    Returns
-    -------
-    DataFrame
-        Texts such as ``12.3 (11.0 to 13.6)``; the unit is in the column's name.
+    There is a column for each quantity, by default for all that have values, with the unit in its
+    name.
     """
     keys = list(table.columns[: table.columns.get_loc("quantity")])
     if quantities is None:
@@ -387,14 +365,9 @@ def format_errors(table: pd.DataFrame, quantities: Sequence[str] | None = None) 
 def group_look_ahead(
     rows: pd.MultiIndex, feature_set: str, edges: Sequence[float] = (5, 10, 20, 30, 60)
 ) -> pd.Series:
-    """Return the look-ahead time of each row, as the upper edge [min] of its interval.
+    """Return the look-ahead time of each path and minute, as the upper edge [min] of its interval.
 
-    Parameters
-    ----------
-    rows
-        Path and minute.
-    feature_set
-        Look-ahead times are measured from its prediction time.
+    It is measured from the prediction time of the feature set.
     """
     ahead = rows.get_level_values("minute") - prediction_minutes(feature_set)
     edge = pd.cut(ahead, [0, *edges], labels=list(edges)).astype(float)
@@ -404,17 +377,10 @@ def group_look_ahead(
 def score_arrivals(experiments: Sequence[Experiment]) -> pd.DataFrame:
     """Return the errors of arrival times at each prediction time, in minutes.
 
-    Parameters
-    ----------
-    experiments
-        Experiments on the end of flights, one per feature set.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by ``feature_set``, ``kind`` and ``name``: ``flights``, mean absolute error
-        ``mae`` with ``low`` and ``high``, its 95 % bootstrap interval over days, and the 95th
-        percentile ``p95`` with ``p95_low`` and ``p95_high``.
+    The experiments are on the end of flights, one per feature set. The table is indexed by
+    ``feature_set``, ``kind`` and ``name``: ``flights``, mean absolute error ``mae`` with ``low``
+    and ``high``, its 95 % bootstrap interval over days, and the 95th percentile ``p95`` with
+    ``p95_low`` and ``p95_high``.
     """
     names = ["feature_set", "kind", "name"]
     parts = {}
@@ -427,19 +393,9 @@ def score_arrivals(experiments: Sequence[Experiment]) -> pd.DataFrame:
 def score_before_landing(experiments: Sequence[Experiment], durations: pd.Series) -> pd.DataFrame:
     """Return the errors of arrival times from 90 to 10 minutes before landing, in minutes.
 
-    Each prediction, from any feature set, counts at the nearest of these times.
-
-    Parameters
-    ----------
-    experiments
-        Experiments on the end of flights, one per feature set.
-    durations
-        Duration of each flight [s], by path.
-
-    Returns
-    -------
-    DataFrame
-        As `score_arrivals`, indexed by ``minutes before landing``, ``kind`` and ``name``.
+    Each prediction, from any feature set, counts at the nearest of these times. The table is that
+    of `score_arrivals`, indexed by ``minutes before landing``, ``kind`` and ``name``. Durations of
+    flights [s] are by path.
     """
     times = _BEFORE_LANDING
     # predictions more than half a step outside of all times are not counted
@@ -460,12 +416,9 @@ def score_before_landing(experiments: Sequence[Experiment], durations: pd.Series
 
 
 def format_arrivals(table: pd.DataFrame) -> pd.DataFrame:
-    """Return arrival errors with their intervals as text, as in ``2.43 (2.31 to 2.55)``.
+    """Return the errors of `score_arrivals` or `score_before_landing` as text.
 
-    Parameters
-    ----------
-    table
-        As `score_arrivals` or `score_before_landing` returns it.
+    They are as in ``2.43 (2.31 to 2.55)``.
     """
     parts = {
         "mean absolute error [min]": ["mae", "low", "high"],
@@ -480,18 +433,10 @@ def format_arrivals(table: pd.DataFrame) -> pd.DataFrame:
 def format_skills(
     table: pd.DataFrame, errors: Sequence[str] = ("horizontal", "altitude", "time")
 ) -> pd.DataFrame:
-    """Return skills with their intervals as text, one column per error.
+    """Return the skills of `Experiment.compare` as text, one column per error.
 
-    Parameters
-    ----------
-    table
-        As returned by `Experiment.compare`, with any levels before ``error``.
-
-    Returns
-    -------
-    DataFrame
-        Texts such as ``0.26 (0.22 to 0.30)``, with `` *`` if the model does not beat the best
-        baseline. Empty if the table is.
+    They are as in ``0.26 (0.22 to 0.30)``, with `` *`` if the model does not beat the best
+    baseline. The table may have any levels before ``error``, and may be empty.
     """
     star = np.where(table["verdict"] == "beats it", "", " *")
     rows = zip(table["skill"], table["low"], table["high"], star, strict=True)
@@ -502,19 +447,11 @@ def format_skills(
 
 
 def format_groups(table: pd.DataFrame, errors: Sequence[str]) -> pd.DataFrame:
-    """Return mean errors and skills of groups as text, the errors side by side.
+    """Return the mean errors and skills of `score_groups` as text, the errors side by side.
 
-    Parameters
-    ----------
-    table
-        As returned by `score_groups`, with any levels before ``error``.
-
-    Returns
-    -------
-    DataFrame
-        By the groups and ``flights`` (number with an error): for each error ``mean``, in the unit
-        of ``QUANTITIES``, and ``skill``, such as ``0.26 ± 0.04``, where ± is the distance to the
-        farther end of the interval. It is omitted for a single day.
+    By the groups, any levels before ``error``, and ``flights`` (number with an error): for each
+    error ``mean``, in the unit of ``QUANTITIES``, and ``skill``, such as ``0.26 ± 0.04``, where ±
+    is the distance to the farther end of the interval. It is omitted for a single day.
     """
     groups = [name for name in table.index.names if name != "error"]
     reach = np.maximum(table["skill"] - table["low"], table["high"] - table["skill"])
@@ -537,18 +474,9 @@ def score_groups(
 ) -> pd.DataFrame:
     """Return mean error and skill in each group, with the 95 % interval by day.
 
-    Parameters
-    ----------
-    errors, baseline
-        Of the same rows.
-    groups
-        The group of each path, or of each path and fraction; rows without one are omitted.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by ``group`` and ``error``: ``flights`` that have the error, ``mean``, ``skill``,
-        ``low``, ``high``. Empty if no row has a group.
+    Errors and those of the baseline have the same rows, groups are of each path or of each path
+    and fraction; rows without one are omitted. The table is indexed by ``group`` and ``error``:
+    ``flights`` that have the error, ``mean``, ``skill``, ``low``, ``high``.
     """
     rows = pd.MultiIndex.from_product([[], errors.columns], names=["group", "error"])
     empty = pd.DataFrame(columns=["mean", "skill", "low", "high"], index=rows, dtype=float)
@@ -566,11 +494,8 @@ def score_groups(
 def name_phases(targets: pd.DataFrame, tops: pd.DataFrame) -> pd.Series:
     """Return the phase of each flight at each fraction: climb, cruise or descent.
 
-    Parameters
-    ----------
-    tops
-        ``top_of_climb_time`` and ``top_of_descent_time`` [s] by path; without one of them a
-        flight has no phase.
+    ``tops`` has ``top_of_climb_time`` and ``top_of_descent_time`` [s] by path; without one of them
+    a flight has no phase.
     """
     names = ["top_of_climb_time", "top_of_descent_time"]
     top = tops.reindex(index=targets.index.get_level_values("path"), columns=names)
@@ -584,14 +509,8 @@ def name_phases(targets: pd.DataFrame, tops: pd.DataFrame) -> pd.Series:
 def name_directions(targets: pd.DataFrame, airport: str) -> pd.Series:
     """Return the runway direction of each flight as a quarter of the compass, by path.
 
-    Missing if the record begins or ends too far from the airport.
-
-    Parameters
-    ----------
-    targets
-        Targets at two fractions or more, the first or last of them at the airport.
-    airport
-        ICAO or IATA code.
+    Targets are at two fractions or more, the first or last of them at the airport. Missing if the
+    record begins or ends too far from it.
     """
     miles = distance(targets["latitude"], targets["longitude"], *find_airport(airport).position)
     near = pd.Series(miles, targets.index).groupby(level="path").min() <= _ON_RUNWAY
@@ -613,20 +532,9 @@ def evaluate_settings(
 ) -> pd.DataFrame:
     """Return the gain of the best settings over the model's own, on days not used in the search.
 
-    Parameters
-    ----------
-    model, predictors, targets, days, feature_set
-        As for `search_settings`.
-    searched
-        Result of `search_settings` on the training flights.
-    split
-        Training paths, and paths held out from training and search.
-
-    Returns
-    -------
-    DataFrame
-        A row for each error: ``gain``, 1 - Σ error / Σ error of the model's own settings, ``low``
-        and ``high``, its 95 % interval over held-out days.
+    ``searched`` is the result of `search_settings` for the training flights of the ``split``, and
+    the other parameters are as there. A row for each error: ``gain``, 1 - Σ error / Σ error of the
+    model's own settings, ``low`` and ``high``, its 95 % interval over held-out days.
     """
     best = searched.head(1).drop(columns=["r2", "spread", "seconds"]).to_dict("records")[0]
     tuned = clone(model).set_params(**{f"{REGRESSOR}{name}": best[name] for name in best})

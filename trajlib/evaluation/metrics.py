@@ -27,7 +27,11 @@ _OF_TARGETS = {"altitude": "altitude", "duration": "time", "distance": "distance
 def measure_errors(
     predictions: pd.DataFrame, targets: pd.DataFrame, *, course: pd.Series | None = None
 ) -> pd.DataFrame:
-    """Return the absolute errors of predictions.
+    """Return the absolute errors of predictions, for each of their rows.
+
+    ``horizontal`` [NM], the geodesic between predicted and flown position, and its components
+    ``along`` and ``cross`` the course flown (missing with a single fraction and no course);
+    ``altitude`` [ft]; ``time`` [s], of the duration; ``distance`` [NM], of the distance flown.
 
     Parameters
     ----------
@@ -37,14 +41,6 @@ def measure_errors(
         Course flown [deg] at each row of the targets. Needed if the targets are too far apart to
         compute it. It is not the predicted course, so that along and across have the same meaning
         for every prediction.
-
-    Returns
-    -------
-    DataFrame
-        For each row of the predictions: ``horizontal`` [NM], the geodesic between predicted and
-        flown position, and its components ``along`` and ``cross`` the course flown (missing with
-        a single fraction and no course); ``altitude`` [ft]; ``time``
-        [s], of the duration; ``distance`` [NM], of the distance flown.
     """
     flown = targets.reindex(predictions.index)
     if course is None:
@@ -73,12 +69,13 @@ def squared_errors(predictions: pd.DataFrame, targets: pd.DataFrame) -> pd.DataF
 def score_targets(predictions: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
     """Return R² of each target (columns) at each fraction (rows).
 
-    1 - squared error / spread of the held-out flights at that fraction. Missing if they do not
-    differ.
+    1 - squared error / spread of the held-out flights there; missing if they do not differ.
     """
     flown = targets.reindex(predictions.index)
     spread = (flown - flown.groupby(level="fraction").transform("mean")) ** 2
-    return skill(squared_errors(predictions, targets), spread, by="fraction")
+    errors, spread = keep_common(squared_errors(predictions, targets), spread)
+    sums, spreads = (table.groupby(level="fraction").sum() for table in (errors, spread))
+    return 1 - sums / spreads.replace(0, np.nan)
 
 
 def average_by_phase(scores: pd.DataFrame) -> pd.DataFrame:
@@ -96,22 +93,17 @@ def average_by_phase(scores: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(means, ["mid-flight", "ends"])
 
 
-def skill(
-    errors: pd.DataFrame, baseline: pd.DataFrame, *, by: str | None = None
-) -> pd.Series | pd.DataFrame:
+def skill(errors: pd.DataFrame, baseline: pd.DataFrame) -> pd.Series:
     """Return 1 - Σ error / Σ error of the baseline, for each column.
 
-    Errors are pooled over all rows that both have, or over those of each value of the index level
-    ``by``; ratios are never averaged.
+    Errors are pooled over all rows that both have; ratios are never averaged.
 
     >>> skill(pd.DataFrame({"altitude": [1.0, 2.0]}), pd.DataFrame({"altitude": [5.0, 1.0]}))
     altitude    0.5
     dtype: float64
     """
     errors, baseline = keep_common(errors, baseline)
-    if by is None:
-        return 1 - errors.sum() / baseline.sum()
-    return 1 - errors.groupby(level=by).sum() / baseline.groupby(level=by).sum().replace(0, np.nan)
+    return 1 - errors.sum() / baseline.sum()
 
 
 def measure_tails(errors: pd.DataFrame, days: pd.Series) -> pd.DataFrame:
@@ -122,7 +114,7 @@ def measure_tails(errors: pd.DataFrame, days: pd.Series) -> pd.DataFrame:
     """
     day = days.reindex(errors.index.get_level_values("path"))
     means = errors.groupby(day.to_numpy()).mean()
-    flights = errors.groupby(day.to_numpy()).apply(lambda part: part.index.unique("path").size)
+    flights = days.reindex(errors.index.unique("path")).value_counts()[means.index]
     means = means[flights >= min(3, flights.max())].dropna(axis=1, how="all")
     table = pd.DataFrame({"mean": errors.mean(), "p95": errors.quantile(0.95)})
     return table.join(pd.DataFrame({"worst day": means.max(), "day": means.idxmax()}))
