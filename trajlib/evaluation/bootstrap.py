@@ -33,11 +33,8 @@ _QUANTILES = (0.025, 0.975)  # of a 95 % interval
 def draw_days(days: int, draws: int, *, seed: int = 0) -> np.ndarray:
     """Return how often each day is drawn, when all days are drawn with replacement.
 
-    Returns
-    -------
-    ndarray
-        Whole numbers as floats, for products of matrices; of shape (draw, day), read-only. Each
-        row sums to ``days``.
+    Whole numbers as floats, for products of matrices; of shape (draw, day), read-only. Each row
+    sums to ``days``.
 
     >>> draw_days(3, 2).sum(axis=1).tolist()
     [3.0, 3.0]
@@ -54,7 +51,7 @@ def estimate_skill(
     """Return the skill of each column and its 95 % bootstrap interval over held-out days.
 
     The interval is for these trained models. It does not include the variation between models
-    trained on other days.
+    trained on other days. With a single day there is none.
 
     Parameters
     ----------
@@ -66,8 +63,7 @@ def estimate_skill(
     Returns
     -------
     DataFrame
-        One row per column of ``errors``: ``skill``, ``low``, ``high``. With a single day there is
-        no interval.
+        One row per column of ``errors``: ``skill``, ``low``, ``high``.
     """
     errors, baseline = keep_common(errors, baseline)
     day = _day_of_rows(errors, days)
@@ -84,11 +80,8 @@ def estimate_skill(
 def estimate_mean(errors: pd.DataFrame, days: pd.Series) -> pd.DataFrame:
     """Return the mean of each column and its 95 % bootstrap interval over days.
 
-    Returns
-    -------
-    DataFrame
-        One row per column of ``errors``: ``mean``, ``low``, ``high``, in its unit, and ``flights``
-        (number with a value). With a single day there is no interval.
+    One row per column of ``errors``: ``mean``, ``low``, ``high``, in its unit, and ``flights``
+    (number with a value). With a single day there is no interval.
     """
     day = _day_of_rows(errors, days)
     by_day = errors.groupby(day)
@@ -104,12 +97,8 @@ def estimate_mean(errors: pd.DataFrame, days: pd.Series) -> pd.DataFrame:
 def estimate_percentile(errors: pd.DataFrame, days: pd.Series) -> pd.DataFrame:
     """Return the 95th percentile of each column and its 95 % bootstrap interval over days.
 
-    The percentile is the smallest value that 95 % of the values do not exceed.
-
-    Returns
-    -------
-    DataFrame
-        One row per column of ``errors``: ``value``, ``low``, ``high``, in its unit.
+    It is the smallest value that 95 % of the values do not exceed. One row per column of
+    ``errors``: ``value``, ``low``, ``high``, in its unit.
     """
     rows = {}
     for name, column in errors.items():
@@ -160,16 +149,9 @@ def bootstrap_dispersion(ds: xr.Dataset, days: Sequence, *, draws: int = 500) ->
 def interval_dispersion(ds: xr.Dataset, days: Sequence, *, draws: int = 500) -> pd.DataFrame:
     """Return the 95 % intervals of `dispersion` at each fraction, days drawn with replacement.
 
-    Parameters
-    ----------
-    ds, days, draws
-        As for `bootstrap_dispersion`.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by ``quantile`` (0.025 and 0.975) and ``fraction``, and ``by`` before them where
-        the trajectories have it; columns and units of `dispersion` except ``flights``.
+    Parameters are those of `bootstrap_dispersion`. The table is indexed by ``quantile`` (0.025 and
+    0.975) and ``fraction``, and ``by`` before them where the trajectories have it; columns and
+    units of `dispersion` except ``flights``.
     """
     if "by" in ds.dims:
         parts = {
@@ -185,21 +167,12 @@ def interval_dispersion(ds: xr.Dataset, days: Sequence, *, draws: int = 500) -> 
 
 
 def compare_dispersion(drawn: pd.DataFrame, reference: str = "time") -> pd.DataFrame:
-    """Return the 95 % intervals of mean dispersions relative to those of one progress.
+    """Return the 95 % intervals of mean dispersions relative to those of the reference.
 
-    Parameters
-    ----------
-    drawn
-        Of several kinds of progress, as returned by `bootstrap_dispersion`.
-    reference
-        The one with which the others are compared.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by ``by`` and ``quantile`` (0.025, 0.5, 0.975): ratios of the columns of
-        ``drawn``, and ``rest``, the geometric mean of the ratios that no progress reduces by
-        definition: across the track, altitude and time.
+    ``drawn`` is of several kinds of progress, as returned by `bootstrap_dispersion`. The table is
+    indexed by ``by`` and ``quantile`` (0.025, 0.5, 0.975): ratios of its columns, and ``rest``, the
+    geometric mean of the ratios that no progress reduces by definition: across the track, altitude
+    and time.
     """
     ratios = drawn.div(drawn.xs(reference, level="by"), level="draw")
     ratios["rest"] = np.exp(np.log(ratios[["cross", "altitude", "time"]]).mean(axis=1))
@@ -208,15 +181,10 @@ def compare_dispersion(drawn: pd.DataFrame, reference: str = "time") -> pd.DataF
 
 
 def evaluate_dispersion(intervals: pd.DataFrame) -> pd.Series:
-    """Return whether the dispersion of flights is smaller, for each compared progress.
+    """Return whether the dispersion is smaller, for each progress of `compare_dispersion`.
 
     The claim ``holds`` if the interval of the horizontal dispersion is below 1 and that of the rest
     is not above 1; it ``does not hold`` if either is above 1; otherwise it ``cannot be said``.
-
-    Parameters
-    ----------
-    intervals
-        As returned by `compare_dispersion`.
     """
     low, high = (intervals.xs(q, level="quantile") for q in _QUANTILES)
     worse = (low["horizontal"] > 1) | (low["rest"] > 1)

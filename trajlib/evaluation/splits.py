@@ -91,14 +91,7 @@ def split_by_day(days: pd.Series, folds: int = 4, *, seed: int = 0) -> "list[Spl
     """Return splits that hold out whole days, every day once.
 
     Flights of one day share wind and runways. A random split would train and test on the same
-    days.
-
-    Parameters
-    ----------
-    days
-        The day of each flight, by path, as of :func:`local_days`.
-    folds
-        Number of parts of the days; each is held out once.
+    days. ``days`` are those of each flight, as returned by `local_days`.
 
     Raises
     ------
@@ -157,28 +150,23 @@ def describe_splits(splits: "list[Split]", days: pd.Series) -> pd.DataFrame:
     >>> describe_splits(split_forward(days, 2), days)["flights held out"].tolist()
     [1, 2]
     """
-    rows = []
-    for train, held_out in splits:
-        row = {
+    rows = [
+        {
             "flights trained on": len(train),
             "days trained on": days[train].nunique(),
             "flights held out": len(held_out),
             "days held out": days[held_out].nunique(),
         }
-        rows.append(row)
+        for train, held_out in splits
+    ]
     return pd.DataFrame(rows, pd.RangeIndex(1, len(rows) + 1, name="split"))
 
 
 def find_repeats(flights: pd.DataFrame) -> pd.Series:
     """Return a flight number for each record, by path.
 
-    Records with the same callsign that overlap in time belong to one flight. Records without a
-    callsign are separate flights.
-
-    Parameters
-    ----------
-    flights
-        With ``path``, ``callsign``, ``start`` and ``end``.
+    Records with the same callsign that overlap in time, from ``start`` to ``end``, belong to one
+    flight. Records without a callsign are separate flights.
     """
     order = flights.sort_values(["callsign", "start"], kind="stable")
     same = order["callsign"].eq(order["callsign"].shift())
