@@ -100,22 +100,18 @@ def estimate_percentile(errors: pd.DataFrame, days: pd.Series) -> pd.DataFrame:
     It is the smallest value that 95 % of the values do not exceed. One row per column of
     ``errors``: ``value``, ``low``, ``high``, in its unit.
     """
-    rows = {}
+    table = pd.DataFrame(np.nan, errors.columns, ["value", "low", "high"])
     for name, column in errors.items():
         values = column.dropna().sort_values()
-        codes, names = pd.factorize(_day_of_rows(values, days))
-        if not len(values):
-            rows[name] = [np.nan] * 3
+        if values.empty:
             continue
-        percentile = values.iloc[_rank(np.ones((1, len(values))))].item()
-        bounds = [np.nan, np.nan]
+        table.loc[name, "value"] = values.iloc[_rank(np.ones((1, len(values))))].item()
+        codes, names = pd.factorize(_day_of_rows(values, days))
         if len(names) > 1:
             drawn = draw_days(len(names), _DRAWS)[:, codes]
-            bounds = values.iloc[_rank(drawn)].quantile(_QUANTILES).tolist()
-        rows[name] = [percentile, *bounds]
-    return pd.DataFrame.from_dict(
-        rows, orient="index", columns=["value", "low", "high"], dtype=float
-    )
+            bounds = values.iloc[_rank(drawn)].quantile(_QUANTILES)
+            table.loc[name, ["low", "high"]] = bounds.to_numpy()
+    return table
 
 
 def bootstrap_dispersion(ds: xr.Dataset, days: Sequence, *, draws: int = 500) -> pd.DataFrame:

@@ -154,12 +154,11 @@ class Experiment:
         parts = []
         for kind, name, errors in self.list_errors():
             base = self.baselines["mean"].reindex(errors.index)
+            labels = {"feature_set": self.feature_set, "kind": kind, "name": name}
             for group, rows in _split_rows(errors.index, groups):
-                labels = {"feature_set": self.feature_set, "kind": kind, "name": name}
-                if groups is not None:
-                    labels[groups.name or "group"] = group
+                keys = labels if groups is None else labels | {groups.name or "group": group}
                 part = _tabulate(errors[rows], base[rows], self.days)
-                parts.append(part.assign(**labels)[[*labels, *part]])
+                parts.append(part.assign(**keys)[[*keys, *part]])
         return pd.concat(parts, ignore_index=True)
 
     def _repr_html_(self) -> str:
@@ -401,18 +400,18 @@ def score_before_landing(experiments: Sequence[Experiment], durations: pd.Series
     # predictions more than half a step outside of all times are not counted
     middle = (times[1:] + times[:-1]) / 2
     edges = [2 * times[0] - middle[0], *middle, 2 * times[-1] - middle[-1]]
-    names = ["minutes before landing", "kind", "name"]
     parts = []
     for experiment in experiments:
         now = prediction_minutes(experiment.feature_set)
         for kind, name, errors in experiment.list_errors():
             to_landing = durations.reindex(errors.index.get_level_values("path")) / 60 - now
             nearest = pd.cut(to_landing.to_numpy(), edges, labels=times, right=False).astype(float)
-            labels = dict(zip(names, (nearest, kind, name), strict=True))
-            parts.append(errors[["time"]].assign(**labels).dropna())
-    table = pd.concat(parts).astype({names[0]: int})
-    table = table.sort_values(names[0], ascending=False, kind="stable")
-    return _score_minutes(dict(list(table.groupby(names, sort=False))), experiments, names)
+            part = errors[["time"]].assign(minutes=nearest, kind=kind, name=name)
+            parts.append(part.dropna().astype({"minutes": int}))
+    table = pd.concat(parts).sort_values("minutes", ascending=False, kind="stable")
+    by_time = table.groupby(["minutes", "kind", "name"], sort=False)
+    names = ["minutes before landing", "kind", "name"]
+    return _score_minutes(dict(list(by_time)), experiments, names)
 
 
 def format_arrivals(table: pd.DataFrame) -> pd.DataFrame:

@@ -84,7 +84,8 @@ def trace_plan(waypoints: pd.DataFrame, origin: str, destination: str) -> pd.Dat
     leg = np.repeat(np.arange(len(legs)), counts)
     step = np.concatenate([np.arange(count) / count for count in counts]) * legs[leg]
     course = track(*points[:-1].T, *points[1:].T)
-    latitude, longitude = offset(*points[leg].T, course[leg], step, 0.0)
+    latitude, longitude = points[leg].T
+    latitude, longitude = offset(latitude, longitude, course[leg], step, 0.0)
     latitude, longitude = np.append(latitude, points[-1, 0]), np.append(longitude, points[-1, 1])
     flown = np.append(0.0, np.cumsum(legs))
     from_origin = distance(latitude, longitude, *start)

@@ -278,9 +278,7 @@ def _average_callsign(
     for edge in (flights["moment"], flights["moment"] - _CALLSIGN):
         requests = flights.assign(moment=edge).reset_index().sort_values("moment", kind="stable")
         last = pd.merge_asof(requests, table, left_on="moment", right_on="available", by="callsign")
-        ends.append(
-            last.set_index("path").drop(columns=["callsign", "moment", "available"]).fillna(0)
-        )
+        ends.append(last.set_index("path")[[*sums, *counts]].fillna(0))
     total = ends[0] - ends[1]
-    count = total[[f"{name}_count" for name in names]].set_axis(names, axis=1)
+    count = total[list(counts)].set_axis(names, axis=1)
     return (total[names] / count.where(count > 0)).add_prefix("callsign_")
