@@ -55,25 +55,23 @@ def load_other_traffic(flights: pd.DataFrame, traffic: pd.DataFrame | None) -> p
     others = select_other_traffic(flights, traffic)
     if others.empty:
         return None
-    if "store" not in flights or is_remote(flights["store"].iloc[0]):
-        return _measure_others(others)
-    files = others[["path", "size", "mtime"]].to_json(orient="values")
-    key = files + dialect_of(others).fingerprint()
-    path = derived_path(flights["store"].iloc[0], "traffic", key)
-    if path.exists():
-        return pd.read_parquet(path)
-    points = _measure_others(others)
-    if points is not None:
-        save_derived(points, path)
-    return points
-
-
-def _measure_others(others: pd.DataFrame) -> pd.DataFrame | None:
+    file = None
+    if "store" in flights and not is_remote(flights["store"].iloc[0]):
+        files = others[["path", "size", "mtime"]].to_json(orient="values")
+        key = files + dialect_of(others).fingerprint()
+        file = derived_path(flights["store"].iloc[0], "traffic", key)
+        if file.exists():
+            return pd.read_parquet(file)
     points = map_flights(others, keep_measured, columns=_READ)
     if points.empty:
         return None
     rows = others.set_index("path").loc[points.index.get_level_values("path")]
-    return points.assign(**{side: rows[side].to_numpy() for side in ("origin", "destination")})
+    points = points.assign(
+        origin=rows["origin"].to_numpy(), destination=rows["destination"].to_numpy()
+    )
+    if file is not None:
+        save_derived(points, file)
+    return points
 
 
 def keep_measured(df: pd.DataFrame) -> pd.DataFrame:
