@@ -65,10 +65,15 @@ def follow_great_circle(
 def average_by_group(
     targets: pd.DataFrame, splits: Sequence[Split], groups: pd.Series
 ) -> pd.DataFrame:
-    """Return the median trajectory of training flights of the same group, given by path.
+    """Return the median trajectory of training flights of the same group.
 
     If a group has fewer than ten training flights, or a flight has no group, it is that of all
     training flights.
+
+    Parameters
+    ----------
+    groups
+        The group of each flight, by path.
     """
     group = groups.reindex(targets.index.get_level_values("path")).to_numpy()
     fraction = targets.index.get_level_values(1)
@@ -88,8 +93,12 @@ def repeat_callsign(
 ) -> pd.DataFrame:
     """Return the last flight of the same callsign that landed before each flight began.
 
-    ``flights`` has ``path``, ``callsign``, ``start`` and ``end``; the predictions ``otherwise`` are
-    used if there was no such flight.
+    Parameters
+    ----------
+    flights
+        With ``path``, ``callsign``, ``start`` and ``end``.
+    otherwise
+        Predictions for the same rows, used if there was no such flight.
     """
     table = flights.dropna(subset=["callsign"])[["path", "callsign", "start", "end"]]
     table = table[table["path"].isin(targets.index.unique("path"))]
@@ -143,8 +152,10 @@ def dead_reckon_home(
 ) -> pd.DataFrame:
     """Return a flight direct to its destination with its current groundspeed and climb.
 
-    Parameters are those of `dead_reckon_ahead`, with ``otherwise`` by path and fraction of route
-    progress; 1 is the destination.
+    Parameters
+    ----------
+    otherwise
+        As for `dead_reckon_ahead`, by path and fraction of route progress; 1 is the destination.
     """
     now, lat, lon, _ = _state_of_rows(state, otherwise, origin, destination)
     end_lat, end_lon = find_airport(destination).position
@@ -168,8 +179,12 @@ def measure_delay(
 ) -> pd.Series:
     """Return how much later [s] a flight is at its present progress than the training median.
 
-    ``routes`` are targets at many fractions of route progress, between which the median is
-    interpolated; ``state`` and ``minutes`` are those of `dead_reckon_ahead`.
+    Parameters
+    ----------
+    routes
+        Targets at many fractions of route progress, between which the median is interpolated.
+    state, minutes
+        As for `dead_reckon_ahead`.
     """
     delays = []
     for train, held_out in splits:
@@ -183,11 +198,15 @@ def measure_delay(
 def shift_median(
     targets: pd.DataFrame, splits: Sequence[Split], delay: pd.Series, *, by: str = "route"
 ) -> pd.DataFrame:
-    """Return the median trajectory of training flights, later by the present delay [s] of a flight.
+    """Return the median trajectory of training flights, later by the present delay of a flight.
 
-    The delay is by path, 0 where it is missing. At fractions of ``route`` or ``time`` the positions
-    are the median's, and passed later; ``by`` the ``clock`` a flight is where the median was that
-    much earlier.
+    Parameters
+    ----------
+    by
+        Of the targets: at fractions of ``route`` or ``time`` the positions are the median's, and
+        passed later; by the ``clock`` a flight is where the median was that much earlier.
+    delay
+        [s] by path; 0 where it is missing.
     """
     late = delay.reindex(targets.index.get_level_values("path")).fillna(0.0)
     shifted = predict_baseline(targets, splits, "median")

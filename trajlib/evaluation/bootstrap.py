@@ -33,8 +33,11 @@ _QUANTILES = (0.025, 0.975)  # of a 95 % interval
 def draw_days(days: int, draws: int, *, seed: int = 0) -> np.ndarray:
     """Return how often each day is drawn, when all days are drawn with replacement.
 
-    Whole numbers as floats, for products of matrices; of shape (draw, day), read-only. Each row
-    sums to ``days``.
+    Returns
+    -------
+    ndarray
+        Whole numbers as floats, for products of matrices; of shape (draw, day), read-only. Each
+        row sums to ``days``.
 
     >>> draw_days(3, 2).sum(axis=1).tolist()
     [3.0, 3.0]
@@ -163,12 +166,21 @@ def interval_dispersion(ds: xr.Dataset, days: Sequence, *, draws: int = 500) -> 
 
 
 def compare_dispersion(drawn: pd.DataFrame, reference: str = "time") -> pd.DataFrame:
-    """Return the 95 % intervals of mean dispersions relative to those of the reference.
+    """Return the 95 % intervals of mean dispersions relative to those of one progress.
 
-    ``drawn`` is of several kinds of progress, as returned by `bootstrap_dispersion`. The table is
-    indexed by ``by`` and ``quantile`` (0.025, 0.5, 0.975): ratios of its columns, and ``rest``, the
-    geometric mean of the ratios that no progress reduces by definition: across the track, altitude
-    and time.
+    Parameters
+    ----------
+    drawn
+        Of several kinds of progress, as returned by `bootstrap_dispersion`.
+    reference
+        The one with which the others are compared.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``by`` and ``quantile`` (0.025, 0.5, 0.975): ratios of the columns of
+        ``drawn``, and ``rest``, the geometric mean of the ratios that no progress reduces by
+        definition: across the track, altitude and time.
     """
     ratios = drawn.div(drawn.xs(reference, level="by"), level="draw")
     ratios["rest"] = np.exp(np.log(ratios[["cross", "altitude", "time"]]).mean(axis=1))
@@ -177,10 +189,15 @@ def compare_dispersion(drawn: pd.DataFrame, reference: str = "time") -> pd.DataF
 
 
 def evaluate_dispersion(intervals: pd.DataFrame) -> pd.Series:
-    """Return whether the dispersion is smaller, for each progress of `compare_dispersion`.
+    """Return whether the dispersion of flights is smaller, for each compared progress.
 
     The claim ``holds`` if the interval of the horizontal dispersion is below 1 and that of the rest
     is not above 1; it ``does not hold`` if either is above 1; otherwise it ``cannot be said``.
+
+    Parameters
+    ----------
+    intervals
+        As returned by `compare_dispersion`.
     """
     low, high = (intervals.xs(q, level="quantile") for q in _QUANTILES)
     worse = (low["horizontal"] > 1) | (low["rest"] > 1)

@@ -88,8 +88,12 @@ def measure_coverage(
     Three days in five are for training, one for calibration and one for scoring. If one in five is
     fewer than `trajlib.models.prediction_intervals.MIN_DAYS`, four in five are for training, and
     the errors of models that were trained on other days calibrate. Fractions that a flight had
-    passed at the prediction time are not scored. ``seeds`` has the seed of the order of days by
-    name of a split; None keeps the order of time.
+    passed at the prediction time are not scored.
+
+    Parameters
+    ----------
+    seeds
+        Seed of the order of days by name of a split; None keeps the order of time.
     """
     check_no_leakage(predictors, feature_set)
     predictors = predictors[predictors.index.isin(days.index)]

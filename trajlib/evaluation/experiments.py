@@ -4,7 +4,6 @@ Targets are positions at fractions of the route, at minutes since the first samp
 the flight. Targets that a flight had passed at the prediction time are not scored.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -143,13 +142,20 @@ class Experiment:
     def tabulate(self, groups: pd.Series | None = None) -> pd.DataFrame:
         """Return the error and skill of every model and baseline, with intervals.
 
-        One row per model or baseline, quantity and group, which is given for each row of the
-        errors (as by `group_look_ahead`) or each path: ``feature_set``, ``kind`` (model or
-        baseline), ``name``, the group under the name of ``groups``, ``quantity`` (see
-        ``QUANTITIES``), ``unit``, ``flights``; the mean absolute ``error`` with ``low`` and
-        ``high``, the 95 % bootstrap interval over days, and ``p95``, its 95th percentile, in that
-        unit; ``skill`` against the mean trajectory with ``skill_low`` and ``skill_high``.
-        Quantities without a value are absent.
+        Parameters
+        ----------
+        groups
+            A group for each row of the errors, or for each path, as `group_look_ahead` returns.
+
+        Returns
+        -------
+        DataFrame
+            One row per model or baseline, quantity and group: ``feature_set``, ``kind`` (model or
+            baseline), ``name``, the group under the name of ``groups``, ``quantity`` (see
+            ``QUANTITIES``), ``unit``, ``flights``; the mean absolute ``error`` with ``low`` and
+            ``high``, the 95 % bootstrap interval over days, and ``p95``, its 95th percentile, in
+            that unit; ``skill`` against the mean trajectory with ``skill_low`` and
+            ``skill_high``. Quantities without a value are absent.
         """
         parts = []
         for kind, name, errors in self.list_errors():
@@ -273,10 +279,13 @@ def run_descent_experiment(
 ) -> Experiment:
     """Train models for the top of descent, and return their errors.
 
-    ``tops`` has ``top_of_descent_time`` [s] and ``top_of_descent_distance`` [NM] still to be flown
-    from there, by path, as returned by `measure_features`. Flights that had begun to descend at
-    the prediction time are not scored, and none where no more than half of the flights have a top
-    of descent ahead.
+    Parameters
+    ----------
+    tops
+        ``top_of_descent_time`` [s] and ``top_of_descent_distance`` [NM] still to be flown from
+        there, by path, as returned by `measure_features`. Flights that had begun to descend at the
+        prediction time are not scored, and none where no more than half of the flights have a
+        top of descent ahead.
     """
     names = ["top_of_descent_time", "top_of_descent_distance"]
     targets = tops.reindex(index=predictors.index, columns=names).astype(float)
@@ -340,10 +349,19 @@ def predict_baselines(
 
 
 def format_errors(table: pd.DataFrame, quantities: Sequence[str] | None = None) -> pd.DataFrame:
-    """Return the errors of `Experiment.tabulate` as text, such as ``12.3 (11.0 to 13.6)``.
+    """Return errors with their intervals as text, one column per quantity.
 
-    There is a column for each quantity, by default for all that have values, with the unit in its
-    name.
+    Parameters
+    ----------
+    table
+        As returned by `Experiment.tabulate`.
+    quantities
+        Quantities to show; by default all that have values.
+
+    Returns
+    -------
+    DataFrame
+        Texts such as ``12.3 (11.0 to 13.6)``; the unit is in the column's name.
     """
     keys = list(table.columns[: table.columns.get_loc("quantity")])
     if quantities is None:
@@ -364,9 +382,14 @@ def format_errors(table: pd.DataFrame, quantities: Sequence[str] | None = None) 
 def group_look_ahead(
     rows: pd.MultiIndex, feature_set: str, edges: Sequence[float] = (5, 10, 20, 30, 60)
 ) -> pd.Series:
-    """Return the look-ahead time of each path and minute, as the upper edge [min] of its interval.
+    """Return the look-ahead time of each row, as the upper edge [min] of its interval.
 
-    It is measured from the prediction time of the feature set.
+    Parameters
+    ----------
+    rows
+        Path and minute.
+    feature_set
+        Look-ahead times are measured from its prediction time.
     """
     ahead = rows.get_level_values("minute") - prediction_minutes(feature_set)
     edge = pd.cut(ahead, [0, *edges], labels=list(edges)).astype(float)
@@ -376,10 +399,17 @@ def group_look_ahead(
 def score_arrivals(experiments: Sequence[Experiment]) -> pd.DataFrame:
     """Return the errors of arrival times at each prediction time, in minutes.
 
-    The experiments are on the end of flights, one per feature set. The table is indexed by
-    ``feature_set``, ``kind`` and ``name``: ``flights``, mean absolute error ``mae`` with ``low``
-    and ``high``, its 95 % bootstrap interval over days, and the 95th percentile ``p95`` with
-    ``p95_low`` and ``p95_high``.
+    Parameters
+    ----------
+    experiments
+        Experiments on the end of flights, one per feature set.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``feature_set``, ``kind`` and ``name``: ``flights``, mean absolute error
+        ``mae`` with ``low`` and ``high``, its 95 % bootstrap interval over days, and the 95th
+        percentile ``p95`` with ``p95_low`` and ``p95_high``.
     """
     names = ["feature_set", "kind", "name"]
     parts = {}
@@ -415,9 +445,12 @@ def score_before_landing(experiments: Sequence[Experiment], durations: pd.Series
 
 
 def format_arrivals(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the errors of `score_arrivals` or `score_before_landing` as text.
+    """Return arrival errors with their intervals as text, as in ``2.43 (2.31 to 2.55)``.
 
-    They are as in ``2.43 (2.31 to 2.55)``.
+    Parameters
+    ----------
+    table
+        As `score_arrivals` or `score_before_landing` returns it.
     """
     parts = {
         "mean absolute error [min]": ["mae", "low", "high"],
@@ -432,10 +465,18 @@ def format_arrivals(table: pd.DataFrame) -> pd.DataFrame:
 def format_skills(
     table: pd.DataFrame, errors: Sequence[str] = ("horizontal", "altitude", "time")
 ) -> pd.DataFrame:
-    """Return the skills of `Experiment.compare` as text, one column per error.
+    """Return skills with their intervals as text, one column per error.
 
-    They are as in ``0.26 (0.22 to 0.30)``, with `` *`` if the model does not beat the best
-    baseline. The table may have any levels before ``error``, and may be empty.
+    Parameters
+    ----------
+    table
+        As returned by `compare_models`, with any levels before ``error``.
+
+    Returns
+    -------
+    DataFrame
+        Texts such as ``0.26 (0.22 to 0.30)``, with `` *`` if the model does not beat the best
+        baseline. Empty if the table is.
     """
     star = np.where(table["verdict"] == "beats it", "", " *")
     rows = zip(table["skill"], table["low"], table["high"], star, strict=True)
@@ -446,11 +487,19 @@ def format_skills(
 
 
 def format_groups(table: pd.DataFrame, errors: Sequence[str]) -> pd.DataFrame:
-    """Return the mean errors and skills of `score_groups` as text, the errors side by side.
+    """Return mean errors and skills of groups as text, the errors side by side.
 
-    By the groups, any levels before ``error``, and ``flights`` (number with an error): for each
-    error ``mean``, in the unit of ``QUANTITIES``, and ``skill``, such as ``0.26 ± 0.04``, where ±
-    is the distance to the farther end of the interval. It is omitted for a single day.
+    Parameters
+    ----------
+    table
+        As returned by `score_groups`, with any levels before ``error``.
+
+    Returns
+    -------
+    DataFrame
+        By the groups and ``flights`` (number with an error): for each error ``mean``, in the unit
+        of ``QUANTITIES``, and ``skill``, such as ``0.26 ± 0.04``, where ± is the distance to the
+        farther end of the interval. It is omitted for a single day.
     """
     groups = [name for name in table.index.names if name != "error"]
     reach = np.maximum(table["skill"] - table["low"], table["high"] - table["skill"])
@@ -473,9 +522,18 @@ def score_groups(
 ) -> pd.DataFrame:
     """Return mean error and skill in each group, with the 95 % interval by day.
 
-    Errors and those of the baseline have the same rows, groups are of each path or of each path
-    and fraction; rows without one are omitted. The table is indexed by ``group`` and ``error``:
-    ``flights`` that have the error, ``mean``, ``skill``, ``low``, ``high``.
+    Parameters
+    ----------
+    errors, baseline
+        Of the same rows.
+    groups
+        The group of each path, or of each path and fraction; rows without one are omitted.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``group`` and ``error``: ``flights`` that have the error, ``mean``, ``skill``,
+        ``low``, ``high``. Empty if no row has a group.
     """
     rows = pd.MultiIndex.from_product([[], errors.columns], names=["group", "error"])
     empty = pd.DataFrame(columns=["mean", "skill", "low", "high"], index=rows, dtype=float)
@@ -493,8 +551,11 @@ def score_groups(
 def name_phases(targets: pd.DataFrame, tops: pd.DataFrame) -> pd.Series:
     """Return the phase of each flight at each fraction: climb, cruise or descent.
 
-    ``tops`` has ``top_of_climb_time`` and ``top_of_descent_time`` [s] by path; without one of them
-    a flight has no phase.
+    Parameters
+    ----------
+    tops
+        ``top_of_climb_time`` and ``top_of_descent_time`` [s] by path; without one of them a
+        flight has no phase.
     """
     names = ["top_of_climb_time", "top_of_descent_time"]
     top = tops.reindex(index=targets.index.get_level_values("path"), columns=names)
@@ -508,8 +569,14 @@ def name_phases(targets: pd.DataFrame, tops: pd.DataFrame) -> pd.Series:
 def name_directions(targets: pd.DataFrame, airport: str) -> pd.Series:
     """Return the runway direction of each flight as a quarter of the compass, by path.
 
-    Targets are at two fractions or more, the first or last of them at the airport. Missing if the
-    record begins or ends too far from it.
+    Missing if the record begins or ends too far from the airport.
+
+    Parameters
+    ----------
+    targets
+        Targets at two fractions or more, the first or last of them at the airport.
+    airport
+        ICAO or IATA code.
     """
     miles = distance(targets["latitude"], targets["longitude"], *find_airport(airport).position)
     near = pd.Series(miles, targets.index).groupby(level="path").min() <= _ON_RUNWAY
@@ -531,9 +598,20 @@ def evaluate_settings(
 ) -> pd.DataFrame:
     """Return the gain of the best settings over the model's own, on days not used in the search.
 
-    ``searched`` is the result of `search_settings` for the training flights of the ``split``, and
-    the other parameters are as there. A row for each error: ``gain``, 1 - Σ error / Σ error of the
-    model's own settings, ``low`` and ``high``, its 95 % interval over held-out days.
+    Parameters
+    ----------
+    model, predictors, targets, days, feature_set
+        As for `search_settings`.
+    searched
+        Result of `search_settings` on the training flights.
+    split
+        Training paths, and paths held out from training and search.
+
+    Returns
+    -------
+    DataFrame
+        A row for each error: ``gain``, 1 - Σ error / Σ error of the model's own settings, ``low``
+        and ``high``, its 95 % interval over held-out days.
     """
     best = searched.head(1).drop(columns=["r2", "spread", "seconds"]).to_dict("records")[0]
     tuned = clone(model).set_params(**{f"{REGRESSOR}{name}": best[name] for name in best})

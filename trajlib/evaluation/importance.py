@@ -121,9 +121,18 @@ def measure_importance(samples: ImportanceSamples, split: int | None = None) -> 
     Impurity importance is the share of the variance of the training flights that is removed by the
     splits of a forest on a predictor. Permutation importance is the loss of skill against the mean
     trajectory when the values of a predictor are shuffled among held-out flights: squared errors
-    are pooled over flights and splits (or those of one ``split``) for each target, and the targets
-    are averaged. The table is indexed by ``fraction`` and ``predictor``: ``impurity``, summing to 1
-    over all predictors, and ``permutation``, in units of skill.
+    are pooled over flights and splits for each target, and the targets are averaged.
+
+    Parameters
+    ----------
+    split
+        Number of a single split, instead of all.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``fraction`` and ``predictor``: ``impurity``, summing to 1 over all predictors,
+        and ``permutation``, in units of skill.
     """
     if split is not None:
         tables = (samples.impurity, samples.rises, samples.spread)
@@ -140,8 +149,12 @@ def measure_importance(samples: ImportanceSamples, split: int | None = None) -> 
 def interval_importance(samples: ImportanceSamples, *, seed: int = 0) -> pd.DataFrame:
     """Return the 95 % bootstrap interval over held-out days of the permutation importance.
 
-    It is for the mean over fractions. The same days are drawn at all fractions. The table is
-    indexed by ``predictor``: ``low`` and ``high``, in units of skill.
+    It is for the mean over fractions. The same days are drawn at all fractions.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``predictor``: ``low`` and ``high``, in units of skill.
     """
     days = samples.spread.index.unique("day")
     names = samples.rises.index.unique("predictor")
@@ -173,10 +186,24 @@ def measure_shap(
     A prediction is the sum of the mean and a contribution of each predictor (TreeSHAP: Lundberg
     et al. 2020, "From local explanations to global understanding with explainable AI for
     trees"). Contributions of a group are added. Their absolute value is averaged over held-out
-    flights and targets, by ``fraction`` and ``predictor``, in spreads of the training flights.
+    flights and targets.
 
-    The model is ``build_model("lightgbm")``, untrained. The other parameters and errors are those
-    of `collect_importance`.
+    Parameters
+    ----------
+    model
+        ``build_model("lightgbm")``, untrained.
+    predictors, targets, splits, feature_set, groups
+        As for `collect_importance`.
+
+    Returns
+    -------
+    Series
+        ``shap``, indexed by ``fraction`` and ``predictor``, in spreads of the training flights.
+
+    Raises
+    ------
+    ValueError
+        When a predictor is not in the feature set.
     """
     check_no_leakage(predictors, feature_set)
     groups = groups or {name: [name] for name in predictors}

@@ -27,11 +27,7 @@ _OF_TARGETS = {"altitude": "altitude", "duration": "time", "distance": "distance
 def measure_errors(
     predictions: pd.DataFrame, targets: pd.DataFrame, *, course: pd.Series | None = None
 ) -> pd.DataFrame:
-    """Return the absolute errors of predictions, for each of their rows.
-
-    ``horizontal`` [NM], the geodesic between predicted and flown position, and its components
-    ``along`` and ``cross`` the course flown (missing with a single fraction and no course);
-    ``altitude`` [ft]; ``time`` [s], of the duration; ``distance`` [NM], of the distance flown.
+    """Return the absolute errors of predictions.
 
     Parameters
     ----------
@@ -41,6 +37,14 @@ def measure_errors(
         Course flown [deg] at each row of the targets. Needed if the targets are too far apart to
         compute it. It is not the predicted course, so that along and across have the same meaning
         for every prediction.
+
+    Returns
+    -------
+    DataFrame
+        For each row of the predictions: ``horizontal`` [NM], the geodesic between predicted and
+        flown position, and its components ``along`` and ``cross`` the course flown (missing with
+        a single fraction and no course); ``altitude`` [ft]; ``time``
+        [s], of the duration; ``distance`` [NM], of the distance flown.
     """
     flown = targets.reindex(predictions.index)
     if course is None:

@@ -25,10 +25,8 @@ def predict_plan_baselines(
 ) -> dict[str, pd.DataFrame]:
     """Return predictions from filed plans for held-out flights, by the name of the baseline.
 
-    ``plan``: the route as filed. ``plan and usual deviation``: plus the median deviation [deg] of
-    training flights from their plans at each fraction. ``plan and deviation of its route``: plus
-    that of training flights with the same route, if there are enough. Altitudes and times, and all
-    predictions for flights without a plan, are those of the median trajectory.
+    Altitudes and times, and all predictions for flights without a plan, are those of the median
+    trajectory.
 
     Parameters
     ----------
@@ -38,6 +36,13 @@ def predict_plan_baselines(
         At fractions of route progress.
     splits
         Paths to train on and paths held out.
+
+    Returns
+    -------
+    dict
+        ``plan``: the route as filed. ``plan and usual deviation``: plus the median deviation [deg]
+        of training flights from their plans at each fraction. ``plan and deviation of its
+        route``: plus that of training flights with the same route, if there are enough.
     """
     median = predict_baseline(targets, splits, "median")
     planned = predictors[has_plan(predictors)]
@@ -65,9 +70,18 @@ def predict_plan_baselines(
 def measure_plan_deviations(targets: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     """Return the deviations of flights from their plans at equal route progress.
 
-    ``along`` and ``cross`` [NM] the course of the plan, positive ahead and to the right, and
-    ``distance`` [NM], for each path and fraction of a reference, as returned by
-    `trajlib.features.plans.locate_plan`. Targets have ``latitude`` and ``longitude`` [deg].
+    Parameters
+    ----------
+    targets
+        By path and fraction: ``latitude``, ``longitude`` [deg].
+    reference
+        The same rows, as returned by `trajlib.features.plans.locate_plan`.
+
+    Returns
+    -------
+    DataFrame
+        ``along`` and ``cross`` [NM] the course of the plan, positive ahead and to the right, and
+        ``distance`` [NM].
     """
     targets = targets.loc[reference.index]
     plan = reference["latitude"], reference["longitude"]
@@ -82,12 +96,21 @@ def find_departures(
 ) -> pd.DataFrame:
     """Return the parts of flights between leaving their plan and rejoining it.
 
-    Targets and reference are those of `measure_plan_deviations`, at many fractions; a flight
-    ``apart`` from the plan [NM] has left it. One row per part, by ``path`` and ``part``: the
-    fractions ``start`` and ``end`` at which it leaves and rejoins the plan, the largest offset
-    ``cross`` [NM], and ``saved`` [NM], the length of the plan in between minus the length flown:
-    positive for a direct, negative for a detour. Parts that begin before the first fraction or end
-    after the last are omitted, because their lengths would include the terminal areas.
+    Parameters
+    ----------
+    targets, reference
+        As for `measure_plan_deviations`, at many fractions.
+    apart
+        Distance from the plan [NM] beyond which a flight has left it.
+
+    Returns
+    -------
+    DataFrame
+        One row per part, by ``path`` and ``part``: the fractions ``start`` and ``end`` at which
+        it leaves and rejoins the plan, the largest offset ``cross`` [NM], and ``saved`` [NM], the
+        length of the plan in between minus the length flown: positive for a direct, negative for
+        a detour. Parts that begin before the first fraction or end after the last are omitted,
+        because their lengths would include the terminal areas.
     """
     deviations = measure_plan_deviations(targets, reference)
     parts = []

@@ -91,7 +91,14 @@ def split_by_day(days: pd.Series, folds: int = 4, *, seed: int = 0) -> "list[Spl
     """Return splits that hold out whole days, every day once.
 
     Flights of one day share wind and runways. A random split would train and test on the same
-    days. ``days`` are those of each flight, as returned by `local_days`.
+    days.
+
+    Parameters
+    ----------
+    days
+        The day of each flight, by path, as of :func:`local_days`.
+    folds
+        Number of parts of the days; each is held out once.
 
     Raises
     ------
@@ -165,8 +172,13 @@ def describe_splits(splits: "list[Split]", days: pd.Series) -> pd.DataFrame:
 def find_repeats(flights: pd.DataFrame) -> pd.Series:
     """Return a flight number for each record, by path.
 
-    Records with the same callsign that overlap in time, from ``start`` to ``end``, belong to one
-    flight. Records without a callsign are separate flights.
+    Records with the same callsign that overlap in time belong to one flight. Records without a
+    callsign are separate flights.
+
+    Parameters
+    ----------
+    flights
+        With ``path``, ``callsign``, ``start`` and ``end``.
     """
     order = flights.sort_values(["callsign", "start"], kind="stable")
     same = order["callsign"].eq(order["callsign"].shift())

@@ -37,18 +37,31 @@ STATE = (
 def measure_points(flights: pd.DataFrame) -> pd.DataFrame:
     """Return the measured points of flights and their positions on the route.
 
-    By ``path`` and ``point``: ``timestamp``, ``duration`` [s], ``latitude``, ``longitude`` [deg],
-    ``altitude`` [ft], ``groundspeed`` [kt], and the columns of `locate_points`.
+    Returns
+    -------
+    DataFrame
+        By ``path`` and ``point``: ``timestamp``, ``duration`` [s], ``latitude``, ``longitude``
+        [deg], ``altitude`` [ft], ``groundspeed`` [kt], and the columns of `locate_points`.
     """
     return locate_points(map_flights(flights, keep_measured, columns=_READ), flights)
 
 
 def load_other_traffic(flights: pd.DataFrame, traffic: pd.DataFrame | None) -> pd.DataFrame | None:
-    """Return the measured points of the flights of `select_other_traffic`; None without any.
+    """Return the measured points of flights of other pairs near the flights of one pair.
 
-    They are as returned by `map_flights`, with ``origin`` and ``destination``, and are saved beside
-    the store of the pair, if there is one: reading thousands of flights takes most of the time of
-    the predictors at take-off, and each notebook of a report needs them.
+    They are saved beside the store of the pair, if there is one: reading thousands of flights takes
+    most of the time of the predictors at take-off, and each notebook of a report needs them.
+
+    Parameters
+    ----------
+    flights, traffic
+        As for `trajlib.features.recent_traffic.select_other_traffic`.
+
+    Returns
+    -------
+    DataFrame
+        As returned by `map_flights`, with ``origin`` and ``destination``; None if no flight can be
+        read.
     """
     if traffic is None:
         return None
@@ -126,10 +139,15 @@ def locate_points(points: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame:
 def measure_state(points: pd.DataFrame, minutes: float) -> pd.DataFrame:
     """Return the state of each flight some minutes after its first sample, by ``path``.
 
-    Only points measured until then are used; missing if there are too few. The columns ``STATE``:
-    ``age`` [s] of the last point and the values at it; ``track_off`` [deg], the course minus that
-    of the great circle, ``climb`` [ft/min], ``acceleration`` [kt/min] and ``drift`` [NM/min] over
-    about the last two minutes; ``distance`` flown, means and extremes so far.
+    Only points measured until then are used; missing if there are too few.
+
+    Returns
+    -------
+    DataFrame
+        The columns ``STATE``: ``age`` [s] of the last point and the values at it;
+        ``track_off`` [deg], the course minus that of the great circle, ``climb`` [ft/min],
+        ``acceleration`` [kt/min] and ``drift`` [NM/min] over about the last two minutes;
+        ``distance`` flown, means and extremes so far.
     """
     so_far = points[points["duration"] <= 60.0 * minutes]
     by_path = so_far.groupby(level="path", sort=False)

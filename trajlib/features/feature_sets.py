@@ -163,9 +163,16 @@ def prediction_minutes(feature_set: str) -> float:
 
 
 def join_state(takeoff: pd.DataFrame, points: pd.DataFrame, feature_set: str) -> pd.DataFrame:
-    """Return predictors ``at_takeoff`` with the state of the flights in a set ``airborne_m``.
+    """Return predictors at take-off with the state of the flights at a later prediction time.
 
-    ``points`` of the same flights are as returned by `trajlib.features.airborne.measure_points`.
+    Parameters
+    ----------
+    takeoff
+        Predictors ``at_takeoff``, by path.
+    points
+        Points of the same flights, as returned by `trajlib.features.airborne.measure_points`.
+    feature_set
+        As ``airborne_m``.
     """
     minutes = prediction_minutes(feature_set)
     return takeoff.join(measure_state(points, minutes).add_suffix(f"_at_{minutes:g}"))
@@ -174,9 +181,16 @@ def join_state(takeoff: pd.DataFrame, points: pd.DataFrame, feature_set: str) ->
 def join_plans(
     predictors: pd.DataFrame, plans: pd.DataFrame, flights: pd.DataFrame, feature_set: str
 ) -> pd.DataFrame:
-    """Return predictors of a feature set with the last plan filed by the prediction time.
+    """Return predictors with the features of the last plan filed by the prediction time.
 
-    ``plans`` are as returned by `trajlib.archive.plans.read_plans`, ``flights`` rows of the pair.
+    Parameters
+    ----------
+    predictors
+        Predictors of the ``feature_set``, by path.
+    plans
+        As returned by `trajlib.archive.plans.read_plans`.
+    flights
+        Rows of the same city pair.
     """
     minutes = prediction_minutes(feature_set)
     joined = predictors.join(build_plan_features(plans, flights, minutes=minutes))

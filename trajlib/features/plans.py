@@ -37,11 +37,6 @@ def build_plan_features(
 ) -> pd.DataFrame:
     """Return the features of each flight's latest plan filed before a prediction time.
 
-    The columns ``PLAN`` by ``path``, missing for flights without a plan: ``plan_cross_<x>`` [NM],
-    the offset to the right of the great circle at x % of route progress, ``plan_length`` [NM],
-    ``plan_level`` [100 ft], the highest, ``plan_speed`` [kt], the median, and ``plan_minutes``
-    between the first and the last estimated time.
-
     Parameters
     ----------
     plans
@@ -50,6 +45,14 @@ def build_plan_features(
         Rows of one city pair.
     minutes
         Prediction time, in minutes after the first sample of a flight.
+
+    Returns
+    -------
+    DataFrame
+        The columns ``PLAN`` by ``path``, missing for flights without a plan: ``plan_cross_<x>``
+        [NM], the offset to the right of the great circle at x % of route progress, ``plan_length``
+        [NM], ``plan_level`` [100 ft], the highest, ``plan_speed`` [kt], the median, and
+        ``plan_minutes`` between the first and the last estimated time.
     """
     waypoints = select_plans(plans, flights, minutes=minutes)
     pair = flights[["origin", "destination"]].iloc[0].tolist()
@@ -69,9 +72,16 @@ def build_plan_features(
 def trace_plan(waypoints: pd.DataFrame, origin: str, destination: str) -> pd.DataFrame:
     """Return a plan as a line between the airports, with a point every few miles.
 
-    ``latitude``, ``longitude`` [deg] along geodesics between the waypoints of the plan, which have
-    the same columns, ``distance`` [NM] from the origin, and ``progress``, the largest route
-    progress so far.
+    Parameters
+    ----------
+    waypoints
+        Waypoints of one plan, in order: ``latitude``, ``longitude`` [deg].
+
+    Returns
+    -------
+    DataFrame
+        ``latitude``, ``longitude`` [deg] along geodesics from waypoint to waypoint,
+        ``distance`` [NM] from the origin, and ``progress``, the largest route progress so far.
     """
     start, end = (np.array(find_airport(code).position) for code in (origin, destination))
     points = waypoints[["latitude", "longitude"]].to_numpy(float)
@@ -103,10 +113,20 @@ def trace_plan(waypoints: pd.DataFrame, origin: str, destination: str) -> pd.Dat
 def locate_plan(
     predictors: pd.DataFrame, rows: pd.MultiIndex, origin: str, destination: str
 ) -> pd.DataFrame:
-    """Return where plans are at rows of ``path`` and ``fraction`` of route progress.
+    """Return where plans are at fractions of route progress.
 
-    ``latitude``, ``longitude`` [deg]; on the great circle for flights without a plan. Predictors
-    have the columns ``PLAN``, by path.
+    Parameters
+    ----------
+    predictors
+        With the columns ``PLAN``, by path.
+    rows
+        Of ``path`` and ``fraction``.
+
+    Returns
+    -------
+    DataFrame
+        ``latitude``, ``longitude`` [deg] at the rows; on the great circle for flights without a
+        plan.
     """
     fraction = rows.get_level_values("fraction").to_numpy(float)
     paths = rows.get_level_values("path")

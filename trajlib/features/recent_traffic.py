@@ -57,9 +57,12 @@ HISTORY = (
 def find_passages(points: pd.DataFrame) -> pd.DataFrame:
     """Return when and how each flight passed ``PLACES`` of its route, by ``path`` and ``place``.
 
-    ``available`` (time of the first point beyond); ``cross`` [NM], ``altitude`` [ft], ``duration``
-    [s] and ``groundspeed`` [kt], interpolated linearly between the points before and after. Places
-    not reached, or reached before the first point, are absent.
+    Returns
+    -------
+    DataFrame
+        ``available`` (time of the first point beyond); ``cross`` [NM], ``altitude`` [ft],
+        ``duration`` [s] and ``groundspeed`` [kt], interpolated linearly between the points before
+        and after. Places not reached, or reached before the first point, are absent.
     """
     previous = points.groupby(level="path", sort=False).shift(1)
     parts = {}
@@ -129,8 +132,18 @@ def collect_recent_traffic(
 def select_other_traffic(flights: pd.DataFrame, traffic: pd.DataFrame) -> pd.DataFrame:
     """Return the flights of other pairs that flew shortly before flights of one pair.
 
-    They are the rows of ``traffic``, an index, that share an airport with the pair and flew in the
-    two hours before one of its flights: usable flights, and fragments near that airport.
+    Parameters
+    ----------
+    flights
+        Rows of one city pair: the airports and ``start``.
+    traffic
+        Rows of an index.
+
+    Returns
+    -------
+    DataFrame
+        The rows of ``traffic`` that share an airport with the pair and flew in the two hours
+        before one of its flights: usable flights, and fragments near that airport.
     """
     pair = flights[["origin", "destination"]].iloc[0].tolist()
     shared = traffic[["origin", "destination"]].isin(pair)
@@ -162,8 +175,12 @@ def _shows_runway(traffic: pd.DataFrame, pair: list[str]) -> pd.Series:
 def select_recent(past: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame:
     """Return the past flights that `collect_recent_traffic` needs for some flights.
 
-    Its result is the same as with all past flights, but fewer need to be read. Both are rows of
-    one city pair, ``past`` in any order.
+    Its result is the same as with all past flights, but fewer need to be read.
+
+    Parameters
+    ----------
+    past, flights
+        Rows of one city pair, ``past`` in any order.
     """
     past = past[past["rejected"].isna() & (past["start"] < flights["start"].max())]
     past = past.sort_values("start", kind="stable")

@@ -30,8 +30,17 @@ def keep_unflown(
 ) -> pd.DataFrame:
     """Return the targets at some fractions, missing where a flight has already passed them.
 
-    ``minutes`` is the prediction time, after the first sample. Fractions that at most half of the
-    flights have ahead are omitted, since only late flights would be left.
+    Fractions that at most half of the flights have ahead are omitted, since only late flights would
+    be left.
+
+    Parameters
+    ----------
+    targets
+        As returned by `build_targets`.
+    fractions
+        Fractions of the progress of the targets, or minutes.
+    minutes
+        Prediction time, after the first sample.
 
     >>> rows = pd.MultiIndex.from_product([["a.csv"], [0.1, 0.5]], names=["path", "fraction"])
     >>> keep_unflown(pd.DataFrame({"duration": [200.0, 900.0]}, rows), [0.1, 0.5], 5).to_dict()
@@ -72,7 +81,10 @@ def build_targets_by(
 ) -> dict[str, pd.DataFrame]:
     """Return several tables of targets, reading the flights once.
 
-    ``wanted`` has progress and fractions for each name of a result, as for `build_targets`.
+    Parameters
+    ----------
+    wanted
+        Progress and fractions for each name of a result, as for `build_targets`.
     """
     kinds = {name: (_minutes if by == "clock" else by, x) for name, (by, x) in wanted.items()}
     tables = resample_flights(flights, kinds, columns=TARGETS)
@@ -85,8 +97,15 @@ def build_targets_by(
 def append_arrival(targets: pd.DataFrame, ends: pd.DataFrame) -> pd.DataFrame:
     """Return targets by route progress with the last sample of each flight as fraction 1.
 
-    ``ends`` are targets by ``time`` at fraction 1: the end of the record, which is the arrival if
-    the record is complete. Flights without one stay unchanged.
+    Flights without an end stay unchanged.
+
+    Parameters
+    ----------
+    targets
+        As returned by `build_targets` by ``route``, at fractions below 1.
+    ends
+        As returned by `build_targets` by ``time``, at fraction 1: the end of the record, which is
+        the arrival if the record is complete.
     """
     return pd.concat([targets, ends]).sort_index()
 

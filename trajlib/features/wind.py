@@ -24,9 +24,17 @@ _MIN_SAMPLES = 20
 def measure_velocities(points: pd.DataFrame, origin: str, destination: str) -> pd.DataFrame:
     """Return ground velocities of flights in cruise, near the route of one city pair.
 
-    ``timestamp`` of the point, ``speed`` [kt]; and ``track`` [deg], from the point two before.
-    Points, by ``path`` and ``point``, have ``timestamp``, ``latitude``, ``longitude`` [deg],
-    ``altitude`` [ft] and ``groundspeed`` [kt].
+    Parameters
+    ----------
+    points
+        By ``path`` and ``point``: ``timestamp``, ``latitude``, ``longitude`` [deg], ``altitude``
+        [ft] and ``groundspeed`` [kt].
+
+    Returns
+    -------
+    DataFrame
+        ``timestamp`` of the point, ``speed`` [kt]; and ``track`` [deg], from the point two
+        before.
     """
     before = points.groupby(level="path", sort=False).shift(_STEPS)
     level = (before["altitude"] >= _CRUISE) & (points["altitude"] >= _CRUISE)
@@ -45,12 +53,24 @@ def measure_velocities(points: pd.DataFrame, origin: str, destination: str) -> p
 def estimate_wind(
     velocities: pd.DataFrame, moments: pd.Series, *, hours: float = 2.0
 ) -> pd.DataFrame:
-    """Return the wind that best fits the velocities in the hours before each moment, by path.
+    """Return the wind that best fits the velocities in the hours before each moment.
 
-    Least squares over groundspeed and track of `measure_velocities`. If tracks are similar, the
-    airspeed is assumed to be that of a jet, and the wind across the tracks to be zero. ``wind_u``
-    (towards east), ``wind_v`` (towards north) and ``wind_residual`` [kt], the root mean square of
-    the residuals of the speeds; missing where there are fewer than 20 samples.
+    Least squares over groundspeed and track. If tracks are similar, the airspeed is assumed to be
+    that of a jet, and the wind across the tracks to be zero.
+
+    Parameters
+    ----------
+    velocities
+        As returned by `measure_velocities`.
+    moments
+        Times by path.
+
+    Returns
+    -------
+    DataFrame
+        ``wind_u`` (towards east), ``wind_v`` (towards north) and ``wind_residual`` [kt], the root
+        mean square of the residuals of the speeds; missing where there are fewer than 20
+        samples.
 
     >>> track = np.arange(0.0, 360)  # 450 kt through air that moves at 50 kt towards east
     >>> east, north = 450 * np.sin(np.radians(track)) + 50, 450 * np.cos(np.radians(track))
