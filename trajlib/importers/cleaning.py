@@ -14,7 +14,7 @@ from trajlib.importers.segmentation import (
     find_taxiing,
     get_numbers,
     get_seconds,
-    list_bounds,
+    split_altitudes,
     split_tracks,
 )
 
@@ -187,38 +187,10 @@ def _find_spikes(points: pd.DataFrame, limits: Limits) -> np.ndarray:
     beyond = (altitude < _LOWEST) | (altitude > _HIGHEST)
     measured = np.flatnonzero(~beyond & ~np.isnan(altitude))
     flight = np.array(points["flight"])[measured]
-    track = _split_altitudes(flight, get_seconds(points)[measured], altitude[measured], limits.rate)
+    seconds = get_seconds(points)[measured]
+    track = split_altitudes(flight, seconds, altitude[measured], limits.rate, _NOISE)
     beyond[measured[_not_of_longest(flight, track)]] = True
     return beyond
-
-
-@compiled
-def _split_altitudes(flight, seconds, altitude, rate):
-    track = np.zeros(len(flight), np.int64)
-    last = np.zeros(8, np.int64)
-    number = np.zeros(8, np.int64)
-    tracks, count = 0, 0
-    for i in range(len(flight)):
-        if i == 0 or flight[i] != flight[i - 1]:
-            tracks, count = 0, 0
-        best, nearest = -1, np.inf
-        for k in range(tracks):
-            change = abs(altitude[i] - altitude[last[k]])
-            reach = rate / 60 * (seconds[i] - seconds[last[k]]) + _NOISE
-            cost = change + rate / 60 * (seconds[i] - seconds[last[k]])
-            if change <= reach and cost < nearest:
-                best, nearest = k, cost
-        if best < 0:
-            if tracks < len(last):
-                best = tracks
-                tracks += 1
-            else:
-                best = np.argmin(last)
-            number[best] = count
-            count += 1
-        last[best] = i
-        track[i] = number[best]
-    return track
 
 
 def _find_frozen(points: pd.DataFrame, limits: Limits) -> np.ndarray:
@@ -261,7 +233,7 @@ def _find_assigned(points: pd.DataFrame, limits: Limits) -> np.ndarray:
     measured = np.flatnonzero(~np.isnan(altitude))
     assigned = np.zeros(len(points), bool)
     assigned[measured] = _assigned(
-        list_bounds(flight[measured]),
+        np.flatnonzero(np.diff(flight[measured], prepend=-1, append=-1)),
         get_seconds(points)[measured],
         altitude[measured],
         get_numbers(points, "groundspeed")[measured],

@@ -9,11 +9,10 @@ __all__ = [
     "find_taxiing",
     "get_numbers",
     "get_seconds",
-    "list_bounds",
     "segment_flights",
+    "split_altitudes",
     "split_tracks",
 ]
-
 
 _SLOW = 35.0  # kt, below which an aircraft without a reported state is on the ground
 _FAST = 180.0  # kt, above which a report of being on the ground is ignored
@@ -53,7 +52,10 @@ def segment_flights(points: pd.DataFrame, *, identified: bool = False) -> np.nda
         callsign = np.array(pd.factorize(points["callsign"])[0])
     aircraft = np.array(points["aircraft"])
     ground = _find_ground(columns[2], speed, state)
-    return _segment(aircraft, seconds, *columns, speed, ground, callsign, identified)
+    cut = _find_cuts(aircraft, seconds, *columns, speed, ground, callsign, identified)
+    part = np.cumsum(cut) - 1
+    airborne = np.bincount(part, ground != 1) > 0
+    return np.where(airborne, np.cumsum(airborne) - 1, -1)[part]
 
 
 def find_taxiing(points: pd.DataFrame) -> np.ndarray:
@@ -65,7 +67,10 @@ def find_taxiing(points: pd.DataFrame) -> np.ndarray:
         Ordered by ``flight`` and ``timestamp``, otherwise as in `segment_flights`.
     """
     columns = (get_numbers(points, name) for name in ("altitude", "groundspeed", "onground"))
-    return _find_taxiing(np.array(points["flight"]), _find_ground(*columns))
+    rows = pd.Series(np.arange(len(points)))
+    airborne = rows.where(_find_ground(*columns) != 1).groupby(points["flight"].to_numpy())
+    taxiing = (rows < airborne.transform("min") - 1) | (rows > airborne.transform("max") + 1)
+    return taxiing.to_numpy()
 
 
 def split_tracks(
@@ -89,19 +94,17 @@ def split_tracks(
         Highest speed [kt], and error of a position [NM].
     """
     arrays = (np.require(array, requirements="W") for array in (group, seconds, lat, lon))
-    return _split(*arrays, speed, tolerance)
+    return _split(*arrays, speed / 3600, tolerance, _PACE / 3600)
 
 
-def list_bounds(group: np.ndarray) -> np.ndarray:
-    """Return the start of each run of equal numbers, and the length of the array.
+def split_altitudes(
+    group: np.ndarray, seconds: np.ndarray, altitude: np.ndarray, rate: float, tolerance: float
+) -> np.ndarray:
+    """Return the track number of each altitude, such that no track exceeds a rate [ft/min].
 
-    >>> list_bounds(np.array([5, 5, 7])).tolist()
-    [0, 2, 3]
+    As `split_tracks`, for altitudes and their error [ft].
     """
-    if len(group) == 0:
-        return np.zeros(1, dtype=np.int64)
-    inner = np.flatnonzero(np.diff(group)) + 1
-    return np.concatenate([[0], inner, [len(group)]])
+    return _split(group, seconds, altitude, None, rate / 60, tolerance, rate / 60)
 
 
 def get_numbers(points: pd.DataFrame, name: str) -> np.ndarray:
@@ -140,7 +143,11 @@ def _distance_between(lat, lon, lat2, lon2):
 
 
 @compiled
-def _split(group, seconds, lat, lon, speed, tolerance):
+def _split(group, seconds, y, x, rate, tolerance, pace):
+    """Return track numbers of positions [deg], or without ``x`` of values on a line.
+
+    Rates are per second. Tracks without points for a long time get a higher cost.
+    """
     track = np.zeros(len(group), np.int64)
     last = np.zeros(_OPEN, np.int64)
     number = np.zeros(_OPEN, np.int64)
@@ -151,18 +158,17 @@ def _split(group, seconds, lat, lon, speed, tolerance):
         best, nearest = -1, np.inf
         for k in range(tracks):
             j = last[k]
-            reach = speed / 3600 * (seconds[i] - seconds[j]) + tolerance
-            miles = _distance_between(lat[j], lon[j], lat[i], lon[i])
-            # tracks without points for a long time get a higher cost
-            cost = miles + _PACE / 3600 * (seconds[i] - seconds[j])
-            if miles <= reach and cost < nearest:
+            apart = abs(y[i] - y[j]) if x is None else _distance_between(y[j], x[j], y[i], x[i])
+            reach = rate * (seconds[i] - seconds[j]) + tolerance
+            cost = apart + pace * (seconds[i] - seconds[j])
+            if apart <= reach and cost < nearest:
                 best, nearest = k, cost
         if best < 0:
             if tracks < _OPEN:
                 best = tracks
                 tracks += 1
             else:
-                best = np.argmin(last[:tracks])
+                best = np.argmin(last)
             number[best] = count
             count += 1
         last[best] = i
@@ -191,9 +197,10 @@ def _may_have_landed(i, j, seconds, lat, lon, altitude, speed, ground, changed):
 
 
 @compiled
-def _segment(aircraft, seconds, lat, lon, altitude, speed, ground, callsign, identified):  # noqa: C901 (one loop, compiled)
+def _find_cuts(aircraft, seconds, lat, lon, altitude, speed, ground, callsign, identified):  # noqa: C901 (one loop, compiled)
+    """Return the points that begin a new part."""
     n = len(aircraft)
-    cut = np.zeros(n, np.bool_)  # points that begin a new part
+    cut = np.zeros(n, np.bool_)
     start = 0
     while start < n:
         end = start + 1
@@ -223,7 +230,7 @@ def _segment(aircraft, seconds, lat, lon, altitude, speed, ground, callsign, ide
             if callsign[i] >= 0 and (ground[i] != 1 or cut[i]):
                 call = callsign[i]
         start = end
-    return _number_parts(cut, ground)
+    return cut
 
 
 @compiled
@@ -236,40 +243,3 @@ def _find_stop(first, last, seconds, speed):
                 best, longest = i, seconds[i] - seconds[moved]
             moved = i
     return best
-
-
-@compiled
-def _number_parts(cut, ground):
-    """Return the number of each part between cuts that has a point in the air, else -1."""
-    n = len(cut)
-    flight = np.full(n, -1, np.int64)
-    count, start = 0, 0
-    while start < n:
-        end = start + 1
-        while end < n and not cut[end]:
-            end += 1
-        if not (ground[start:end] == 1).all():
-            flight[start:end] = count
-            count += 1
-        start = end
-    return flight
-
-
-@compiled
-def _find_taxiing(flight, ground):
-    taxiing = np.zeros(len(flight), np.bool_)
-    start = 0
-    while start < len(flight):
-        end = start
-        first, last = -1, -1
-        while end < len(flight) and flight[end] == flight[start]:
-            if ground[end] != 1:
-                last = end
-                if first < 0:
-                    first = end
-            end += 1
-        if first >= 0:
-            taxiing[start : max(first - 1, start)] = True
-            taxiing[last + 2 : end] = True
-        start = end
-    return taxiing
