@@ -17,7 +17,7 @@ _FIELDS = {
 }
 
 
-def _parse_times(batch: pd.DataFrame, path: Path) -> pd.DataFrame:
+def _parse_times(batch: pd.DataFrame) -> pd.DataFrame:
     times = batch["time over"].astype("str")
     return batch.assign(
         **{"time over": pd.to_datetime(times, format="%d-%m-%Y %H:%M:%S", errors="coerce")}

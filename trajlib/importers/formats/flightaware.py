@@ -21,7 +21,7 @@ _FIELDS = {
 
 
 def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
-    def identify(batch: pd.DataFrame, path: Path) -> pd.DataFrame:
+    def identify(batch: pd.DataFrame) -> pd.DataFrame:
         ids = batch["fa_flight_id"].astype("str").where(batch["fa_flight_id"].notna())
         ident = ids.str.extract(r"^([A-Z]{2,3}\d\w*)-")[0]
         return batch.assign(fa_flight_id=ids.fillna(name_flight(path, options)), ident=ident)

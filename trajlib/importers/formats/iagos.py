@@ -1,7 +1,5 @@
 """Flights of the research infrastructure IAGOS, which measures pressure."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 
@@ -21,7 +19,7 @@ _FIELDS = {
 }
 
 
-def _prepare(batch: pd.DataFrame, path: Path) -> pd.DataFrame:
+def _prepare(batch: pd.DataFrame) -> pd.DataFrame:
     pressure = pd.to_numeric(batch["pressure"], errors="coerce")
     return batch.assign(pressure_altitude=pressure_altitude(pressure))
 

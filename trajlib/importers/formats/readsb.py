@@ -86,7 +86,7 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     yield convert_points(points, _FIELDS)
 
 
-def _date_positions(batch: pd.DataFrame, path: Path) -> pd.DataFrame:
+def _date_positions(batch: pd.DataFrame) -> pd.DataFrame:
     names = ("now", "seen_pos", "wd", "ws", "alt_baro", "altitude")
     batch = batch.reindex(columns=[*dict.fromkeys([*batch, *names])])
     now, age, direction, speed = (

@@ -33,7 +33,7 @@ def _recognize_geojson(head: Head) -> bool:
     return head.kind == "json" and (b'"swim:' in head.data or b'"flysfo:' in head.data)
 
 
-def _drop_absent_speeds(batch: pd.DataFrame, path: Path) -> pd.DataFrame:
+def _drop_absent_speeds(batch: pd.DataFrame) -> pd.DataFrame:
     speed = pd.to_numeric(batch["groundspeed"], errors="coerce")
     return batch.assign(groundspeed=speed.where(speed != 0))  # the feed has 0 for missing values
 
@@ -65,7 +65,7 @@ def _read_geojson(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise FormatError(f"its record or its points cannot be read: {error!r}") from error
     hundreds = pd.to_numeric(points["altitude"], errors="coerce")
-    points = _drop_absent_speeds(points.assign(altitude=hundreds * 100), path)
+    points = _drop_absent_speeds(points.assign(altitude=hundreds * 100))
     yield convert_points(points.assign(**identity), _TRACK_FIELDS)
 
 

@@ -192,7 +192,7 @@ def point_reader(
     fields
         The columns of the table.
     prepare
-        Called with a batch of the table and its path before the conversion.
+        Called with a batch of the table before the conversion.
     extra
         Other columns that ``prepare`` needs.
     """
@@ -202,7 +202,7 @@ def point_reader(
     def read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         rows, count = 0, 0
         for batch in read_table(path, wanted, texts=texts):
-            points = convert_points(prepare(batch, path) if prepare else batch, fields)
+            points = convert_points(prepare(batch) if prepare else batch, fields)
             rows, count = rows + len(batch), count + len(points)
             yield points
         if rows and not count:
