@@ -89,33 +89,28 @@ def clean_points(points: pd.DataFrame, limits: Limits) -> tuple[pd.DataFrame, pd
     flights = int(points["flight"].max()) + 1 if len(points) else 0
     counts = pd.DataFrame(0, range(flights), list(REPAIRS))
 
-    def count(name: str, wrong: np.ndarray) -> None:
+    def count(name: str, wrong: np.ndarray) -> np.ndarray:
         counts[name] += np.bincount(np.array(points["flight"])[wrong], minlength=flights)
+        return wrong
 
     if "disordered" in points:
         count("out_of_order", points["disordered"].to_numpy())
         points = points.drop(columns="disordered")
-    for name, find in (
-        ("taxi", lambda points, limits: find_taxiing(points)),
-        ("repeated", _find_repeated),
-        ("stale_position", _find_stale),
-        ("too_close", _find_close),
-    ):
-        wrong = find(points, limits)
-        count(name, wrong)
-        points = points[~wrong]
+    points = points[~count("taxi", find_taxiing(points))]
+    points = points[~count("repeated", _find_repeated(points))]
+    points = points[~count("stale_position", _find_stale(points))]
+    points = points[~count("too_close", _find_close(points, limits.spacing))]
     unreachable, spoofed = _find_unreachable(points, limits)
     count("unreachable", unreachable)
     count("spoofed", spoofed)
     points = points[~(unreachable | spoofed)].reset_index(drop=True)
-    for name, find in (
-        ("frozen_altitude", _find_frozen),  # first, else the next altitude is out of reach
-        ("altitude_spike", _find_spikes),
-        ("assigned_altitude", _find_assigned),
-    ):
-        wrong = find(points, limits)
-        count(name, wrong)
-        points["altitude"] = points["altitude"].mask(wrong)
+    # first the frozen altitudes, else the next one is out of reach
+    wrong = count("frozen_altitude", _find_frozen(points))
+    points["altitude"] = points["altitude"].mask(wrong)
+    wrong = count("altitude_spike", _find_spikes(points, limits.rate))
+    points["altitude"] = points["altitude"].mask(wrong)
+    wrong = count("assigned_altitude", _find_assigned(points))
+    points["altitude"] = points["altitude"].mask(wrong)
     filled = _fill_ground(points)
     count("ground_altitude", (points["altitude"].isna() & filled.notna()).to_numpy())
     return points.assign(altitude=filled), counts
@@ -126,12 +121,12 @@ def _same_flight(points: pd.DataFrame) -> np.ndarray:
     return np.diff(np.array(points["flight"]), prepend=-1) == 0
 
 
-def _find_repeated(points: pd.DataFrame, limits: Limits) -> np.ndarray:
+def _find_repeated(points: pd.DataFrame) -> np.ndarray:
     step = np.diff(get_seconds(points), prepend=np.nan)
     return _same_flight(points) & (step == 0)
 
 
-def _find_stale(points: pd.DataFrame, limits: Limits) -> np.ndarray:
+def _find_stale(points: pd.DataFrame) -> np.ndarray:
     lat, lon = get_numbers(points, "latitude"), get_numbers(points, "longitude")
     still = (np.diff(lat, prepend=np.nan) == 0) & (np.diff(lon, prepend=np.nan) == 0)
     moving = ~(get_numbers(points, "groundspeed") < _MOVING)
@@ -143,10 +138,10 @@ def _find_stale(points: pd.DataFrame, limits: Limits) -> np.ndarray:
     return (repeated & _same_flight(points)) | (get_seconds(points) - updated > _STALE)
 
 
-def _find_close(points: pd.DataFrame, limits: Limits) -> np.ndarray:
-    if not limits.spacing:
+def _find_close(points: pd.DataFrame, spacing: float) -> np.ndarray:
+    if not spacing:
         return np.zeros(len(points), bool)
-    return _closer(np.array(points["flight"]), np.floor(get_seconds(points)), limits.spacing)
+    return _closer(np.array(points["flight"]), np.floor(get_seconds(points)), spacing)
 
 
 @compiled
@@ -182,18 +177,18 @@ def _not_of_longest(flight: np.ndarray, track: np.ndarray) -> np.ndarray:
     return track != longest.reindex(flight).to_numpy()
 
 
-def _find_spikes(points: pd.DataFrame, limits: Limits) -> np.ndarray:
+def _find_spikes(points: pd.DataFrame, rate: float) -> np.ndarray:
     altitude = get_numbers(points, "altitude")
     beyond = (altitude < _LOWEST) | (altitude > _HIGHEST)
     measured = np.flatnonzero(~beyond & ~np.isnan(altitude))
     flight = np.array(points["flight"])[measured]
     seconds = get_seconds(points)[measured]
-    track = split_altitudes(flight, seconds, altitude[measured], limits.rate, _NOISE)
+    track = split_altitudes(flight, seconds, altitude[measured], rate, _NOISE)
     beyond[measured[_not_of_longest(flight, track)]] = True
     return beyond
 
 
-def _find_frozen(points: pd.DataFrame, limits: Limits) -> np.ndarray:
+def _find_frozen(points: pd.DataFrame) -> np.ndarray:
     altitude = get_numbers(points, "altitude")
     geometric, rate = get_numbers(points, "geoaltitude"), get_numbers(points, "vertical_rate")
     flight, seconds = np.array(points["flight"]), get_seconds(points)
@@ -228,7 +223,7 @@ def _frozen(flight, seconds, altitude, geometric, rate, window, climbed):
     return frozen
 
 
-def _find_assigned(points: pd.DataFrame, limits: Limits) -> np.ndarray:
+def _find_assigned(points: pd.DataFrame) -> np.ndarray:
     altitude, flight = get_numbers(points, "altitude"), np.array(points["flight"])
     measured = np.flatnonzero(~np.isnan(altitude))
     assigned = np.zeros(len(points), bool)

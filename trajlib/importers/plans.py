@@ -91,23 +91,6 @@ def import_plans(
     paths = list_members(source)
     if files is not None:
         paths = [path for path in paths if path.relative_to(root).as_posix() in files]
-    tables, reasons = _read_tables(paths, options, format, flights)
-    if not tables:
-        reason = f": {reasons[0]}" if reasons else ""
-        raise FileNotFoundError(f"no flight plans in {source}{reason}")
-    points = pd.concat(tables, ignore_index=True)
-    plans = points[[name for name in _COLUMNS if name in points]].rename(columns=_COLUMNS)
-    if "flight_level" in plans:
-        plans["flight_level"] /= 100
-    plans["sequence"] = plans.groupby("flight_id").cumcount()
-    save_plans(plans, archive, source.stem)
-    return plans.groupby("flight_id").size().rename("waypoints")
-
-
-def _read_tables(
-    paths: list[Path], options: Options, format: str | None, flights: Collection[str] | None
-) -> tuple[list[pd.DataFrame], list[str]]:
-    """Return the points of plans, and the reasons why files could not be read."""
     tables: list[pd.DataFrame] = []
     reasons: list[str] = []
     for path in paths:
@@ -118,4 +101,14 @@ def _read_tables(
                 tables.append(table if flights is None else table[table["flight_id"].isin(flights)])
         except FormatError as error:
             reasons.append(f"{path.name}: {error}")
-    return [table for table in tables if len(table)], reasons
+    tables = [table for table in tables if len(table)]
+    if not tables:
+        reason = f": {reasons[0]}" if reasons else ""
+        raise FileNotFoundError(f"no flight plans in {source}{reason}")
+    points = pd.concat(tables, ignore_index=True)
+    plans = points[[name for name in _COLUMNS if name in points]].rename(columns=_COLUMNS)
+    if "flight_level" in plans:
+        plans["flight_level"] /= 100
+    plans["sequence"] = plans.groupby("flight_id").cumcount()
+    save_plans(plans, archive, source.stem)
+    return plans.groupby("flight_id").size().rename("waypoints")

@@ -460,20 +460,23 @@ def _json_names(path: Path, data: bytes) -> tuple[str, ...]:
 def _read_records(head: Head, wanted: Collection[str]) -> Iterator[pd.DataFrame]:
     """Yield batches of a JSON: records in an array, one per line or in objects, or columns."""
     if _is_of_columns(head.data):
-        df = _lower(pd.DataFrame(read_json(head.path)))
+        tables = iter([pd.DataFrame(read_json(head.path))])
+    elif _NESTED.match(head.data) or _OF_COLUMNS.match(head.data):
+        tables = iter([pd.DataFrame([*_flatten(read_json(head.path), {})])])
+    else:
+        tables = _read_flat_records(head)
+    for df in tables:
+        df.columns = number_repeats([str(name).strip().lower() for name in df])
         yield df[[name for name in df if name in wanted]]
-        return
-    if _NESTED.match(head.data) or _OF_COLUMNS.match(head.data):
-        df = _lower(pd.DataFrame([*_flatten(read_json(head.path), {})]))
-        yield df[[name for name in df if name in wanted]]
-        return
+
+
+def _read_flat_records(head: Head) -> Iterator[pd.DataFrame]:
     with open_source(head.path) as stream:
         end = b"}" if head.data.lstrip().startswith(b"[") else b"\n"
         for block in read_blocks(_decode(stream), end=end):
             lines = re.sub(rb"\}\s*,?\s*\{", b"}\n{", block.strip().strip(b"[], \r\n"))
             if lines:
-                df = _lower(_parse_records(lines))
-                yield df[[name for name in df if name in wanted]]
+                yield _parse_records(lines)
 
 
 def _is_of_columns(data: bytes) -> bool:
@@ -502,10 +505,6 @@ def _parse_records(lines: bytes) -> pd.DataFrame:
             return pd.DataFrame([json.loads(line) for line in lines.split(b"\n")])
         except (ValueError, RecursionError) as error:
             raise FormatError(f"no JSON of records: {str(error)[:100]}") from error
-
-
-def _lower(df: pd.DataFrame) -> pd.DataFrame:
-    return df.set_axis(number_repeats([str(name).strip().lower() for name in df]), axis=1)
 
 
 def _find_decimal(data: bytes, delimiter: str) -> str:
