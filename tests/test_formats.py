@@ -124,8 +124,8 @@ def write(flights, tmp_path):
 
 
 def read(path, **options):
-    dialect = options.get("dialect")
-    batches = [*recognize_format(path, dialect).read(path, Options(**options))]
+    options = Options(**options)
+    batches = [*recognize_format(path, options.dialect).read(path, options)]
     return pd.concat(batches, ignore_index=True)
 
 

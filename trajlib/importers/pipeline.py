@@ -46,7 +46,6 @@ from trajlib.importers.sources import (
     describe_refused,
     describe_unreadable,
     find_root,
-    read_source_dialect,
     recognize_sources,
 )
 from trajlib.schema import COLUMNS, IDENTITY, NUMERIC
@@ -119,7 +118,6 @@ class _Job:
     strict: bool
     origin: str | None
     destination: str | None
-    gap: float  # s without a point, after which columns.toml begins another flight
 
 
 def import_flights(
@@ -179,8 +177,8 @@ def import_flights(
     """
     source, archive = Path(source).resolve(), Path(archive).resolve()
     root = find_root(source)
-    dialect = read_source_dialect(root)
-    if read_dialect(archive).simulated and not (dialect and dialect.simulated):
+    dialect = read_dialect(root)
+    if read_dialect(archive).simulated and not dialect.simulated:
         raise ValueError(f"the flights of {archive} are simulated: real ones need another folder")
     sources = recognize_sources(source, format)
     readable = sources[sources["refused"].isna()]
@@ -188,7 +186,7 @@ def import_flights(
         raise FileNotFoundError(describe_unreadable(source, root, sources))
     for line in [*describe_formats(readable), *describe_refused(sources)]:
         report(line)
-    columns = dialect.fingerprint() if dialect else None
+    columns = dialect.fingerprint()
     settings = (source, format, columns, origin, destination, measured_only, strict, criteria)
     work = archive / f".import-{_digest(root, sources['file'], settings)}"
     work.mkdir(parents=True, exist_ok=True)
@@ -203,10 +201,9 @@ def import_flights(
         criteria=criteria,
         limits=Limits(criteria.speed, criteria.rate, tolerance, spacing),
         measured_only=measured_only,
-        strict=strict or bool(dialect and dialect.strict),
+        strict=strict or dialect.strict,
         origin=origin,
         destination=destination,
-        gap=dialect.many.get("gap", np.inf) if dialect else np.inf,
     )
     damaged = _read_points(job, sources)
     if not sources["points"].any():
@@ -223,7 +220,10 @@ def import_flights(
     tables = [pd.read_parquet(path) for path in sorted(work.glob("flights-*.parquet"))]
     tables = [table for table in tables if len(table)]
     if not tables:
-        raise ValueError(_describe_nothing(source, origin, destination))
+        pair = f" {origin or '?'} → {destination or '?'}" if origin or destination else ""
+        raise ValueError(
+            f"no flight{pair} in {source.name}: expected points with positions in the air"
+        )
     flights = pd.concat(tables).sort_values("path", ignore_index=True)
     flights = _reject_repeats(flights)
     _finish(job, source, flights, sources)
@@ -241,11 +241,6 @@ def _read_points(job: _Job, sources: pd.DataFrame) -> pd.DataFrame:
     sources["points"] = read["points"].fillna(0).astype(int)
     sources["refused"] = sources["refused"].fillna(read["damage"])
     return sources[read["damage"].notna()]
-
-
-def _describe_nothing(source: Path, origin: str | None, destination: str | None) -> str:
-    pair = f" {origin or '?'} → {destination or '?'}" if origin or destination else ""
-    return f"no flight{pair} in {source.name}: expected points with positions in the air"
 
 
 def _digest(root: Path, names: pd.Series, settings: tuple) -> str:
@@ -468,7 +463,8 @@ def _number_flights(job: _Job, points: pd.DataFrame, kind: np.ndarray) -> np.nda
             chosen = chosen.assign(aircraft=np.unique(pairs, axis=0, return_inverse=True)[1])
         numbers = segment_flights(chosen, identified=kinds == ("flight",))
         if "flight" not in kinds:
-            numbers = _cut_legs(chosen, numbers, job.gap)
+            gap = job.options.dialect.many.get("gap", np.inf)
+            numbers = _cut_legs(chosen, numbers, gap)
         flight[rows] = np.where(numbers >= 0, numbers + count, -1)
         count += numbers.max(initial=-1) + 1
     return flight
@@ -717,7 +713,7 @@ def _finish(job: _Job, source: Path, flights: pd.DataFrame, sources: pd.DataFram
     for licence in job.root.glob("LICEN[CS]E*"):
         shutil.copyfile(licence, archive / licence.name)
     formats = [find_format(name) for name in sources["format"].dropna().unique()]
-    text = _describe_archive(source, formats, job.options.dialect or Dialect())
+    text = _describe_archive(source, formats, job.options.dialect)
     (archive / "columns.toml").write_text(text, encoding="utf-8")
     shutil.rmtree(job.work)
 

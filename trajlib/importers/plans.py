@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from trajlib.archive.dialect import read_dialect
 from trajlib.archive.plans import save_plans
 from trajlib.importers.formats import FormatError, Options, find_format, recognize_format
-from trajlib.importers.sources import find_root, list_members, read_source_dialect
+from trajlib.importers.sources import find_root, list_members
 
 __all__ = ["PLAN_FORMATS", "import_plans", "import_plans_beside_flights"]
 
@@ -87,7 +88,7 @@ def import_plans(
         raise ValueError(f"format {format!r} holds no plans, expected {', '.join(PLAN_FORMATS)}")
     source = Path(source).resolve()
     root = find_root(source)
-    options = Options(dialect=read_source_dialect(root), kind="plan", root=root)
+    options = Options(dialect=read_dialect(root), kind="plan", root=root)
     paths = list_members(source)
     if files is not None:
         paths = [path for path in paths if path.relative_to(root).as_posix() in files]

@@ -19,7 +19,6 @@ __all__ = [
     "describe_unreadable",
     "find_root",
     "list_members",
-    "read_source_dialect",
     "recognize_sources",
 ]
 
@@ -38,13 +37,12 @@ def list_members(source: Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise FileNotFoundError(f"no such file or folder: {source}")
-    names = [path.relative_to(source) for path in source.rglob("*") if path.is_file()]
-    hidden = [any(part.startswith(".") for part in name.parts) for name in names]
-    return sorted(
-        source / name
-        for name, skip in zip(names, hidden, strict=True)
-        if not skip and not _ABOUT.search(name.name)
-    )
+    members = []
+    for path in sorted(source.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(source).parts)
+        if path.is_file() and not hidden and not _ABOUT.search(path.name):
+            members.append(path)
+    return members
 
 
 def recognize_sources(source: str | Path, format: str | None = None) -> pd.DataFrame:
@@ -62,8 +60,7 @@ def recognize_sources(source: str | Path, format: str | None = None) -> pd.DataF
     if not names:
         raise FileNotFoundError(f"no files in {source}")
     batches = [names[start : start + FILES] for start in range(0, len(names), FILES)]
-    dialect = read_source_dialect(root)
-    tables = run_tasks(partial(_recognize_files, root, dialect, format), batches)
+    tables = run_tasks(partial(_recognize_files, root, read_dialect(root), format), batches)
     return pd.concat(tables, ignore_index=True)
 
 
@@ -72,13 +69,8 @@ def find_root(source: Path) -> Path:
     return source.parent if source.is_file() else source
 
 
-def read_source_dialect(root: Path) -> Dialect | None:
-    """Return the columns.toml beside a source; None if there is none."""
-    return read_dialect(root) if (root / "columns.toml").is_file() else None
-
-
 def _recognize_files(
-    root: Path, dialect: Dialect | None, format: str | None, names: list[str]
+    root: Path, dialect: Dialect, format: str | None, names: list[str]
 ) -> pd.DataFrame:
     rows: list[tuple[str, str | None, str | None]] = []
     for name in names:

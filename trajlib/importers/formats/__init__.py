@@ -77,11 +77,12 @@ FORMATS = (
     generic.FLIGHTS,
 )
 
+_DEFAULT = Dialect()
 _UNKNOWN = '"?"'  # in a draft, the name of a column
 _ENTRIES = {"timestamp": ', format = "unix"', "altitude": ', unit = "ft"'}  # likewise, examples
 
 
-def recognize_format(path: str | Path, dialect: Dialect | None = None) -> Format:
+def recognize_format(path: str | Path, dialect: Dialect = _DEFAULT) -> Format:
     """Return the format of a file, recognised by its content.
 
     Parameters
@@ -97,9 +98,9 @@ def recognize_format(path: str | Path, dialect: Dialect | None = None) -> Format
         When it is none of `FORMATS`, or cannot be used, with the reason.
     """
     head = read_head(Path(path))
-    if dialect is not None and generic.recognize_flights(head, dialect):
+    if generic.recognize_flights(head, dialect):
         return generic.FLIGHTS
-    if dialect is not None and generic.recognize_points(head, dialect):
+    if generic.recognize_points(head, dialect):
         return generic.FORMAT
     for candidate in FORMATS:
         if candidate.recognize(head):
@@ -116,7 +117,7 @@ def recognize_format(path: str | Path, dialect: Dialect | None = None) -> Format
             f"no positions: none of its columns {', '.join(head.names)[:100]} is known as latitude "
             "or longitude, without which there is no trajectory; a columns.toml can name them"
         )
-    missing = find_missing(match_columns(head.names, Dialect()).fields)
+    missing = find_missing(match_columns(head.names, _DEFAULT).fields)
     absent = f", none of them {' or '.join(missing)}" if len(missing) < len(REQUIRED) else ""
     raise FormatError(
         f"no known format: its columns are {', '.join(head.names)[:100]}{absent}; a columns.toml "
@@ -142,7 +143,7 @@ def draft_columns(path: str | Path) -> str | None:
     known.
     """
     head = read_head(Path(path))
-    layout = match_columns(head.names, Dialect())
+    layout = match_columns(head.names, _DEFAULT)
     fields, missing = layout.fields, find_missing(layout.fields)
     if len(head.names) < 2 or not _has_header(head) or not missing:
         return None

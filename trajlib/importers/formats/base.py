@@ -28,6 +28,7 @@ __all__ = [
     "number_repeats",
 ]
 
+_DEFAULT = Dialect()
 _TRUE = {"true", "t", "1", "1.0", "yes"}
 _FALSE = {"false", "f", "0", "0.0", "no"}
 _AIRPORT = r"[A-Z0-9]{3,4}|[A-Z]{2}-[A-Z0-9]+"  # ICAO, IATA or local code, and no name of a city
@@ -49,7 +50,7 @@ class Options:
         The folder of the source; files with one flight are named by their path below it.
     """
 
-    dialect: Dialect | None = None
+    dialect: Dialect = _DEFAULT
     kind: str = "flight"
     root: Path | None = None
 

@@ -92,7 +92,7 @@ def _find_layout(head: Head, dialect: Dialect) -> Layout | None:
 
 def _read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     """Yield the points of any table with known columns."""
-    dialect = options.dialect or Dialect()
+    dialect = options.dialect
     head = read_head(path)
     layout = _find_layout(head, dialect)
     if layout is None:
@@ -168,7 +168,7 @@ def _convert_times(
 def _read_flights(path: Path, options: Options) -> pd.DataFrame:
     """Return the identities of a table with one row per flight."""
     head = read_head(path)
-    layout = match_columns(head.names, options.dialect or Dialect())
+    layout = match_columns(head.names, options.dialect)
     fields = {
         name: Field(head.columns[number]) for name, number in layout.fields.items() if name in TEXTS
     }
