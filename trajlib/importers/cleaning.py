@@ -287,14 +287,13 @@ def _fill_ground(points: pd.DataFrame) -> pd.Series:
     missing = altitude.isna()
     if "onground" not in points or not missing.any():
         return altitude
-    ends = points["flight"].diff().ne(0) | points["flight"].diff(-1).ne(0)
-    to_fill = missing & ends & points["onground"].eq(True).fillna(False).astype(bool)
-    times = pd.Series(get_seconds(points), points.index).where(~missing)
-    flight = points["flight"]
-    filled = altitude.copy()
-    for fill in ("ffill", "bfill"):
-        nearest = getattr(altitude.groupby(flight), fill)()
-        time_of_nearest = getattr(times.groupby(flight), fill)()
-        near = (time_of_nearest - get_seconds(points)).abs() <= _NEAR_GROUND
-        filled = filled.mask(to_fill & filled.isna() & near, nearest)
+    flight, seconds = points["flight"], get_seconds(points)
+    ends = flight.diff().ne(0) | flight.diff(-1).ne(0)
+    to_fill = missing & ends & (get_numbers(points, "onground") == 1)
+    measured = pd.DataFrame({"altitude": altitude, "seconds": seconds}, points.index)
+    by_flight = measured.mask(missing).groupby(flight)
+    filled = altitude
+    for nearest in (by_flight.ffill(), by_flight.bfill()):
+        near = (nearest["seconds"] - seconds).abs() <= _NEAR_GROUND
+        filled = filled.mask(to_fill & filled.isna() & near, nearest["altitude"])
     return filled

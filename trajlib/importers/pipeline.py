@@ -116,8 +116,7 @@ class _Job:
     limits: Limits
     measured_only: bool
     strict: bool
-    origin: str | None
-    destination: str | None
+    pair: dict[str, str]  # the airports given, by side
 
 
 def import_flights(
@@ -192,6 +191,7 @@ def import_flights(
     work.mkdir(parents=True, exist_ok=True)
     spacing = max(find_format(name).spacing for name in readable["format"].unique())
     tolerance = 2.0 if spacing else 0.5
+    given = {"origin": origin, "destination": destination}
     job = _Job(
         root=root,
         options=Options(dialect=dialect, root=root),
@@ -202,8 +202,7 @@ def import_flights(
         limits=Limits(criteria.speed, criteria.rate, tolerance, spacing),
         measured_only=measured_only,
         strict=strict or dialect.strict,
-        origin=origin,
-        destination=destination,
+        pair={side: code for side, code in given.items() if code is not None},
     )
     damaged = _read_points(job, sources)
     if not sources["points"].any():
@@ -288,8 +287,7 @@ def _save_identities(job: _Job, readable: pd.DataFrame) -> tuple[set[str] | None
     table = pd.concat(tables).drop_duplicates("flight_id").astype({"flight_id": "str"})
     with replacing(job.work / "identities.parquet") as temporary:
         table.to_parquet(temporary)
-    sides = [side for side in _SIDES if getattr(job, side) is not None]
-    if not sides or not {*sides} <= {*table}:
+    if not job.pair or not {*job.pair} <= {*table}:
         return None, damage
     return set(table.loc[_is_wanted(job, table), "flight_id"]), damage
 
@@ -307,10 +305,8 @@ def _read_identities(job: _Job, files: pd.DataFrame) -> tuple[list[pd.DataFrame]
 
 def _is_wanted(job: _Job, flights: pd.DataFrame) -> pd.Series:
     wanted = pd.Series(True, flights.index)
-    for side in _SIDES:
-        code = getattr(job, side)
-        if code is not None:
-            wanted &= flights[side].eq(code)
+    for side, code in job.pair.items():
+        wanted &= flights[side].eq(code)
     return wanted
 
 

@@ -29,8 +29,8 @@ __all__ = [
 ]
 
 _DEFAULT = Dialect()
-_TRUE = {"true", "t", "1", "1.0", "yes"}
-_FALSE = {"false", "f", "0", "0.0", "no"}
+_BOOLEANS = dict.fromkeys(("true", "t", "1", "1.0", "yes"), True)
+_BOOLEANS |= dict.fromkeys(("false", "f", "0", "0.0", "no"), False)
 _AIRPORT = r"[A-Z0-9]{3,4}|[A-Z]{2}-[A-Z0-9]+"  # ICAO, IATA or local code, and no name of a city
 TEXTS = ("flight_id", "icao24", *IDENTITY)
 FormatError = FlightError  # a file cannot be read; the message is the reason
@@ -237,7 +237,4 @@ def _to_booleans(values: pd.Series) -> pd.Series:
     if values.dtype in (bool, "boolean"):
         return values.astype("boolean")
     texts = values.astype("str").str.strip().str.lower()
-    result = pd.Series(pd.NA, values.index, dtype="boolean")
-    result[texts.isin(_TRUE)] = True
-    result[texts.isin(_FALSE)] = False
-    return result
+    return texts.map(_BOOLEANS).astype("boolean")
