@@ -575,35 +575,38 @@ def _locate(code: str) -> tuple[float, float]:
 
 
 def _apply_criteria(job: _Job, flights: pd.DataFrame) -> pd.DataFrame:
-    """Return the flights with ``kind``, ``why`` and ``rejected``."""
+    """Return the flights with ``kind``, ``why``, ``repairs`` and ``rejected``."""
     criteria = job.criteria
-    fragment = pd.Series(pd.NA, flights.index, dtype="str")
-    tests = [(flights["altitudes"] < criteria.points, f"fewer than {criteria.points} points")]
-    for side, which in zip(_SIDES, ("first", "last"), strict=True):
-        far = flights[f"{side}_reach"] > criteria.reach
-        tests.append((far, f"{which} point more than {criteria.reach:g} km from the airport"))
-    far = flights["longest_gap"] > criteria.gap
-    tests.append((far, f"more than {criteria.gap:g} s between two points"))
-    for failed, text in tests:
-        fragment = fragment.mask(fragment.isna() & failed.fillna(False), text)
-    rejected = pd.Series(pd.NA, flights.index, dtype="str")
+    no_reason = pd.Series(pd.NA, flights.index, dtype="str")
+    far = f"point more than {criteria.reach:g} km from the airport"
+    silence = f"more than {criteria.gap:g} s between two points"
+    why = no_reason.case_when(
+        [
+            (flights["altitudes"] < criteria.points, f"fewer than {criteria.points} points"),
+            (flights["origin_reach"] > criteria.reach, f"first {far}"),
+            (flights["destination_reach"] > criteria.reach, f"last {far}"),
+            (flights["longest_gap"] > criteria.gap, silence),
+        ]
+    )
+    kind = np.where(why.isna(), "flight", "fragment")
     few = ~(flights["altitudes"] >= _FEWEST)
-    outliers = flights[list(_OUTLIERS)].sum(axis=1)
+    outliers = flights[list(_OUTLIERS)]
     removed = flights["unreachable"] + flights["spoofed"]
-    share = outliers / (flights["points"].fillna(0) + removed).clip(lower=1)
-    limit = f"more than {criteria.repaired:.0%} of the points were wrong, most of them "
-    limits = limit + flights[list(_OUTLIERS)].idxmax(axis=1).map(name_repair)
-    rejected = rejected.mask(few, f"fewer than {_FEWEST} points with position and altitude")
-    rejected = rejected.mask(rejected.isna() & (share > criteria.repaired), limits)
+    share = outliers.sum(axis=1) / (flights["points"].fillna(0) + removed).clip(lower=1)
+    wrong = f"more than {criteria.repaired:.0%} of the points were wrong, most of them "
+    wrong = wrong + outliers.idxmax(axis=1).map(name_repair)
     rows = flights[list(_ERRORS)].to_dict("records")
     names = [" ".join(name for name, count in row.items() if count) for row in rows]
     repairs = pd.Series(names, flights.index, dtype="str")
-    if job.strict:
-        needed = rejected.isna() & repairs.ne("")
-        named = repairs.map(lambda text: ", ".join(map(name_repair, text.split())))
-        rejected = rejected.mask(needed, "needs repairs: " + named)
-    kind = np.where(fragment.isna(), "flight", "fragment")
-    return flights.assign(kind=kind, why=fragment, repairs=repairs, rejected=rejected)
+    named = repairs.map(lambda text: ", ".join(map(name_repair, text.split())))
+    rejected = no_reason.case_when(
+        [
+            (few, f"fewer than {_FEWEST} points with position and altitude"),
+            (share > criteria.repaired, wrong),
+            (repairs.ne("") & job.strict, "needs repairs: " + named),
+        ]
+    )
+    return flights.assign(kind=kind, why=why, repairs=repairs, rejected=rejected)
 
 
 def _name_files(flights: pd.DataFrame) -> pd.Series:

@@ -13,7 +13,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
@@ -81,11 +81,13 @@ def open_source(path: Path) -> Iterator[IO[bytes]]:
     """
     with Path(path).open("rb") as file:
         stream = _decompress(file)
-        if stream is file:
-            with _open_member(file) as member:
-                yield member
-        else:
-            yield _refuse_archive(stream)
+        with _open_member(file) if stream is file else nullcontext(stream) as member:
+            start = member.peek(512)[:512] if hasattr(member, "peek") else b""
+            if _find_archive(start) or start.startswith(tuple(_COMPRESSIONS)):
+                raise FormatError(
+                    "an archive that is compressed or within another: unpack it first"
+                )
+            yield member
 
 
 def read_head(path: Path) -> Head:
@@ -324,13 +326,6 @@ def _find_archive(start: bytes) -> str | None:
     return next((kind for magic, kind in _ARCHIVES.items() if start.startswith(magic)), None)
 
 
-def _refuse_archive(stream: IO[bytes]) -> IO[bytes]:
-    start = stream.peek(512)[:512] if hasattr(stream, "peek") else b""
-    if _find_archive(start) or start.startswith(tuple(_COMPRESSIONS)):
-        raise FormatError("an archive that is compressed or within another: unpack it first")
-    return stream
-
-
 @contextmanager
 def _open_member(file: IO[bytes]) -> Iterator[IO[bytes]]:
     """Open the only data file of an archive, or the file itself if it is no archive."""
@@ -340,16 +335,16 @@ def _open_member(file: IO[bytes]) -> Iterator[IO[bytes]]:
         with zipfile.ZipFile(file) as archive:
             names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
             with archive.open(_only_member(names)) as member:
-                yield _refuse_archive(member)
+                yield member
     elif kind == "tar":
         with tarfile.open(fileobj=file, mode="r:") as archive:
             names = [entry.name for entry in archive.getmembers() if entry.isfile()]
             # the hourly files of OpenSky are each a gzip in a tar
             member = cast(IO[bytes], archive.extractfile(_only_member(names)))
-            yield _refuse_archive(_decompress(member))
+            yield _decompress(member)
     elif kind == "7z":
         with _open_7z(file) as member:
-            yield _refuse_archive(member)
+            yield member
     else:
         yield file
 
