@@ -50,24 +50,12 @@ _NEAR_GROUND = 120.0  # s from a point on the ground, within which an altitude i
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of an aircraft's performance and of the accuracy of its positions.
+    """Limits of an aircraft's performance and of the accuracy of its positions."""
 
-    Attributes
-    ----------
-    speed
-        Highest speed over ground [kt].
-    rate
-        Highest rate of climb or descent [ft/min].
-    tolerance
-        Error of a position [NM].
-    spacing
-        Shortest time between points [s]; closer ones, from two radars, contradict each other.
-    """
-
-    speed: float = 1000.0
-    rate: float = 6000.0
-    tolerance: float = 0.5
-    spacing: float = 0.0
+    speed: float = 1000.0  # highest over ground [kt]
+    rate: float = 6000.0  # highest of climb and descent [ft/min]
+    tolerance: float = 0.5  # error of a position [NM]
+    spacing: float = 0.0  # between points [s]; closer ones, from two radars, contradict each other
 
 
 def clean_points(points: pd.DataFrame, limits: Limits) -> tuple[pd.DataFrame, pd.DataFrame]:

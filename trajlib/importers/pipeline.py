@@ -32,11 +32,8 @@ from trajlib.cluster import run_tasks
 from trajlib.geodesy import distance, find_airport
 from trajlib.importers.airports import ENDS, infer_airports, measure_ends
 from trajlib.importers.cleaning import REPAIRS, Limits, clean_points
-from trajlib.importers.formats import (
-    Format,
-    Options,
-    find_format,
-)
+from trajlib.importers.formats import Format, Options, find_format
+from trajlib.importers.formats.base import TEXTS
 from trajlib.importers.resampling import leave_one_out, resample_flight
 from trajlib.importers.segmentation import get_seconds, segment_flights, split_tracks
 from trajlib.importers.sources import (
@@ -62,7 +59,6 @@ _KEYS = {
     "callsign": "callsign",
 }
 _EXACT = ("latitude", "longitude")  # columns that need more than 24 bits
-_TEXTS = ("flight_id", "icao24", *IDENTITY)
 _SIDES = ("origin", "destination")
 _SEGMENTED = (  # columns by which flights are separated
     *("aircraft", "timestamp", "latitude", "longitude", "altitude", "groundspeed"),
@@ -362,7 +358,7 @@ def _write_part(job: _Job, name: str, batches: list[pd.DataFrame]) -> None:
     points = pd.concat(batches, ignore_index=True)
     numbers = {name: "float32" for name in points if name in NUMERIC and name not in _EXACT}
     table = pa.Table.from_pandas(points.astype(numbers), preserve_index=False)
-    for text in [text for text in (*_TEXTS, "key") if text in points]:
+    for text in [text for text in (*TEXTS, "key") if text in points]:
         encoded = table[text].cast(pa.string()).dictionary_encode()
         table = table.set_column(table.column_names.index(text), text, encoded)
     keys = table["key"].combine_chunks()
@@ -429,7 +425,7 @@ def _segment_points(job: _Job, points: pd.DataFrame) -> tuple[pd.DataFrame, pd.D
     again = np.lexsort((times[order], flight))
     points = points.take(order[again]).assign(flight=flight[again]).reset_index(drop=True)
     identity = _collect_identity(job, points)
-    texts = [name for name in (*_TEXTS, "key", "aircraft") if name in points]
+    texts = [name for name in (*TEXTS, "key", "aircraft") if name in points]
     cleaned, repairs = clean_points(points.drop(columns=texts), job.limits)
     flights = identity.join(repairs).join(_summarize(cleaned))
     for side in _SIDES:
@@ -482,11 +478,11 @@ def _cut_legs(points: pd.DataFrame, numbers: np.ndarray, gap: float) -> np.ndarr
 def _collect_identity(job: _Job, points: pd.DataFrame) -> pd.DataFrame:
     """Return the identity of each flight: the most frequent text if it has several."""
     table = pd.DataFrame(index=pd.Index(points["flight"].unique(), name="flight"))
-    for name in _TEXTS:
+    for name in TEXTS:
         table[name] = None
         if name in points:
             table[name] = _find_commonest(points["flight"], points[name])
-    table = table.astype(dict.fromkeys(_TEXTS, "str"))
+    table = table.astype(dict.fromkeys(TEXTS, "str"))
     file = job.work / "identities.parquet"
     if file.exists() and table["flight_id"].notna().any():
         ids = table["flight_id"].dropna().unique().tolist()

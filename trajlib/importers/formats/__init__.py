@@ -98,7 +98,7 @@ def recognize_format(path: str | Path, dialect: Dialect = _DEFAULT) -> Format:
         When it is none of `FORMATS`, or cannot be used, with the reason.
     """
     head = read_head(Path(path))
-    if generic.recognize_flights(head, dialect):
+    if head.path.name == dialect.many.get("flights"):
         return generic.FLIGHTS
     if generic.recognize_points(head, dialect):
         return generic.FORMAT

@@ -20,7 +20,6 @@ __all__ = [
     "FormatError",
     "Head",
     "Options",
-    "convert_flights",
     "convert_points",
     "convert_table",
     "find_texts",
@@ -38,51 +37,23 @@ FormatError = FlightError  # a file cannot be read; the message is the reason
 
 @dataclass(frozen=True)
 class Options:
-    """Options for reading a file.
+    """Options for reading a file."""
 
-    Attributes
-    ----------
-    dialect
-        A ``columns.toml`` that names columns and units, for the generic format.
-    kind
-        ``flight`` for flown trajectories, ``plan`` for filed ones.
-    root
-        The folder of the source; files with one flight are named by their path below it.
-    """
-
-    dialect: Dialect = _DEFAULT
-    kind: str = "flight"
-    root: Path | None = None
+    dialect: Dialect = _DEFAULT  # the source's columns.toml, for the generic format
+    kind: str = "flight"  # for flown trajectories, ``plan`` for filed ones
+    root: Path | None = None  # of the source; a file with one flight is named by its path below it
 
 
 @dataclass(frozen=True)
 class Head:
-    """The beginning of a file, used to recognise its format.
-
-    Attributes
-    ----------
-    path
-        The file.
-    data
-        Its first 64 KiB, decompressed.
-    kind
-        ``columnar`` (Parquet or Feather), ``json`` or ``text``.
-    names
-        Names of the columns as written; empty without a header.
-    delimiter
-        Delimiter of the fields of a text.
-    skip
-        Lines before the header: comments, and the ``sep=;`` of a spreadsheet.
-    decimal
-        Decimal mark.
-    """
+    """The beginning of a file, used to recognise its format."""
 
     path: Path
-    data: bytes
-    kind: str
-    names: tuple[str, ...] = ()
+    data: bytes  # the first 64 KiB, decompressed
+    kind: str  # ``columnar`` (Parquet or Feather), ``json`` or ``text``
+    names: tuple[str, ...] = ()  # of the columns as written; empty without a header
     delimiter: str = ","
-    skip: int = 0
+    skip: int = 0  # lines before the header: comments, and the ``sep=;`` of a spreadsheet
     decimal: str = "."
 
     @cached_property
@@ -163,12 +134,6 @@ def convert_points(df: pd.DataFrame, fields: dict[str, Field]) -> pd.DataFrame:
     located = points["latitude"].abs().le(90) & east.abs().le(360) & points["timestamp"].notna()
     points["longitude"] = east.where(east.abs() <= 180, (east + 180) % 360 - 180)
     return points if located.all() else points[located].reset_index(drop=True)
-
-
-def convert_flights(df: pd.DataFrame, fields: dict[str, Field]) -> pd.DataFrame:
-    """Return the identities of a table, one row per flight."""
-    flights = convert_table(df, fields)
-    return flights.dropna(subset="flight_id").drop_duplicates("flight_id", ignore_index=True)
 
 
 def convert_table(df: pd.DataFrame, fields: dict[str, Field]) -> pd.DataFrame:

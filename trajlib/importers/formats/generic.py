@@ -23,8 +23,8 @@ from trajlib.importers.formats.base import (
     FormatError,
     Head,
     Options,
-    convert_flights,
     convert_points,
+    convert_table,
 )
 from trajlib.importers.formats.tables import name_flight, read_head, read_table
 from trajlib.schema import NUMERIC, REQUIRED
@@ -36,16 +36,11 @@ __all__ = [
     "PRC",
     "PRU",
     "TRAFFIC",
-    "recognize_flights",
     "recognize_points",
 ]
 
 _KEYS = ("flight_id", "icao24", "registration", "callsign")
 _PARTS = ("date", "clock", "position", "north_south", "east_west")  # of times and positions
-
-
-def _recognize(head: Head) -> bool:
-    return _find_layout(head, Dialect()) is not None
 
 
 def _recognize_prc(head: Head) -> bool:
@@ -73,11 +68,6 @@ def recognize_points(head: Head, dialect: Dialect) -> bool:
     named = {name.strip().lower() for name in columns} & set(head.columns)
     described = named if columns else dialect.units
     return bool(described) and _find_layout(head, dialect) is not None
-
-
-def recognize_flights(head: Head, dialect: Dialect) -> bool:
-    """Return whether a file is the second table that a columns.toml names."""
-    return head.path.name == dialect.many.get("flights")
 
 
 def _find_layout(head: Head, dialect: Dialect) -> Layout | None:
@@ -181,7 +171,8 @@ def _read_flights(path: Path, options: Options) -> pd.DataFrame:
             numbers = pd.to_numeric(batch["aircraft_id"], errors="coerce")
             batch["icao24"] = numbers.map("{:06x}".format, na_action="ignore")
             fields["icao24"] = Field("icao24")
-        tables.append(convert_flights(batch, fields))
+        flights = convert_table(batch, fields).dropna(subset="flight_id")
+        tables.append(flights.drop_duplicates("flight_id"))
     return pd.concat(tables).drop_duplicates("flight_id", ignore_index=True)
 
 
@@ -221,7 +212,7 @@ FORMAT = Format(
     name="generic",
     title="any other table of points (CSV, Parquet, Feather, JSON)",
     needs="columns named as usual, or a columns.toml that names them and their units",
-    recognize=_recognize,
+    recognize=lambda head: _find_layout(head, Dialect()) is not None,
     read=_read_points,
     splittable=True,
 )
