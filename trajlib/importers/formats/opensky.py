@@ -22,17 +22,13 @@ _FIELDS = {
     "onground": Field("onground"),
     "position_time": Field("lastposupdate"),
 }
-_ANSWER = {
-    "timestamp": Field("time"),
-    "icao24": Field("icao24"),
+_ANSWER = _FIELDS | {
     "latitude": Field("latitude"),
     "longitude": Field("longitude"),
     "altitude": Field("baro_altitude", unit="m"),
     "geoaltitude": Field("geo_altitude", unit="m"),
-    "groundspeed": Field("velocity", unit="m/s"),
     "track": Field("track"),
     "vertical_rate": Field("vertical_rate", unit="m/s"),
-    "callsign": Field("callsign"),
     "onground": Field("on_ground"),
 }
 _NAMES = (  # of a state; time is that of the position

@@ -65,10 +65,8 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     width = len(_POINT)
     rows = [[*point, *[None] * width][:width] for point in trace if isinstance(point, list)]
     points = pd.DataFrame(rows, columns=_POINT)
-    for name in _STATE:
-        points[name] = [
-            state.get(name) if isinstance(state, dict) else None for state in points["state"]
-        ]
+    states = [state if isinstance(state, dict) else {} for state in points["state"]]
+    points = points.join(pd.DataFrame(states, columns=_STATE))
     flags = pd.to_numeric(points["flags"], errors="coerce").fillna(0).astype(int)
     ground = points["altitude"].astype("str") == "ground"
     altitude = pd.to_numeric(points["altitude"], errors="coerce")
