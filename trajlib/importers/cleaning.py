@@ -198,7 +198,7 @@ def _frozen(flight, seconds, altitude, geometric, rate, window, climbed):
             start = first = i
             continue
         step = rate[i] / 60 * (seconds[i] - seconds[i - 1])
-        rise[i] = (rise[i - 1] if i - 1 > start else 0.0) + (step if step == step else 0.0)
+        rise[i] = rise[i - 1] + (step if step == step else 0.0)
         while first < i - 1 and seconds[i] - seconds[first + 1] >= window:
             first += 1
         if seconds[i] - seconds[first] < window:
@@ -246,20 +246,17 @@ def _assigned(bounds, seconds, altitude, speed):  # noqa: C901 (one loop, compil
             edge = end - 1 if side == 1 else first
             level = altitude[edge]
             i = edge
-            while first < i < end - 1 or i == edge:
-                if altitude[i - side] != level:
-                    break
+            while first < i - side < end - 1 and altitude[i - side] == level:
                 i -= side
             j = i - side
-            if not first <= j < end or j in (first, end - 1) or not _is_level(level):
+            if not first < j < end - 1 or not _is_level(level):
                 continue
             jump = level - altitude[j]
             rate = jump / max(abs(seconds[i] - seconds[j]), 1.0) * 60
             before = altitude[j - side] - altitude[j]
             landing = side == 1 and before > 0 and speed[i] <= _LANDING
             if jump >= _JUMP and (rate >= _STEEP or landing):
-                for k in range(min(i, edge), max(i, edge) + 1):
-                    assigned[k] = True
+                assigned[min(i, edge) : max(i, edge) + 1] = True
         for i in range(first + 1, end - 1):
             up = altitude[i] - altitude[i - 1]
             down = altitude[i] - altitude[i + 1]

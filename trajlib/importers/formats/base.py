@@ -73,37 +73,19 @@ class Head:
 
 @dataclass(frozen=True)
 class Format:
-    """A file format of flights.
+    """A file format of flights."""
 
-    Attributes
-    ----------
-    name, title
-        The value of ``--format``, and a description.
-    needs
-        What a user has to provide, for ``--formats``.
-    recognize
-        Returns whether a file with this beginning has the format.
-    read
-        Yields batches of points in the schema's units, none if a table has only identities.
-    read_identities
-        Returns a table with one row per flight, to be joined with the points by ``flight_id``.
-    splittable
-        Whether a flight may continue in another file.
-    attribution
-        Publisher of the data, with the attribution that it asks for and the licence if known.
-    spacing
-        Shortest time between two points [s]; closer ones come from two radars that disagree.
-    """
-
-    name: str
+    name: str  # the value of ``--format``
     title: str
-    needs: str
-    recognize: Callable[[Head], bool]
+    needs: str  # what a user has to provide, for ``--formats``
+    recognize: Callable[[Head], bool]  # whether a file with this beginning has the format
+    # yields batches of points in the schema's units, none if a table has only identities
     read: Callable[[Path, Options], Iterator[pd.DataFrame]] = lambda path, options: iter(())
+    # returns a table with one row per flight, to be joined with the points by ``flight_id``
     read_identities: Callable[[Path, Options], pd.DataFrame] | None = None
-    splittable: bool = False
-    attribution: str = ""
-    spacing: float = 0.0
+    splittable: bool = False  # whether a flight may continue in another file
+    attribution: str = ""  # publisher, with the attribution that it asks for, and the licence
+    spacing: float = 0.0  # between points [s]; closer ones come from two radars that disagree
 
 
 class Field:
