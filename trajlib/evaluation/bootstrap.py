@@ -83,8 +83,11 @@ def estimate_skill(
 def estimate_mean(errors: pd.DataFrame, days: pd.Series) -> pd.DataFrame:
     """Return the mean of each column and its 95 % bootstrap interval over days.
 
-    One row per column of ``errors``: ``mean``, ``low``, ``high``, in its unit, and ``flights``
-    (number with a value). With a single day there is no interval.
+    Returns
+    -------
+    DataFrame
+        One row per column of ``errors``: ``mean``, ``low``, ``high``, in its unit, and ``flights``
+        (number with a value). With a single day there is no interval.
     """
     day = _day_of_rows(errors, days)
     by_day = errors.groupby(day)
@@ -100,8 +103,12 @@ def estimate_mean(errors: pd.DataFrame, days: pd.Series) -> pd.DataFrame:
 def estimate_percentile(errors: pd.DataFrame, days: pd.Series) -> pd.DataFrame:
     """Return the 95th percentile of each column and its 95 % bootstrap interval over days.
 
-    It is the smallest value that 95 % of the values do not exceed. One row per column of
-    ``errors``: ``value``, ``low``, ``high``, in its unit.
+    It is the smallest value that 95 % of the values do not exceed.
+
+    Returns
+    -------
+    DataFrame
+        One row per column of ``errors``: ``value``, ``low``, ``high``, in its unit.
     """
     table = pd.DataFrame(np.nan, errors.columns, ["value", "low", "high"])
     for name, column in errors.items():
@@ -148,9 +155,16 @@ def bootstrap_dispersion(ds: xr.Dataset, days: Sequence, *, draws: int = 500) ->
 def interval_dispersion(ds: xr.Dataset, days: Sequence, *, draws: int = 500) -> pd.DataFrame:
     """Return the 95 % intervals of `dispersion` at each fraction, days drawn with replacement.
 
-    Parameters are those of `bootstrap_dispersion`. The table is indexed by ``quantile`` (0.025 and
-    0.975) and ``fraction``, and ``by`` before them where the trajectories have it; columns and
-    units of `dispersion` except ``flights``.
+    Parameters
+    ----------
+    ds, days, draws
+        As for `bootstrap_dispersion`.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``quantile`` (0.025 and 0.975) and ``fraction``, and ``by`` before them where
+        the trajectories have it; columns and units of `dispersion` except ``flights``.
     """
     if "by" in ds.dims:
         parts = {

@@ -422,9 +422,19 @@ def score_arrivals(experiments: Sequence[Experiment]) -> pd.DataFrame:
 def score_before_landing(experiments: Sequence[Experiment], durations: pd.Series) -> pd.DataFrame:
     """Return the errors of arrival times from 90 to 10 minutes before landing, in minutes.
 
-    Each prediction, from any feature set, counts at the nearest of these times. The table is that
-    of `score_arrivals`, indexed by ``minutes before landing``, ``kind`` and ``name``. Durations of
-    flights [s] are by path.
+    Each prediction, from any feature set, counts at the nearest of these times.
+
+    Parameters
+    ----------
+    experiments
+        Experiments on the end of flights, one per feature set.
+    durations
+        Duration of each flight [s], by path.
+
+    Returns
+    -------
+    DataFrame
+        As `score_arrivals`, indexed by ``minutes before landing``, ``kind`` and ``name``.
     """
     times = _BEFORE_LANDING
     # predictions more than half a step outside of all times are not counted

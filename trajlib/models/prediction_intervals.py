@@ -151,9 +151,14 @@ def calibrate_band(errors: pd.DataFrame, intervals: pd.DataFrame, level: float =
     """Return the factor by which intervals are widened to cover whole trajectories.
 
     It is the quantile ``level`` of the largest error of each flight, measured from the middle of
-    the interval in units of half its width. ``errors`` are of calibration flights not used for the
-    intervals, with the targets to be covered together; ``intervals`` by fraction, or for the same
-    rows.
+    the interval in units of half its width.
+
+    Parameters
+    ----------
+    errors
+        Of calibration flights not used for the intervals, with the targets to be covered together.
+    intervals
+        By fraction, or for the same rows.
     """
     worst = scale_errors(errors, intervals).groupby(level="path").max().max(axis=1)
     return float(_ranked(worst.to_numpy(), level))
