@@ -120,6 +120,13 @@ def test_plans_are_no_flights_of_the_archive(tmp_path):
     assert index["path"].tolist() == ["flight.csv"]
 
 
+def test_plans_may_be_in_a_packed_csv(tmp_path):
+    (tmp_path / "plans").mkdir()
+    plan = make_plan(NORTH, flight_id="one")
+    plan.to_csv(tmp_path / "plans" / "plans.csv.gz", index=False)
+    assert read_plans(tmp_path)["latitude"].tolist() == plan["latitude"].tolist()
+
+
 def test_an_archive_without_plans_has_none(tmp_path):
     assert read_plans(tmp_path) is None
 

@@ -1,5 +1,6 @@
 """Archives in an object store, with moto's server on loopback."""
 
+import json
 import os
 import shutil
 from functools import partial
@@ -15,6 +16,7 @@ from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
 from trajlib import build_index, map_flights, select_flights, store_flights
 from trajlib.archive import storage
 from trajlib.archive.flights import read_flights
+from trajlib.archive.plans import read_plans
 from trajlib.archive.reading import read_flight
 from trajlib.cli import main
 
@@ -99,6 +101,24 @@ def test_a_store_in_a_bucket_gives_the_same_flights(bucket, few, tmp_path, on_wo
     assert names - {""} == {"flights.parquet", stores[1]["part"].iloc[0]}
     again = store_flights(from_bucket, "s3://flights/interim/store")
     pd.testing.assert_frame_equal(again, stores[1])
+
+
+def test_the_index_command_names_the_bucket_as_it_was_given(bucket, tmp_path):
+    command = ["index", bucket, "--output", str(tmp_path / "index.parquet")]
+    assert CliRunner().invoke(main, command).output.startswith(f"{bucket}: 11 files")
+    document = json.loads(CliRunner().invoke(main, [*command, "--json"]).output)
+    assert document["archive"] == bucket
+
+
+def test_plans_in_a_bucket_are_read_and_may_be_absent(bucket):
+    assert read_plans(bucket) is None
+    file = f"{bucket}/plans/mine.csv"
+    with storage.replacing(file) as temporary:
+        temporary.write_text("flight_id,sequence,latitude,longitude\none,0,40,-3\none,1,41,2\n")
+    try:
+        assert read_plans(bucket)["longitude"].tolist() == [-3, 2]
+    finally:
+        storage.remove(file)
 
 
 def test_dask_dataframe_reads_a_file_of_a_bucket(bucket, few, server):

@@ -65,7 +65,8 @@ def read_plan(path: str | Path) -> pd.DataFrame:
         if name.endswith(".parquet"):
             table = pd.read_parquet(file)
         else:
-            table = pd.read_csv(file, dtype=dict.fromkeys(_TEXTS, "str"))
+            packing = "gzip" if name.endswith(".gz") else None
+            table = pd.read_csv(file, dtype=dict.fromkeys(_TEXTS, "str"), compression=packing)
     table.columns = table.columns.str.strip().str.lower()
     missing = [column for column in ("latitude", "longitude") if column not in table]
     if missing:

@@ -24,6 +24,7 @@ from trajlib.cluster import is_loopback
 __all__ = [
     "check_visible",
     "exists",
+    "format_location",
     "is_folder",
     "is_remote",
     "list_names",
@@ -55,6 +56,15 @@ def resolve(location: str | Path) -> str:
     if is_remote(location):
         return f"s3://{_key(location)}"
     return str(Path(location).resolve())
+
+
+def format_location(location: str | Path) -> str:
+    """Return a location as a user writes it.
+
+    >>> format_location(Path("s3://flights/2016/")), format_location(Path("data/raw"))
+    ('s3://flights/2016', 'data/raw')
+    """
+    return resolve(location) if is_remote(location) else str(location)
 
 
 def exists(location: str | Path) -> bool:
@@ -105,9 +115,15 @@ def list_objects(location: str | Path) -> Iterator[tuple[str, int, int]]:
 
 
 def list_names(folder: str | Path) -> list[str]:
-    """Return the names in a folder; in an object store, also those in folders below it."""
+    """Return the names in a folder; in an object store, also those in folders below it.
+
+    There are none in a folder that does not exist.
+    """
     if is_remote(folder):
-        return [name for name, _, _ in list_objects(folder)]
+        try:
+            return [name for name, _, _ in list_objects(folder)]
+        except FileNotFoundError:
+            return []
     return [path.name for path in Path(folder).glob("*")]
 
 

@@ -152,6 +152,7 @@ def index(
         return
     from trajlib.archive.imported import read_import_account
     from trajlib.archive.index import FRAGMENT, build_index, default_index_path, read_rejections
+    from trajlib.archive.storage import format_location
     from trajlib.estimate import count
 
     check_writable(Path(output or default_index_path(archive)).parent, "--output")
@@ -170,7 +171,7 @@ def index(
     repaired = _count_repairs(usable)
     account = read_import_account(archive)
     if as_json:
-        content = {"archive": archive, "files": len(table), "fragments": fragments}
+        content = {"archive": format_location(archive), "files": len(table), "fragments": fragments}
         content |= {"rejected": int(rejected.sum())}
         content["pairs"] = pairs.rename("files").reset_index().to_dict("records")
         counted = {"rejected_by_reason": rejected, "repaired_by_kind": repaired}
@@ -183,7 +184,7 @@ def index(
     unknown = usable[["origin", "destination"]].isna().any(axis=1).sum()
     parts += [f"{unknown:,} without a known airport"] if unknown else []
     parts += [f"{account.rejected.sum():,} rejected at the import"] if len(account.rejected) else []
-    click.echo(f"{archive}: {', '.join(parts)}")
+    click.echo(f"{format_location(archive)}: {', '.join(parts)}")
     pairs.index = [f"{origin} → {destination}" for origin, destination in pairs.index]
     far = usable["incomplete"].dropna().str.replace(r" [\d,]+ ", " more than 30 ", regex=True)
     groups = {"flights": pairs, "rejected": rejected, "repaired": repaired}

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from threading import Event, Thread
 from time import perf_counter
 from typing import TYPE_CHECKING, TextIO
@@ -262,10 +263,13 @@ def show_stage(
 
 
 def _suggest_next(report: Mapping, archive: Path) -> str:
+    from trajlib.archive.storage import format_location
+
     origin, destination = report["parameters"]["origin"], report["parameters"]["destination"]
     if not report["front"].get("models"):
         return "the same command without --stage runs all notebooks"
-    options = f"--origin {origin} --destination {destination} --archive {archive}"
+    location = quote(format_location(archive))
+    options = f"--origin {origin} --destination {destination} --archive {location}"
     return f"python -m trajlib predict {options} --time 'tomorrow 07:00 local'"
 
 
