@@ -333,7 +333,7 @@ def has_recent_flights(past: pd.DataFrame | None, starts: pd.Series) -> pd.Serie
 def choose_feature_set(
     past: pd.DataFrame | None, start: pd.Timestamp, minutes: float | None = None
 ) -> str:
-    """Return the feature set that knows most about a flight, some minutes after its take-off."""
+    """Return the feature set to predict a flight from, some minutes after its take-off."""
     if minutes:
         return f"airborne_{minutes:g}"
     recent = has_recent_flights(past, pd.Series([start])).item()
