@@ -490,8 +490,8 @@ def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path
         assert front["interval"].get("width") == expected  # [min], of the arrival alone
     data = {"flights of the pair": "48"}
     sentence = answer({"pair": "LEMD → LEBL", "data": data, "front": front})
-    with_others = "2.4 min on average (3.2 min with the average flight; 2.7 min on days after"
-    assert with_others in sentence
+    assert "2.4 min on average (3.2 min with the average flight), 10 minutes later" in sentence
+    assert "On days after those of training, it is 2.7 min at take-off." in sentence
     assert front["typical"].startswith("A flight takes ")
     assert "; the most frequent types are B738 46 %, " in front["typical"]
     assert len(front["routes"]) == 1

@@ -30,10 +30,6 @@ _STEP = 30  # samples between two drawn points
 _TOLERANCE = 5  # percentage points; coverages with larger differences are marked
 _LATER = "airborne_10"
 _FORWARD = "arrival error, at_takeoff, forward in time"
-_COMPARED = {  # with the error at take-off
-    "mean flight": "with the average flight",
-    "later days": "on days after those of training",
-}
 _WINDS = ("north", "north-east", "east", "south-east", "south", "south-west", "west", "north-west")
 
 
@@ -49,16 +45,14 @@ def answer(report: dict) -> str:
     if "at_takeoff" in errors:
         error = _format_error(errors["at_takeoff"])
         sentence = f"At take-off the arrival time is missed by {error} on average"
-        others = [
-            f"{_format_error(errors[name])} {text}"
-            for name, text in _COMPARED.items()
-            if name in errors
-        ]
-        if others:
-            sentence += f" ({'; '.join(others)})"
+        if "mean flight" in errors:
+            sentence += f" ({_format_error(errors['mean flight'])} with the average flight)"
         if _LATER in errors:
             sentence += f", 10 minutes later by {_format_error(errors[_LATER])}"
         sentences.append(f"{sentence}.")
+        if "later days" in errors:
+            error = _format_error(errors["later days"])
+            sentences.append(f"On days after those of training, it is {error} at take-off.")
     if interval := front["interval"]:
         sentences.append(
             f"The {interval['level']:.0f} % interval is {interval['width']:.1f} min wide and "
