@@ -4,7 +4,7 @@ from itertools import chain, repeat
 
 import pytest
 
-from trajlib.cli.reports import show_stage
+from trajlib.cli.console import show_stage
 
 
 class Terminal(io.StringIO):
@@ -18,7 +18,7 @@ def clock(monkeypatch):
 
     def take(seconds):
         times = chain([0.0], repeat(seconds))
-        monkeypatch.setattr("trajlib.cli.reports.perf_counter", lambda: next(times))
+        monkeypatch.setattr("trajlib.cli.console.perf_counter", lambda: next(times))
 
     return take
 

@@ -3,9 +3,7 @@
 What a command needs is imported when it runs, so that help comes at once.
 """
 
-import codecs
 import os
-import sys
 from atexit import register
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,11 +11,10 @@ from tempfile import TemporaryDirectory
 import click
 
 from trajlib.cli.archives import import_, index, simulate
-from trajlib.cli.common import is_unicode
+from trajlib.cli.console import prepare_console
 from trajlib.cli.predictions import predict
 from trajlib.cli.reports import compare, report
 
-_PLAIN = {"→": "->", "−": "-", "–": "-", "…": "...", "“": '"', "”": '"', "’": "'", "±": "+/-"}
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
 
 
@@ -62,25 +59,8 @@ def main() -> None:
                  130 when it was stopped by Ctrl-C.
     """  # noqa: D301, as \b makes click leave lines as they are
     os.umask(0o077)  # only the owner can read files that hold flights
-    _prepare_console()
+    prepare_console()
     _prepare_home()
-
-
-def _prepare_console() -> None:
-    """Let standard output and error accept any text, in any locale and even if closed."""
-    codecs.register_error("plain", _replace)
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:  # closed by the caller; the next opened file must not get its number
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123, for the whole run
-        elif hasattr(stream, "reconfigure") and not is_unicode(stream):
-            stream.reconfigure(errors="plain")
-
-
-def _replace(error: UnicodeError) -> tuple[str, int]:
-    assert isinstance(error, UnicodeEncodeError)
-    text = error.object[error.start : error.end]
-    return "".join(_PLAIN.get(character, "?") for character in text), error.end
 
 
 def _prepare_home() -> None:

@@ -1,6 +1,5 @@
 """What the commands share: their class, options, and the cluster that they use."""
 
-import codecs
 import os
 import sys
 from collections.abc import Iterator
@@ -8,9 +7,11 @@ from contextlib import contextmanager
 from functools import partial
 from logging import CRITICAL, ERROR, getLogger
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from trajlib.cli.console import is_unicode
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -22,7 +23,6 @@ __all__ = [
     "check_writable",
     "connected",
     "index_of",
-    "is_unicode",
     "path_of",
     "print_json",
     "strict_option",
@@ -79,14 +79,6 @@ def print_json(content: object) -> None:
 
     plain = not is_unicode(sys.stdout)
     click.echo(json.dumps(content, ensure_ascii=plain, indent=1, default=str))
-
-
-def is_unicode(stream: TextIO) -> bool:
-    """Return whether a stream accepts any character."""
-    try:
-        return codecs.lookup(stream.encoding or "ascii").name.startswith("utf")
-    except LookupError:
-        return False
 
 
 def check_writable(folder: Path, option: str) -> None:

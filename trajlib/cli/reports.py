@@ -2,14 +2,11 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from shlex import quote
-from threading import Event, Thread
-from time import perf_counter
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import click
 
@@ -24,13 +21,14 @@ from trajlib.cli.common import (
     print_json,
     strict_option,
 )
+from trajlib.cli.console import show_stage
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from trajlib.report.stages import Stage
 
-__all__ = ["compare", "report", "show_stage"]
+__all__ = ["compare", "report"]
 
 _FEWEST = 40  # flights; with fewer, the days that are held out have too few
 _FEWEST_NAMED = 20  # for stages given by name, which may hold nothing out
@@ -217,49 +215,6 @@ def compare(before: Path, after: Path, output: Path, as_json: bool) -> None:
     parts = {"parameters": "parameters", "numbers": "numbers", "claims": "verdicts"}
     texts = [f"{counts[part]} of {len(comparison[part])} {name}" for part, name in parts.items()]
     click.echo(f"{output}: changed are {', '.join(texts)}")
-
-
-@contextmanager
-def show_stage(
-    name: str, expected: float | None, unchanged: bool = False, *, stream: TextIO
-) -> Iterator[None]:
-    """Show in one line that a stage is running, its time, and its time in the last run.
-
-    On a terminal the line is updated every second; elsewhere, such as in a log, the name is
-    written at the start and the time at the end. ``expected`` are the seconds of the last run, if
-    any; a stage is ``unchanged`` if its last result is reused, so that nothing runs.
-
-    >>> import sys
-    >>> with show_stage("01_index", 12.3, unchanged=True, stream=sys.stdout):
-    ...     pass
-      01_index               12.3 s, unchanged since it ran
-    """
-    started, done = perf_counter(), Event()
-    begin = f"  {name:<20}"
-    last = f" of about {expected:.0f} s" if expected else ""
-
-    def tick() -> None:
-        while not done.wait(1):
-            stream.write(f"\r{begin}{perf_counter() - started:7.0f} s{last}")
-            stream.flush()
-
-    ticking = Thread(target=tick, daemon=True)
-    stream.write(begin)
-    stream.flush()
-    if stream.isatty():
-        ticking.start()
-    try:
-        yield
-    finally:
-        done.set()
-        if ticking.is_alive():
-            ticking.join()
-            stream.write(f"\r{begin}")
-        seconds = expected if unchanged else perf_counter() - started
-        compared = f", {expected:.1f} s the last time" if expected else ""
-        end = ", unchanged since it ran" if unchanged else compared
-        stream.write(f"{seconds:7.1f} s{end}\n")
-        stream.flush()
 
 
 def _suggest_next(report: Mapping, archive: Path) -> str:

@@ -480,7 +480,7 @@ def format_skills(
     Parameters
     ----------
     table
-        As returned by `compare_models`, with any levels before ``error``.
+        As returned by `Experiment.compare`, with any levels before ``error``.
 
     Returns
     -------

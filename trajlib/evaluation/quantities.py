@@ -19,6 +19,10 @@ class Quantity:
         """Label and unit, as in ``position [NM]``."""
         return f"{self.label} [{self.unit}]"
 
+    def format(self, value: float) -> str:
+        """Return a value in the unit with the decimals, or a dash if it is missing."""
+        return "–" if value != value else f"{value:z,.{self.decimals}f}"
+
 
 QUANTITIES = {
     "horizontal": Quantity("position", "NM"),

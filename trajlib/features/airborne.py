@@ -115,21 +115,26 @@ def locate_points(points: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame:
     Adds ``along`` and ``cross`` [NM, right of it] from the origin, ``to_go`` [NM], ``progress``
     (the largest route progress so far) and ``distance`` [NM] flown from point to point.
     """
-    row = pd.Index(flights["path"]).get_indexer(points.index.get_level_values("path"))
-    (lat_o, lon_o), (lat_d, lon_d) = (
-        np.reshape([find_airport(code).position for code in flights[side]], (-1, 2))[row].T
+    pairs = flights.set_index("path")[["origin", "destination"]]
+    path = points.index.get_level_values("path")
+    codes = np.unique(pairs.drop_duplicates().to_numpy(dtype=str))
+    airports = {code: find_airport(code) for code in codes}
+    rows = pairs.loc[path]
+    lat_o, lon_o, lat_d, lon_d = (
+        rows[side].map({code: getattr(airports[code], axis) for code in codes}).to_numpy()
         for side in ("origin", "destination")
+        for axis in ("latitude", "longitude")
     )
     lat, lon = points["latitude"].to_numpy(), points["longitude"].to_numpy()
     course = track(lat_o, lon_o, lat_d, lon_d)
     along, cross = along_cross_track(lat, lon, lat_o, lon_o, course)
     to_go, from_origin = distance(lat, lon, lat_d, lon_d), distance(lat, lon, lat_o, lon_o)
+    step = np.append(0.0, distance(lat[:-1], lon[:-1], lat[1:], lon[1:])) if len(lat) else lat
+    first = np.append(True, path[1:] != path[:-1]) if len(lat) else np.array([], bool)
     progress = from_origin / (from_origin + to_go)
-    positions = points[["latitude", "longitude"]]
-    before = positions.groupby(level="path", sort=False).shift(1).fillna(positions)
-    step = distance(before["latitude"], before["longitude"], lat, lon)
     located = points.assign(along=along, cross=cross, to_go=to_go, progress=progress)
-    located = located.assign(distance=step, course=course)
+    located["distance"] = np.where(first, 0.0, step)
+    located["course"] = course
     by_path = located.groupby(level="path", sort=False)
     located["progress"] = by_path["progress"].cummax()
     located["distance"] = by_path["distance"].cumsum()

@@ -35,7 +35,7 @@ __all__ = [
     "share_report",
 ]
 
-_FAR = 3.0  # NM, some minutes of flight
+_FAR = 3.0  # NM, a minute of flight or more
 _EMPTY = {"headline": "", "numbers": {}, "estimates": {}, "claims": []}
 # errors of the cluster or the disk, after which later stages would fail too
 _FATAL = ("ConnectionError", "OSError", "MemoryError", "FutureCancelledError")
@@ -83,8 +83,9 @@ def _describe_ends(flights: pd.DataFrame, pair: tuple[str, str]) -> dict[str, st
     facts = {}
     for end, verb, code in zip(("first", "last"), ("begin", "end"), pair, strict=True):
         positions = flights[f"latitude_{end}"], flights[f"longitude_{end}"]
-        far = distance(*positions, *find_airport(code).position) > _FAR
-        facts[f"records that {verb} over {_FAR:.0f} NM from {code}"] = f"{far.mean():.0%}"
+        far = ~(distance(*positions, *find_airport(code).position) <= _FAR)
+        share = f"{far.sum():,} ({far.mean():.0%})"
+        facts[f"records that {verb} over {_FAR:.0f} NM from {code}"] = share
     return facts
 
 

@@ -64,6 +64,9 @@ def compare_reports(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict
     [{'name': 'trees', 'before': 10, 'after': 20, 'moved': True}]
     """
     stages = [_read_stages(report) for report in (before, after)]
+    seconds = []
+    for side in stages:
+        seconds.append({name: stage["seconds"] for name, stage in side.items()})
     claims, numbers = [], []
     for name in sorted(stages[0].keys() | stages[1].keys()):
         first, second = (side.get(name, _STAGE) for side in stages)
@@ -80,7 +83,7 @@ def compare_reports(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict
         "parameters": _join(before["parameters"], after["parameters"]),
         "data": _join(before["data"], after["data"]),
         "versions": _join(before["versions"], after["versions"]),
-        "seconds": _join(*({name: s["seconds"] for name, s in side.items()} for side in stages)),
+        "seconds": _join(*seconds),
         "claims": claims,
         "numbers": numbers,
     }
@@ -107,8 +110,12 @@ def count_changes(comparison: Mapping[str, Any]) -> dict[str, int]:
 
 def _read_stages(report: Mapping) -> dict[str, dict]:
     """Return the stages that ran, by name; what an older report lacks is empty."""
-    stages = [stage for stage in report["stages"] if stage["status"] != "not run"]
-    return {s["name"]: _STAGE | {k: v for k, v in s.items() if v is not None} for s in stages}
+    stages = {}
+    for stage in report["stages"]:
+        if stage["status"] != "not run":
+            present = {part: value for part, value in stage.items() if value is not None}
+            stages[stage["name"]] = _STAGE | present
+    return stages
 
 
 def _claims_of(stage: Mapping) -> dict[str, dict]:

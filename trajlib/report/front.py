@@ -29,7 +29,6 @@ _NARROW = 4.2  # in, width of figures for phones
 _STEP = 30  # samples between two drawn points
 _TOLERANCE = 5  # percentage points; coverages with larger differences are marked
 _LATER = "airborne_10"
-_FORWARD = "arrival error, at_takeoff, forward in time"
 _WINDS = ("north", "north-east", "east", "south-east", "south", "south-west", "west", "north-west")
 
 
@@ -51,8 +50,11 @@ def answer(report: dict) -> str:
             sentence += f", 10 minutes later by {_format_error(errors[_LATER])}"
         sentences.append(f"{sentence}.")
         if "later days" in errors:
-            error = _format_error(errors["later days"])
-            sentences.append(f"On days after those of training, it is {error} at take-off.")
+            later, same = (errors[name] for name in ("later days", "the same flights"))
+            sentences.append(
+                f"A model of earlier days alone misses the arrivals of later days by "
+                f"{_format_error(later)} instead of {_format_error(same)}."
+            )
     if interval := front["interval"]:
         sentences.append(
             f"The {interval['level']:.0f} % interval is {interval['width']:.1f} min wide and "
@@ -141,8 +143,11 @@ def draw_front(
         mean = arrivals[(arrivals["name"] == "mean") & (arrivals["feature_set"] == "at_takeoff")]
         if len(mean):
             errors["mean flight"] = _to_dict(mean.iloc[0])
-        if later := _read_estimates(processed / "look_ahead.summary.json").get(_FORWARD):
-            errors["later days"] = later
+        forward = _read(processed / "look_ahead_forward.parquet")
+        if forward is not None:
+            rows = forward[forward["name"] == model].set_index("trained on")
+            errors["later days"] = _to_dict(rows.loc["earlier days"])
+            errors["the same flights"] = _to_dict(rows.loc["earlier and later days"])
         figures["arrivals"] = partial(plot_arrival_errors, arrivals, model, title=_title(errors))
     for name, draw in figures.items():
         for file, width in ((f"{name}.png", WIDTH), (f"{name}-narrow.png", _NARROW)):
@@ -161,10 +166,6 @@ def draw_front(
 
 def _read(path: Path) -> pd.DataFrame | None:
     return pd.read_parquet(path) if path.is_file() else None
-
-
-def _read_estimates(summary: Path) -> dict:
-    return json.loads(summary.read_text("utf-8"))["estimates"] if summary.is_file() else {}
 
 
 def _read_tracks(flights: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -8,7 +8,6 @@ errors with many samples or with means far from zero.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from itertools import permutations
 
 import numpy as np
 import pandas as pd
@@ -301,11 +300,12 @@ def _find_functions(samples: pd.DataFrame) -> dict[str, str]:
     scatter = pd.DataFrame({name: _measure_scatter(samples, name) for name in samples})
     is_function = scatter <= _SCATTER
     functions: dict[str, str] = {}
-    for (number, name), (other_number, other) in permutations(enumerate(samples), 2):
-        # of two that are functions of each other, only the later one is
-        counts = other_number < number or not is_function.loc[other, name]
-        if is_function.loc[name, other] and counts:
-            functions.setdefault(name, f"function of {other}")
+    for number, name in enumerate(samples):
+        for other_number, other in enumerate(samples):
+            # of two that are functions of each other, only the later one is
+            counts = other_number < number or not is_function.loc[other, name]
+            if other != name and is_function.loc[name, other] and counts:
+                functions.setdefault(name, f"function of {other}")
     return functions
 
 
