@@ -258,6 +258,15 @@ def nothing_ahead():
     )
 
 
+def test_an_experiment_without_rows_gives_empty_tables(late):
+    experiment = run(late, "at_takeoff")
+    nothing = experiment.select(experiment.models["ridge"].index[:0])
+    assert nothing.empty
+    assert nothing.compare().empty
+    assert nothing.tabulate().empty
+    assert score_arrivals([nothing])["flights"].eq(0).all()
+
+
 def test_an_experiment_without_unflown_rows_gives_empty_tables():
     experiment = nothing_ahead()
     assert experiment.empty

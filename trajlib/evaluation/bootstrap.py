@@ -42,8 +42,10 @@ def draw_days(days: int, draws: int, *, seed: int = 0) -> np.ndarray:
     >>> draw_days(3, 2).sum(axis=1).tolist()
     [3.0, 3.0]
     """
-    share = np.full(days, 1 / days)
-    drawn = np.random.default_rng(seed).multinomial(days, share, size=draws).astype(float)
+    drawn = np.zeros((draws, days))
+    if days:
+        share = np.full(days, 1 / days)
+        drawn += np.random.default_rng(seed).multinomial(days, share, size=draws)
     drawn.flags.writeable = False
     return drawn
 
@@ -92,7 +94,7 @@ def estimate_mean(errors: pd.DataFrame, days: pd.Series) -> pd.DataFrame:
     day = _day_of_rows(errors, days)
     by_day = errors.groupby(day)
     sums, counts = by_day.sum().to_numpy(), by_day.count().to_numpy()
-    drawn = draw_days(len(sums), _DRAWS) if len(sums) else np.zeros((_DRAWS, 0))
+    drawn = draw_days(len(sums), _DRAWS)
     with np.errstate(invalid="ignore"):  # draws without any value
         means = pd.DataFrame((drawn @ sums) / (drawn @ counts))
     low, high = np.where((counts > 0).sum(axis=0) > 1, means.quantile(_QUANTILES), np.nan)
