@@ -255,15 +255,26 @@ def test_a_worker_lost_at_its_very_start_is_replaced():
         assert victim not in answers
 
 
-def test_a_script_needs_no_guard_of_its_main_part(tiny_archive, tmp_path):
+@pytest.mark.parametrize(
+    ("decorator", "guard"), [("", "if True"), ("@cache", 'if __name__ == "__main__"')]
+)
+def test_a_script_needs_a_guard_only_for_what_is_sent_by_reference(
+    decorator, guard, tiny_archive, tmp_path
+):
     script = tmp_path / "script.py"
-    script.write_text(f"""from trajlib import map_flights, open_study
+    script.write_text(f"""from functools import cache
+from trajlib import map_flights, open_study
+
+{decorator}
+def lowest():
+    return 0
 
 def highest_point(df):
-    return df["altitude"].max()
+    return df["altitude"].max() - lowest()
 
-study = open_study({str(tiny_archive)!r}, "LEMD", "LEBL", data={str(tmp_path)!r})
-print(map_flights(study.usable, highest_point)["highest_point"].min() > 0)
+{guard}:
+    study = open_study({str(tiny_archive)!r}, "LEMD", "LEBL", data={str(tmp_path)!r})
+    print(map_flights(study.usable, highest_point)["highest_point"].min() > 0)
 """)
     result = subprocess.run(
         [sys.executable, script], capture_output=True, text=True, timeout=120, check=False

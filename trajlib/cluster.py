@@ -24,6 +24,7 @@ from importlib.metadata import requires
 from multiprocessing import resource_tracker, spawn
 from pathlib import Path
 from tempfile import gettempdir
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -472,22 +473,30 @@ def _start(**options: Any) -> "LocalCluster":
 
 @cache
 def _keep_script_out_of_workers() -> None:
-    """Start workers without running the user's script in them.
+    """Start workers without running a script in them that has no guard of its main part.
 
     Python runs the main script once more in every process that it spawns, so that a script without
-    ``if __name__ == "__main__"`` would start clusters without end. Workers do not need it: they
-    receive its functions by value.
+    ``if __name__ == "__main__"`` would start clusters without end. Workers receive its functions by
+    value instead. What is sent by reference, such as a function under ``functools.cache``, still
+    needs the guard.
     """
     prepare = spawn.get_preparation_data
 
     def prepare_without_script(name: str) -> dict[str, Any]:
         data = prepare(name)
-        if name.startswith("Dask Worker process"):
+        if name.startswith("Dask Worker process") and not _has_guard(sys.modules["__main__"]):
             data.pop("init_main_from_path", None)
             data.pop("init_main_from_name", None)
         return data
 
     spawn.get_preparation_data = prepare_without_script
+
+
+def _has_guard(script: ModuleType) -> bool:
+    try:
+        return "__main__" in Path(script.__file__ or "").read_text("utf-8")
+    except (AttributeError, OSError):  # the standard input, or an interactive session
+        return False
 
 
 @contextmanager

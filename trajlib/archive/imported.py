@@ -30,9 +30,9 @@ class ImportAccount:
         Numbers of flights with a repair, by kind, as `name_repair` names it.
     """
 
-    rejected: pd.Series  # not written, by reason
-    fragments: pd.Series  # of which only the measured points were written, by reason
-    repaired: pd.Series  # by kind of repair, as `name_repair` names it
+    rejected: pd.Series
+    fragments: pd.Series
+    repaired: pd.Series
 
 
 def read_import_account(archive: str | Path) -> ImportAccount:

@@ -31,6 +31,7 @@ from trajlib.archive.reading import (
 )
 from trajlib.archive.repairs import IDENTITIES, REPAIRS, describe_repairs
 from trajlib.archive.storage import (
+    format_location,
     is_folder,
     is_remote,
     list_objects,
@@ -178,8 +179,8 @@ def record_findings(flights: pd.DataFrame, findings: Mapping[str, Mapping[str, s
     Parameters
     ----------
     flights
-        Rows of an index, or some of its columns: ``path``, ``size``, ``mtime`` and those in
-        `UNSAVED`.
+        Rows of an index, or some of its columns: ``path``, ``size``, ``mtime``, ``rejected`` and
+        those in `UNSAVED`. Rows of a store, and files that the index rejects, are left out.
     findings
         By ``path``: ``rejected`` (the reason) or ``repairs``, as in the index.
     """
@@ -324,7 +325,7 @@ def list_files(archive: str | Path) -> pd.DataFrame:
     """
     if not is_folder(archive):
         raise FileNotFoundError(
-            f"no archive at {archive}: expected a folder of flight CSVs, such as "
+            f"no archive at {format_location(archive)}: expected a folder of flight CSVs, such as "
             "python -m trajlib simulate or import makes"
         )
     if is_remote(archive):
@@ -335,7 +336,7 @@ def list_files(archive: str | Path) -> pd.DataFrame:
     rows = [row for row in rows if not row[0].startswith(f"{PLANS}/")]
     if not rows:
         raise FileNotFoundError(
-            f"the archive {archive} is empty: no .csv or .csv.gz in it; "
+            f"the archive {format_location(archive)} is empty: no .csv or .csv.gz in it; "
             "python -m trajlib import makes an archive of other files"
         )
     return pd.DataFrame(rows, columns=list(_FILE)).astype(_FILE)

@@ -138,6 +138,8 @@ class Layout:
         Factor and offset of each column that is in another unit than the schema's.
     unit_names
         Units given by the file, or known of the tool that wrote it, in the names of columns.toml.
+    delimiter, decimal
+        Delimiter of the fields, and decimal mark.
     plain
         Whether the header is the first line, in the names of the schema or of columns.toml.
     names
@@ -146,16 +148,16 @@ class Layout:
         Texts before the header.
     """
 
-    skip: int  # lines before the first sample
-    count: int  # fields of a line
+    skip: int
+    count: int
     fields: dict[str, int] = field(hash=False)
     units: dict[str, tuple[float, float]] = field(hash=False)
     unit_names: dict[str, str] = field(default_factory=dict, hash=False)
     delimiter: str = ","
     decimal: str = "."
-    plain: bool = False  # the header is the first line, in names of the schema or of columns.toml
-    names: tuple[str, ...] = ()  # of the fields, as in the file
-    comments: str = ""  # before the header
+    plain: bool = False
+    names: tuple[str, ...] = ()
+    comments: str = ""
 
     @property
     def time(self) -> str:

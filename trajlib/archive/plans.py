@@ -68,6 +68,7 @@ def read_plan(path: str | Path) -> pd.DataFrame:
             packing = "gzip" if name.endswith(".gz") else None
             table = pd.read_csv(file, dtype=dict.fromkeys(_TEXTS, "str"), compression=packing)
     table.columns = table.columns.str.strip().str.lower()
+    table = table.loc[:, ~table.columns.duplicated()]
     missing = [column for column in ("latitude", "longitude") if column not in table]
     if missing:
         raise ValueError(

@@ -64,7 +64,7 @@ def format_location(location: str | Path) -> str:
     >>> format_location(Path("s3://flights/2016/")), format_location(Path("data/raw"))
     ('s3://flights/2016', 'data/raw')
     """
-    return resolve(location) if is_remote(location) else str(location)
+    return resolve(location) if is_remote(location) else str(Path(location))
 
 
 def exists(location: str | Path) -> bool:

@@ -9,7 +9,7 @@ from distributed import Client
 from trajlib.archive.dialect import Dialect, read_dialect
 from trajlib.archive.index import build_index, default_index_path, find_pair, select_flights
 from trajlib.archive.plans import read_plans
-from trajlib.archive.storage import is_remote
+from trajlib.archive.storage import format_location
 from trajlib.archive.store import store_flights
 from trajlib.cluster import connect
 
@@ -110,7 +110,16 @@ def open_study(
     flights = store_flights(select_flights(index, origin, destination), data / "interim" / pair)
     results = data / "processed" / pair
     results.mkdir(parents=True, exist_ok=True)
-    location = str(archive) if is_remote(archive) else str(Path(archive))
     dialect = read_dialect(archive)
     plans = read_plans(archive)
-    return Study(location, origin, destination, client, index, flights, dialect, results, plans)
+    return Study(
+        format_location(archive),
+        origin,
+        destination,
+        client,
+        index,
+        flights,
+        dialect,
+        results,
+        plans,
+    )

@@ -9,7 +9,7 @@ from trajlib.archive.dialect import Dialect
 from trajlib.archive.index import list_files, read_head_tail
 from trajlib.archive.layout import Layout, find_layout
 from trajlib.archive.reading import UNREADABLE, FlightError, read_flight
-from trajlib.archive.storage import resolve
+from trajlib.archive.storage import format_location, resolve
 from trajlib.geodesy import find_airport
 from trajlib.schema import COLUMNS, IDENTITY
 
@@ -57,7 +57,8 @@ def _find_sample(archive: str | Path, files: pd.DataFrame) -> tuple[str, bytes]:
             continue
         if head.count(b"\n") > 1:
             return path, head
-    raise ValueError(f"none of the first {len(files)} files of {archive} holds a line of samples")
+    location = format_location(archive)
+    raise ValueError(f"none of the first {len(files)} files of {location} holds a line of samples")
 
 
 def _describe_form(layout: Layout, paths: pd.Series) -> list[str]:

@@ -43,9 +43,9 @@ def format_lines(
     buffer = np.empty(size, np.uint8)
     start = np.frombuffer(before, np.uint8)
     seconds = seconds.astype(np.int64)
-    days, dates = pd.factorize(seconds // 86400)
-    dates = np.datetime_as_string(dates.astype("M8[D]")).astype("S10")
-    dates = dates.view(np.uint8).reshape(-1, 10)
+    days, different_days = pd.factorize(seconds // 86400)
+    texts = np.datetime_as_string(different_days.astype("M8[D]")).astype("S10")
+    dates = texts.view(np.uint8).reshape(-1, 10)
     end = _format(buffer, start, dates, days, seconds % 86400, scaled, decimals.astype(np.int64))
     return buffer[:end].tobytes()
 

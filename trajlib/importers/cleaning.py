@@ -5,6 +5,7 @@ of the first or last point on the ground, which gets the nearest measured one.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -77,28 +78,33 @@ def clean_points(points: pd.DataFrame, limits: Limits) -> tuple[pd.DataFrame, pd
     flights = int(points["flight"].max()) + 1 if len(points) else 0
     counts = pd.DataFrame(0, range(flights), list(REPAIRS))
 
-    def count(name: str, wrong: np.ndarray) -> np.ndarray:
+    def count(name: str, wrong: np.ndarray) -> None:
         counts[name] += np.bincount(np.array(points["flight"])[wrong], minlength=flights)
-        return wrong
 
     if "disordered" in points:
         count("out_of_order", points["disordered"].to_numpy())
         points = points.drop(columns="disordered")
-    points = points[~count("taxi", find_taxiing(points))]
-    points = points[~count("repeated", _find_repeated(points))]
-    points = points[~count("stale_position", _find_stale(points))]
-    points = points[~count("too_close", _find_close(points, limits.spacing))]
+    for name, find in (
+        ("taxi", find_taxiing),
+        ("repeated", _find_repeated),
+        ("stale_position", _find_stale),
+        ("too_close", partial(_find_close, spacing=limits.spacing)),
+    ):
+        wrong = find(points)
+        count(name, wrong)
+        points = points[~wrong]
     unreachable, spoofed = _find_unreachable(points, limits)
     count("unreachable", unreachable)
     count("spoofed", spoofed)
     points = points[~(unreachable | spoofed)].reset_index(drop=True)
-    # first the frozen altitudes, else the next one is out of reach
-    wrong = count("frozen_altitude", _find_frozen(points))
-    points["altitude"] = points["altitude"].mask(wrong)
-    wrong = count("altitude_spike", _find_spikes(points, limits.rate))
-    points["altitude"] = points["altitude"].mask(wrong)
-    wrong = count("assigned_altitude", _find_assigned(points))
-    points["altitude"] = points["altitude"].mask(wrong)
+    for name, find in (
+        ("frozen_altitude", _find_frozen),  # first, else the next altitude is out of reach
+        ("altitude_spike", partial(_find_spikes, rate=limits.rate)),
+        ("assigned_altitude", _find_assigned),
+    ):
+        wrong = find(points)
+        count(name, wrong)
+        points["altitude"] = points["altitude"].mask(wrong)
     filled = _fill_ground(points)
     count("ground_altitude", (points["altitude"].isna() & filled.notna()).to_numpy())
     return points.assign(altitude=filled), counts

@@ -144,7 +144,9 @@ def _distance_between(lat, lon, lat2, lon2):
 
 @compiled
 def _split(group, seconds, y, x, rate, tolerance, pace):
-    """Return track numbers of positions [deg], or without ``x`` of values on a line.
+    """Return track numbers of positions [deg], or of values, compiled for each.
+
+    ``y`` is the latitude and ``x`` the longitude; for values, ``x`` is None.
 
     Rates are per second. Tracks without points for a long time get a higher cost.
     """

@@ -17,7 +17,7 @@ __all__ = ["AIRWAYS", "AIRWAY_MILES", "draw_scenario"]
 # offsets of the airways [NM to the left], for airports AIRWAY_MILES apart
 AIRWAYS = {"usual": 1.5, "left": 10.0, "right": -13.0}
 AIRWAY_MILES = 261
-_WORKING = ["day", "hour", "hour_arrival", "miles", "heavy"]  # columns used in between
+_WORKING = ["day", "hour", "hour_arrival", "miles", "speed_factor"]  # columns used in between
 
 Random = np.random.Generator
 
@@ -175,8 +175,8 @@ def _add_mass(flights: pd.DataFrame, rng: Random) -> pd.DataFrame:
     trip = 500 + 1.35e-4 * full * flights["miles"]
     reserve = 0.03 * full + rng.gamma(2.0, 400, count)
     mass = np.minimum(empty + 100 * seats * load + trip + reserve, np.minimum(full, landing + trip))
-    heavy = np.sqrt((mass - trip) / (0.9 * landing))
-    return flights.assign(load=load, mass_initial=np.round(mass), heavy=heavy)
+    speed_factor = np.sqrt((mass - trip) / (0.9 * landing))
+    return flights.assign(load=load, mass_initial=np.round(mass), speed_factor=speed_factor)
 
 
 def _add_levels(flights: pd.DataFrame, rng: Random, flight_rng: Random) -> pd.DataFrame:
@@ -223,8 +223,8 @@ def _add_speeds(flights: pd.DataFrame, rng: Random, flight_rng: Random) -> pd.Da
     return flights.assign(
         cost_index=np.round(100 * ndtr(cost)),
         **speeds,
-        initial_cas=flights["heavy"] * [limits["initial_cas"][1] for limits in ranges],
-        final_cas=flights["heavy"] * [limits["final_cas"][1] for limits in ranges],
+        initial_cas=flights["speed_factor"] * [limits["initial_cas"][1] for limits in ranges],
+        final_cas=flights["speed_factor"] * [limits["final_cas"][1] for limits in ranges],
         approach_pace=np.clip(flight_rng.normal(1.0 + 0.06 * flights["flow"], 0.1), 0.75, 1.35),
         climb_thrust=flight_rng.uniform(0.95, 1.15, count),
         descent_thrust=flight_rng.uniform(0.5, 1.2, count),

@@ -81,7 +81,8 @@ def open_source(path: Path) -> Iterator[IO[bytes]]:
     """
     with Path(path).open("rb") as file:
         stream = _decompress(file)
-        with _open_member(file) if stream is file else nullcontext(stream) as member:
+        opened = _open_member(file) if stream is file else nullcontext(stream)
+        with opened as member:
             start = member.peek(512)[:512] if hasattr(member, "peek") else b""
             if _find_archive(start) or start.startswith(tuple(_COMPRESSIONS)):
                 raise FormatError(
