@@ -12,6 +12,7 @@ from trajlib.archive.plans import read_plans
 from trajlib.archive.storage import format_location
 from trajlib.archive.store import store_flights
 from trajlib.cluster import connect
+from trajlib.geodesy import find_airport
 
 __all__ = ["Study", "open_study"]
 
@@ -71,10 +72,11 @@ class Study:
         return self._repr_markdown_().replace("**", "")
 
     def _repr_markdown_(self) -> str:
-        start, end = self.usable["start"].min(), self.usable["end"].max()
+        starts = self.usable["start"].dt.tz_convert(find_airport(self.origin).timezone)
         return (
             f"**{len(self.usable):,} flights {self.origin} → {self.destination}**, "
-            f"{start:%d %B %Y} to {end:%d %B %Y}, from {self.dialect.title or 'the archive'}"
+            f"{starts.min():%d %B %Y} to {starts.max():%d %B %Y}, "
+            f"from {self.dialect.title or 'the archive'}"
         )
 
 
