@@ -52,7 +52,7 @@ def answer(report: dict) -> str:
         if "later days" in errors:
             later, same = (errors[name] for name in ("later days", "the same flights"))
             sentences.append(
-                f"A model of earlier days alone misses the arrivals of later days by "
+                "With a model trained only on earlier days, as in operation, it is missed by "
                 f"{_format_error(later)} instead of {_format_error(same)}."
             )
     if interval := front["interval"]:
