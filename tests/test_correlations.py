@@ -182,7 +182,7 @@ def test_columns_unfit_for_redundancy_are_flagged_with_the_reason(index):
         "thrust": "missing in 89%",
         "mass": "constant",
         "temperature": "modelled",
-        "gap": "about the radar",
+        "gap": "about the surveillance",
         "latitude": "function of duration",
         "pressure": "function of altitude",
     }
@@ -251,7 +251,7 @@ def test_discarded_predictors_are_represented_by_a_kept_one():
     high, fast = np.random.default_rng(0).normal(size=(2, 30))
     aggregates = pd.DataFrame({"operator": "IBE", "altitude_max": high, "altitude_mean": high**3})
     aggregates = aggregates.assign(pressure_min=fast, mach_max=-fast, gap_mean=high, hour=fast)
-    chosen = choose_predictors(aggregates, r, pd.Series({"gap": "about the radar"}))
+    chosen = choose_predictors(aggregates, r, pd.Series({"gap": "about the surveillance"}))
     assert chosen == {
         "all": [name for name in aggregates if name != "gap_mean"],
         "kept variables": ["operator", "altitude_max", "altitude_mean", "mach_max", "hour"],

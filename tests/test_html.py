@@ -345,7 +345,7 @@ def test_data_and_models_have_separate_pages():
         "name": "at_takeoff",
         "feature_set": "at_takeoff",
         "level": 0.9,
-        "scores": {"random days": {"duration": 0.55}},
+        "scores": {"random days": {"arrival": 0.55}},
     }
     card["training"] = {"flights": 1200, "days": 300, "first": "2016-01-01", "last": "2016-12-01"}
     with_plan = {"name": "at_takeoff_with_plan", "feature_set": "at_takeoff"}

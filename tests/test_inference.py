@@ -482,7 +482,7 @@ def test_intervals_of_few_calibration_days_or_of_bad_coverage_are_warned_of(save
     predictors = build_flight_predictors(flight, "at_takeoff", past=store)
     facts = {
         "calibration": {"days": 6},
-        "scores": {"random days": {"duration": 0.55}, "forward in time": {"duration": 0.88}},
+        "scores": {"random days": {"arrival": 0.55}, "forward in time": {"arrival": 0.88}},
     }
     bad = type("Saved", (), {"card": saved.card | facts})
     warnings = " ".join(list_warnings(bad, predictors.iloc[0], "LEMD-LEBL"))

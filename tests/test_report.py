@@ -528,7 +528,7 @@ def test_route_clusters_that_a_reader_cannot_tell_apart_are_one_group():
     assert sentences[0] == "53 % fly along the direct line"
     assert sentences[1].startswith("27 % fly about 18 NM south")
     assert sentences[2].startswith("13 % fly about 39 NM north")
-    assert sentences[-1] == "7 % fly on no common route"
+    assert sentences[-1] == "7 % are in no cluster"
 
 
 def test_a_route_cluster_without_a_point_in_mid_route_is_described():

@@ -611,7 +611,7 @@ def _warn_calibration(card: Mapping) -> Iterator[str]:
         )
     level = card["level"]
     for split, coverages in card.get("scores", {}).items():
-        coverage = coverages["duration"]
+        coverage = coverages["arrival"]
         if abs(coverage - level) > TOLERANCE:
             yield (
                 f"On {_SPLITS.get(split, split)}, {coverage:.0%} of the flights arrived within "

@@ -60,10 +60,12 @@ def describe_route_clusters(predictors: pd.DataFrame, clusters: pd.Series) -> pd
         As returned by `find_route_clusters`.
     """
     groups = predictors.groupby(clusters.reindex(predictors.index))
-    texts = groups[["operator", "aircraft_type"]]
-    most = texts.agg(lambda values: next(iter(values.mode()), None)).dropna(axis=1, how="all")
-    most.insert(0, "flights", groups.size())
-    return most.fillna("not known").assign(**{"median hour": groups["hour"].median()})
+    table = groups.size().to_frame("flights")
+    names = [name for name in ("operator", "aircraft_type") if predictors[name].notna().any()]
+    if names:
+        pairs = groups[names].value_counts().reset_index()  # the most frequent first
+        table = table.join(pairs.drop_duplicates("cluster").set_index("cluster")[names])
+    return table.fillna("not known").assign(**{"median hour": groups["hour"].median()})
 
 
 def predict_by_cluster(

@@ -85,7 +85,7 @@ TRUSTED = [  # types in a saved model that skops does not trust by default
     "trajlib.models.estimators.BoostedTrees",
     "trajlib.models.estimators.text_columns",
 ]
-_SCHEMA = 4  # version of the card, increased when older cards cannot be read correctly
+_SCHEMA = 5  # version of the card, increased when older cards cannot be read correctly
 _FEWEST = 100  # training flights needed to learn quantiles
 _FOLDS = 5  # of the days, where the same flights train and calibrate
 _LOWEST = -1500.0  # ft, below all airports

@@ -17,7 +17,7 @@ import nbformat
 import pandas as pd
 import pyarrow.parquet as pq
 
-from trajlib.archive.imported import read_import_account
+from trajlib.archive.imported import read_import_account, read_import_table
 from trajlib.archive.index import FRAGMENT, UNSAVED, dialect_of
 from trajlib.archive.storage import open_file, replacing
 from trajlib.evaluation.splits import describe_days, local_days
@@ -62,12 +62,13 @@ def describe_data(index: pd.DataFrame, store: pd.DataFrame) -> dict[str, Any]:
         "size": f"{index['size'].sum() / 1e6:,.1f} MB",
         "flights of the pair": f"{len(flights):,}",
         "samples": f"{flights['rows'].sum():,.0f}",
+        "measured points": _count_points(flights, archive),
         "days": describe_days(days),
         "period": f"{days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}",
         **_describe_ends(flights, (origin, destination)),
         "fingerprint": _fingerprint(index, store),
     }
-    for name in ("fragments", "rejected at the import"):
+    for name in ("fragments", "rejected at the import", "measured points"):
         if facts[name] == "0":
             del facts[name]
     counts = {
@@ -76,6 +77,13 @@ def describe_data(index: pd.DataFrame, store: pd.DataFrame) -> dict[str, Any]:
     }
     lists = {name: [[*key, int(n)] for key, n in table.items()] for name, table in counts.items()}
     return facts | lists
+
+
+def _count_points(flights: pd.DataFrame, archive: str) -> str:
+    """Return the number of points between which an import interpolated the samples."""
+    imported = read_import_table(archive, "imported", ["path", "points"])
+    points = imported.loc[imported["path"].isin(flights["path"]), "points"]
+    return f"{points.astype(float).sum():,.0f}"
 
 
 def _describe_ends(flights: pd.DataFrame, pair: tuple[str, str]) -> dict[str, str]:

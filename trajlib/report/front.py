@@ -12,7 +12,7 @@ from trajlib.archive.flights import read_flights
 from trajlib.archive.plans import select_plans
 from trajlib.archive.reading import FlightError
 from trajlib.archive.storage import replacing
-from trajlib.evaluation.splits import describe_days, local_days
+from trajlib.evaluation.splits import compare_periods, describe_days, local_days
 from trajlib.geodesy import along_cross_track, distance, find_airport, track
 from trajlib.plots.maps import plot_tracks
 from trajlib.plots.scores import plot_arrival_errors
@@ -239,7 +239,7 @@ def describe_routes(
         group: f"{shares[group]:.0f} % fly {position}" for group, position in enumerate(largest)
     }
     if sentences and -1 in shares:
-        sentences[-1] = f"{shares[-1]:.0f} % fly on no common route"
+        sentences[-1] = f"{shares[-1]:.0f} % are in no cluster"
     return groups, sentences
 
 
@@ -301,7 +301,8 @@ def _describe_typical(flights: pd.DataFrame) -> str:
         if len(counts):
             shares = [f"{n} {100 * count / len(flights):.0f} %" for n, count in counts.items()]
             texts.append(f"the most frequent {plural} are {', '.join(shares)}")
-    return f"{'; '.join(texts)}."
+    drift = compare_periods(minutes.set_axis(flights["path"]), local_days(flights))
+    return f"{'; '.join(texts)}. {drift}".rstrip()
 
 
 def _format_error(error: dict) -> str:

@@ -184,8 +184,9 @@ class _Page:
     def show_data(self, data: NotebookNode) -> Iterator[dict]:
         section = self.headings[-1]["text"] if self.headings else "the notebook"
         if "text/html" in data:
-            rows = data["text/html"].count("<tr")
-            folded = rows - 1 if rows > _FOLDED else 0
+            body = data["text/html"].partition("<tbody>")[2]
+            rows = body.count("<tr")
+            folded = rows if rows >= _FOLDED else 0
             alt = f"Table: {section}"
             yield {"kind": "html", "html": data["text/html"], "alt": alt, "rows": folded}
         elif "text/markdown" in data:

@@ -211,7 +211,7 @@ def flag_columns(
     flags = {name: f"missing in {missing[name]:.0%}" for name in correlation if missing[name] > 0.5}
     flags |= {name: "constant" for name in correlation if np.isnan(correlation.loc[name, name])}
     flags |= {name: "modelled" for name in correlation if name in modelled}
-    flags |= {name: "about the radar" for name in correlation if name == "gap"}
+    flags |= {name: "about the surveillance" for name in correlation if name == "gap"}
     unflagged = [name for name in correlation if name not in flags]
     return pd.Series(flags | _find_functions(samples[unflagged]), name="flag", dtype="str")
 
