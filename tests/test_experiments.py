@@ -130,7 +130,7 @@ def test_a_model_worse_than_the_best_baseline_gets_that_verdict(late):
     assert row["best"] in ("dead reckoning", "delay-shifted median")  # exact here
     assert row["verdict"] == "worse"
     formatted = format_skills(experiment.compare())
-    assert list(formatted) == ["horizontal", "altitude", "time"]
+    assert list(formatted) == ["position", "altitude", "time"]
     assert formatted.loc["ridge", "time"].endswith(" *")
     assert (
         f"{row['skill']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
@@ -275,7 +275,7 @@ def test_an_experiment_without_unflown_rows_gives_empty_tables():
     assert table.index.names == full.index.names
     assert list(table) == list(full)
     assert format_skills(table).empty
-    assert list(format_skills(table)) == ["horizontal", "altitude", "time"]
+    assert list(format_skills(table)) == ["position", "altitude", "time"]
     assert experiment.tabulate().empty
     assert {"quantity", "unit", "error", "skill_high"} <= set(experiment.tabulate())
     assert format_errors(experiment.tabulate()).empty

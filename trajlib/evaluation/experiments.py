@@ -493,7 +493,8 @@ def format_skills(
     texts = [f"{skill:z.2f} ({low:z.2f} to {high:z.2f}){star}" for skill, low, high, star in rows]
     texts = pd.Series(texts, table.index, dtype=object)
     wide = texts.unstack("error").reindex(columns=list(errors))  # noqa: PD010
-    return wide.reindex(table.index.droplevel("error").unique()).fillna("")
+    wide = wide.reindex(table.index.droplevel("error").unique()).fillna("")
+    return wide.rename(columns={name: QUANTITIES[name].label for name in errors})
 
 
 def format_groups(table: pd.DataFrame, errors: Sequence[str]) -> pd.DataFrame:
