@@ -436,6 +436,7 @@ def test_every_flight_of_the_pair_that_is_not_used_is_counted_with_its_reason(tm
     index.loc[index["path"] == "b.csv", "origin"] = "LEVC"  # of another pair
     store = index_of(tmp_path, rejected="damaged").assign(rows=[10, 0])
     imported = {"path": ["a.csv", "fragments/d.csv"], "repairs": ["repeated stale_position", ""]}
+    imported |= {"points": [40, 7]}
     imported = pd.DataFrame(imported).assign(why=[None, "fewer than 20 points"])
     imported.to_parquet(tmp_path / "imported.parquet")
     pair = {"origin": ["LEMD", "LEVC"], "destination": "LEBL", "rejected": "wrong points"}
@@ -449,6 +450,7 @@ def test_every_flight_of_the_pair_that_is_not_used_is_counted_with_its_reason(tm
     ]
     repairs = [["at the import", kind, 1] for kind in ("repeated", "stale position")]
     assert facts["repaired"] == repairs
+    assert facts["measured points"] == "40"  # of the flight that is used
 
 
 def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path, tiny_archive):

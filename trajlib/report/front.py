@@ -144,7 +144,7 @@ def draw_front(
         if len(mean):
             errors["mean flight"] = _to_dict(mean.iloc[0])
         forward = _read(processed / "look_ahead_forward.parquet")
-        if forward is not None:
+        if forward is not None and model in set(forward["name"]):
             rows = forward[forward["name"] == model].set_index("trained on")
             errors["later days"] = _to_dict(rows.loc["earlier days"])
             errors["the same flights"] = _to_dict(rows.loc["earlier and later days"])
