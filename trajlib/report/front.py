@@ -39,7 +39,6 @@ def answer(report: dict) -> str:
         return f"{report['pair']}: {data['flights of the pair']} flights."
     flights = data["flights of the pair"]
     sentences = [f"{report['pair']}: {flights} flights on {_describe_days(front)}."]
-    sentences.append(front["typical"])
     errors = front["arrival"]
     if "at_takeoff" in errors:
         error = _format_error(errors["at_takeoff"])
@@ -60,6 +59,7 @@ def answer(report: dict) -> str:
             f"The {interval['level']:.0f} % interval is {interval['width']:.1f} min wide and "
             f"contains {interval['coverage']:.0f} % of the arrivals."
         )
+    sentences.append(front["typical"])
     return " ".join(sentences)
 
 
