@@ -298,9 +298,10 @@ def test_the_front_page_begins_with_the_results():
     report = describe_report(front=FRONT, data={"flights of the pair": "4,722"})
     page = render_front(report, {"map": "data:image/png;base64,eA=="}, "02_a.explorer.html")
     text = re.sub(r"\s+", " ", page)
-    assert "LEMD → LEBL: 4,722 flights on 360 days; 2,233 more are not used. A flight takes" in text
+    assert "LEMD → LEBL: 4,722 flights on 360 days; 2,233 more are not used. At take-off" in text
     assert "missed by 2.4 min on average (3.2 min with the average flight)" in text
-    assert "The 90 % interval is 8.6 min wide and contains 90 % of the arrivals." in text
+    interval = "The 90 % interval is 8.6 min wide and contains 90 % of the arrivals."
+    assert f"{interval} A flight takes 60 min in the median." in text
     assert page.count("<li><strong>") == 5
     assert 'class="marked"' not in page
     assert "54 % fly along the direct line" in text

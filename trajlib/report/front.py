@@ -33,7 +33,7 @@ _WINDS = ("north", "north-east", "east", "south-east", "south", "south-west", "w
 
 
 def answer(report: dict) -> str:
-    """Return one or two sentences that answer the question of a report."""
+    """Return the sentences that answer the question of a report."""
     data, front = report["data"], report["front"]
     if not front:
         return f"{report['pair']}: {data['flights of the pair']} flights."
@@ -51,8 +51,8 @@ def answer(report: dict) -> str:
         if "later days" in errors:
             later, same = (errors[name] for name in ("later days", "the same flights"))
             sentences.append(
-                "With a model trained only on earlier days, as in operation, it is missed by "
-                f"{_format_error(later)} instead of {_format_error(same)}."
+                "With a model trained only on earlier days, as in operation, the error at take-off "
+                f"is {_format_error(later)} instead of {_format_error(same)}."
             )
     if interval := front["interval"]:
         sentences.append(
