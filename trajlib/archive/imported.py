@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from trajlib.archive.storage import exists, open_file
 
@@ -67,4 +68,5 @@ def read_import_table(archive: str | Path, name: str, columns: list[str]) -> pd.
     if not exists(path):
         return pd.DataFrame(columns=columns, dtype="str")
     with open_file(path) as file:
-        return pd.read_parquet(file).reindex(columns=columns)
+        table = pq.ParquetFile(file).read(columns=columns)  # absent ones are left out
+    return table.to_pandas().reindex(columns=columns)
