@@ -43,7 +43,7 @@ from trajlib.importers.sources import (
     describe_refused,
     describe_unreadable,
     find_root,
-    recognize_sources,
+    open_archives,
 )
 from trajlib.schema import COLUMNS, IDENTITY, NUMERIC
 
@@ -171,58 +171,60 @@ def import_flights(
         When the source has no flight of the pair, or the archive's flights are simulated.
     """
     source, archive = Path(source).resolve(), Path(archive).resolve()
-    root = find_root(source)
-    dialect = read_dialect(root)
-    if read_dialect(archive).simulated and not dialect.simulated:
-        raise ValueError(f"the flights of {archive} are simulated: real ones need another folder")
-    sources = recognize_sources(source, format)
-    readable = sources[sources["refused"].isna()]
-    if readable.empty:
-        raise FileNotFoundError(describe_unreadable(source, root, sources))
-    for line in [*describe_formats(readable), *describe_refused(sources)]:
-        report(line)
-    columns = dialect.fingerprint()
-    settings = (source, format, columns, origin, destination, measured_only, strict, criteria)
-    work = archive / f".import-{_digest(root, sources['file'], settings)}"
-    work.mkdir(parents=True, exist_ok=True)
-    spacing = max(find_format(name).spacing for name in readable["format"].unique())
-    tolerance = 2.0 if spacing else 0.5
-    given = {"origin": origin, "destination": destination}
-    job = _Job(
-        root=root,
-        options=Options(dialect=dialect, root=root),
-        work=work,
-        archive=archive,
-        buckets=_count_buckets(root, readable),
-        criteria=criteria,
-        limits=Limits(criteria.speed, criteria.rate, tolerance, spacing),
-        measured_only=measured_only,
-        strict=strict or dialect.strict,
-        pair={side: code for side, code in given.items() if code is not None},
-    )
-    damaged = _read_points(job, sources)
-    if not sources["points"].any():
-        shutil.rmtree(work)  # nothing in it is worth going on from
-        raise FileNotFoundError(describe_unreadable(source, root, sources))
-    for line in describe_refused(damaged):
-        report(line)
-    parts = sorted(work.glob("points-*.arrow"))
-    traffic = run_tasks(partial(_segment_bucket, job, parts), range(job.buckets))
-    for part in parts:
-        part.unlink()  # to free space for the flights
-    total = pd.concat(traffic).groupby(level=0).sum()
-    run_tasks(partial(_write_bucket, job, total), range(job.buckets))
-    tables = [pd.read_parquet(path) for path in sorted(work.glob("flights-*.parquet"))]
-    tables = [table for table in tables if len(table)]
-    if not tables:
-        pair = f" {origin or '?'} → {destination or '?'}" if origin or destination else ""
-        raise ValueError(
-            f"no flight{pair} in {source.name}: expected points with positions in the air"
+    with open_archives(source, archive / f".unpacked-{source.name}", format) as (opened, sources):
+        root = find_root(opened)
+        dialect = read_dialect(root)
+        if read_dialect(archive).simulated and not dialect.simulated:
+            raise ValueError(
+                f"the flights of {archive} are simulated: real ones need another folder"
+            )
+        readable = sources[sources["refused"].isna()]
+        if readable.empty:
+            raise FileNotFoundError(describe_unreadable(source, root, sources))
+        for line in [*describe_formats(readable), *describe_refused(sources)]:
+            report(line)
+        columns = dialect.fingerprint()
+        settings = (source, format, columns, origin, destination, measured_only, strict, criteria)
+        work = archive / f".import-{_digest(root, sources['file'], settings)}"
+        work.mkdir(parents=True, exist_ok=True)
+        spacing = max(find_format(name).spacing for name in readable["format"].unique())
+        tolerance = 2.0 if spacing else 0.5
+        given = {"origin": origin, "destination": destination}
+        job = _Job(
+            root=root,
+            options=Options(dialect=dialect, root=root),
+            work=work,
+            archive=archive,
+            buckets=_count_buckets(root, readable),
+            criteria=criteria,
+            limits=Limits(criteria.speed, criteria.rate, tolerance, spacing),
+            measured_only=measured_only,
+            strict=strict or dialect.strict,
+            pair={side: code for side, code in given.items() if code is not None},
         )
-    flights = pd.concat(tables).sort_values("path", ignore_index=True)
-    flights = _reject_repeats(flights)
-    _finish(job, source, flights, sources)
-    return flights
+        damaged = _read_points(job, sources)
+        if not sources["points"].any():
+            shutil.rmtree(work)  # nothing in it is worth going on from
+            raise FileNotFoundError(describe_unreadable(source, root, sources))
+        for line in describe_refused(damaged):
+            report(line)
+        parts = sorted(work.glob("points-*.arrow"))
+        traffic = run_tasks(partial(_segment_bucket, job, parts), range(job.buckets))
+        for part in parts:
+            part.unlink()  # to free space for the flights
+        total = pd.concat(traffic).groupby(level=0).sum()
+        run_tasks(partial(_write_bucket, job, total), range(job.buckets))
+        tables = [pd.read_parquet(path) for path in sorted(work.glob("flights-*.parquet"))]
+        tables = [table for table in tables if len(table)]
+        if not tables:
+            pair = f" {origin or '?'} → {destination or '?'}" if origin or destination else ""
+            raise ValueError(
+                f"no flight{pair} in {source.name}: expected points with positions in the air"
+            )
+        flights = pd.concat(tables).sort_values("path", ignore_index=True)
+        flights = _reject_repeats(flights)
+        _finish(job, source, flights, sources)
+        return flights
 
 
 def _read_points(job: _Job, sources: pd.DataFrame) -> pd.DataFrame:

@@ -7,8 +7,8 @@ import pandas as pd
 
 from trajlib.archive.dialect import read_dialect
 from trajlib.archive.plans import save_plans
-from trajlib.importers.formats import FormatError, Options, find_format, recognize_format
-from trajlib.importers.sources import find_root, list_members
+from trajlib.importers.formats import FormatError, Options, find_format
+from trajlib.importers.sources import find_root, open_archives
 
 __all__ = ["PLAN_FORMATS", "import_plans", "import_plans_beside_flights"]
 
@@ -87,21 +87,13 @@ def import_plans(
     if format not in (None, *PLAN_FORMATS):
         raise ValueError(f"format {format!r} holds no plans, expected {', '.join(PLAN_FORMATS)}")
     source = Path(source).resolve()
-    root = find_root(source)
-    options = Options(dialect=read_dialect(root), kind="plan", root=root)
-    paths = list_members(source)
-    if files is not None:
-        paths = [path for path in paths if path.relative_to(root).as_posix() in files]
-    tables: list[pd.DataFrame] = []
-    reasons: list[str] = []
-    for path in paths:
-        try:
-            entry = find_format(format) if format else recognize_format(path, options.dialect)
-            read = entry.read(path, options) if entry.name in PLAN_FORMATS else ()
-            for table in read:
-                tables.append(table if flights is None else table[table["flight_id"].isin(flights)])
-        except FormatError as error:
-            reasons.append(f"{path.name}: {error}")
+    folder = Path(archive).resolve() / f".unpacked-{source.name}"
+    with open_archives(source, folder, format) as (opened, sources):
+        if files is not None:
+            sources = sources[sources["file"].isin(files)]
+        tables, reasons = _read_plans(find_root(opened), sources)
+    if flights is not None:
+        tables = [table[table["flight_id"].isin(flights)] for table in tables]
     tables = [table for table in tables if len(table)]
     if not tables:
         reason = f": {reasons[0]}" if reasons else ""
@@ -113,3 +105,17 @@ def import_plans(
     plans["sequence"] = plans.groupby("flight_id").cumcount()
     save_plans(plans, archive, source.stem)
     return plans.groupby("flight_id").size().rename("waypoints")
+
+
+def _read_plans(root: Path, sources: pd.DataFrame) -> tuple[list[pd.DataFrame], list[str]]:
+    """Return the plans of files, and why there are none in others."""
+    options = Options(dialect=read_dialect(root), kind="plan", root=root)
+    refused = sources[sources["refused"].notna()]
+    reasons = [f"{row.file}: {row.refused}" for row in refused.itertuples()]
+    tables: list[pd.DataFrame] = []
+    for row in sources[sources["format"].isin(PLAN_FORMATS)].itertuples():
+        try:
+            tables += find_format(row.format).read(root / row.file, options)
+        except FormatError as error:
+            reasons.append(f"{row.file}: {error}")
+    return tables, reasons

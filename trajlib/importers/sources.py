@@ -1,7 +1,9 @@
 """The files of a source: which there are, their formats, and why some cannot be read."""
 
 import re
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +11,14 @@ import pandas as pd
 
 from trajlib.archive.dialect import Dialect, read_dialect
 from trajlib.cluster import run_tasks
-from trajlib.importers.formats import FormatError, draft_columns, find_format, recognize_format
+from trajlib.importers.formats import (
+    FormatError,
+    draft_columns,
+    find_format,
+    read_head,
+    recognize_format,
+)
+from trajlib.importers.formats.packed import PACKED, unpack_archive
 
 __all__ = [
     "FILES",
@@ -19,11 +28,14 @@ __all__ = [
     "describe_unreadable",
     "find_root",
     "list_members",
+    "open_archives",
     "recognize_sources",
 ]
 
 FILES = 500  # files of one task
-_ABOUT = re.compile(r"(?i)^(licen[cs]e|readme|\.|_)|(^columns\.toml$)|\.(md|toml|pdf|html?)$")
+_ABOUT = re.compile(
+    r"(?i)^(licen[cs]e|readme|\.|_)|(^columns\.toml$)|\.(md|toml|pdf|html?|png|jpe?g|gif|svg)$"
+)
 _LISTED = 10  # reasons and files of which each has a line
 _HELP = (
     "Write a columns.toml beside the files, as this one with names for the question marks; the "
@@ -39,7 +51,8 @@ def list_members(source: Path) -> list[Path]:
         raise FileNotFoundError(f"no such file or folder: {source}")
     members = []
     for path in sorted(source.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(source).parts)
+        parts = path.relative_to(source).parts
+        hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
         if path.is_file() and not hidden and not _ABOUT.search(path.name):
             members.append(path)
     return members
@@ -64,6 +77,62 @@ def recognize_sources(source: str | Path, format: str | None = None) -> pd.DataF
     return pd.concat(tables, ignore_index=True)
 
 
+@contextmanager
+def open_archives(
+    source: Path, folder: Path, format: str | None = None
+) -> Iterator[tuple[Path, pd.DataFrame]]:
+    """Unpack the archives of several files in a source for as long as they are read.
+
+    Parameters
+    ----------
+    source
+        A file or a folder.
+    folder
+        For the unpacked files, with links to the others; it is removed at the end.
+    format
+        Name of the format of all files; recognised by their content by default.
+
+    Yields
+    ------
+    Path, DataFrame
+        Where to read the source, and the format of each of its files, as of `recognize_sources`.
+        An archive is a folder in it; a source that is one archive is that folder itself.
+    """
+    sources = recognize_sources(source, format)
+    root = find_root(source)
+    packed = set(sources.loc[sources["refused"].str.startswith(PACKED, na=False), "file"])
+    if not packed:
+        yield source, sources
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        refused = {}
+        for name in sources["file"]:
+            place = folder if source.is_file() else folder / name
+            try:
+                nested = unpack_archive(root / name, place) if name in packed else None
+            except FormatError as error:
+                shutil.rmtree(place)
+                refused[name] = str(error)
+                nested = None
+            if nested is None:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).symlink_to(root / name)
+            else:
+                reason = "an archive within another: unpack it first"
+                refused |= {path.relative_to(folder).as_posix(): reason for path in nested}
+        for path in (root / "columns.toml", *root.glob("LICEN[CS]E*")):
+            if path.is_file() and not (folder / path.name).exists():
+                (folder / path.name).symlink_to(path)
+        sources = recognize_sources(folder, format)
+        reasons = sources["file"].map(refused).astype("str")
+        sources["refused"] = reasons.fillna(sources["refused"])
+        sources["format"] = sources["format"].where(reasons.isna())
+        yield folder, sources
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def find_root(source: Path) -> Path:
     """Return the folder of a source, which may be a file."""
     return source.parent if source.is_file() else source
@@ -76,6 +145,8 @@ def _recognize_files(
     for name in names:
         try:
             entry = find_format(format) if format else recognize_format(root / name, dialect)
+            if format:
+                read_head(root / name)  # refuses what cannot be opened
             rows.append((name, entry.name, None))
         except Exception as error:  # a damaged file makes readers raise errors of any kind
             rows.append((name, None, describe_error(error)))

@@ -39,6 +39,7 @@ __all__ = [
     "describe_formats",
     "draft_columns",
     "find_format",
+    "read_head",
     "recognize_format",
 ]
 
@@ -139,10 +140,13 @@ def _measures(head: Head) -> bool:
 def draft_columns(path: str | Path) -> str | None:
     """Return a columns.toml to complete, for a table whose columns are not known.
 
-    It is None where no columns.toml would help: without a header, or if the required columns are
-    known.
+    It is None where no columns.toml would help: without a header, if the required columns are
+    known, or if the file cannot be opened.
     """
-    head = read_head(Path(path))
+    try:
+        head = read_head(Path(path))
+    except FormatError:
+        return None
     layout = match_columns(head.names, _DEFAULT)
     fields, missing = layout.fields, find_missing(layout.fields)
     if len(head.names) < 2 or not _has_header(head) or not missing:

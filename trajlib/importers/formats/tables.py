@@ -1,22 +1,14 @@
 """Read files as streams, lines and tables, in batches and with bounded memory."""
 
-import bz2
 import codecs
 import csv
-import gzip
 import io
 import json
-import lzma
 import re
-import tarfile
-import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import pandas as pd
 import pyarrow as pa
@@ -33,10 +25,10 @@ from trajlib.importers.formats.base import (
     find_texts,
     number_repeats,
 )
+from trajlib.importers.formats.packed import DAMAGE, PACKED, open_source, refuse_damage
 
 __all__ = [
     "name_flight",
-    "open_source",
     "parse_csv",
     "point_reader",
     "read_blocks",
@@ -51,44 +43,11 @@ _BLOCK = 16 << 20  # bytes of text parsed at once
 _PART = 16 << 10  # bytes read at once; so many are lost if a compressed file is truncated
 _HEAD = 64 << 10  # bytes used to recognise a format
 _LARGEST = 64 << 20  # bytes of a JSON parsed as a whole, which needs ten times the memory
-_UNPACKED = 16 << 30  # largest file unpacked to disk [bytes]
 _MISSING = ["", "N/A", "NA", "n/a", "nan", "NaN", "-", "\\N", "NULL", "null", "None", "ground"]
 _OF_COLUMNS = re.compile(rb'\s*\{\s*"[^"]+"\s*:\s*\{')
 _NESTED = re.compile(rb"\s*\[?\s*\{[^{}]*\{")
-_ARCHIVES = {b"7z\xbc\xaf\x27\x1c": "7z", b"PK\x03\x04": "zip"}
-_COMPRESSIONS: dict[bytes, Callable[[Any], Any]] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ\x00": lzma.open,
-    b"\x28\xb5\x2f\xfd": lambda file: pa.CompressedInputStream(file, "zstd"),
-}
-_DAMAGE = (  # errors raised for damaged files
-    *(OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError),
-    pa.ArrowException,
-)
 # pickles of protocol 2 and later, and of earlier ones written by pandas
 _PICKLE = re.compile(rb"\x80[\x02-\x05]|c[a-z_.]+\n[A-Za-z_]+\n|\(lp0|\(dp0|ccopy_reg\n")
-
-
-@contextmanager
-def open_source(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for reading, decompressed; gzip, bzip2, xz, Zstandard, zip, 7z and tar.
-
-    Raises
-    ------
-    FormatError
-        When an archive contains more than one data file, or another archive.
-    """
-    with Path(path).open("rb") as file:
-        stream = _decompress(file)
-        opened = _open_member(file) if stream is file else nullcontext(stream)
-        with opened as member:
-            start = member.peek(512)[:512] if hasattr(member, "peek") else b""
-            if _find_archive(start) or start.startswith(tuple(_COMPRESSIONS)):
-                raise FormatError(
-                    "an archive that is compressed or within another: unpack it first"
-                )
-            yield member
 
 
 def read_head(path: Path) -> Head:
@@ -100,14 +59,17 @@ def read_head(path: Path) -> Head:
         When the file is a pickle, or cannot be read.
     """
     path = Path(path)
-    with _refuse_damage(), open_source(path) as stream:
+    with refuse_damage(), open_source(path) as stream:
         data = _decode(stream).read(_HEAD)
     if _PICKLE.match(data):
         raise FormatError(
             "a pickle, which runs code when it is read: save the flights as Parquet instead"
         )
     if data.startswith((b"PAR1", b"ARROW1", b"FEA1")):
-        with _refuse_damage():
+        with path.open("rb") as file:
+            if file.read(4) != data[:4]:
+                raise FormatError(f"{PACKED} of one Parquet or Feather file: unpack it first")
+        with refuse_damage():
             columns, _ = _open_columnar(path)
         return Head(path, data, "columnar", tuple(columns))
     if data.lstrip()[:1] in (b"{", b"["):
@@ -140,7 +102,7 @@ def read_table(
         When the file is damaged, or too large for its format.
     """
     head = head or read_head(path)
-    with _refuse_damage():
+    with refuse_damage():
         if head.kind == "columnar":
             yield from _read_columnar(head, wanted)
         elif head.kind == "json":
@@ -180,7 +142,7 @@ def read_blocks(stream: IO[bytes], *, skip: int = 0, end: bytes = b"\n") -> Iter
 
 def read_texts(path: Path) -> Iterator[str]:
     """Yield a text in blocks of whole lines; blocks that are not UTF-8 are read as Latin-1."""
-    with _refuse_damage(), open_source(path) as stream:
+    with refuse_damage(), open_source(path) as stream:
         for block in read_blocks(_decode(stream)):
             yield _to_text(block)
 
@@ -279,7 +241,7 @@ def read_json(path: Path) -> Any:
     FormatError
         When it is damaged, larger than 64 MiB, or not JSON.
     """
-    with _refuse_damage(), open_source(path) as stream:
+    with refuse_damage(), open_source(path) as stream:
         data = stream.read(_LARGEST + 1)
     if len(data) > _LARGEST:
         raise FormatError(
@@ -302,86 +264,6 @@ def _parse_document(line: bytes) -> Any:
         raise FormatError(f"a line is no JSON: {str(error)[:100]}") from error
 
 
-@contextmanager
-def _refuse_damage() -> Iterator[None]:
-    """Raise FormatError in place of the errors raised for damaged files."""
-    try:
-        yield
-    except _DAMAGE as error:
-        raise FormatError(f"cannot be read: {str(error)[:200]}") from error
-
-
-def _decompress(file: IO[bytes]) -> IO[bytes]:
-    start = file.read(8)
-    file.seek(0)
-    for magic, opener in _COMPRESSIONS.items():
-        if start.startswith(magic):
-            return io.BufferedReader(opener(file))
-    return file
-
-
-def _find_archive(start: bytes) -> str | None:
-    """Return the kind of archive of which these are the first bytes."""
-    if start[257:262] == b"ustar":
-        return "tar"
-    return next((kind for magic, kind in _ARCHIVES.items() if start.startswith(magic)), None)
-
-
-@contextmanager
-def _open_member(file: IO[bytes]) -> Iterator[IO[bytes]]:
-    """Open the only data file of an archive, or the file itself if it is no archive."""
-    kind = _find_archive(file.read(512))
-    file.seek(0)
-    if kind == "zip":
-        with zipfile.ZipFile(file) as archive:
-            names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
-            with archive.open(_only_member(names)) as member:
-                yield member
-    elif kind == "tar":
-        with tarfile.open(fileobj=file, mode="r:") as archive:
-            names = [entry.name for entry in archive.getmembers() if entry.isfile()]
-            # the hourly files of OpenSky are each a gzip in a tar
-            member = cast(IO[bytes], archive.extractfile(_only_member(names)))
-            yield _decompress(member)
-    elif kind == "7z":
-        with _open_7z(file) as member:
-            yield member
-    else:
-        yield file
-
-
-def _only_member(names: list[str]) -> str:
-    documents = re.compile(r"(?i)(^|/)(readme|license|licence|__macosx|\.[^./])")
-    if "[Content_Types].xml" in names:
-        raise FormatError("a workbook of a spreadsheet: save the sheet as CSV")
-    data = [name for name in names if not documents.search(name)]
-    if len(data) != 1:
-        raise FormatError(f"an archive of {len(data)} files, expected one: unpack it first")
-    return data[0]
-
-
-@contextmanager
-def _open_7z(file: IO[bytes]) -> Iterator[IO[bytes]]:
-    try:
-        import py7zr
-    except ImportError as error:
-        raise FormatError("a 7z archive: install py7zr to read it, or unpack it first") from error
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            with py7zr.SevenZipFile(file) as archive:
-                entries = [entry for entry in archive.list() if not entry.is_directory]
-                if sum(entry.uncompressed for entry in entries) > _UNPACKED:
-                    raise FormatError(f"unpacks to more than {_UNPACKED >> 30} GiB")
-                name = _only_member([entry.filename for entry in entries])
-                archive.extract(folder, targets=[name])
-        except FormatError:
-            raise
-        except Exception as error:  # py7zr raises errors of any kind for damaged archives
-            raise FormatError(f"cannot be unpacked: {str(error)[:200]}") from error
-        with (Path(folder) / name).open("rb") as member:
-            yield member
-
-
 def _read_pieces(stream: IO[bytes]) -> Iterator[bytes]:
     """Yield a file in pieces; of a truncated file, also the part before the error."""
     parts, size = [], 0
@@ -392,7 +274,7 @@ def _read_pieces(stream: IO[bytes]) -> Iterator[bytes]:
             if size >= _BLOCK:
                 yield b"".join(parts)
                 parts, size = [], 0
-    except _DAMAGE:
+    except DAMAGE:
         yield b"".join(parts)
         raise
     yield b"".join(parts)
@@ -446,7 +328,7 @@ def _json_names(path: Path, data: bytes) -> tuple[str, ...]:
         return tuple(dict.fromkeys(re.findall(r'"([^"\\]{1,60})"\s*:', _to_text(data))))
     names: dict[bytes, None] = {}
     size = 0
-    with _refuse_damage(), open_source(path) as stream:
+    with refuse_damage(), open_source(path) as stream:
         while (block := stream.read(_BLOCK)) and size < _LARGEST:
             names |= dict.fromkeys(re.findall(rb'"([^"\\]{1,60})"\s*:\s*\{', block))
             size += len(block)
