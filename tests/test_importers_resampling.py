@@ -124,3 +124,15 @@ def test_a_cruise_point_is_high_and_level():
     values = points[[*POSITION, "altitude"]].to_numpy().T
     noise = leave_one_out(seconds(points).astype(float), values)
     assert noise["cruise"].tolist() == [True, False, False]
+
+
+def test_a_speed_is_not_interpolated_between_measurements_that_are_far_apart():
+    start = pd.Timestamp("2020-01-01", tz="UTC")
+    points = pd.DataFrame({"timestamp": start + pd.to_timedelta(60 * np.arange(40), "s")})
+    points = points.assign(latitude=40.0, longitude=np.arange(40) / 10, altitude=9000.0)
+    speed = np.full(40, np.nan)
+    speed[[0, 1, 2, 30, 39]] = 100, 110, 120, 200, 210
+    flight = resample(points.assign(groundspeed=speed)).set_index("duration")
+    known = flight.index[flight["groundspeed"].notna()]
+    assert set(known) == {*range(121), *range(1800, 2341)}
+    assert flight["altitude"].notna().all()

@@ -35,7 +35,8 @@ MISSING = (  # texts that stand for no value, in lower case
 _ALIASES = {
     "timestamp": "time datetime date_time utc time_utc utc_time timestamp_utc utc_timestamp "
     "datetime_utc utc_datetime epoch epoch_time unix unixtime unix_time unix_timestamp "
-    "time_position ts snapshot_id time_over event_time gps_time sample_time pos_time",
+    "time_position ts snapshot_id time_over event_time gps_time sample_time pos_time last_updated "
+    "last_update updated updated_at recorded_at",
     "latitude": "lat latitude_wgs84 gps_lat gps_latitude pos_lat position_lat latitude_n_s",
     "longitude": "lon lng long longitude_wgs84 gps_lon gps_longitude pos_lon pos_long position_lon "
     "longitude_e_w",
@@ -58,11 +59,14 @@ _ALIASES = {
     "wind_v": "v_component_of_wind:m/s northward_wind:m/s",
     "callsign": "ident call flight flight_number call_sign cs target_id target_identification tid",
     "operator": "airline carrier airline_icao ac_operator",
-    "aircraft_type": "typecode ac_type icao_type aircraft_type_icao type aircraft equip model",
+    "aircraft_type": "typecode ac_type icao_type aircraft_type_icao type aircraft equip model "
+    "flight_plan_aircraft_short aircraft_model_code",
     "registration": "reg tail tail_number aircraft_reg ac_registration",
-    "origin": "adep departure dep from origin_icao departure_airport schd_from estdepartureairport",
+    "origin": "adep departure dep from origin_icao departure_airport schd_from estdepartureairport "
+    "departure_icao dep_icao flight_plan_departure airport_origin_code_icao",
     "destination": "ades arrival arr to dest destination_icao arrival_airport real_to "
-    "schd_to estarrivalairport",
+    "schd_to estarrivalairport arrival_icao arr_icao flight_plan_arrival "
+    "airport_destination_code_icao",
     # for the importers: identity, and values split over two columns or two values in one column
     "flight_id": "flightid fid fr24_id flight_key trajectory_id traj_id ectrl_id",
     "icao24": "hex hex_ident icao icao_address icao24_address modes mode_s hexid address "

@@ -7,6 +7,7 @@ from trajlib.geodesy import distance
 
 __all__ = ["leave_one_out", "resample_flight"]
 
+_FAR = 900.0  # s between two measurements; farther apart, only positions are interpolated
 _ANGLES = ("longitude", "track", "heading")
 _A, _E2 = 6378137.0 / 1852, 0.0066943799901413165  # WGS 84: semi-major axis [NM], eccentricity²
 
@@ -29,7 +30,8 @@ def resample_flight(
     -------
     array, dict
         The seconds, and every column by name, interpolated by piecewise cubics that add no extremum
-        (Fritsch and Butland 1984), without extrapolation; ``duration``; ``gap``, the seconds to the
+        (Fritsch and Butland 1984), without extrapolation, and what is no position or altitude not
+        between measurements more than 15 minutes apart; ``duration``; ``gap``, the seconds to the
         nearest point, 0 within half a second; ``distance`` along the path. If less than half of the
         points have them, ``vertical_rate`` is derived from the altitude and ``track`` from the
         path. The groundspeed is never derived from the path, which would be too noisy.
@@ -47,6 +49,8 @@ def resample_flight(
         columns[name], slope = _interpolate_column(name, seconds, measurements, grid)
         if name == "altitude":
             climb = slope * 60
+        elif name not in ("latitude", "longitude"):
+            columns[name][_is_far(seconds[~np.isnan(measurements)], grid)] = np.nan
     lat, lon = columns["latitude"], columns["longitude"]
     steps, course = _steps(lat, lon)
     for name, derived in (("vertical_rate", climb), ("track", course)):
@@ -94,6 +98,15 @@ def leave_one_out(seconds: np.ndarray, values: np.ndarray) -> dict[str, np.ndarr
         "span": seconds[2:] - seconds[:-2],
         "miss": distance(missed[0, inner], missed[1, inner], lat[inner], lon[inner]),
     }
+
+
+def _is_far(seconds: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """Return which seconds lie between two measurements that are far apart."""
+    if len(seconds) < 2:
+        return np.zeros(len(grid), bool)
+    after = np.searchsorted(seconds, grid).clip(1, len(seconds) - 1)
+    apart = seconds[after] - seconds[after - 1] > _FAR
+    return apart & (grid > seconds[after - 1]) & (grid < seconds[after])
 
 
 def _interpolate_column(

@@ -55,6 +55,7 @@ class Head:
     delimiter: str = ","
     skip: int = 0  # lines before the header: comments, and the ``sep=;`` of a spreadsheet
     decimal: str = "."
+    keys: tuple[str, ...] = ()  # of all objects at the beginning of a JSON
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -67,8 +68,8 @@ class Head:
         return self.data.decode("utf-8", errors="replace").splitlines()
 
     def has(self, *columns: str) -> bool:
-        """Return whether all of these columns are present."""
-        return set(columns) <= set(self.columns)
+        """Return whether all of these columns, or keys of a JSON, are present."""
+        return set(columns) <= {*self.columns, *(key.lower() for key in self.keys)}
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ def _to_texts(values: pd.Series, name: str) -> pd.Series:
     rows = values.astype("object" if values.dtype == "category" else values.dtype).astype("str")
     codes, different = pd.factorize(rows.mask(values.isna()))  # few texts differ
     texts = pd.Series(different, dtype="str").str.strip()
-    texts = texts.mask(texts.isin(["", "nan", "None", "<NA>", "NA", "N/A"]))
+    texts = texts.mask(texts.isin(["", "nan", "None", "<NA>", "NA", "N/A", "?"]))
     if name == "icao24":
         texts = texts.str.lower().str.removeprefix("0x")
     elif name in ("origin", "destination"):

@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 _KEYS = ("flight_id", "icao24", "registration", "callsign")
+_CARRIED = ("callsign", "groundspeed", "track", "vertical_rate")  # may be messages of their own
 _PARTS = ("date", "clock", "position", "north_south", "east_west")  # of times and positions
 
 
@@ -101,12 +102,22 @@ def _read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     if key is None:
         constants["flight_id"] = name_flight(path, options)
     for batch in batches:
+        batch = batch.reindex(columns=[*columns.values()])  # some may lack optional columns
         points = batch.rename(columns={source: name for name, source in columns.items()})
-        points = _convert(points, layout, dialect, path, key).assign(**constants)
+        points = _carry(_convert(points, layout, dialect, path, key), key).assign(**constants)
         points = convert_points(points, {name: Field(name) for name in points})
         if key is None:  # named after its file, which may hold several flights
             points["key"] = f"file:{constants['flight_id']}"
         yield points
+
+
+def _carry(points: pd.DataFrame, key: str | None) -> pd.DataFrame:
+    """Return points with what other messages of the aircraft gave before, as in decoded ADS-B."""
+    apart = points[points["latitude"].isna()]
+    carried = [name for name in _CARRIED if name in points and apart[name].notna().any()]
+    if key is None or not carried:
+        return points
+    return points.assign(**points.groupby(key)[carried].ffill())
 
 
 def _convert(

@@ -110,7 +110,9 @@ SNAPSHOTS = Format(
     name="readsb-snapshots",
     title="snapshots of all aircraft by readsb, tar1090, dump1090 and ADS-B Exchange (JSON)",
     needs="files as aircraft.json or history_0.json; airports are inferred",
-    recognize=lambda head: head.kind == "json" and head.has("now", "hex", "lat", "lon"),
+    recognize=lambda head: (
+        head.kind == "json" and (head.has("now", "aircraft") or head.has("now", "ac"))
+    ),
     read=point_reader(_SNAPSHOT, _date_positions, extra=("now", "seen_pos", "wd", "ws")),
     splittable=True,
 )

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import itertools
 import json
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -25,6 +26,13 @@ from trajlib.importers.formats.base import (
     find_texts,
     number_repeats,
 )
+from trajlib.importers.formats.documents import (
+    find_columns,
+    find_records,
+    holds_records,
+    is_position,
+    parse_beginning,
+)
 from trajlib.importers.formats.packed import DAMAGE, PACKED, open_source, refuse_damage
 
 __all__ = [
@@ -45,7 +53,6 @@ _HEAD = 64 << 10  # bytes used to recognise a format
 _LARGEST = 64 << 20  # bytes of a JSON parsed as a whole, which needs ten times the memory
 _MISSING = ["", "N/A", "NA", "n/a", "nan", "NaN", "-", "\\N", "NULL", "null", "None", "ground"]
 _OF_COLUMNS = re.compile(rb'\s*\{\s*"[^"]+"\s*:\s*\{')
-_NESTED = re.compile(rb"\s*\[?\s*\{[^{}]*\{")
 # pickles of protocol 2 and later, and of earlier ones written by pandas
 _PICKLE = re.compile(rb"\x80[\x02-\x05]|c[a-z_.]+\n[A-Za-z_]+\n|\(lp0|\(dp0|ccopy_reg\n")
 
@@ -73,7 +80,8 @@ def read_head(path: Path) -> Head:
             columns, _ = _open_columnar(path)
         return Head(path, data, "columnar", tuple(columns))
     if data.lstrip()[:1] in (b"{", b"["):
-        return Head(path, data, "json", _json_names(path, data))
+        keys = dict.fromkeys(re.findall(r'"([^"\\]{1,60})"\s*:', _to_text(data)))
+        return Head(path, data, "json", _json_names(path, data), keys=tuple(keys))
     names, delimiter, skip = _find_header(data)
     return Head(path, data, "text", names, delimiter, skip, _find_decimal(data, delimiter))
 
@@ -325,27 +333,57 @@ def _read_columnar(head: Head, wanted: Collection[str]) -> Iterator[pd.DataFrame
 def _json_names(path: Path, data: bytes) -> tuple[str, ...]:
     """Return the names in the first records of a JSON, or in an object of columns."""
     if not _is_of_columns(data):
-        return tuple(dict.fromkeys(re.findall(r'"([^"\\]{1,60})"\s*:', _to_text(data))))
-    names: dict[bytes, None] = {}
+        names = _list_names(parse_beginning(_to_text(data)))
+        if b'"Feature"' in data and len(data) == _HEAD and "timestamp" not in find_columns(names):
+            names = _list_names(read_json(path))  # times may follow the positions
+        return names
+    columns: dict[bytes, None] = {}
     size = 0
     with refuse_damage(), open_source(path) as stream:
         while (block := stream.read(_BLOCK)) and size < _LARGEST:
-            names |= dict.fromkeys(re.findall(rb'"([^"\\]{1,60})"\s*:\s*\{', block))
+            columns |= dict.fromkeys(re.findall(rb'"([^"\\]{1,60})"\s*:\s*\{', block))
             size += len(block)
-    return tuple(_to_text(name) for name in names)
+    return tuple(_to_text(name) for name in columns)
+
+
+def _list_names(value: Any) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(itertools.chain.from_iterable(find_records(value))))
 
 
 def _read_records(head: Head, wanted: Collection[str]) -> Iterator[pd.DataFrame]:
     """Yield batches of a JSON: records in an array, one per line or in objects, or columns."""
     if _is_of_columns(head.data):
         tables = iter([pd.DataFrame(read_json(head.path))])
-    elif _NESTED.match(head.data) or _OF_COLUMNS.match(head.data):
-        tables = iter([pd.DataFrame([*_flatten(read_json(head.path), {})])])
-    else:
+    elif not _is_nested(parse_beginning(_to_text(head.data))):
         tables = _read_flat_records(head)
+    elif _is_of_lines(head.data):
+        tables = _read_lines(head)
+    else:
+        tables = iter([pd.DataFrame([*find_records(read_json(head.path))])])
     for df in tables:
         df.columns = number_repeats([str(name).strip().lower() for name in df])
         yield df[[name for name in df if name in wanted]]
+
+
+def _read_lines(head: Head) -> Iterator[pd.DataFrame]:
+    for text in read_texts(head.path):
+        documents = [_parse_document(line.encode()) for line in text.splitlines() if line.strip()]
+        yield pd.DataFrame([*find_records(documents)])
+
+
+def _is_of_lines(data: bytes) -> bool:
+    """Return whether a JSON has one document a line."""
+    first, _, rest = data.lstrip().partition(b"\n")
+    try:
+        return bool(rest.strip()) and isinstance(json.loads(first), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _is_nested(value: Any) -> bool:
+    """Return whether the records of a JSON hold others, objects or columns."""
+    records = value if isinstance(value, list) else [value]
+    return any(isinstance(record, dict) and holds_records(record) for record in records)
 
 
 def _read_flat_records(head: Head) -> Iterator[pd.DataFrame]:
@@ -358,21 +396,17 @@ def _read_flat_records(head: Head) -> Iterator[pd.DataFrame]:
 
 
 def _is_of_columns(data: bytes) -> bool:
-    return bool(_OF_COLUMNS.match(data)) and not re.search(rb"\[\s*\{", data)  # with records
+    """Return whether a JSON is an object of columns, each an object of its values."""
+    if not _OF_COLUMNS.match(data) or re.search(rb"\[\s*\{", data):  # with records
+        return False
+    columns = parse_beginning(_to_text(data))
+    parts = [*columns.values()] if isinstance(columns, dict) else []
+    scalars = all(isinstance(part, dict) and not _holds_parts(part) for part in parts)
+    return bool(parts) and scalars and not is_position(parts[0])
 
 
-def _flatten(value: Any, outer: dict) -> Iterator[dict]:
-    """Yield the innermost records of nested ones, each with the values of those around it."""
-    for record in value if isinstance(value, list) else [value]:
-        if not isinstance(record, dict):
-            continue
-        inner = [part for part in record.values() if isinstance(part, list)]
-        inner = [part for part in inner if any(isinstance(item, dict) for item in part)]
-        values = outer | {n: v for n, v in record.items() if not isinstance(v, dict | list)}
-        for part in inner:
-            yield from _flatten(part, values)
-        if not inner:
-            yield values
+def _holds_parts(record: dict) -> bool:
+    return any(isinstance(value, dict | list) for value in record.values())
 
 
 def _parse_records(lines: bytes) -> pd.DataFrame:
