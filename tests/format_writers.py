@@ -613,3 +613,126 @@ def write_generic(flights, folder):
         gs=flights["groundspeed"],
     )
     return write_csv(table, folder / "mine.csv")
+
+
+@writer("flightradar24-feed")
+def write_flightradar24_feed(flights, folder):
+    lines = []
+    for number, point in flights.assign(time=seconds(flights)).iterrows():
+        values = [point["icao24"].upper(), point["latitude"], point["longitude"], point["track"]]
+        values += [point["altitude"], point["groundspeed"], "1000", "F-LEMD1"]
+        values += [point["aircraft_type"], "EC-ABC", point["time"], "MAD", "BCN", "IB1", 0]
+        values += [point["vertical_rate"], point["callsign"], 0, "IBE"]
+        lines.append(
+            json.dumps({"full_count": 1, "version": 4, f"{number:x}": values, "stats": {}})
+        )
+    path = folder / "feed.json"
+    path.write_text("\n".join(lines))
+    return path
+
+
+@writer("airlabs")
+def write_airlabs(flights, folder):
+    table = pd.DataFrame(
+        {
+            "hex": flights["icao24"].str.upper(),
+            "reg_number": "EC-ABC",
+            "lat": flights["latitude"],
+            "lng": flights["longitude"],
+            "alt": flights["altitude"] * 0.3048,
+            "dir": flights["track"],
+            "speed": flights["groundspeed"] * 1.852,
+            "v_speed": 0,
+            "flight_icao": flights["callsign"],
+            "dep_icao": "LEMD",
+            "arr_icao": "LEBL",
+            "aircraft_icao": flights["aircraft_type"],
+            "updated": seconds(flights),
+        }
+    )
+    path = folder / "flights.json"
+    path.write_text(json.dumps({"request": {"lang": "en"}, "response": table.to_dict("records")}))
+    return path
+
+
+@writer("aviationstack")
+def write_aviationstack(flights, folder):
+    records = []
+    for point in flights.to_dict("records"):
+        live = {
+            "updated": point["timestamp"].isoformat(),
+            "latitude": point["latitude"],
+            "longitude": point["longitude"],
+            "altitude": point["altitude"] * 0.3048,
+            "direction": point["track"],
+            "speed_horizontal": point["groundspeed"] * 1.852,
+            "speed_vertical": 0,
+            "is_ground": False,
+        }
+        aircraft = {"registration": "EC-ABC", "icao": "A320", "icao24": point["icao24"].upper()}
+        flight = {"number": "1", "icao": point["callsign"], "codeshared": None}
+        ends = {"departure": {"iata": "MAD", "icao": "LEMD"}, "arrival": {"icao": "LEBL"}}
+        records.append(ends | {"flight": flight, "aircraft": aircraft, "live": live})
+    path = folder / "flights.json"
+    path.write_text(json.dumps({"pagination": {"limit": 100}, "data": records}))
+    return path
+
+
+@writer("iff")
+def write_iff(flights, folder):
+    lines = ["# 3 recType,recTime,fltKey", "# 2 recType,recTime,fltKey"]
+    for point, time in zip(flights.to_dict("records"), seconds(flights), strict=True):
+        key, call = point["flight_id"], point["callsign"]
+        if f",{key}," not in lines[-1]:
+            lines.append(f"2,{time}.000,{key},1000,,MAD,,{call},1,A320,DD1,AA1,O,LEMD,LEBL,000000")
+        place = f"{point['latitude']:.5f},{point['longitude']:.5f},{point['altitude'] / 100:.2f}"
+        motion = f"{point['groundspeed']:.0f},{point['track']:.0f},{point['vertical_rate']:.0f}"
+        lines.append(
+            f"3,{time}.000,{key},1000,,MAD,AIG,{call},1,{place},1,0.5,0.5,,{motion},,,0,,,"
+        )
+    path = folder / "IFF_MAD_20160101.csv"
+    path.write_text("\n".join([*lines, ""]))
+    return path
+
+
+@writer("allft")
+def write_allft(flights, folder):
+    lines = ["2"]
+    for key, flight in flights.groupby("flight_id", sort=False):
+        first = flight.iloc[0]
+        points = []
+        for point in flight.to_dict("records"):
+            moment = f"{point['timestamp']:%Y%m%d%H%M%S}"
+            place = write_angle(point["latitude"], 2, "NS") + write_angle(
+                point["longitude"], 3, "EW"
+            )
+            points.append(f"{moment}:*MAD:UN10:{point['altitude'] / 100:.0f}:::{place}:0:Y")
+        fields = [""] * 190
+        fields[:7] = ["LEMD", "LEBL", first["callsign"], "IBE", "A320", "20160101000000", key]
+        fields[57], fields[85], fields[113] = "ECABC", points[0], " ".join(points)
+        lines.append(";".join(fields))
+    path = folder / "20160101.ALL_FT+"
+    path.write_text("\n".join(lines))
+    return path
+
+
+@writer("nmea")
+def write_nmea(flights, folder):
+    lines = []
+    for point in one(flights).to_dict("records"):
+        time = point["timestamp"]
+        place = ""
+        for name, digits, letters in (("latitude", 2, "NS"), ("longitude", 3, "EW")):
+            minutes = abs(point[name]) * 60
+            angle = f"{int(minutes // 60):0{digits}}{minutes % 60:08.5f}"
+            place += f"{angle},{letters[int(point[name] < 0)]},"
+        motion = f"{point['groundspeed']:.1f},{point['track']:.1f}"
+        height = point["geoaltitude"] * 0.3048
+        lines += [
+            f"$GPRMC,{time:%H%M%S}.00,A,{place}{motion},{time:%d%m%y},,,D*6D",
+            f"$GPGGA,{time:%H%M%S}.00,{place}2,25,1.00,{height:.1f},M,47.2,M,,*67",
+            f"$PGRMZ,{point['altitude']:.0f},f,3*21",
+        ]
+    path = folder / "flight.nmea"
+    path.write_text("\n".join(lines))
+    return path

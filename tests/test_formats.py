@@ -99,6 +99,23 @@ PRECISION = {
         "track": 0.5,
     },
     "sfomuseum-geojson": {"altitude": 50, "groundspeed": 0.5},
+    "iff": {
+        "latitude": 5e-6,
+        "longitude": 5e-6,
+        "altitude": 0.5,
+        "groundspeed": 0.5,
+        "track": 0.5,
+        "vertical_rate": 0.5,
+    },
+    "allft": {"latitude": 0.5 / 3600, "longitude": 0.5 / 3600, "altitude": 50},
+    "nmea": {
+        "latitude": 5e-6 / 60,
+        "longitude": 5e-6 / 60,
+        "altitude": 0.5,
+        "geoaltitude": 0.05 / 0.3048,
+        "groundspeed": 0.05,
+        "track": 0.05,
+    },
 }
 POINTS = [name for name in WRITERS if name not in ("flights", "tfms-plans")]
 
@@ -1162,3 +1179,32 @@ def test_a_list_among_texts_does_not_stop_a_file():
     texts = convert_table(table, {"callsign": Field("callsign")})["callsign"]
     assert texts.iloc[0] == "IBE1"
     assert texts.isna().tolist() == [False, False, True, True]
+
+
+@pytest.mark.parametrize("name", ["airlabs", "aviationstack", "allft", "iff"])
+def test_the_airports_of_points_are_read(write, name):
+    points = read(write(name))
+    assert points["origin"].unique() == ["LEMD"]
+    assert points["destination"].unique() == ["LEBL"]
+
+
+def test_the_filed_route_of_allft_is_another_field_than_the_flown_one(flights, write):
+    path = write("allft")
+    assert len(read(path, kind="plan")) == flights["flight_id"].nunique()
+    assert len(read(path)) == len(flights)
+
+
+def test_an_identity_that_is_the_code_of_a_transponder_is_no_callsign(write):
+    path = write("iff")
+    path.write_text(re.sub(r"IBE\w+", "1000", path.read_text()).replace("A320", "?"))
+    points = read(path)
+    assert points["callsign"].isna().all()
+    assert points["aircraft_type"].isna().all()
+
+
+def test_without_a_pressure_sensor_nmea_gives_the_height_as_altitude(write):
+    path = write("nmea")
+    lines = [line for line in path.read_text().splitlines() if "PGRMZ" not in line]
+    path.write_text("\n".join(lines))
+    points = read(path)
+    assert (points["altitude"] - points["geoaltitude"]).abs().max() < 1e-6

@@ -13,7 +13,8 @@ from trajlib.importers.sources import find_root, open_archives
 __all__ = ["PLAN_FORMATS", "import_plans", "import_plans_beside_flights"]
 
 _ALONE = ("tfms-plans", "so6", "eurocontrol")  # their files of plans hold no flights
-PLAN_FORMATS = (*_ALONE, "generic")
+_TOGETHER = ("allft",)  # those of flights hold their plans, too
+PLAN_FORMATS = (*_ALONE, *_TOGETHER, "generic")
 _COLUMNS = {
     "flight_id": "flight_id",
     "callsign": "callsign",
@@ -35,8 +36,9 @@ def import_plans_beside_flights(source: str | Path, archive: str | Path) -> pd.S
     """
     sources = pd.read_parquet(Path(archive) / "sources.parquet")
     # files with flights are not read as plans, which would be the flights themselves
-    unused = sources["refused"].isna() & (sources["points"] == 0)
-    files = sources["file"][unused & sources["format"].isin(_ALONE)]
+    unused = (sources["points"] == 0) & sources["format"].isin(_ALONE)
+    wanted = sources["refused"].isna() & (unused | sources["format"].isin(_TOGETHER))
+    files = sources["file"][wanted]
     if files.empty:
         return None
     flights = pd.read_parquet(Path(archive) / "imported.parquet", columns=["flight_id"])
@@ -59,7 +61,7 @@ def import_plans(
     Parameters
     ----------
     source
-        A file, or a folder of files: TFMS plans with their table of flights, so6 m1,
+        A file, or a folder of files: TFMS plans with their table of flights, so6 m1, ALL_FT+,
         EUROCONTROL's ``Flight_Points_Filed_*``, or any table that a ``columns.toml`` beside it
         describes. Files in other formats are ignored. A plan without times counts as filed before
         departure.

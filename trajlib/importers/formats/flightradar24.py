@@ -26,6 +26,27 @@ _WEB = {
     "track": Field("direction"),
     "onground": Field("onground"),
 }
+_FEED_NAMES = (
+    "icao24 latitude longitude track altitude speed squawk radar type registration timestamp "
+    "origin destination number onground rate callsign"
+)
+_FEED_COLUMNS = _FEED_NAMES.split()
+_FEED = {
+    "icao24": Field("icao24"),
+    "callsign": Field("callsign"),
+    "registration": Field("registration"),
+    "aircraft_type": Field("type"),
+    "origin": Field("origin"),
+    "destination": Field("destination"),
+    "timestamp": Field("timestamp"),
+    "latitude": Field("latitude"),
+    "longitude": Field("longitude"),
+    "altitude": Field("altitude"),
+    "groundspeed": Field("speed"),
+    "vertical_rate": Field("rate"),
+    "track": Field("track"),
+    "onground": Field("onground"),
+}
 _POSITIONS = {
     "flight_id": Field("flight_id"),
     "timestamp": Field("snapshot_id", "event_time"),
@@ -136,6 +157,17 @@ def _read_playback(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         yield convert_points(_mark_ground(points).assign(**identity), _PLAYBACK)
 
 
+def _read_feed(path: Path, options: Options) -> Iterator[pd.DataFrame]:
+    answers = read_json(path)
+    rows = []
+    for answer in answers if isinstance(answers, list) else [answers]:
+        lists = [part for part in answer.values() if isinstance(part, list)]
+        rows += [
+            part[:17] for part in lists if len(part) >= 17 and isinstance(part[1], int | float)
+        ]
+    yield convert_points(_mark_ground(pd.DataFrame(rows, columns=_FEED_COLUMNS)), _FEED)
+
+
 def _find(value: object, *keys: str) -> object:
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
@@ -174,4 +206,13 @@ PLAYBACK = Format(
     attribution="Flightradar24",
     recognize=lambda head: head.kind == "json" and head.has("result", "response", "flight"),
     read=_read_playback,
+)
+FEED = Format(
+    name="flightradar24-feed",
+    title="Flightradar24, all aircraft of its map at a moment (JSON)",
+    needs="files of one answer, or of one a line, several a flight",
+    attribution="Flightradar24",
+    recognize=lambda head: head.kind == "json" and head.has("full_count", "version"),
+    read=_read_feed,
+    splittable=True,
 )

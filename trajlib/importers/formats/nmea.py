@@ -1,0 +1,70 @@
+"""Sentences of satellite receivers (NMEA 0183), as loggers of gliders and light aircraft keep."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from trajlib.importers.formats.base import Field, Format, FormatError, Options, convert_points
+from trajlib.importers.formats.tables import name_flight, read_texts
+
+_NUMBER = r"(\d*\.?\d*)"
+_PLACE = rf"{_NUMBER},([NS]),{_NUMBER},([EW])"
+_FIX = rf"\$..RMC,(\d{{6}}\.?\d*),A,{_PLACE},{_NUMBER},{_NUMBER},(\d{{6}}),"
+_HEIGHT = r"\$..GGA,[^,]*,[^,]*,[^,]*,[^,]*,[^,]*,[1-9],[^,]*,[^,]*,(-?[\d.]+),M,"
+_PRESSURE = r"\$PGRMZ,(-?\d+),f,"
+_TIME = r"\$..(?:RMC|GGA),(\d{6}\.?\d*),"
+_FIELDS = {
+    "flight_id": Field("flight"),
+    "timestamp": Field("timestamp"),
+    "latitude": Field("latitude"),
+    "longitude": Field("longitude"),
+    "altitude": Field("altitude"),
+    "geoaltitude": Field("height", unit="m"),
+    "groundspeed": Field("speed"),
+    "track": Field("course"),
+}
+
+
+def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
+    lines = pd.Series("".join(read_texts(path)).splitlines())
+    fixes = lines.str.extract(_FIX)
+    times = lines.str.extract(_TIME)[0].ffill()
+    moments = times.ne(times.shift()).cumsum()  # sentences of one moment follow each other
+    height, pressure = (
+        pd.to_numeric(lines.str.extract(pattern)[0]).groupby(moments).transform("first")
+        for pattern in (_HEIGHT, _PRESSURE)
+    )
+    # without a sensor the height is taken, as in GPX
+    altitude = pressure if pressure.notna().any() else height / 0.3048
+    fixes = fixes.assign(height=height, altitude=altitude).dropna(subset=[0, 7])
+    if fixes.empty:
+        raise FormatError("no date: sentences RMC with a valid fix are missing")
+    times = pd.to_datetime(fixes[7] + " " + fixes[0].str[:6], format="%d%m%y %H%M%S", utc=True)
+    parts = pd.to_numeric("0" + fixes[0].str[6:], errors="coerce").fillna(0)
+    points = fixes.assign(
+        flight=name_flight(path, options),
+        timestamp=times + pd.to_timedelta(parts, unit="s"),
+        latitude=_to_degrees(fixes[1], fixes[2] == "S"),
+        longitude=_to_degrees(fixes[3], fixes[4] == "W"),
+        speed=fixes[5],
+        course=fixes[6],
+    )
+    yield convert_points(points, _FIELDS)
+
+
+def _to_degrees(texts: pd.Series, negative: pd.Series) -> pd.Series:
+    """Return an angle that is written as degrees and minutes, as 4857.8817."""
+    values = pd.to_numeric(texts, errors="coerce")
+    angles = values // 100 + values % 100 / 60
+    return angles.where(~negative, -angles)
+
+
+FORMAT = Format(
+    name="nmea",
+    title="NMEA sentences of satellite receivers (RMC, with GGA and PGRMZ)",
+    needs="the log, one flight a file",
+    recognize=lambda head: any(re.match(r"\$..(RMC|GGA),", line) for line in head.lines[:200]),
+    read=_read,
+)
