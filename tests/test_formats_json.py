@@ -153,3 +153,17 @@ def test_nested_lists_do_not_end_the_program():
     value = {"type": "Feature", "geometry": {"type": "LineString", "coordinates": [[], 1, None]}}
     assert [*find_records(value)] == []
     assert np.isfinite(len([*find_records(parse_beginning("[" * 100_000))]))
+
+
+def test_times_around_records_are_not_theirs_if_they_have_their_own(read):
+    around = {"status": {"event": {"utc": 1451700000}}, "time": 1451700000, "callsign": "IBE1"}
+    trail = [
+        {"ts": 1451606400 + 60 * n, "lat": 40 + n, "lng": 3 + n, "alt": 1000 * (n + 1)}
+        for n in range(3)
+    ]
+    points = read(
+        around | {"aircraft": {"hex": "345100", "images": [{"src": "x"}]}, "trail": trail}
+    )
+    check(points)
+    assert points["icao24"].unique() == ["345100"]
+    assert points["callsign"].unique() == ["IBE1"]

@@ -4,7 +4,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from trajlib.archive.dialect import Dialect
@@ -15,6 +15,7 @@ __all__ = ["find_columns", "find_records", "holds_records", "is_position", "pars
 
 _DEFAULT = Dialect()
 _DEEPEST = 8  # objects within objects
+_FIRST = 100  # records that show whether there are positions
 _COLUMNS = 3  # lists of one length that are taken for the columns of a table
 _MOMENTS = {"timestamp", "date", "clock"}
 _MEASURED = {*NUMERIC, *_MOMENTS, "position", "onground"}
@@ -63,7 +64,7 @@ def find_records(value: Any, outer: dict | None = None) -> Iterator[dict]:
 
     A value in an object of a record has the names of both, as ``live.altitude``. For what is
     measured, and for identities, the last name suffices where it is the only one of the record and
-    the object is no airport.
+    the object is no airport. What a record has itself is not taken from around it, by any name.
 
     >>> [*find_records({"id": "a", "track": [{"t": 1, "at": {"lat": 2, "lon": 3}}]})]
     [{'id': 'a', 't': 1, 'lat': 2, 'lon': 3}]
@@ -76,14 +77,15 @@ def find_records(value: Any, outer: dict | None = None) -> Iterator[dict]:
             yield from _read_feature(record, outer)
             continue
         inner = [*_list_inner(record)]
-        values = outer | _flatten(record)
+        inner = [part for part in inner if _may_have_points(part)] or inner  # not those of images
+        values = _combine(outer, _flatten(record, short=not inner))
         for part in inner:
             yield from find_records(part, values)
         if not inner:
             yield from _read_columns(record, values)
 
 
-@cache
+@lru_cache(10_000)
 def find_columns(names: tuple[str, ...]) -> dict[str, int]:
     """Return the number of each known column among names; empty if they are ambiguous."""
     try:
@@ -96,8 +98,11 @@ def holds_records(record: dict) -> bool:
     """Return whether a record holds others, an object, or columns as lists."""
     values = [*record.values()]
     inner = any(isinstance(value, dict) or _list_records(value) for value in values)
-    table = {"columns", "data"} <= {*record} or len(_list_columns(record)) >= _COLUMNS
-    return inner or table
+    return inner or _is_table(record)
+
+
+def _is_table(record: dict) -> bool:
+    return {"columns", "data"} <= {*record} or len(_list_columns(record)) >= _COLUMNS
 
 
 def is_position(names: Any) -> bool:
@@ -116,6 +121,16 @@ def _list_records(value: Any) -> list:
     return []
 
 
+def _may_have_points(records: list) -> bool:
+    """Return whether one of the first records has a position, or others in it."""
+    parts = [record for record in records[:_FIRST] if isinstance(record, dict)]
+    return any(is_position(_flatten(part)) or _holds_parts(part) for part in parts)
+
+
+def _holds_parts(record: dict) -> bool:
+    return record.get("type") == "Feature" or any(_list_inner(record)) or _is_table(record)
+
+
 def _list_inner(record: dict, depth: int = 0) -> Iterator[list]:
     """Yield the lists of records in a record and its objects."""
     for value in record.values():
@@ -125,13 +140,27 @@ def _list_inner(record: dict, depth: int = 0) -> Iterator[list]:
             yield from _list_inner(value, depth + 1)
 
 
-def _flatten(record: dict) -> dict:
-    """Return the values of a record and of the objects in it."""
+def _combine(outer: dict, inner: dict) -> dict:
+    """Return the values of a record, and those around it that it does not have itself."""
+    if not outer:
+        return inner
+    kept = _list_kept(tuple(outer), tuple(inner))
+    return {name: outer[name] for name in kept} | inner
+
+
+@lru_cache(10_000)
+def _list_kept(outer: tuple[str, ...], inner: tuple[str, ...]) -> list[str]:
+    known = {column for name in inner for column in find_columns((name,))}
+    return [name for name in outer if not known & {*find_columns((name,))}]
+
+
+def _flatten(record: dict, *, short: bool = True) -> dict:
+    """Return the values of a record and of the objects in it, measured ones by short names."""
     values = dict(_list_values(record, "", 0))
     if all("." not in name for name in values):
         return values
-    short = _shorten(tuple(values))
-    return {short[name]: value for name, value in values.items()}
+    names = _shorten(tuple(values), short)
+    return {names[name]: value for name, value in values.items()}
 
 
 def _list_values(record: dict, prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
@@ -142,14 +171,15 @@ def _list_values(record: dict, prefix: str, depth: int) -> Iterator[tuple[str, A
             yield f"{prefix}{name}", value
 
 
-@cache
-def _shorten(names: tuple[str, ...]) -> dict[str, str]:
+@lru_cache(10_000)
+def _shorten(names: tuple[str, ...], measured: bool) -> dict[str, str]:
     last = {name: name.rpartition(".")[2] for name in names}
     others = [last[name] for name in names if not _AIRPORT.search(name.rpartition(".")[0])]
     short = {}
     for name in names:
         word = last[name]
-        known = word.lower() in _IDENTITIES or {*find_columns((word,))} & _MEASURED
+        known = word.lower() in _IDENTITIES
+        known |= measured and bool({*find_columns((word,))} & _MEASURED)
         alone = others.count(word) == 1 and not _AIRPORT.search(name.rpartition(".")[0])
         short[name] = word if known and alone else name
     return short
@@ -184,7 +214,7 @@ def _read_feature(feature: dict, outer: dict) -> Iterator[dict]:
     properties = feature.get("properties")
     properties = properties if isinstance(properties, dict) else {}
     positions = _list_positions(feature.get("geometry"))
-    values = outer | _flatten(properties)
+    values = _combine(outer, _flatten(properties))
     lists = {_name_singular(n): part for n, part in _list_lists(properties, len(positions))}
     columns = find_columns((*values, *lists))
     if len(positions) > 1:  # one time is not that of all points
