@@ -27,6 +27,7 @@ from trajlib.importers.formats import (
     FormatError,
     Options,
     describe_formats,
+    draft_columns,
     find_format,
     recognize_format,
 )
@@ -1196,7 +1197,7 @@ def test_the_filed_route_of_allft_is_another_field_than_the_flown_one(flights, w
 
 def test_an_identity_that_is_the_code_of_a_transponder_is_no_callsign(write):
     path = write("iff")
-    path.write_text(re.sub(r"IBE\w+", "1000", path.read_text()).replace("A320", "?"))
+    path.write_text(re.sub(r"(IBE|RYR|VLG)\w+", "1000", path.read_text()).replace("A320", "?"))
     points = read(path)
     assert points["callsign"].isna().all()
     assert points["aircraft_type"].isna().all()
@@ -1208,3 +1209,39 @@ def test_without_a_pressure_sensor_nmea_gives_the_height_as_altitude(write):
     path.write_text("\n".join(lines))
     points = read(path)
     assert (points["altitude"] - points["geoaltitude"]).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    "content, reason",
+    [
+        ('1457996400,"8D406B909945DE10000405999BE4","406B90",19\n' * 3, "not decoded"),
+        ("*8D406B909945DE10000405999BE4;\n*02E197B0CC6B2D;\n", "not decoded"),
+        ("\x1a3" + "a" * 60, "not decoded"),
+        ("time,raw\n1457996400,8D406B909945DE10000405999BE4\n", "not decoded"),
+        ('<?xml version="1.0"?>\n<ns5:MessageCollection>\n</ns5:MessageCollection>', "XML"),
+        ("EHAM;UUEE;00;A321;350;" + ";" * 100 + "\n", "so6"),
+        ("213765625 EHAMCR1 1513288140.000000 1513288226.000000 0.0 35.0 0.0\n", "so6"),
+    ],
+)
+def test_contents_that_hold_no_points_are_refused_with_the_next_step(tmp_path, content, reason):
+    path = tmp_path / "file.csv"
+    path.write_text(content)
+    assert reason in refuse(path)
+    assert draft_columns(path) is None
+
+
+def test_igc_without_the_line_of_its_maker_is_read(write, flights):
+    path = write("igc")
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+    assert path.read_text().startswith("HFDTE")
+    assert len(read(path)) == len(one(flights))
+
+
+def test_the_altitude_of_a_phone_without_a_sensor_is_that_of_its_receiver(tmp_path):
+    path = tmp_path / "phone.igc"
+    path.write_text(
+        "AXXXABC\nHFDTEDATE:311223,01\n"
+        "B1159594612584N01249706EA0000001000\nB1200004612584N01249706EA0000001001\n"
+    )
+    points = read(path)
+    assert points["altitude"].tolist() == pytest.approx([1000 / 0.3048, 1001 / 0.3048])

@@ -88,6 +88,22 @@ FORMATS = (
     generic.FLIGHTS,
 )
 
+_OTHERS = {  # contents that are known and cannot be read, and what to do
+    rb"\A\x1a[1-4]|(?<![0-9a-zA-Z])8[c-fC-F][0-9a-fA-F]{26}(?![0-9a-zA-Z])": (
+        "messages of Mode S that are not decoded: decode them first, as with dump1090 (port 30003, "
+        "or aircraft.json) or traffic"
+    ),
+    rb"\A\s*<\?xml|\A\s*<[a-zA-Z][\w:-]*[\s>]": (
+        "XML of an unknown kind: only KML and GPX are read, so write the positions as CSV, with "
+        "timestamp,latitude,longitude,altitude and a flight_id"
+    ),
+    rb"\A[A-Z0-9]{4};[A-Z0-9]{4};[^;\n]*;[^;\n]*;(?:[^;\n]*;){40}": (
+        "a list of flights without points (exp2): take the so6 or the ALL_FT+ of the same day"
+    ),
+    rb"\A\d+ \w+ \d{9,10}\.\d+ \d{9,10}\.\d+ ": (
+        "crossings of sectors without positions (t5): take the so6 or the ALL_FT+ of the same day"
+    ),
+}
 _DEFAULT = Dialect()
 _UNKNOWN = '"?"'  # in a draft, the name of a column
 _ENTRIES = {"timestamp": ', format = "unix"', "altitude": ', unit = "ft"'}  # likewise, examples
@@ -116,21 +132,29 @@ def recognize_format(path: str | Path, dialect: Dialect = _DEFAULT) -> Format:
     for candidate in FORMATS:
         if candidate.recognize(head):
             return candidate
+    raise FormatError(_explain(head))
+
+
+def _explain(head: Head) -> str:
+    """Return why a file is in none of the formats, and what to do."""
+    for pattern, reason in _OTHERS.items():
+        if re.search(pattern, head.data[:4000]):
+            return reason
     if len(head.names) < 2:
-        raise FormatError("no known format: neither a header nor a content that is known")
+        return "no known format: neither a header nor a content that is known"
     if not _has_header(head):
-        raise FormatError(
+        return (
             "no header: its first line holds values. Write a line with the names of the columns "
             "above it, as timestamp,latitude,longitude,altitude"
         )
     if _measures(head) and not any("lat" in name or "position" in name for name in head.columns):
-        raise FormatError(
+        return (
             f"no positions: none of its columns {', '.join(head.names)[:100]} is known as latitude "
             "or longitude, without which there is no trajectory; a columns.toml can name them"
         )
     missing = find_missing(match_columns(head.names, _DEFAULT).fields)
     absent = f", none of them {' or '.join(missing)}" if len(missing) < len(REQUIRED) else ""
-    raise FormatError(
+    return (
         f"no known format: its columns are {', '.join(head.names)[:100]}{absent}; a columns.toml "
         "beside the files gives them their meaning"
     )
@@ -156,6 +180,8 @@ def draft_columns(path: str | Path) -> str | None:
     try:
         head = read_head(Path(path))
     except FormatError:
+        return None
+    if any(re.search(pattern, head.data[:4000]) for pattern in _OTHERS):
         return None
     layout = match_columns(head.names, _DEFAULT)
     fields, missing = layout.fields, find_missing(layout.fields)

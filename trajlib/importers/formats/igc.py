@@ -29,7 +29,8 @@ _FIELDS = {
 
 def _recognize(head: Head) -> bool:
     text = "\n".join(head.lines)
-    return text.startswith("A") and bool(_DATE.search(text) or re.search(f"(?m){_FIX}", text))
+    dated, fixed = _DATE.search(text), re.search(f"(?m){_FIX}", text)
+    return bool(dated and fixed) or bool(text.startswith("A") and (dated or fixed))
 
 
 def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
@@ -51,10 +52,11 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
             "timestamp": day + pd.to_timedelta(seconds + 86400 * midnights, unit="s"),
             "latitude": (number[3] + number[4] / 60000) * np.where(fixes[5] == "S", -1, 1),
             "longitude": (number[6] + number[7] / 60000) * np.where(fixes[8] == "W", -1, 1),
-            "altitude": number[10] if sensor else np.nan,
             "geoaltitude": number[11].where(fixes[9] == "A"),
         }
     )
+    # phones have no sensor: as in GPX, the height is the altitude
+    points["altitude"] = number[10] if sensor else points["geoaltitude"]
     yield convert_points(points, _FIELDS)
 
 
