@@ -7,7 +7,8 @@ from sklearn.metrics import r2_score
 
 from trajlib.evaluation.baselines import predict_baseline
 from trajlib.evaluation.bootstrap import estimate_skill
-from trajlib.evaluation.experiments import Experiment, score_groups
+from trajlib.evaluation.experiments import Experiment
+from trajlib.evaluation.groups import score_groups
 from trajlib.evaluation.metrics import (
     measure_errors,
     measure_tails,

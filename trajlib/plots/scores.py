@@ -181,7 +181,7 @@ def plot_look_ahead(table: pd.DataFrame) -> Figure:
 def plot_arrivals(table: pd.DataFrame, names: Sequence[str]) -> Figure:
     """Draw the mean and the 95th percentile of arrival errors at each prediction time.
 
-    Rows as in `trajlib.evaluation.experiments.score_arrivals`, those of the named models and
+    Rows as in `trajlib.evaluation.arrivals.score_arrivals`, those of the named models and
     baselines.
     """
     rows = table.reset_index()
