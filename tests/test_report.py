@@ -488,7 +488,7 @@ def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path
     names = ["split", "feature_set", "interval", "target", "fraction"]
     keys = [("random days", "at_takeoff", "chosen", "duration", f) for f in (0.95, 1.0)]
     scores = pd.DataFrame(
-        {"coverage": [0.9, 0.8], "width": [60.0, 120.0]},
+        {"coverage": [0.9, 0.8], "width": [60.0, 120.0], "error": [40.0, 60.0], "flights": 24},
         pd.MultiIndex.from_tuples(keys, names=names),
     )
     for rows, expected in ((scores[:1], None), (scores, 2.0)):
@@ -499,6 +499,7 @@ def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path
     sentence = answer({"pair": "LEMD → LEBL", "data": data, "front": front})
     assert "2.4 min on average (3.2 min with the average flight), 10 minutes later" in sentence
     assert "the error at take-off is 2.7 min instead of 2.6 min." in sentence
+    assert "is 2.0 min wide and contains 80 % of 24 arrivals on unseen days." in sentence
     assert front["typical"].startswith("A flight takes ")
     assert "; the most frequent types are B738 46 %, " in front["typical"]
     assert len(front["routes"]) == 1

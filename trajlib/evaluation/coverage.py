@@ -67,10 +67,12 @@ class Coverage:
 def is_far_from_nominal(coverage: pd.Series, level: float) -> pd.Series:
     """Return whether measured coverages differ from the nominal one by more than ``TOLERANCE``.
 
-    >>> is_far_from_nominal(pd.Series([0.55, 0.87, 0.99]), 0.9).tolist()
-    [True, False, True]
+    Differences are rounded to a tenth of a percentage point, as they are shown.
+
+    >>> is_far_from_nominal(pd.Series([0.55, 0.87, 0.95, 0.99]), 0.9).tolist()
+    [True, False, False, True]
     """
-    return (coverage - level).abs() > TOLERANCE
+    return (coverage - level).abs().round(3) > TOLERANCE
 
 
 def measure_coverage(

@@ -228,15 +228,18 @@ def score_intervals(
     Returns
     -------
     DataFrame
-        Indexed by ``target`` and ``fraction``: ``coverage``, ``width``, ``score``.
+        Indexed by ``target`` and ``fraction``: ``coverage``, ``width``, ``score``, the mean
+        absolute ``error`` and the number of ``flights``.
     """
     low, high = _bounds(intervals, errors)
     width = high - low
     outside = (low - errors).clip(lower=0) + (errors - high).clip(lower=0)
     tables = {"coverage": (outside == 0).astype(float), "width": width}
     tables["score"] = width + 2 / (1 - level) * outside
+    tables["error"] = errors.abs()
     means = [table.groupby(level="fraction").mean().T.stack() for table in tables.values()]  # noqa: PD013
     scores = pd.concat(means, axis=1, keys=list(tables))
+    scores["flights"] = errors.groupby(level="fraction").count().T.stack()  # noqa: PD013
     return scores.rename_axis(["target", "fraction"])
 
 

@@ -79,7 +79,7 @@ def _warn_calibration(card: Mapping) -> Iterator[str]:
     level = card["level"]
     for split, coverages in card.get("scores", {}).items():
         coverage = coverages["arrival"]
-        if abs(coverage - level) > TOLERANCE:
+        if round(abs(coverage - level), 3) > TOLERANCE:
             yield (
                 f"On {_SPLITS.get(split, split)}, {coverage:.0%} of the flights arrived within "
                 f"their {level:.0%} interval."
