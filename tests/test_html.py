@@ -73,6 +73,18 @@ def test_a_section_whose_code_shows_nothing_is_not_on_the_page():
     assert "The ceiling is" not in page
 
 
+def test_an_empty_section_before_the_summary_is_not_on_the_page():
+    data = {"headline": "It works.", "numbers": {}}
+    summary = {"application/vnd.trajlib.summary+json": data, "text/markdown": "It works."}
+    page = render(
+        new_markdown_cell("# Plans\n\n## With plans\n\nThe plan is compared with:"),
+        new_code_cell("if plans: show()", execution_count=2),
+        new_markdown_cell("## Summary"),
+        new_code_cell("save()", execution_count=3, outputs=[new_output("display_data", summary)]),
+    )
+    assert "The plan is compared" not in page
+
+
 def test_previous_and_next_lead_to_stages_with_a_page():
     page = render()
     assert 'rel="prev" href="01_index.html"' in page

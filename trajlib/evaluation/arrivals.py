@@ -11,6 +11,8 @@ from trajlib.features.feature_sets import prediction_minutes
 
 __all__ = ["score_arrivals", "score_before_landing"]
 
+_WITHIN = (5, 10, 15)  # min; shares of flights with errors up to these
+
 _BEFORE_LANDING = np.array([10, 15, 20, 30, 45, 60, 90])  # min
 
 
@@ -27,7 +29,8 @@ def score_arrivals(experiments: Sequence[Experiment]) -> pd.DataFrame:
     DataFrame
         Indexed by ``feature_set``, ``kind`` and ``name``: ``flights``, mean absolute error
         ``mae`` with ``low`` and ``high``, its 95 % bootstrap interval over days, and the 95th
-        percentile ``p95`` with ``p95_low`` and ``p95_high``.
+        percentile ``p95`` with ``p95_low`` and ``p95_high``; and ``within_5``, ``within_10`` and
+        ``within_15``, the share of flights with an error of at most so many minutes.
     """
     names = ["feature_set", "kind", "name"]
     parts = {}
@@ -83,7 +86,10 @@ def _score_minutes(
         minutes = errors[["time"]] / 60
         mean = estimate_mean(minutes, days).loc["time"]
         p95 = estimate_percentile(minutes, days).loc["time"]
-        rows.append([mean["flights"], *mean[["mean", "low", "high"]], *p95])
+        known = minutes["time"].dropna()
+        within = [(known <= limit).mean() for limit in _WITHIN]
+        rows.append([mean["flights"], *mean[["mean", "low", "high"]], *p95, *within])
     columns = ["flights", "mae", "low", "high", "p95", "p95_low", "p95_high"]
+    columns += [f"within_{limit}" for limit in _WITHIN]
     index = pd.MultiIndex.from_tuples(list(parts), names=names)
     return pd.DataFrame(rows, index, columns, dtype=float).astype({"flights": int})

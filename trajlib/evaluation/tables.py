@@ -69,6 +69,11 @@ def format_arrivals(table: pd.DataFrame) -> pd.DataFrame:
     columns = {"flights": table["flights"]}
     for name, part in parts.items():
         columns[name] = [_format_interval(row, 2) for row in table[part].itertuples(index=False)]
+    shares = table.filter(regex="^within_")
+    limits = " / ".join(name.removeprefix("within_") for name in shares)
+    columns[f"within {limits} min [%]"] = [
+        " / ".join(f"{100 * share:.0f}" for share in row) for row in shares.itertuples(index=False)
+    ]
     return pd.DataFrame(columns, table.index)
 
 

@@ -84,7 +84,7 @@ def render_notebook(nb: NotebookNode, report: dict, stage: dict) -> str:
     Text of outputs and Markdown is escaped. Interactive figures are on the explorer's page.
     """
     page = _Page(explorer=f"{stage['name']}.explorer.html")
-    sources = _drop_empty_sections(_drop_last_heading(nb.cells))
+    sources = _drop_last_heading(_drop_empty_sections(nb.cells))
     sources = [cell for cell in sources if cell.source]
     cells = _join_code([page.show_cell(cell) for cell in sources])
     shown = [s for s in report["stages"] if s["status"] != "not run"]
