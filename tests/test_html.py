@@ -77,7 +77,8 @@ def test_an_empty_section_before_the_summary_is_not_on_the_page():
     data = {"headline": "It works.", "numbers": {}}
     summary = {"application/vnd.trajlib.summary+json": data, "text/markdown": "It works."}
     page = render(
-        new_markdown_cell("# Plans\n\n## With plans\n\nThe plan is compared with:"),
+        new_markdown_cell("# Plans"),
+        new_markdown_cell("## With plans\n\nThe plan is compared with:"),
         new_code_cell("if plans: show()", execution_count=2),
         new_markdown_cell("## Summary"),
         new_code_cell("save()", execution_count=3, outputs=[new_output("display_data", summary)]),
