@@ -34,7 +34,7 @@ from trajlib.importers.airports import ENDS, infer_airports, measure_ends
 from trajlib.importers.cleaning import REPAIRS, Limits, clean_points
 from trajlib.importers.formats import Format, Options, find_format
 from trajlib.importers.formats.base import TEXTS
-from trajlib.importers.resampling import leave_one_out, resample_flight
+from trajlib.importers.resampling import interpolate_points, leave_one_out
 from trajlib.importers.segmentation import get_seconds, segment_flights, split_tracks
 from trajlib.importers.sources import (
     FILES,
@@ -636,7 +636,7 @@ def _write_flights(job: _Job, flights: pd.DataFrame, points: pd.DataFrame) -> li
             continue
         begin, end = np.searchsorted(flight_of, [number, number + 1])
         measured_only = job.measured_only or flight["kind"] == "fragment"
-        time, columns = resample_flight(seconds[begin:end], values[:, begin:end], order)
+        time, columns = interpolate_points(seconds[begin:end], values[:, begin:end], order)
         try:
             check_units(columns, 1000 * time, Dialect())
         except FlightError as error:
