@@ -16,11 +16,11 @@ from trajlib.evaluation.bootstrap import estimate_mean, estimate_skill
 from trajlib.evaluation.groups import split_rows
 from trajlib.evaluation.metrics import flown_courses, measure_errors, skill
 from trajlib.evaluation.plans import predict_plan_baselines
-from trajlib.evaluation.quantities import QUANTITIES
 from trajlib.evaluation.tables import format_errors
 from trajlib.features.feature_sets import prediction_minutes
 from trajlib.features.plans import add_reference, has_plan, locate_plan, measure_deviations
 from trajlib.features.targets import SHARE_AHEAD, keep_unflown, match_flights
+from trajlib.labels import QUANTITIES
 from trajlib.models.estimators import build_model
 from trajlib.models.training import (
     Split,

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from trajlib.estimate import Estimate, format_number
-from trajlib.evaluation.quantities import QUANTITIES
+from trajlib.labels import QUANTITIES, display_quantity
 
 __all__ = ["format_arrivals", "format_errors", "format_groups", "format_skills", "to_display_units"]
 
@@ -99,7 +99,7 @@ def format_skills(
     texts = pd.Series(texts, table.index, dtype=object)
     wide = texts.unstack("error").reindex(columns=list(errors))  # noqa: PD010
     wide = wide.reindex(table.index.droplevel("error").unique()).fillna("")
-    return wide.rename(columns={name: QUANTITIES[name].label for name in errors})
+    return wide.rename(columns=display_quantity)
 
 
 def format_groups(table: pd.DataFrame, errors: Sequence[str]) -> pd.DataFrame:
