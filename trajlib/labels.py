@@ -1,11 +1,18 @@
-"""Display names of quantities, predictors and feature sets, for all pages and figures."""
+"""Display names of quantities, predictors, feature sets and clusters, for pages and figures."""
 
 import re
 from dataclasses import dataclass
 
 from trajlib.schema import COLUMNS
 
-__all__ = ["QUANTITIES", "Quantity", "display_feature_set", "display_name", "display_quantity"]
+__all__ = [
+    "QUANTITIES",
+    "Quantity",
+    "display_cluster",
+    "display_feature_set",
+    "display_name",
+    "display_quantity",
+]
 
 
 @dataclass(frozen=True)
@@ -156,6 +163,15 @@ def display_feature_set(name: str) -> str:
         return f"{name.removeprefix('airborne_')} min into the flight"
     times = {"planned": "before departure", "at_takeoff": "at take-off"}
     return times.get(name, "after landing")
+
+
+def display_cluster(number: float) -> str:
+    """Return the display name of a cluster of trajectories; -1 means no cluster.
+
+    >>> display_cluster(0), display_cluster(-1)
+    ('cluster 1', 'no cluster')
+    """
+    return f"cluster {number + 1:.0f}" if number >= 0 else "no cluster"
 
 
 def _name_passage(match: re.Match) -> str:

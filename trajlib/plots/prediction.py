@@ -11,7 +11,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from trajlib.geodesy import distance, find_airport, unwrap_longitude
-from trajlib.labels import display_feature_set, display_quantity
+from trajlib.labels import display_cluster, display_feature_set, display_quantity
 from trajlib.plots.basemap import Bounds
 from trajlib.plots.maps import (
     airport_positions,
@@ -26,7 +26,6 @@ from trajlib.plots.style import (
     WIDTH,
     add_legend,
     cluster_colors,
-    format_cluster,
     series_styles,
     show_percent,
     styled,
@@ -202,7 +201,8 @@ def plot_route_clusters(
             line = targets.loc[path]
             above.plot(line["longitude"], line["latitude"], **look)
             side.plot(line.index, line["altitude"], **look)
-        above.plot([], [], color=colors[name], lw=2, label=f"{format_cluster(name)} ({len(paths)})")
+        text = f"{display_cluster(name)} ({len(paths)})"
+        above.plot([], [], color=colors[name], lw=2, label=text)
     mark_airports(above, airports)
     side.set(xlabel=f"% of the route{_measure_route(airports)}", ylabel=label("altitude"))
     show_percent([side])
