@@ -10,8 +10,8 @@ from format_writers import write_opensky
 from surveillance import MEASURED, POSITION, fly, observe
 
 from trajlib import build_index
+from trajlib.archive.account import count_flights
 from trajlib.archive.dialect import read_dialect
-from trajlib.archive.imported import read_import_account
 from trajlib.archive.index import FRAGMENT
 from trajlib.archive.reading import read_flight
 from trajlib.cli import main
@@ -160,12 +160,13 @@ def test_an_imported_archive_is_indexed_and_has_measured_columns_only(source, tm
     assert not {"true_airspeed", "wind_u", "mach", "geoaltitude", "mass"} & set(flight)
 
 
-def test_the_account_of_an_import_is_read_from_the_archive(source, tmp_path):
+def test_the_account_of_an_import_is_read_from_the_archive(source, tiny_archive, tmp_path):
     import_flights(source, tmp_path / "sfo")
-    account = read_import_account(tmp_path / "sfo")
-    assert [*account.rejected] == [1]
-    assert [*account.fragments] == [1]
-    assert [*read_import_account(source).rejected] == []
+    account = count_flights(build_index(tmp_path / "sfo"))
+    assert [*account["rejected at the import"]] == [1]
+    assert [*account["fragment"]] == [1]
+    account = count_flights(build_index(tiny_archive, tmp_path / "tiny.index.parquet"))
+    assert account["rejected at the import"].empty
 
 
 def test_the_commands_count_fragments_apart_from_rejected_flights_with_reasons(source, tmp_path):
@@ -207,7 +208,7 @@ def test_repairs_are_named_in_words(source, tmp_path):
     import_flights(source, tmp_path)
     table = pd.read_parquet(tmp_path / "imported.parquet").assign(repairs="spoofed stale_position")
     table.to_parquet(tmp_path / "imported.parquet")
-    names = {*read_import_account(tmp_path).repaired.index}
+    names = {*count_flights(build_index(tmp_path))["repaired at the import"].index}
     assert names == {"position on another track", "stale position"}
 
 

@@ -357,7 +357,7 @@ def test_a_summary_shows_that_simulated_flights_are_no_evidence(tmp_path, simula
 def index_of(tmp_path, **changes):
     start = pd.Timestamp("2016-01-01T06:00Z")
     row = {"path": "a.csv", "size": 1, "mtime": 1, "start": start, "end": start, "rejected": None}
-    row["repairs"] = None
+    row["repairs"] = row["incomplete"] = None
     for name, code in (("first", "LEMD"), ("last", "LEBL")):
         row[f"latitude_{name}"], row[f"longitude_{name}"] = find_airport(code).position
     rows = pd.DataFrame([row, row | {"path": "b.csv"} | changes])
