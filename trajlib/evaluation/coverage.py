@@ -109,7 +109,14 @@ def measure_coverage(
         splits = [(train, scored) for train, _, scored in parts.values()]
     else:
         splits = [(train, rest.append(scored)) for train, rest, scored in parts.values()]
-    train = functools.partial(predict_with_quantiles, model, unflown, days, level, crossed)
+    train = functools.partial(
+        predict_with_quantiles,
+        model=model,
+        unflown=unflown,
+        days=days,
+        level=level,
+        crossed=crossed,
+    )
     wait = submit_splits(train, predictors, targets, splits, joint=True)
     naive = {
         name: _calibrate_naive(targets, unflown, part, level, days) for name, part in parts.items()

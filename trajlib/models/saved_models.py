@@ -37,7 +37,7 @@ from trajlib.models.adaptive_intervals import (
 )
 from trajlib.models.estimators import text_columns
 from trajlib.models.prediction_intervals import find_regions, is_few, signed_errors, split_days
-from trajlib.models.training import stack_targets, widen_targets
+from trajlib.models.training import Fold, stack_targets, widen_targets
 from trajlib.trajectories.normalization import courses
 
 __all__ = [
@@ -387,27 +387,24 @@ def keep_ahead(
 
 
 def predict_with_quantiles(
+    fold: Fold,
+    *,
     model: Pipeline,
     unflown: pd.DataFrame,
     days: pd.Series,
     level: float,
     crossed: bool,
-    predictors: pd.DataFrame,
-    wide: pd.DataFrame,
-    held_out: pd.DataFrame,
-    _: pd.DataFrame,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Train a joint model and return errors of held-out flights, and their quantiles.
 
-    The last four parameters are those of a function for `submit_splits`. The errors are from the
-    ``unflown`` targets of `keep_ahead`, if ``crossed`` also of the training flights, each predicted
-    by a model that was trained on other days.
+    The errors are from the ``unflown`` targets of `keep_ahead`, if ``crossed`` also of the training
+    flights, each predicted by a model that was trained on other days.
     """
 
     def to_errors(predicted: pd.DataFrame) -> pd.DataFrame:
         return signed_errors(stack_targets(predicted), unflown).dropna()
 
-    tables = (predictors, wide, held_out)
+    tables = (fold.predictors, fold.targets, fold.held_out)
     *_, errors, quantiles = _fit(
         model, *tables, days, to_errors, level=level, seed=0, crossed=crossed
     )

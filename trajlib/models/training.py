@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 __all__ = [
+    "Fold",
     "HeldOut",
     "Split",
     "cancelled_on_error",
@@ -34,6 +35,24 @@ __all__ = [
 ]
 
 Split = tuple[pd.Index, pd.Index]  # paths of training flights, and of held-out flights
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The tables of one split at one fraction, or joint at all, with one row per flight.
+
+    Attributes
+    ----------
+    predictors, targets
+        Of the training flights, which have all targets.
+    held_out, flown
+        Predictors and targets of the held-out flights; targets may be missing.
+    """
+
+    predictors: pd.DataFrame
+    targets: pd.DataFrame
+    held_out: pd.DataFrame
+    flown: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -108,7 +127,7 @@ def submit_held_out(
     work is done when the function is called.
     """
     check_no_leakage(predictors, feature_set)
-    train = functools.partial(_train_and_predict, model)
+    train = functools.partial(_train_and_predict, model=model)
     wait_for_splits = submit_splits(train, predictors, targets, splits, joint=joint)
 
     def wait() -> HeldOut:
@@ -141,7 +160,7 @@ def stack_targets(wide: pd.DataFrame) -> pd.DataFrame:
 
 
 def submit_splits(
-    function: Callable,
+    function: Callable[[Fold], Any],
     predictors: pd.DataFrame,
     targets: pd.DataFrame,
     splits: Sequence[Split],
@@ -156,8 +175,7 @@ def submit_splits(
     Parameters
     ----------
     function
-        Takes predictors and targets of the training flights, then of held-out flights, at one
-        fraction, with one row per flight. Training flights have all targets.
+        Takes a `Fold`.
     joint
         Use all fractions together, as returned by `widen_targets`; the fraction is then None.
 
@@ -211,7 +229,7 @@ class _Submission:
         return results
 
 
-def _run(function: Callable, tables: tuple, task: tuple[int, float | None]) -> Any:
+def _run(function: Callable[[Fold], Any], tables: tuple, task: tuple[int, float | None]) -> Any:
     predictors, targets, splits = tables
     split, fraction = task
     rows = widen_targets(targets) if fraction is None else targets.xs(fraction, level=1)
@@ -219,21 +237,15 @@ def _run(function: Callable, tables: tuple, task: tuple[int, float | None]) -> A
     train, held_out = (usable.intersection(paths, sort=False) for paths in splits[split])
     complete = rows.loc[train].dropna()
     return function(
-        predictors.loc[complete.index], complete, predictors.loc[held_out], rows.loc[held_out]
+        Fold(predictors.loc[complete.index], complete, predictors.loc[held_out], rows.loc[held_out])
     )
 
 
-def _train_and_predict(
-    model: BaseEstimator,
-    predictors: pd.DataFrame,
-    targets: pd.DataFrame,
-    held_out: pd.DataFrame,
-    _: pd.DataFrame,
-) -> tuple[pd.DataFrame, float]:
-    if len(targets) < 2 or not len(held_out):
-        return pd.DataFrame(np.nan, held_out.index, targets.columns), 0.0
+def _train_and_predict(fold: Fold, *, model: BaseEstimator) -> tuple[pd.DataFrame, float]:
+    index, columns = fold.held_out.index, fold.targets.columns
+    if len(fold.targets) < 2 or not len(index):
+        return pd.DataFrame(np.nan, index, columns), 0.0
     start = time.thread_time()
-    trained = clone(model).fit(predictors, targets)
+    trained = clone(model).fit(fold.predictors, fold.targets)
     seconds = time.thread_time() - start
-    predicted = trained.predict(held_out)
-    return pd.DataFrame(predicted, held_out.index, targets.columns), seconds
+    return pd.DataFrame(trained.predict(fold.held_out), index, columns), seconds
