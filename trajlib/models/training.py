@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
-from weakref import WeakSet
+from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -18,9 +18,6 @@ from sklearn.base import BaseEstimator, clone
 
 from trajlib.cluster import current_client, gather, watch_workers
 from trajlib.features.feature_sets import check_no_leakage
-
-if TYPE_CHECKING:
-    from distributed import Client, Future
 
 __all__ = [
     "Fold",
@@ -35,6 +32,7 @@ __all__ = [
 ]
 
 Split = tuple[pd.Index, pd.Index]  # paths of training flights, and of held-out flights
+_TASK = "train-"  # begins the key of each task, by which it is found and cancelled
 
 
 @dataclass(frozen=True)
@@ -193,9 +191,20 @@ def submit_splits(
         return lambda: {task: _run(function, tables, task) for task in tasks}
     # the tables are the result of a task, which is repeated if their worker is lost
     tables_future = client.submit(tuple, tables, pure=False)
-    futures = [client.submit(_run, function, tables_future, task, pure=False) for task in tasks]
-    submission = _Submission(client, futures)
-    return lambda: dict(zip(tasks, submission.wait(), strict=True))
+    futures = [
+        client.submit(_run, function, tables_future, task, key=f"{_TASK}{uuid4()}")
+        for task in tasks
+    ]
+    watch = watch_workers(client)
+    watch()  # registers the workers that exist now
+
+    @cancelled_on_error()
+    def wait() -> dict[tuple[int, float | None], Any]:
+        results = gather(client, futures, watch)
+        futures.clear()  # lets the workers release the results
+        return dict(zip(tasks, results, strict=True))
+
+    return wait
 
 
 @contextmanager
@@ -204,29 +213,12 @@ def cancelled_on_error() -> Iterator[None]:
     try:
         yield
     except BaseException:
-        for submission in list(_Submission._pending):
-            submission.futures.clear()
+        if (client := current_client()) is not None:
+            from distributed import Future
+
+            keys = [key for key in client.futures if str(key).startswith(_TASK)]
+            client.cancel([Future(key, client) for key in keys])
         raise
-
-
-class _Submission:
-    """Tasks on the cluster, all of which are cancelled if waiting for one submission fails."""
-
-    _pending: ClassVar[WeakSet["_Submission"]] = WeakSet()
-
-    def __init__(self, client: "Client", futures: "list[Future]") -> None:
-        self.client, self.futures = client, futures
-        # one clock for all, as each would stand still while others are awaited
-        others = [each.watch for each in self._pending if each.client is client and each.futures]
-        self.watch: Callable[[], None] = others[0] if others else watch_workers(client)
-        self.watch()  # registers the workers that exist now
-        self._pending.add(self)
-
-    @cancelled_on_error()
-    def wait(self) -> list:
-        results = gather(self.client, self.futures, self.watch)
-        self.futures.clear()  # lets the workers release the results
-        return results
 
 
 def _run(function: Callable[[Fold], Any], tables: tuple, task: tuple[int, float | None]) -> Any:
