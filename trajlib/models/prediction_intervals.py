@@ -3,7 +3,8 @@
 The errors of flights that were not used in training determine the width of an interval
 (Papadopoulos et al. 2002, "Inductive confidence machines for regression"). The coverage holds for
 flights exchangeable with these. Days of other seasons are not exchangeable, so the coverage forward
-in time is measured as well as that on blocked days.
+in time is measured as well as that on blocked days. The steps from flights to intervals are listed
+in `trajlib.models.adaptive_intervals`.
 """
 
 import math

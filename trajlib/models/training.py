@@ -25,6 +25,7 @@ __all__ = [
     "Split",
     "cancelled_on_error",
     "predict_held_out",
+    "select_fold",
     "stack_targets",
     "submit_held_out",
     "submit_splits",
@@ -157,6 +158,15 @@ def stack_targets(wide: pd.DataFrame) -> pd.DataFrame:
     return tall[list(wide.columns.unique(0))]
 
 
+def select_fold(
+    predictors: pd.DataFrame, targets: pd.DataFrame, train: pd.Index, held_out: pd.Index
+) -> Fold:
+    """Return the rows of the paths to train on, and of held-out paths, from tables by path."""
+    return Fold(
+        predictors.loc[train], targets.loc[train], predictors.loc[held_out], targets.loc[held_out]
+    )
+
+
 def submit_splits(
     function: Callable[[Fold], Any],
     predictors: pd.DataFrame,
@@ -228,9 +238,7 @@ def _run(function: Callable[[Fold], Any], tables: tuple, task: tuple[int, float 
     usable = rows.index.intersection(predictors.index, sort=False)
     train, held_out = (usable.intersection(paths, sort=False) for paths in splits[split])
     complete = rows.loc[train].dropna()
-    return function(
-        Fold(predictors.loc[complete.index], complete, predictors.loc[held_out], rows.loc[held_out])
-    )
+    return function(select_fold(predictors, rows, complete.index, held_out))
 
 
 def _train_and_predict(fold: Fold, *, model: BaseEstimator) -> tuple[pd.DataFrame, float]:
