@@ -97,6 +97,9 @@ ACCEPTED = {
     "BOM": "\ufeff" + "\n".join([HEADER, *LINES, ""]),
     "no line break at the end": "\n".join([HEADER, *LINES]),
     "unknown columns": "\n".join([HEADER + ",what", *(f"{line},x" for line in LINES), ""]),
+    "a column of any name, and others of other tools": "\n".join(
+        [HEADER.replace("longitude", "lon") + ",twice", *(f"{line},x" for line in LINES), ""]
+    ),
     "quoted text with commas and line breaks": "\n".join(
         [HEADER + ",callsign", *(f'{line},"a,\nb"' for line in LINES), ""]
     ),

@@ -3,7 +3,6 @@
 import difflib
 import hashlib
 import os
-import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -79,7 +78,12 @@ _BATCH = 500  # files per block: a file takes milliseconds on shared storage, as
 _CLOSE = 50  # files per block when files are parsed
 _FAR = 30.0  # NM from its airport within which a complete flight begins or ends
 _COPY = "the same samples as "
-_SEVERAL = "several flights"  # replaced by their number after a full read
+# doubts after which the whole file is read
+_SEVERAL = "several flights"
+_NUL = "the file holds NUL bytes"
+_CUT_FIRST, _CUT_LAST = (
+    f"the {which} line is cut, or has more fields than the header" for which in ("first", "last")
+)
 
 
 def build_index(
@@ -387,8 +391,7 @@ def read_ends(path: str, size: int, dialect: Dialect) -> tuple:
         layout = find_columns(header, dialect)
         begin, end = split_line(first, dialect.delimiter), split_line(last, dialect.delimiter)
         if len(begin) != layout.count or len(end) != layout.count:
-            which = "first" if len(begin) != layout.count else "last"
-            raise FlightError(f"the {which} line is cut, or has more fields than the header")
+            raise FlightError(_CUT_FIRST if len(begin) != layout.count else _CUT_LAST)
     except UNREADABLE as error:
         refuse_outage(error, path)
         return (None,) * (len(_FACTS) - 1) + (reason(error),)
@@ -412,8 +415,10 @@ def _read_closely(root: str, dialect: Dialect, files: pd.DataFrame) -> list[dict
             facts = facts or _parse_whole(f"{root}/{path}", size, dialect)
         except UNREADABLE as error:
             refuse_outage(error, root)
-            vague = "CSV parse error" in str(error) and re.search("line is cut|NUL", str(doubt))
-            facts = {"rejected": doubt if vague else reason(error)}
+            # arrow's message quotes the line, but does not say what is wrong with it
+            is_vague = isinstance(error.__cause__, pa.ArrowInvalid)
+            is_clear = doubt in (_NUL, _CUT_FIRST, _CUT_LAST)
+            facts = {"rejected": doubt if is_vague and is_clear else reason(error)}
         rows.append(facts)
     return rows
 
@@ -474,7 +479,7 @@ def _end_lines(head: bytes, tail: bytes) -> tuple[bytes, bytes, bytes]:
     if not head.strip():
         raise FlightError("the file is empty")
     if b"\0" in head or b"\0" in tail:
-        raise FlightError("the file holds NUL bytes")
+        raise FlightError(_NUL)
     header, _, rest = head.partition(b"\n")
     first, _, rest = rest.partition(b"\n")
     if not first.strip() or not rest.strip():

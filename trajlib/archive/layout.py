@@ -121,6 +121,10 @@ class FlightError(ValueError):
     """A file does not hold one flight; the message is the reason for rejecting it."""
 
 
+class _RepeatedColumnError(FlightError):
+    """A column occurs twice in a header, so that a further search would choose one of them."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """Where the samples of a CSV begin, and the field of each column.
@@ -180,8 +184,10 @@ def find_layout(head: bytes, dialect: Dialect, *, closely: bool = False) -> Layo
     try:
         plain = find_columns(head.partition(b"\n")[0], dialect)
         return plain if not closely else _search(_decode(head), dialect) or plain
-    except FlightError as error:
-        layout = None if "twice" in str(error) else _search(_decode(head), dialect)
+    except _RepeatedColumnError:
+        raise
+    except FlightError:
+        layout = _search(_decode(head), dialect)
         if layout is None:
             raise
         return layout
@@ -208,7 +214,7 @@ def find_columns(header: bytes, dialect: Dialect) -> Layout:
         raise FlightError(f"hemispheres in columns of their own: {', '.join(letters)}")
     twice = [name for name in expected.values() if name and names.count(name) > 1]
     if twice:
-        raise FlightError(f"columns twice in the header: {', '.join(twice)}")
+        raise _RepeatedColumnError(f"columns twice in the header: {', '.join(twice)}")
     fields = {name: names.index(text) for name, text in expected.items() if text in names}
     for name in ("flight_id", "icao24"):
         for i, text in enumerate(names):
