@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from zlib import crc32
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from distributed import Client
@@ -130,6 +131,19 @@ def test_an_updated_index_equals_a_new_one(tmp_path):
     updated = build_index(archive)
     fresh = build_index(archive, tmp_path / "fresh.parquet")
     pd.testing.assert_frame_equal(*(df.drop(columns="rejections_file") for df in (updated, fresh)))
+
+
+def test_an_index_that_lacks_a_column_is_made_again(tmp_path):
+    archive = tmp_path / "a"
+    write(archive, "one.csv")
+    write(archive, "fragments/two.csv")
+    index = build_index(archive)
+    path = default_index_path(archive)
+    old = pq.read_table(path)
+    pq.write_table(old.drop_columns("fragment"), path)
+    again = build_index(archive)
+    pd.testing.assert_frame_equal(again, index)
+    assert again["fragment"].tolist() == [True, False]
 
 
 def test_a_change_of_the_dialect_rebuilds_the_index(tmp_path):
@@ -374,8 +388,10 @@ def test_copies_of_a_file_are_rejected(tmp_path):
     (tmp_path / "a" / "one copy.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
     (tmp_path / "a" / "one (2).csv").write_bytes(text.rstrip().replace("\n", "\r\n").encode())
     write(tmp_path / "a", "two.csv")
-    index = build_index(tmp_path / "a").set_index("path")["rejected"]
-    assert index.dropna().unique().tolist() == ["the same samples as one.csv"]
+    index = build_index(tmp_path / "a").set_index("path")
+    assert index["rejected"].dropna().unique().tolist() == ["the same samples as one.csv"]
+    assert index.index[~index["copy"]].tolist() == ["one.csv", "two.csv"]
+    index = index["rejected"]
     assert index[index.isna()].index.tolist() == ["one.csv", "two.csv"]
     (tmp_path / "a/one.csv").unlink()
     index = build_index(tmp_path / "a").set_index("path")["rejected"]

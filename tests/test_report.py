@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from trajlib.archive.dialect import Dialect
-from trajlib.archive.index import FRAGMENT, build_index, select_flights
+from trajlib.archive.index import build_index, select_flights
 from trajlib.archive.store import store_flights
 from trajlib.archive.study import Study
 from trajlib.estimate import Estimate
@@ -357,7 +357,7 @@ def test_a_summary_shows_that_simulated_flights_are_no_evidence(tmp_path, simula
 def index_of(tmp_path, **changes):
     start = pd.Timestamp("2016-01-01T06:00Z")
     row = {"path": "a.csv", "size": 1, "mtime": 1, "start": start, "end": start, "rejected": None}
-    row["repairs"] = row["incomplete"] = None
+    row |= {"repairs": None, "incomplete": None, "fragment": False, "copy": False}
     for name, code in (("first", "LEMD"), ("last", "LEBL")):
         row[f"latitude_{name}"], row[f"longitude_{name}"] = find_airport(code).position
     rows = pd.DataFrame([row, row | {"path": "b.csv"} | changes])
@@ -430,7 +430,8 @@ def test_the_period_is_of_local_days_as_their_number_is(tmp_path):
 
 
 def test_every_flight_of_the_pair_that_is_not_used_is_counted_with_its_reason(tmp_path):
-    index = pd.concat([index_of(tmp_path, rejected="empty"), index_of(tmp_path, rejected=FRAGMENT)])
+    fragments = index_of(tmp_path, rejected="too few points", fragment=True)
+    index = pd.concat([index_of(tmp_path, rejected="empty"), fragments])
     index["path"] = ["a.csv", "b.csv", "fragments/c.csv", "fragments/d.csv"]
     index["incomplete"] = [None, None, "it begins at 40.0, -3.0", None]
     index.loc[index["path"] == "b.csv", "origin"] = "LEVC"  # of another pair

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from trajlib.archive.imported import name_repair, read_import_table
-from trajlib.archive.index import FRAGMENT, read_rejections, read_repairs
+from trajlib.archive.index import read_rejections, read_repairs
 from trajlib.archive.repairs import REPAIRS
 
 __all__ = ["count_flights"]
@@ -27,7 +27,7 @@ def count_flights(index: pd.DataFrame, store: pd.DataFrame | None = None) -> dic
     -------
     dict
         Numbers of flights by reason, the most frequent first, of each kind: ``fragment`` (with
-        the reason `FRAGMENT` if an import gave none), ``incomplete``, ``rejected``, ``rejected at
+        the reason of the import, if there is one), ``incomplete``, ``rejected``, ``rejected at
         the import``, ``repaired at the import`` and ``repaired when read``. A flight may have
         several repairs.
     """
@@ -48,12 +48,12 @@ def count_flights(index: pd.DataFrame, store: pd.DataFrame | None = None) -> dic
         left_out = index[index["rejected"].isna() & index["incomplete"].notna()]
         left_out = left_out[~left_out["path"].isin(store["path"])]
         repairs = imported.loc[imported.index.isin(usable["path"]), "repairs"]
-    is_fragment = rejected == FRAGMENT
+    is_fragment = rejected.index.isin(index.loc[index["fragment"], "path"])
     fragments = rejected.index[is_fragment].to_series().map(imported["why"])
     kinds = repairs.dropna().str.split().explode().dropna()
     repaired = (read_repairs(usable) > 0).sum().astype(int).rename(index=REPAIRS)
     return {
-        "fragment": fragments.fillna(FRAGMENT).value_counts(),
+        "fragment": fragments.fillna(rejected).value_counts(),
         "incomplete": pd.Series(_FAR, left_out.index).value_counts(),
         "rejected": rejected[~is_fragment].value_counts(),
         "rejected at the import": lost["rejected"].value_counts(),

@@ -3,7 +3,7 @@
 import difflib
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from errno import EACCES, EPERM, EROFS
@@ -45,7 +45,6 @@ from trajlib.geodesy import distance, find_airport, locate_airport
 from trajlib.schema import IDENTITY, REQUIRED
 
 __all__ = [
-    "FRAGMENT",
     "FRAGMENTS",
     "UNSAVED",
     "build_index",
@@ -62,7 +61,6 @@ __all__ = [
 ]
 
 FRAGMENTS = "fragments/"  # folder of an archive in which an import keeps fragments
-FRAGMENT = "a fragment: its points show traffic and wind, but are no trajectory"
 UNSAVED = ("archive", "rejections_file", "strict", "incomplete")  # columns that are not saved
 _FILE = {"path": "str", "size": "int64", "mtime": "int64"}
 _FINDINGS = {"rejected": "str", "repairs": "str"}
@@ -77,7 +75,7 @@ _HEAD, _TAIL = 4096, 1024  # bytes that hold a header and a line, and a last lin
 _BATCH = 500  # files per block: a file takes milliseconds on shared storage, as a task does
 _CLOSE = 50  # files per block when files are parsed
 _FAR = 30.0  # NM from its airport within which a complete flight begins or ends
-_COPY = "the same samples as "
+_FRAGMENT = "a fragment: its points show traffic and wind, but are no trajectory"
 # doubts after which the whole file is read
 _SEVERAL = "several flights"
 _NUL = "the file holds NUL bytes"
@@ -109,9 +107,10 @@ def build_index(
     DataFrame
         One row per file, ordered by ``path`` (relative to the archive): ``size`` [bytes],
         ``mtime`` [ns], the identity of the flight, ``start`` and ``end`` (UTC), first and last
-        position [deg], ``rejected`` (the reason, or null) and ``repairs`` (the repairs and their
-        numbers of samples, null if not known, see `read_repairs`). An airport that has two codes
-        in the archive gets the more frequent one.
+        position [deg], ``rejected`` (the reason, or null), ``fragment`` and ``copy`` (whether it
+        is rejected as a fragment, or because it has the samples of another file), and ``repairs``
+        (the repairs and their numbers of samples, null if not known, see `read_repairs`). An
+        airport that has two codes in the archive gets the more frequent one.
         Not saved are ``incomplete`` (how far from its airports an incomplete flight begins or
         ends, else null), the absolute paths of the archive (``archive``) and of the table with the
         findings of full reads (``rejections_file``), and ``strict``.
@@ -127,7 +126,7 @@ def build_index(
     if strict is None:
         strict = dialect.strict or bool(os.environ.get("TRAJLIB_STRICT"))
     dialect = replace(dialect, strict=strict)
-    index = _read_index(output, dialect)
+    index = _read_table(output, dialect, ["repairs", "fragment", "copy"])
     if index is None or not files.equals(index[list(_FILE)]):
         index = _update(archive, files, index, dialect)
         _write_index(index, output, dialect)
@@ -210,7 +209,7 @@ def dialect_of(flights: pd.DataFrame) -> Dialect:
 
 
 def _read_recorded(flights: pd.DataFrame) -> pd.DataFrame:
-    table = _read_index(flights["rejections_file"].iloc[0], dialect_of(flights))
+    table = _read_table(flights["rejections_file"].iloc[0], dialect_of(flights), _FINDINGS)
     if table is None:
         table = pd.DataFrame(columns=[*_FILE, *_FINDINGS])
     return table.astype(_FILE | _FINDINGS)
@@ -288,7 +287,8 @@ def select_flights(
         unusable = _of_pair(index, find_pair(index, origin, destination))
         if len(unusable):
             reason = unusable["rejected"].mode()[0]
-            hint = "; --max-gap and --max-reach of the import decide" if reason == FRAGMENT else ""
+            fragment = unusable.loc[unusable["rejected"] == reason, "fragment"].all()
+            hint = "; --max-gap and --max-reach of the import decide" if fragment else ""
             raise ValueError(
                 f"no usable flight {origin} → {destination}: {len(unusable):,} are rejected, most "
                 f"of them as {reason}{hint}"
@@ -490,7 +490,8 @@ def _end_lines(head: bytes, tail: bytes) -> tuple[bytes, bytes, bytes]:
     return header, first.rstrip(b"\r"), last.rstrip(b"\r")
 
 
-def _read_index(path: str, dialect: Dialect) -> pd.DataFrame | None:
+def _read_table(path: str, dialect: Dialect, columns: Collection[str]) -> pd.DataFrame | None:
+    """Return a saved table; None if there is none with the same dialect and these columns."""
     try:
         with open_file(path) as file:  # opened once: another run may replace the file
             table = pq.read_table(file)
@@ -501,7 +502,7 @@ def _read_index(path: str, dialect: Dialect) -> pd.DataFrame | None:
     fingerprint = (table.schema.metadata or {}).get(b"dialect")
     if fingerprint is None:
         raise ValueError(f"{path} is another table than an index: give --output another name")
-    if fingerprint != dialect.fingerprint().encode() or "repairs" not in table.column_names:
+    if fingerprint != dialect.fingerprint().encode() or not {*columns} <= {*table.column_names}:
         return None
     return table.to_pandas()
 
@@ -525,12 +526,9 @@ def _write_index(index: pd.DataFrame, path: str, dialect: Dialect) -> None:
 def _update(
     archive: str | Path, files: pd.DataFrame, old: pd.DataFrame | None, dialect: Dialect
 ) -> pd.DataFrame:
-    old = files.head(0) if old is None else old
-    merged = files.merge(old, how="left", on=list(_FILE), indicator=True)
-    fresh = (merged["_merge"] == "left_only").to_numpy()
-    new = files[fresh].reset_index(drop=True)
+    unchanged = files.merge(files.head(0) if old is None else old, on=[*_FILE])
+    new = files[~files["path"].isin(unchanged["path"])].reset_index(drop=True)
     index = pd.concat([new, _read_facts(archive, new, dialect)], axis=1)
-    unchanged = merged[~fresh].drop(columns="_merge")
     if len(unchanged):
         index = pd.concat([unchanged, index]).sort_values("path", ignore_index=True)
     return _reject_copies(resolve(archive), index, dialect)
@@ -538,8 +536,7 @@ def _update(
 
 def _reject_copies(root: str, index: pd.DataFrame, dialect: Dialect) -> pd.DataFrame:
     """Reject files with the same samples as another file; the one with the shortest name stays."""
-    copies = index["rejected"].str.startswith(_COPY, na=False)
-    index = index.assign(rejected=index["rejected"].mask(copies))
+    index = index.assign(rejected=index["rejected"].mask(index["copy"]), copy=False)
     facts = [*IDENTITY, "start", "end", *_POSITIONS]
     usable = index[index["rejected"].isna()]
     similar = usable[usable.duplicated(facts, keep=False)]
@@ -548,10 +545,10 @@ def _reject_copies(root: str, index: pd.DataFrame, dialect: Dialect) -> pd.DataF
     order = similar.assign(length=similar["path"].str.len()).sort_values(["length", "path"])["path"]
     digests = order.map(partial(_digest, root, dialect))
     first = order.groupby(digests).transform("first")
-    copied = (first != order) & digests.notna()
-    rejected = index["rejected"].copy()
-    rejected[first.index[copied]] = [_COPY + path for path in first[copied]]
-    return index.assign(rejected=rejected)
+    originals = first[(first != order) & digests.notna()]
+    index.loc[originals.index, "rejected"] = "the same samples as " + originals
+    index.loc[originals.index, "copy"] = True
+    return index
 
 
 def _digest(root: str, dialect: Dialect, path: str) -> str | None:
@@ -609,8 +606,8 @@ def _read_facts(archive: str | Path, files: pd.DataFrame, dialect: Dialect) -> p
         rejected=_first_rejection(facts), repairs=pd.Series(None, facts.index, "str")
     )
     facts = _set_identity(facts, files, dialect)
-    fragment = files["path"].str.startswith(FRAGMENTS)  # far from their airports, if they have any
-    doubtful = facts["rejected"].notna() | (_describe_ends(facts).notna() & ~fragment)
+    kept_apart = files["path"].str.startswith(FRAGMENTS)  # far from their airports, if any
+    doubtful = facts["rejected"].notna() | (_describe_ends(facts).notna() & ~kept_apart)
     if doubtful.any():
         read_closely = partial(_read_closely, root, dialect)
         in_process = doubtful.sum() <= _CLOSE
@@ -619,8 +616,9 @@ def _read_facts(archive: str | Path, files: pd.DataFrame, dialect: Dialect) -> p
         corrected = pd.DataFrame([row for block in blocks for row in block], index=chosen.index)
         facts[doubtful] = corrected.reindex(columns=facts.columns).astype(facts.dtypes)
         facts = _set_identity(facts, files, dialect)
-    accepted = fragment & facts["rejected"].isna()
-    return facts.assign(rejected=facts["rejected"].mask(accepted, FRAGMENT))
+    fragment = kept_apart & facts["rejected"].isna()
+    rejected = facts["rejected"].mask(fragment, _FRAGMENT)
+    return facts.assign(rejected=rejected, fragment=fragment, copy=False)
 
 
 def _set_identity(facts: pd.DataFrame, files: pd.DataFrame, dialect: Dialect) -> pd.DataFrame:

@@ -151,7 +151,7 @@ def index(
         click.echo(suggest_dialect(archive))
         return
     from trajlib.archive.account import count_flights
-    from trajlib.archive.index import FRAGMENT, build_index, default_index_path
+    from trajlib.archive.index import build_index, default_index_path
     from trajlib.archive.storage import format_location
     from trajlib.estimate import count
 
@@ -171,7 +171,7 @@ def index(
     repaired = account["repaired when read"]
     at_import = {
         "rejected": account["rejected at the import"],
-        "fragments": account["fragment"].drop(FRAGMENT, errors="ignore"),
+        "fragments": account["fragment"].drop(errors="ignore"),
         "repaired": account["repaired at the import"],
     }
     if as_json:

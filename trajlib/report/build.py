@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from trajlib.archive.account import count_flights
 from trajlib.archive.imported import read_import_table
-from trajlib.archive.index import FRAGMENT, UNSAVED, dialect_of
+from trajlib.archive.index import UNSAVED, dialect_of
 from trajlib.archive.storage import open_file, replacing
 from trajlib.evaluation.splits import describe_days, local_days
 from trajlib.geodesy import distance, find_airport
@@ -48,7 +48,7 @@ def describe_data(index: pd.DataFrame, store: pd.DataFrame) -> dict[str, Any]:
     ``unused`` and ``repaired`` are lists of kind, reason and number of flights of the pair.
     """
     flights = store[store["rejected"].isna()]
-    fragments = index["rejected"].eq(FRAGMENT).sum()
+    fragments = index["fragment"].sum()
     rejected = index["rejected"].notna().sum() - fragments + store["rejected"].notna().sum()
     archive = index["archive"].iloc[0]
     lost = read_import_table(archive, "rejected", ["rejected"])["rejected"].count()
@@ -258,8 +258,10 @@ def _fingerprint(index: pd.DataFrame, store: pd.DataFrame) -> str:
     compressed size of every column.
     """
     digest = hashlib.sha256(dialect_of(index).fingerprint().encode())
-    # repairs depend on the content, and are only known after a full read
-    facts = index.drop(columns=["mtime", "repairs", *UNSAVED], errors="ignore")
+    # repairs depend on the content, and are only known after a full read; fragments and copies
+    # are those with a certain reason
+    others = ["mtime", "repairs", "fragment", "copy", *UNSAVED]
+    facts = index.drop(columns=others, errors="ignore")
     digest.update(pd.util.hash_pandas_object(facts.astype(str), index=False).to_numpy().tobytes())
     if "store" in store:
         for part in sorted(store["part"].dropna().unique()):
