@@ -179,7 +179,7 @@ def make_report(
                 result = run_stage(
                     stage, folder, key=key, processed=processed, rules=rules, env=env
                 )
-        if result["failure"] and any(f": {name}: " in result["failure"] for name in _FATAL):
+        if result["failure"] and result["error"] in _FATAL:
             break
     shown = [_describe_stage(stage, folder, keys[stage.name]) for stage in stages]
     report = {
@@ -294,7 +294,7 @@ def _describe_stage(stage: Stage, folder: Path, key: str) -> dict:
     result = _read_result(folder, stage.name)
     parts = {**_EMPTY, "failure": None, "seconds": 0}
     if result.get("key") == key:
-        parts |= {part: result[part] for part in result if part != "files"}
+        parts |= {part: result[part] for part in result if part not in ("files", "error")}
         status = "failed" if result["failure"] else "whole"
     else:
         status = "not run"
