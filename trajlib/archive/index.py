@@ -25,6 +25,7 @@ from trajlib.archive.reading import (
     parse_ends,
     read_flight,
     read_gzip,
+    read_repaired,
     reason,
     to_utf8,
 )
@@ -434,8 +435,8 @@ def _parse_ends(path: str, size: int, dialect: Dialect) -> dict | None:
 def _parse_whole(path: str, size: int, dialect: Dialect) -> dict:
     if size <= 0:
         _end_lines(*read_head_tail(path, size))  # raises an error with the reason
-    flight = read_flight(path, [*IDENTITY, *REQUIRED], dialect=dialect)
-    return _gather_facts(flight) | {"repairs": describe_repairs(flight.attrs["repairs"])}
+    flight, repairs = read_repaired(path, [*IDENTITY, *REQUIRED], dialect=dialect)
+    return _gather_facts(flight) | {"repairs": describe_repairs(repairs)}
 
 
 def _gather_facts(flight: pd.DataFrame) -> dict:
