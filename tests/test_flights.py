@@ -90,8 +90,10 @@ def test_rows_packed_by_block_make_the_table_that_all_rows_make(rows, size):
 
 
 def test_a_bad_file_is_left_out_with_its_reason(index):
-    rejections = map_flights(index, summary).attrs["rejections"]
-    assert list(rejections) == ["x/4.csv"]
+    table = map_flights(index, summary)
+    rejections = read_rejections(index)["rejected"]
+    assert [*index["path"].drop(4)] == [*table.index]
+    assert list(rejections.index) == ["x/4.csv"]
     assert "repeat" in rejections["x/4.csv"]
 
 

@@ -457,7 +457,8 @@ def test_repairs_of_a_full_read_are_in_the_index_and_the_store(tmp_path, run):
     repairs = read_repairs(build_index(archive))
     assert repairs["impossible_position"].to_dict() == {"a.csv": 1}
     strict = build_index(archive, strict=True)
-    assert map_flights(strict, len).attrs["rejections"]["a.csv"].startswith("1 of 60 positions")
+    assert map_flights(strict, len).empty
+    assert read_rejections(strict).loc["a.csv", "rejected"].startswith("1 of 60 positions")
 
 
 def test_a_file_of_many_flights_is_rejected_with_their_number(tmp_path):

@@ -83,7 +83,8 @@ def map_flights(
     -------
     DataFrame
         Indexed by ``path``, and by the index of the returned table if the function returned
-        several rows. ``attrs["rejections"]`` maps the path of each rejected file to the reason.
+        several rows. Files that are rejected have none; `trajlib.archive.index.read_rejections`
+        gives the reasons.
 
     Raises
     ------
@@ -102,11 +103,11 @@ def map_flights(
     """
     _check_columns(columns)
     functions = function if isinstance(function, Mapping) else {"": function}
-    blocks, rejections = _run(functools.partial(_map_block, functions, columns), flights)
-    tables = {}
-    for name, each_function in functions.items():
-        tables[name] = _join([by_name[name] for by_name in blocks], _name(each_function))
-        tables[name].attrs["rejections"] = rejections
+    blocks = _run(functools.partial(_map_block, functions, columns), flights)
+    tables = {
+        name: _join([by_name[name] for by_name in blocks], _name(each_function))
+        for name, each_function in functions.items()
+    }
     return tables if isinstance(function, Mapping) else tables[""]
 
 
@@ -123,7 +124,7 @@ def reduce_flights(
     for `map_flights`. Returns None if no flight could be read.
     """
     _check_columns(columns)
-    blocks, _ = _run(functools.partial(_reduce_block, function, merge, columns), flights)
+    blocks = _run(functools.partial(_reduce_block, function, merge, columns), flights)
     partials = [partial for partial in blocks if partial is not None]
     return functools.reduce(merge, partials) if partials else None
 
@@ -238,16 +239,15 @@ def _read_row_groups(
         del df
 
 
-def _run(function: Callable, flights: pd.DataFrame) -> tuple[list, dict[str, str]]:
-    """Return the results of a function for blocks, and the reasons of rejected files by path."""
+def _run(function: Callable, flights: pd.DataFrame) -> list:
+    """Return the results of a function for blocks, and record what was found in the files."""
     table = flights[[name for name in _NEEDED if name in flights]]
     # objects, from which a worker makes rows twenty times as fast
     table = table.astype({name: object for name in table.select_dtypes("str")})
     blocks = run_in_blocks(function, table)
     findings = {path: finding for _, by_path in blocks for path, finding in by_path.items()}
     record_findings(flights, findings)
-    rejections = {path: f["rejected"] for path, f in findings.items() if "rejected" in f}
-    return [result for result, _ in blocks], rejections
+    return [result for result, _ in blocks]
 
 
 def run_in_blocks(function: Callable, flights: pd.DataFrame) -> list:
