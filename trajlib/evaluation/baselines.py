@@ -178,7 +178,7 @@ def dead_reckon_ahead(
         the climb.
     """
     now, lat, lon, course = _state_of_rows(state, otherwise, origin, destination)
-    minute = otherwise.index.get_level_values(1).to_numpy()
+    minute = otherwise.index.get_level_values("minute").to_numpy()
     seconds = 60 * (minute - minutes) + now["age"]
     flown = now["groundspeed"] * seconds / 3600
     lat, lon = offset(lat, lon, course + now["track_off"], flown, 0.0)
@@ -204,7 +204,7 @@ def dead_reckon_home(
     """
     now, lat, lon, _ = _state_of_rows(state, otherwise, origin, destination)
     end_lat, end_lon = find_airport(destination).position
-    fraction = otherwise.index.get_level_values(1).to_numpy()
+    fraction = otherwise.index.get_level_values("fraction").to_numpy()
     remaining = (now["to_go"] * (1 - fraction) / (1 - now["progress"])).clip(lower=0)
     bearing = track(end_lat, end_lon, lat, lon)
     lat, lon = offset(end_lat, unwrap_longitude(end_lon, lon), bearing, remaining, 0.0)
@@ -258,7 +258,7 @@ def shift_median(
     late = late.set_axis(targets.index)[shifted.index]
     if by != "clock":
         return shifted.assign(duration=shifted["duration"] + late)
-    minute = shifted.index.get_level_values(1).to_numpy()
+    minute = shifted.index.get_level_values("minute").to_numpy()
     earlier = minute - late.to_numpy() / 60
     for train, held_out in splits:
         median = _average(targets, train, "median")

@@ -166,7 +166,7 @@ def plot_coverage_by_month(
     lowest = min(shares.loc[(slice(None), list(columns)), :].min(axis=None), level)
     figure, axs = plt.subplots(1, len(columns), sharey=True, figsize=(WIDTH, 2.8), squeeze=False)
     for ax, column in zip(axs.flat, columns, strict=True):
-        table = shares.xs(column, level=1)
+        table = shares.xs(column, level="column")
         for name, style in series_styles(("fixed", "adaptive"), markers=True).items():
             ax.plot(range(len(table)), table[name], label=f"{name} level", **style)
         ax.axhline(level, color=GREY, linewidth=0.8)

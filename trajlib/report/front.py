@@ -192,7 +192,7 @@ def _read_filed(plans: pd.DataFrame | None, flights: pd.DataFrame) -> list[np.nd
     rows = select_plans(plans, flights)
     routes = Counter(
         tuple(map(tuple, plan[["longitude", "latitude"]].round(2).to_numpy()))
-        for _, plan in rows.groupby(level=0)
+        for _, plan in rows.groupby(level="path")
     )
     return [np.array(route) for route, _ in reversed(routes.most_common(_ROUTES))]
 
