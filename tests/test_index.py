@@ -18,13 +18,11 @@ from trajlib.archive.flights import map_flights
 from trajlib.archive.index import (
     UNSAVED,
     build_index,
-    count_incomplete,
     default_index_path,
-    find_pair,
     read_rejections,
     read_repairs,
-    select_flights,
 )
+from trajlib.archive.pairs import count_incomplete, find_pair, select_flights
 from trajlib.archive.store import store_flights
 from trajlib.cli import main
 
@@ -105,9 +103,9 @@ def test_only_new_and_changed_files_are_read_again(tmp_path, monkeypatch):
         write(archive, name)
     build_index(archive)
     read = []
-    real = __import__("trajlib.archive.index", fromlist=["read_ends"]).read_ends
+    real = __import__("trajlib.archive.facts", fromlist=["read_ends"]).read_ends
     monkeypatch.setattr(
-        "trajlib.archive.index.read_ends", lambda path, *a: (read.append(path), real(path, *a))[1]
+        "trajlib.archive.facts.read_ends", lambda path, *a: (read.append(path), real(path, *a))[1]
     )
     build_index(archive)
     assert read == []
@@ -224,7 +222,8 @@ def list_as_another_user(archive):
     # root can read every file, so the files are listed as another user
     code = f"""
 import os
-from trajlib.archive.index import list_files, read_ends
+from trajlib.archive.facts import read_ends
+from trajlib.archive.listing import list_files
 from trajlib.archive.dialect import Dialect
 list_files({str(archive)!r})  # imports modules that the other user cannot read
 if os.getuid() == 0:
@@ -474,7 +473,7 @@ def test_an_index_made_on_a_cluster_is_the_same(tmp_path, monkeypatch, client):
         write(tmp_path / "a", f"{number}.csv")
     write(tmp_path / "a", "bad.csv", text="")
     local = build_index(tmp_path / "a", tmp_path / "here.parquet")
-    monkeypatch.setattr("trajlib.archive.index._BATCH", 10)
+    monkeypatch.setattr("trajlib.archive.facts._BATCH", 10)
     with Client(client.scheduler.address):  # by address, like a cluster on other machines
         remote = build_index(tmp_path / "a", tmp_path / "there.parquet")
     drop = ["rejections_file"]

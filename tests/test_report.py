@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from trajlib.archive.dialect import Dialect
-from trajlib.archive.index import build_index, select_flights
+from trajlib.archive.index import build_index
+from trajlib.archive.pairs import select_flights
 from trajlib.archive.store import store_flights
 from trajlib.archive.study import Study
 from trajlib.estimate import Estimate

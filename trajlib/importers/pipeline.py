@@ -22,8 +22,8 @@ import pyarrow as pa
 
 from trajlib.archive.dialect import Dialect, read_dialect
 from trajlib.archive.imported import name_repair
-from trajlib.archive.index import FRAGMENTS
 from trajlib.archive.layout import FlightError
+from trajlib.archive.listing import FRAGMENTS
 from trajlib.archive.repairs import check_units
 from trajlib.archive.storage import replacing
 from trajlib.archive.values import find_operator
