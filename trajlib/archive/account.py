@@ -49,11 +49,12 @@ def count_flights(index: pd.DataFrame, store: pd.DataFrame | None = None) -> dic
         left_out = left_out[~left_out["path"].isin(store["path"])]
         repairs = imported.loc[imported.index.isin(usable["path"]), "repairs"]
     is_fragment = rejected.index.isin(index.loc[index["fragment"], "path"])
-    fragments = rejected.index[is_fragment].to_series().map(imported["why"])
+    fragments = rejected[is_fragment]
+    why = fragments.index.to_series().map(imported["why"])
     kinds = repairs.dropna().str.split().explode().dropna()
     repaired = (read_repairs(usable) > 0).sum().astype(int).rename(index=REPAIRS)
     return {
-        "fragment": fragments.fillna(rejected).value_counts(),
+        "fragment": fragments.mask(why.notna(), why).value_counts(),
         "incomplete": pd.Series(_FAR, left_out.index).value_counts(),
         "rejected": rejected[~is_fragment].value_counts(),
         "rejected at the import": lost["rejected"].value_counts(),

@@ -171,7 +171,7 @@ def index(
     repaired = account["repaired when read"]
     at_import = {
         "rejected": account["rejected at the import"],
-        "fragments": account["fragment"].drop(errors="ignore"),
+        "fragments": account["fragment"],
         "repaired": account["repaired at the import"],
     }
     if as_json:
