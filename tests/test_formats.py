@@ -70,6 +70,14 @@ PRECISION = {
     },
     "readsb": {"altitude": 0.5, "geoaltitude": 0.5, "vertical_rate": 0.5},
     "sbs": {"altitude": 0.5, "groundspeed": 0.5, "track": 0.5, "vertical_rate": 0.5},
+    "iff": {
+        "latitude": 5e-6,
+        "longitude": 5e-6,
+        "altitude": 0.5,
+        "groundspeed": 0.5,
+        "track": 0.5,
+        "vertical_rate": 0.5,
+    },
     "tfms": {"altitude": 50},
     "garmin": {
         "latitude": 5e-8,
@@ -536,6 +544,25 @@ def test_messages_of_other_kinds_may_come_first(flights, write):
         + path.read_text()
     )
     assert len(read(path)) == len(flights)
+
+
+def test_messages_without_times_are_refused_with_the_reason(tmp_path):
+    path = tmp_path / "messages.txt"
+    path.write_text("MSG,3,,,3440CD,,,,,,,9575,,,48.61166,2.52599,,,0,0,0,0\n")
+    assert "its messages have no times" in refuse(path)
+
+
+def test_a_flight_of_iff_has_the_identity_of_its_record(flights, write):
+    path = write("iff")
+    path.write_text(path.read_text().replace("LEBL", "?"))
+    points = read(path)
+    first = points.drop_duplicates("flight_id")
+    assert first["flight_id"].tolist() == [f"IFF_NCT_20160101-{number}" for number in "1234"]
+    assert first["aircraft_type"].tolist() == (
+        flights.drop_duplicates("flight_id")["aircraft_type"].tolist()
+    )
+    assert set(first["origin"]) == {"LEMD"}
+    assert first["destination"].isna().all()
 
 
 KML = '<kml xmlns="http://www.opengis.net/kml/2.2"><Document><name>{}</name>{}</Document></kml>'
