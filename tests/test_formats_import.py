@@ -201,6 +201,14 @@ def test_a_damaged_list_of_flights_does_not_stop_the_import(flights, source, tmp
 def test_a_list_of_flights_without_airports_excludes_no_flight(flights, source, tmp_path):
     WRITERS["pru"](flights, source)
     first = flights.drop_duplicates("flight_id")
+def test_addresses_of_a_second_table_are_joined(flights, source, tmp_path):
+    WRITERS["pru"](flights, source)
+    ids = flights["flight_id"].unique()
+    listed = pd.DataFrame({"flight_id": ids, "aircraft_address": "0x34510A", "adep": "LEMD"})
+    write_csv(listed, source / "flights.csv")
+    assert set(import_flights(source, tmp_path / "archive")["icao24"]) == {"34510a"}
+
+
     write_csv(first[["flight_id", "callsign"]], source / "list.csv")
     (source / "columns.toml").write_text('import.flights = "list.csv"')
     table = import_flights(source, tmp_path / "archive", origin="LEMD")

@@ -487,7 +487,7 @@ def _collect_identity(job: _Job, points: pd.DataFrame) -> pd.DataFrame:
     if file.exists() and table["flight_id"].notna().any():
         ids = table["flight_id"].dropna().unique().tolist()
         listed = pd.read_parquet(file, filters=[("flight_id", "in", ids)]).set_index("flight_id")
-        for name in listed.columns.intersection(IDENTITY):
+        for name in listed.columns.intersection(TEXTS):
             table[name] = table["flight_id"].map(listed[name]).fillna(table[name])
     operators = table["callsign"].map(find_operator, na_action="ignore").astype("str")
     return table.assign(operator=table["operator"].fillna(operators))
