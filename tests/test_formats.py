@@ -1027,6 +1027,12 @@ def test_archives_within_archives_are_refused(tmp_path, data):
 def test_an_archive_of_several_files_is_refused(tmp_path):
     path = tmp_path / "packed"
     path.write_bytes(pack_zip({"a.csv": b"a", "b.csv": b"b"}))
+def test_an_empty_file_is_refused_as_such(tmp_path):
+    path = tmp_path / "empty.csv"
+    path.touch()
+    assert "the file is empty" in refuse(path)
+
+
     assert "unpack it first" in refuse(path)
 
 

@@ -108,7 +108,8 @@ def recognize_format(path: str | Path, dialect: Dialect = _DEFAULT) -> Format:
         if candidate.recognize(head):
             return candidate
     if len(head.names) < 2:
-        raise FormatError("no known format: neither a header nor a content that is known")
+        unknown = "no known format: neither a header nor a content that is known"
+        raise FormatError(unknown if head.data.strip() else "the file is empty")
     if not _has_header(head):
         raise FormatError(
             "no header: its first line holds values. Write a line with the names of the columns "
