@@ -920,6 +920,70 @@ def test_altitudes_that_are_no_numbers_are_refused_and_quoted(flights, tmp_path)
     assert "altitude is 'A 310', expected a number" in refuse(path)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        "GPS Date & Time|Latitude (deg)|Longitude (deg)|Pressure Altitude (ft)|Ground Track (deg)"
+        "|Course (deg)",
+        "Timestamp|__lat,__deg|__lon,__deg|p-alt,ftMSL|ground_track|course",
+        "timestamp|PLANE LATITUDE|PLANE LONGITUDE|PLANE ALTITUDE|track|course",
+    ],
+)
+def test_logs_of_avionics_and_simulators_are_understood(flights, tmp_path, names):
+    table = flights[["timestamp", "latitude", "longitude", "altitude", "track"]].assign(course=0)
+    path = write_csv(table.set_axis(names.split("|"), axis=1), tmp_path / "log.csv")
+    points = read(path)
+    assert (points["timestamp"] == flights["timestamp"]).all()
+    for name in ("latitude", "longitude", "altitude", "track"):
+        assert np.allclose(points[name], flights[name]), name
+
+
+def test_seconds_since_the_year_1_are_times(flights, tmp_path):
+    table = flights[["latitude", "longitude", "altitude"]].assign(
+        Time=range(len(flights)),
+        ABSOLUTE_TIME=(flights["timestamp"].dt.tz_localize(None) - pd.Timestamp(1970, 1, 1))
+        .dt.total_seconds()
+        .add(719_162 * 86_400),
+    )
+    points = read(write_csv(table, tmp_path / "log.csv"))
+    assert (points["timestamp"] == flights["timestamp"]).all()
+
+
+def test_decoded_radar_messages_are_understood(flights, tmp_path):
+    times = flights["timestamp"]
+    table = pd.DataFrame(
+        {
+            "TIME": times.dt.strftime("%H:%M:%S") + ":000",
+            "LAT": flights["latitude"],
+            "LON": flights["longitude"],
+            "FL": flights["altitude"] / 100,
+            "TA": flights["icao24"].str.upper(),
+            "TI": flights["callsign"],
+            "TTA": flights["track"],
+            "GS": "N/A",
+            "HDG": 0.0,
+        }
+    )
+    one_day = times.dt.date == times.dt.date.iloc[0]
+    path = tmp_path / f"P3_{times.iloc[0]:%Y-%m-%d}.csv"
+    text = table[one_day].to_csv(index=False, sep=";", decimal=",").replace("\n", ";\n")
+    path.write_text(text.replace(";\n", "\n", 1))  # a delimiter ends all lines but the header
+    points = read(path).sort_values(["icao24", "timestamp"], ignore_index=True)
+    expected = flights[one_day].sort_values(["icao24", "timestamp"], ignore_index=True)
+    assert (points["timestamp"] == expected["timestamp"]).all()
+    assert (points[["icao24", "callsign"]] == expected[["icao24", "callsign"]]).all(axis=None)
+    for name in ("latitude", "longitude", "altitude", "track"):
+        assert np.allclose(points[name], expected[name]), name
+    assert "heading" not in points  # magnetic
+
+
+def test_a_height_in_a_known_unit_stands_for_a_missing_altitude(flights, tmp_path):
+    table = flights[["timestamp", "callsign", "latitude", "longitude"]]
+    table = table.assign(geoAltitude=flights["geoaltitude"] * 0.3048)
+    points = read(write_csv(table, tmp_path / "table.csv"))
+    assert np.allclose(points["altitude"], flights["geoaltitude"])
+
+
 def test_a_speed_in_an_unknown_unit_is_left_out(flights, tmp_path):
     table = flights[["timestamp", "callsign", "latitude", "longitude", "altitude"]]
     path = write_csv(table.assign(**{"VS (m/min)": 100}), tmp_path / "table.csv")
@@ -961,6 +1025,12 @@ def test_comments_and_the_separator_line_of_a_spreadsheet_are_skipped(table, tmp
     path = tmp_path / "table.csv"
     path.write_text("# made by hand\n\nsep=;\n" + table.to_csv(index=False, sep=";"))
     assert len(read(path)) == len(table)
+
+
+def test_an_empty_file_is_refused_as_such(tmp_path):
+    path = tmp_path / "empty.csv"
+    path.touch()
+    assert "the file is empty" in refuse(path)
 
 
 def test_utf_16_is_read(table, tmp_path):
@@ -1027,12 +1097,6 @@ def test_archives_within_archives_are_refused(tmp_path, data):
 def test_an_archive_of_several_files_is_refused(tmp_path):
     path = tmp_path / "packed"
     path.write_bytes(pack_zip({"a.csv": b"a", "b.csv": b"b"}))
-def test_an_empty_file_is_refused_as_such(tmp_path):
-    path = tmp_path / "empty.csv"
-    path.touch()
-    assert "the file is empty" in refuse(path)
-
-
     assert "unpack it first" in refuse(path)
 
 

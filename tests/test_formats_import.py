@@ -138,6 +138,23 @@ def test_tables_with_unknown_columns_get_a_draft_of_columns_toml(flights, source
     assert imported["rejected"].isna().all()
 
 
+def test_the_draft_asks_for_the_unit_of_a_height(flights, source, tmp_path):
+    columns = ["flight_id", "timestamp", "latitude", "longitude"]
+    table = flights[columns].assign(HEIGHT=flights["geoaltitude"] * 0.3048)
+    write_csv(table, source / "table.csv")
+    with pytest.raises(FileNotFoundError) as error:
+        import_flights(source, tmp_path / "archive")
+    draft = str(error.value).partition("\n\n")[2]
+    assert 'altitude = { column = "HEIGHT", unit = "?" }' in draft
+    (source / "columns.toml").write_text(draft)
+    with pytest.raises(ValueError, match="known are ft, m, "):
+        import_flights(source, tmp_path / "archive")
+    (source / "columns.toml").write_text(draft.replace('unit = "?"', 'unit = "m"'))
+    imported = import_flights(source, tmp_path / "archive")
+    assert len(imported) == 3
+    assert imported["rejected"].isna().all()
+
+
 def test_an_error_in_one_file_stops_no_other(flights, source, tmp_path, monkeypatch):
     WRITERS["opensky"](flights, source)
     WRITERS["readsb"](one(flights), source)
@@ -184,6 +201,14 @@ def test_identities_of_a_second_table_are_joined(flights, source, tmp_path):
     assert set(table["origin"]) == {"LEMD"}
 
 
+def test_addresses_of_a_second_table_are_joined(flights, source, tmp_path):
+    WRITERS["pru"](flights, source)
+    ids = flights["flight_id"].unique()
+    listed = pd.DataFrame({"flight_id": ids, "aircraft_address": "0x34510A", "adep": "LEMD"})
+    write_csv(listed, source / "flights.csv")
+    assert set(import_flights(source, tmp_path / "archive")["icao24"]) == {"34510a"}
+
+
 def test_a_damaged_list_of_flights_does_not_stop_the_import(flights, source, tmp_path):
     WRITERS["pru"](flights, source)
     path = WRITERS["flights"](flights, source)
@@ -201,14 +226,6 @@ def test_a_damaged_list_of_flights_does_not_stop_the_import(flights, source, tmp
 def test_a_list_of_flights_without_airports_excludes_no_flight(flights, source, tmp_path):
     WRITERS["pru"](flights, source)
     first = flights.drop_duplicates("flight_id")
-def test_addresses_of_a_second_table_are_joined(flights, source, tmp_path):
-    WRITERS["pru"](flights, source)
-    ids = flights["flight_id"].unique()
-    listed = pd.DataFrame({"flight_id": ids, "aircraft_address": "0x34510A", "adep": "LEMD"})
-    write_csv(listed, source / "flights.csv")
-    assert set(import_flights(source, tmp_path / "archive")["icao24"]) == {"34510a"}
-
-
     write_csv(first[["flight_id", "callsign"]], source / "list.csv")
     (source / "columns.toml").write_text('import.flights = "list.csv"')
     table = import_flights(source, tmp_path / "archive", origin="LEMD")

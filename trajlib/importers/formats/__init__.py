@@ -152,11 +152,14 @@ def draft_columns(path: str | Path) -> str | None:
         return None
     unknown = [name for number, name in enumerate(head.names) if number not in fields.values()]
     names = {name: json.dumps(head.names[number]) for name, number in fields.items()}
+    height = names.pop("geoaltitude", None) if "altitude" in missing else None  # in no known unit
     lines = [f"# not known: {', '.join(unknown)}", "[columns]"]
-    for name in dict.fromkeys([*REQUIRED, *(name for name in fields if name in COLUMNS)]):
+    for name in dict.fromkeys([*REQUIRED, *(name for name in names if name in COLUMNS)]):
         unit = f', unit = "{layout.unit_names[name]}"' if name in layout.unit_names else ""
         more = _ENTRIES.get(name, "") if name in missing else unit
         entry = names.get(name, _UNKNOWN)
+        if name == "altitude" and height:
+            entry, more = height, ', unit = "?"'
         lines.append(f"{name} = {{ column = {entry}{more} }}" if more else f"{name} = {entry}")
     lines += ["", "[import]", f"flight_id = {names.get('flight_id', _UNKNOWN)}"]
     lines.append('# flights = "?"  # file of a second table with one row a flight, if there is one')

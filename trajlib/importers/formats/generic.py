@@ -144,14 +144,15 @@ def _convert_times(
 ) -> pd.Series:
     column = layout.names[layout.fields[layout.time]]
     times = batch[layout.time]
-    undated = "date" in batch or layout.time == "clock"
-    if not undated or times.dtype.kind == "M" or times.isna().all():
+    is_number = pd.api.types.is_numeric_dtype(times)
+    dated = is_number and not ("date" in batch or layout.time == "clock")
+    if dated or times.dtype.kind == "M" or strip_texts(times).isna().all():
         converted = convert_times(times, dialect, column)
-        if converted.notna().any() or not pd.api.types.is_numeric_dtype(times):
+        if converted.notna().any() or not is_number:
             return converted
     dates = batch["date"].astype("str") if "date" in batch else None
     around = f"{layout.comments}\n{path.name}"
-    flights = None if key is None else batch[key]
+    flights = None if key is None else batch.get(key)
     return find_times(times.astype("str"), dates, dialect, column, around, flights)
 
 
