@@ -20,6 +20,7 @@ import pytest
 from format_writers import WRITERS, one, write_csv, write_opensky, write_so6, write_traffic
 
 from trajlib.archive.dialect import parse_dialect
+from trajlib.archive.layout import match_columns
 from trajlib.archive.reading import read_flight
 from trajlib.archive.values import convert_times, split_positions
 from trajlib.importers.formats import (
@@ -936,6 +937,43 @@ def test_logs_of_avionics_and_simulators_are_understood(flights, tmp_path, names
     assert (points["timestamp"] == flights["timestamp"]).all()
     for name in ("latitude", "longitude", "altitude", "track"):
         assert np.allclose(points[name], flights[name]), name
+
+
+@pytest.mark.parametrize(
+    "header, expected",
+    [
+        (  # interface of Flightradar24
+            "fr24_id,flight,callsign,lat,lon,alt,gspeed,timestamp,hex,operating_as,orig_icao,"
+            "dest_iata,dest_icao",
+            {"operator": "operating_as", "origin": "orig_icao", "destination": "dest_icao"},
+        ),
+        (  # noise monitor of an airport
+            "OperationID,OperationTime,PointTime,PointLat,PointLon,PointAltitude",
+            {"flight_id": "OperationID", "timestamp": "PointTime", "altitude": "PointAltitude"},
+        ),
+        (  # radar of a terminal area
+            "acid,track_num,time,lat,lon,reportedAltitude,aircraftType",
+            {"callsign": "acid", "altitude": "reportedAltitude", "aircraft_type": "aircraftType"},
+        ),
+        (  # ASTERIX of a validation tool
+            "Timestamp,ACAD,ACID,Latitude,Longitude,Mode C Code",
+            {"icao24": "ACAD", "callsign": "ACID", "altitude": "Mode C Code"},
+        ),
+        (  # snapshots of readsb as rows
+            "hex,lat,lon,alt_baro,alt_geom,now",
+            {"timestamp": "now", "altitude": "alt_baro"},
+        ),
+        (  # encounter models
+            "time_s,lat_deg,lon_deg,alt_pressure_ft_msl,alt_geom_ft_msl",
+            {"altitude": "alt_pressure_ft_msl", "geoaltitude": "alt_geom_ft_msl"},
+        ),
+    ],
+)
+def test_names_of_columns_of_other_sources_are_understood(header, expected):
+    names = header.split(",")
+    fields = match_columns(names, parse_dialect("")).fields
+    assert {"timestamp", "latitude", "longitude", "altitude"} <= fields.keys()
+    assert {name: names[fields[name]] for name in expected} == expected
 
 
 def test_seconds_since_the_year_1_are_times(flights, tmp_path):

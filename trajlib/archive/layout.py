@@ -36,14 +36,15 @@ _ALIASES = {
     "timestamp": "absolute_time time datetime date_time utc time_utc utc_time timestamp_utc "
     "utc_timestamp datetime_utc utc_datetime epoch epoch_time unix unixtime unix_time "
     "unix_timestamp time_position ts snapshot_id time_over event_time gps_time sample_time "
-    "pos_time gps_date_time time_stamp",
+    "pos_time gps_date_time time_stamp now",
     "latitude": "lat latitude_wgs84 gps_lat gps_latitude pos_lat position_lat latitude_n_s "
     "plane_latitude",
     "longitude": "lon lng long longitude_wgs84 gps_lon gps_longitude pos_lon pos_long position_lon "
     "longitude_e_w plane_longitude",
     "altitude": "alt baroaltitude:m baro_altitude:m alt_baro altitude_baro baro_alt barometric_alt "
     "barometric_altitude pressure_altitude pressure_alt std_alt alt_std altitude_std hp "
-    "flight_level:FL flightlevel:FL fl:FL mode_c feet:ft p_alt",
+    "flight_level:FL flightlevel:FL fl:FL mode_c feet:ft p_alt "
+    "alt_pressure altitude_pressure reported_altitude mode_c_code measured_flight_level:FL",
     "geoaltitude": "geoaltitude:m geo_altitude:m alt_geom gnss_altitude altitude_gnss alt_gnss "
     "gps_altitude altitude_gps gps_alt geometric_altitude height alt_msl altitude_msl "
     "plane_altitude:ft",
@@ -62,14 +63,16 @@ _ALIASES = {
     "wind_v": "v_component_of_wind:m/s northward_wind:m/s",
     "callsign": "ident call flight flight_number call_sign cs target_id target_identification tid "
     "acid",
-    "operator": "airline carrier airline_icao ac_operator",
+    "operator": "airline carrier airline_icao ac_operator operating_as",
     "aircraft_type": "typecode ac_type icao_type aircraft_type_icao type aircraft equip model",
     "registration": "reg tail tail_number aircraft_reg ac_registration",
-    "origin": "adep departure dep from origin_icao departure_airport schd_from estdepartureairport",
+    "origin": "adep departure dep from origin_icao orig_icao departure_airport schd_from "
+    "estdepartureairport orig_iata",
     "destination": "ades arrival arr to dest destination_icao arrival_airport real_to "
-    "schd_to estarrivalairport",
+    "dest_icao schd_to estarrivalairport dest_iata",
     # for the importers: identity, and values split over two columns or two values in one column
-    "flight_id": "flightid fid fr24_id flight_key trajectory_id traj_id ectrl_id track_id",
+    "flight_id": "flightid fid fr24_id flight_key trajectory_id traj_id ectrl_id track_id "
+    "operation_id",
     "icao24": "hex hex_ident icao icao_address icao24_address modes mode_s hexid address "
     "target_address target_addr aircraft_address mode_s_code adshex acad",
     "onground": "on_ground gnd",
@@ -395,6 +398,8 @@ def _split_unit(name: str) -> tuple[str, str]:
             base, unit = parts[1], UNITS[parts[2]]
         elif stem and last in UNITS:
             base, unit = stem, UNITS[last]
+    if base not in _KNOWN:  # as in PointLat
+        base = re.sub(r"^(aircraft|point)_(?=\w)", "", base)
     return base if base in _KNOWN else _JOINED.get(base.replace("_", ""), base), unit
 
 
