@@ -259,6 +259,24 @@ def test_an_overflight_has_no_airport_and_is_no_error(tmp_path):
     assert flights["origin_reason"].notna().all()
 
 
+def test_a_flight_seen_first_in_its_descent_is_not_from_the_airport_below(tmp_path):
+    start = pd.Timestamp("2016-01-01T06:15:00Z")
+    seconds = np.arange(0, 900, 4)
+    points = pd.DataFrame(  # past Girona at 15,700 ft to Barcelona
+        {
+            "timestamp": start + pd.to_timedelta(seconds, unit="s"),
+            "latitude": np.interp(seconds, [0, 899], [41.696, 41.297]),
+            "longitude": np.interp(seconds, [0, 899], [2.449, 2.083]),
+            "altitude": np.interp(seconds, [0, 899], [15_700, 20]),
+            "callsign": "UPS242",
+        }
+    )
+    points.to_csv(tmp_path / "radar.csv", index=False)
+    flight = import_flights(tmp_path / "radar.csv", tmp_path / "archive").iloc[0]
+    assert pd.isna(flight["origin"])
+    assert flight["destination"] == "LEBL"
+
+
 def test_a_strict_import_rejects_a_flight_that_needs_a_repair(tmp_path):
     points = fly()
     points.loc[1000, "latitude"] += 3
