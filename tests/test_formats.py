@@ -881,6 +881,16 @@ def test_times_of_day_of_several_aircraft_that_pass_midnight_need_a_date(tmp_pat
         read(write_csv(table, tmp_path / "radar_20160101.csv"))
 
 
+@pytest.mark.parametrize("name", ["time", "TOD"])
+def test_a_flight_passes_midnight_up_to_its_last_line(tmp_path, name):
+    lines = [f"{clock},40.0,3.0,9000" for clock in ("23:59:58", "23:59:59", "00:00:00", "00:00:01")]
+    path = tmp_path / "log_20151231.csv"
+    path.write_text("\n".join([f"{name},lat,lon,alt", *lines]))  # without a line feed at the end
+    times = read(path)["timestamp"]
+    assert times.iloc[0] == pd.Timestamp("2015-12-31T23:59:58Z")
+    assert (times.diff().dropna() == pd.Timedelta("1s")).all()
+
+
 def test_a_date_that_stands_still_at_midnight_moves_on_for_each_aircraft(tmp_path):
     table = pd.DataFrame(
         {

@@ -1,5 +1,7 @@
 """Tables read by the names of their columns or by a columns.toml."""
 
+import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -95,8 +97,8 @@ def _read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         texts |= {columns[name] for name in ("timestamp", "clock", "date") if name in columns}
     key = next((name for name in _KEYS if name in columns), None)
     batches = read_table(path, columns.values(), texts=texts, head=head)
-    if key is None and {"clock", "date"} & {*columns}:  # to find midnight, batches are joined
-        batches = iter([pd.concat(batches, ignore_index=True)])
+    if key is None:
+        batches = _join_days(batches, columns[layout.time], "date" in columns)
     constants = dialect.identity(path.as_posix())
     if key is None:
         constants["flight_id"] = name_flight(path, options)
@@ -107,6 +109,17 @@ def _read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         if key is None:  # named after its file, which may hold several flights
             points["key"] = f"file:{constants['flight_id']}"
         yield points
+
+
+def _join_days(
+    batches: Iterator[pd.DataFrame], column: str, undated: bool
+) -> Iterator[pd.DataFrame]:
+    """Return batches of one flight, joined if its times are of the day, to find midnight."""
+    first = next(batches, pd.DataFrame({column: []}))
+    batches = itertools.chain([first], batches)
+    for text in first[column].dropna().head(1).astype("str").str.strip():
+        undated |= re.match(r"\d{1,2}:\d|\d{1,8}(\.\d*)?$", text) is not None
+    return iter([pd.concat(batches, ignore_index=True)]) if undated else batches
 
 
 def _convert(
