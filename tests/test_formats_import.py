@@ -8,6 +8,7 @@ import pytest
 from format_writers import WRITERS, one, write_csv
 
 from trajlib.archive.dialect import read_dialect
+from trajlib.archive.index import build_index
 from trajlib.archive.reading import read_flight
 from trajlib.importers.pipeline import import_flights
 
@@ -70,6 +71,19 @@ def test_metres_under_the_name_of_feet_are_rejected_with_the_question(flights, s
     assert rejected.str.contains('altitude = { unit = "m" }', regex=False).all()
     (source / "columns.toml").write_text('columns.altitude = { unit = "m" }')
     assert import_flights(source, tmp_path / "archive")["rejected"].isna().all()
+
+
+def test_feet_that_seem_to_be_metres_are_taken_if_columns_toml_says_so(flights, source, tmp_path):
+    columns = ["flight_id", "timestamp", "latitude", "longitude", "altitude"]
+    table = flights[columns].assign(altitude=flights["altitude"] * 0.3048)
+    write_csv(table, source / "table.csv")
+    (source / "columns.toml").write_text('columns.altitude.unit = "ft"\n')
+    imported = import_flights(source, tmp_path / "archive")
+    assert imported["rejected"].isna().all()
+    assert len(build_index(tmp_path / "archive")) == 3
+    dialect = read_dialect(tmp_path / "archive")
+    flight = read_flight(tmp_path / "archive" / imported["path"].iloc[0], dialect=dialect)
+    assert flight["altitude"].max() < 14_000
 
 
 def test_flights_of_one_day_in_a_file_without_ids_are_separated(flights, source, tmp_path):

@@ -638,7 +638,7 @@ def _write_flights(job: _Job, flights: pd.DataFrame, points: pd.DataFrame) -> li
         measured_only = job.measured_only or flight["kind"] == "fragment"
         time, columns = interpolate_points(seconds[begin:end], values[:, begin:end], order)
         try:
-            check_units(columns, 1000 * time, Dialect())
+            check_units(columns, 1000 * time, job.options.dialect)
         except FlightError as error:
             flights.loc[number, "rejected"] = str(error)
             continue
@@ -726,6 +726,8 @@ def _describe_archive(source: Path, formats: list[Format], dialect: Dialect) -> 
         "modelled": sorted(dialect.modelled),
     }
     lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
+    # units that the source's columns.toml confirms are not asked for again
+    lines += [f'columns.{name}.unit = "{COLUMNS[name].unit}"' for name in dialect.units]
     return "\n".join([*lines, ""])
 
 
