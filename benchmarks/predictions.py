@@ -18,8 +18,9 @@ from trajlib import open_study
 from trajlib.estimate import Estimate
 from trajlib.evaluation.bootstrap import estimate_skill
 from trajlib.evaluation.coverage import measure_coverage
-from trajlib.evaluation.experiments import format_errors, format_skills, run_experiment
+from trajlib.evaluation.experiments import run_experiment
 from trajlib.evaluation.splits import choose_folds, local_days, split_by_day
+from trajlib.evaluation.tables import format_errors, format_skills
 from trajlib.features.feature_sets import build_predictors_by
 from trajlib.features.targets import append_arrival, build_targets_by
 from trajlib.models.estimators import build_model

@@ -324,6 +324,27 @@ def write_sbs(flights, folder):
     return path
 
 
+@writer("iff")
+def write_iff(flights, folder):
+    lines, times = [], seconds(flights)
+    for number, (_, flight) in enumerate(flights.groupby("flight_id", sort=False), start=1):
+        first = flight.iloc[0]
+        head = f"{number},4101,12,NCT"
+        name = f"{first.callsign},1"
+        kind = f"{first.aircraft_type},FIX,GATE,A,{first.origin},{first.destination}"
+        lines.append(f"2,{times[flight.index[0]]},{head},,{name},{kind},000000")
+        for row in flight.itertuples():
+            point = f"{row.latitude:.5f},{row.longitude:.5f},{row.altitude / 100:.2f}"
+            motion = f"{row.groundspeed:.0f},{row.track:.0f},{row.vertical_rate:.0f}"
+            lines.append(
+                f"3,{times[row.Index]}.000,{head},AIG200,{name},{point},10,0.5,0.5,,{motion}"
+                f",,,0{',' * 18}{row.icao24},,,,,"
+            )
+    path = folder / "IFF_NCT_20160101.csv"
+    path.write_text("\n".join([*lines, ""]))
+    return path
+
+
 @writer("tfms")
 def write_tfms(flights, folder):
     table = pd.DataFrame(
@@ -675,23 +696,6 @@ def write_aviationstack(flights, folder):
         records.append(ends | {"flight": flight, "aircraft": aircraft, "live": live})
     path = folder / "flights.json"
     path.write_text(json.dumps({"pagination": {"limit": 100}, "data": records}))
-    return path
-
-
-@writer("iff")
-def write_iff(flights, folder):
-    lines = ["# 3 recType,recTime,fltKey", "# 2 recType,recTime,fltKey"]
-    for point, time in zip(flights.to_dict("records"), seconds(flights), strict=True):
-        key, call = point["flight_id"], point["callsign"]
-        if f",{key}," not in lines[-1]:
-            lines.append(f"2,{time}.000,{key},1000,,MAD,,{call},1,A320,DD1,AA1,O,LEMD,LEBL,000000")
-        place = f"{point['latitude']:.5f},{point['longitude']:.5f},{point['altitude'] / 100:.2f}"
-        motion = f"{point['groundspeed']:.0f},{point['track']:.0f},{point['vertical_rate']:.0f}"
-        lines.append(
-            f"3,{time}.000,{key},1000,,MAD,AIG,{call},1,{place},1,0.5,0.5,,{motion},,,0,,,"
-        )
-    path = folder / "IFF_MAD_20160101.csv"
-    path.write_text("\n".join([*lines, ""]))
     return path
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from trajlib.geodesy import distance
-from trajlib.importers.resampling import resample_flight
+from trajlib.importers.resampling import interpolate_points
 
 POSITION = ["latitude", "longitude"]
 MEASURED = [*POSITION, "altitude", "groundspeed"]
@@ -53,6 +53,6 @@ def resample(points):
     """Return the points of one flight at every second, as in an archive."""
     names = [name for name in points if name != "timestamp"]
     seconds = points["timestamp"].astype("datetime64[ms, UTC]").astype("int64").to_numpy() / 1000
-    time, columns = resample_flight(seconds, points[names].to_numpy(float).T.copy(), names)
+    time, columns = interpolate_points(seconds, points[names].to_numpy(float).T.copy(), names)
     stamps = pd.to_datetime(time, unit="s", utc=True).as_unit("ms")
     return pd.DataFrame({"timestamp": stamps, **columns})

@@ -5,7 +5,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from surveillance import resample
 
-from trajlib.archive.index import build_index, select_flights
+from trajlib.archive.index import build_index
+from trajlib.archive.pairs import select_flights
 from trajlib.archive.reading import write_flight
 from trajlib.archive.store import store_flights
 from trajlib.features import airborne

@@ -18,9 +18,10 @@ def great_circle_flights(flights=48, by="route", late=None):
     late = np.zeros(flights) if late is None else late
     steps = np.arange(1, 20) / 20 if by == "route" else np.arange(1.0, 36)
     paths = [f"{number:03}.csv" for number in range(flights)]
-    rows = pd.MultiIndex.from_product([paths, steps], names=["path", "fraction"])
-    fraction, delay = rows.get_level_values("fraction").to_numpy(), np.repeat(late, len(steps))
-    flown = fraction * LENGTH if by == "route" else (60 * fraction - delay) * SPEED / 3600
+    step_name = "fraction" if by == "route" else "minute"
+    rows = pd.MultiIndex.from_product([paths, steps], names=["path", step_name])
+    step, delay = rows.get_level_values(step_name).to_numpy(), np.repeat(late, len(steps))
+    flown = step * LENGTH if by == "route" else (60 * step - delay) * SPEED / 3600
     lat, lon = offset(*WAY[:2], COURSE, flown, 0.0)
     table = pd.DataFrame({"latitude": lat, "longitude": lon}, rows)
     table["duration"] = flown / SPEED * 3600 + delay
@@ -148,7 +149,7 @@ def test_the_delay_shifted_median_is_exact_for_flights_that_differ_in_delay_only
     expected = late - median.sort_index().to_numpy()
     np.testing.assert_allclose(delay.sort_index(), expected, atol=0.1)
     predicted = baselines.shift_median(flown, splits, delay, by=by)
-    minute = predicted.index.get_level_values("fraction")
-    inside = (by == "route") | ((minute > 3) & (minute < 33))  # beyond, there is no median
+    step = predicted.index.get_level_values(1)
+    inside = (by == "route") | ((step > 3) & (step < 33))  # minutes; beyond, there is no median
     assert off(predicted, flown)[inside].max() < 0.1
     np.testing.assert_allclose(predicted["duration"], flown["duration"], atol=0.1)

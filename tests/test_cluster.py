@@ -475,6 +475,20 @@ def test_workers_that_all_wait_for_memory_are_an_error(monkeypatch):
     cluster_module.watch_workers(client)()
 
 
+def test_a_cluster_is_not_lost_while_nobody_watches(monkeypatch):
+    clock = iter([0, 0, 1_000, 1_020, 1_040])
+    monkeypatch.setattr(cluster_module.time, "monotonic", lambda: next(clock))
+    workers = {"a": {"status": "running"}}
+    client = Mock(status="running", **{"scheduler_info.return_value": {"workers": workers}})
+    watch = cluster_module.watch_workers(client)
+    watch()
+    client.scheduler_info.return_value = {"workers": {}}
+    watch()  # work that began long ago is awaited now
+    watch()
+    with pytest.raises(ConnectionError, match="every worker is lost"):
+        watch()
+
+
 def test_workers_that_wait_for_memory_stop_a_sweep_and_no_file_is_blamed(monkeypatch):
     workers = {"a": {"memory_limit": 2 << 30, "status": "paused"}}
     client = Mock(status="running", **{"scheduler_info.return_value": {"workers": workers}})

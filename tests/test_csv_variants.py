@@ -6,7 +6,7 @@ import pytest
 
 from trajlib.archive.dialect import parse_dialect
 from trajlib.archive.index import build_index
-from trajlib.archive.reading import FlightError, read_flight
+from trajlib.archive.reading import FlightError, read_flight, read_repaired
 from trajlib.simulation.scenario import draw_scenario
 from trajlib.simulation.simulate import fly
 from trajlib.simulation.timetable import draw_timetable
@@ -471,8 +471,8 @@ def later(df, hours=2, **identity):
 def test_a_flight_is_read_the_same_from_every_dialect(tmp_path, flight, variant):
     table, options, name = VARIANTS[variant](flight)
     write(tmp_path / name, table, **options)
-    df = read_flight(tmp_path / name)
-    assert df.attrs["repairs"] == {}
+    df, repairs = read_repaired(tmp_path / name)
+    assert repairs == {}
     assert df["timestamp"].tolist() == flight["timestamp"].tolist()
     rounded = "level" in variant
     for column in NAMES[1:]:
@@ -496,8 +496,8 @@ def test_the_index_row_is_the_same_for_every_dialect(tmp_path, flight, variant):
 def test_a_repair_leaves_samples_out_and_counts_them(tmp_path, flight, case):
     make, repairs = REPAIRED[case]
     write(tmp_path / "x.csv", make(flight))
-    df = read_flight(tmp_path / "x.csv")
-    assert df.attrs["repairs"] == repairs
+    df, counted = read_repaired(tmp_path / "x.csv")
+    assert counted == repairs
     count = sum(number for kind, number in repairs.items() if kind not in ("out_of_order",))
     expected = flight.set_index("timestamp").loc[df["timestamp"]]
     assert len(df) == len(flight) - count + repairs.get("repeated_time", 0)

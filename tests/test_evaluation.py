@@ -7,7 +7,8 @@ from sklearn.metrics import r2_score
 
 from trajlib.evaluation.baselines import predict_baseline
 from trajlib.evaluation.bootstrap import estimate_skill
-from trajlib.evaluation.experiments import Experiment, score_groups
+from trajlib.evaluation.experiments import Experiment
+from trajlib.evaluation.groups import score_groups
 from trajlib.evaluation.metrics import (
     measure_errors,
     measure_tails,
@@ -91,12 +92,16 @@ def test_periods_are_compared_where_their_mean_durations_differ():
     dates = [*pd.date_range("2019-10-01", periods=20), *pd.date_range("2021-07-01", periods=20)]
     days = pd.Series(dates)
     same = pd.Series(np.arange(40) % 4 + 100.0)
-    assert compare_periods(same, days) == ""
-    text = compare_periods(same + 5 * (days.dt.year == 2021), days)
+    operators = pd.Series(["IBE", "VLG"] * 20)
+    assert compare_periods(same, days, operators) == ""
+    later = same + 5 * (days.dt.year == 2021)
+    text = compare_periods(later, days, operators)
     assert text.startswith(
-        "Flights took 106.5 min in Jul 2021 and 101.5 min in Oct 2019 on average"
+        "Flights took 106.5 min in Jul 2021 and 101.5 min in Oct 2019 on average (IBE alone 106.0"
     )
-    assert compare_periods(same, days.clip(upper=dates[19])) == ""  # one period
+    for other in (operators.mask(days.dt.year == 2021, "RYR"), operators.mask(operators != "")):
+        assert "alone" not in compare_periods(later, days, other)
+    assert compare_periods(same, days.clip(upper=dates[19]), operators) == ""  # one period
 
 
 def test_a_baseline_uses_training_days_only():

@@ -3,22 +3,13 @@ import pandas as pd
 import pytest
 from test_baselines import great_circle_flights, state_of
 
+from trajlib.evaluation.arrivals import score_arrivals, score_before_landing
+from trajlib.evaluation.baselines import predict_baselines
 from trajlib.evaluation.bootstrap import draw_days, estimate_mean, estimate_percentile
-from trajlib.evaluation.experiments import (
-    Experiment,
-    format_errors,
-    format_groups,
-    format_skills,
-    group_look_ahead,
-    name_directions,
-    name_phases,
-    predict_baselines,
-    run_descent_experiment,
-    run_experiment,
-    score_arrivals,
-    score_before_landing,
-)
+from trajlib.evaluation.experiments import Experiment, run_descent_experiment, run_experiment
+from trajlib.evaluation.groups import group_look_ahead, name_directions, name_phases
 from trajlib.evaluation.splits import split_by_day
+from trajlib.evaluation.tables import format_errors, format_groups, format_skills
 from trajlib.features.airborne import STATE
 from trajlib.features.feature_sets import prediction_minutes
 from trajlib.features.recent_traffic import HISTORY

@@ -12,7 +12,7 @@ from machines import wait_until
 from trajlib.archive import flights as flights_module
 from trajlib.archive.flights import map_flights, read_flights, reduce_flights
 from trajlib.archive.index import build_index, read_rejections
-from trajlib.archive.reading import read_flight, write_flight
+from trajlib.archive.reading import read_repaired, write_flight
 from trajlib.archive.store import store_flights
 from trajlib.schema import COLUMNS, NUMERIC
 
@@ -90,8 +90,10 @@ def test_rows_packed_by_block_make_the_table_that_all_rows_make(rows, size):
 
 
 def test_a_bad_file_is_left_out_with_its_reason(index):
-    rejections = map_flights(index, summary).attrs["rejections"]
-    assert list(rejections) == ["x/4.csv"]
+    table = map_flights(index, summary)
+    rejections = read_rejections(index)["rejected"]
+    assert [*index["path"].drop(4)] == [*table.index]
+    assert list(rejections.index) == ["x/4.csv"]
     assert "repeat" in rejections["x/4.csv"]
 
 
@@ -103,10 +105,10 @@ def test_several_rows_a_flight_are_stacked_under_its_path(index):
 
 def test_functions_by_name_share_one_pass(index, monkeypatch):
     read = []
-    real = read_flight
+    real = read_repaired
     monkeypatch.setattr("trajlib.cluster.current_client", lambda: None)
     monkeypatch.setattr(
-        flights_module, "read_flight", lambda *a, **k: (read.append(a), real(*a, **k))[1]
+        flights_module, "read_repaired", lambda *a, **k: (read.append(a), real(*a, **k))[1]
     )
     tables = map_flights(index, {"a": summary, "b": lambda df: {"first": df["altitude"].iloc[0]}})
     assert len(read) == 9

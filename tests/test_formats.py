@@ -20,6 +20,7 @@ import pytest
 from format_writers import WRITERS, one, write_csv, write_opensky, write_so6, write_traffic
 
 from trajlib.archive.dialect import parse_dialect
+from trajlib.archive.layout import match_columns
 from trajlib.archive.reading import read_flight
 from trajlib.archive.values import convert_times, split_positions
 from trajlib.importers.formats import (
@@ -71,6 +72,14 @@ PRECISION = {
     },
     "readsb": {"altitude": 0.5, "geoaltitude": 0.5, "vertical_rate": 0.5},
     "sbs": {"altitude": 0.5, "groundspeed": 0.5, "track": 0.5, "vertical_rate": 0.5},
+    "iff": {
+        "latitude": 5e-6,
+        "longitude": 5e-6,
+        "altitude": 0.5,
+        "groundspeed": 0.5,
+        "track": 0.5,
+        "vertical_rate": 0.5,
+    },
     "tfms": {"altitude": 50},
     "garmin": {
         "latitude": 5e-8,
@@ -100,14 +109,6 @@ PRECISION = {
         "track": 0.5,
     },
     "sfomuseum-geojson": {"altitude": 50, "groundspeed": 0.5},
-    "iff": {
-        "latitude": 5e-6,
-        "longitude": 5e-6,
-        "altitude": 0.5,
-        "groundspeed": 0.5,
-        "track": 0.5,
-        "vertical_rate": 0.5,
-    },
     "allft": {"latitude": 0.5 / 3600, "longitude": 0.5 / 3600, "altitude": 50},
     "nmea": {
         "latitude": 5e-6 / 60,
@@ -556,6 +557,25 @@ def test_messages_of_other_kinds_may_come_first(flights, write):
     assert len(read(path)) == len(flights)
 
 
+def test_messages_without_times_are_refused_with_the_reason(tmp_path):
+    path = tmp_path / "messages.txt"
+    path.write_text("MSG,3,,,3440CD,,,,,,,9575,,,48.61166,2.52599,,,0,0,0,0\n")
+    assert "its messages have no times" in refuse(path)
+
+
+def test_a_flight_of_iff_has_the_identity_of_its_record(flights, write):
+    path = write("iff")
+    path.write_text(path.read_text().replace("LEBL", "?"))
+    points = read(path)
+    first = points.drop_duplicates("flight_id")
+    assert first["flight_id"].tolist() == [f"IFF_NCT_20160101-{number}" for number in "1234"]
+    assert first["aircraft_type"].tolist() == (
+        flights.drop_duplicates("flight_id")["aircraft_type"].tolist()
+    )
+    assert set(first["origin"]) == {"LEMD"}
+    assert first["destination"].isna().all()
+
+
 KML = '<kml xmlns="http://www.opengis.net/kml/2.2"><Document><name>{}</name>{}</Document></kml>'
 
 
@@ -871,6 +891,16 @@ def test_times_of_day_of_several_aircraft_that_pass_midnight_need_a_date(tmp_pat
         read(write_csv(table, tmp_path / "radar_20160101.csv"))
 
 
+@pytest.mark.parametrize("name", ["time", "TOD"])
+def test_a_flight_passes_midnight_up_to_its_last_line(tmp_path, name):
+    lines = [f"{clock},40.0,3.0,9000" for clock in ("23:59:58", "23:59:59", "00:00:00", "00:00:01")]
+    path = tmp_path / "log_20151231.csv"
+    path.write_text("\n".join([f"{name},lat,lon,alt", *lines]))  # without a line feed at the end
+    times = read(path)["timestamp"]
+    assert times.iloc[0] == pd.Timestamp("2015-12-31T23:59:58Z")
+    assert (times.diff().dropna() == pd.Timedelta("1s")).all()
+
+
 def test_a_date_that_stands_still_at_midnight_moves_on_for_each_aircraft(tmp_path):
     table = pd.DataFrame(
         {
@@ -909,6 +939,107 @@ def test_altitudes_that_are_no_numbers_are_refused_and_quoted(flights, tmp_path)
     table = flights[["timestamp", "callsign", "latitude", "longitude"]]
     path = write_csv(table.assign(altitude="A 310"), tmp_path / "table.csv")
     assert "altitude is 'A 310', expected a number" in refuse(path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "GPS Date & Time|Latitude (deg)|Longitude (deg)|Pressure Altitude (ft)|Ground Track (deg)"
+        "|Course (deg)",
+        "Timestamp|__lat,__deg|__lon,__deg|p-alt,ftMSL|ground_track|course",
+        "timestamp|PLANE LATITUDE|PLANE LONGITUDE|PLANE ALTITUDE|track|course",
+    ],
+)
+def test_logs_of_avionics_and_simulators_are_understood(flights, tmp_path, names):
+    table = flights[["timestamp", "latitude", "longitude", "altitude", "track"]].assign(course=0)
+    path = write_csv(table.set_axis(names.split("|"), axis=1), tmp_path / "log.csv")
+    points = read(path)
+    assert (points["timestamp"] == flights["timestamp"]).all()
+    for name in ("latitude", "longitude", "altitude", "track"):
+        assert np.allclose(points[name], flights[name]), name
+
+
+@pytest.mark.parametrize(
+    "header, expected",
+    [
+        (  # interface of Flightradar24
+            "fr24_id,flight,callsign,lat,lon,alt,gspeed,timestamp,hex,operating_as,orig_icao,"
+            "dest_iata,dest_icao",
+            {"operator": "operating_as", "origin": "orig_icao", "destination": "dest_icao"},
+        ),
+        (  # noise monitor of an airport
+            "OperationID,OperationTime,PointTime,PointLat,PointLon,PointAltitude",
+            {"flight_id": "OperationID", "timestamp": "PointTime", "altitude": "PointAltitude"},
+        ),
+        (  # radar of a terminal area
+            "acid,track_num,time,lat,lon,reportedAltitude,aircraftType",
+            {"callsign": "acid", "altitude": "reportedAltitude", "aircraft_type": "aircraftType"},
+        ),
+        (  # ASTERIX of a validation tool
+            "Timestamp,ACAD,ACID,Latitude,Longitude,Mode C Code",
+            {"icao24": "ACAD", "callsign": "ACID", "altitude": "Mode C Code"},
+        ),
+        (  # snapshots of readsb as rows
+            "hex,lat,lon,alt_baro,alt_geom,now",
+            {"timestamp": "now", "altitude": "alt_baro"},
+        ),
+        (  # encounter models
+            "time_s,lat_deg,lon_deg,alt_pressure_ft_msl,alt_geom_ft_msl",
+            {"altitude": "alt_pressure_ft_msl", "geoaltitude": "alt_geom_ft_msl"},
+        ),
+    ],
+)
+def test_names_of_columns_of_other_sources_are_understood(header, expected):
+    names = header.split(",")
+    fields = match_columns(names, parse_dialect("")).fields
+    assert {"timestamp", "latitude", "longitude", "altitude"} <= fields.keys()
+    assert {name: names[fields[name]] for name in expected} == expected
+
+
+def test_seconds_since_the_year_1_are_times(flights, tmp_path):
+    table = flights[["latitude", "longitude", "altitude"]].assign(
+        Time=range(len(flights)),
+        ABSOLUTE_TIME=(flights["timestamp"].dt.tz_localize(None) - pd.Timestamp(1970, 1, 1))
+        .dt.total_seconds()
+        .add(719_162 * 86_400),
+    )
+    points = read(write_csv(table, tmp_path / "log.csv"))
+    assert (points["timestamp"] == flights["timestamp"]).all()
+
+
+def test_decoded_radar_messages_are_understood(flights, tmp_path):
+    times = flights["timestamp"]
+    table = pd.DataFrame(
+        {
+            "TIME": times.dt.strftime("%H:%M:%S") + ":000",
+            "LAT": flights["latitude"],
+            "LON": flights["longitude"],
+            "FL": flights["altitude"] / 100,
+            "TA": flights["icao24"].str.upper(),
+            "TI": flights["callsign"],
+            "TTA": flights["track"],
+            "GS": "N/A",
+            "HDG": 0.0,
+        }
+    )
+    one_day = times.dt.date == times.dt.date.iloc[0]
+    path = tmp_path / f"P3_{times.iloc[0]:%Y-%m-%d}.csv"
+    text = table[one_day].to_csv(index=False, sep=";", decimal=",").replace("\n", ";\n")
+    path.write_text(text.replace(";\n", "\n", 1))  # a delimiter ends all lines but the header
+    points = read(path).sort_values(["icao24", "timestamp"], ignore_index=True)
+    expected = flights[one_day].sort_values(["icao24", "timestamp"], ignore_index=True)
+    assert (points["timestamp"] == expected["timestamp"]).all()
+    assert (points[["icao24", "callsign"]] == expected[["icao24", "callsign"]]).all(axis=None)
+    for name in ("latitude", "longitude", "altitude", "track"):
+        assert np.allclose(points[name], expected[name]), name
+    assert "heading" not in points  # magnetic
+
+
+def test_a_height_in_a_known_unit_stands_for_a_missing_altitude(flights, tmp_path):
+    table = flights[["timestamp", "callsign", "latitude", "longitude"]]
+    table = table.assign(geoAltitude=flights["geoaltitude"] * 0.3048)
+    points = read(write_csv(table, tmp_path / "table.csv"))
+    assert np.allclose(points["altitude"], flights["geoaltitude"])
 
 
 def test_a_speed_in_an_unknown_unit_is_left_out(flights, tmp_path):
@@ -952,6 +1083,12 @@ def test_comments_and_the_separator_line_of_a_spreadsheet_are_skipped(table, tmp
     path = tmp_path / "table.csv"
     path.write_text("# made by hand\n\nsep=;\n" + table.to_csv(index=False, sep=";"))
     assert len(read(path)) == len(table)
+
+
+def test_an_empty_file_is_refused_as_such(tmp_path):
+    path = tmp_path / "empty.csv"
+    path.touch()
+    assert "the file is empty" in refuse(path)
 
 
 def test_utf_16_is_read(table, tmp_path):
@@ -1182,7 +1319,7 @@ def test_a_list_among_texts_does_not_stop_a_file():
     assert texts.isna().tolist() == [False, False, True, True]
 
 
-@pytest.mark.parametrize("name", ["airlabs", "aviationstack", "allft", "iff"])
+@pytest.mark.parametrize("name", ["airlabs", "aviationstack", "allft"])
 def test_the_airports_of_points_are_read(write, name):
     points = read(write(name))
     assert points["origin"].unique() == ["LEMD"]
@@ -1193,14 +1330,6 @@ def test_the_filed_route_of_allft_is_another_field_than_the_flown_one(flights, w
     path = write("allft")
     assert len(read(path, kind="plan")) == flights["flight_id"].nunique()
     assert len(read(path)) == len(flights)
-
-
-def test_an_identity_that_is_the_code_of_a_transponder_is_no_callsign(write):
-    path = write("iff")
-    path.write_text(re.sub(r"(IBE|RYR|VLG)\w+", "1000", path.read_text()).replace("A320", "?"))
-    points = read(path)
-    assert points["callsign"].isna().all()
-    assert points["aircraft_type"].isna().all()
 
 
 def test_without_a_pressure_sensor_nmea_gives_the_height_as_altitude(write):

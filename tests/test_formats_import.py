@@ -8,6 +8,7 @@ import pytest
 from format_writers import WRITERS, one, write_csv
 
 from trajlib.archive.dialect import read_dialect
+from trajlib.archive.index import build_index
 from trajlib.archive.reading import read_flight
 from trajlib.importers.pipeline import import_flights
 
@@ -70,6 +71,19 @@ def test_metres_under_the_name_of_feet_are_rejected_with_the_question(flights, s
     assert rejected.str.contains('altitude = { unit = "m" }', regex=False).all()
     (source / "columns.toml").write_text('columns.altitude = { unit = "m" }')
     assert import_flights(source, tmp_path / "archive")["rejected"].isna().all()
+
+
+def test_feet_that_seem_to_be_metres_are_taken_if_columns_toml_says_so(flights, source, tmp_path):
+    columns = ["flight_id", "timestamp", "latitude", "longitude", "altitude"]
+    table = flights[columns].assign(altitude=flights["altitude"] * 0.3048)
+    write_csv(table, source / "table.csv")
+    (source / "columns.toml").write_text('columns.altitude.unit = "ft"\n')
+    imported = import_flights(source, tmp_path / "archive")
+    assert imported["rejected"].isna().all()
+    assert len(build_index(tmp_path / "archive")) == 3
+    dialect = read_dialect(tmp_path / "archive")
+    flight = read_flight(tmp_path / "archive" / imported["path"].iloc[0], dialect=dialect)
+    assert flight["altitude"].max() < 14_000
 
 
 def test_flights_of_one_day_in_a_file_without_ids_are_separated(flights, source, tmp_path):
@@ -138,6 +152,23 @@ def test_tables_with_unknown_columns_get_a_draft_of_columns_toml(flights, source
     assert imported["rejected"].isna().all()
 
 
+def test_the_draft_asks_for_the_unit_of_a_height(flights, source, tmp_path):
+    columns = ["flight_id", "timestamp", "latitude", "longitude"]
+    table = flights[columns].assign(HEIGHT=flights["geoaltitude"] * 0.3048)
+    write_csv(table, source / "table.csv")
+    with pytest.raises(FileNotFoundError) as error:
+        import_flights(source, tmp_path / "archive")
+    draft = str(error.value).partition("\n\n")[2]
+    assert 'altitude = { column = "HEIGHT", unit = "?" }' in draft
+    (source / "columns.toml").write_text(draft)
+    with pytest.raises(ValueError, match="known are ft, m, "):
+        import_flights(source, tmp_path / "archive")
+    (source / "columns.toml").write_text(draft.replace('unit = "?"', 'unit = "m"'))
+    imported = import_flights(source, tmp_path / "archive")
+    assert len(imported) == 3
+    assert imported["rejected"].isna().all()
+
+
 def test_an_error_in_one_file_stops_no_other(flights, source, tmp_path, monkeypatch):
     WRITERS["opensky"](flights, source)
     WRITERS["readsb"](one(flights), source)
@@ -182,6 +213,14 @@ def test_identities_of_a_second_table_are_joined(flights, source, tmp_path):
     table = import_flights(source, tmp_path / "archive")
     assert table["callsign"].tolist() == flights["callsign"].unique().tolist()
     assert set(table["origin"]) == {"LEMD"}
+
+
+def test_addresses_of_a_second_table_are_joined(flights, source, tmp_path):
+    WRITERS["pru"](flights, source)
+    ids = flights["flight_id"].unique()
+    listed = pd.DataFrame({"flight_id": ids, "aircraft_address": "0x34510A", "adep": "LEMD"})
+    write_csv(listed, source / "flights.csv")
+    assert set(import_flights(source, tmp_path / "archive")["icao24"]) == {"34510a"}
 
 
 def test_a_damaged_list_of_flights_does_not_stop_the_import(flights, source, tmp_path):

@@ -73,6 +73,19 @@ def test_a_section_whose_code_shows_nothing_is_not_on_the_page():
     assert "The ceiling is" not in page
 
 
+def test_an_empty_section_before_the_summary_is_not_on_the_page():
+    data = {"headline": "It works.", "numbers": {}}
+    summary = {"application/vnd.trajlib.summary+json": data, "text/markdown": "It works."}
+    page = render(
+        new_markdown_cell("# Plans"),
+        new_markdown_cell("## With plans\n\nThe plan is compared with:"),
+        new_code_cell("if plans: show()", execution_count=2),
+        new_markdown_cell("## Summary"),
+        new_code_cell("save()", execution_count=3, outputs=[new_output("display_data", summary)]),
+    )
+    assert "The plan is compared" not in page
+
+
 def test_previous_and_next_lead_to_stages_with_a_page():
     page = render()
     assert 'rel="prev" href="01_index.html"' in page
@@ -279,6 +292,7 @@ def test_no_page_loads_anything_over_the_network():
         assert "url(" not in page
 
 
+TESTED = {"error": 1.9, "flights": 900, "later": [88.0, 940]}
 FRONT = {
     "when": "360 days",
     "typical": "A flight takes 60 min in the median.",
@@ -288,33 +302,38 @@ FRONT = {
         "airborne_10": {"value": 2.21, "low": 2.1, "high": 2.3, "unit": "min"},
         "mean flight": {"value": 3.18, "low": 3.0, "high": 3.3, "unit": "min"},
     },
-    "interval": {"level": 90.0, "width": 8.6, "coverage": 90.2, "far": False},
+    "interval": {"level": 90.0, "width": 8.6, "coverage": 90.2, "far": False} | TESTED,
     "routes": ["54 % fly along the direct line"],
     "models": [],
 }
 
 
 def test_the_front_page_begins_with_the_results():
-    report = describe_report(front=FRONT, data={"flights of the pair": "4,722"})
+    stages = [describe_stage(name) for name in ("01_index", "07_prediction")]
+    report = describe_report(*stages, front=FRONT, data={"flights of the pair": "4,722"})
     page = render_front(report, {"map": "data:image/png;base64,eA=="}, "02_a.explorer.html")
     text = re.sub(r"\s+", " ", page)
     assert "LEMD → LEBL: 4,722 flights on 360 days; 2,233 more are not used. At take-off" in text
     assert "missed by 2.4 min on average (3.2 min with the average flight)" in text
-    interval = "The 90 % interval is 8.6 min wide and contains 90 % of the arrivals."
+    interval = (
+        "The 90 % interval is 8.6 min wide and contains 90 % of 900 arrivals on unseen days, and "
+        "88 % of 940 on days after those of training."
+    )
     assert f"{interval} A flight takes 60 min in the median." in text
     assert page.count("<li><strong>") == 5
     assert 'class="marked"' not in page
     assert "54 % fly along the direct line" in text
-    assert text.index("LEMD → LEBL: 4,722") < text.index("base64,eA==") < text.index("notebooks")
+    assert text.index("LEMD → LEBL: 4,722") < text.index("base64,eA==")
+    assert text.index("base64,eA==") < text.index('"07_prediction') < text.index('"01_index')
     assert 'href="02_a.explorer.html"' in page
 
 
 def test_a_coverage_far_from_nominal_is_marked():
-    interval = {"level": 90.0, "width": 8.6, "coverage": 55.0, "far": True}
+    interval = {"level": 90.0, "width": 8.6, "coverage": 55.0, "far": True} | TESTED
     front = FRONT | {"interval": interval, "arrival": {}}
     page = render_front(describe_report(front=front, data={"flights of the pair": "4,722"}), {})
     assert page.count('class="marked"') == 1
-    assert "far from the 90\N{NO-BREAK SPACE}% expected: intervals are too narrow" in page
+    assert "far from the 90\N{NO-BREAK SPACE}% expected, 900 flights tested: too narrow" in page
     assert "missed by" not in page
     assert page.count("<strong>") == 3
 
@@ -361,7 +380,7 @@ def test_data_and_models_have_separate_pages():
     for part in (*parts, "An archive", "its source", "biases"):
         assert part in pages["data.html"]
     headings = ("Predictions at take-off<", "Predictions at take-off, with the plan<")
-    for part in (*headings, "1,200 flights on 300 days", '55 <strong class="far">!</strong>'):
+    for part in (*headings, "1,200 flights on 300 days", '55.0 <strong class="far">!</strong>'):
         assert part in pages["models.html"]
 
 

@@ -10,9 +10,8 @@ from format_writers import write_opensky
 from surveillance import MEASURED, POSITION, fly, observe
 
 from trajlib import build_index
+from trajlib.archive.account import count_flights
 from trajlib.archive.dialect import read_dialect
-from trajlib.archive.imported import read_import_account
-from trajlib.archive.index import FRAGMENT
 from trajlib.archive.reading import read_flight
 from trajlib.cli import main
 from trajlib.cli.archives import print_account
@@ -148,7 +147,8 @@ def test_an_imported_archive_is_indexed_and_has_measured_columns_only(source, tm
     import_flights(source, tmp_path / "sfo")
     index = build_index(tmp_path / "sfo")
     fragment = index["path"].str.startswith("fragments/")
-    assert index.loc[fragment, "rejected"].tolist() == [FRAGMENT]
+    assert index["fragment"].tolist() == fragment.tolist()
+    assert index.loc[fragment, "rejected"].str.startswith("a fragment").tolist() == [True]
     index = index[index["rejected"].isna()]
     assert index["path"].tolist()[:2] == ["SFO-LAX/11.csv", "SFO-LAX/12.csv"]
     first = index[["callsign", "operator", "registration"]].iloc[0]
@@ -160,12 +160,13 @@ def test_an_imported_archive_is_indexed_and_has_measured_columns_only(source, tm
     assert not {"true_airspeed", "wind_u", "mach", "geoaltitude", "mass"} & set(flight)
 
 
-def test_the_account_of_an_import_is_read_from_the_archive(source, tmp_path):
+def test_the_account_of_an_import_is_read_from_the_archive(source, tiny_archive, tmp_path):
     import_flights(source, tmp_path / "sfo")
-    account = read_import_account(tmp_path / "sfo")
-    assert [*account.rejected] == [1]
-    assert [*account.fragments] == [1]
-    assert [*read_import_account(source).rejected] == []
+    account = count_flights(build_index(tmp_path / "sfo"))
+    assert [*account["rejected at the import"]] == [1]
+    assert [*account["fragment"]] == [1]
+    account = count_flights(build_index(tiny_archive, tmp_path / "tiny.index.parquet"))
+    assert account["rejected at the import"].empty
 
 
 def test_the_commands_count_fragments_apart_from_rejected_flights_with_reasons(source, tmp_path):
@@ -207,7 +208,7 @@ def test_repairs_are_named_in_words(source, tmp_path):
     import_flights(source, tmp_path)
     table = pd.read_parquet(tmp_path / "imported.parquet").assign(repairs="spoofed stale_position")
     table.to_parquet(tmp_path / "imported.parquet")
-    names = {*read_import_account(tmp_path).repaired.index}
+    names = {*count_flights(build_index(tmp_path))["repaired at the import"].index}
     assert names == {"position on another track", "stale position"}
 
 
@@ -256,6 +257,24 @@ def test_an_overflight_has_no_airport_and_is_no_error(tmp_path):
     assert flights["kind"].tolist() == ["flight"]
     assert flights["path"].iloc[0].startswith("unknown-unknown/")
     assert flights["origin_reason"].notna().all()
+
+
+def test_a_flight_seen_first_in_its_descent_is_not_from_the_airport_below(tmp_path):
+    start = pd.Timestamp("2016-01-01T06:15:00Z")
+    seconds = np.arange(0, 900, 4)
+    points = pd.DataFrame(  # past Girona at 15,700 ft to Barcelona
+        {
+            "timestamp": start + pd.to_timedelta(seconds, unit="s"),
+            "latitude": np.interp(seconds, [0, 899], [41.696, 41.297]),
+            "longitude": np.interp(seconds, [0, 899], [2.449, 2.083]),
+            "altitude": np.interp(seconds, [0, 899], [15_700, 20]),
+            "callsign": "UPS242",
+        }
+    )
+    points.to_csv(tmp_path / "radar.csv", index=False)
+    flight = import_flights(tmp_path / "radar.csv", tmp_path / "archive").iloc[0]
+    assert pd.isna(flight["origin"])
+    assert flight["destination"] == "LEBL"
 
 
 def test_a_strict_import_rejects_a_flight_that_needs_a_repair(tmp_path):

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from zlib import crc32
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from distributed import Client
@@ -17,13 +18,11 @@ from trajlib.archive.flights import map_flights
 from trajlib.archive.index import (
     UNSAVED,
     build_index,
-    count_incomplete,
     default_index_path,
-    find_pair,
     read_rejections,
     read_repairs,
-    select_flights,
 )
+from trajlib.archive.pairs import count_incomplete, find_pair, select_flights
 from trajlib.archive.store import store_flights
 from trajlib.cli import main
 
@@ -104,9 +103,9 @@ def test_only_new_and_changed_files_are_read_again(tmp_path, monkeypatch):
         write(archive, name)
     build_index(archive)
     read = []
-    real = __import__("trajlib.archive.index", fromlist=["read_ends"]).read_ends
+    real = __import__("trajlib.archive.facts", fromlist=["read_ends"]).read_ends
     monkeypatch.setattr(
-        "trajlib.archive.index.read_ends", lambda path, *a: (read.append(path), real(path, *a))[1]
+        "trajlib.archive.facts.read_ends", lambda path, *a: (read.append(path), real(path, *a))[1]
     )
     build_index(archive)
     assert read == []
@@ -130,6 +129,19 @@ def test_an_updated_index_equals_a_new_one(tmp_path):
     updated = build_index(archive)
     fresh = build_index(archive, tmp_path / "fresh.parquet")
     pd.testing.assert_frame_equal(*(df.drop(columns="rejections_file") for df in (updated, fresh)))
+
+
+def test_an_index_that_lacks_a_column_is_made_again(tmp_path):
+    archive = tmp_path / "a"
+    write(archive, "one.csv")
+    write(archive, "fragments/two.csv")
+    index = build_index(archive)
+    path = default_index_path(archive)
+    old = pq.read_table(path)
+    pq.write_table(old.drop_columns("fragment"), path)
+    again = build_index(archive)
+    pd.testing.assert_frame_equal(again, index)
+    assert again["fragment"].tolist() == [True, False]
 
 
 def test_a_change_of_the_dialect_rebuilds_the_index(tmp_path):
@@ -210,7 +222,8 @@ def list_as_another_user(archive):
     # root can read every file, so the files are listed as another user
     code = f"""
 import os
-from trajlib.archive.index import list_files, read_ends
+from trajlib.archive.facts import read_ends
+from trajlib.archive.listing import list_files
 from trajlib.archive.dialect import Dialect
 list_files({str(archive)!r})  # imports modules that the other user cannot read
 if os.getuid() == 0:
@@ -374,8 +387,10 @@ def test_copies_of_a_file_are_rejected(tmp_path):
     (tmp_path / "a" / "one copy.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
     (tmp_path / "a" / "one (2).csv").write_bytes(text.rstrip().replace("\n", "\r\n").encode())
     write(tmp_path / "a", "two.csv")
-    index = build_index(tmp_path / "a").set_index("path")["rejected"]
-    assert index.dropna().unique().tolist() == ["the same samples as one.csv"]
+    index = build_index(tmp_path / "a").set_index("path")
+    assert index["rejected"].dropna().unique().tolist() == ["the same samples as one.csv"]
+    assert index.index[~index["copy"]].tolist() == ["one.csv", "two.csv"]
+    index = index["rejected"]
     assert index[index.isna()].index.tolist() == ["one.csv", "two.csv"]
     (tmp_path / "a/one.csv").unlink()
     index = build_index(tmp_path / "a").set_index("path")["rejected"]
@@ -441,7 +456,8 @@ def test_repairs_of_a_full_read_are_in_the_index_and_the_store(tmp_path, run):
     repairs = read_repairs(build_index(archive))
     assert repairs["impossible_position"].to_dict() == {"a.csv": 1}
     strict = build_index(archive, strict=True)
-    assert map_flights(strict, len).attrs["rejections"]["a.csv"].startswith("1 of 60 positions")
+    assert map_flights(strict, len).empty
+    assert read_rejections(strict).loc["a.csv", "rejected"].startswith("1 of 60 positions")
 
 
 def test_a_file_of_many_flights_is_rejected_with_their_number(tmp_path):
@@ -457,7 +473,7 @@ def test_an_index_made_on_a_cluster_is_the_same(tmp_path, monkeypatch, client):
         write(tmp_path / "a", f"{number}.csv")
     write(tmp_path / "a", "bad.csv", text="")
     local = build_index(tmp_path / "a", tmp_path / "here.parquet")
-    monkeypatch.setattr("trajlib.archive.index._BATCH", 10)
+    monkeypatch.setattr("trajlib.archive.facts._BATCH", 10)
     with Client(client.scheduler.address):  # by address, like a cluster on other machines
         remote = build_index(tmp_path / "a", tmp_path / "there.parquet")
     drop = ["rejections_file"]

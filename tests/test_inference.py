@@ -15,18 +15,20 @@ from trajlib.evaluation.splits import local_days
 from trajlib.features import feature_sets as features
 from trajlib.features.targets import FRACTIONS, append_arrival, build_targets_by
 from trajlib.models.estimators import build_model
-from trajlib.models.inference import (
-    build_flight_predictors,
+from trajlib.models.flight_inputs import (
     build_flight_row,
-    has_recent_flights,
-    list_warnings,
     load_flight_table,
     load_samples_until,
-    open_store,
     parse_time,
+)
+from trajlib.models.inference import (
+    build_flight_predictors,
+    has_recent_flights,
+    open_store,
     predict_flight,
     predict_flights,
 )
+from trajlib.models.prediction_warnings import list_warnings
 from trajlib.models.saved_models import load_model, save_model, train_model
 
 PAIR = "LEMD", "LEBL"

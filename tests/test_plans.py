@@ -23,7 +23,8 @@ from trajlib.features.plans import (
 from trajlib.geodesy import distance
 from trajlib.importers.plans import import_plans
 from trajlib.models.estimators import build_model
-from trajlib.models.inference import build_flight_row, predict_flight
+from trajlib.models.flight_inputs import build_flight_row
+from trajlib.models.inference import predict_flight
 from trajlib.models.saved_models import load_model, save_model, train_model
 
 PAIR = ("LEMD", "LEBL")

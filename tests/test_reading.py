@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trajlib.archive.dialect import Dialect, parse_dialect, read_dialect
-from trajlib.archive.reading import FlightError, read_flight, write_flight
+from trajlib.archive.reading import FlightError, read_flight, read_repaired, write_flight
 from trajlib.archive.values import parse_times
 from trajlib.schema import COLUMNS
 
@@ -97,6 +97,9 @@ ACCEPTED = {
     "BOM": "\ufeff" + "\n".join([HEADER, *LINES, ""]),
     "no line break at the end": "\n".join([HEADER, *LINES]),
     "unknown columns": "\n".join([HEADER + ",what", *(f"{line},x" for line in LINES), ""]),
+    "a column of any name, and others of other tools": "\n".join(
+        [HEADER.replace("longitude", "lon") + ",twice", *(f"{line},x" for line in LINES), ""]
+    ),
     "quoted text with commas and line breaks": "\n".join(
         [HEADER + ",callsign", *(f'{line},"a,\nb"' for line in LINES), ""]
     ),
@@ -346,6 +349,6 @@ def test_one_wrong_position_is_left_out_alone(tiny_archive, tmp_path, degrees):
     flight = pd.read_csv(source)
     flight.loc[len(flight) // 2, "latitude"] += degrees
     flight.to_csv(tmp_path / "one.csv", index=False)
-    read = read_flight(tmp_path / "one.csv")
-    assert read.attrs["repairs"] == {"impossible_position": 1}
+    read, repairs = read_repaired(tmp_path / "one.csv")
+    assert repairs == {"impossible_position": 1}
     assert len(read) == len(flight) - 1

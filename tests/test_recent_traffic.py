@@ -95,6 +95,7 @@ def test_other_traffic_is_airborne_shortly_before_at_an_airport_of_the_pair():
     others.loc[7, "destination"] = "LAX"  # of the pair itself
     others["end"] = others["start"] + pd.Timedelta("60min")
     others["rejected"] = pd.Series({8: "is empty"}, others.index)
+    others["fragment"] = False
     others[["latitude_first", "longitude_first", "latitude_last", "longitude_last"]] = np.nan
     assert select_other_traffic(flights, others)["path"].tolist() == ["0.csv", "2.csv", "4.csv"]
 

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from trajlib.archive.dialect import Dialect
-from trajlib.archive.index import FRAGMENT, build_index, select_flights
+from trajlib.archive.index import build_index
+from trajlib.archive.pairs import select_flights
 from trajlib.archive.store import store_flights
 from trajlib.archive.study import Study
 from trajlib.estimate import Estimate
@@ -357,7 +358,7 @@ def test_a_summary_shows_that_simulated_flights_are_no_evidence(tmp_path, simula
 def index_of(tmp_path, **changes):
     start = pd.Timestamp("2016-01-01T06:00Z")
     row = {"path": "a.csv", "size": 1, "mtime": 1, "start": start, "end": start, "rejected": None}
-    row["repairs"] = None
+    row |= {"repairs": None, "incomplete": None, "fragment": False, "copy": False}
     for name, code in (("first", "LEMD"), ("last", "LEBL")):
         row[f"latitude_{name}"], row[f"longitude_{name}"] = find_airport(code).position
     rows = pd.DataFrame([row, row | {"path": "b.csv"} | changes])
@@ -430,7 +431,8 @@ def test_the_period_is_of_local_days_as_their_number_is(tmp_path):
 
 
 def test_every_flight_of_the_pair_that_is_not_used_is_counted_with_its_reason(tmp_path):
-    index = pd.concat([index_of(tmp_path, rejected="empty"), index_of(tmp_path, rejected=FRAGMENT)])
+    fragments = index_of(tmp_path, rejected="too few points", fragment=True)
+    index = pd.concat([index_of(tmp_path, rejected="empty"), fragments])
     index["path"] = ["a.csv", "b.csv", "fragments/c.csv", "fragments/d.csv"]
     index["incomplete"] = [None, None, "it begins at 40.0, -3.0", None]
     index.loc[index["path"] == "b.csv", "origin"] = "LEVC"  # of another pair
@@ -488,7 +490,7 @@ def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path
     names = ["split", "feature_set", "interval", "target", "fraction"]
     keys = [("random days", "at_takeoff", "chosen", "duration", f) for f in (0.95, 1.0)]
     scores = pd.DataFrame(
-        {"coverage": [0.9, 0.8], "width": [60.0, 120.0]},
+        {"coverage": [0.9, 0.8], "width": [60.0, 120.0], "error": [40.0, 60.0], "flights": 24},
         pd.MultiIndex.from_tuples(keys, names=names),
     )
     for rows, expected in ((scores[:1], None), (scores, 2.0)):
@@ -499,6 +501,7 @@ def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path
     sentence = answer({"pair": "LEMD → LEBL", "data": data, "front": front})
     assert "2.4 min on average (3.2 min with the average flight), 10 minutes later" in sentence
     assert "the error at take-off is 2.7 min instead of 2.6 min." in sentence
+    assert "is 2.0 min wide and contains 80 % of 24 arrivals on unseen days." in sentence
     assert front["typical"].startswith("A flight takes ")
     assert "; the most frequent types are B738 46 %, " in front["typical"]
     assert len(front["routes"]) == 1

@@ -10,7 +10,7 @@ from trajlib.features import feature_sets as features
 from trajlib.features.targets import TARGETS
 from trajlib.models.adaptive_intervals import BAND
 from trajlib.models.estimators import build_model
-from trajlib.models.inference import build_flight_row
+from trajlib.models.flight_inputs import build_flight_row
 from trajlib.models.prediction_intervals import split_days
 from trajlib.models.saved_models import (
     load_model,

@@ -141,6 +141,7 @@ def test_a_failure_names_notebook_cell_section_and_error(run):
     result, copy = run("x = 1", "## Divide", "x / 0", "print('never')")
     failure = "02_trial stopped in cell [4], under “Divide”: ZeroDivisionError: division by zero"
     assert result["failure"] == failure
+    assert result["error"] == "ZeroDivisionError"
     assert "ZeroDivisionError" in copy
 
 

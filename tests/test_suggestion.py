@@ -63,7 +63,7 @@ def test_a_file_of_one_column_lacks_the_others(tmp_path):
 
 
 def test_missing_columns_are_listed(tmp_path):
-    write(tmp_path, "1.csv", "time,lat,height_ft\n1,2,3\n4,5,6\n7,8,9\n")
+    write(tmp_path, "1.csv", "time,lat,height\n1,2,3\n4,5,6\n7,8,9\n")
     text = suggest_dialect(tmp_path)
     assert "columns missing: longitude, altitude" in text
     assert "try python -m trajlib import" in text

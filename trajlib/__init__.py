@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trajlib.archive.flights import map_flights, reduce_flights
-    from trajlib.archive.index import build_index, select_flights
+    from trajlib.archive.index import build_index
+    from trajlib.archive.pairs import select_flights
     from trajlib.archive.reading import read_flight
     from trajlib.archive.store import store_flights
     from trajlib.archive.study import Study, open_study
@@ -35,7 +36,7 @@ _MODULES = {
     "open_study": "archive.study",
     "read_flight": "archive.reading",
     "reduce_flights": "archive.flights",
-    "select_flights": "archive.index",
+    "select_flights": "archive.pairs",
     "store_flights": "archive.store",
 }
 

@@ -284,14 +284,17 @@ def watch_workers(client: "Client") -> Callable[[], None]:
 
     It raises ConnectionError if the cluster is gone, and MemoryError if all workers have stopped
     because their memory is full. A cluster that has not had a worker yet may still be waiting in a
-    queue, and is not lost.
+    queue, and is not lost. The half minute begins again when the function was not called meanwhile.
     """
     seen, last = False, time.monotonic()
-    awake = last
+    awake = called = last
 
     def watch() -> None:
-        nonlocal seen, last, awake
+        nonlocal seen, last, awake, called
         now = time.monotonic()
+        if now - called > _PATIENCE:
+            last = awake = now
+        called = now
         running = client.status == "running"
         workers = client.scheduler_info(n_workers=-1)["workers"].values() if running else ()
         if workers:

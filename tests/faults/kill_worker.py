@@ -4,7 +4,6 @@ The worker is killed (``kill -9``) during a sweep over the flights' CSVs, and du
 table must equal that of an undisturbed run, byte for byte.
 """
 
-import io
 import os
 import random
 import signal
@@ -52,14 +51,6 @@ def make_jobs(archive: Path, folder: Path) -> dict[str, Callable[[], pd.DataFram
     }
 
 
-def to_bytes(table: pd.DataFrame) -> bytes:
-    """Return a table as Parquet, without its ``attrs``."""
-    table = table.copy()
-    table.attrs, file = {}, io.BytesIO()
-    table.to_parquet(file)
-    return file.getvalue()
-
-
 def wait_for_workers(client, lost: int) -> list[int]:
     """Wait until the lost worker is replaced; return the process ids of the two workers."""
     end = time.monotonic() + 180
@@ -82,7 +73,7 @@ def kill_once(client, job: Callable, wait: float, victim: int) -> tuple[bytes, b
     table = job()
     done.set()
     timer.join()
-    return to_bytes(table), during[0]
+    return table.to_parquet(), during[0]
 
 
 def main(times: int, only: str = "", seed: int = 1) -> dict[str, dict[str, int]]:
@@ -95,7 +86,7 @@ def main(times: int, only: str = "", seed: int = 1) -> dict[str, dict[str, int]]
         for name, job in ((n, j) for n, j in jobs.items() if only in ("", n)):
             job()  # imports modules and compiles functions
             started = time.perf_counter()
-            expected = to_bytes(job())
+            expected = job().to_parquet()
             seconds = time.perf_counter() - started
             counts[name] = {"kills": 0, "of them while it ran": 0, "equal tables": 0}
             for _ in range(times):

@@ -268,7 +268,7 @@ def find_conversion(name: str, unit: str) -> tuple[float, float]:
     if unit == target:
         return 1.0, 0.0
     if (unit, target) not in _UNITS:
-        convertible = [source for source, to in _UNITS if to == target]
+        convertible = [target, *(source for source, to in _UNITS if to == target)]
         raise ValueError(
             f"{name}: no conversion of {unit!r} to {target!r}; known are {', '.join(convertible)}"
         )

@@ -18,7 +18,7 @@ from pandas.api.types import is_scalar
 
 from trajlib.archive.dialect import read_dialect
 from trajlib.archive.index import record_findings
-from trajlib.archive.reading import FlightError, build_frame, read_flight
+from trajlib.archive.reading import FlightError, build_frame, read_repaired
 from trajlib.archive.repairs import describe_repairs
 from trajlib.archive.storage import check_visible, is_remote, open_file
 from trajlib.cluster import run_blocks
@@ -83,7 +83,8 @@ def map_flights(
     -------
     DataFrame
         Indexed by ``path``, and by the index of the returned table if the function returned
-        several rows. ``attrs["rejections"]`` maps the path of each rejected file to the reason.
+        several rows. Files that are rejected have none; `trajlib.archive.index.read_rejections`
+        gives the reasons.
 
     Raises
     ------
@@ -102,11 +103,11 @@ def map_flights(
     """
     _check_columns(columns)
     functions = function if isinstance(function, Mapping) else {"": function}
-    blocks, rejections = _run(functools.partial(_map_block, functions, columns), flights)
-    tables = {}
-    for name, each_function in functions.items():
-        tables[name] = _join([by_name[name] for by_name in blocks], _name(each_function))
-        tables[name].attrs["rejections"] = rejections
+    blocks = _run(functools.partial(_map_block, functions, columns), flights)
+    tables = {
+        name: _join([by_name[name] for by_name in blocks], _name(each_function))
+        for name, each_function in functions.items()
+    }
     return tables if isinstance(function, Mapping) else tables[""]
 
 
@@ -123,7 +124,7 @@ def reduce_flights(
     for `map_flights`. Returns None if no flight could be read.
     """
     _check_columns(columns)
-    blocks, _ = _run(functools.partial(_reduce_block, function, merge, columns), flights)
+    blocks = _run(functools.partial(_reduce_block, function, merge, columns), flights)
     partials = [partial for partial in blocks if partial is not None]
     return functools.reduce(merge, partials) if partials else None
 
@@ -145,8 +146,6 @@ def read_flights(
     rows = [dict(zip(names, row, strict=True)) for row in values]
     for row, flight in read(rows, wanted):
         if isinstance(flight, pd.DataFrame):
-            if repairs := flight.attrs.get("repairs"):
-                row["repairs"] = describe_repairs(repairs)
             flight.attrs = {name: row.get(name) for name in ("path", *IDENTITY)}
         yield row, flight
         del flight  # so that the next one is read into the same memory, which is still in the cache
@@ -174,9 +173,14 @@ def _read_files(
             if isinstance(row.get("rejected"), str):
                 raise FlightError(row["rejected"])
             path = f"{row['archive']}/{row['path']}"
-            yield row, read_flight(path, wanted, dialect=dialects[row["archive"]])
+            flight, repairs = read_repaired(path, wanted, dialect=dialects[row["archive"]])
         except FlightError as error:
             yield row, error
+            continue
+        if repairs:
+            row["repairs"] = describe_repairs(repairs)
+        yield row, flight
+        del flight  # as in read_flights
 
 
 def _read_stored(
@@ -235,16 +239,15 @@ def _read_row_groups(
         del df
 
 
-def _run(function: Callable, flights: pd.DataFrame) -> tuple[list, dict[str, str]]:
-    """Return the results of a function for blocks, and the reasons of rejected files by path."""
+def _run(function: Callable, flights: pd.DataFrame) -> list:
+    """Return the results of a function for blocks, and record what was found in the files."""
     table = flights[[name for name in _NEEDED if name in flights]]
     # objects, from which a worker makes rows twenty times as fast
     table = table.astype({name: object for name in table.select_dtypes("str")})
     blocks = run_in_blocks(function, table)
     findings = {path: finding for _, by_path in blocks for path, finding in by_path.items()}
     record_findings(flights, findings)
-    rejections = {path: f["rejected"] for path, f in findings.items() if "rejected" in f}
-    return [result for result, _ in blocks], rejections
+    return [result for result, _ in blocks]
 
 
 def run_in_blocks(function: Callable, flights: pd.DataFrame) -> list:
@@ -259,7 +262,7 @@ def _map_block(
     findings: dict[str, dict] = {}
     for row, flight in _read_valid(block, columns, findings):
         for name, function in functions.items():
-            results[name].append((row["path"], _describe(function, flight)))
+            results[name].append((row["path"], _describe(function, flight, row["path"])))
         del flight
     return {name: _pack(rows) for name, rows in results.items()}, findings
 
@@ -284,8 +287,8 @@ def _reduce_block(
 ) -> tuple[Any, dict]:
     partial: Any = None
     findings: dict = {}
-    for _, flight in _read_valid(block, columns, findings):
-        result = _call(function, flight)
+    for row, flight in _read_valid(block, columns, findings):
+        result = _call(function, flight, row["path"])
         partial = result if partial is None else merge(partial, result)
         del flight
     return partial, findings
@@ -305,20 +308,19 @@ def _read_valid(
         del flight
 
 
-def _call(function: Callable, flight: pd.DataFrame) -> Any:
+def _call(function: Callable, flight: pd.DataFrame, path: str) -> Any:
     try:
         return function(flight)
     except Exception as error:
-        message = f"{_name(function)} failed on {flight.attrs['path']}: {error!r}"
-        raise RuntimeError(message) from error
+        raise RuntimeError(f"{_name(function)} failed on {path}: {error!r}") from error
 
 
-def _describe(function: Callable, flight: pd.DataFrame) -> Any:
+def _describe(function: Callable, flight: pd.DataFrame, path: str) -> Any:
     """Return the result of a function for a flight, checking that it can form rows."""
-    result = _call(function, flight)
+    result = _call(function, flight, path)
     if result is None or not (is_scalar(result) or isinstance(result, _ROWS)):
         raise RuntimeError(
-            f"{_name(function)} returned {type(result).__name__} for {flight.attrs['path']}, "
+            f"{_name(function)} returned {type(result).__name__} for {path}, "
             "expected a mapping (one row), a number or text, or a DataFrame (several rows)"
         )
     return result

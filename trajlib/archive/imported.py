@@ -1,6 +1,5 @@
-"""The account of an import: numbers of rejected, incomplete and repaired flights."""
+"""Tables that an import keeps in an archive, of the flights that it wrote and rejected."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -8,49 +7,7 @@ import pyarrow.parquet as pq
 
 from trajlib.archive.storage import exists, open_file
 
-__all__ = [
-    "ImportAccount",
-    "count_import_repairs",
-    "name_repair",
-    "read_import_account",
-    "read_import_table",
-]
-
-
-@dataclass(frozen=True)
-class ImportAccount:
-    """The account of an import; empty for an archive that was not imported.
-
-    Attributes
-    ----------
-    rejected
-        Numbers of flights that were not written, by reason.
-    fragments
-        Numbers of flights of which only the measured points were written, by reason.
-    repaired
-        Numbers of flights with a repair, by kind, as `name_repair` names it.
-    """
-
-    rejected: pd.Series
-    fragments: pd.Series
-    repaired: pd.Series
-
-
-def read_import_account(archive: str | Path) -> ImportAccount:
-    """Return the account that an import saved in ``imported.parquet`` and ``rejected.parquet``."""
-    rejected = read_import_table(archive, "rejected", ["rejected"])
-    imported = read_import_table(archive, "imported", ["why", "repairs"])
-    return ImportAccount(
-        rejected=rejected["rejected"].value_counts(),
-        fragments=imported["why"].value_counts(),
-        repaired=count_import_repairs(imported["repairs"]),
-    )
-
-
-def count_import_repairs(repairs: pd.Series) -> pd.Series:
-    """Return the numbers of flights with a repair, by kind, of a column ``repairs``."""
-    kinds = repairs.dropna().astype("str").str.split().explode().dropna()
-    return kinds.map(name_repair).value_counts()
+__all__ = ["name_repair", "read_import_table"]
 
 
 def name_repair(kind: str) -> str:

@@ -33,44 +33,52 @@ MISSING = (  # texts that stand for no value, in lower case
 )
 # names that other tools use, with the unit where a tool always has another than the schema's
 _ALIASES = {
-    "timestamp": "time datetime date_time utc time_utc utc_time timestamp_utc utc_timestamp "
-    "datetime_utc utc_datetime epoch epoch_time unix unixtime unix_time unix_timestamp "
-    "time_position ts snapshot_id time_over event_time gps_time sample_time pos_time last_updated "
-    "last_update updated updated_at recorded_at",
-    "latitude": "lat latitude_wgs84 gps_lat gps_latitude pos_lat position_lat latitude_n_s",
+    "timestamp": "absolute_time time datetime date_time utc time_utc utc_time timestamp_utc "
+    "utc_timestamp datetime_utc utc_datetime epoch epoch_time unix unixtime unix_time "
+    "unix_timestamp time_position ts snapshot_id time_over event_time gps_time sample_time "
+    "pos_time gps_date_time time_stamp now last_updated last_update updated updated_at "
+    "recorded_at",
+    "latitude": "lat latitude_wgs84 gps_lat gps_latitude pos_lat position_lat latitude_n_s "
+    "plane_latitude",
     "longitude": "lon lng long longitude_wgs84 gps_lon gps_longitude pos_lon pos_long position_lon "
-    "longitude_e_w",
+    "longitude_e_w plane_longitude",
     "altitude": "alt baroaltitude:m baro_altitude:m alt_baro altitude_baro baro_alt barometric_alt "
     "barometric_altitude pressure_altitude pressure_alt std_alt alt_std altitude_std hp "
-    "flight_level:FL flightlevel:FL fl:FL mode_c feet:ft",
+    "flight_level:FL flightlevel:FL fl:FL mode_c feet:ft p_alt "
+    "alt_pressure altitude_pressure reported_altitude mode_c_code measured_flight_level:FL",
     "geoaltitude": "geoaltitude:m geo_altitude:m alt_geom gnss_altitude altitude_gnss alt_gnss "
-    "gps_altitude altitude_gps gps_alt geometric_altitude height",
+    "gps_altitude altitude_gps gps_alt geometric_altitude height alt_msl altitude_msl "
+    "plane_altitude:ft",
     "groundspeed": "gs ground_speed velocity:m/s speed spd gspeed gndspd gnd_speed speed_gnd sog "
-    "speed_over_ground knots:kt kts:kt",
+    "speed_over_ground ground_velocity knots:kt kts:kt mph:mph",
     "vertical_rate": "vertrate:m/s vert_rate vertical_speed vert_speed vspeed vspd roc rocd vs "
     "baro_rate climb_rate rate_of_climb verticalrate vsi",
-    "track": "trk trak course cog true_track track_angle ground_track track_gnd direction",
+    "track": "trk trak true_track track_angle ground_track track_gnd cog course_over_ground course "
+    "direction",
     "heading": "hdg true_heading heading_true",
-    "true_airspeed": "tas",
-    "calibrated_airspeed": "cas ias",
-    "mach": "mach_number",
+    "true_airspeed": "tas airspeed_true",
+    "calibrated_airspeed": "cas ias indicated_airspeed airspeed_indicated",
+    "mach": "mach_number airspeed_mach",
     "temperature": "temp:? oat:? sat:? static_air_temperature:? outside_air_temperature:?",
     "wind_u": "u_component_of_wind:m/s eastward_wind:m/s",
     "wind_v": "v_component_of_wind:m/s northward_wind:m/s",
-    "callsign": "ident call flight flight_number call_sign cs target_id target_identification tid",
-    "operator": "airline carrier airline_icao ac_operator",
+    "callsign": "ident call flight flight_number call_sign cs target_id target_identification tid "
+    "acid",
+    "operator": "airline carrier airline_icao ac_operator operating_as",
     "aircraft_type": "typecode ac_type icao_type aircraft_type_icao type aircraft equip model "
     "flight_plan_aircraft_short aircraft_model_code",
     "registration": "reg tail tail_number aircraft_reg ac_registration",
-    "origin": "adep departure dep from origin_icao departure_airport schd_from estdepartureairport "
-    "departure_icao dep_icao flight_plan_departure airport_origin_code_icao",
+    "origin": "adep departure dep from origin_icao orig_icao departure_airport schd_from "
+    "estdepartureairport orig_iata departure_icao dep_icao flight_plan_departure "
+    "airport_origin_code_icao",
     "destination": "ades arrival arr to dest destination_icao arrival_airport real_to "
-    "schd_to estarrivalairport arrival_icao arr_icao flight_plan_arrival "
+    "dest_icao schd_to estarrivalairport dest_iata arrival_icao arr_icao flight_plan_arrival "
     "airport_destination_code_icao",
     # for the importers: identity, and values split over two columns or two values in one column
-    "flight_id": "flightid fid fr24_id flight_key trajectory_id traj_id ectrl_id",
+    "flight_id": "flightid fid fr24_id flight_key trajectory_id traj_id ectrl_id track_id "
+    "operation_id",
     "icao24": "hex hex_ident icao icao_address icao24_address modes mode_s hexid address "
-    "target_address target_addr aircraft_address",
+    "target_address target_addr aircraft_address mode_s_code adshex acad",
     "onground": "on_ground gnd",
     "position_time": "last_position lastposupdate",
     "date": "day utc_date date_utc gps_date sample_date",
@@ -82,7 +90,7 @@ _ALIASES = {
     "longitude_hemisphere",
 }
 UNITS = {  # by their usual spellings, in lower case
-    **dict.fromkeys(("ft", "feet", "foot"), "ft"),
+    **dict.fromkeys(("ft", "feet", "foot", "ftmsl", "ft_msl"), "ft"),
     **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), "m"),
     **dict.fromkeys(("kt", "kts", "knot", "knots", "kn"), "kt"),
     **dict.fromkeys(("m/s", "mps", "ms", "m_s"), "m/s"),
@@ -116,6 +124,7 @@ _JOINED = {name.replace("_", ""): name for name in sorted(_KNOWN)}
 _HEMISPHERES = {part for n in ("north_south", "east_west") for part in (n, *_ALIASES[n].split())}
 # in brackets behind the name of a time, another zone than UTC, as in Time (CET)
 _LOCAL = re.compile(r"(?i)[\[(] *(local.*|lt|(?!gmt)[a-z]{2,4}t|(utc|gmt) *[+-] *0*[1-9].*)[\])]")
+_ASTERIX = {"callsign": "ti", "icao24": "ta", "track": "tta"}
 _LONGEST = 80  # characters of a header in a message
 _HEAD = 60  # lines in which the header is searched
 _DELIMITERS = ",;\t|"
@@ -123,6 +132,10 @@ _DELIMITERS = ",;\t|"
 
 class FlightError(ValueError):
     """A file does not hold one flight; the message is the reason for rejecting it."""
+
+
+class _RepeatedColumnError(FlightError):
+    """A column occurs twice in a header, so that a further search would choose one of them."""
 
 
 @dataclass(frozen=True)
@@ -184,8 +197,10 @@ def find_layout(head: bytes, dialect: Dialect, *, closely: bool = False) -> Layo
     try:
         plain = find_columns(head.partition(b"\n")[0], dialect)
         return plain if not closely else _search(_decode(head), dialect) or plain
-    except FlightError as error:
-        layout = None if "twice" in str(error) else _search(_decode(head), dialect)
+    except _RepeatedColumnError:
+        raise
+    except FlightError:
+        layout = _search(_decode(head), dialect)
         if layout is None:
             raise
         return layout
@@ -212,7 +227,7 @@ def find_columns(header: bytes, dialect: Dialect) -> Layout:
         raise FlightError(f"hemispheres in columns of their own: {', '.join(letters)}")
     twice = [name for name in expected.values() if name and names.count(name) > 1]
     if twice:
-        raise FlightError(f"columns twice in the header: {', '.join(twice)}")
+        raise _RepeatedColumnError(f"columns twice in the header: {', '.join(twice)}")
     fields = {name: names.index(text) for name, text in expected.items() if text in names}
     for name in ("flight_id", "icao24"):
         for i, text in enumerate(names):
@@ -335,18 +350,28 @@ def _match(names: list[str], dialect: Dialect) -> tuple[dict[str, int], dict[str
                 if unit and column in NUMERIC and column not in dialect.units:
                     units[column] = unit
                 break
-    _adapt_to_opensky(fields, units, {*bases} - {*dialect.units})
+    _adapt_to_others(fields, units, bases, dialect)
     if "timestamp" not in dialect.names and dialect.timezone == "UTC":
         _refuse_local([names[fields[n]] for n in ("timestamp", "clock", "date") if n in fields])
     return fields, units
 
 
-def _adapt_to_opensky(fields: dict[str, int], units: dict[str, str], bases: set[str]) -> None:
-    """Set what the names of OpenSky mean when they occur together."""
-    if {"velocity", "vertrate", "heading"} <= bases and "track" not in fields:
+def _adapt_to_others(
+    fields: dict[str, int], units: dict[str, str], bases: list[str], dialect: Dialect
+) -> None:
+    """Set what names mean when they occur together."""
+    names = {*bases} - {*dialect.units}
+    if {"velocity", "vertrate", "heading"} <= names and "track" not in fields:
         fields["track"] = fields.pop("heading")
-    if {"velocity", "baro_altitude", "vertical_rate"} <= bases:
+    if {"velocity", "baro_altitude", "vertical_rate"} <= names:
         units.setdefault("vertical_rate", "m/s")
+    if {"ta", "ti", "fl"} <= names:  # of radar messages, ASTERIX 048
+        fields |= {name: bases.index(item) for name, item in _ASTERIX.items() if item in names}
+        fields.pop("heading", None)  # magnetic
+    known = "geoaltitude" in units or "geoaltitude" in dialect.units
+    if "altitude" not in fields and "geoaltitude" in fields and known:
+        fields["altitude"] = fields.pop("geoaltitude")
+        units["altitude"] = units.pop("geoaltitude")
 
 
 def _refuse_local(names: list[str]) -> None:
@@ -369,7 +394,7 @@ def _split_unit(name: str) -> tuple[str, str]:
     unit = find_unit(match[2]) if match else ""
     if match and not unit and re.search(r"/ *(s|min|h)", match[2]):  # in a unit that is not known
         return text, ""
-    base = re.sub(r"[\s\-./,]+", "_", match[1] if match else text).strip("_")
+    base = re.sub(r"[\s\-./,&_]+", "_", match[1] if match else text).strip("_")
     if not unit and base not in _TOOL_NAMES:
         parts = re.fullmatch(r"(.+?)_([^_]+(_[^_]+)?)", base)  # the shortest name before a unit
         stem, _, last = base.rpartition("_")
@@ -377,6 +402,8 @@ def _split_unit(name: str) -> tuple[str, str]:
             base, unit = parts[1], UNITS[parts[2]]
         elif stem and last in UNITS:
             base, unit = stem, UNITS[last]
+    if base not in _KNOWN:  # as in PointLat
+        base = re.sub(r"^(aircraft|point)_(?=\w)", "", base)
     return base if base in _KNOWN else _JOINED.get(base.replace("_", ""), base), unit
 
 
@@ -406,6 +433,8 @@ def _describe(
 ) -> Layout:
     following = lines[header_line + 1 :]
     rows = [_split(line, delimiter) for line in following[:-1] or following]
+    # a delimiter may end each line
+    rows = [row[: len(names)] for row in rows if "".join(row[len(names) :]) == ""]
     rows = [row for row in rows if len(row) == len(names)]
     skip = header_line + 1
     if rows and _is_unit_line(rows[0], fields):

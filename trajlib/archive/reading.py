@@ -45,6 +45,7 @@ __all__ = [
     "read_bytes",
     "read_flight",
     "read_gzip",
+    "read_repaired",
     "reason",
     "to_utf8",
     "write_flight",
@@ -109,13 +110,25 @@ def read_flight(
     -------
     DataFrame
         One row per sample; numbers as float64 in the schema's units, ``timestamp`` in UTC.
-        ``attrs["repairs"]`` is the number of repaired samples, by the names of
-        `trajlib.archive.repairs.REPAIRS`.
 
     Raises
     ------
     FlightError
         When the file does not hold one flight, with the reason; no other error is raised.
+    """
+    return read_repaired(path, columns, dialect=dialect, minutes=minutes)[0]
+
+
+def read_repaired(
+    path: str | Path,
+    columns: Sequence[str] | None = None,
+    *,
+    dialect: Dialect = _DEFAULT,
+    minutes: float | None = None,
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Return a flight as `read_flight` does, and its numbers of repaired samples.
+
+    Numbers are by the names of `trajlib.archive.repairs.REPAIRS`, without those that are 0.
     """
     selected = COLUMNS.keys() if columns is None else {*columns}
     wanted = [name for name in COLUMNS if name in selected]
@@ -128,7 +141,7 @@ def read_flight(
 
 def _parse_flight(
     data: np.ndarray, wanted: list[str], dialect: Dialect, name: str, minutes: float | None
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, dict[str, int]]:
     samples = _parse_plain(data, wanted, dialect)
     if samples is None:
         samples = _parse_any(data[:-PADDING].tobytes(), wanted, dialect, name)
@@ -141,9 +154,7 @@ def _parse_flight(
     if indices is not None:
         samples = samples.take(indices)
     check_units(samples.rows(), samples.times, dialect)
-    df = _frame(wanted, samples)
-    df.attrs["repairs"] = repairs
-    return df
+    return _frame(wanted, samples), repairs
 
 
 def parse_ends(data: bytes, dialect: Dialect, name: str) -> pd.DataFrame | None:

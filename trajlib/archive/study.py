@@ -7,7 +7,8 @@ import pandas as pd
 from distributed import Client
 
 from trajlib.archive.dialect import Dialect, read_dialect
-from trajlib.archive.index import build_index, default_index_path, find_pair, select_flights
+from trajlib.archive.index import build_index, default_index_path
+from trajlib.archive.pairs import find_pair, select_flights
 from trajlib.archive.plans import read_plans
 from trajlib.archive.storage import format_location
 from trajlib.archive.store import store_flights

@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from trajlib.archive.dialect import Dialect
-from trajlib.archive.index import list_files, read_head_tail
+from trajlib.archive.facts import read_head_tail
 from trajlib.archive.layout import Layout, find_layout
+from trajlib.archive.listing import list_files
 from trajlib.archive.reading import UNREADABLE, FlightError, read_flight
 from trajlib.archive.storage import format_location, resolve
 from trajlib.geodesy import find_airport

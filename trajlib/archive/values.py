@@ -27,6 +27,7 @@ __all__ = [
 _DEFAULT = Dialect()
 _ZONE = r"[T ]\d\d.*(?:Z|[+-]\d\d(?::?\d\d)?)$"  # a time in ISO 8601 with a zone
 _EARLIEST, _LATEST = 1e8, 4102444800  # s since 1970: March 1973, and the year 2100
+_YEAR_1 = 62_135_596_800  # s from the year 1, from which flight simulators count, to 1970
 _DAY = 86_400
 _EARLY = 600  # s; times that begin earlier may count from the flight's first sample,
 _LONGEST = 18 * 3600  # s, unless they go on for longer than a flight
@@ -67,7 +68,8 @@ def parse_unix(numbers: pd.Series, column: str = "") -> pd.Series:
     """Return the times of numbers that count from 1970; NaT for other numbers.
 
     They are seconds, milliseconds, microseconds or nanoseconds depending on their size: from March
-    1973 to 2100 the four ranges do not overlap. Smaller numbers are not times.
+    1973 to 2100 the ranges do not overlap, nor with seconds since the year 1. Smaller numbers are
+    not times.
 
     Raises
     ------
@@ -76,9 +78,10 @@ def parse_unix(numbers: pd.Series, column: str = "") -> pd.Series:
     """
     values = numbers.to_numpy(float, na_value=np.nan)
     milliseconds = np.full(len(values), np.nan)
-    for per_second in (1.0, 1e3, 1e6, 1e9):
-        fits = (values > _EARLIEST * per_second) & (values < _LATEST * per_second)
-        milliseconds[fits] = np.round(values[fits] * (1000 / per_second))
+    for per_second, start in ((1.0, 0), (1.0, _YEAR_1), (1e3, 0), (1e6, 0), (1e9, 0)):
+        since = values - start
+        fits = (since > _EARLIEST * per_second) & (since < _LATEST * per_second)
+        milliseconds[fits] = np.round(since[fits] * (1000 / per_second))
     if column.lower().startswith("gps") and np.isfinite(milliseconds).any():
         raise FlightError(
             f"does {column} count from 1970 or, as satellite receivers do, from 6 January 1980? "
@@ -141,7 +144,7 @@ def find_times(
     dates = None if dates is None else strip_texts(dates)
     if dialect.time_format != "ISO 8601":
         return parse_times(texts if dates is None else dates + " " + texts, dialect)
-    texts = _use_24_hours(texts).str.replace(r"(:\d\d),(\d+)", r"\1.\2", regex=True)
+    texts = _use_24_hours(texts).str.replace(r"(:\d\d:\d\d)[,:](\d+)", r"\1.\2", regex=True)
     filled = texts.dropna()
     if filled.empty:
         raise FlightError("timestamp is missing in all samples")
@@ -262,8 +265,9 @@ def _find_day(around: str, texts: pd.Series, column: str) -> pd.Series:
         dates = f"the dates {', '.join(sorted(days))}" if days else "no date"
         raise FlightError(
             f"{column} is a time of day ({texts.dropna().iloc[0]}), of which day? There is {dates} "
-            "in a column, in the comments or in the file's name; a column is named in columns.toml "
-            'by date = "NAME" under [import]'
+            "in a column, in the comments or in the file's name: put it into the name, as in "
+            'flight_2016-01-31.csv, or name its column in columns.toml by date = "NAME" under '
+            "[import]"
         )
     return pd.Series(pd.Timestamp(days.pop()), texts.index)
 

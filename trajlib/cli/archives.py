@@ -150,8 +150,8 @@ def index(
 
         click.echo(suggest_dialect(archive))
         return
-    from trajlib.archive.imported import read_import_account
-    from trajlib.archive.index import FRAGMENT, build_index, default_index_path, read_rejections
+    from trajlib.archive.account import count_flights
+    from trajlib.archive.index import build_index, default_index_path
     from trajlib.archive.storage import format_location
     from trajlib.estimate import count
 
@@ -165,17 +165,21 @@ def index(
         table = build_index(archive, output, strict=strict or None)
     usable = table[table["rejected"].isna()]
     pairs = usable.groupby(["origin", "destination"]).size().sort_values(ascending=False)
-    reasons = read_rejections(table)["rejected"]
-    fragments = int(reasons.eq(FRAGMENT).sum())
-    rejected = reasons[reasons.ne(FRAGMENT)].value_counts()
-    repaired = _count_repairs(usable)
-    account = read_import_account(archive)
+    account = count_flights(table)
+    fragments = int(account["fragment"].sum())
+    rejected = account["rejected"]
+    repaired = account["repaired when read"]
+    at_import = {
+        "rejected": account["rejected at the import"],
+        "fragments": account["fragment"],
+        "repaired": account["repaired at the import"],
+    }
     if as_json:
         content = {"archive": format_location(archive), "files": len(table), "fragments": fragments}
         content |= {"rejected": int(rejected.sum())}
         content["pairs"] = pairs.rename("files").reset_index().to_dict("records")
         counted = {"rejected_by_reason": rejected, "repaired_by_kind": repaired}
-        counted |= {f"{name}_at_import": counts for name, counts in vars(account).items()}
+        counted |= {f"{name}_at_import": counts for name, counts in at_import.items()}
         print_json(content | {name: counts.to_dict() for name, counts in counted.items()})
         return
     parts = [count(len(table), "file"), count(len(pairs), "city pair")]
@@ -183,15 +187,16 @@ def index(
     parts.append(f"{rejected.sum():,} rejected")
     unknown = usable[["origin", "destination"]].isna().any(axis=1).sum()
     parts += [f"{unknown:,} without a known airport"] if unknown else []
-    parts += [f"{account.rejected.sum():,} rejected at the import"] if len(account.rejected) else []
+    lost = at_import["rejected"].sum()
+    parts += [f"{lost:,} rejected at the import"] if lost else []
     click.echo(f"{format_location(archive)}: {', '.join(parts)}")
     pairs.index = [f"{origin} → {destination}" for origin, destination in pairs.index]
     far = usable["incomplete"].dropna().str.replace(r" [\d,]+ ", " more than 30 ", regex=True)
     groups = {"flights": pairs, "rejected": rejected, "repaired": repaired}
     groups["far from an airport, though no fragments (left out of a pair)"] = far.value_counts()
-    groups["rejected at the import"] = account.rejected
-    groups["fragments, by what makes them fragments"] = account.fragments
-    groups["repaired at the import (explained in docs/import-criteria.md)"] = account.repaired
+    groups["rejected at the import"] = at_import["rejected"]
+    groups["fragments, by what makes them fragments"] = at_import["fragments"]
+    groups["repaired at the import (explained in docs/import-criteria.md)"] = at_import["repaired"]
     for title, counts in groups.items():
         _show_counts(title, counts)
 
@@ -228,15 +233,6 @@ def _print_plans(archive: Path, waypoints: "pd.Series | None") -> None:
     if waypoints is not None:
         median = f"{waypoints.median():.0f} waypoints in the median"
         click.echo(f"{archive}: plans of {count(len(waypoints), 'flight')}, {median}")
-
-
-def _count_repairs(table: "pd.DataFrame") -> "pd.Series":
-    """Return the number of flights by kind of repair."""
-    from trajlib.archive.index import read_repairs
-    from trajlib.archive.repairs import REPAIRS
-
-    counts = (read_repairs(table) > 0).sum().rename(index=REPAIRS)
-    return counts.sort_values(ascending=False, kind="stable")
 
 
 def _show_counts(title: str, counts: "pd.Series", most: int = 10) -> None:

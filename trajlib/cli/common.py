@@ -1,7 +1,6 @@
 """What the commands share: their class, options, and the cluster that they use."""
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -10,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-
-from trajlib.cli.console import is_unicode
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -77,8 +74,7 @@ def print_json(content: object) -> None:
     """Print one JSON document."""
     import json
 
-    plain = not is_unicode(sys.stdout)
-    click.echo(json.dumps(content, ensure_ascii=plain, indent=1, default=str))
+    click.echo(json.dumps(content, ensure_ascii=False, indent=1, default=str))
 
 
 def check_writable(folder: Path, option: str) -> None:

@@ -86,7 +86,7 @@ def predict(
 
     from trajlib.archive.index import build_index
     from trajlib.archive.plans import assign_plan, read_plan
-    from trajlib.models import inference
+    from trajlib.models import flight_inputs, inference
     from trajlib.models.saved_models import load_model
 
     if sum(given is not None for given in (flights, csv, time)) != 1:
@@ -100,7 +100,7 @@ def predict(
     folder = data / "processed" / "-".join(pair) / "prediction"
     models = [] if model else _list_models(folder, archive)  # before the archive is read
     if csv is not None and minutes is None and model is None:
-        minutes = _newest_minutes(models, inference.minutes_in_air(csv, destination))
+        minutes = _newest_minutes(models, flight_inputs.minutes_in_air(csv, destination))
     history = {"past": past, "plans": None if plan is None else read_plan(plan)}
     history["traffic"] = None if archive is None else build_index(archive, index_of(archive, data))
 
@@ -112,7 +112,7 @@ def predict(
 
     if flights is not None:
         gc.enable()  # there may be many
-        table = inference.load_flight_table(flights, pair)
+        table = flight_inputs.load_flight_table(flights, pair)
         recent = inference.has_recent_flights(past, table["start"])
         answers = [
             inference.predict_flights(load(feature_set), rows, **history)
@@ -126,15 +126,15 @@ def predict(
     if csv is None:
         name = described.get("callsign", "flight")
     else:
-        samples, recorded = inference.load_samples_until(csv, minutes, pair=pair)
+        samples, recorded = flight_inputs.load_samples_until(csv, minutes, pair=pair)
         start, described = samples["timestamp"].iloc[0], recorded | described
         history["samples"] = samples
         name = csv.name.removesuffix(".gz").removesuffix(".csv")
     # a callsign may be ../x or a dot, and the files belong into OUTPUT
     name = quote(name, safe=" ")[:100].replace(".", "%2E")
-    flight = inference.build_flight_row(pair, start, csv=csv, **described)
+    flight = flight_inputs.build_flight_row(pair, start, csv=csv, **described)
     saved = load(inference.choose_feature_set(past, flight["start"].item(), minutes))
-    flown = None if csv is None else inference.load_flown(csv, saved)
+    flown = None if csv is None else flight_inputs.load_flown(csv, saved)
     if plan is not None:
         history["plans"] = assign_plan(history["plans"], flight)
     answer = inference.predict_flight(saved, flight, **history)
@@ -142,7 +142,7 @@ def predict(
 
 
 def _parse_start(text: str, origin: str) -> "pd.Timestamp":
-    from trajlib.models.inference import parse_time
+    from trajlib.models.flight_inputs import parse_time
 
     try:
         return parse_time(text, origin)

@@ -99,7 +99,8 @@ def report(
     shown to others: outputs are kept only where the notebook's cell is tagged "aggregate" and
     names no callsign, registration or file.
     """
-    from trajlib.archive.index import build_index, count_incomplete, find_pair, select_flights
+    from trajlib.archive.index import build_index
+    from trajlib.archive.pairs import count_incomplete, find_pair, select_flights
     from trajlib.archive.plans import read_plans
     from trajlib.archive.storage import is_remote, resolve
     from trajlib.archive.store import store_flights

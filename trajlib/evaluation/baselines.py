@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from trajlib.features.airborne import STATE
+from trajlib.features.feature_sets import prediction_minutes
 from trajlib.features.recent_traffic import LANDING_DELAY
 from trajlib.features.targets import match_flights
 from trajlib.geodesy import distance, find_airport, offset, track, unwrap_longitude
@@ -21,11 +23,54 @@ __all__ = [
     "follow_great_circle",
     "measure_delay",
     "predict_baseline",
+    "predict_baselines",
     "repeat_callsign",
     "shift_median",
 ]
 
 _MIN_GROUP = 10  # training flights
+
+
+def predict_baselines(
+    predictors: pd.DataFrame,
+    targets: pd.DataFrame,
+    unflown: pd.DataFrame,
+    splits: Sequence[Split],
+    *,
+    feature_set: str,
+    by: str,
+    routes: pd.DataFrame,
+    flights: pd.DataFrame,
+) -> dict[str, pd.DataFrame]:
+    """Return the predictions of each baseline for unflown rows of held-out flights, by name.
+
+    Baselines that need an operator, a type or a callsign are left out where no flight has one.
+    Parameters are those of `submit_experiment`; ``unflown`` as returned by `keep_unflown`.
+    """
+    pair = flights[["origin", "destination"]].iloc[0].tolist()
+    median = predict_baseline(unflown, splits, "median")
+    tables = {
+        "mean": predict_baseline(unflown, splits),
+        "median": median,
+        "great circle": follow_great_circle(unflown, splits, *pair),
+    }
+    operators, types = predictors["operator"], predictors["aircraft_type"]
+    if operators.notna().any() and types.notna().any():
+        group = operators.astype("str") + " " + types.astype("str")
+        tables["operator and type"] = average_by_group(unflown, splits, group)
+    if flights["callsign"].notna().any():
+        repeated = repeat_callsign(targets, flights, median)
+        tables["last flight of the callsign"] = repeated
+    minutes = prediction_minutes(feature_set)
+    if minutes:
+        names = [f"{name}_at_{minutes:.0f}" for name in STATE]
+        state = predictors[names].set_axis(list(STATE), axis=1)
+        reckon = dead_reckon_ahead if by == "clock" else dead_reckon_home
+        tables["dead reckoning"] = reckon(state, minutes, median, *pair)
+        delay = measure_delay(routes, splits, state, minutes)
+        shifted = shift_median(targets if by == "clock" else unflown, splits, delay, by=by)
+        tables["delay-shifted median"] = shifted.reindex(median.index)
+    return tables
 
 
 def predict_baseline(
@@ -133,7 +178,7 @@ def dead_reckon_ahead(
         the climb.
     """
     now, lat, lon, course = _state_of_rows(state, otherwise, origin, destination)
-    minute = otherwise.index.get_level_values(1).to_numpy()
+    minute = otherwise.index.get_level_values("minute").to_numpy()
     seconds = 60 * (minute - minutes) + now["age"]
     flown = now["groundspeed"] * seconds / 3600
     lat, lon = offset(lat, lon, course + now["track_off"], flown, 0.0)
@@ -159,7 +204,7 @@ def dead_reckon_home(
     """
     now, lat, lon, _ = _state_of_rows(state, otherwise, origin, destination)
     end_lat, end_lon = find_airport(destination).position
-    fraction = otherwise.index.get_level_values(1).to_numpy()
+    fraction = otherwise.index.get_level_values("fraction").to_numpy()
     remaining = (now["to_go"] * (1 - fraction) / (1 - now["progress"])).clip(lower=0)
     bearing = track(end_lat, end_lon, lat, lon)
     lat, lon = offset(end_lat, unwrap_longitude(end_lon, lon), bearing, remaining, 0.0)
@@ -213,7 +258,7 @@ def shift_median(
     late = late.set_axis(targets.index)[shifted.index]
     if by != "clock":
         return shifted.assign(duration=shifted["duration"] + late)
-    minute = shifted.index.get_level_values(1).to_numpy()
+    minute = shifted.index.get_level_values("minute").to_numpy()
     earlier = minute - late.to_numpy() / 60
     for train, held_out in splits:
         median = _average(targets, train, "median")

@@ -10,66 +10,33 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
-from sklearn.pipeline import Pipeline
 
-from trajlib.estimate import Estimate, format_number
-from trajlib.evaluation import baselines
-from trajlib.evaluation.baselines import predict_baseline
-from trajlib.evaluation.bootstrap import estimate_mean, estimate_percentile, estimate_skill
+from trajlib.evaluation.baselines import predict_baseline, predict_baselines
+from trajlib.evaluation.bootstrap import estimate_mean, estimate_skill
+from trajlib.evaluation.groups import split_rows
 from trajlib.evaluation.metrics import flown_courses, measure_errors, skill
 from trajlib.evaluation.plans import predict_plan_baselines
-from trajlib.evaluation.quantities import QUANTITIES
-from trajlib.features.airborne import STATE
+from trajlib.evaluation.tables import format_errors
 from trajlib.features.feature_sets import prediction_minutes
 from trajlib.features.plans import add_reference, has_plan, locate_plan, measure_deviations
 from trajlib.features.targets import SHARE_AHEAD, keep_unflown, match_flights
-from trajlib.geodesy import distance, find_airport
+from trajlib.labels import QUANTITIES
 from trajlib.models.estimators import build_model
 from trajlib.models.training import (
     Split,
     cancelled_on_error,
-    predict_held_out,
     submit_held_out,
 )
-from trajlib.models.tuning import REGRESSOR
 
 __all__ = [
     "Experiment",
-    "evaluate_settings",
-    "format_arrivals",
-    "format_errors",
-    "format_groups",
-    "format_skills",
-    "group_look_ahead",
-    "name_directions",
-    "name_phases",
-    "predict_baselines",
     "run_descent_experiment",
     "run_experiment",
-    "score_arrivals",
-    "score_before_landing",
-    "score_groups",
     "submit_experiment",
-    "to_display_units",
 ]
 
 _SCORED = ["latitude", "longitude", "duration", "altitude"]
-_ON_RUNWAY = 2.0  # NM from the airport, within which a record must end to have a direction
 _ROUNDING = 1e-6  # rounding errors of skill
-_BEFORE_LANDING = np.array([10, 15, 20, 30, 45, 60, 90])  # min
-
-
-def to_display_units(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table of errors or targets with their display names and units, times in minutes.
-
-    >>> to_display_units(pd.DataFrame({"horizontal": [2.5], "time": [90.0]})).iloc[0].to_dict()
-    {'position [NM]': 2.5, 'time [min]': 1.5}
-    """
-    scaled = {name: table[name] / QUANTITIES[name].divisor for name in table if name in QUANTITIES}
-    return table.assign(**scaled).rename(
-        columns={name: QUANTITIES[name].heading for name in scaled}
-    )
 
 
 @dataclass(frozen=True)
@@ -161,7 +128,7 @@ class Experiment:
         for kind, name, errors in self.list_errors():
             base = self.baselines["mean"].reindex(errors.index)
             labels = {"feature_set": self.feature_set, "kind": kind, "name": name}
-            for group, rows in _split_rows(errors.index, groups):
+            for group, rows in split_rows(errors.index, groups):
                 keys = labels if groups is None else labels | {groups.name or "group": group}
                 part = _tabulate(errors[rows], base[rows], self.days)
                 parts.append(part.assign(**keys)[[*keys, *part]])
@@ -304,340 +271,6 @@ def run_descent_experiment(
     return Experiment(feature_set, model_errors, baseline_errors, days)
 
 
-def predict_baselines(
-    predictors: pd.DataFrame,
-    targets: pd.DataFrame,
-    unflown: pd.DataFrame,
-    splits: Sequence[Split],
-    *,
-    feature_set: str,
-    by: str,
-    routes: pd.DataFrame,
-    flights: pd.DataFrame,
-) -> dict[str, pd.DataFrame]:
-    """Return the predictions of each baseline for unflown rows of held-out flights, by name.
-
-    Baselines that need an operator, a type or a callsign are left out where no flight has one.
-    Parameters are those of `submit_experiment`; ``unflown`` as returned by `keep_unflown`.
-    """
-    pair = flights[["origin", "destination"]].iloc[0].tolist()
-    median = predict_baseline(unflown, splits, "median")
-    tables = {
-        "mean": predict_baseline(unflown, splits),
-        "median": median,
-        "great circle": baselines.follow_great_circle(unflown, splits, *pair),
-    }
-    operators, types = predictors["operator"], predictors["aircraft_type"]
-    if operators.notna().any() and types.notna().any():
-        group = operators.astype("str") + " " + types.astype("str")
-        tables["operator and type"] = baselines.average_by_group(unflown, splits, group)
-    if flights["callsign"].notna().any():
-        repeated = baselines.repeat_callsign(targets, flights, median)
-        tables["last flight of the callsign"] = repeated
-    minutes = prediction_minutes(feature_set)
-    if minutes:
-        names = [f"{name}_at_{minutes:.0f}" for name in STATE]
-        state = predictors[names].set_axis(list(STATE), axis=1)
-        reckon = baselines.dead_reckon_ahead if by == "clock" else baselines.dead_reckon_home
-        tables["dead reckoning"] = reckon(state, minutes, median, *pair)
-        delay = baselines.measure_delay(routes, splits, state, minutes)
-        shifted = baselines.shift_median(
-            targets if by == "clock" else unflown, splits, delay, by=by
-        )
-        tables["delay-shifted median"] = shifted.reindex(median.index)
-    return tables
-
-
-def format_errors(table: pd.DataFrame, quantities: Sequence[str] | None = None) -> pd.DataFrame:
-    """Return errors with their intervals as text, one column per quantity.
-
-    Parameters
-    ----------
-    table
-        As returned by `Experiment.tabulate`.
-    quantities
-        Quantities to show; by default all that have values.
-
-    Returns
-    -------
-    DataFrame
-        Texts such as ``12.3 (11.0 to 13.6)``; the unit is in the column's name.
-    """
-    keys = list(table.columns[: table.columns.get_loc("quantity")])
-    if quantities is None:
-        quantities = list(table["quantity"].unique())
-    columns = {}
-    for quantity in quantities:
-        display = QUANTITIES[quantity]
-        rows = table[table["quantity"] == quantity].set_index(keys)
-        texts = [
-            _format_interval(row, display.decimals)
-            for row in rows[["error", "low", "high"]].itertuples(index=False)
-        ]
-        columns[display.heading] = pd.Series(texts, rows.index, dtype=object)
-    order = table.set_index(keys).index.unique()
-    return pd.DataFrame(columns).reindex(order).fillna("")
-
-
-def group_look_ahead(
-    rows: pd.MultiIndex, feature_set: str, edges: Sequence[float] = (5, 10, 20, 30, 60)
-) -> pd.Series:
-    """Return the look-ahead time of each row, as the upper edge [min] of its interval.
-
-    Parameters
-    ----------
-    rows
-        Path and minute.
-    feature_set
-        Look-ahead times are measured from its prediction time.
-    """
-    ahead = rows.get_level_values("minute") - prediction_minutes(feature_set)
-    edge = pd.cut(ahead, [0, *edges], labels=list(edges)).astype(float)
-    return pd.Series(edge, rows, name="minutes ahead, to")
-
-
-def score_arrivals(experiments: Sequence[Experiment]) -> pd.DataFrame:
-    """Return the errors of arrival times at each prediction time, in minutes.
-
-    Parameters
-    ----------
-    experiments
-        Experiments on the end of flights, one per feature set.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by ``feature_set``, ``kind`` and ``name``: ``flights``, mean absolute error
-        ``mae`` with ``low`` and ``high``, its 95 % bootstrap interval over days, and the 95th
-        percentile ``p95`` with ``p95_low`` and ``p95_high``.
-    """
-    names = ["feature_set", "kind", "name"]
-    parts = {}
-    for experiment in experiments:
-        for kind, name, errors in experiment.list_errors():
-            parts[experiment.feature_set, kind, name] = errors
-    return _score_minutes(parts, experiments, names)
-
-
-def score_before_landing(experiments: Sequence[Experiment], durations: pd.Series) -> pd.DataFrame:
-    """Return the errors of arrival times from 90 to 10 minutes before landing, in minutes.
-
-    Each prediction, from any feature set, counts at the nearest of these times.
-
-    Parameters
-    ----------
-    experiments
-        Experiments on the end of flights, one per feature set.
-    durations
-        Duration of each flight [s], by path.
-
-    Returns
-    -------
-    DataFrame
-        As `score_arrivals`, indexed by ``minutes before landing``, ``kind`` and ``name``.
-    """
-    times = _BEFORE_LANDING
-    # predictions more than half a step outside of all times are not counted
-    middle = (times[1:] + times[:-1]) / 2
-    edges = [2 * times[0] - middle[0], *middle, 2 * times[-1] - middle[-1]]
-    parts = []
-    for experiment in experiments:
-        now = prediction_minutes(experiment.feature_set)
-        for kind, name, errors in experiment.list_errors():
-            to_landing = durations.reindex(errors.index.get_level_values("path")) / 60 - now
-            nearest = pd.cut(to_landing.to_numpy(), edges, labels=times, right=False).astype(float)
-            part = errors[["time"]].assign(minutes=nearest, kind=kind, name=name)
-            parts.append(part.dropna().astype({"minutes": int}))
-    table = pd.concat(parts).sort_values("minutes", ascending=False, kind="stable")
-    by_time = table.groupby(["minutes", "kind", "name"], sort=False)
-    names = ["minutes before landing", "kind", "name"]
-    return _score_minutes(dict(list(by_time)), experiments, names)
-
-
-def format_arrivals(table: pd.DataFrame) -> pd.DataFrame:
-    """Return arrival errors with their intervals as text, as in ``2.43 (2.31 to 2.55)``.
-
-    Parameters
-    ----------
-    table
-        As `score_arrivals` or `score_before_landing` returns it.
-    """
-    parts = {
-        "mean absolute error [min]": ["mae", "low", "high"],
-        "95th percentile [min]": ["p95", "p95_low", "p95_high"],
-    }
-    columns = {"flights": table["flights"]}
-    for name, part in parts.items():
-        columns[name] = [_format_interval(row, 2) for row in table[part].itertuples(index=False)]
-    return pd.DataFrame(columns, table.index)
-
-
-def format_skills(
-    table: pd.DataFrame, errors: Sequence[str] = ("horizontal", "altitude", "time")
-) -> pd.DataFrame:
-    """Return skills with their intervals as text, one column per error.
-
-    Parameters
-    ----------
-    table
-        As returned by `Experiment.compare`, with any levels before ``error``.
-
-    Returns
-    -------
-    DataFrame
-        Texts such as ``0.26 (0.22 to 0.30)``, with `` *`` if the model does not beat the best
-        baseline. Empty if the table is.
-    """
-    star = np.where(table["verdict"] == "beats it", "", " *")
-    rows = zip(table["skill"], table["low"], table["high"], star, strict=True)
-    texts = [f"{skill:z.2f} ({low:z.2f} to {high:z.2f}){star}" for skill, low, high, star in rows]
-    texts = pd.Series(texts, table.index, dtype=object)
-    wide = texts.unstack("error").reindex(columns=list(errors))  # noqa: PD010
-    wide = wide.reindex(table.index.droplevel("error").unique()).fillna("")
-    return wide.rename(columns={name: QUANTITIES[name].label for name in errors})
-
-
-def format_groups(table: pd.DataFrame, errors: Sequence[str]) -> pd.DataFrame:
-    """Return mean errors and skills of groups as text, the errors side by side.
-
-    Parameters
-    ----------
-    table
-        As returned by `score_groups`, with any levels before ``error``.
-
-    Returns
-    -------
-    DataFrame
-        By the groups and ``flights`` (number with an error): for each error ``mean``, in the unit
-        of ``QUANTITIES``, and ``skill``, such as ``0.26 ± 0.04``, where ± is the distance to the
-        farther end of the interval. It is omitted for a single day.
-    """
-    groups = [name for name in table.index.names if name != "error"]
-    reach = np.maximum(table["skill"] - table["low"], table["high"] - table["skill"])
-    scale = [QUANTITIES[name].divisor for name in table.index.get_level_values("error")]
-    texts = pd.DataFrame(
-        {
-            "flights": table["flights"].groupby(level=groups).transform("max"),
-            "mean": (table["mean"] / scale).map(format_number),
-            "skill": table["skill"].map("{:z.2f}".format) + reach.map(" ± {:.2f}".format),
-        }
-    ).replace(r"( ± )?nan.*", "", regex=True)
-    wide = texts.set_index("flights", append=True).unstack("error", sort=False)  # noqa: PD010
-    columns = pd.MultiIndex.from_product([errors, ["mean", "skill"]], names=["error", None])
-    wide = wide.swaplevel(axis=1).fillna("").reindex(columns=columns, fill_value="")
-    return wide.rename(columns={name: QUANTITIES[name].heading for name in errors}, level="error")
-
-
-def score_groups(
-    errors: pd.DataFrame, baseline: pd.DataFrame, groups: pd.Series, days: pd.Series
-) -> pd.DataFrame:
-    """Return mean error and skill in each group, with the 95 % interval by day.
-
-    Parameters
-    ----------
-    errors, baseline
-        Of the same rows.
-    groups
-        The group of each path, or of each path and fraction; rows without one are omitted.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by ``group`` and ``error``: ``flights`` that have the error, ``mean``, ``skill``,
-        ``low``, ``high``. Empty if no row has a group.
-    """
-    rows = pd.MultiIndex.from_product([[], errors.columns], names=["group", "error"])
-    empty = pd.DataFrame(columns=["mean", "skill", "low", "high"], index=rows, dtype=float)
-    empty.insert(0, "flights", 0)
-    tables = {}
-    for name, part in _split_rows(errors.index, groups):
-        group_errors = errors[part]
-        table = estimate_skill(group_errors, baseline[part], days)
-        table.insert(0, "mean", group_errors.mean())
-        table.insert(0, "flights", group_errors.notna().groupby(level="path").any().sum())
-        tables[name] = table
-    return pd.concat(tables, names=rows.names) if tables else empty
-
-
-def name_phases(targets: pd.DataFrame, tops: pd.DataFrame) -> pd.Series:
-    """Return the phase of each flight at each fraction: climb, cruise or descent.
-
-    Parameters
-    ----------
-    tops
-        ``top_of_climb_time`` and ``top_of_descent_time`` [s] by path; without one of them a
-        flight has no phase.
-    """
-    names = ["top_of_climb_time", "top_of_descent_time"]
-    top = tops.reindex(index=targets.index.get_level_values("path"), columns=names)
-    climb, descent = top.to_numpy(float).T
-    time = targets["duration"].to_numpy()
-    phase = np.select([time < climb, time < descent], ["climb", "cruise"], "descent")
-    complete = np.isfinite(climb + descent + time)
-    return pd.Series(phase, targets.index, name="phase").where(complete)
-
-
-def name_directions(targets: pd.DataFrame, airport: str) -> pd.Series:
-    """Return the runway direction of each flight as a quarter of the compass, by path.
-
-    Missing if the record begins or ends too far from the airport.
-
-    Parameters
-    ----------
-    targets
-        Targets at two fractions or more, the first or last of them at the airport.
-    airport
-        ICAO or IATA code.
-    """
-    miles = distance(targets["latitude"], targets["longitude"], *find_airport(airport).position)
-    near = pd.Series(miles, targets.index).groupby(level="path").min() <= _ON_RUNWAY
-    course = flown_courses(targets).groupby(level="path").last()
-    quarter = ((course / 90).round() % 4).where(near)
-    return quarter.map(dict(enumerate("NESW"))).rename("direction")
-
-
-def evaluate_settings(
-    model: Pipeline,
-    searched: pd.DataFrame,
-    predictors: pd.DataFrame,
-    targets: pd.DataFrame,
-    split: Split,
-    days: pd.Series,
-    *,
-    feature_set: str,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Return the gain of the best settings over the model's own, on days not used in the search.
-
-    Parameters
-    ----------
-    model, predictors, targets, days, feature_set
-        As for `search_settings`.
-    searched
-        Result of `search_settings` on the training flights.
-    split
-        Training paths, and paths held out from training and search.
-
-    Returns
-    -------
-    DataFrame
-        A row for each error: ``gain``, 1 - Σ error / Σ error of the model's own settings, ``low``
-        and ``high``, its 95 % interval over held-out days.
-    """
-    best = searched.head(1).drop(columns=["r2", "spread", "seconds"]).to_dict("records")[0]
-    tuned = clone(model).set_params(**{f"{REGRESSOR}{name}": best[name] for name in best})
-    errors, baseline = (
-        measure_errors(
-            predict_held_out(
-                candidate, predictors, targets, [split], feature_set=feature_set, joint=True
-            ),
-            targets,
-        )
-        for candidate in (tuned, model)
-    )
-    return estimate_skill(errors, baseline, days, seed=seed).rename(columns={"skill": "gain"})
-
-
 def _submit_training(
     predictors: pd.DataFrame,
     targets: pd.DataFrame,
@@ -655,20 +288,6 @@ def _submit_training(
     return lambda: {name: wait().predictions for name, wait in training.items()}
 
 
-def _format_interval(row: tuple[float, float, float], decimals: int) -> str:
-    return str(Estimate(*row, decimals=decimals)).replace(" (nan to nan)", "")
-
-
-def _split_rows(rows: pd.MultiIndex, groups: pd.Series | None) -> list[tuple[object, np.ndarray]]:
-    """Return each group, in order, with a mask of its rows; all rows without groups."""
-    if groups is None:
-        return [(None, np.ones(len(rows), bool))]
-    by_row = groups.index.nlevels > 1
-    names = groups.reindex(rows if by_row else rows.get_level_values("path")).to_numpy()
-    order = pd.unique(pd.Series(names).dropna().sort_values(kind="stable"))
-    return [(name, names == name) for name in order]
-
-
 def _tabulate(errors: pd.DataFrame, baseline: pd.DataFrame, days: pd.Series) -> pd.DataFrame:
     names = [name for name in errors if name in QUANTITIES and errors[name].notna().any()]
     errors, baseline = errors[names], baseline[names]
@@ -682,20 +301,3 @@ def _tabulate(errors: pd.DataFrame, baseline: pd.DataFrame, days: pd.Series) -> 
     table["quantity"] = names
     table["unit"] = [QUANTITIES[name].unit for name in names]
     return table[["quantity", "unit", "flights", *numbers, *skills]].reset_index(drop=True)
-
-
-def _score_minutes(
-    parts: dict[tuple, pd.DataFrame], experiments: Sequence[Experiment], names: list[str]
-) -> pd.DataFrame:
-    """Return the errors of time of each part, which has rows of some of the experiments."""
-    days = pd.concat([experiment.days for experiment in experiments])
-    days = days[~days.index.duplicated()]
-    rows = []
-    for errors in parts.values():
-        minutes = errors[["time"]] / 60
-        mean = estimate_mean(minutes, days).loc["time"]
-        p95 = estimate_percentile(minutes, days).loc["time"]
-        rows.append([mean["flights"], *mean[["mean", "low", "high"]], *p95])
-    columns = ["flights", "mae", "low", "high", "p95", "p95_low", "p95_high"]
-    index = pd.MultiIndex.from_tuples(list(parts), names=names)
-    return pd.DataFrame(rows, index, columns, dtype=float).astype({"flights": int})

@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from trajlib.evaluation.bootstrap import draw_days
 from trajlib.features.feature_sets import check_no_leakage
 from trajlib.models.estimators import encoded_predictors
-from trajlib.models.training import Split, submit_splits
+from trajlib.models.training import Fold, Split, submit_splits
 from trajlib.trajectories.correlations import redundant_groups
 
 __all__ = [
@@ -108,7 +108,9 @@ def collect_importance(
     """
     check_no_leakage(predictors, feature_set)
     groups = groups or {name: [name] for name in predictors}
-    collect = functools.partial(_collect_importance, model, groups, days, repeats, seed)
+    collect = functools.partial(
+        _collect_importance, model=model, groups=groups, days=days, repeats=repeats, seed=seed
+    )
     results = submit_splits(collect, predictors, targets, splits)()
     keys, names = list(results), ["split", "fraction"]
     tables = zip(*results.values(), strict=True)
@@ -207,7 +209,7 @@ def measure_shap(
     """
     check_no_leakage(predictors, feature_set)
     groups = groups or {name: [name] for name in predictors}
-    explain = functools.partial(_explain, model, groups)
+    explain = functools.partial(_explain, model=model, groups=groups)
     results = submit_splits(explain, predictors, targets, splits)()
     sums = pd.concat(results, names=["split", "fraction"])
     flights = sums.pop("flights").groupby(level="fraction").sum()
@@ -234,19 +236,17 @@ def rank_splits(samples: ImportanceSamples) -> pd.DataFrame:
 
 
 def _collect_importance(
+    fold: Fold,
+    *,
     model: Pipeline,
     groups: Mapping[str, Sequence[str]],
     days: pd.Series,
     repeats: int,
     seed: int,
-    predictors: pd.DataFrame,
-    targets: pd.DataFrame,
-    held_out: pd.DataFrame,
-    flown: pd.DataFrame,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    flown = flown.dropna()  # a missing error would make the sum of its day missing
-    held_out = held_out.loc[flown.index]
-    trained = clone(model).fit(predictors, targets)
+    flown = fold.flown.dropna()  # a missing error would make the sum of its day missing
+    held_out = fold.held_out.loc[flown.index]
+    trained = clone(model).fit(fold.predictors, fold.targets)
     encoder, regressor = trained
     encoded, names = encoder.transform(held_out), np.array(encoded_predictors(trained))
     day = days[held_out.index].to_numpy()
@@ -267,7 +267,7 @@ def _collect_importance(
         rises += list(of_day @ (errors**2).mean(axis=1) - untouched)
     rows = pd.Index(dates, name="day")
     tables = [pd.DataFrame(rise, rows, flown.columns) for rise in rises]
-    spread = of_day @ ((flown - targets.mean()) ** 2).to_numpy()
+    spread = of_day @ ((flown - fold.targets.mean()) ** 2).to_numpy()
     return (
         _impurity(trained, groups),
         pd.concat(dict(zip(groups, tables, strict=True)), names=["predictor"]),
@@ -281,16 +281,9 @@ def _impurity(trained: Pipeline, groups: Mapping[str, Sequence[str]]) -> pd.Data
     return pd.DataFrame([{name: impurity[list(members)].sum() for name, members in groups.items()}])
 
 
-def _explain(
-    model: Pipeline,
-    groups: Mapping[str, Sequence[str]],
-    predictors: pd.DataFrame,
-    targets: pd.DataFrame,
-    held_out: pd.DataFrame,
-    _: pd.DataFrame,
-) -> pd.DataFrame:
-    trained = clone(model).fit(predictors, targets)
-    encoded, names = trained[0].transform(held_out), np.array(encoded_predictors(trained))
+def _explain(fold: Fold, *, model: Pipeline, groups: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    trained = clone(model).fit(fold.predictors, fold.targets)
+    encoded, names = trained[0].transform(fold.held_out), np.array(encoded_predictors(trained))
     belongs = np.column_stack([np.isin(names, members) for members in groups.values()])
     contributions = [
         np.abs(booster.predict(encoded, pred_contrib=True)[:, :-1] @ belongs).sum(axis=0)

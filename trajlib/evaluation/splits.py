@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 _GAP = pd.Timedelta("60D")  # without a flight, between two periods
+_FEW = 5  # flights of an operator in each period, to compare its means
 _NAMED = 4  # periods at most
 
 
@@ -47,22 +48,28 @@ def describe_days(days: pd.Series) -> str:
     return f"{text} in {len(names)} periods: {', '.join(names)}"
 
 
-def compare_periods(durations: pd.Series, days: pd.Series) -> str:
+def compare_periods(durations: pd.Series, days: pd.Series, operators: pd.Series) -> str:
     """Return a sentence on the mean durations of the periods, or "" where they hardly differ.
 
     They differ where the longest and the shortest mean are more than two standard errors apart,
-    of the means of days. Both arguments are by path, durations in minutes.
+    of the means of days. The arguments are by path, durations in minutes. Since other operators may
+    fly in other periods, the means of the most frequent operator of both are added.
     """
     daily = durations.groupby(days).mean()
     table = daily.groupby(_name_periods(daily.index.to_series())).agg(["mean", "sem"])
     ends = table.loc[[table["mean"].idxmax(), table["mean"].idxmin()]]
     if not ends["mean"].iloc[0] - ends["mean"].iloc[1] > 2 * np.hypot(*ends["sem"]):
         return ""
-    means = durations.groupby(_name_periods(days)).mean()
+    periods = _name_periods(days).reindex(durations.index)
+    means = durations.groupby(periods).mean()
     texts = [f"{means[name]:.1f} min in {name}" for name in ends.index]
-    return (
-        f"Flights took {' and '.join(texts)} on average: a model of one period may not fit another."
-    )
+    text = f"Flights took {' and '.join(texts)} on average"
+    counts = pd.crosstab(operators, periods).reindex(columns=ends.index, fill_value=0).min(axis=1)
+    if len(counts) > 1 and counts.max() >= _FEW:
+        name = counts.idxmax()
+        alone = durations[operators == name].groupby(periods).mean()
+        text += f" ({name} alone {alone[ends.index[0]]:.1f} and {alone[ends.index[1]]:.1f} min)"
+    return f"{text}: a model of one period may not fit another."
 
 
 def _name_periods(days: pd.Series) -> pd.Series:

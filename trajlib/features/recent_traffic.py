@@ -8,7 +8,6 @@ longest gap allowed in a usable flight.
 import numpy as np
 import pandas as pd
 
-from trajlib.archive.index import FRAGMENT
 from trajlib.features.wind import WIND, estimate_wind, measure_velocities, to_nanoseconds
 from trajlib.geodesy import NAUTICAL_MILE, distance, find_airport, track
 
@@ -162,9 +161,8 @@ def select_other_traffic(flights: pd.DataFrame, traffic: pd.DataFrame) -> pd.Dat
 def _shows_runway(traffic: pd.DataFrame, pair: list[str]) -> pd.Series:
     """Return which flights are fragments that begin or end near an airport of the pair."""
     near = pd.Series(False, traffic.index)
-    fragment = traffic["rejected"] == FRAGMENT
     for side, code, end in zip(("origin", "destination"), pair, ("first", "last"), strict=True):
-        candidates = fragment & (traffic[side] == code)
+        candidates = traffic["fragment"] & (traffic[side] == code)
         columns = [f"latitude_{end}", f"longitude_{end}"]
         latitude, longitude = traffic.loc[candidates, columns].to_numpy().T
         miles = distance(latitude, longitude, *find_airport(code).position)

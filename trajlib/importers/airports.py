@@ -12,10 +12,11 @@ from trajlib.importers.segmentation import get_seconds
 
 __all__ = ["ENDS", "infer_airports", "measure_ends"]
 
-ENDS = ("latitude", "longitude", "altitude", "course")  # columns of `measure_ends`
+ENDS = ("latitude", "longitude", "altitude", "course", "rise")  # columns of `measure_ends`
 _RADIUS = 25.0  # NM around an end of a flight in which airports are searched
 _HEIGHT = {"origin": (6000.0, 800.0), "destination": (1500.0, 600.0)}  # ft, ft/NM at most
 _MISS = {"origin": 0.3, "destination": 0.5}  # weight of the error of the course
+_AWAY = -500.0, 3000.0  # ft, with less rise at this height, a flight is from or to elsewhere
 _NEAR = 0.3  # weight of the distance
 _PATH = {"origin": 700.0, "destination": 500.0}  # ft/NM of a steep climb and descent
 _FLAT = 150.0  # ft/NM, flatter than any path to or from an airport
@@ -61,7 +62,8 @@ def measure_ends(points: pd.DataFrame, side: str) -> pd.DataFrame:
     -------
     DataFrame
         ``latitude longitude`` [deg], ``altitude`` [ft] (the nearest one measured within three
-        minutes) and ``course`` [deg], missing if the flight did not move.
+        minutes), ``course`` [deg], missing if the flight did not move, and ``rise`` [ft], how much
+        higher it is up to three minutes from the end.
     """
     points = points[points["latitude"].notna()]
     flight, time = points["flight"].to_numpy(), get_seconds(points)
@@ -71,7 +73,9 @@ def measure_ends(points: pd.DataFrame, side: str) -> pd.DataFrame:
     edge = np.repeat(begins if side == "origin" else begins + sizes - 1, sizes)
     near = np.flatnonzero(np.abs(time - time[edge]) <= _COURSE[1])
     near = near if side == "origin" else near[::-1]
-    high = _find_first(near[~np.isnan(altitude[near])], flight)
+    measured = near[~np.isnan(altitude[near])]
+    high, far = _find_first(measured, flight), _find_first(measured[::-1], flight)
+    rise = pd.Series(altitude[far] - altitude[high], flight[high])
     flown = distance(lat[near], lon[near], lat[edge[near]], lon[edge[near]])
     far = _find_first(near[flown >= _COURSE[0]], flight)
     begin, end = (edge[far], far) if side == "origin" else (far, edge[far])
@@ -80,7 +84,8 @@ def measure_ends(points: pd.DataFrame, side: str) -> pd.DataFrame:
         {"latitude": lat[edge[begins]], "longitude": lon[edge[begins]]},
         index=pd.Index(flight[begins], name="flight"),
     )
-    return ends.assign(altitude=pd.Series(altitude[high], flight[high]), course=course)
+    height = pd.Series(altitude[high], flight[high])
+    return ends.assign(altitude=height, course=course, rise=rise)
 
 
 def _find_first(rows: np.ndarray, flight: np.ndarray) -> np.ndarray:
@@ -179,6 +184,7 @@ def _list_candidates(ends: pd.DataFrame, side: str) -> pd.DataFrame:
     below = np.maximum(0, miles - np.maximum(height, 0) / _FLAT)
     above, below = (np.nan_to_num(part) for part in (above, below))
     limit = _HEIGHT[side][0] + _HEIGHT[side][1] * miles
+    away = (flights["rise"].to_numpy() < _AWAY[0]) & (height > _AWAY[1])
     return pd.DataFrame(
         {
             "airport": airport,
@@ -187,7 +193,7 @@ def _list_candidates(ends: pd.DataFrame, side: str) -> pd.DataFrame:
             "height": height,
             "cost": _MISS[side] * miss + _NEAR * miles + _ABOVE * (above + below),
             # without an altitude, a flight is at an airport only if it is very close
-            "low": np.where(np.isnan(height), miles <= 2.0, height <= limit),
+            "low": np.where(np.isnan(height), miles <= 2.0, (height <= limit) & ~away),
         },
         index=flights.index,
     )

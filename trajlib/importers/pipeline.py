@@ -22,8 +22,8 @@ import pyarrow as pa
 
 from trajlib.archive.dialect import Dialect, read_dialect
 from trajlib.archive.imported import name_repair
-from trajlib.archive.index import FRAGMENTS
 from trajlib.archive.layout import FlightError
+from trajlib.archive.listing import FRAGMENTS
 from trajlib.archive.repairs import check_units
 from trajlib.archive.storage import replacing
 from trajlib.archive.values import find_operator
@@ -34,7 +34,7 @@ from trajlib.importers.airports import ENDS, infer_airports, measure_ends
 from trajlib.importers.cleaning import REPAIRS, Limits, clean_points
 from trajlib.importers.formats import Format, Options, find_format
 from trajlib.importers.formats.base import TEXTS
-from trajlib.importers.resampling import leave_one_out, resample_flight
+from trajlib.importers.resampling import interpolate_points, leave_one_out
 from trajlib.importers.segmentation import get_seconds, segment_flights, split_tracks
 from trajlib.importers.sources import (
     FILES,
@@ -489,7 +489,7 @@ def _collect_identity(job: _Job, points: pd.DataFrame) -> pd.DataFrame:
     if file.exists() and table["flight_id"].notna().any():
         ids = table["flight_id"].dropna().unique().tolist()
         listed = pd.read_parquet(file, filters=[("flight_id", "in", ids)]).set_index("flight_id")
-        for name in listed.columns.intersection(IDENTITY):
+        for name in listed.columns.intersection(TEXTS):
             table[name] = table["flight_id"].map(listed[name]).fillna(table[name])
     operators = table["callsign"].map(find_operator, na_action="ignore").astype("str")
     return table.assign(operator=table["operator"].fillna(operators))
@@ -638,9 +638,9 @@ def _write_flights(job: _Job, flights: pd.DataFrame, points: pd.DataFrame) -> li
             continue
         begin, end = np.searchsorted(flight_of, [number, number + 1])
         measured_only = job.measured_only or flight["kind"] == "fragment"
-        time, columns = resample_flight(seconds[begin:end], values[:, begin:end], order)
+        time, columns = interpolate_points(seconds[begin:end], values[:, begin:end], order)
         try:
-            check_units(columns, 1000 * time, Dialect())
+            check_units(columns, 1000 * time, job.options.dialect)
         except FlightError as error:
             flights.loc[number, "rejected"] = str(error)
             continue
@@ -728,6 +728,8 @@ def _describe_archive(source: Path, formats: list[Format], dialect: Dialect) -> 
         "modelled": sorted(dialect.modelled),
     }
     lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
+    # units that the source's columns.toml confirms are not asked for again
+    lines += [f'columns.{name}.unit = "{COLUMNS[name].unit}"' for name in dialect.units]
     return "\n".join([*lines, ""])
 
 

@@ -7,6 +7,17 @@ changes the level from day to day, depending on the coverage of the previous day
 
 The coverage applies to each interval alone. Several intervals together cover less, as they are not
 corrected for multiplicity; only the band of whole trajectories is.
+
+From flights to intervals, with what each table is indexed by (rows × columns; a column of errors is
+a target, ``along`` or ``cross``; a side is ``low`` or ``high``):
+
+1. `widen_targets`: targets (path, fraction) × target → path × (target, fraction), for a `Fold`.
+2. `fit_apart`, or `fit_crossed` where days are few: the fold → a `Fit` with the model, errors
+   (path, fraction) × column and their predicted quantiles (path, fraction) × (column, side).
+3. `calibrate`: errors and quantiles → a `Calibration` with offsets fraction × (column, side).
+4. `place_intervals` and `place_band`: the calibration and quantiles of other flights → intervals of
+   their errors (path, fraction) × (column, side).
+5. `score_intervals`: errors and intervals → (column, fraction) × coverage, width and score.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +28,7 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
+from trajlib.features.plans import add_reference
 from trajlib.features.targets import match_flights
 from trajlib.models.estimators import BoostedTrees, build_encoder
 from trajlib.models.prediction_intervals import (
@@ -24,20 +36,27 @@ from trajlib.models.prediction_intervals import (
     calibrate_intervals,
     conservative_level,
     expand_intervals,
+    is_few,
     score_intervals,
+    signed_errors,
     split_days,
     subtract_base,
     widen_to_band,
 )
+from trajlib.models.training import Fold, stack_targets
 
 __all__ = [
     "BAND",
     "METHODS",
     "Calibration",
+    "Fit",
     "adapt_coverage",
     "calibrate",
+    "fit_apart",
+    "fit_crossed",
     "fit_quantiles",
     "hold_out_errors",
+    "measure_unflown",
     "place_band",
     "place_intervals",
     "predict_quantiles",
@@ -48,8 +67,32 @@ BAND = ["along", "cross", "altitude", "duration"]
 _ADAPTIVE = (*BAND, "latitude", "longitude")
 _SIDES = ("low", "high")
 _KNOTS = 8  # fractions at which quantiles are learned; others are interpolated
+_FEWEST = 100  # training flights needed to learn quantiles
+_FOLDS = 5  # of the days, where the same flights train and calibrate
 _RATE = 0.01  # of adaptation, for each flight of a day
 _LEVELS = (0.5, 0.999)  # limits of the adaptive level
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A trained joint model, and errors of flights that it was not trained on.
+
+    Attributes
+    ----------
+    model
+        Trained pipeline.
+    quantile_models
+        As returned by `fit_quantiles`; None if there are too few flights to learn quantiles.
+    errors
+        As returned by `signed_errors`.
+    quantiles
+        As returned by `predict_quantiles`, for at least the rows of the errors.
+    """
+
+    model: Pipeline
+    quantile_models: dict | None
+    errors: pd.DataFrame
+    quantiles: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -73,6 +116,84 @@ class Calibration:
     offsets: pd.DataFrame
     band_offsets: pd.DataFrame
     band_factor: float
+
+
+def fit_apart(
+    fold: Fold,
+    *,
+    model: Pipeline,
+    days: pd.Series,
+    to_errors: Callable[[pd.DataFrame], pd.DataFrame],
+    level: float,
+    seed: int | None = 0,
+) -> Fit:
+    """Train a joint model, and return it with the errors of the held-out flights.
+
+    Parameters
+    ----------
+    fold
+        All fractions together, as submitted by `submit_splits` with ``joint``.
+    model, days, to_errors
+        As for `hold_out_errors`.
+    level
+        Share of errors between the quantiles.
+    seed
+        Seed of the order of days.
+    """
+    wide = fold.targets
+    quantile_models = None
+    if len(wide) >= _FEWEST and not is_few(days[wide.index]):
+        learned = hold_out_errors(model, fold.predictors, wide, days, to_errors, seed=seed)
+        quantile_models = fit_quantiles(learned, fold.predictors, level=level, seed=seed or 0)
+    trained = clone(model).fit(fold.predictors, wide)
+    errors = to_errors(_predict(trained, fold.held_out, wide.columns))
+    fractions = wide.columns.unique("fraction")
+    quantiles = predict_quantiles(quantile_models, fold.held_out, fractions)
+    return Fit(trained, quantile_models, errors, quantiles)
+
+
+def fit_crossed(
+    fold: Fold,
+    *,
+    model: Pipeline,
+    days: pd.Series,
+    to_errors: Callable[[pd.DataFrame], pd.DataFrame],
+    seed: int | None = 0,
+) -> Fit:
+    """Train a joint model, and return it with the errors of training and held-out flights.
+
+    Each training flight is predicted by a model that was trained on other days. No quantiles are
+    learned. There may be no held-out flights; parameters are those of `fit_apart`.
+    """
+    wide = fold.targets
+    parts = [
+        hold_out_errors(model, fold.predictors, wide, days, to_errors, folds=_FOLDS, seed=seed)
+    ]
+    trained = clone(model).fit(fold.predictors, wide)
+    if len(fold.held_out):
+        parts.append(to_errors(_predict(trained, fold.held_out, wide.columns)))
+    flights = pd.concat([fold.predictors, fold.held_out])
+    quantiles = predict_quantiles(None, flights, wide.columns.unique("fraction"))
+    return Fit(trained, None, pd.concat(parts), quantiles)
+
+
+def measure_unflown(
+    predicted: pd.DataFrame, *, unflown: pd.DataFrame, reference: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Return the errors of a joint model, in the form of `signed_errors`, as far as known.
+
+    Parameters
+    ----------
+    predicted
+        In the form of `trajlib.models.training.widen_targets`.
+    unflown
+        Targets that were not flown at the prediction time.
+    reference
+        Filed plans, if deviations from them are predicted, as returned by `locate_plan`.
+    """
+    table = stack_targets(predicted)
+    table = table if reference is None else add_reference(table, reference)
+    return signed_errors(table, unflown).dropna()
 
 
 def hold_out_errors(
@@ -111,8 +232,7 @@ def hold_out_errors(
     for held_out in split_days(days, (1 / folds,) * folds, seed=seed)[::-1]:
         train = wide.index.difference(held_out, sort=False)
         trained = clone(model).fit(predictors.loc[train], wide.loc[train])
-        predicted = trained.predict(predictors.loc[held_out])
-        parts.append(to_errors(pd.DataFrame(predicted, held_out, wide.columns)))
+        parts.append(to_errors(_predict(trained, predictors.loc[held_out], wide.columns)))
     return pd.concat(parts)
 
 
@@ -319,6 +439,10 @@ def adapt_coverage(
             sample = np.vstack([sample, today])
             parts.append(part)
     return pd.concat(parts).rename_axis("path").set_index("column", append=True)
+
+
+def _predict(trained: Pipeline, predictors: pd.DataFrame, columns: pd.Index) -> pd.DataFrame:
+    return pd.DataFrame(trained.predict(predictors), predictors.index, columns)
 
 
 def _choose_methods(

@@ -1,23 +1,15 @@
-"""Inference: features and prediction for given flights, described or read from a CSV."""
+"""Inference: predictors and prediction of given flights."""
 
-import datetime as dt
-import math
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from trajlib.archive.dialect import read_dialect
 from trajlib.archive.plans import select_plans
-from trajlib.archive.reading import read_flight
-from trajlib.archive.storage import exists, is_remote, resolve
+from trajlib.archive.storage import is_remote
 from trajlib.archive.store import derived_path, save_derived
-from trajlib.archive.values import find_operator
 from trajlib.cluster import current_client
-from trajlib.estimate import count
 from trajlib.features import feature_sets as features
 from trajlib.features.airborne import (
     keep_measured,
@@ -31,50 +23,24 @@ from trajlib.features.recent_traffic import (
     collect_recent_traffic,
     select_recent,
 )
-from trajlib.features.targets import TARGETS, match_flights
+from trajlib.features.targets import match_flights
 from trajlib.features.wind import to_nanoseconds
-from trajlib.geodesy import distance, find_airport, locate_airport, unwrap_longitude
-from trajlib.models.prediction_intervals import MIN_DAYS, TOLERANCE
+from trajlib.geodesy import find_airport
+from trajlib.models.flight_inputs import DESCRIPTION
+from trajlib.models.prediction_warnings import list_warnings
 from trajlib.models.saved_models import SavedModel, predict_trajectories, predict_trajectory
-from trajlib.trajectories.normalization import resample_flight
-from trajlib.trajectories.progress import PROGRESS
 
 __all__ = [
     "FlightPrediction",
     "build_flight_predictors",
-    "build_flight_row",
     "choose_feature_set",
     "has_recent_flights",
-    "list_warnings",
-    "load_flight_table",
-    "load_flown",
-    "load_samples_until",
-    "minutes_in_air",
     "open_store",
-    "parse_time",
     "predict_flight",
     "predict_flights",
 ]
 
-_IDENTITY = ("callsign", "operator", "aircraft_type")
 _ENDS = ("origin", "destination")
-_OLD = 180.0  # s; points usually come about once a minute
-_SLACK = 31  # days before and after the training data without a warning
-_RARE_HOUR = 0.005  # share of the training flights within an hour before or after
-_ARRIVED = 15.0  # NM from the destination within which a record counts as complete
-_YEARS = (1900, 2200)
-_SPLITS = {  # in words, the days on which a model was scored
-    "random days": "held-out days, drawn at random from the whole period",
-    "forward in time": "the last days, with a model of the days before",
-}
-_CALENDAR = {  # of categories, the order in which they are named
-    "month": ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"],
-    "weekday": ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"],
-}
-_TIME_FORMS = (
-    "2016-03-05T07:00 (UTC), 2016-03-05T07:00+01:00, 'tomorrow 07:00', 'today 07:00' or 'now'; "
-    "add ' local' for the local time of the origin"
-)
 
 
 @dataclass(frozen=True)
@@ -139,175 +105,6 @@ class FlightPrediction:
         return "  \n".join(lines)
 
 
-def parse_time(text: str, origin: str, *, now: pd.Timestamp | None = None) -> pd.Timestamp:
-    """Return a time given in words or as ISO 8601, in UTC.
-
-    Parameters
-    ----------
-    text
-        As ``2016-03-05T07:00``, ``tomorrow 07:00``, ``today 07:00`` or ``now``; UTC unless it
-        ends with an offset or with `` local``, the local time of the origin.
-    origin
-        Airport code.
-    now
-        By default the current time.
-
-    Raises
-    ------
-    ValueError
-        When the text is none of these; the message lists the forms.
-
-    >>> now = pd.Timestamp("2026-11-28T12:00Z")
-    >>> print(parse_time("tomorrow 07:00 local", "LEMD", now=now))
-    2026-11-29 06:00:00+00:00
-    """
-    now = pd.Timestamp.now("UTC").floor("s") if now is None else now
-    words = text.strip().lower().split()
-    local = words[-1:] == ["local"]
-    zone = find_airport(origin).timezone if local else "UTC"
-    words = words[:-1] if local else words
-    days = {"today": 0, "tomorrow": 1}
-    try:
-        if words == ["now"]:
-            return now
-        if len(words) == 2 and words[0] in days:
-            day = now.tz_convert(zone).normalize().tz_localize(None)
-            clock = dt.time.fromisoformat(words[1].zfill(5))
-            time = pd.Timestamp.combine(day + pd.Timedelta(days[words[0]], "D"), clock)
-        else:
-            time = pd.Timestamp.fromisoformat(" ".join(words).upper())
-        time = time if time.tzinfo else time.tz_localize(zone)
-        if not _YEARS[0] <= time.year < _YEARS[1]:
-            raise ValueError
-        return time.tz_convert("UTC")
-    except (ValueError, TypeError, OverflowError) as error:
-        raise ValueError(
-            f"{text!r} is not a time that can be used; expected {_TIME_FORMS}"
-        ) from error
-
-
-def build_flight_row(
-    pair: tuple[str, str],
-    start: pd.Timestamp,
-    *,
-    callsign: str | None = None,
-    operator: str | None = None,
-    aircraft_type: str | None = None,
-    csv: str | Path | None = None,
-) -> pd.DataFrame:
-    """Return a flight, with or without a file, as a row of an index.
-
-    By default the operator is that of the callsign, see `trajlib.archive.values.find_operator`.
-
-    >>> start = pd.Timestamp("2016-03-01 08:00", tz="UTC")
-    >>> build_flight_row(("LEMD", "LEBL"), start, callsign="IBE1234")["operator"].item()
-    'IBE'
-    """
-    row = {
-        "path": callsign or "flight",
-        "archive": None,
-        "origin": pair[0],
-        "destination": pair[1],
-        "callsign": callsign,
-        "operator": operator or find_operator(callsign or ""),
-        "aircraft_type": aircraft_type,
-        "start": start.tz_convert("UTC"),
-        "rejected": None,
-    }
-    if csv is not None:
-        archive, row["path"] = _find_archive(csv)
-        row["archive"] = resolve(archive)
-    return pd.DataFrame([row])
-
-
-def load_flight_table(path: str | Path, pair: tuple[str, str]) -> pd.DataFrame:
-    """Return the flights that a CSV lists, one per line, as rows of an index.
-
-    Parameters
-    ----------
-    path
-        CSV with a column ``time`` (see `parse_time`) and any of ``callsign``, ``operator`` and
-        ``aircraft_type``. Other columns are ignored.
-    pair
-        Origin and destination of all flights.
-
-    Raises
-    ------
-    ValueError
-        When the file is no CSV, has no flight or no column ``time``, or a time cannot be read;
-        the message names the line.
-    """
-    try:
-        table = pd.read_csv(path, dtype=str).replace({float("nan"): None})
-    except ValueError as error:  # also of an empty file, another encoding or cut lines
-        raise ValueError(f"{path} is no CSV that can be read: {error}") from error
-    if table.empty:
-        raise ValueError(f"{path}: no flight below the header")
-    if "time" not in table:
-        raise ValueError(
-            f"{path}: expected a column time, and any of {', '.join(_IDENTITY)}; it has "
-            + ", ".join(table.columns)
-        )
-    names = [f"{path}, line {line}" for line in range(2, len(table) + 2)]
-    starts = []
-    for name, text in zip(names, table["time"], strict=True):
-        try:
-            starts.append(parse_time(text or "", pair[0]))
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
-    rows = table.reindex(columns=list(_IDENTITY)).astype(object)
-    rows["operator"] = rows["operator"].fillna(rows["callsign"].map(find_operator, "ignore"))
-    rows = rows.where(rows.notna(), None).assign(path=names, start=pd.DatetimeIndex(starts))
-    return rows.assign(origin=pair[0], destination=pair[1], rejected=None, archive=None)
-
-
-def load_samples_until(
-    path: str | Path, minutes: float | None = None, *, pair: tuple[str, str] | None = None
-) -> tuple[pd.DataFrame, dict]:
-    """Return the raw samples of a CSV's first minutes, and the identity in them.
-
-    Later samples are not used; without minutes only the first sample is. The ``columns.toml`` of
-    the nearest folder above the file describes its columns.
-
-    Raises
-    ------
-    ValueError
-        When the CSV, or its folder, names another pair of airports than the given one.
-    """
-    df = _read(path, minutes or None)
-    since = (df["timestamp"] - df["timestamp"].iloc[0]).dt.total_seconds()
-    samples = df[since <= 60 * (minutes or 0)]
-    identity = samples.iloc[0].reindex([*_IDENTITY, *_ENDS]).dropna().to_dict()
-    archive, name = _find_archive(path)
-    from_path = read_dialect(archive).identity(name)
-    identity |= {name: text for name, text in from_path.items() if text}
-    for name, code in zip(_ENDS, pair or (), strict=False):
-        if locate_airport(identity.get(name, code)) != locate_airport(code):
-            raise ValueError(f"{path}: its {name} is {identity[name]}, expected {code}")
-    return samples, {name: identity[name] for name in _IDENTITY if name in identity}
-
-
-def load_flown(path: str | Path, saved: SavedModel) -> pd.DataFrame:
-    """Return the trajectory in a CSV at the fractions of a saved model."""
-    df = _read(path)
-    origin, destination = saved.card["pair"].split("-")
-    progress = PROGRESS[saved.card["by"]](df, origin, destination)
-    fractions = saved.card["schema"]["fractions"]
-    flown = resample_flight(df, progress, fractions, columns=TARGETS)
-    if fractions[-1] == 1.0 and minutes_in_air(path, destination) is None:
-        flown.loc[1.0] = df[list(flown)].iloc[-1]
-    centre = find_airport(origin).longitude  # as in training
-    return flown.assign(longitude=unwrap_longitude(flown["longitude"], centre))
-
-
-def minutes_in_air(path: str | Path, destination: str) -> float | None:
-    """Return how long the flight of a CSV has been in the air [min]; None if it has arrived."""
-    last = _read(path)[["duration", "latitude", "longitude"]].iloc[-1]
-    end = find_airport(destination).position
-    miles = distance(last["latitude"], last["longitude"], *end)
-    return last["duration"] / 60 if miles > _ARRIVED else None
-
-
 def has_recent_flights(past: pd.DataFrame | None, starts: pd.Series) -> pd.Series:
     """Return for each take-off whether a flight of the pair had landed in the week before.
 
@@ -354,7 +151,7 @@ def build_flight_predictors(
     Parameters
     ----------
     flights
-        As returned by `build_flight_row` or `load_flight_table`.
+        As returned by `trajlib.models.flight_inputs.build_flight_row` or `load_flight_table`.
     feature_set
         ``planned``, ``at_takeoff`` or ``airborne_m``.
     past
@@ -454,7 +251,7 @@ def predict_flights(
     )
     ends = predict_trajectories(saved, predictors).groupby(level="path", sort=False).tail(1)
     ends = ends.droplevel("fraction").loc[flights["path"]]
-    table = flights[[*_IDENTITY, *_ENDS]].assign(takeoff=flights["start"].dt.floor("s"))
+    table = flights[[*DESCRIPTION, *_ENDS]].assign(takeoff=flights["start"].dt.floor("s"))
     for side in ("", "_low", "_high"):
         seconds = ends[f"duration{side}"].to_numpy()
         table[f"arrival{side}"] = table["takeoff"] + pd.to_timedelta(seconds.round(), "s")
@@ -474,68 +271,8 @@ def open_store(folder: str | Path) -> pd.DataFrame | None:
     return pd.read_parquet(table).assign(store=str(table.parent.resolve()))
 
 
-def list_warnings(
-    saved: SavedModel,
-    row: Mapping[str, Any],
-    pair: str,
-    *,
-    start: pd.Timestamp | None = None,
-    traffic: bool = True,
-    callsign: bool = True,
-    recent: bool | None = None,
-) -> list[str]:
-    """Return warnings, as sentences, about a flight that differs from the training data.
-
-    Parameters
-    ----------
-    row
-        Predictors of the flight, by name.
-    pair, start
-        As ``LEMD-LEBL``, and the take-off (UTC).
-    traffic, callsign, recent
-        Whether flights of other pairs were used, the callsign is known, and a flight of the pair
-        landed in the week before; the last by default if predictors of recent traffic have a value.
-    """
-    card = saved.card
-    warnings = []
-    if pair != card["pair"]:
-        warnings.append(
-            f"The model was trained on {card['pair']} only: it predicts the flight as if it flew "
-            f"there, which is no prediction for {pair}."
-        )
-    warnings += _warn_calibration(card)
-    if start is not None:
-        warnings += _warn_date(card["training"], start)
-    warnings += _warn_hour(card["hours"], int(row["hour"]))
-    warnings += _warn_categories(card["categories"], row)
-    warnings += _warn_missing(row, callsign=callsign, recent=recent)
-    others = card.get("other_traffic", 0)
-    if others and not traffic and card["feature_set"] != "planned":
-        warnings.append(
-            f"The model was trained with {count(others, 'flight')} of other pairs, for runways and "
-            "wind; without --archive they are not used here."
-        )
-    return warnings
-
-
-def _find_archive(csv: str | Path) -> tuple[Path, str]:
-    """Return the archive of a CSV, and the path of the CSV in it.
-
-    It is the nearest folder above with a ``columns.toml``, else the folder of the CSV.
-    """
-    path = Path(csv) if is_remote(csv) else Path(csv).absolute()
-    parents = path.parents[:-2] if is_remote(csv) else path.parents  # up to the bucket
-    archive = next((folder for folder in parents if exists(folder / "columns.toml")), parents[0])
-    return archive, path.relative_to(archive).as_posix()
-
-
 def _clock(time: pd.Timestamp, zone: str) -> str:
     return f"{time:%H:%M} UTC ({time.tz_convert(zone):%H:%M} local)"
-
-
-def _read(path: str | Path, minutes: float | None = None) -> pd.DataFrame:
-    archive, _ = _find_archive(path)
-    return read_flight(path, dialect=read_dialect(archive), minutes=minutes)
 
 
 def _list_warnings_by_flight(
@@ -600,81 +337,3 @@ def _load_points(recent: pd.DataFrame) -> pd.DataFrame:
         points = measure_points(usable)
         save_derived(points, file)
     return points[match_flights(points.index, pd.Index(recent["path"]))]
-
-
-def _warn_calibration(card: Mapping) -> Iterator[str]:
-    days = card["calibration"]["days"]
-    if days < MIN_DAYS:
-        yield (
-            f"The intervals were calibrated on {days} days only, expected {MIN_DAYS} or more: they "
-            "are widened to the largest errors of those days and may still be too narrow."
-        )
-    level = card["level"]
-    for split, coverages in card.get("scores", {}).items():
-        coverage = coverages["arrival"]
-        if abs(coverage - level) > TOLERANCE:
-            yield (
-                f"On {_SPLITS.get(split, split)}, {coverage:.0%} of the flights arrived within "
-                f"their {level:.0%} interval."
-            )
-
-
-def _warn_date(training: Mapping, start: pd.Timestamp) -> Iterator[str]:
-    first, last = (pd.Timestamp(training[name], tz="UTC") for name in ("first", "last"))
-    slack = pd.Timedelta(_SLACK, "D")
-    if not first - slack <= start <= last + slack:
-        days = (start - last).days if start > last else (first - start).days
-        side = "after the last" if start > last else "before the first"
-        span = f"{days / 365.25:.0f} years" if days > 730 else count(days, "day")
-        yield (
-            f"The date {start:%Y-%m-%d} is {span} {side} training day ({training['first']} to "
-            f"{training['last']}): routes, procedures and fleet may differ."
-        )
-
-
-def _warn_hour(counts: list[int], hour: int) -> Iterator[str]:
-    near = sum(counts[(hour + shift) % 24] for shift in (-1, 0, 1))
-    if near <= _RARE_HOUR * sum(counts):
-        yield (
-            f"{near or 'None'} of the {sum(counts):,} training flights began within an hour of "
-            f"{hour:02}:00 local time: the model goes by flights of other hours."
-        )
-
-
-def _warn_categories(categories: Mapping[str, list[str]], row: Mapping[str, Any]) -> Iterator[str]:
-    for name, trained in categories.items():
-        word, value = name.replace("_", " "), row[name]
-        if not isinstance(value, str):
-            yield f"The {word} is not given: the model uses the other predictors."
-        elif value not in trained:
-            order = _CALENDAR.get(name)
-            trained = sorted(trained, key=order.index if order else None)
-            yield (
-                f"The {word} {value} was in no training flight "
-                f"(there are {', '.join(trained) or 'none'}): the model uses the other "
-                "predictors, and its intervals may be too narrow."
-            )
-
-
-def _warn_missing(row: Mapping[str, Any], *, callsign: bool, recent: bool | None) -> Iterator[str]:
-    if recent is False or (recent is None and _lacks(row, "recent_")):
-        yield (
-            "No flight of the pair in the week before is in the archive: recent traffic is "
-            "unknown, and the prediction goes by what else is known."
-        )
-    if callsign and _lacks(row, "callsign_"):
-        yield (
-            "No flight of the same callsign in the year before is in the archive: the model uses "
-            "the other predictors."
-        )
-    for name, age in row.items():
-        if name.startswith("age_at_") and not age <= _OLD:
-            minutes = name.removeprefix("age_at_")
-            state = f"{age:.0f} s old" if age > 0 else "missing"
-            yield f"At {minutes} min the last measured point is {state}."
-
-
-def _lacks(row: Mapping[str, Any], prefix: str) -> bool:
-    """Return whether there are predictors with this prefix, and none has a value."""
-    values = [value for name, value in row.items() if name.startswith(prefix)]
-    return bool(values) and all(math.isnan(value) for value in values)

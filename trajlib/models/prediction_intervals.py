@@ -3,7 +3,8 @@
 The errors of flights that were not used in training determine the width of an interval
 (Papadopoulos et al. 2002, "Inductive confidence machines for regression"). The coverage holds for
 flights exchangeable with these. Days of other seasons are not exchangeable, so the coverage forward
-in time is measured as well as that on blocked days.
+in time is measured as well as that on blocked days. The steps from flights to intervals are listed
+in `trajlib.models.adaptive_intervals`.
 """
 
 import math
@@ -228,15 +229,18 @@ def score_intervals(
     Returns
     -------
     DataFrame
-        Indexed by ``target`` and ``fraction``: ``coverage``, ``width``, ``score``.
+        Indexed by ``target`` and ``fraction``: ``coverage``, ``width``, ``score``, the mean
+        absolute ``error`` and the number of ``flights``.
     """
     low, high = _bounds(intervals, errors)
     width = high - low
     outside = (low - errors).clip(lower=0) + (errors - high).clip(lower=0)
     tables = {"coverage": (outside == 0).astype(float), "width": width}
     tables["score"] = width + 2 / (1 - level) * outside
+    tables["error"] = errors.abs()
     means = [table.groupby(level="fraction").mean().T.stack() for table in tables.values()]  # noqa: PD013
     scores = pd.concat(means, axis=1, keys=list(tables))
+    scores["flights"] = errors.groupby(level="fraction").count().T.stack()  # noqa: PD013
     return scores.rename_axis(["target", "fraction"])
 
 

@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from trajlib.features.feature_sets import check_no_leakage
 from trajlib.models.estimators import build_encoder
-from trajlib.models.training import Split, stack_targets, submit_splits, widen_targets
+from trajlib.models.training import Fold, Split, stack_targets, submit_splits, widen_targets
 
 __all__ = ["NOISE", "describe_route_clusters", "find_route_clusters", "predict_by_cluster"]
 
@@ -105,19 +105,14 @@ def predict_by_cluster(
         When a predictor is not in the feature set.
     """
     check_no_leakage(predictors, feature_set)
-    mix = functools.partial(_mix_clusters, model, seed, share)
+    mix = functools.partial(_mix_clusters, model=model, seed=seed, share=share)
     return list(submit_splits(mix, predictors, targets, splits, joint=True)().values())
 
 
 def _mix_clusters(
-    model: Pipeline,
-    seed: int,
-    share: float,
-    predictors: pd.DataFrame,
-    wide: pd.DataFrame,
-    held_out: pd.DataFrame,
-    _: pd.DataFrame,
+    fold: Fold, *, model: Pipeline, seed: int, share: float
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
+    predictors, wide, held_out = fold.predictors, fold.targets, fold.held_out
     clusters = find_route_clusters(stack_targets(wide), share=share)[wide.index]
     forest = RandomForestClassifier(200, min_samples_leaf=20, random_state=seed, n_jobs=1)
     classifier = make_pipeline(build_encoder(), forest).fit(predictors, clusters)

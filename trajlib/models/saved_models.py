@@ -9,7 +9,7 @@ import functools
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 from scipy import special
 from sklearn import __version__ as sklearn_version
-from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from trajlib.archive.storage import replacing
@@ -29,15 +28,16 @@ from trajlib.features.targets import TARGETS, keep_unflown, match_flights
 from trajlib.models.adaptive_intervals import (
     Calibration,
     calibrate,
-    fit_quantiles,
-    hold_out_errors,
+    fit_apart,
+    fit_crossed,
+    measure_unflown,
     place_band,
     place_intervals,
     predict_quantiles,
 )
 from trajlib.models.estimators import text_columns
-from trajlib.models.prediction_intervals import find_regions, is_few, signed_errors, split_days
-from trajlib.models.training import stack_targets, widen_targets
+from trajlib.models.prediction_intervals import find_regions, is_few, split_days
+from trajlib.models.training import select_fold, stack_targets, widen_targets
 from trajlib.trajectories.normalization import courses
 
 __all__ = [
@@ -47,7 +47,6 @@ __all__ = [
     "load_model",
     "predict_trajectories",
     "predict_trajectory",
-    "predict_with_quantiles",
     "save_model",
     "to_geojson",
     "train_model",
@@ -86,8 +85,6 @@ TRUSTED = [  # types in a saved model that skops does not trust by default
     "trajlib.models.estimators.text_columns",
 ]
 _SCHEMA = 5  # version of the card, increased when older cards cannot be read correctly
-_FEWEST = 100  # training flights needed to learn quantiles
-_FOLDS = 5  # of the days, where the same flights train and calibrate
 _LOWEST = -1500.0  # ft, below all airports
 
 
@@ -153,32 +150,23 @@ def train_model(
     check_no_leakage(predictors, feature_set)
     predictors = predictors[predictors.index.isin(days.index)]
     targets, unflown = keep_ahead(targets, predictors, feature_set)
-    learned = targets
+    learned, reference = targets, None
     if deviations:
         reference = locate_plan(predictors, targets.index, *str(facts["pair"]).split("-"))
         learned = measure_deviations(targets, reference)
     wide = widen_targets(learned)
     wide = wide.loc[wide.index.intersection(predictors.index, sort=False)]
     train, held_out = split_days(days[wide.index], (0.75, 0.25), seed=seed)
-    crossed = is_few(days[held_out])
-    if crossed:
-        train, held_out = wide.index, wide.index[:0]
-
-    def to_errors(predicted: pd.DataFrame) -> pd.DataFrame:
-        table = stack_targets(predicted)
-        table = add_reference(table, reference) if deviations else table
-        return signed_errors(table, unflown).dropna()
-
-    training = predictors.loc[train]
-    tables = (training, wide.loc[train], predictors.loc[held_out])
-    trained, quantile_models, errors, quantiles = _fit(
-        model, *tables, days, to_errors, level=level, seed=seed, crossed=crossed
-    )
-    calibration = calibrate(errors, quantiles, days, level, seed)
-    if "quantile" not in calibration.methods.values():
-        quantile_models = None
-    hours = training["hour"].astype(int).value_counts().reindex(range(24), fill_value=0)
-    positions = targets.loc[match_flights(targets.index, train), ["latitude", "longitude"]]
+    to_errors = functools.partial(measure_unflown, unflown=unflown, reference=reference)
+    options = {"model": model, "days": days, "to_errors": to_errors, "seed": seed}
+    if is_few(days[held_out]):
+        train = calibrating = wide.index
+        fit = fit_crossed(select_fold(predictors, wide, train, held_out[:0]), **options)
+    else:
+        calibrating = held_out
+        fold = select_fold(predictors, wide, train, held_out)
+        fit = fit_apart(fold, level=level, **options)
+    calibration = calibrate(fit.errors, fit.quantiles, days, level, seed)
     card = {
         "schema": {
             "version": _SCHEMA,
@@ -191,22 +179,14 @@ def train_model(
         "deviations": deviations,
         **facts,
         "training": _describe_days(days[train]),
-        "calibration": _describe_days(days[train if crossed else held_out]),
+        "calibration": _describe_days(days[calibrating]),
         "seed": seed,
-        "categories": {
-            name: sorted(training[name].dropna().unique().tolist())
-            for name in text_columns(training)
-        },
-        "hours": hours.tolist(),
-        "highest": float(targets["altitude"].max()),
-        "usual": positions.groupby(level="fraction").median().round(5).to_dict("list"),
-        "methods": calibration.methods,
-        "intervals": _to_lists(calibration.offsets),
-        "band": _to_lists(calibration.band_offsets),
-        "band_factor": calibration.band_factor,
+        **_describe_training(predictors.loc[train], targets),
+        **_describe_calibration(calibration),
         "versions": {"scikit-learn": sklearn_version, "skops": skops.__version__},
     }
-    return SavedModel(trained, card, quantile_models)
+    uses_quantiles = "quantile" in calibration.methods.values()
+    return SavedModel(fit.model, card, fit.quantile_models if uses_quantiles else None)
 
 
 def save_model(saved: SavedModel, folder: str | Path) -> None:
@@ -386,68 +366,6 @@ def keep_ahead(
     return targets.loc[unflown.index], unflown
 
 
-def predict_with_quantiles(
-    model: Pipeline,
-    unflown: pd.DataFrame,
-    days: pd.Series,
-    level: float,
-    crossed: bool,
-    predictors: pd.DataFrame,
-    wide: pd.DataFrame,
-    held_out: pd.DataFrame,
-    _: pd.DataFrame,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Train a joint model and return errors of held-out flights, and their quantiles.
-
-    The last four parameters are those of a function for `submit_splits`. The errors are from the
-    ``unflown`` targets of `keep_ahead`, if ``crossed`` also of the training flights, each predicted
-    by a model that was trained on other days.
-    """
-
-    def to_errors(predicted: pd.DataFrame) -> pd.DataFrame:
-        return signed_errors(stack_targets(predicted), unflown).dropna()
-
-    tables = (predictors, wide, held_out)
-    *_, errors, quantiles = _fit(
-        model, *tables, days, to_errors, level=level, seed=0, crossed=crossed
-    )
-    return errors, quantiles
-
-
-def _fit(
-    model: Pipeline,
-    predictors: pd.DataFrame,
-    wide: pd.DataFrame,
-    held_out: pd.DataFrame,
-    days: pd.Series,
-    to_errors: Callable[[pd.DataFrame], pd.DataFrame],
-    *,
-    level: float,
-    seed: int | None,
-    crossed: bool,
-) -> tuple[Pipeline, dict | None, pd.DataFrame, pd.DataFrame]:
-    """Return a joint model, the models of its errors' quantiles, and both for held-out flights.
-
-    If ``crossed``, both are also of the training flights, and there are too few flights to learn
-    quantiles.
-    """
-    trained = clone(model).fit(predictors, wide)
-    training = (model, predictors, wide, days, to_errors)
-    parts, quantile_models = [], None
-    if crossed:
-        parts.append(hold_out_errors(*training, folds=_FOLDS, seed=seed))
-    elif len(wide) >= _FEWEST and not is_few(days[wide.index]):
-        errors = hold_out_errors(*training, seed=seed)
-        quantile_models = fit_quantiles(errors, predictors, level=level, seed=seed or 0)
-    if len(held_out):
-        predicted = trained.predict(held_out)
-        parts.append(to_errors(pd.DataFrame(predicted, held_out.index, wide.columns)))
-    calibrating = pd.concat([predictors, held_out]) if crossed else held_out
-    fractions = wide.columns.unique("fraction")
-    quantiles = predict_quantiles(quantile_models, calibrating, fractions)
-    return trained, quantile_models, pd.concat(parts), quantiles
-
-
 @functools.cache
 def _find_ceiling(aircraft_type: str) -> float:
     """Return the ceiling [ft] of an ICAO type, NaN if OpenAP does not have it."""
@@ -482,6 +400,30 @@ def _describe_days(days: pd.Series) -> dict:
         "days": int(days.nunique()),
         "first": f"{days.min():%Y-%m-%d}",
         "last": f"{days.max():%Y-%m-%d}",
+    }
+
+
+def _describe_training(training: pd.DataFrame, targets: pd.DataFrame) -> dict:
+    hours = training["hour"].astype(int).value_counts().reindex(range(24), fill_value=0)
+    trained = match_flights(targets.index, training.index)
+    positions = targets.loc[trained, ["latitude", "longitude"]]
+    return {
+        "categories": {
+            name: sorted(training[name].dropna().unique().tolist())
+            for name in text_columns(training)
+        },
+        "hours": hours.tolist(),
+        "highest": float(targets["altitude"].max()),
+        "usual": positions.groupby(level="fraction").median().round(5).to_dict("list"),
+    }
+
+
+def _describe_calibration(calibration: Calibration) -> dict:
+    return {
+        "methods": calibration.methods,
+        "intervals": _to_lists(calibration.offsets),
+        "band": _to_lists(calibration.band_offsets),
+        "band_factor": calibration.band_factor,
     }
 
 

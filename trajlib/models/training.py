@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
-from weakref import WeakSet
+from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -19,14 +19,13 @@ from sklearn.base import BaseEstimator, clone
 from trajlib.cluster import current_client, gather, watch_workers
 from trajlib.features.feature_sets import check_no_leakage
 
-if TYPE_CHECKING:
-    from distributed import Client, Future
-
 __all__ = [
+    "Fold",
     "HeldOut",
     "Split",
     "cancelled_on_error",
     "predict_held_out",
+    "select_fold",
     "stack_targets",
     "submit_held_out",
     "submit_splits",
@@ -34,6 +33,25 @@ __all__ = [
 ]
 
 Split = tuple[pd.Index, pd.Index]  # paths of training flights, and of held-out flights
+_TASK = "train-"  # begins the key of each task, by which it is found and cancelled
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The tables of one split at one fraction, or joint at all, with one row per flight.
+
+    Attributes
+    ----------
+    predictors, targets
+        Of the training flights, which have all targets.
+    held_out, flown
+        Predictors and targets of the held-out flights; targets may be missing.
+    """
+
+    predictors: pd.DataFrame
+    targets: pd.DataFrame
+    held_out: pd.DataFrame
+    flown: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -108,7 +126,7 @@ def submit_held_out(
     work is done when the function is called.
     """
     check_no_leakage(predictors, feature_set)
-    train = functools.partial(_train_and_predict, model)
+    train = functools.partial(_train_and_predict, model=model)
     wait_for_splits = submit_splits(train, predictors, targets, splits, joint=joint)
 
     def wait() -> HeldOut:
@@ -140,8 +158,17 @@ def stack_targets(wide: pd.DataFrame) -> pd.DataFrame:
     return tall[list(wide.columns.unique(0))]
 
 
+def select_fold(
+    predictors: pd.DataFrame, targets: pd.DataFrame, train: pd.Index, held_out: pd.Index
+) -> Fold:
+    """Return the rows of the paths to train on, and of held-out paths, from tables by path."""
+    return Fold(
+        predictors.loc[train], targets.loc[train], predictors.loc[held_out], targets.loc[held_out]
+    )
+
+
 def submit_splits(
-    function: Callable,
+    function: Callable[[Fold], Any],
     predictors: pd.DataFrame,
     targets: pd.DataFrame,
     splits: Sequence[Split],
@@ -156,8 +183,7 @@ def submit_splits(
     Parameters
     ----------
     function
-        Takes predictors and targets of the training flights, then of held-out flights, at one
-        fraction, with one row per flight. Training flights have all targets.
+        Takes a `Fold`.
     joint
         Use all fractions together, as returned by `widen_targets`; the fraction is then None.
 
@@ -175,9 +201,20 @@ def submit_splits(
         return lambda: {task: _run(function, tables, task) for task in tasks}
     # the tables are the result of a task, which is repeated if their worker is lost
     tables_future = client.submit(tuple, tables, pure=False)
-    futures = [client.submit(_run, function, tables_future, task, pure=False) for task in tasks]
-    submission = _Submission(client, futures)
-    return lambda: dict(zip(tasks, submission.wait(), strict=True))
+    futures = [
+        client.submit(_run, function, tables_future, task, key=f"{_TASK}{uuid4()}")
+        for task in tasks
+    ]
+    watch = watch_workers(client)
+    watch()  # registers the workers that exist now
+
+    @cancelled_on_error()
+    def wait() -> dict[tuple[int, float | None], Any]:
+        results = gather(client, futures, watch)
+        futures.clear()  # lets the workers release the results
+        return dict(zip(tasks, results, strict=True))
+
+    return wait
 
 
 @contextmanager
@@ -186,54 +223,29 @@ def cancelled_on_error() -> Iterator[None]:
     try:
         yield
     except BaseException:
-        for submission in list(_Submission._pending):
-            submission.futures.clear()
+        if (client := current_client()) is not None:
+            from distributed import Future
+
+            keys = [key for key in client.futures if str(key).startswith(_TASK)]
+            client.cancel([Future(key, client) for key in keys])
         raise
 
 
-class _Submission:
-    """Tasks on the cluster, all of which are cancelled if waiting for one submission fails."""
-
-    _pending: ClassVar[WeakSet["_Submission"]] = WeakSet()
-
-    def __init__(self, client: "Client", futures: "list[Future]") -> None:
-        self.client, self.futures = client, futures
-        # one clock for all, as each would stand still while others are awaited
-        others = [each.watch for each in self._pending if each.client is client and each.futures]
-        self.watch: Callable[[], None] = others[0] if others else watch_workers(client)
-        self.watch()  # registers the workers that exist now
-        self._pending.add(self)
-
-    @cancelled_on_error()
-    def wait(self) -> list:
-        results = gather(self.client, self.futures, self.watch)
-        self.futures.clear()  # lets the workers release the results
-        return results
-
-
-def _run(function: Callable, tables: tuple, task: tuple[int, float | None]) -> Any:
+def _run(function: Callable[[Fold], Any], tables: tuple, task: tuple[int, float | None]) -> Any:
     predictors, targets, splits = tables
     split, fraction = task
     rows = widen_targets(targets) if fraction is None else targets.xs(fraction, level=1)
     usable = rows.index.intersection(predictors.index, sort=False)
     train, held_out = (usable.intersection(paths, sort=False) for paths in splits[split])
     complete = rows.loc[train].dropna()
-    return function(
-        predictors.loc[complete.index], complete, predictors.loc[held_out], rows.loc[held_out]
-    )
+    return function(select_fold(predictors, rows, complete.index, held_out))
 
 
-def _train_and_predict(
-    model: BaseEstimator,
-    predictors: pd.DataFrame,
-    targets: pd.DataFrame,
-    held_out: pd.DataFrame,
-    _: pd.DataFrame,
-) -> tuple[pd.DataFrame, float]:
-    if len(targets) < 2 or not len(held_out):
-        return pd.DataFrame(np.nan, held_out.index, targets.columns), 0.0
+def _train_and_predict(fold: Fold, *, model: BaseEstimator) -> tuple[pd.DataFrame, float]:
+    index, columns = fold.held_out.index, fold.targets.columns
+    if len(fold.targets) < 2 or not len(index):
+        return pd.DataFrame(np.nan, index, columns), 0.0
     start = time.thread_time()
-    trained = clone(model).fit(predictors, targets)
+    trained = clone(model).fit(fold.predictors, fold.targets)
     seconds = time.thread_time() - start
-    predicted = trained.predict(held_out)
-    return pd.DataFrame(predicted, held_out.index, targets.columns), seconds
+    return pd.DataFrame(trained.predict(fold.held_out), index, columns), seconds

@@ -39,9 +39,10 @@ from bokeh.plotting import figure
 from bokeh.resources import Resources
 
 from trajlib.geodesy import find_airport
+from trajlib.labels import display_cluster
 from trajlib.plots.basemap import Bounds, read_borders, read_land
 from trajlib.plots.maps import airport_positions, bounds_around
-from trajlib.plots.style import COLORS, GREY, INK, LAND, PALE, SEA, SEQUENTIAL, format_cluster
+from trajlib.plots.style import COLORS, GREY, INK, LAND, PALE, SEA, SEQUENTIAL
 from trajlib.schema import COLUMNS
 
 __all__ = ["BOKEHJS", "explore_flights"]
@@ -146,7 +147,7 @@ def _describe_flights(
     if "error" in facts:
         numbers["error"] = facts["error"].astype(float).round(1)
     if "cluster" in facts:
-        facts = facts.assign(cluster=facts["cluster"].map(format_cluster, na_action="ignore"))
+        facts = facts.assign(cluster=facts["cluster"].map(display_cluster, na_action="ignore"))
     texts = facts[[name for name in _IDENTITY if name in facts]].astype(object).fillna("")
     texts = texts.astype(str).replace("", "unknown")
     texts = texts.loc[:, (texts != "unknown").any()]

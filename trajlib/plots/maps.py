@@ -16,7 +16,7 @@ from matplotlib.patheffects import withStroke
 from pyproj import Geod
 
 from trajlib.estimate import count
-from trajlib.geodesy import find_airport, unwrap_longitude
+from trajlib.geodesy import Airport, find_airport, unwrap_longitude
 from trajlib.plots.basemap import Bounds, read_borders, read_land
 from trajlib.plots.flights import draw_tracks, split_flights
 from trajlib.plots.style import (
@@ -110,18 +110,20 @@ def plot_tracks(
     clusters
         Number of the cluster by path; -1 and missing flights are grey.
     names
-        Names of the clusters, for the legend; clusters without a name are grey.
+        Names of the clusters, for the legend; clusters without a name are grey. With names, the
+        great circle between the airports is drawn, as the direct line.
     width
         Of the figure [in].
     """
-    centre = find_airport(airports[0]).longitude
+    start, end = map(find_airport, airports)
+    centre = start.longitude
     tracks = {path: _unwrap_line(line, centre) for path, line in tracks.items()}
     bounds = bounds_around(np.concatenate([*tracks.values(), airport_positions(airports, centre)]))
     columns = 2 if width == WIDTH else 1
     wide, high = map_size(bounds, width)
     beside = columns == 2 and wide < _BESIDE  # the legend has room beside a map of north and south
     if not beside:
-        high += 0.2 * (len(names) + 1) / columns  # of the legend
+        high += 0.2 * (len(names) + 2) / columns  # of the legend
     figure, ax = plt.subplots(figsize=(width, high))
     draw_map(ax, bounds)
     alpha = float(np.clip(20 / max(len(tracks), 1), 0.08, 0.6))
@@ -131,6 +133,9 @@ def plot_tracks(
         ax.plot(*line.T, color=color, linewidth=0.9, alpha=alpha, solid_capstyle="round")
     for number, name in names.items():
         ax.plot([], [], color=colors[number], linewidth=2, label=name)
+    if names:
+        line = _great_circle(start, end, centre)
+        ax.plot(*line.T, color=INK, linewidth=0.9, linestyle=":", label="direct line")
     for number, plan in enumerate(plans):
         line = _unwrap_line(plan, centre)
         plan_label = None if number else "filed plans"
@@ -329,14 +334,15 @@ def _great_circles(routes: pd.DataFrame) -> list[np.ndarray]:
     ends = routes[["one", "other"]].map(find_airport).to_numpy()
     lon = np.array([end.longitude for end in ends.ravel()])
     centre = np.degrees(np.angle(np.exp(1j * np.radians(lon)).mean()))
-    lines = []
-    for one, other in ends:
-        positions = one.longitude, one.latitude, other.longitude, other.latitude
-        line = np.array(_GEOD.npts(*positions, 60, initial_idx=0, terminus_idx=0))
-        line[0, 0] = unwrap_longitude(line[0, 0], centre)
-        line[:, 0] = np.unwrap(line[:, 0], period=360)
-        lines.append(line)
-    return lines
+    return [_great_circle(one, other, centre) for one, other in ends]
+
+
+def _great_circle(one: Airport, other: Airport, centre: float) -> np.ndarray:
+    positions = one.longitude, one.latitude, other.longitude, other.latitude
+    line = np.array(_GEOD.npts(*positions, 60, initial_idx=0, terminus_idx=0))
+    line[0, 0] = unwrap_longitude(line[0, 0], centre)
+    line[:, 0] = np.unwrap(line[:, 0], period=360)
+    return line
 
 
 def _name_busiest(ax: Axes, routes: pd.DataFrame, lines: list[np.ndarray], named: int) -> None:

@@ -5,20 +5,12 @@ import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
+from trajlib.labels import QUANTITIES
 from trajlib.plots.flights import draw_tracks, split_flights
 from trajlib.plots.style import COLORS, GREY, WIDTH, add_legend, series_styles, show_percent, styled
 from trajlib.schema import label
 
 __all__ = ["plot_dispersion", "plot_normalized", "plot_progress"]
-
-_TITLES = {
-    "horizontal": "horizontal σ [NM]",
-    "along": "along the track σ [NM]",
-    "cross": "across the track σ [NM]",
-    "altitude": "altitude σ [ft]",
-    "time": "time σ [min]",
-    "groundspeed": "groundspeed σ [kt]",
-}
 
 
 @styled
@@ -43,13 +35,13 @@ def plot_dispersion(
     noise
         Error of a position in the data [NM], drawn under the horizontal dispersion.
     """
-    present = [name for name in _TITLES if name in dispersion]
+    present = [name for name in QUANTITIES if name in dispersion]
     figure, axs = plt.subplots(-(-len(present) // 3), 3, sharex=True, figsize=(WIDTH, 5.2))
     for ax, name in zip(axs.flat, present, strict=False):
-        scale = 60 if name == "time" else 1  # s in a minute
-        ends = None if interval is None else interval[name] / scale
-        _draw_lines(ax, dispersion[name] / scale, ends)
-        ax.set(title=_TITLES[name], ylim=(0, None))
+        quantity = QUANTITIES[name]
+        ends = None if interval is None else interval[name] / quantity.divisor
+        _draw_lines(ax, dispersion[name] / quantity.divisor, ends)
+        ax.set(title=f"{quantity.label} σ [{quantity.unit}]", ylim=(0, None))
         ax.xaxis.set_major_formatter(lambda x, _: f"{abs(x):g}")  # remaining distances are negative
     if axis.startswith("%"):
         show_percent(figure.axes)

@@ -11,6 +11,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from trajlib.geodesy import distance, find_airport, unwrap_longitude
+from trajlib.labels import display_cluster, display_feature_set, display_quantity
 from trajlib.plots.basemap import Bounds
 from trajlib.plots.maps import (
     airport_positions,
@@ -25,7 +26,6 @@ from trajlib.plots.style import (
     WIDTH,
     add_legend,
     cluster_colors,
-    format_cluster,
     series_styles,
     show_percent,
     styled,
@@ -110,10 +110,11 @@ def plot_trajectory(
 
 
 @styled
-def plot_coverage(scores: pd.DataFrame, level: float, *, by: str = "split") -> Figure:
+def plot_coverage(scores: pd.DataFrame, level: float) -> Figure:
     """Draw the coverage of intervals at each fraction, a panel for each target.
 
-    Rows of (``by``, target, fraction) with a column ``coverage``; a line shows the intended level.
+    Rows of (feature_set, target, fraction) with a column ``coverage``: a line for each feature
+    set, and one for the intended level.
     """
     targets = scores.index.unique("target")
     lowest = min(max(0.0, 2 * level - 1.2), scores["coverage"].min())
@@ -124,10 +125,11 @@ def plot_coverage(scores: pd.DataFrame, level: float, *, by: str = "split") -> F
         ax.remove()
     for ax, target in zip(axs.flat, targets, strict=False):
         table = scores["coverage"].xs(target, level="target")
-        for name, style in series_styles(scores.index.unique(by)).items():
-            ax.plot(table.xs(name, level=by), label=name, **style)
+        for name, style in series_styles(scores.index.unique("feature_set")).items():
+            line = table.xs(name, level="feature_set")
+            ax.plot(line, label=display_feature_set(name), **style)
         ax.axhline(level, color=GREY, linewidth=0.8)
-        ax.set(title=target, ylim=(lowest, 1.0))
+        ax.set(title=display_quantity(target), ylim=(lowest, 1.0))
     figure.supxlabel("% of the route")
     figure.supylabel("coverage")
     show_percent(figure.axes)
@@ -137,7 +139,7 @@ def plot_coverage(scores: pd.DataFrame, level: float, *, by: str = "split") -> F
 
 @styled
 def plot_coverage_by_month(
-    by_flight: pd.DataFrame, days: pd.Series, level: float, *, columns: Mapping[str, str]
+    by_flight: pd.DataFrame, days: pd.Series, level: float, *, columns: Sequence[str]
 ) -> Figure:
     """Draw the coverage of intervals in each month, with a fixed and an adaptive level.
 
@@ -152,7 +154,7 @@ def plot_coverage_by_month(
     level
         The intended coverage.
     columns
-        Titles of the panels by column shown.
+        Columns shown, a panel for each.
     """
     flown = days.loc[by_flight.index.get_level_values("path")]
     unit, frequency, form = "month", "M", "%Y-%m"
@@ -163,13 +165,13 @@ def plot_coverage_by_month(
     shares = by_flight[["fixed", "adaptive"]].groupby(keys).mean()
     lowest = min(shares.loc[(slice(None), list(columns)), :].min(axis=None), level)
     figure, axs = plt.subplots(1, len(columns), sharey=True, figsize=(WIDTH, 2.8), squeeze=False)
-    for ax, (column, title) in zip(axs.flat, columns.items(), strict=True):
-        table = shares.xs(column, level=1)
+    for ax, column in zip(axs.flat, columns, strict=True):
+        table = shares.xs(column, level="column")
         for name, style in series_styles(("fixed", "adaptive"), markers=True).items():
             ax.plot(range(len(table)), table[name], label=f"{name} level", **style)
         ax.axhline(level, color=GREY, linewidth=0.8)
         ax.set_xticks(range(len(table)), table.index.strftime(form), rotation=60)
-        ax.set(title=title, ylim=(max(0.0, lowest - 0.05), 1.0))
+        ax.set(title=display_quantity(column), ylim=(max(0.0, lowest - 0.05), 1.0))
     figure.supxlabel(unit)
     figure.supylabel("coverage")
     add_legend(figure, axs.flat[0])
@@ -199,7 +201,8 @@ def plot_route_clusters(
             line = targets.loc[path]
             above.plot(line["longitude"], line["latitude"], **look)
             side.plot(line.index, line["altitude"], **look)
-        above.plot([], [], color=colors[name], lw=2, label=f"{format_cluster(name)} ({len(paths)})")
+        text = f"{display_cluster(name)} ({len(paths)})"
+        above.plot([], [], color=colors[name], lw=2, label=text)
     mark_airports(above, airports)
     side.set(xlabel=f"% of the route{_measure_route(airports)}", ylabel=label("altitude"))
     show_percent([side])

@@ -1,5 +1,6 @@
 """Figures of scores and errors of predictions at each fraction of a flight."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -8,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from trajlib.labels import QUANTITIES, display_feature_set, display_quantity
 from trajlib.plots.style import (
     COLORS,
     GREY,
@@ -15,7 +17,6 @@ from trajlib.plots.style import (
     PALE,
     WIDTH,
     add_legend,
-    label_feature_set,
     series_styles,
     show_percent,
     styled,
@@ -34,16 +35,8 @@ __all__ = [
     "plot_skills",
 ]
 
-_SHORT = {"horizontal": "position", "along": "along track", "cross": "cross track"}
-_ERRORS = {
-    "horizontal": "horizontal error [NM]",
-    "along": "along-track error [NM]",
-    "cross": "cross-track error [NM]",
-    "altitude": "altitude error [ft]",
-    "time": "time error [min]",
-    "distance": "distance error [NM]",
-}
 _MAIN = ("horizontal", "altitude", "time")
+_TICK = 9  # characters in a line of a tick's label on a narrow figure
 _BASELINES = 3  # number of the best baselines shown with a model
 
 
@@ -76,8 +69,8 @@ def plot_errors(errors: pd.DataFrame, *, of: str = "the total duration") -> Figu
     """
     figure, axs = _panels(len(errors.columns))
     for ax, name in zip(axs, errors, strict=False):
-        _draw_models(ax, errors[name] / (60 if name == "time" else 1), [])
-        ax.set(title=_ERRORS[name], ylim=(0, None))
+        _draw_models(ax, errors[name] / QUANTITIES[name].divisor, [])
+        ax.set(title=_title(name), ylim=(0, None))
     _finish(figure, axs[0], of)
     return figure
 
@@ -100,10 +93,10 @@ def plot_skills(table: pd.DataFrame, errors: Sequence[str] = _MAIN) -> Figure:
             sides = [line["skill"] - line["low"], line["high"] - line["skill"]]
             ax.errorbar(x, line["skill"], sides, label=model, **style | {"linestyle": ""})
         ax.axhline(0, color=GREY, linewidth=0.8)
-        ax.set_xticks(range(len(feature_set)), list(map(label_feature_set, feature_set)))
+        ax.set_xticks(range(len(feature_set)), list(map(display_feature_set, feature_set)))
         ax.tick_params(axis="x", rotation=60)
         floor = max(-0.5, min(-0.1, of_error["low"].min()))
-        ax.set(title=_SHORT.get(error, error), ylim=(floor, 1.02))
+        ax.set(title=display_quantity(error), ylim=(floor, 1.02))
     figure.supylabel("skill")
     add_legend(figure, axs[0])
     return figure
@@ -130,8 +123,8 @@ def plot_model_errors(table: pd.DataFrame) -> Figure:
             y = np.arange(len(sets)) + 0.6 * ((number + 0.5) / len(styles) - 0.5)
             sides = [rows["error"] - rows["low"], rows["high"] - rows["error"]]
             ax.errorbar(rows["error"], y, xerr=sides, label=model, **style | {"linestyle": ""})
-        ax.set_yticks(range(len(sets)), list(map(label_feature_set, sets)))
-        ax.set(title=_title(quantity, of_quantity), xlim=(0, None))
+        ax.set_yticks(range(len(sets)), list(map(display_feature_set, sets)))
+        ax.set(title=_title(quantity), xlim=(0, None))
         ax.grid(visible=False, axis="y")
     axs[0].invert_yaxis()
     figure.supxlabel("mean absolute error")
@@ -154,7 +147,7 @@ def plot_baselines(table: pd.DataFrame) -> Figure:
         ax.barh(rows["name"], rows["error"], xerr=sides, color=colors, ecolor=INK)
         ax.invert_yaxis()
         ax.grid(visible=False, axis="y")
-        ax.set(title=_title(quantity, rows), xlim=(0, None))
+        ax.set(title=_title(quantity), xlim=(0, None))
     figure.supxlabel("mean absolute error")
     return figure
 
@@ -171,7 +164,7 @@ def plot_look_ahead(table: pd.DataFrame) -> Figure:
     for ax, quantity in zip(axs, quantities, strict=True):
         of_quantity = table[table["quantity"] == quantity]
         _draw_intervals(ax, of_quantity, "minutes ahead", ("error", "low", "high"))
-        ax.set(title=_title(quantity, of_quantity), ylim=(0, None))
+        ax.set(title=_title(quantity), ylim=(0, None))
     figure.supxlabel("minutes ahead of the prediction time")
     add_legend(figure, axs[0])
     return figure
@@ -181,7 +174,7 @@ def plot_look_ahead(table: pd.DataFrame) -> Figure:
 def plot_arrivals(table: pd.DataFrame, names: Sequence[str]) -> Figure:
     """Draw the mean and the 95th percentile of arrival errors at each prediction time.
 
-    Rows as in `trajlib.evaluation.experiments.score_arrivals`, those of the named models and
+    Rows as in `trajlib.evaluation.arrivals.score_arrivals`, those of the named models and
     baselines.
     """
     rows = table.reset_index()
@@ -195,7 +188,7 @@ def plot_arrivals(table: pd.DataFrame, names: Sequence[str]) -> Figure:
     figure, axs = _panels(len(parts))
     for ax, (title, columns) in zip(axs, parts.items(), strict=True):
         _draw_intervals(ax, rows, "position", columns)
-        ax.set_xticks(range(len(order)), list(map(label_feature_set, order)), rotation=30)
+        ax.set_xticks(range(len(order)), list(map(display_feature_set, order)), rotation=30)
         ax.set(title=title, ylim=(0, None))
     add_legend(figure, axs[0])
     return figure
@@ -222,7 +215,9 @@ def plot_arrival_errors(table: pd.DataFrame, model: str, *, width: float = WIDTH
             band = {"color": style["color"], "alpha": 0.2, "linewidth": 0}
             ax.fill_between(range(len(order)), rows["low"], rows["high"], **band)
     narrow = width < WIDTH
-    ticks = [label_feature_set(name).replace(" ", "\n" if narrow else " ") for name in order]
+    ticks = list(map(display_feature_set, order))
+    if narrow:
+        ticks = [textwrap.fill(text, _TICK, break_on_hyphens=False) for text in ticks]
     ax.set_xticks(range(len(order)), ticks)
     ax.set(xlabel="prediction time", ylabel="mean arrival error [min]", ylim=(0, None))
     ax.margins(x=0.08)  # so that the first label does not reach below the axis
@@ -246,15 +241,15 @@ def plot_groups(table: pd.DataFrame, errors: Sequence[str]) -> Figure:
         ax.errorbar(rows["skill"], range(len(names)), xerr=sides, fmt="o", color=COLORS[0])
         ax.axvline(0, color=GREY, linewidth=0.8)
         ax.set_yticks(range(len(names)), [f"{by}: {group}" for by, group in names])
-        ax.set(title=_SHORT.get(error, error))
+        ax.set(title=display_quantity(error))
     axs.flat[0].invert_yaxis()
     figure.supxlabel("skill against the mean trajectory")
     return figure
 
 
-def _title(quantity: str, table: pd.DataFrame) -> str:
-    name = _SHORT.get(quantity, quantity.replace("_", " "))
-    return f"{name} error [{table['unit'].iloc[0]}]"
+def _title(quantity: str) -> str:
+    display = QUANTITIES[quantity]
+    return f"{display.label} error [{display.unit}]"
 
 
 def _draw_intervals(ax: Axes, table: pd.DataFrame, x: str, columns: tuple[str, str, str]) -> None:

@@ -28,8 +28,6 @@ __all__ = [
     "add_legend",
     "cluster_colors",
     "describe_figure",
-    "format_cluster",
-    "label_feature_set",
     "sequential_colormap",
     "series_styles",
     "show_percent",
@@ -217,24 +215,3 @@ def describe_figure(figure: Figure) -> str:
     texts = {name: ", ".join(dict.fromkeys(filter(None, parts[name]))) for name in parts}
     text = " ".join(f"{name}{text}." for name, text in texts.items() if text)
     return re.sub(r"\s*\$[^$]*\$|\n", " ", text).replace("  ", " ")
-
-
-def label_feature_set(name: str) -> str:
-    """Return the prediction time of a feature set in few words, for an axis.
-
-    >>> [label_feature_set(name) for name in ("planned", "at_takeoff", "airborne_10")]
-    ['before departure', 'take-off', '10 min later']
-    """
-    if name.startswith("airborne_"):
-        return f"{name.removeprefix('airborne_')} min later"
-    names = {"planned": "before departure", "at_takeoff": "take-off"}
-    return names.get(name, name.replace("_", " "))
-
-
-def format_cluster(number: float) -> str:
-    """Return the name of a cluster of trajectories; -1 means no cluster.
-
-    >>> format_cluster(0), format_cluster(-1)
-    ('cluster 1', 'no cluster')
-    """
-    return f"cluster {number + 1:.0f}" if number >= 0 else "no cluster"

@@ -17,12 +17,12 @@ import nbformat
 import pandas as pd
 import pyarrow.parquet as pq
 
-from trajlib.archive.imported import read_import_account, read_import_table
-from trajlib.archive.index import FRAGMENT, UNSAVED, dialect_of
+from trajlib.archive.account import count_flights
+from trajlib.archive.imported import read_import_table
+from trajlib.archive.index import UNSAVED, dialect_of
 from trajlib.archive.storage import open_file, replacing
 from trajlib.evaluation.splits import describe_days, local_days
 from trajlib.geodesy import distance, find_airport
-from trajlib.report.account import count_repaired, count_unused
 from trajlib.report.redaction import Rules, keep_aggregates, names_flight
 from trajlib.report.stages import Stage, list_files, list_versions, run_stage
 from trajlib.report.summary import write_file, write_json
@@ -48,17 +48,17 @@ def describe_data(index: pd.DataFrame, store: pd.DataFrame) -> dict[str, Any]:
     ``unused`` and ``repaired`` are lists of kind, reason and number of flights of the pair.
     """
     flights = store[store["rejected"].isna()]
-    fragments = index["rejected"].eq(FRAGMENT).sum()
+    fragments = index["fragment"].sum()
     rejected = index["rejected"].notna().sum() - fragments + store["rejected"].notna().sum()
     archive = index["archive"].iloc[0]
-    account = read_import_account(archive)
+    lost = read_import_table(archive, "rejected", ["rejected"])["rejected"].count()
     days = local_days(flights)
     origin, destination = store[["origin", "destination"]].iloc[0]
     facts = {
         "files": f"{len(index):,}",
         "fragments": f"{fragments:,}",
         "rejected": f"{rejected:,}",
-        "rejected at the import": f"{account.rejected.sum():,}",
+        "rejected at the import": f"{lost:,}",
         "size": f"{index['size'].sum() / 1e6:,.1f} MB",
         "flights of the pair": f"{len(flights):,}",
         "samples": f"{flights['rows'].sum():,.0f}",
@@ -71,12 +71,11 @@ def describe_data(index: pd.DataFrame, store: pd.DataFrame) -> dict[str, Any]:
     for name in ("fragments", "rejected at the import", "measured points"):
         if facts[name] == "0":
             del facts[name]
-    counts = {
-        "unused": count_unused(index, store, archive, (origin, destination)),
-        "repaired": count_repaired(flights, archive),
-    }
-    lists = {name: [[*key, int(n)] for key, n in table.items()] for name, table in counts.items()}
-    return facts | lists
+    counts = pd.concat(count_flights(index, store))
+    rows = [[kind, reason, int(number)] for (kind, reason), number in counts.items()]
+    unused = [row for row in rows if not row[0].startswith("repaired ")]
+    repaired = [[row[0].removeprefix("repaired "), *row[1:]] for row in rows if row not in unused]
+    return facts | {"unused": unused, "repaired": repaired}
 
 
 def _count_points(flights: pd.DataFrame, archive: str) -> str:
@@ -180,7 +179,7 @@ def make_report(
                 result = run_stage(
                     stage, folder, key=key, processed=processed, rules=rules, env=env
                 )
-        if result["failure"] and any(f": {name}: " in result["failure"] for name in _FATAL):
+        if result["failure"] and result["error"] in _FATAL:
             break
     shown = [_describe_stage(stage, folder, keys[stage.name]) for stage in stages]
     report = {
@@ -259,8 +258,10 @@ def _fingerprint(index: pd.DataFrame, store: pd.DataFrame) -> str:
     compressed size of every column.
     """
     digest = hashlib.sha256(dialect_of(index).fingerprint().encode())
-    # repairs depend on the content, and are only known after a full read
-    facts = index.drop(columns=["mtime", "repairs", *UNSAVED], errors="ignore")
+    # repairs depend on the content, and are only known after a full read; fragments and copies
+    # are those with a certain reason
+    others = ["mtime", "repairs", "fragment", "copy", *UNSAVED]
+    facts = index.drop(columns=others, errors="ignore")
     digest.update(pd.util.hash_pandas_object(facts.astype(str), index=False).to_numpy().tobytes())
     if "store" in store:
         for part in sorted(store["part"].dropna().unique()):
@@ -293,7 +294,7 @@ def _describe_stage(stage: Stage, folder: Path, key: str) -> dict:
     result = _read_result(folder, stage.name)
     parts = {**_EMPTY, "failure": None, "seconds": 0}
     if result.get("key") == key:
-        parts |= {part: result[part] for part in result if part != "files"}
+        parts |= {part: result[part] for part in result if part not in ("files", "error")}
         status = "failed" if result["failure"] else "whole"
     else:
         status = "not run"

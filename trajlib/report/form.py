@@ -10,12 +10,10 @@ import pandas as pd
 
 from trajlib.archive.study import Study
 from trajlib.features.feature_sets import prediction_minutes
+from trajlib.models.flight_inputs import build_flight_row, load_flown, load_samples_until
 from trajlib.models.inference import (
     FlightPrediction,
-    build_flight_row,
     choose_feature_set,
-    load_flown,
-    load_samples_until,
     open_store,
     predict_flight,
 )

@@ -45,6 +45,10 @@ def answer(report: dict) -> str:
         sentence = f"At take-off the arrival time is missed by {error} on average"
         if "mean flight" in errors:
             sentence += f" ({_format_error(errors['mean flight'])} with the average flight)"
+        if "p95" in errors["at_takeoff"]:
+            sentence += (
+                f", by more than {errors['at_takeoff']['p95']:.1f} min in one case of twenty"
+            )
         if _LATER in errors:
             sentence += f", 10 minutes later by {_format_error(errors[_LATER])}"
         sentences.append(f"{sentence}.")
@@ -57,7 +61,8 @@ def answer(report: dict) -> str:
     if interval := front["interval"]:
         sentences.append(
             f"The {interval['level']:.0f} % interval is {interval['width']:.1f} min wide and "
-            f"contains {interval['coverage']:.0f} % of the arrivals."
+            f"contains {interval['coverage']:.0f} % of {interval['flights']:,} arrivals on unseen "
+            f"days{_describe_later(interval)}."
         )
     sentences.append(front["typical"])
     return " ".join(sentences)
@@ -78,11 +83,11 @@ def list_tiles(report: dict) -> list[dict]:
         width = {"value": f"{interval['width']:.1f} min", "label": f"width of the {level} interval"}
         coverage = {"value": f"{interval['coverage']:.0f} %", "label": "of arrivals inside it"}
         tiles.append(width | {"note": "of the arrival, at take-off"})
-        note = f"{level} expected"
+        note = f"{level} expected, {interval['flights']:,} flights tested"
         if far:
             wide = interval["coverage"] > interval["level"]
             reason = "wider than they need to be" if wide else "too narrow"
-            note = f"far from the {note}: intervals are {reason}"
+            note = f"far from the {note}: {reason}"
         tiles.append(coverage | {"note": note, "marked": far})
     return tiles
 
@@ -118,8 +123,10 @@ def draw_front(
     dict
         ``when`` and ``typical`` (days, and usual durations and types, in words),
         ``rejected``, ``arrival`` (mean absolute error by feature set [min]),
-        ``interval`` (``level`` and ``coverage`` [%], ``width`` [min], and whether the coverage is
-        ``far`` from the level; empty without models), ``routes`` (in words) and ``models`` (cards
+        ``interval`` (``level`` and ``coverage`` [%], ``width`` and ``error`` of the saved model
+        [min], the number of ``flights`` on which they were measured, whether the coverage is
+        ``far`` from the level, and ``later``: coverage and flights on days after those of
+        training; empty without models), ``routes`` (in words) and ``models`` (cards
         of the saved models).
     """
     flights = store[store["rejected"].isna()]
@@ -185,7 +192,7 @@ def _read_filed(plans: pd.DataFrame | None, flights: pd.DataFrame) -> list[np.nd
     rows = select_plans(plans, flights)
     routes = Counter(
         tuple(map(tuple, plan[["longitude", "latitude"]].round(2).to_numpy()))
-        for _, plan in rows.groupby(level=0)
+        for _, plan in rows.groupby(level="path")
     )
     return [np.array(route) for route, _ in reversed(routes.most_common(_ROUTES))]
 
@@ -239,7 +246,9 @@ def describe_routes(
         group: f"{shares[group]:.0f} % fly {position}" for group, position in enumerate(largest)
     }
     if sentences and -1 in shares:
-        sentences[-1] = f"{shares[-1]:.0f} % are in no cluster"
+        small = (groups.eq(-1) & clusters.ge(0)).any()
+        where = "in small groups or in no cluster" if small else "in no cluster"
+        sentences[-1] = f"{shares[-1]:.0f} % are {where}"
     return groups, sentences
 
 
@@ -255,16 +264,29 @@ def _read_interval(processed: Path) -> dict:
     except KeyError:
         return {}
     arrival = rows[rows.index.get_level_values("fraction") == 1.0]
-    if arrival.empty:
+    if arrival.empty or "error" not in arrival:  # of an earlier version
         return {}
-    chosen = arrival.iloc[0]  # on random days, which come first
-    coverage = 100 * float(chosen["coverage"])
-    return {
+    arrival = arrival.droplevel("fraction").astype(float)
+    chosen = arrival.loc["random days"]
+    interval = {
         "level": 100 * level,
-        "width": float(chosen["width"]) / 60,
-        "coverage": coverage,
-        "far": abs(coverage - 100 * level) > _TOLERANCE,
+        "width": chosen["width"] / 60,
+        "error": chosen["error"] / 60,
+        "coverage": 100 * chosen["coverage"],
+        "flights": int(chosen["flights"]),
+        "far": round(100 * abs(chosen["coverage"] - level), 1) > _TOLERANCE,
     }
+    if "forward in time" in arrival.index:
+        later = arrival.loc["forward in time"]
+        interval["later"] = [100 * later["coverage"], int(later["flights"])]
+    return interval
+
+
+def _describe_later(interval: dict) -> str:
+    if "later" not in interval:
+        return ""
+    coverage, flights = interval["later"]
+    return f", and {coverage:.0f} % of {flights:,} on days after those of training"
 
 
 def _read_cards(processed: Path) -> list[dict]:
@@ -278,7 +300,7 @@ def _read_cards(processed: Path) -> list[dict]:
 
 
 def _to_dict(row: pd.Series) -> dict:
-    ends = {name: float(row[name]) for name in ("low", "high")}
+    ends = {name: float(row[name]) for name in ("low", "high", "p95") if name in row}
     return {"value": float(row["mae"]), **ends, "unit": "min"}
 
 
@@ -301,7 +323,10 @@ def _describe_typical(flights: pd.DataFrame) -> str:
         if len(counts):
             shares = [f"{n} {100 * count / len(flights):.0f} %" for n, count in counts.items()]
             texts.append(f"the most frequent {plural} are {', '.join(shares)}")
-    drift = compare_periods(minutes.set_axis(flights["path"]), local_days(flights))
+    by_path = flights.set_index("path")
+    drift = compare_periods(
+        minutes.set_axis(by_path.index), local_days(flights), by_path["operator"]
+    )
     return f"{'; '.join(texts)}. {drift}".rstrip()
 
 

@@ -17,9 +17,8 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from trajlib.estimate import typeset
-from trajlib.evaluation.quantities import QUANTITIES
 from trajlib.features.feature_sets import FEATURE_SETS
-from trajlib.features.names import display_feature_set, display_name
+from trajlib.labels import display_feature_set, display_name, display_quantity
 from trajlib.report.comparison import count_changes
 from trajlib.report.front import answer, list_tiles
 from trajlib.report.summary import SIMULATED, SUMMARY_TYPE
@@ -84,7 +83,7 @@ def render_notebook(nb: NotebookNode, report: dict, stage: dict) -> str:
     Text of outputs and Markdown is escaped. Interactive figures are on the explorer's page.
     """
     page = _Page(explorer=f"{stage['name']}.explorer.html")
-    sources = _drop_empty_sections(_drop_last_heading(nb.cells))
+    sources = _drop_last_heading(_drop_empty_sections(nb.cells))
     sources = [cell for cell in sources if cell.source]
     cells = _join_code([page.show_cell(cell) for cell in sources])
     shown = [s for s in report["stages"] if s["status"] != "not run"]
@@ -314,7 +313,7 @@ def _harmless(script: str) -> str:
 def _display_label(label: str) -> str:
     """Return the label of a number with display names of feature sets, targets and predictors."""
     label = _SETS.sub(lambda match: display_feature_set(match[0]), label)
-    label = _TARGETS.sub(lambda match: QUANTITIES[match[0]].label, label)
+    label = _TARGETS.sub(lambda match: display_quantity(match[0]), label)
     return _PREDICTORS.sub(lambda match: display_name(match[0]), label).replace("_", " ")
 
 
@@ -338,7 +337,7 @@ def _environment() -> Environment:
         "duration": _format_duration,
         "markdown": markdown.render,
         "minus": lambda text: typeset(str(text)),
-        "quantity": lambda name: QUANTITIES[name].label if name in QUANTITIES else name,
+        "quantity": display_quantity,
         "shown": lambda value: "–" if value is None else typeset(str(value)),
     }
     environment.globals["style"] = loader.get_source(environment, "style.css")[0]

@@ -251,8 +251,9 @@ def run_stage(
     Returns
     -------
     dict
-        ``key``, ``seconds``, ``failure`` (None, or where and why it stopped), ``files`` (written
-        into ``processed``, see `list_files`), and the content of its summary.
+        ``key``, ``seconds``, ``failure`` (None, or where and why it stopped), ``error`` (the name
+        of the error that a cell raised, or None), ``files`` (written into ``processed``, see
+        `list_files`), and the content of its summary.
     """
     result, picture = folder / f"{stage.name}.json", folder / f"{stage.name}.png"
     summary, figure = (processed / f"{stage.topic}.summary.{kind}" for kind in ("json", "png"))
@@ -261,6 +262,7 @@ def run_stage(
     before, started = _list_states(processed), perf_counter()
     nb, failure = _execute(stage, rules, env)
     outcome = {"key": key, "seconds": round(perf_counter() - started, 1), "failure": failure}
+    outcome["error"] = _find_error(nb)
     states, files = _list_states(processed), list_files(processed)
     outcome["files"] = {name: files[name] for name in files if states[name] != before.get(name)}
     with replacing(folder / f"{stage.name}.ipynb") as temporary:
@@ -355,6 +357,12 @@ def _execute(stage: Stage, rules: Rules, env: Mapping[str, str]) -> tuple[Notebo
         where = _describe_position(nb.cells, position)
         failure = redact(f"{stage.name} stopped {where}: {failure}", rules)
     return redact_notebook(nb, rules), failure
+
+
+def _find_error(nb: NotebookNode) -> str | None:
+    outputs = [output for cell in nb.cells for output in cell.get("outputs", ())]
+    errors = [output.ename for output in outputs if output.output_type == "error"]
+    return errors[-1] if errors else None
 
 
 def _describe_position(cells: list[NotebookNode], position: int) -> str:

@@ -1,4 +1,4 @@
-"""Physics of simulated and imported flights: atmosphere, airspeeds, and OpenAP's performance."""
+"""Physics of simulated flights: atmosphere, airspeeds, and OpenAP's performance."""
 
 import warnings
 from functools import cache
@@ -8,10 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from openap import Drag, FuelFlow, Thrust, aero
-from openap import mass as openap_mass
 from scipy.integrate import cumulative_trapezoid
-
-from trajlib.geodesy import distance
 
 __all__ = [
     "add_airspeeds",
@@ -35,20 +32,15 @@ class Models(NamedTuple):
 
 
 @cache
-def aircraft_models(aircraft_type: str) -> Models | None:
-    """Return OpenAP's models of an ICAO type or of its nearest synonym, None without any.
+def aircraft_models(aircraft_type: str) -> Models:
+    """Return OpenAP's models of an ICAO type or of its nearest synonym.
 
     >>> aircraft_models("A320").wing_area
     124
-    >>> aircraft_models("C172") is None
-    True
     """
-    try:
-        thrust = Thrust(aircraft_type, use_synonym=True)
-        drag = Drag(aircraft_type, use_synonym=True)
-        fuel = FuelFlow(aircraft_type, use_synonym=True)
-    except ValueError:  # raised by OpenAP for an unknown type
-        return None
+    thrust = Thrust(aircraft_type, use_synonym=True)
+    drag = Drag(aircraft_type, use_synonym=True)
+    fuel = FuelFlow(aircraft_type, use_synonym=True)
     return Models(thrust, drag, fuel, drag.aircraft["wing"]["area"])
 
 
@@ -103,54 +95,41 @@ def add_airspeeds(df: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def add_performance(
-    df: pd.DataFrame, aircraft_type: str, *, mass_initial: float | None = None
-) -> pd.DataFrame:
+def add_performance(df: pd.DataFrame, aircraft_type: str, mass_initial: float) -> pd.DataFrame:
     """Return the flight with OpenAP's estimates of its forces, fuel and mass.
 
     Parameters
     ----------
     df
-        One flight: ``timestamp``, ``altitude``, ``vertical_rate``, and ``true_airspeed`` or,
-        where there is none, ``groundspeed`` in its place. ``roll`` and ``temperature`` are used
-        where present.
+        One flight: ``timestamp``, ``altitude``, ``vertical_rate``, ``true_airspeed``, ``roll`` and
+        ``temperature``.
     aircraft_type
-        ICAO type designator. For a type without a model or a synonym in OpenAP the flight is
-        returned unchanged.
+        ICAO type designator, for which OpenAP has a model or a synonym.
     mass_initial
-        Mass at the first sample [kg]; OpenAP's estimate for the distance between the first and
-        the last sample by default.
+        Mass at the first sample [kg].
 
     Returns
     -------
     DataFrame
-        With ``thrust drag fuel_flow fuel mass``, and with true airspeed also
-        ``lift load_factor lift_coefficient drag_coefficient``. Thrust follows from the motion,
-        between idle and full thrust; excess idle thrust is balanced by drag, as of speed
-        brakes. Source: Sun, Hoekstra and Ellerbroek (2020), OpenAP.
+        With ``thrust drag fuel_flow fuel mass lift load_factor lift_coefficient
+        drag_coefficient``. Thrust follows from the motion, between idle and full thrust; excess
+        idle thrust is balanced by drag, as of speed brakes. Source: Sun, Hoekstra and Ellerbroek
+        (2020), OpenAP.
 
     >>> times = pd.to_datetime(["2016-01-01T06:00Z", "2016-01-01T07:00Z"])
     >>> level = pd.DataFrame({"timestamp": times, "altitude": 35e3, "vertical_rate": 0.0})
-    >>> level = level.assign(true_airspeed=450.0)
+    >>> level = add_atmosphere(level.assign(true_airspeed=450.0, roll=0.0))
     >>> add_performance(level, "A320", mass_initial=65_000)["fuel"].round(-2).tolist()
     [0.0, 2700.0]
     """
     models = aircraft_models(aircraft_type)
-    if models is None:
-        return df
-    if mass_initial is None:
-        mass_initial = _typical_mass(df, aircraft_type)
     motion = _motion(df, models)
     mass = np.full(len(df), mass_initial)
     for _ in range(3):  # each pass multiplies the error by the share of fuel in the mass, 3 %
         forces = _forces(models, motion, mass)
         fuel = cumulative_trapezoid(forces["fuel_flow"], motion["seconds"], initial=0)
         mass = mass_initial - fuel
-    columns = {name: forces[name] for name in ("thrust", "drag", "fuel_flow")}
-    columns |= {"fuel": fuel, "mass": mass}
-    if "true_airspeed" in df:
-        columns |= {name: forces[name] for name in forces if name not in df and name not in columns}
-    return df.assign(**columns)
+    return df.assign(**forces, fuel=fuel, mass=mass)
 
 
 def _motion(df: pd.DataFrame, models: Models) -> dict[str, np.ndarray]:
@@ -161,9 +140,9 @@ def _motion(df: pd.DataFrame, models: Models) -> dict[str, np.ndarray]:
     ft/min] of the standard day.
     """
     altitude = df["altitude"].to_numpy(float)
-    speed = df.get("true_airspeed", df.get("groundspeed")).to_numpy(float) * aero.kts
+    speed = df["true_airspeed"].to_numpy(float) * aero.kts
     temperature = standard(altitude)[0]
-    ratio = np.asarray(df.get("temperature", temperature)) / temperature
+    ratio = df["temperature"].to_numpy(float) / temperature
     climb = df["vertical_rate"].to_numpy(float) * aero.fpm * ratio
     seconds = (df["timestamp"] - df["timestamp"].iloc[0]).dt.total_seconds().to_numpy()
     airspeed = speed / np.sqrt(ratio) / aero.kts
@@ -173,7 +152,7 @@ def _motion(df: pd.DataFrame, models: Models) -> dict[str, np.ndarray]:
         "altitude": altitude,
         "acceleration": np.gradient(speed, seconds),
         "climb_angle": np.arctan2(climb, speed),
-        "load_factor": 1 / np.cos(np.radians(np.asarray(df.get("roll", 0.0)))),
+        "load_factor": 1 / np.cos(np.radians(df["roll"].to_numpy(float))),
         "airspeed": airspeed,
         "climb": standard_climb,
         "idle": models.thrust.descent_idle(airspeed, altitude),
@@ -225,9 +204,3 @@ def _drag(
     slowed = models.drag.nonclean(*state, flap_angle=flaps, vs=motion["climb"])
     landing = models.drag.nonclean(*state, flap_angle=flaps, vs=motion["climb"], landing_gear=True)
     return np.where((flaps > 15) & (motion["climb"] < 0), landing, slowed)
-
-
-def _typical_mass(df: pd.DataFrame, aircraft_type: str) -> float:
-    first, last = df.iloc[0], df.iloc[-1]
-    length = distance(first["latitude"], first["longitude"], last["latitude"], last["longitude"])
-    return float(openap_mass.from_range(aircraft_type, float(length), use_synonym=True))

@@ -6,7 +6,7 @@ from openap import aero
 from scipy.integrate import cumulative_trapezoid
 
 from trajlib.geodesy import NAUTICAL_MILE, find_airport, track
-from trajlib.simulation.performance import Models, aircraft_models, full_thrust, standard
+from trajlib.simulation.performance import aircraft_models, full_thrust, standard
 from trajlib.simulation.procedures import RUNWAYS, Path
 from trajlib.simulation.weather import Weather, sample_weather
 
@@ -73,7 +73,7 @@ def _rising(scenario: dict, weather: Weather, along: np.ndarray) -> np.ndarray:
     air = _column(scenario, weather, "origin", "departure", 0.0)
     altitude = air["altitude"].to_numpy()
     usual = _climb_mach(scenario, altitude) * _sound(altitude)
-    models, mass = _models(scenario["aircraft_type"]), scenario["mass_initial"] * 0.99
+    models, mass = aircraft_models(scenario["aircraft_type"]), scenario["mass_initial"] * 0.99
     thrust = scenario["climb_thrust"] * models.thrust.climb(usual, altitude, 1500.0)
     thrust = np.minimum(thrust, full_thrust(models, usual, altitude, 1500.0))
     excess = (thrust - models.drag.clean(mass, usual, altitude)) / (mass * aero.g0)
@@ -88,7 +88,7 @@ def _falling(scenario: dict, weather: Weather, to_go: np.ndarray, later: float) 
     air = _column(scenario, weather, "destination", "arrival", later)
     altitude = air["altitude"].to_numpy()
     usual = _descent_mach(scenario, altitude, np.full(altitude.size, 99.0)) * _sound(altitude)
-    models, mass = _models(scenario["aircraft_type"]), scenario["mass_initial"] * 0.96
+    models, mass = aircraft_models(scenario["aircraft_type"]), scenario["mass_initial"] * 0.96
     thrust = scenario["descent_thrust"] * models.thrust.descent_idle(usual, altitude)
     excess = (models.drag.clean(mass, usual, altitude) - thrust) / (mass * aero.g0)
     height = (air["geoaltitude"] - air["geoaltitude"].iloc[0]).to_numpy()
@@ -218,9 +218,3 @@ def _mach(calibrated: np.ndarray, altitude: np.ndarray) -> np.ndarray:
 
 def _sound(altitude: np.ndarray) -> np.ndarray:
     return aero.vsound(altitude * aero.ft) / aero.kts
-
-
-def _models(aircraft_type: str) -> Models:
-    models = aircraft_models(aircraft_type)
-    assert models is not None, f"OpenAP has no model of {aircraft_type}"
-    return models

@@ -66,7 +66,6 @@ def correlate(flights: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         Symmetric, in the schema's order, for columns with values. Missing if no sample has both
         columns, or if one of them varies by less than a tenth of its last decimal.
-        ``attrs["samples"]`` is the number of samples of each column.
 
     Raises
     ------
@@ -114,11 +113,8 @@ def correlation_of(parts: Sequence[Moments | None]) -> pd.DataFrame:
     scale = np.sqrt(np.where(varies & varies.T, moments.square * moments.square.T, np.nan))
     values = np.clip(moments.product / scale, -1, 1)
     np.fill_diagonal(values, np.where(varies.diagonal(), 1, np.nan))
-    r = pd.DataFrame(values, NUMERIC, NUMERIC)
-    samples = {name: int(n) for name, n in zip(NUMERIC, moments.count.diagonal(), strict=True) if n}
-    r = r.loc[list(samples), list(samples)]
-    r.attrs["samples"] = samples
-    return r
+    filled = moments.count.diagonal() > 0
+    return pd.DataFrame(values, NUMERIC, NUMERIC).loc[filled, filled]
 
 
 def measure_moments(df: pd.DataFrame) -> Moments:

@@ -141,7 +141,8 @@ def _explain(head: Head) -> str:
         if re.search(pattern, head.data[:4000]):
             return reason
     if len(head.names) < 2:
-        return "no known format: neither a header nor a content that is known"
+        unknown = "no known format: neither a header nor a content that is known"
+        return unknown if head.data.strip() else "the file is empty"
     if not _has_header(head):
         return (
             "no header: its first line holds values. Write a line with the names of the columns "
@@ -189,11 +190,14 @@ def draft_columns(path: str | Path) -> str | None:
         return None
     unknown = [name for number, name in enumerate(head.names) if number not in fields.values()]
     names = {name: json.dumps(head.names[number]) for name, number in fields.items()}
+    height = names.pop("geoaltitude", None) if "altitude" in missing else None  # in no known unit
     lines = [f"# not known: {', '.join(unknown)}", "[columns]"]
-    for name in dict.fromkeys([*REQUIRED, *(name for name in fields if name in COLUMNS)]):
+    for name in dict.fromkeys([*REQUIRED, *(name for name in names if name in COLUMNS)]):
         unit = f', unit = "{layout.unit_names[name]}"' if name in layout.unit_names else ""
         more = _ENTRIES.get(name, "") if name in missing else unit
         entry = names.get(name, _UNKNOWN)
+        if name == "altitude" and height:
+            entry, more = height, ', unit = "?"'
         lines.append(f"{name} = {{ column = {entry}{more} }}" if more else f"{name} = {entry}")
     lines += ["", "[import]", f"flight_id = {names.get('flight_id', _UNKNOWN)}"]
     lines.append('# flights = "?"  # file of a second table with one row a flight, if there is one')

@@ -1,5 +1,7 @@
 """Tables read by the names of their columns or by a columns.toml."""
 
+import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -96,8 +98,8 @@ def _read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         texts |= {columns[name] for name in ("timestamp", "clock", "date") if name in columns}
     key = next((name for name in _KEYS if name in columns), None)
     batches = read_table(path, columns.values(), texts=texts, head=head)
-    if key is None and {"clock", "date"} & {*columns}:  # to find midnight, batches are joined
-        batches = iter([pd.concat(batches, ignore_index=True)])
+    if key is None:
+        batches = _join_days(batches, columns[layout.time], "date" in columns)
     constants = dialect.identity(path.as_posix())
     if key is None:
         constants["flight_id"] = name_flight(path, options)
@@ -118,6 +120,17 @@ def _carry(points: pd.DataFrame, key: str | None) -> pd.DataFrame:
     if key is None or not carried:
         return points
     return points.assign(**points.groupby(key)[carried].ffill())
+
+
+def _join_days(
+    batches: Iterator[pd.DataFrame], column: str, undated: bool
+) -> Iterator[pd.DataFrame]:
+    """Return batches of one flight, joined if its times are of the day, to find midnight."""
+    first = next(batches, pd.DataFrame({column: []}))
+    batches = itertools.chain([first], batches)
+    for text in first[column].dropna().head(1).astype("str").str.strip():
+        undated |= re.match(r"\d{1,2}:\d|\d{1,8}(\.\d*)?$", text) is not None
+    return iter([pd.concat(batches, ignore_index=True)]) if undated else batches
 
 
 def _convert(
@@ -155,14 +168,15 @@ def _convert_times(
 ) -> pd.Series:
     column = layout.names[layout.fields[layout.time]]
     times = batch[layout.time]
-    undated = "date" in batch or layout.time == "clock"
-    if not undated or times.dtype.kind == "M" or times.isna().all():
+    is_number = pd.api.types.is_numeric_dtype(times)
+    dated = is_number and not ("date" in batch or layout.time == "clock")
+    if dated or times.dtype.kind == "M" or strip_texts(times).isna().all():
         converted = convert_times(times, dialect, column)
-        if converted.notna().any() or not pd.api.types.is_numeric_dtype(times):
+        if converted.notna().any() or not is_number:
             return converted
     dates = batch["date"].astype("str") if "date" in batch else None
     around = f"{layout.comments}\n{path.name}"
-    flights = None if key is None else batch[key]
+    flights = None if key is None else batch.get(key)
     return find_times(times.astype("str"), dates, dialect, column, around, flights)
 
 

@@ -1,4 +1,4 @@
-"""NASA's Integrated Flight Format, as in the Sherlock data warehouse: radar tracks of the FAA."""
+"""IFF of NASA's Sherlock: records of flights (2), track points (3) and plans (4) of radars."""
 
 import re
 from collections.abc import Iterator
@@ -9,58 +9,60 @@ import pandas as pd
 from trajlib.importers.formats.base import Field, Format, Options, convert_points, find_texts
 from trajlib.importers.formats.tables import name_flight, parse_csv, read_texts
 
-_SHARED = "record time flight beacon cid source message ident category "
-_TRACK = (_SHARED + "latitude longitude level significance x y z speed course rate").split()
-_HEADER = (_SHARED + "type filed_origin filed_destination operation origin destination").split()
-_LINE = re.compile(
-    r"3,\d{9,10}\.\d+,[^,]*,[^,]*,[^,]*,[^,]*,[^,]*,[^,]*,\d*,-?\d+\.\d+,-?\d+\.\d+,"
+_COMMON = "kind time key beacon cid source message callsign category "
+_POINT = (
+    "latitude longitude altitude significance accuracy_1 accuracy_2 accuracy_3 speed course rate "
+    "qualifier indicator status leader scratch_pad warning assigned facility sector receiving "
+    "receiving_sector controller primary subset symbol ads operation airport track return address"
 )
+_FLIGHT = "type fix_from fix_to operation from to"
+_POINTS, _FLIGHTS = (_COMMON + _POINT).split(), (_COMMON + _FLIGHT).split()
+_IDENTITY = ["key", "type", "from", "to"]
+_LINE = re.compile(r"3,\d{9,10}(\.\d*)?,(?:[^,]*,){7}-?\d+\.\d+,-?\d+\.\d+,")
 _FIELDS = {
     "flight_id": Field("flight"),
-    "callsign": Field("ident"),
+    "icao24": Field("address"),
+    "callsign": Field("callsign"),
     "aircraft_type": Field("type"),
-    "origin": Field("origin"),  # found from the track by NASA; the filed ones may be fixes
-    "destination": Field("destination"),
+    "origin": Field("from"),
+    "destination": Field("to"),
     "timestamp": Field("time"),
     "latitude": Field("latitude"),
     "longitude": Field("longitude"),
-    "altitude": Field("level", unit="100 ft"),
+    "altitude": Field("altitude", unit="FL"),
     "groundspeed": Field("speed"),
     "track": Field("course"),
     "vertical_rate": Field("rate"),
 }
-_TEXTS = find_texts(_FIELDS) | {"beacon"}
+_UNKNOWN = {"speed": -99, "course": -99, "rate": -99999, "address": "000000", "type": "?"}
 
 
 def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
-    headers = [_parse(text, "2", _HEADER) for text in read_texts(path)]
-    flights = pd.concat(headers).drop_duplicates("flight", keep="last").set_index("flight")
-    flights = flights[["type", "origin", "destination"]]
-    name = name_flight(path, options)
+    file = name_flight(path, options)  # keys are unique within a file
+    flights = pd.DataFrame(columns=_FLIGHTS)
     for text in read_texts(path):
-        batch = _parse(text, "3", _TRACK).join(flights, on="flight")
-        batch = batch.assign(
-            flight=name + "-" + batch["flight"],
-            ident=batch["ident"].where(batch["ident"] != batch["beacon"]),
-        )
-        yield convert_points(batch, _FIELDS)
+        lines = text.splitlines(keepends=True)
+        points = _parse(lines, _POINTS)
+        flights = pd.concat([flights, _parse(lines, _FLIGHTS)]).drop_duplicates("key", keep="last")
+        points = points.merge(flights[_IDENTITY], on="key", how="left")
+        points = points.replace({name: {text: None} for name, text in _UNKNOWN.items()})
+        named = points["callsign"].str.contains("[A-Z]", na=False)  # or the number of the track
+        points["callsign"] = points["callsign"].where(named)
+        yield convert_points(points.assign(flight=f"{file}-" + points["key"]), _FIELDS)
 
 
-def _parse(text: str, record: str, names: list[str]) -> pd.DataFrame:
-    """Return the first fields of the records of one type."""
-    lines = re.findall(rf"(?m)^{record},(?:[^,\n]*,){{{len(names) - 2}}}[^,\n]*", text)
-    return parse_csv("\n".join(lines).encode(), names, names, _TEXTS) if lines else _empty(names)
-
-
-def _empty(names: list[str]) -> pd.DataFrame:
-    return pd.DataFrame(columns=names, dtype="str")
+def _parse(lines: list[str], names: list[str]) -> pd.DataFrame:
+    kind = "3," if names is _POINTS else "2,"
+    text = "".join(line for line in lines if line.startswith(kind))
+    if not text:
+        return pd.DataFrame(columns=names)
+    return parse_csv(text.encode(), names, names, find_texts(_FIELDS) | {"key"})
 
 
 FORMAT = Format(
     name="iff",
-    title="NASA's Integrated Flight Format (IFF) of Sherlock",
-    needs="the CSV of a facility and day; airports are those found by NASA, or inferred",
-    attribution="NASA's Sherlock data warehouse",
-    recognize=lambda head: any(map(_LINE.match, head.lines[:500])),
+    title="IFF of NASA's Sherlock (radar tracks of the FAA)",
+    needs="the file; airports that it does not name are inferred",
+    recognize=lambda head: any(map(_LINE.match, head.lines[:100])),
     read=_read,
 )

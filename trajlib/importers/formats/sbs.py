@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format, Options, convert_points, find_texts
+from trajlib.importers.formats.base import (
+    Field,
+    Format,
+    FormatError,
+    Options,
+    convert_points,
+    find_texts,
+)
 from trajlib.importers.formats.tables import parse_csv, read_texts
 
 _NAMES = (
@@ -14,7 +21,7 @@ _NAMES = (
     "speed track latitude longitude rate squawk alert emergency spi ground"
 )
 _COLUMNS = _NAMES.split()
-_LINE = re.compile(r"MSG,[1-8],[^,]*,[^,]*,[0-9A-Fa-f]{6},[^,]*,\d{4}/\d\d/\d\d,\d\d:\d\d:\d\d")
+_LINE = re.compile(r"MSG,[1-8],[^,]*,[^,]*,[0-9A-Fa-f]{6},")
 _FIELDS = {
     "icao24": Field("hex"),
     "callsign": Field("callsign"),
@@ -36,6 +43,8 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     for text in read_texts(path):
         batch = parse_csv(text.encode(), _COLUMNS, _COLUMNS, texts)
         batch = pd.concat([latest, batch[batch["message"] == "MSG"]], ignore_index=True)
+        if batch["date"].isna().all():
+            raise FormatError("its messages have no times: record them with date and time")
         batch[_CARRIED] = batch.groupby("hex")[_CARRIED].ffill()
         latest = batch.drop_duplicates("hex", keep="last")[["hex", *_CARRIED]]
         moment = batch["date"].str.replace("/", "-") + "T" + batch["time"]

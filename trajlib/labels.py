@@ -1,10 +1,53 @@
-"""Display names of predictors, one table for all pages."""
+"""Display names of quantities, predictors, feature sets and clusters, for pages and figures."""
 
 import re
+from dataclasses import dataclass
 
 from trajlib.schema import COLUMNS
 
-__all__ = ["display_feature_set", "display_name"]
+__all__ = [
+    "QUANTITIES",
+    "Quantity",
+    "display_cluster",
+    "display_feature_set",
+    "display_name",
+    "display_quantity",
+]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """The display of an error: name, unit, and the divisor that converts it to this unit."""
+
+    label: str
+    unit: str
+    divisor: float = 1.0
+    decimals: int = 1
+
+    @property
+    def heading(self) -> str:
+        """Label and unit, as in ``position [NM]``."""
+        return f"{self.label} [{self.unit}]"
+
+    def format(self, value: float) -> str:
+        """Return a value in the unit with the decimals, or a dash if it is missing."""
+        return "–" if value != value else f"{value:z,.{self.decimals}f}"
+
+
+QUANTITIES = {
+    "horizontal": Quantity("position", "NM"),
+    "along": Quantity("along track", "NM"),
+    "cross": Quantity("cross track", "NM"),
+    "altitude": Quantity("altitude", "ft", decimals=0),
+    "time": Quantity("time", "min", 60.0, decimals=2),
+    "distance": Quantity("distance flown", "NM"),
+    "groundspeed": Quantity("ground speed", "kt"),
+    "latitude": Quantity("latitude", "deg", decimals=3),
+    "longitude": Quantity("longitude", "deg", decimals=3),
+    "duration": Quantity("time", "min", 60.0, decimals=2),
+    "top_of_descent_time": Quantity("time of the top of descent", "min", 60.0, decimals=2),
+    "top_of_descent_distance": Quantity("distance from the top of descent to the end", "NM"),
+}
 
 _NAMES = {
     "hour": "local hour of departure",
@@ -18,8 +61,8 @@ _NAMES = {
     "recent_landing_north": "northward heading of recent landings",
     "top_of_climb_time": "time of the top of climb",
     "top_of_climb_distance": "distance to the top of climb",
-    "top_of_descent_time": "time of the top of descent",
-    "top_of_descent_distance": "distance from the top of descent to the end",
+    "top_of_descent_time": QUANTITIES["top_of_descent_time"].label,
+    "top_of_descent_distance": QUANTITIES["top_of_descent_distance"].label,
     "plan_length": "length of the filed plan",
     "plan_level": "filed flight level",
     "plan_speed": "filed speed",
@@ -69,6 +112,15 @@ _AGGREGATE = re.compile(rf"(?P<column>\w+)_(?P<statistic>{'|'.join(_STATISTICS)}
 _GROUP = re.compile(r"(?P<first>.+), (?P<others>\d+) alike")
 
 
+def display_quantity(name: str) -> str:
+    """Return the display name of a quantity that is predicted; other names are unchanged.
+
+    >>> display_quantity("horizontal"), display_quantity("all of them")
+    ('position', 'all of them')
+    """
+    return QUANTITIES[name].label if name in QUANTITIES else name
+
+
 def display_name(predictor: str) -> str:
     """Return the display name of a predictor, or of a group of predictors.
 
@@ -111,6 +163,15 @@ def display_feature_set(name: str) -> str:
         return f"{name.removeprefix('airborne_')} min into the flight"
     times = {"planned": "before departure", "at_takeoff": "at take-off"}
     return times.get(name, "after landing")
+
+
+def display_cluster(number: float) -> str:
+    """Return the display name of a cluster of trajectories; -1 means no cluster.
+
+    >>> display_cluster(0), display_cluster(-1)
+    ('cluster 1', 'no cluster')
+    """
+    return f"cluster {number + 1:.0f}" if number >= 0 else "no cluster"
 
 
 def _name_passage(match: re.Match) -> str:
