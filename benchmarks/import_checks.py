@@ -13,7 +13,7 @@ import pandas as pd
 from trajlib.geodesy import distance
 from trajlib.importers.airports import infer_airports, measure_ends
 from trajlib.importers.cleaning import Limits, clean_points
-from trajlib.importers.pipeline import Criteria
+from trajlib.importers.job import Criteria
 from trajlib.importers.segmentation import segment_flights, split_tracks
 
 SIDES = ("origin", "destination")

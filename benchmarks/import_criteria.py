@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.pipeline import Criteria
+from trajlib.importers.job import Criteria
 
 LOOSER = {
     "min points": ("altitudes", [20, 15, 10, 5]),

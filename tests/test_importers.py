@@ -17,7 +17,8 @@ from trajlib.cli import main
 from trajlib.cli.archives import print_account
 from trajlib.geodesy import distance
 from trajlib.importers import pipeline
-from trajlib.importers.pipeline import Criteria, import_flights
+from trajlib.importers.job import Criteria
+from trajlib.importers.pipeline import import_flights
 from trajlib.importers.sources import recognize_sources
 from trajlib.schema import IDENTITY
 
@@ -359,7 +360,7 @@ def test_an_import_is_the_same_with_workers_and_without(source, tmp_path, monkey
     assert contents(tmp_path / "alone") == contents(tmp_path / "together")
 
 
-@pytest.mark.parametrize("step", ["_segment_bucket", "_write_bucket", "_reject_repeats"])
+@pytest.mark.parametrize("step", ["segment_bucket", "write_bucket", "reject_repeats"])
 def test_an_import_that_was_killed_goes_on(step, source, tmp_path, monkeypatch, in_this_process):
     monkeypatch.setattr(pipeline, "_BUCKET", 50)
     import_flights(source, tmp_path / "whole")

@@ -97,7 +97,8 @@ def import_(
         return
     if source is None or archive is None:
         raise click.UsageError("give SOURCE and ARCHIVE, or --formats")
-    from trajlib.importers.pipeline import Criteria, import_flights
+    from trajlib.importers.job import Criteria
+    from trajlib.importers.pipeline import import_flights
     from trajlib.importers.plans import import_plans, import_plans_beside_flights
 
     check_writable(archive, "ARCHIVE")
