@@ -16,7 +16,7 @@ from trajlib.archive.reading import read_flight
 from trajlib.cli import main
 from trajlib.cli.archives import print_account
 from trajlib.geodesy import distance
-from trajlib.importers import pipeline
+from trajlib.importers import collecting, pipeline
 from trajlib.importers.job import Criteria
 from trajlib.importers.pipeline import import_flights
 from trajlib.importers.sources import recognize_sources
@@ -353,7 +353,7 @@ def test_each_file_of_a_mixed_folder_is_recognized(source):
 
 @pytest.mark.slow
 def test_an_import_is_the_same_with_workers_and_without(source, tmp_path, monkeypatch, request):
-    monkeypatch.setattr(pipeline, "_BUCKET", 50)
+    monkeypatch.setattr(collecting, "_BUCKET", 50)
     import_flights(source, tmp_path / "alone")
     request.getfixturevalue("client")
     import_flights(source, tmp_path / "together")
@@ -362,7 +362,7 @@ def test_an_import_is_the_same_with_workers_and_without(source, tmp_path, monkey
 
 @pytest.mark.parametrize("step", ["segment_bucket", "write_bucket", "reject_repeats"])
 def test_an_import_that_was_killed_goes_on(step, source, tmp_path, monkeypatch, in_this_process):
-    monkeypatch.setattr(pipeline, "_BUCKET", 50)
+    monkeypatch.setattr(collecting, "_BUCKET", 50)
     import_flights(source, tmp_path / "whole")
 
     def stop(*arguments):
@@ -373,7 +373,7 @@ def test_an_import_that_was_killed_goes_on(step, source, tmp_path, monkeypatch, 
         import_flights(source, tmp_path / "killed")
     assert not (tmp_path / "killed" / "columns.toml").exists()
     read = []
-    monkeypatch.setattr(pipeline, "_read_file", lambda *arguments: read.append(arguments))
+    monkeypatch.setattr(collecting, "_read_file", lambda *arguments: read.append(arguments))
     import_flights(source, tmp_path / "killed")
     assert not read
     assert contents(tmp_path / "whole") == contents(tmp_path / "killed")
