@@ -319,7 +319,7 @@ def test_the_front_page_begins_with_the_results():
         "The 90 % interval is 8.6 min wide and contains 90 % of 900 arrivals on unseen days, and "
         "88 % of 940 on days after those of training."
     )
-    assert f"{interval} A flight takes 60 min in the median." in text
+    assert f"{interval}</p><p>A flight takes 60 min in the median." in text
     assert page.count("<li><strong>") == 5
     assert 'class="marked"' not in page
     assert "54 % fly along the direct line" in text

@@ -33,7 +33,7 @@ _WINDS = ("north", "north-east", "east", "south-east", "south", "south-west", "w
 
 
 def answer(report: dict) -> str:
-    """Return the sentences that answer the question of a report."""
+    """Return the sentences that answer the question of a report, and a line about its flights."""
     data, front = report["data"], report["front"]
     if not front:
         return f"{report['pair']}: {data['flights of the pair']} flights."
@@ -64,8 +64,7 @@ def answer(report: dict) -> str:
             f"contains {interval['coverage']:.0f} % of {interval['flights']:,} arrivals on unseen "
             f"days{_describe_later(interval)}."
         )
-    sentences.append(front["typical"])
-    return " ".join(sentences)
+    return "\n".join([" ".join(sentences), front["typical"]])
 
 
 def list_tiles(report: dict) -> list[dict]:
