@@ -206,8 +206,11 @@ def test_a_console_that_is_not_unicode_gets_what_it_can_show(archive, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "LEMD ? LEBL" in done.stdout
     (archive / "→.csv").write_text("")
-    done = run_process("index", archive, "--json", env=env, cwd=tmp_path)
-    assert json.loads(done.stdout)["files"] == 4
+    odd = archive.rename(archive.with_name("odd→"))
+    done = run_process("index", odd, "--json", env=env, cwd=tmp_path)
+    content = json.loads(done.stdout)
+    assert content["files"] == 4
+    assert content["archive"].endswith("odd→")
 
 
 @pytest.mark.slow

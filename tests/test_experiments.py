@@ -9,7 +9,7 @@ from trajlib.evaluation.bootstrap import draw_days, estimate_mean, estimate_perc
 from trajlib.evaluation.experiments import Experiment, run_descent_experiment, run_experiment
 from trajlib.evaluation.groups import group_look_ahead, name_directions, name_phases
 from trajlib.evaluation.splits import split_by_day
-from trajlib.evaluation.tables import format_errors, format_groups, format_skills
+from trajlib.evaluation.tables import format_arrivals, format_errors, format_groups, format_skills
 from trajlib.features.airborne import STATE
 from trajlib.features.feature_sets import prediction_minutes
 from trajlib.features.recent_traffic import HISTORY
@@ -315,6 +315,12 @@ def test_arrivals_are_scored_in_minutes_by_prediction_time():
     assert row["mae"] == pytest.approx(2.25)
     assert row["p95"] == pytest.approx(2.5)
     assert row["low"] <= row["mae"] <= row["high"]
+    early = table.loc[("at_takeoff", "baseline", "mean")]  # errors of 9.0 to 9.5 min
+    assert early[["within_5", "within_10", "within_15"]].tolist() == [0, 1, 1]
+    assert format_arrivals(table)["within 5 / 10 / 15 min [%]"].tolist()[:2] == [
+        "0 / 100 / 100",
+        "0 / 100 / 100",
+    ]
     assert table.loc[("airborne_30", "baseline", "mean"), "mae"] == pytest.approx(3.25)
 
 

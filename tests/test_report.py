@@ -502,6 +502,16 @@ def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path
     assert "2.4 min on average (3.2 min with the average flight), 10 minutes later" in sentence
     assert "the error at take-off is 2.7 min instead of 2.6 min." in sentence
     assert "is 2.0 min wide and contains 80 % of 24 arrivals on unseen days." in sentence
+    later = scores.rename({"random days": "forward in time"}).assign(coverage=0.7, flights=30)
+    pd.concat([scores, later]).to_parquet(tmp_path / "prediction.parquet")
+    front = draw_front(store, tmp_path, folder, pair=("LEMD", "LEBL"), rejected=7)
+    sentence = answer({"pair": "LEMD → LEBL", "data": data, "front": front})
+    assert "on unseen days, and 70 % of 30 on days after those of training." in sentence
+    # an earlier version had neither errors nor numbers of flights
+    scores[["coverage", "width"]].to_parquet(tmp_path / "prediction.parquet")
+    front = draw_front(store, tmp_path, folder, pair=("LEMD", "LEBL"), rejected=7)
+    sentence = answer({"pair": "LEMD → LEBL", "data": data, "front": front})
+    assert "contains 80 % of the arrivals on unseen days." in sentence
     assert front["typical"].startswith("A flight takes ")
     assert "; the most frequent types are B738 46 %, " in front["typical"]
     assert len(front["routes"]) == 1

@@ -94,7 +94,8 @@ def test_submitted_tasks_are_cancelled_after_an_error(tables, two_workers):
     with pytest.raises(ZeroDivisionError):
         submit_splits(lambda *_: 1 / 0, *tables, SPLITS)()
     wait_until(lambda: set(list_tasks(two_workers)) <= {"erred", "released"})
-    del unfinished  # kept until here, so that its tasks are not released
+    with pytest.raises(RuntimeError, match="cancelled after an error"):
+        unfinished()
 
 
 def list_tasks(client):

@@ -41,6 +41,13 @@ def test_settings_are_ordered_by_r2(tables, engine):
     assert (table["seconds"] > 0).all()
 
 
+def test_a_target_that_hardly_varies_does_not_decide(tables):
+    predictors, targets, days = tables
+    noise = np.random.default_rng(2).choice([0, 1e-9], len(targets))
+    odd = {"latitude": noise, "longitude": targets["altitude"], "distance": targets["altitude"]}
+    assert search((predictors, targets.assign(**odd), days), "scikit-learn")["r2"].iloc[0] > 0.8
+
+
 def test_both_engines_agree_on_the_cluster(tables, client):
     tables_by_engine = {
         engine: search(tables, engine).drop(columns="seconds") for engine in ENGINES

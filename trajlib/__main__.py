@@ -8,6 +8,8 @@ from trajlib.cli import main
 
 def run(name: str | None = None) -> None:
     """Run the command line."""
+    if sys.flags.optimize > 1:
+        sys.exit("Error: LightGBM needs docstrings: run without -OO and PYTHONOPTIMIZE=2")
     os.environ["MPLBACKEND"] = "agg"  # pictures are written to files
     for variable in ("NUMBA_DISABLE_JIT", "NUMBA_NUM_THREADS"):  # nothing works uncompiled
         os.environ.pop(variable, None)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster
 
 __all__ = [
+    "CANCELLED",
     "connect",
     "current_client",
     "gather",
@@ -68,6 +69,7 @@ logging.getLogger("distributed.worker").setLevel(logging.CRITICAL)
 _LARGEST_TASK = 8  # blocks
 _GATHERED = 32  # tasks whose results are fetched together
 _PATIENCE = 30  # s to wait for a cluster without workers, or a scheduler that does not answer
+CANCELLED = "cancelled"  # reason of work that this program ended
 _RESUME = "start the cluster again, then the command, which goes on from what is whole"
 _ENOUGH = 500 << 20  # bytes that a worker needs for the imported libraries and some work
 _KERNEL = 250 << 20  # bytes of the process that runs a notebook
@@ -170,6 +172,10 @@ def gather(
             except NotYet:
                 watch()
     except FutureCancelledError as error:
+        if error.reason == CANCELLED:
+            raise RuntimeError(
+                "this work was cancelled after an error or an interruption: submit it again"
+            ) from error
         lost = "the scheduler" if "scheduler" in error.reason else "what a lost worker held"
         raise ConnectionError(f"{lost} is lost: {_RESUME}") from error
     except KilledWorker as error:

@@ -71,10 +71,10 @@ def connected(address: str | None = None) -> "Iterator[Client]":
 
 
 def print_json(content: object) -> None:
-    """Print one JSON document."""
+    """Print one JSON document, in ASCII, so that no encoding of the terminal changes it."""
     import json
 
-    click.echo(json.dumps(content, ensure_ascii=False, indent=1, default=str))
+    click.echo(json.dumps(content, indent=1, default=str))
 
 
 def check_writable(folder: Path, option: str) -> None:

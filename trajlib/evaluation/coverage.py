@@ -23,7 +23,6 @@ from trajlib.models.adaptive_intervals import (
     place_intervals,
 )
 from trajlib.models.prediction_intervals import (
-    TOLERANCE,
     calibrate_intervals,
     conservative_level,
     is_few,
@@ -36,9 +35,7 @@ from trajlib.models.saved_models import keep_ahead
 from trajlib.models.training import Fold, submit_splits, widen_targets
 
 __all__ = [
-    "TOLERANCE",
     "Coverage",
-    "is_far_from_nominal",
     "measure_coverage",
 ]
 
@@ -66,17 +63,6 @@ class Coverage:
     whole: pd.Series
     methods: pd.DataFrame
     by_flight: pd.DataFrame | None
-
-
-def is_far_from_nominal(coverage: pd.Series, level: float) -> pd.Series:
-    """Return whether measured coverages differ from the nominal one by more than ``TOLERANCE``.
-
-    Differences are rounded to a tenth of a percentage point, as they are shown.
-
-    >>> is_far_from_nominal(pd.Series([0.55, 0.87, 0.95, 0.99]), 0.9).tolist()
-    [True, False, False, True]
-    """
-    return (coverage - level).abs().round(3) > TOLERANCE
 
 
 def measure_coverage(

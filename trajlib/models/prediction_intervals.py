@@ -9,6 +9,7 @@ in `trajlib.models.adaptive_intervals`.
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ __all__ = [
     "conservative_level",
     "expand_intervals",
     "find_regions",
+    "is_far_from_nominal",
     "is_few",
     "scale_errors",
     "score_intervals",
@@ -35,6 +37,18 @@ __all__ = [
 
 MIN_DAYS = 10  # for calibration, since flights of one day are not independent
 TOLERANCE = 0.05  # of coverage; larger differences are marked on pages
+
+
+def is_far_from_nominal(coverage: Any, level: float) -> Any:
+    """Return whether a coverage, or each of several, is far from the nominal one.
+
+    It is, if it differs by more than ``TOLERANCE``. Differences are rounded to
+    a tenth of a percentage point, as they are shown.
+
+    >>> is_far_from_nominal(pd.Series([0.55, 0.87, 0.95, 0.99]), 0.9).tolist()
+    [True, False, False, True]
+    """
+    return np.round(np.abs(coverage - level), 3) > TOLERANCE
 
 
 def signed_errors(predictions: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from trajlib.estimate import count
-from trajlib.models.prediction_intervals import MIN_DAYS, TOLERANCE
+from trajlib.models.prediction_intervals import MIN_DAYS, is_far_from_nominal
 from trajlib.models.saved_models import SavedModel
 
 __all__ = ["list_warnings"]
@@ -79,7 +79,7 @@ def _warn_calibration(card: Mapping) -> Iterator[str]:
     level = card["level"]
     for split, coverages in card.get("scores", {}).items():
         coverage = coverages["arrival"]
-        if round(abs(coverage - level), 3) > TOLERANCE:
+        if is_far_from_nominal(coverage, level):
             yield (
                 f"On {_SPLITS.get(split, split)}, {coverage:.0%} of the flights arrived within "
                 f"their {level:.0%} interval."

@@ -4,10 +4,10 @@ The talk trains a model for every fraction of a trajectory, independently of the
 model uses all targets at all fractions as one row, so that its trees are trained only once.
 """
 
+import contextlib
 import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, clone
 
-from trajlib.cluster import current_client, gather, watch_workers
+from trajlib.cluster import CANCELLED, current_client, gather, watch_workers
 from trajlib.features.feature_sets import check_no_leakage
 
 __all__ = [
@@ -217,18 +217,23 @@ def submit_splits(
     return wait
 
 
-@contextmanager
+@contextlib.contextmanager
 def cancelled_on_error() -> Iterator[None]:
     """Cancel all submitted training if the work within fails, also on Ctrl-C."""
     try:
         yield
     except BaseException:
-        if (client := current_client()) is not None:
-            from distributed import Future
-
-            keys = [key for key in client.futures if str(key).startswith(_TASK)]
-            client.cancel([Future(key, client) for key in keys])
+        with contextlib.suppress(Exception):  # so that nothing hides the error within
+            _cancel_training()
         raise
+
+
+def _cancel_training() -> None:
+    if (client := current_client()) is not None:
+        from distributed import Future
+
+        keys = [key for key in list(client.futures) if str(key).startswith(_TASK)]
+        client.cancel([Future(key, client) for key in keys], reason=CANCELLED)
 
 
 def _run(function: Callable[[Fold], Any], tables: tuple, task: tuple[int, float | None]) -> Any:

@@ -118,12 +118,14 @@ def plot_tracks(
     start, end = map(find_airport, airports)
     centre = start.longitude
     tracks = {path: _unwrap_line(line, centre) for path, line in tracks.items()}
-    bounds = bounds_around(np.concatenate([*tracks.values(), airport_positions(airports, centre)]))
+    direct = _great_circle(start, end, centre) if names else airport_positions(airports, centre)
+    bounds = bounds_around(np.concatenate([*tracks.values(), direct]))
+    entries = len(names) + bool(names) + bool(len(plans))
     columns = 2 if width == WIDTH else 1
     wide, high = map_size(bounds, width)
     beside = columns == 2 and wide < _BESIDE  # the legend has room beside a map of north and south
     if not beside:
-        high += 0.2 * (len(names) + 2) / columns  # of the legend
+        high += 0.2 * (entries + 1) / columns  # of the legend
     figure, ax = plt.subplots(figsize=(width, high))
     draw_map(ax, bounds)
     alpha = float(np.clip(20 / max(len(tracks), 1), 0.08, 0.6))
@@ -134,8 +136,7 @@ def plot_tracks(
     for number, name in names.items():
         ax.plot([], [], color=colors[number], linewidth=2, label=name)
     if names:
-        line = _great_circle(start, end, centre)
-        ax.plot(*line.T, color=INK, linewidth=0.9, linestyle=":", label="direct line")
+        ax.plot(*direct.T, color=INK, linewidth=0.9, linestyle=":", label="direct line")
     for number, plan in enumerate(plans):
         line = _unwrap_line(plan, centre)
         plan_label = None if number else "filed plans"

@@ -14,6 +14,7 @@ from trajlib.archive.reading import FlightError
 from trajlib.archive.storage import replacing
 from trajlib.evaluation.splits import compare_periods, describe_days, local_days
 from trajlib.geodesy import along_cross_track, distance, find_airport, track
+from trajlib.models.prediction_intervals import is_far_from_nominal
 from trajlib.plots.maps import plot_tracks
 from trajlib.plots.scores import plot_arrival_errors
 from trajlib.plots.style import WIDTH
@@ -27,7 +28,6 @@ _APART = 0.01  # share of the route's length, by which groups on the map are apa
 _GROUPS_NAMED = 3  # most frequent operators and types
 _NARROW = 4.2  # in, width of figures for phones
 _STEP = 30  # samples between two drawn points
-_TOLERANCE = 5  # percentage points; coverages with larger differences are marked
 _LATER = "airborne_10"
 _WINDS = ("north", "north-east", "east", "south-east", "south", "south-west", "west", "north-west")
 
@@ -61,7 +61,7 @@ def answer(report: dict) -> str:
     if interval := front["interval"]:
         sentences.append(
             f"The {interval['level']:.0f} % interval is {interval['width']:.1f} min wide and "
-            f"contains {interval['coverage']:.0f} % of {interval['flights']:,} arrivals on unseen "
+            f"contains {interval['coverage']:.0f} % of {_count_arrivals(interval)} on unseen "
             f"days{_describe_later(interval)}."
         )
     return "\n".join([" ".join(sentences), front["typical"]])
@@ -82,7 +82,9 @@ def list_tiles(report: dict) -> list[dict]:
         width = {"value": f"{interval['width']:.1f} min", "label": f"width of the {level} interval"}
         coverage = {"value": f"{interval['coverage']:.0f} %", "label": "of arrivals inside it"}
         tiles.append(width | {"note": "of the arrival, at take-off"})
-        note = f"{level} expected, {interval['flights']:,} flights tested"
+        note = f"{level} expected"
+        if "flights" in interval:
+            note += f", {interval['flights']:,} flights tested"
         if far:
             wide = interval["coverage"] > interval["level"]
             reason = "wider than they need to be" if wide else "too narrow"
@@ -122,10 +124,10 @@ def draw_front(
     dict
         ``when`` and ``typical`` (days, and usual durations and types, in words),
         ``rejected``, ``arrival`` (mean absolute error by feature set [min]),
-        ``interval`` (``level`` and ``coverage`` [%], ``width`` and ``error`` of the saved model
-        [min], the number of ``flights`` on which they were measured, whether the coverage is
-        ``far`` from the level, and ``later``: coverage and flights on days after those of
-        training; empty without models), ``routes`` (in words) and ``models`` (cards
+        ``interval`` (``level`` and ``coverage`` [%], ``width`` and ``error`` [min] of a model like
+        the saved one, the number of ``flights`` on which they were measured, whether the
+        coverage is ``far`` from the level, and ``later``: coverage and flights on days after
+        those of training; empty without models), ``routes`` (in words) and ``models`` (cards
         of the saved models).
     """
     flights = store[store["rejected"].isna()]
@@ -263,22 +265,27 @@ def _read_interval(processed: Path) -> dict:
     except KeyError:
         return {}
     arrival = rows[rows.index.get_level_values("fraction") == 1.0]
-    if arrival.empty or "error" not in arrival:  # of an earlier version
+    if arrival.empty:
         return {}
     arrival = arrival.droplevel("fraction").astype(float)
     chosen = arrival.loc["random days"]
     interval = {
         "level": 100 * level,
         "width": chosen["width"] / 60,
-        "error": chosen["error"] / 60,
         "coverage": 100 * chosen["coverage"],
-        "flights": int(chosen["flights"]),
-        "far": round(100 * abs(chosen["coverage"] - level), 1) > _TOLERANCE,
+        "far": bool(is_far_from_nominal(chosen["coverage"], level)),
     }
+    if "flights" not in chosen:  # in tables of an earlier version
+        return interval
+    interval |= {"error": chosen["error"] / 60, "flights": int(chosen["flights"])}
     if "forward in time" in arrival.index:
         later = arrival.loc["forward in time"]
         interval["later"] = [100 * later["coverage"], int(later["flights"])]
     return interval
+
+
+def _count_arrivals(interval: dict) -> str:
+    return f"{interval['flights']:,} arrivals" if "flights" in interval else "the arrivals"
 
 
 def _describe_later(interval: dict) -> str:

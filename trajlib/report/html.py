@@ -19,6 +19,7 @@ from pygments.lexers import PythonLexer
 from trajlib.estimate import typeset
 from trajlib.features.feature_sets import FEATURE_SETS
 from trajlib.labels import display_feature_set, display_name, display_quantity
+from trajlib.models.prediction_intervals import is_far_from_nominal
 from trajlib.report.comparison import count_changes
 from trajlib.report.front import answer, list_tiles
 from trajlib.report.summary import SIMULATED, SUMMARY_TYPE
@@ -340,5 +341,6 @@ def _environment() -> Environment:
         "quantity": display_quantity,
         "shown": lambda value: "–" if value is None else typeset(str(value)),
     }
+    environment.tests["far_from"] = is_far_from_nominal
     environment.globals["style"] = loader.get_source(environment, "style.css")[0]
     return environment
