@@ -22,6 +22,7 @@ from trajlib.importers.bucket_flights import segment_bucket
 from trajlib.importers.cleaning import Limits
 from trajlib.importers.collecting import count_buckets, read_points
 from trajlib.importers.formats import Format, Options, find_format
+from trajlib.importers.formats.packed import UNPACKED
 from trajlib.importers.job import SIDES, Criteria, Job
 from trajlib.importers.sources import (
     describe_formats,
@@ -94,7 +95,7 @@ def import_flights(
         When the source has no flight of the pair, or the archive's flights are simulated.
     """
     source, archive = Path(source).resolve(), Path(archive).resolve()
-    with open_archives(source, archive / f".unpacked-{source.name}", format) as (opened, sources):
+    with open_archives(source, archive / f"{UNPACKED}{source.name}", format) as (opened, sources):
         root = find_root(opened)
         dialect = read_dialect(root)
         if read_dialect(archive).simulated and not dialect.simulated:
@@ -108,7 +109,7 @@ def import_flights(
             report(line)
         columns = dialect.fingerprint()
         settings = (source, format, columns, origin, destination, measured_only, strict, criteria)
-        work = archive / f".import-{_digest(root, sources['file'], settings)}"
+        work = archive / f".import-{_digest(root, readable['file'], settings)}"
         work.mkdir(parents=True, exist_ok=True)
         spacing = max(find_format(name).spacing for name in readable["format"].unique())
         tolerance = 2.0 if spacing else 0.5

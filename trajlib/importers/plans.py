@@ -8,6 +8,7 @@ import pandas as pd
 from trajlib.archive.dialect import read_dialect
 from trajlib.archive.plans import save_plans
 from trajlib.importers.formats import FormatError, Options, find_format
+from trajlib.importers.formats.packed import UNPACKED
 from trajlib.importers.sources import find_root, open_archives
 
 __all__ = ["PLAN_FORMATS", "import_plans", "import_plans_beside_flights"]
@@ -89,7 +90,7 @@ def import_plans(
     if format not in (None, *PLAN_FORMATS):
         raise ValueError(f"format {format!r} holds no plans, expected {', '.join(PLAN_FORMATS)}")
     source = Path(source).resolve()
-    folder = Path(archive).resolve() / f".unpacked-{source.name}"
+    folder = Path(archive).resolve() / f"{UNPACKED}{source.name}"
     with open_archives(source, folder, format) as (opened, sources):
         if files is not None:
             sources = sources[sources["file"].isin(files)]

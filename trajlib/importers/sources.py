@@ -18,7 +18,7 @@ from trajlib.importers.formats import (
     read_head,
     recognize_format,
 )
-from trajlib.importers.formats.packed import PACKED, unpack_archive
+from trajlib.importers.formats.packed import PackedError, is_disk_full, unpack_archive
 
 __all__ = [
     "FILES",
@@ -36,6 +36,9 @@ FILES = 500  # files of one task
 _ABOUT = re.compile(
     r"(?i)^(licen[cs]e|readme|\.|_)|(^columns\.toml$)|\.(md|toml|pdf|html?|png|jpe?g|gif|svg)$"
 )
+_KINDS = {"file": "str", "format": "str", "refused": "str", "packed": "bool"}
+_UNNAMED = "its name is not in UTF-8: rename it"
+_WITHIN = "an archive within another: unpack it first"
 _LISTED = 10  # reasons and files of which each has a line
 _HELP = (
     "Write a columns.toml beside the files, as this one with names for the question marks; the "
@@ -67,14 +70,31 @@ def recognize_sources(source: str | Path, format: str | None = None) -> pd.DataF
         ``file``, relative to the source, ``format``, and ``refused``, the reason if the file
         cannot be read.
     """
+    return _recognize(source, format).drop(columns="packed")
+
+
+def _recognize(source: str | Path, format: str | None) -> pd.DataFrame:
+    """Return the table of `recognize_sources`, and whether a file has to be ``packed`` out."""
     source = Path(source).resolve()
     root = find_root(source)
     names = [path.relative_to(root).as_posix() for path in list_members(source)]
     if not names:
         raise FileNotFoundError(f"no files in {source}")
+    refused = {_show(name): _UNNAMED for name in names if name != _show(name)}
+    names = [name for name in names if name == _show(name)]
     batches = [names[start : start + FILES] for start in range(0, len(names), FILES)]
     tables = run_tasks(partial(_recognize_files, root, read_dialect(root), format), batches)
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat([*tables, _refuse_files(refused)], ignore_index=True)
+
+
+def _show(name: str) -> str:
+    """Return a file's name with question marks for bytes that are not UTF-8."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _refuse_files(refused: dict[str, str]) -> pd.DataFrame:
+    rows = [(name, None, reason, False) for name, reason in refused.items()]
+    return pd.DataFrame(rows, columns=[*_KINDS]).astype(_KINDS)
 
 
 @contextmanager
@@ -97,40 +117,71 @@ def open_archives(
     Path, DataFrame
         Where to read the source, and the format of each of its files, as of `recognize_sources`.
         An archive is a folder in it; a source that is one archive is that folder itself.
+
+    Raises
+    ------
+    OSError
+        When the disk of the folder has too little space for the unpacked files, or fails.
     """
-    sources = recognize_sources(source, format)
+    sources = _recognize(source, format)
     root = find_root(source)
-    packed = set(sources.loc[sources["refused"].str.startswith(PACKED, na=False), "file"])
+    packed = {*sources.loc[sources["packed"], "file"]}
     if not packed:
-        yield source, sources
+        yield source, sources.drop(columns="packed")
         return
     shutil.rmtree(folder, ignore_errors=True)
     try:
-        refused = {}
-        for name in sources["file"]:
+        nested: set[str] = set()
+        refused: dict[str, str] = {}
+        for name, reason in zip(sources["file"], sources["refused"], strict=True):
+            if reason == _UNNAMED:
+                refused[name] = reason
+                continue
             place = folder if source.is_file() else folder / name
             try:
-                nested = unpack_archive(root / name, place) if name in packed else None
+                if name in packed:
+                    within, unwritten = unpack_archive(root / name, place)
+                    _check_unpacked(place, source)
+                    prefix = "" if source.is_file() else f"{name}/"
+                    nested |= {prefix + path for path in within}
+                    refused |= {prefix + _show(path): text for path, text in unwritten.items()}
+                    continue
             except FormatError as error:
                 shutil.rmtree(place)
                 refused[name] = str(error)
-                nested = None
-            if nested is None:
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).symlink_to(root / name)
-            else:
-                reason = "an archive within another: unpack it first"
-                refused |= {path.relative_to(folder).as_posix(): reason for path in nested}
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).symlink_to(root / name)
         for path in (root / "columns.toml", *root.glob("LICEN[CS]E*")):
             if path.is_file() and not (folder / path.name).exists():
                 (folder / path.name).symlink_to(path)
-        sources = recognize_sources(folder, format)
-        reasons = sources["file"].map(refused).astype("str")
-        sources["refused"] = reasons.fillna(sources["refused"])
-        sources["format"] = sources["format"].where(reasons.isna())
-        yield folder, sources
+        sources = _recognize(folder, format)
+        inner = sources["file"].isin(nested) & (sources["packed"] | sources["refused"].isna())
+        refused |= dict.fromkeys(sources.loc[inner, "file"], _WITHIN)
+        others = sources[~sources["file"].isin(refused)]
+        sources = pd.concat([others, _refuse_files(refused)]).sort_values("file", kind="stable")
+        yield folder, sources.drop(columns="packed").reset_index(drop=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_unpacked(place: Path, source: Path) -> None:
+    """Refuse an archive without data, or with a columns.toml that would not be used."""
+    if not list_members(place):
+        raise FormatError("an archive without files of data")
+    found = [*place.rglob("columns.toml")]
+    if not found:
+        return
+    if not source.is_file():
+        raise FormatError(
+            "has a columns.toml in it, which counts for it alone: import this archive by itself, "
+            "or unpack it and put the columns.toml beside the files of the source"
+        )
+    if found != [place / "columns.toml"]:
+        raise FormatError(
+            "has a columns.toml in one of several folders: unpack it and import them one by one"
+        )
+    if (source.parent / "columns.toml").is_file():
+        raise FormatError("has a columns.toml in it and one beside it: remove the wrong one")
 
 
 def find_root(source: Path) -> Path:
@@ -141,16 +192,16 @@ def find_root(source: Path) -> Path:
 def _recognize_files(
     root: Path, dialect: Dialect, format: str | None, names: list[str]
 ) -> pd.DataFrame:
-    rows: list[tuple[str, str | None, str | None]] = []
+    rows: list[tuple[str, str | None, str | None, bool]] = []
     for name in names:
         try:
             entry = find_format(format) if format else recognize_format(root / name, dialect)
             if format:
                 read_head(root / name)  # refuses what cannot be opened
-            rows.append((name, entry.name, None))
+            rows.append((name, entry.name, None, False))
         except Exception as error:  # a damaged file makes readers raise errors of any kind
-            rows.append((name, None, describe_error(error)))
-    return pd.DataFrame(rows, columns=["file", "format", "refused"], dtype="str")
+            rows.append((name, None, describe_error(error), isinstance(error, PackedError)))
+    return pd.DataFrame(rows, columns=[*_KINDS]).astype(_KINDS)
 
 
 def describe_formats(readable: pd.DataFrame) -> Iterator[str]:
@@ -192,6 +243,14 @@ def describe_unreadable(source: Path, root: Path, sources: pd.DataFrame) -> str:
 
 
 def describe_error(error: Exception) -> str:
-    """Return the reason why a file cannot be read, in at most 400 characters."""
+    """Return the reason why a file cannot be read, in at most 400 characters.
+
+    Raises
+    ------
+    OSError
+        When the reason is a full disk, and not the file.
+    """
+    if is_disk_full(error):
+        raise error
     text = str(error) if isinstance(error, FormatError | OSError) else repr(error)
     return text[:400]

@@ -33,7 +33,13 @@ from trajlib.importers.formats.documents import (
     is_position,
     parse_beginning,
 )
-from trajlib.importers.formats.packed import DAMAGE, PACKED, open_source, refuse_damage
+from trajlib.importers.formats.packed import (
+    DAMAGE,
+    PackedError,
+    is_compressed,
+    open_source,
+    refuse_damage,
+)
 
 __all__ = [
     "name_flight",
@@ -74,8 +80,11 @@ def read_head(path: Path) -> Head:
         )
     if data.startswith((b"PAR1", b"ARROW1", b"FEA1")):
         with path.open("rb") as file:
-            if file.read(4) != data[:4]:
-                raise FormatError(f"{PACKED} of one Parquet or Feather file: unpack it first")
+            packed = file.read(4) != data[:4]
+        if packed and is_compressed(path):
+            raise FormatError("Parquet or Feather that is compressed as a whole: unpack it first")
+        if packed:
+            raise PackedError("an archive of one Parquet or Feather file: unpack it first")
         with refuse_damage():
             columns, _ = _open_columnar(path)
         return Head(path, data, "columnar", tuple(columns))
