@@ -282,6 +282,32 @@ def test_a_folder_of_names_that_are_not_utf_8_is_refused(files, tmp_path):
         import_flights(tmp_path / "source", tmp_path / "archive")
 
 
+@pytest.fixture
+def clocks(files):
+    """Files whose times have no date."""
+    tables = {name: pd.read_csv(io.BytesIO(data)) for name, data in files.items()}
+    for table in tables.values():
+        table["timestamp"] = pd.to_datetime(table["timestamp"]).dt.strftime("%H:%M:%S")
+    return {name: table.to_csv(index=False).encode() for name, table in tables.items()}
+
+
+@pytest.mark.parametrize("among", [True, False])
+def test_the_date_may_be_in_the_name_of_an_archive(clocks, tmp_path, among):
+    (tmp_path / "source").mkdir()
+    path = tmp_path / "source" / "radar_2016-02-03.zip"
+    pack_zip(clocks, path)
+    table = import_flights(path.parent if among else path, tmp_path / "archive")
+    assert set(table["start"].dt.strftime("%Y-%m-%d")) == {"2016-02-03"}
+
+
+def test_the_date_in_a_file_s_name_precedes_that_of_its_folder(clocks, tmp_path):
+    (tmp_path / "source" / "got_2023-01-01").mkdir(parents=True)
+    path = tmp_path / "source" / "got_2023-01-01" / "flight_2016-02-03.csv"
+    path.write_bytes(next(iter(clocks.values())))
+    table = import_flights(tmp_path / "source", tmp_path / "archive")
+    assert table["start"].dt.year.tolist() == [2016]
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_files_of_one_name_in_an_archive_are_numbered(files, tmp_path, kind):

@@ -28,6 +28,7 @@ from trajlib.importers.formats.base import (
     convert_points,
     convert_table,
 )
+from trajlib.importers.formats.packed import UNPACKED
 from trajlib.importers.formats.tables import name_flight, read_head, read_table
 from trajlib.schema import NUMERIC, REQUIRED
 
@@ -43,6 +44,7 @@ __all__ = [
 
 _KEYS = ("flight_id", "icao24", "registration", "callsign")
 _CARRIED = ("callsign", "groundspeed", "track", "vertical_rate")  # may be messages of their own
+_DATE = re.compile(r"\d{4}([-_.]?)\d{2}\1\d{2}")
 _PARTS = ("date", "clock", "position", "north_south", "east_west")  # of times and positions
 
 
@@ -101,16 +103,25 @@ def _read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     if key is None:
         batches = _join_days(batches, columns[layout.time], "date" in columns)
     constants = dialect.identity(path.as_posix())
+    below = _shorten(path, options)
     if key is None:
         constants["flight_id"] = name_flight(path, options)
     for batch in batches:
         batch = batch.reindex(columns=[*columns.values()])  # some may lack optional columns
         points = batch.rename(columns={source: name for name, source in columns.items()})
-        points = _carry(_convert(points, layout, dialect, path, key), key).assign(**constants)
+        points = _carry(_convert(points, layout, dialect, below, key), key).assign(**constants)
         points = convert_points(points, {name: Field(name) for name in points})
         if key is None:  # named after its file, which may hold several flights
             points["key"] = f"file:{constants['flight_id']}"
         yield points
+
+
+def _shorten(path: Path, options: Options) -> Path:
+    """Return the path of a file below its source, with the name of an archive that it is from."""
+    root = options.root
+    if root is None:
+        return Path(path.name)
+    return path.relative_to(root.parent if root.name.startswith(UNPACKED) else root)
 
 
 def _carry(points: pd.DataFrame, key: str | None) -> pd.DataFrame:
@@ -176,6 +187,8 @@ def _convert_times(
             return converted
     dates = batch["date"].astype("str") if "date" in batch else None
     around = f"{layout.comments}\n{path.name}"
+    if not _DATE.search(around):
+        around = path.as_posix()
     flights = None if key is None else batch.get(key)
     return find_times(times.astype("str"), dates, dialect, column, around, flights)
 
