@@ -18,7 +18,7 @@ from trajlib.archive.reading import read_flight
 from trajlib.importers.formats import FormatError, packed, read_head
 from trajlib.importers.formats.packed import open_source
 from trajlib.importers.pipeline import import_flights
-from trajlib.importers.plans import import_plans
+from trajlib.importers.plans import _read_plans, import_plans
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
 
@@ -393,6 +393,15 @@ def test_parquet_within_gzip_has_to_be_unpacked(flights, tmp_path):
     path.write_bytes(gzip.compress(parquet.read_bytes()))
     with pytest.raises(FileNotFoundError, match=r"Parquet .* compressed as a whole: unpack it"):
         import_flights(path, tmp_path / "archive")
+
+
+def test_plans_of_other_flights_are_left_out_as_they_are_read(flights, tmp_path):
+    WRITERS["so6"](flights[0], tmp_path).rename(tmp_path / "a_m1.so6")
+    sources = pd.DataFrame({"file": ["a_m1.so6"], "format": "so6", "refused": None})
+    every, _ = _read_plans(tmp_path, sources, None)
+    kept, _ = _read_plans(tmp_path, sources, {"another"})
+    assert every
+    assert not kept
 
 
 def test_a_kml_among_icons_is_the_only_file_of_its_kmz(tmp_path):

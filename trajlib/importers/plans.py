@@ -94,10 +94,7 @@ def import_plans(
     with open_archives(source, folder, format) as (opened, sources):
         if files is not None:
             sources = sources[sources["file"].isin(files)]
-        tables, reasons = _read_plans(find_root(opened), sources)
-    if flights is not None:
-        tables = [table[table["flight_id"].isin(flights)] for table in tables]
-    tables = [table for table in tables if len(table)]
+        tables, reasons = _read_plans(find_root(opened), sources, flights)
     if not tables:
         reason = f": {reasons[0]}" if reasons else ""
         raise FileNotFoundError(f"no flight plans in {source}{reason}")
@@ -110,15 +107,21 @@ def import_plans(
     return plans.groupby("flight_id").size().rename("waypoints")
 
 
-def _read_plans(root: Path, sources: pd.DataFrame) -> tuple[list[pd.DataFrame], list[str]]:
-    """Return the plans of files, and why there are none in others."""
+def _read_plans(
+    root: Path, sources: pd.DataFrame, flights: Collection[str] | None
+) -> tuple[list[pd.DataFrame], list[str]]:
+    """Return the plans of flights in files, and why there are none in others."""
     options = Options(dialect=read_dialect(root), kind="plan", root=root)
     refused = sources[sources["refused"].notna()]
     reasons = [f"{row.file}: {row.refused}" for row in refused.itertuples()]
     tables: list[pd.DataFrame] = []
     for row in sources[sources["format"].isin(PLAN_FORMATS)].itertuples():
         try:
-            tables += find_format(row.format).read(root / row.file, options)
+            for table in find_format(row.format).read(root / row.file, options):
+                if flights is not None:
+                    table = table[table["flight_id"].isin(flights)].copy()  # frees the others
+                if len(table):
+                    tables.append(table)
         except FormatError as error:
             reasons.append(f"{row.file}: {error}")
     return tables, reasons
