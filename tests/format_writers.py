@@ -3,6 +3,8 @@
 import gzip
 import itertools
 import json
+import operator
+from functools import reduce
 
 import numpy as np
 import pandas as pd
@@ -732,11 +734,12 @@ def write_nmea(flights, folder):
             place += f"{angle},{letters[int(point[name] < 0)]},"
         motion = f"{point['groundspeed']:.1f},{point['track']:.1f}"
         height = point["geoaltitude"] * 0.3048
-        lines += [
-            f"$GPRMC,{time:%H%M%S}.00,A,{place}{motion},{time:%d%m%y},,,D*6D",
-            f"$GPGGA,{time:%H%M%S}.00,{place}2,25,1.00,{height:.1f},M,47.2,M,,*67",
-            f"$PGRMZ,{point['altitude']:.0f},f,3*21",
-        ]
+        sentences = (
+            f"GPRMC,{time:%H%M%S}.00,A,{place}{motion},{time:%d%m%y},,,D",
+            f"GPGGA,{time:%H%M%S}.00,{place}2,25,1.00,{height:.1f},M,47.2,M,,",
+            f"PGRMZ,{point['altitude']:.0f},f,3",
+        )
+        lines += [f"${text}*{reduce(operator.xor, text.encode()):02X}" for text in sentences]
     path = folder / "flight.nmea"
     path.write_text("\n".join(lines))
     return path

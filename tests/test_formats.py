@@ -119,6 +119,53 @@ PRECISION = {
         "track": 0.05,
     },
 }
+# what each format gives besides times and positions
+GIVEN = {
+    "opensky": "icao24 geoaltitude groundspeed track vertical_rate callsign onground position_time",
+    "traffic": "callsign groundspeed vertical_rate track flight_id icao24 true_airspeed "
+    "aircraft_type",
+    "prc": "groundspeed vertical_rate track mach temperature flight_id true_airspeed "
+    "calibrated_airspeed wind_u wind_v aircraft_type",
+    "eurocontrol": "flight_id",
+    "so6": "flight_id callsign aircraft_type origin destination",
+    "flightradar24": "callsign groundspeed track onground",
+    "flightradar24-granular": "icao24 callsign groundspeed track vertical_rate true_airspeed mach "
+    "temperature onground",
+    "flightradar24-playback": "flight_id callsign icao24 aircraft_type operator origin "
+    "destination groundspeed vertical_rate track onground",
+    "positions": "flight_id groundspeed track onground",
+    "pru": "flight_id groundspeed vertical_rate track",
+    "cpr": "flight_id icao24 callsign origin destination groundspeed track",
+    "readsb": "icao24 callsign registration aircraft_type geoaltitude groundspeed track "
+    "vertical_rate true_airspeed mach temperature wind_u wind_v onground new_leg",
+    "sbs": "icao24 callsign groundspeed track vertical_rate onground",
+    "iff": "flight_id icao24 callsign aircraft_type origin destination groundspeed track "
+    "vertical_rate",
+    "tfms": "flight_id groundspeed track",
+    "garmin": "flight_id geoaltitude groundspeed calibrated_airspeed vertical_rate temperature",
+    "recorder": "flight_id geoaltitude groundspeed track heading vertical_rate true_airspeed mach "
+    "temperature",
+    "recorder-si": "flight_id aircraft_type true_airspeed mass",
+    "spire": "icao24 callsign registration aircraft_type groundspeed track onground",
+    "iagos": "flight_id pressure temperature",
+    "igc": "flight_id registration geoaltitude",
+    "kml": "flight_id callsign",
+    "gpx": "flight_id",
+    "opensky-json": "icao24 geoaltitude groundspeed track vertical_rate callsign onground",
+    "readsb-snapshots": "icao24 callsign geoaltitude groundspeed track vertical_rate onground",
+    "flightaware": "flight_id callsign groundspeed track",
+    "sfomuseum": "flight_id groundspeed",
+    "sfomuseum-geojson": "flight_id groundspeed callsign operator aircraft_type registration "
+    "origin destination",
+    "generic": "callsign groundspeed",
+    "flightradar24-feed": "icao24 callsign registration aircraft_type origin destination "
+    "groundspeed vertical_rate track onground",
+    "airlabs": "icao24 callsign registration aircraft_type origin destination groundspeed track",
+    "aviationstack": "icao24 callsign registration aircraft_type origin destination groundspeed "
+    "track onground",
+    "allft": "flight_id callsign registration aircraft_type origin destination",
+    "nmea": "flight_id geoaltitude groundspeed track",
+}
 POINTS = [name for name in WRITERS if name not in ("flights", "tfms-plans")]
 
 
@@ -189,6 +236,13 @@ def measure_misses(points, original):
         angle = column in ("track", "heading", "longitude")
         misses[column] = (np.minimum(miss, 360 - miss) if angle else miss).max()
     return misses
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_all_columns_of_a_format_are_read(write, name):
+    points = read(write(name)).dropna(axis=1, how="all")
+    given = {*GIVEN[name].split(), "timestamp", "latitude", "longitude", "altitude"}
+    assert {*points} - {"key"} == given
 
 
 @pytest.mark.parametrize("name", POINTS)
@@ -561,6 +615,14 @@ def test_messages_without_times_are_refused_with_the_reason(tmp_path):
     path = tmp_path / "messages.txt"
     path.write_text("MSG,3,,,3440CD,,,,,,,9575,,,48.61166,2.52599,,,0,0,0,0\n")
     assert "its messages have no times" in refuse(path)
+
+
+def test_a_recording_that_stops_within_a_line_is_read_up_to_it(flights, write, monkeypatch):
+    path = write("sbs")
+    path.write_text(path.read_text() + "MSG,3,1,1,4CA2")
+    assert len(read(path)) == len(flights)
+    monkeypatch.setattr("trajlib.importers.formats.tables._BLOCK", 100_000)
+    assert len(read(path)) == len(flights)
 
 
 def test_a_flight_of_iff_has_the_identity_of_its_record(flights, write):
@@ -1340,11 +1402,34 @@ def test_without_a_pressure_sensor_nmea_gives_the_height_as_altitude(write):
     assert (points["altitude"] - points["geoaltitude"]).abs().max() < 1e-6
 
 
+@pytest.mark.parametrize("end", ["", "*00"])
+def test_a_garbled_sentence_of_nmea_is_left_out(write, flights, end):
+    path = write("nmea")
+    garbled = f"$GPRMC,061580,A,4030.1000,N,00330.0000,W,120.0,090.0,000016,,{end}"
+    wrong_height = re.sub(r",\d+,f,3", ",99999,f,3", path.read_text().splitlines()[2])
+    path.write_text("\n".join([path.read_text(), garbled, wrong_height]))
+    assert len(read(path)) == len(one(flights))
+    assert read(path)["altitude"].max() < 50_000
+
+
+@pytest.mark.parametrize("name", ["airlabs", "aviationstack"])
+def test_the_names_of_an_interface_without_its_envelope_are_not_its_units(write, name):
+    path = write(name)
+    answer = json.loads(path.read_text())
+    records = answer.get("response") or [record["live"] for record in answer["data"]]
+    path.write_text(json.dumps(records))
+    assert recognize_format(path).name == "generic"
+    pd.DataFrame(records).to_csv(path.with_suffix(".csv"), index=False)
+    assert recognize_format(path.with_suffix(".csv")).name == "generic"
+
+
 @pytest.mark.parametrize(
     "content, reason",
     [
         ('1457996400,"8D406B909945DE10000405999BE4","406B90",19\n' * 3, "not decoded"),
         ("*8D406B909945DE10000405999BE4;\n*02E197B0CC6B2D;\n", "not decoded"),
+        ("@016CE3671AA88D4840D6202CC371C32CE0576098;\n" * 2, "not decoded"),
+        ("@016CE3671AA802E197B0CC6B2D;\n" * 2, "not decoded"),
         ("\x1a3" + "a" * 60, "not decoded"),
         ("time,raw\n1457996400,8D406B909945DE10000405999BE4\n", "not decoded"),
         ('<?xml version="1.0"?>\n<ns5:MessageCollection>\n</ns5:MessageCollection>', "XML"),

@@ -89,7 +89,9 @@ FORMATS = (
 )
 
 _OTHERS = {  # contents that are known and cannot be read, and what to do
-    rb"\A\x1a[1-4]|(?<![0-9a-zA-Z])8[c-fC-F][0-9a-fA-F]{26}(?![0-9a-zA-Z])": (
+    # binary, with times in front of the messages, and extended squitters in any text
+    rb"\A\x1a[1-4]|(?:\A|\n)@[0-9a-fA-F]{12}(?:[0-9a-fA-F]{14}){1,2};"
+    rb"|(?<![0-9a-zA-Z])8[c-fC-F][0-9a-fA-F]{26}(?![0-9a-zA-Z])": (
         "messages of Mode S that are not decoded: decode them first, as with dump1090 (port 30003, "
         "or aircraft.json) or traffic"
     ),

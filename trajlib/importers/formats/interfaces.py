@@ -20,7 +20,7 @@ _AIRLABS = {
 }
 _AVIATIONSTACK = {
     "icao24": Field("icao24"),
-    "callsign": Field("flight.icao"),
+    "callsign": Field("callsign", "flight.icao"),
     "registration": Field("registration"),
     "aircraft_type": Field("aircraft.icao"),
     "operator": Field("airline.icao"),
@@ -30,9 +30,9 @@ _AVIATIONSTACK = {
     "latitude": Field("latitude"),
     "longitude": Field("longitude"),
     "altitude": Field("altitude", unit="m"),
-    "groundspeed": Field("speed_horizontal", unit="km/h"),
+    "groundspeed": Field("live.speed_horizontal", unit="km/h"),
     "track": Field("direction"),
-    "onground": Field("is_ground"),
+    "onground": Field("live.is_ground"),
 }
 
 
@@ -41,7 +41,9 @@ AIRLABS = Format(
     title="flights of AirLabs (JSON)",
     needs="answers of its interface, several a flight",
     attribution="AirLabs",
-    recognize=lambda head: head.has("lat", "lng", "alt", "v_speed", "updated"),
+    recognize=lambda head: (
+        head.kind == "json" and head.has("response", "lat", "lng", "alt", "v_speed", "updated")
+    ),
     read=point_reader(_AIRLABS),
     splittable=True,
 )
@@ -50,7 +52,9 @@ AVIATIONSTACK = Format(
     title="live flights of aviationstack (JSON)",
     needs="answers of its interface, several a flight",
     attribution="aviationstack",
-    recognize=lambda head: head.has("latitude", "longitude", "speed_horizontal", "updated"),
+    recognize=lambda head: (
+        head.kind == "json" and head.has("data", "live", "speed_horizontal", "updated")
+    ),
     read=point_reader(_AVIATIONSTACK),
     splittable=True,
 )

@@ -1,7 +1,9 @@
 """Sentences of satellite receivers (NMEA 0183), as loggers of gliders and light aircraft keep."""
 
+import operator
 import re
 from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +16,7 @@ _PLACE = rf"{_NUMBER},([NS]),{_NUMBER},([EW])"
 _FIX = rf"\$..RMC,(\d{{6}}\.?\d*),A,{_PLACE},{_NUMBER},{_NUMBER},(\d{{6}}),"
 _HEIGHT = r"\$..GGA,[^,]*,[^,]*,[^,]*,[^,]*,[^,]*,[1-9],[^,]*,[^,]*,(-?[\d.]+),M,"
 _PRESSURE = r"\$PGRMZ,(-?\d+),f,"
+_SUM = re.compile(r"\$(.*)\*([0-9A-Fa-f]{2})\s*$")
 _TIME = r"\$..(?:RMC|GGA),(\d{6}\.?\d*),"
 _FIELDS = {
     "flight_id": Field("flight"),
@@ -28,7 +31,8 @@ _FIELDS = {
 
 
 def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
-    lines = pd.Series("".join(read_texts(path)).splitlines())
+    texts = "".join(read_texts(path)).splitlines()
+    lines = pd.Series([text for text in texts if _is_intact(text)], dtype="str")
     fixes = lines.str.extract(_FIX)
     times = lines.str.extract(_TIME)[0].ffill()
     moments = times.ne(times.shift()).cumsum()  # sentences of one moment follow each other
@@ -40,8 +44,9 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     altitude = pressure if pressure.notna().any() else height / 0.3048
     fixes = fixes.assign(height=height, altitude=altitude).dropna(subset=[0, 7])
     if fixes.empty:
-        raise FormatError("no date: sentences RMC with a valid fix are missing")
-    times = pd.to_datetime(fixes[7] + " " + fixes[0].str[:6], format="%d%m%y %H%M%S", utc=True)
+        raise FormatError("no date: sentences RMC with a valid fix and checksum are missing")
+    moments = fixes[7] + " " + fixes[0].str[:6]
+    times = pd.to_datetime(moments, format="%d%m%y %H%M%S", utc=True, errors="coerce")
     parts = pd.to_numeric("0" + fixes[0].str[6:], errors="coerce").fillna(0)
     points = fixes.assign(
         flight=name_flight(path, options),
@@ -52,6 +57,12 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         course=fixes[6],
     )
     yield convert_points(points, _FIELDS)
+
+
+def _is_intact(sentence: str) -> bool:
+    """Return whether a sentence has the checksum that it gives, or gives none."""
+    match = _SUM.search(sentence)
+    return match is None or reduce(operator.xor, match[1].encode(), 0) == int(match[2], 16)
 
 
 def _to_degrees(texts: pd.Series, negative: pd.Series) -> pd.Series:

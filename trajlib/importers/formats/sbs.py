@@ -40,16 +40,18 @@ _CARRIED = ["callsign", "speed", "track", "rate"]  # in separate messages
 def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     texts = find_texts(_FIELDS) | {"date", "time", "ground"}
     latest = pd.DataFrame(columns=["hex", *_CARRIED])
+    dated = False
     for text in read_texts(path):
         batch = parse_csv(text.encode(), _COLUMNS, _COLUMNS, texts)
         batch = pd.concat([latest, batch[batch["message"] == "MSG"]], ignore_index=True)
-        if batch["date"].isna().all():
-            raise FormatError("its messages have no times: record them with date and time")
+        dated |= batch["date"].notna().any()
         batch[_CARRIED] = batch.groupby("hex")[_CARRIED].ffill()
         latest = batch.drop_duplicates("hex", keep="last")[["hex", *_CARRIED]]
         moment = batch["date"].str.replace("/", "-") + "T" + batch["time"]
         ground = batch["ground"].replace("-1", "1")
         yield convert_points(batch.assign(timestamp=moment, ground=ground), _FIELDS)
+    if not dated:
+        raise FormatError("its messages have no times: record them with date and time")
 
 
 FORMAT = Format(
