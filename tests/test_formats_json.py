@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from trajlib.archive.dialect import Dialect, parse_dialect
 from trajlib.importers.formats import FormatError, Options, recognize_format
 from trajlib.importers.formats.documents import find_records, parse_beginning
 
@@ -15,10 +16,12 @@ STEPS = pd.to_datetime(pd.Series(TIMES)).astype("datetime64[ms, UTC]")
 
 @pytest.fixture
 def read(tmp_path):
-    def read(content, name="file.json"):
+    def read(content, name="file.json", columns=None):
         path = tmp_path / name
         path.write_text(content if isinstance(content, str) else json.dumps(content))
-        return pd.concat(recognize_format(path).read(path, Options(root=tmp_path)))
+        dialect = parse_dialect(columns) if columns else Dialect()
+        options = Options(dialect, root=tmp_path)
+        return pd.concat(recognize_format(path, dialect).read(path, options))
 
     return read
 
@@ -101,6 +104,7 @@ def test_points_of_geojson_are_read_with_their_properties(read):
     points = read({"type": "FeatureCollection", "features": features}, "a.geojson")
     check(points)
     assert points["callsign"].unique() == ["IBE1"]
+    assert "aircraft_type" not in points  # the type is that of the collection
 
 
 def test_times_may_be_the_fourth_value_of_a_position(read):
@@ -142,6 +146,79 @@ def test_messages_with_speeds_of_their_own_give_them_to_positions(read):
     points = read(text)
     assert points["groundspeed"].fillna(-1).tolist() == [-1, 400, -1]
     assert points["callsign"].fillna("").tolist() == ["", "IBE1", ""]
+
+
+def test_speeds_of_other_messages_are_given_for_a_minute_and_to_the_same_aircraft(read):
+    rows = [
+        (0, 40.0, 300, "345100"),
+        (1, None, 400, "345100"),
+        (2, 40.1, 250, "345100"),
+        (3, 40.2, None, "345100"),
+        (4, 40.3, 200, None),
+        (5, 40.4, None, None),
+        (62, 40.5, 100, "345100"),
+        (63, 40.6, None, "345100"),
+        (3600, 40.7, None, "345100"),
+    ]
+    names = ("time", "latitude", "groundspeed", "icao24")
+    table = pd.DataFrame(rows, columns=names).assign(longitude=3.0, altitude=9000)
+    table["time"] += 1451606400
+    points = read(table.to_csv(index=False), "file.csv")
+    assert points["groundspeed"].fillna(-1).tolist() == [300, 250, 250, 200, -1, 100, 100, -1]
+
+
+WITHIN = {
+    "corners": {"bounds": {"ne": {"lat": 50, "lon": 1}, "sw": {"lat": 30, "lon": -5}}},
+    "waypoints": {"route": [{"name": "X", "lat": 50, "lon": 1}, {"name": "Y", "lat": 1, "lon": 1}]},
+    "planned times": {"route": [{"time": TIMES[0], "lat": 50, "lon": 1}]},
+    "lists": {"tags": ["a", "b"], "sources": ["x", "y"], "alerts": [0, 1]},
+}
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("kind", WITHIN)
+def test_a_point_is_not_replaced_by_what_it_holds(read, kind, nested):
+    points = list_points()
+    if not nested:
+        points = [point | point["pos"] for point in points]
+    check(read([point | WITHIN[kind] for point in points]))
+
+
+def test_a_time_around_a_list_is_not_that_of_its_points(read):
+    track = [{"when": n, "lat": 40 + n, "lon": 3, "alt": 1000} for n in range(3)]
+    for name in ("last_update", "now", "time"):
+        with pytest.raises(FormatError, match="none of them timestamp"):
+            read({name: 1451606400, "flights": [{"callsign": "IBE1", "track": track}]})
+    answer = {"taken": {"time": 1451606400}, "time": 1451606400, "aircraft": track}
+    points = read(answer, columns='[columns]\ntimestamp = "around.time"')
+    assert points["timestamp"].unique() == [STEPS[0]]
+
+
+def test_a_former_position_of_a_snapshot_is_not_the_present_one(read):
+    former = {"hex": "345100", "lastPosition": {"lat": 40.0, "lon": -3.0, "seen_pos": 90.5}}
+    present = {"hex": "345101", "lat": 41.0, "lon": -3.0, "seen_pos": 2.0}
+    points = read({"now": 1451606402.0, "aircraft": [former, present]})
+    assert points["icao24"].tolist() == ["345101"]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_callsign_is_the_number_with_the_code_of_the_airline(read, order):
+    numbers = [("number", "1"), ("iataNumber", "IB1"), ("icaoNumber", "IBE1")]
+    flight = dict(numbers[::order])
+    points = read([point | {"flight": flight} for point in list_points()])
+    assert points["callsign"].unique() == ["IBE1"]
+    points = read([point | {"flight": flight, "callsign": "IBE2"} for point in list_points()])
+    assert points["callsign"].unique() == ["IBE2"]
+
+
+def test_columns_toml_may_name_an_object_and_its_value(read):
+    records = [
+        {"at": {"time": time, "lat": 40 + n, "lng": 3 + n}, "h": {"up": 1000 * (n + 1)}}
+        for n, time in enumerate(TIMES)
+    ]
+    check(read(records, columns='[columns]\ntimestamp = "at.time"\naltitude = "h.up"'))
+    with pytest.raises(FormatError):
+        read(records, columns='[columns]\ntimestamp = "other.time"\naltitude = "h.up"')
 
 
 @pytest.mark.parametrize("text", ['{"a": "x, [{', '{"a": 1, "b', "{", "[", "[1, 2", '{"a": [}'])

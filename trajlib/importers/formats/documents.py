@@ -18,6 +18,10 @@ _DEEPEST = 8  # objects within objects
 _FIRST = 100  # records that show whether there are positions
 _COLUMNS = 3  # lists of one length that are taken for the columns of a table
 _MOMENTS = {"timestamp", "date", "clock"}
+_TIMES = {"timestamp", "clock"}
+_PLACES = {"latitude", "position"}
+_STALE = "lastPosition"  # of readsb, where an aircraft was more than a minute ago
+_FLIGHT = re.compile(r"(?i)(^|\.)flight\.(icao|iata)(_?number)?$")
 _MEASURED = {*NUMERIC, *_MOMENTS, "position", "onground"}
 _IDENTITIES = {"callsign", "registration", "icao24", "hex", "flight_id", "typecode"}
 _AIRPORT = re.compile(r"(?i)(^|\.)(dep|arr|origin|dest|airport|adep|ades|from|to\b|home|receiver)")
@@ -64,7 +68,9 @@ def find_records(value: Any, outer: dict | None = None) -> Iterator[dict]:
 
     A value in an object of a record has the names of both, as ``live.altitude``. For what is
     measured, and for identities, the last name suffices where it is the only one of the record and
-    the object is no airport. What a record has itself is not taken from around it, by any name.
+    the object is no airport. What a record has itself is not taken from around it, by any name. A
+    time around records is not theirs: it is named ``around.time``, as is a type, which may be that
+    of the list. Records within one that has a time and a position are not read.
 
     >>> [*find_records({"id": "a", "track": [{"t": 1, "at": {"lat": 2, "lon": 3}}]})]
     [{'id': 'a', 't': 1, 'lat': 2, 'lon': 3}]
@@ -76,11 +82,15 @@ def find_records(value: Any, outer: dict | None = None) -> Iterator[dict]:
         if record.get("type") == "Feature":
             yield from _read_feature(record, outer)
             continue
+        if _is_point(record):
+            yield _combine(outer, _flatten(record))
+            continue
         inner = [*_list_inner(record)]
         inner = [part for part in inner if _may_have_points(part)] or inner  # not those of images
         values = _combine(outer, _flatten(record, short=not inner))
+        around = {_name_around(name): value for name, value in values.items()} if inner else {}
         for part in inner:
-            yield from find_records(part, values)
+            yield from find_records(part, around)
         if not inner:
             yield from _read_columns(record, values)
 
@@ -107,7 +117,23 @@ def _is_table(record: dict) -> bool:
 
 def is_position(names: Any) -> bool:
     """Return whether there is a latitude, or a position, among names."""
-    return bool({"latitude", "position"} & {*find_columns(tuple(map(str, names)))})
+    return bool(_PLACES & {*find_columns(tuple(map(str, names)))})
+
+
+def _is_point(record: dict) -> bool:
+    """Return whether a record has a time and a position, or has them in objects of an altitude."""
+    own = {*find_columns(tuple(n for n, v in record.items() if not isinstance(v, dict | list)))}
+    if _PLACES & own and _TIMES & own:
+        return True
+    whole = {*find_columns(tuple(_flatten(record)))}
+    return bool(_PLACES & whole and _TIMES & whole and "altitude" in whole)
+
+
+@lru_cache(10_000)
+def _name_around(name: str) -> str:
+    """Return the name that a value has in the records within its own."""
+    refused = name == "type" or _TIMES & {*find_columns((name,))}
+    return f"around.{name}" if refused else name
 
 
 def _list_records(value: Any) -> list:
@@ -165,6 +191,8 @@ def _flatten(record: dict, *, short: bool = True) -> dict:
 
 def _list_values(record: dict, prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
     for name, value in record.items():
+        if name == _STALE:
+            continue
         if isinstance(value, dict) and depth < _DEEPEST and not _list_records(value):
             yield from _list_values(value, f"{prefix}{name}.", depth + 1)
         elif not isinstance(value, dict | list):
@@ -182,6 +210,9 @@ def _shorten(names: tuple[str, ...], measured: bool) -> dict[str, str]:
         known |= measured and bool({*find_columns((word,))} & _MEASURED)
         alone = others.count(word) == 1 and not _AIRPORT.search(name.rpartition(".")[0])
         short[name] = word if known and alone else name
+    numbers = [name for name in names if _FLIGHT.search(name)]
+    if numbers and "callsign" not in short.values():  # before a number without the airline
+        short[min(numbers, key=lambda name: "iata" in name.lower())] = "callsign"
     return short
 
 

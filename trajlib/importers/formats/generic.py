@@ -45,6 +45,7 @@ __all__ = [
 _KEYS = ("flight_id", "icao24", "registration", "callsign")
 _CARRIED = ("callsign", "groundspeed", "track", "vertical_rate")  # may be messages of their own
 _DATE = re.compile(r"\d{4}([-_.]?)\d{2}\1\d{2}")
+_RECENT = pd.Timedelta(60, "s")  # age of what another message gave
 _PARTS = ("date", "clock", "position", "north_south", "east_west")  # of times and positions
 
 
@@ -69,10 +70,24 @@ def _recognize_list(head: Head) -> bool:
 
 def recognize_points(head: Head, dialect: Dialect) -> bool:
     """Return whether a table has the columns that are described in a columns.toml."""
+    dialect = _shorten_names(head, dialect)
     columns = [*dialect.names.values(), *(str(name) for name in dialect.many.values())]
     named = {name.strip().lower() for name in columns} & set(head.columns)
     described = named if columns else dialect.units
     return bool(described) and _find_layout(head, dialect) is not None
+
+
+def _shorten_names(head: Head, dialect: Dialect) -> Dialect:
+    """Return a columns.toml in the names of a JSON's columns, of which some are the last of many.
+
+    It may say ``live.altitude`` where the column is named ``altitude``.
+    """
+    names = {}
+    for column, name in dialect.names.items():
+        *objects, last = name.split(".")
+        long = name not in head.names and last in head.names and {*objects} <= {*head.keys}
+        names[column] = last if long else name
+    return replace(dialect, names=names)
 
 
 def _find_layout(head: Head, dialect: Dialect) -> Layout | None:
@@ -87,8 +102,8 @@ def _find_layout(head: Head, dialect: Dialect) -> Layout | None:
 
 def _read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     """Yield the points of any table with known columns."""
-    dialect = options.dialect
     head = read_head(path)
+    dialect = _shorten_names(head, options.dialect)
     layout = _find_layout(head, dialect)
     if layout is None:
         raise FormatError(f"its columns do not hold points: {', '.join(head.names)[:100]}")
@@ -125,12 +140,19 @@ def _shorten(path: Path, options: Options) -> Path:
 
 
 def _carry(points: pd.DataFrame, key: str | None) -> pd.DataFrame:
-    """Return points with what other messages of the aircraft gave before, as in decoded ADS-B."""
+    """Return points with what other messages of the aircraft just gave, as in decoded ADS-B."""
     apart = points[points["latitude"].isna()]
     carried = [name for name in _CARRIED if name in points and apart[name].notna().any()]
     if key is None or not carried:
         return points
-    return points.assign(**points.groupby(key)[carried].ffill())
+    times, keys = points["timestamp"], points[key]
+    values = {}
+    for name in carried:
+        given = times.where(points[name].notna()).groupby(keys).ffill()
+        latest = points[name].groupby(keys).ffill()
+        recent = (times - given).between(pd.Timedelta(0), _RECENT)
+        values[name] = points[name].fillna(latest.where(recent))
+    return points.assign(**values)
 
 
 def _join_days(

@@ -85,10 +85,11 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
 
 
 def _date_positions(batch: pd.DataFrame) -> pd.DataFrame:
-    names = ("now", "seen_pos", "wd", "ws", "alt_baro", "altitude")
+    names = ("around.now", "seen_pos", "wd", "ws", "alt_baro", "altitude")
     batch = batch.reindex(columns=[*dict.fromkeys([*batch, *names])])
     now, age, direction, speed = (
-        pd.to_numeric(batch[name], errors="coerce") for name in ("now", "seen_pos", "wd", "ws")
+        pd.to_numeric(batch[name], errors="coerce")
+        for name in ("around.now", "seen_pos", "wd", "ws")
     )
     ground = batch["alt_baro"].fillna(batch["altitude"]).astype("str") == "ground"
     return batch.assign(
@@ -113,6 +114,6 @@ SNAPSHOTS = Format(
     recognize=lambda head: (
         head.kind == "json" and (head.has("now", "aircraft") or head.has("now", "ac"))
     ),
-    read=point_reader(_SNAPSHOT, _date_positions, extra=("now", "seen_pos", "wd", "ws")),
+    read=point_reader(_SNAPSHOT, _date_positions, extra=("around.now", "seen_pos", "wd", "ws")),
     splittable=True,
 )
