@@ -1009,7 +1009,7 @@ def test_altitudes_that_are_no_numbers_are_refused_and_quoted(flights, tmp_path)
         "GPS Date & Time|Latitude (deg)|Longitude (deg)|Pressure Altitude (ft)|Ground Track (deg)"
         "|Course (deg)",
         "Timestamp|__lat,__deg|__lon,__deg|p-alt,ftMSL|ground_track|course",
-        "timestamp|PLANE LATITUDE|PLANE LONGITUDE|PLANE ALTITUDE|track|course",
+        "timestamp|PLANE LATITUDE (degrees)|PLANE LONGITUDE (degrees)|PLANE ALTITUDE|track|course",
     ],
 )
 def test_logs_of_avionics_and_simulators_are_understood(flights, tmp_path, names):
@@ -1031,7 +1031,7 @@ def test_logs_of_avionics_and_simulators_are_understood(flights, tmp_path, names
         ),
         (  # noise monitor of an airport
             "OperationID,OperationTime,PointTime,PointLat,PointLon,PointAltitude",
-            {"flight_id": "OperationID", "timestamp": "PointTime", "altitude": "PointAltitude"},
+            {"timestamp": "PointTime", "altitude": "PointAltitude"},
         ),
         (  # radar of a terminal area
             "acid,track_num,time,lat,lon,reportedAltitude,aircraftType",
@@ -1041,10 +1041,6 @@ def test_logs_of_avionics_and_simulators_are_understood(flights, tmp_path, names
             "Timestamp,ACAD,ACID,Latitude,Longitude,Mode C Code",
             {"icao24": "ACAD", "callsign": "ACID", "altitude": "Mode C Code"},
         ),
-        (  # snapshots of readsb as rows
-            "hex,lat,lon,alt_baro,alt_geom,now",
-            {"timestamp": "now", "altitude": "alt_baro"},
-        ),
         (  # encounter models
             "time_s,lat_deg,lon_deg,alt_pressure_ft_msl,alt_geom_ft_msl",
             {"altitude": "alt_pressure_ft_msl", "geoaltitude": "alt_geom_ft_msl"},
@@ -1053,9 +1049,50 @@ def test_logs_of_avionics_and_simulators_are_understood(flights, tmp_path, names
 )
 def test_names_of_columns_of_other_sources_are_understood(header, expected):
     names = header.split(",")
-    fields = match_columns(names, parse_dialect("")).fields
+    layout = match_columns(names, parse_dialect(""))
+    fields = layout.fields
     assert {"timestamp", "latitude", "longitude", "altitude"} <= fields.keys()
     assert {name: names[fields[name]] for name in expected} == expected
+    feet = {name: 1.0 for name in fields if name in ("altitude", "geoaltitude")}
+    assert feet == {name: layout.units.get(name, (1.0, 0.0))[0] for name in feet}
+
+
+@pytest.mark.parametrize(
+    "column, name",
+    [
+        ("aircraft_icao", "aircraft_type"),
+        ("PointType", None),
+        ("track_id", None),
+        ("OperationID", None),
+        ("updated_at", None),
+        ("now", None),
+        ("Plane Latitude", None),  # may be in radians
+        ("Height (ft AGL)", None),
+        ("Altitude (AGL)", None),
+    ],
+)
+def test_names_of_several_meanings_are_not_guessed(column, name):
+    assert {*match_columns([column], parse_dialect("")).fields} == {name} - {None}
+
+
+@pytest.mark.parametrize("name", ["height_m", "Height (ft)"])
+def test_a_height_above_an_unknown_level_stands_for_no_altitude(name):
+    names = ["time", "lat", "lon", name]
+    assert "altitude" not in match_columns(names, parse_dialect("")).fields
+
+
+@pytest.mark.parametrize("text", ['{ unit = "ft" }', '{ column = "gps_alt_m", unit = "m" }'])
+def test_a_height_that_columns_toml_names_stands_for_no_altitude(text):
+    names = ["time", "lat", "lon", "geoaltitude", "gps_alt_m"]
+    fields = match_columns(names, parse_dialect(f"columns.geoaltitude = {text}")).fields
+    assert "altitude" not in fields
+    assert "geoaltitude" in fields
+
+
+def test_names_in_columns_toml_go_before_those_of_radar_messages():
+    names = ["time", "lat", "lon", "fl", "ti", "ta", "tta", "cs"]
+    fields = match_columns(names, parse_dialect('columns.callsign = "cs"')).fields
+    assert (names[fields["callsign"]], names[fields["icao24"]]) == ("cs", "ta")
 
 
 def test_seconds_since_the_year_1_are_times(flights, tmp_path):
@@ -1417,6 +1454,7 @@ def test_the_names_of_an_interface_without_its_envelope_are_not_its_units(write,
     path = write(name)
     answer = json.loads(path.read_text())
     records = answer.get("response") or [record["live"] for record in answer["data"]]
+    records = [record | {"time": record["updated"]} for record in records]
     path.write_text(json.dumps(records))
     assert recognize_format(path).name == "generic"
     pd.DataFrame(records).to_csv(path.with_suffix(".csv"), index=False)

@@ -31,17 +31,17 @@ MISSING = (  # texts that stand for no value, in lower case
     *("", "-", "--", "?", "n/a", "na", "#n/a", "#na", "nan", "-nan", "null", "none", "nil"),
     *("\\n", "<na>", "undefined", "unknown", "ground", "gnd", "1.#ind", "-1.#ind", "1.#qnan"),
 )
-# names that other tools use, with the unit where a tool always has another than the schema's
+# names that other tools use, with the unit where a tool always has another than the schema's, or
+# "?" where it may be any, so that only a name with a unit is taken
 _ALIASES = {
     "timestamp": "absolute_time time datetime date_time utc time_utc utc_time timestamp_utc "
     "utc_timestamp datetime_utc utc_datetime epoch epoch_time unix unixtime unix_time "
     "unix_timestamp time_position ts snapshot_id time_over event_time gps_time sample_time "
-    "pos_time gps_date_time time_stamp now last_updated last_update updated updated_at "
-    "recorded_at",
+    "pos_time gps_date_time time_stamp",
     "latitude": "lat latitude_wgs84 gps_lat gps_latitude pos_lat position_lat latitude_n_s "
-    "plane_latitude",
+    "plane_latitude:?",
     "longitude": "lon lng long longitude_wgs84 gps_lon gps_longitude pos_lon pos_long position_lon "
-    "longitude_e_w plane_longitude",
+    "longitude_e_w plane_longitude:?",
     "altitude": "alt baroaltitude:m baro_altitude:m alt_baro altitude_baro baro_alt barometric_alt "
     "barometric_altitude pressure_altitude pressure_alt std_alt alt_std altitude_std hp "
     "flight_level:FL flightlevel:FL fl:FL mode_c feet:ft p_alt "
@@ -66,8 +66,8 @@ _ALIASES = {
     "acid",
     "operator": "airline carrier airline_icao ac_operator operating_as",
     "aircraft_type": "typecode ac_type icao_type aircraft_type_icao type aircraft equip model "
-    "flight_plan_aircraft_short aircraft_model_code",
-    "registration": "reg tail tail_number aircraft_reg ac_registration",
+    "flight_plan_aircraft_short aircraft_model_code aircraft_icao aircraft_model",
+    "registration": "reg tail tail_number aircraft_reg aircraft_registration ac_registration",
     "origin": "adep departure dep from origin_icao orig_icao departure_airport schd_from "
     "estdepartureairport orig_iata departure_icao dep_icao flight_plan_departure "
     "airport_origin_code_icao",
@@ -75,10 +75,9 @@ _ALIASES = {
     "dest_icao schd_to estarrivalairport dest_iata arrival_icao arr_icao flight_plan_arrival "
     "airport_destination_code_icao",
     # for the importers: identity, and values split over two columns or two values in one column
-    "flight_id": "flightid fid fr24_id flight_key trajectory_id traj_id ectrl_id track_id "
-    "operation_id",
+    "flight_id": "flightid fid fr24_id flight_key trajectory_id traj_id ectrl_id",
     "icao24": "hex hex_ident icao icao_address icao24_address modes mode_s hexid address "
-    "target_address target_addr aircraft_address mode_s_code adshex acad",
+    "target_address target_addr aircraft_address aircraft_icao24 mode_s_code adshex acad",
     "onground": "on_ground gnd",
     "position_time": "last_position lastposupdate",
     "date": "day utc_date date_utc gps_date sample_date",
@@ -120,10 +119,16 @@ _TIME_WORDS = re.compile(r"utc|gmt|iso.?8601|yyy|hh:|^s$|sec|unix|epoch", re.IGN
 _SAME_NAMES = {name: name for name in (*COLUMNS, *_ALIASES)}
 _TOOL_NAMES = {alias for texts in _ALIASES.values() for alias in re.sub(r":\S+", "", texts).split()}
 _KNOWN = {*COLUMNS, *_ALIASES, *_TOOL_NAMES}
+_MEASURED = {  # names of what is measured at a point, and of its time
+    alias.partition(":")[0]
+    for name in (*NUMERIC, "timestamp", "date", "clock", "position")
+    for alias in (name, *_ALIASES.get(name, "").split())
+}
 _JOINED = {name.replace("_", ""): name for name in sorted(_KNOWN)}
 _HEMISPHERES = {part for n in ("north_south", "east_west") for part in (n, *_ALIASES[n].split())}
 # in brackets behind the name of a time, another zone than UTC, as in Time (CET)
 _LOCAL = re.compile(r"(?i)[\[(] *(local.*|lt|(?!gmt)[a-z]{2,4}t|(utc|gmt) *[+-] *0*[1-9].*)[\])]")
+_ABOVE_GROUND = re.compile(r"agl|aal|above +(ground|aerodrome|airport|airfield)")
 _ASTERIX = {"callsign": "ti", "icao24": "ta", "track": "tta"}
 _LONGEST = 80  # characters of a header in a message
 _HEAD = 60  # lines in which the header is searched
@@ -359,17 +364,24 @@ def _match(names: list[str], dialect: Dialect) -> tuple[dict[str, int], dict[str
 def _adapt_to_others(
     fields: dict[str, int], units: dict[str, str], bases: list[str], dialect: Dialect
 ) -> None:
-    """Set what names mean when they occur together."""
+    """Set what names mean when they occur together, unless columns.toml gives their meaning."""
     names = {*bases} - {*dialect.units}
-    if {"velocity", "vertrate", "heading"} <= names and "track" not in fields:
+    given = {*dialect.names, *dialect.many}
+    free = given.isdisjoint(("track", "heading")) and "track" not in fields
+    if free and "heading" in fields and {"velocity", "vertrate", "heading"} <= names:
         fields["track"] = fields.pop("heading")
     if {"velocity", "baro_altitude", "vertical_rate"} <= names:
         units.setdefault("vertical_rate", "m/s")
     if {"ta", "ti", "fl"} <= names:  # of radar messages, ASTERIX 048
-        fields |= {name: bases.index(item) for name, item in _ASTERIX.items() if item in names}
-        fields.pop("heading", None)  # magnetic
-    known = "geoaltitude" in units or "geoaltitude" in dialect.units
-    if "altitude" not in fields and "geoaltitude" in fields and known:
+        taken = {number for name, number in fields.items() if name in given}
+        for name, item in _ASTERIX.items():
+            if item in names and name not in given and bases.index(item) not in taken:
+                fields[name] = bases.index(item)
+        if "heading" not in given:
+            fields.pop("heading", None)  # magnetic
+    stands_in = "geoaltitude" in units and bases[fields["geoaltitude"]] != "height"
+    given |= {*dialect.units}
+    if stands_in and "altitude" not in fields and given.isdisjoint(("altitude", "geoaltitude")):
         fields["altitude"] = fields.pop("geoaltitude")
         units["altitude"] = units.pop("geoaltitude")
 
@@ -394,6 +406,8 @@ def _split_unit(name: str) -> tuple[str, str]:
     unit = find_unit(match[2]) if match else ""
     if match and not unit and re.search(r"/ *(s|min|h)", match[2]):  # in a unit that is not known
         return text, ""
+    if match and _ABOVE_GROUND.search(match[2]):  # neither an altitude nor above mean sea level
+        return text, ""
     base = re.sub(r"[\s\-./,&_]+", "_", match[1] if match else text).strip("_")
     if not unit and base not in _TOOL_NAMES:
         parts = re.fullmatch(r"(.+?)_([^_]+(_[^_]+)?)", base)  # the shortest name before a unit
@@ -402,8 +416,9 @@ def _split_unit(name: str) -> tuple[str, str]:
             base, unit = parts[1], UNITS[parts[2]]
         elif stem and last in UNITS:
             base, unit = stem, UNITS[last]
-    if base not in _KNOWN:  # as in PointLat
-        base = re.sub(r"^(aircraft|point)_(?=\w)", "", base)
+    measured = re.sub(r"^(aircraft|point)_", "", base)
+    if base not in _KNOWN and measured in _MEASURED:  # as in PointLat
+        base = measured
     return base if base in _KNOWN else _JOINED.get(base.replace("_", ""), base), unit
 
 

@@ -26,7 +26,7 @@ _AVIATIONSTACK = {
     "operator": Field("airline.icao"),
     "origin": Field("departure.icao"),
     "destination": Field("arrival.icao"),
-    "timestamp": Field("updated"),
+    "timestamp": Field("live.updated"),
     "latitude": Field("latitude"),
     "longitude": Field("longitude"),
     "altitude": Field("altitude", unit="m"),
