@@ -20,6 +20,7 @@ from trajlib.importers import collecting, pipeline
 from trajlib.importers.job import Criteria
 from trajlib.importers.pipeline import import_flights
 from trajlib.importers.sources import recognize_sources
+from trajlib.importers.writing import _name_files
 from trajlib.schema import IDENTITY
 
 FLIGHTS = {  # id: (callsign, date, type, points)
@@ -203,6 +204,25 @@ def test_an_import_says_what_a_longer_gap_would_gain(capsys):
     gaps = [430.0, 600, 601, 500]
     print_account("a", pd.DataFrame({"rejected": None, "why": why, "longest_gap": gaps}))
     assert "With --max-gap 600, 2 of the fragments would be flights" in capsys.readouterr().out
+
+
+def test_an_archive_with_a_path_twice_in_its_tables_has_an_account(source, tmp_path):
+    import_flights(source, tmp_path)
+    table = pd.read_parquet(tmp_path / "imported.parquet")
+    pd.concat([table, table]).to_parquet(tmp_path / "imported.parquet")
+    assert [*count_flights(build_index(tmp_path))["fragment"]] == [1]
+
+
+def test_long_names_that_differ_only_at_their_ends_are_different_files():
+    flights = pd.DataFrame(
+        {"flight_id": ["x" * 130 + "1"], "start": pd.Timestamp("2016-01-05"), "kind": "flight"}
+    )
+    identity = ("callsign", "registration", "icao24", "origin", "destination")
+    flights = flights.assign(**dict.fromkeys(identity, pd.Series([None], dtype="str")))
+    other = flights.assign(flight_id="x" * 130 + "2")  # of another bucket
+    paths = [_name_files(table)[0] for table in (flights, other)]
+    assert paths[0] != paths[1]
+    assert all(len(path.rpartition("/")[2]) == 124 for path in paths)
 
 
 def test_repairs_are_named_in_words(source, tmp_path):

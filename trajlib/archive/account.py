@@ -33,7 +33,7 @@ def count_flights(index: pd.DataFrame, store: pd.DataFrame | None = None) -> dic
     """
     archive = index["archive"].iloc[0]
     imported = read_import_table(archive, "imported", ["path", "why", "repairs"])
-    imported = imported.astype("str").set_index("path")
+    imported = imported.astype("str").drop_duplicates("path").set_index("path")
     lost = read_import_table(archive, "rejected", [*_PAIR, "rejected"])
     if store is None:
         rejected = read_rejections(index)["rejected"]

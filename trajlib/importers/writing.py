@@ -1,5 +1,6 @@
 """Write the flights of a bucket: their airports, criteria, names and files."""
 
+import hashlib
 from urllib.parse import quote
 
 import numpy as np
@@ -23,6 +24,7 @@ __all__ = ["reject_repeats", "write_bucket"]
 
 _DERIVED = ("duration", "gap", "distance", "vertical_rate", "track")
 _FEWEST = 2  # points of a fragment
+_LONGEST_NAME = 120  # characters of a file's name
 _OVERLAP = 0.5  # share of the shorter of two flights of one callsign, above which one is a repeat
 _ERRORS = tuple(name for name in REPAIRS if name not in ("taxi", "too_close"))
 _OUTLIERS = ("unreachable", "spoofed", "altitude_spike", "frozen_altitude", "assigned_altitude")
@@ -120,7 +122,7 @@ def _name_files(flights: pd.DataFrame) -> pd.Series:
     start = flights["start"].dt.strftime("%Y%m%dT%H%M%SZ").fillna("0")
     identity = [flights[name] for name in ("callsign", "registration", "icao24")]
     names = start.str.cat([("_" + texts).fillna("") for texts in identity])
-    names = flights["flight_id"].fillna(names).map(lambda name: quote(name, safe=" ")[:120])
+    names = flights["flight_id"].fillna(names).map(_name_file)
     again = names.groupby(names).cumcount()
     names = names.where(again == 0, names + "-" + (again + 1).astype("str"))
     pairs = [
@@ -128,6 +130,15 @@ def _name_files(flights: pd.DataFrame) -> pd.Series:
     ]
     paths = pairs[0] + "-" + pairs[1] + "/" + names + ".csv"
     return paths.where(flights["kind"] != "fragment", FRAGMENTS + paths)
+
+
+def _name_file(name: str) -> str:
+    """Return a name of a source as that of a file; one that is cut remains distinct."""
+    quoted = quote(name, safe=" ")
+    if len(quoted) <= _LONGEST_NAME:
+        return quoted
+    digest = hashlib.sha256(quoted.encode()).hexdigest()[:12]
+    return f"{quoted[: _LONGEST_NAME - len(digest) - 1]}-{digest}"
 
 
 def _write_flights(job: Job, flights: pd.DataFrame, points: pd.DataFrame) -> list[pd.DataFrame]:
