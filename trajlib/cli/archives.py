@@ -86,9 +86,9 @@ def import_(
     for what they show of wind and runways, but no trajectory is made of it. Every flight, with
     its repairs, is in ARCHIVE/imported.parquet, or with the reason in ARCHIVE/rejected.parquet.
 
-    Filed routes beside the flights in SOURCE go into ARCHIVE/plans/: TFMS plans, so6 m1 and
-    EUROCONTROL's filed points. With --plans, SOURCE holds filed routes alone, in one of these
-    formats or in a table that a columns.toml beside it describes.
+    Filed routes beside the flights in SOURCE go into ARCHIVE/plans/: TFMS plans, so6 m1,
+    ALL_FT+ and EUROCONTROL's filed points. With --plans, SOURCE holds filed routes alone, in one
+    of these formats or in a table that a columns.toml beside it describes.
     """
     from trajlib.importers.formats import describe_formats
 
