@@ -8,7 +8,8 @@ import pytest
 from format_writers import WRITERS, one, write_csv
 
 from trajlib.archive.dialect import read_dialect
-from trajlib.archive.index import build_index
+from trajlib.archive.flights import map_flights
+from trajlib.archive.index import build_index, read_rejections
 from trajlib.archive.reading import read_flight
 from trajlib.importers.pipeline import import_flights
 
@@ -80,10 +81,18 @@ def test_feet_that_seem_to_be_metres_are_taken_if_columns_toml_says_so(flights, 
     (source / "columns.toml").write_text('columns.altitude.unit = "ft"\n')
     imported = import_flights(source, tmp_path / "archive")
     assert imported["rejected"].isna().all()
-    assert len(build_index(tmp_path / "archive")) == 3
-    dialect = read_dialect(tmp_path / "archive")
-    flight = read_flight(tmp_path / "archive" / imported["path"].iloc[0], dialect=dialect)
-    assert flight["altitude"].max() < 14_000
+    archive = tmp_path / "archive"
+    path = archive / imported["path"].iloc[0]
+    assert read_flight(path)["altitude"].max() < 14_000
+    unmarked = path.read_text().replace("altitude_unit_confirmed", "x")
+    (archive / "unmarked.csv").write_text(unmarked)  # another flight is still asked for its unit
+    later = source.parent / "later"
+    later.mkdir()
+    write_csv(one(flights).drop(columns="icao24"), later / "table.csv")
+    import_flights(later, archive)
+    index = build_index(archive)
+    map_flights(index, len)
+    assert [*read_rejections(index).index] == ["unmarked.csv"]
 
 
 def test_flights_of_one_day_in_a_file_without_ids_are_separated(flights, source, tmp_path):

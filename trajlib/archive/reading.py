@@ -17,6 +17,7 @@ from pandas.api.internals import create_dataframe_from_blocks
 from pyarrow import csv
 
 from trajlib.archive.dialect import Dialect
+from trajlib.archive.imported import find_confirmed
 from trajlib.archive.layout import MISSING, FlightError, Layout, find_columns, find_layout
 from trajlib.archive.parser import PADDING, SAME, SKIP, TIME, find_ends, parse_fields
 from trajlib.archive.repairs import (
@@ -153,7 +154,8 @@ def _parse_flight(
     indices, repairs = repair_samples(samples.rows(), samples.times, strict=dialect.strict)
     if indices is not None:
         samples = samples.take(indices)
-    check_units(samples.rows(), samples.times, dialect)
+    given = {*dialect.units, *find_confirmed(_header(data))}
+    check_units(samples.rows(), samples.times, given)
     return _frame(wanted, samples), repairs
 
 

@@ -4,12 +4,13 @@ A repair never invents a value: samples are left out or sorted by time. Every re
 is counted; a flight is rejected when more than a few of its samples need a repair.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from trajlib.archive.dialect import Dialect, find_conversion
+from trajlib.archive.dialect import find_conversion
 from trajlib.archive.layout import FlightError
 from trajlib.archive.screening import (
     ALTITUDES,
@@ -268,25 +269,25 @@ def check_identities(texts: dict[str, pd.Series], times: np.ndarray) -> None:
             raise FlightError(f"holds {count} flights, by its column {name}: {_SEPARATE}")
 
 
-def check_units(values: dict[str, np.ndarray], times: np.ndarray, dialect: Dialect) -> None:
+def check_units(values: dict[str, np.ndarray], times: np.ndarray, given: Collection[str]) -> None:
     """Raise FlightError where a column seems to be in another unit than declared.
 
-    A unit given in columns.toml is not checked.
+    Columns whose unit is ``given``, as in columns.toml, are not checked.
     """
     lat, lon, alt = _positions(values)
     empty = np.empty(0)
-    speed = empty if "groundspeed" in dialect.units else values.get("groundspeed", empty)
-    climb = empty if "vertical_rate" in dialect.units else values.get("vertical_rate", empty)
+    speed = empty if "groundspeed" in given else values.get("groundspeed", empty)
+    climb = empty if "vertical_rate" in given else values.get("vertical_rate", empty)
     speeds, climbs, length = measure_ratios(times, lat, lon, alt, speed, climb)
     unit, ratio = min(_SPEED_UNITS.items(), key=lambda item: abs(speeds / item[1] - 1))
     if abs(speeds / ratio - 1) < 0.08:
         raise _question("groundspeed", unit, f"{speeds:.2g} times the speed between positions")
-    for name in _LOWEST.keys() & values.keys() - dialect.units.keys():
+    for name in _LOWEST.keys() & values.keys() - {*given}:
         least, unit, usual = _LOWEST[name]
         highest = np.fmax.reduce(values[name])  # NaN without any value
         if highest < least:
             raise _question(name, unit, f"{highest:.4g} or less, never {least:,.0f} {usual}")
-    if "altitude" not in dialect.units:
+    if "altitude" not in given:
         _check_climbs(climbs)
         if length > 150 and alt.max() < 14_500:
             _check_cruise(lat, lon, alt, times)

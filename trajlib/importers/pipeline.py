@@ -32,7 +32,6 @@ from trajlib.importers.sources import (
     open_archives,
 )
 from trajlib.importers.writing import reject_repeats, write_bucket
-from trajlib.schema import COLUMNS
 
 __all__ = ["import_flights"]
 
@@ -201,8 +200,6 @@ def _describe_archive(source: Path, formats: list[Format], dialect: Dialect) -> 
         "modelled": sorted(dialect.modelled),
     }
     lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
-    # units that the source's columns.toml confirms are not asked for again
-    lines += [f'columns.{name}.unit = "{COLUMNS[name].unit}"' for name in dialect.units]
     return "\n".join([*lines, ""])
 
 

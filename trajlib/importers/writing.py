@@ -6,7 +6,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from trajlib.archive.imported import name_repair
+from trajlib.archive.imported import UNIT_MARK, name_repair
 from trajlib.archive.layout import FlightError
 from trajlib.archive.listing import FRAGMENTS
 from trajlib.archive.repairs import check_units
@@ -151,6 +151,7 @@ def _write_flights(job: Job, flights: pd.DataFrame, points: pd.DataFrame) -> lis
     flight_of = points["flight"].to_numpy()
     written = [name for name in COLUMNS if name in {*order, *_DERIVED}]
     decimals = np.array([COLUMNS[name].decimals for name in written])
+    confirmed = [name for name in written if name in job.options.dialect.units]
     noise = []
     for number, flight in zip(flights.index, flights.to_dict("records"), strict=True):
         if isinstance(flight["rejected"], str):
@@ -159,7 +160,7 @@ def _write_flights(job: Job, flights: pd.DataFrame, points: pd.DataFrame) -> lis
         measured_only = job.measured_only or flight["kind"] == "fragment"
         time, columns = interpolate_points(seconds[begin:end], values[:, begin:end], order)
         try:
-            check_units(columns, 1000 * time, job.options.dialect)
+            check_units(columns, 1000 * time, confirmed)
         except FlightError as error:
             flights.loc[number, "rejected"] = str(error)
             continue
@@ -169,7 +170,7 @@ def _write_flights(job: Job, flights: pd.DataFrame, points: pd.DataFrame) -> lis
             time, rows = time[measured], rows[:, measured]
         path = job.archive / flight["path"]
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(_format_csv(flight, time, rows, written, decimals))
+        path.write_bytes(_format_csv(flight, time, rows, written, decimals, confirmed))
         if job.limits.spacing and flight["kind"] == "flight":
             errors = leave_one_out(seconds[begin:end], values[:3, begin:end])
             noise.append(pd.DataFrame({"path": flight["path"], **errors}))
@@ -177,11 +178,18 @@ def _write_flights(job: Job, flights: pd.DataFrame, points: pd.DataFrame) -> lis
 
 
 def _format_csv(
-    flight: dict, time: np.ndarray, rows: np.ndarray, names: list[str], decimals: np.ndarray
+    flight: dict,
+    time: np.ndarray,
+    rows: np.ndarray,
+    names: list[str],
+    decimals: np.ndarray,
+    confirmed: list[str],
 ) -> bytes:
-    header = ",".join([*IDENTITY, "timestamp", *names])
+    marks = [name + UNIT_MARK for name in confirmed]  # the archive does not ask for these units
+    header = ",".join([*IDENTITY, *marks, "timestamp", *names])
     identity = [flight[name] if isinstance(flight[name], str) else "" for name in IDENTITY]
-    before = ",".join(_quote(text) for text in identity)
+    units = [COLUMNS[name].unit for name in confirmed]
+    before = ",".join([*map(_quote, identity), *units])
     return f"{header}\n".encode() + format_lines(f"{before},".encode(), time, rows, decimals)
 
 
