@@ -132,7 +132,7 @@ def _is_point(record: dict) -> bool:
 @lru_cache(10_000)
 def _name_around(name: str) -> str:
     """Return the name that a value has in the records within its own."""
-    refused = name == "type" or _TIMES & {*find_columns((name,))}
+    refused = name in ("type", "now") or _TIMES & {*find_columns((name,))}
     return f"around.{name}" if refused else name
 
 
