@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def read_points(job: Job, sources: pd.DataFrame) -> pd.DataFrame:
     """Save the points of all files in buckets, count them by file, and return damaged files."""
     readable = sources[sources["refused"].isna()]
     wanted, damage = _save_identities(job, readable)
+    job = replace(job, options=replace(job.options, wanted=wanted))
     units = _list_units(job.root, readable)
     read = run_tasks(partial(_read_unit, job, wanted), list(enumerate(units)))
     read = pd.concat(read).reindex(sources["file"]).reset_index(drop=True)

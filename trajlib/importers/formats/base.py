@@ -1,5 +1,6 @@
 """Base of all formats: their definition, and the conversion of a table to points."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +32,7 @@ _DEFAULT = Dialect()
 _BOOLEANS = dict.fromkeys(("true", "t", "1", "1.0", "yes"), True)
 _BOOLEANS |= dict.fromkeys(("false", "f", "0", "0.0", "no"), False)
 _AIRPORT = r"[A-Z0-9]{3,4}|[A-Z]{2}-[A-Z0-9]+"  # ICAO, IATA or local code, and no name of a city
+_NO_TEXT = {"", "nan", "None", "<NA>", "NA", "N/A", "?"}
 TEXTS = ("flight_id", "icao24", *IDENTITY)
 FormatError = FlightError  # a file cannot be read; the message is the reason
 
@@ -42,6 +44,7 @@ class Options:
     dialect: Dialect = _DEFAULT  # the source's columns.toml, for the generic format
     kind: str = "flight"  # for flown trajectories, ``plan`` for filed ones
     root: Path | None = None  # of the source; a file with one flight is named by its path below it
+    wanted: set[str] | None = None  # ids of the only flights that are used; others may be skipped
 
 
 @dataclass(frozen=True)
@@ -169,16 +172,19 @@ def _to_texts(values: pd.Series, name: str) -> pd.Series:
         values = values.astype("Int64")  # an integer column with gaps
     rows = values.astype("object" if values.dtype == "category" else values.dtype).astype("str")
     codes, different = pd.factorize(rows.mask(values.isna()))  # few texts differ
-    texts = pd.Series(different, dtype="str").str.strip()
-    texts = texts.mask(texts.isin(["", "nan", "None", "<NA>", "NA", "N/A", "?"]))
-    if name == "icao24":
-        texts = texts.str.lower().str.removeprefix("0x")
-    elif name in ("origin", "destination"):
-        texts = texts.str.upper()
-        texts = texts.where(texts.str.fullmatch(_AIRPORT))
-    elif name == "aircraft_type":
-        texts = texts.str.upper()
+    texts = pd.Series([_clean_text(text, name) for text in different], dtype="str")
     return texts.reindex(codes).set_axis(values.index)  # code -1: missing
+
+
+def _clean_text(text: str, name: str) -> str | None:
+    text = text.strip()
+    if text in _NO_TEXT:
+        return None
+    if name == "icao24":
+        return text.lower().removeprefix("0x")
+    if name in ("origin", "destination"):
+        return text.upper() if re.fullmatch(_AIRPORT, text.upper()) else None
+    return text.upper() if name == "aircraft_type" else text
 
 
 def _to_booleans(values: pd.Series) -> pd.Series:

@@ -41,7 +41,7 @@ def _drop_absent_speeds(batch: pd.DataFrame) -> pd.DataFrame:
 def _read_geojson(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     """Yield the points of a track; its identity is in the file ID.geojson beside it."""
     number = re.fullmatch(r"(\d+)-alt-swim-path\.geojson", path.name)
-    if not number:
+    if not number or (options.wanted is not None and number[1] not in options.wanted):
         return
     track = read_json(path)
     try:
