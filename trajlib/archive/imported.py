@@ -1,6 +1,5 @@
 """Tables that an import keeps in an archive, of the flights that it wrote and rejected."""
 
-import re
 from pathlib import Path
 
 import pandas as pd
@@ -8,9 +7,7 @@ import pyarrow.parquet as pq
 
 from trajlib.archive.storage import exists, open_file
 
-__all__ = ["UNIT_MARK", "find_confirmed", "name_repair", "read_import_table"]
-
-UNIT_MARK = "_unit_confirmed"  # ends the name of the column that an import adds
+__all__ = ["name_repair", "read_import_table"]
 
 
 def name_repair(kind: str) -> str:
@@ -20,16 +17,6 @@ def name_repair(kind: str) -> str:
     ('stale position', 'position on another track')
     """
     return "position on another track" if kind == "spoofed" else kind.replace("_", " ")
-
-
-def find_confirmed(header: bytes) -> set[str]:
-    """Return the columns whose unit a columns.toml confirmed when the flight was imported.
-
-    >>> find_confirmed(b"callsign,altitude_unit_confirmed,timestamp,altitude")
-    {'altitude'}
-    """
-    names = re.findall(rf"(?:^|,)(\w+){UNIT_MARK}(?=,)".encode(), header)
-    return {name.decode() for name in names}
 
 
 def read_import_table(archive: str | Path, name: str, columns: list[str]) -> pd.DataFrame:

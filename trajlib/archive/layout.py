@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from csv import Error as CSVError
 from csv import reader
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 
 from trajlib.archive.dialect import Dialect, find_conversion
 from trajlib.schema import COLUMNS, NUMERIC, REQUIRED
@@ -18,6 +18,7 @@ from trajlib.schema import COLUMNS, NUMERIC, REQUIRED
 __all__ = [
     "MISSING",
     "UNITS",
+    "UNIT_MARK",
     "FlightError",
     "Layout",
     "find_columns",
@@ -27,6 +28,7 @@ __all__ = [
     "split_line",
 ]
 
+UNIT_MARK = "_unit_confirmed"  # ends the name of a column that an import adds
 MISSING = (  # texts that stand for no value, in lower case
     *("", "-", "--", "?", "n/a", "na", "#n/a", "#na", "nan", "-nan", "null", "none", "nil"),
     *("\\n", "<na>", "undefined", "unknown", "ground", "gnd", "1.#ind", "-1.#ind", "1.#qnan"),
@@ -180,6 +182,12 @@ class Layout:
     plain: bool = False
     names: tuple[str, ...] = ()
     comments: str = ""
+
+    @cached_property
+    def confirmed(self) -> frozenset[str]:
+        """Columns whose unit a columns.toml confirmed when the flight was imported."""
+        marked = [name for name in self.names if name.endswith(UNIT_MARK)]
+        return frozenset(name.removesuffix(UNIT_MARK) for name in marked)
 
     @property
     def time(self) -> str:

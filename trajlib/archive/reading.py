@@ -17,7 +17,6 @@ from pandas.api.internals import create_dataframe_from_blocks
 from pyarrow import csv
 
 from trajlib.archive.dialect import Dialect
-from trajlib.archive.imported import find_confirmed
 from trajlib.archive.layout import MISSING, FlightError, Layout, find_columns, find_layout
 from trajlib.archive.parser import PADDING, SAME, SKIP, TIME, find_ends, parse_fields
 from trajlib.archive.repairs import (
@@ -74,13 +73,16 @@ class _Samples(NamedTuple):
     numbers: np.ndarray  # of shape (names, samples)
     times: np.ndarray  # ms since 1970, NO_TIME if missing
     texts: dict[str, pd.Series]
+    confirmed: frozenset[str]  # columns whose unit is not checked again
 
     def rows(self) -> dict[str, np.ndarray]:
         return dict(zip(self.names, self.numbers, strict=True))
 
     def take(self, indices: np.ndarray) -> "_Samples":
         texts = {n: text.iloc[indices].reset_index(drop=True) for n, text in self.texts.items()}
-        return _Samples(self.names, self.numbers[:, indices], self.times[indices], texts)
+        return self._replace(
+            numbers=self.numbers[:, indices], times=self.times[indices], texts=texts
+        )
 
 
 def read_flight(
@@ -154,8 +156,7 @@ def _parse_flight(
     indices, repairs = repair_samples(samples.rows(), samples.times, strict=dialect.strict)
     if indices is not None:
         samples = samples.take(indices)
-    given = {*dialect.units, *find_confirmed(_header(data))}
-    check_units(samples.rows(), samples.times, given)
+    check_units(samples.rows(), samples.times, {*dialect.units, *samples.confirmed})
     return _frame(wanted, samples), repairs
 
 
@@ -276,7 +277,7 @@ def _parse_plain(data: np.ndarray, wanted: list[str], dialect: Dialect) -> _Samp
     values[absent] = np.nan
     if not parse_fields(data, ends, slots, values, times):
         return None
-    return _convert(_Samples(names, values, times, {}), layout.units)
+    return _convert(_Samples(names, values, times, {}, layout.confirmed), layout.units)
 
 
 @cache
@@ -353,18 +354,23 @@ def _parse_typed(data: bytes, layout: Layout, wanted: list[str], dialect: Dialec
     columns = {name: table[str(fields[name])].to_numpy() for name in numbers}
     identities = [name for name in fields if name in IDENTITY or name in IDENTITIES]
     texts = {name: table[str(fields[name])].to_pandas().str.strip() for name in identities}
-    samples = _stack(columns, times, texts, wanted)
+    samples = _stack(columns, times, texts, wanted, layout)
     samples.numbers[np.isinf(samples.numbers)] = np.nan  # infinite values are treated as missing
     return _convert(samples, layout.units)
 
 
 def _stack(
-    columns: dict[str, np.ndarray], times: pd.Series, texts: dict[str, pd.Series], wanted: list[str]
+    columns: dict[str, np.ndarray],
+    times: pd.Series,
+    texts: dict[str, pd.Series],
+    wanted: list[str],
+    layout: Layout,
 ) -> _Samples:
     names = _order(columns, wanted)
     missing = np.full(len(times), np.nan)
     numbers = np.array([columns.get(name, missing) for name in names])
-    return _Samples(names, numbers, times.astype("int64").to_numpy(copy=True), texts)
+    times_ms = times.astype("int64").to_numpy(copy=True)
+    return _Samples(names, numbers, times_ms, texts, layout.confirmed)
 
 
 def _parse_texts(
@@ -395,7 +401,7 @@ def _parse_texts(
         example = f", as {example.iloc[0]!r}" if len(example) else ""
         raise FlightError(f"timestamp is not a time in any sample{example}")
     identity = {n: texts[n] for n in texts if n in IDENTITY or n in IDENTITIES}
-    return _stack(columns, times, identity, wanted)
+    return _stack(columns, times, identity, wanted, layout)
 
 
 def _encoding(data: bytes) -> str:
@@ -415,7 +421,7 @@ def _convert(samples: _Samples, units: dict[str, tuple[float, float]]) -> _Sampl
 
 
 def _frame(wanted: list[str], samples: _Samples) -> pd.DataFrame:
-    names, values, times, texts = samples
+    names, values, times, texts, _ = samples
     rows = samples.rows()
     if "duration" in rows:
         rows["duration"][:] = (times - times[0]) / 1000

@@ -6,8 +6,8 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from trajlib.archive.imported import UNIT_MARK, name_repair
-from trajlib.archive.layout import FlightError
+from trajlib.archive.imported import name_repair
+from trajlib.archive.layout import UNIT_MARK, FlightError
 from trajlib.archive.listing import FRAGMENTS
 from trajlib.archive.repairs import check_units
 from trajlib.archive.storage import replacing
