@@ -17,10 +17,7 @@ from trajlib.cluster import run_tasks
 from trajlib.importers.formats import Format, find_format
 from trajlib.importers.formats.base import TEXTS
 from trajlib.importers.job import Job, is_wanted
-from trajlib.importers.sources import (
-    FILES,
-    describe_error,
-)
+from trajlib.importers.sources import FILES, describe_error
 from trajlib.schema import NUMERIC
 
 __all__ = ["count_buckets", "read_bucket", "read_points"]
@@ -43,7 +40,7 @@ def read_points(job: Job, sources: pd.DataFrame) -> pd.DataFrame:
     wanted, damage = _save_identities(job, readable)
     job = replace(job, options=replace(job.options, wanted=wanted))
     units = _list_units(job.root, readable)
-    read = run_tasks(partial(_read_unit, job, wanted), list(enumerate(units)))
+    read = run_tasks(partial(_read_unit, job), list(enumerate(units)))
     read = pd.concat(read).reindex(sources["file"]).reset_index(drop=True)
     read["damage"] = read["damage"].fillna(sources["file"].map(damage).astype("str"))
     sources["points"] = read["points"].fillna(0).astype(int)
@@ -105,9 +102,9 @@ def _read_identities(job: Job, files: pd.DataFrame) -> tuple[list[pd.DataFrame],
     return tables, damage
 
 
-def _read_unit(job: Job, wanted: set[str] | None, unit: tuple[int, pd.DataFrame]) -> pd.DataFrame:
+def _read_unit(job: Job, unit: tuple[int, pd.DataFrame]) -> pd.DataFrame:
     """Write the points of some files in buckets; return by file their ``points`` and ``damage``."""
-    number, files = unit
+    (number, files), wanted = unit, job.options.wanted
     done = job.work / f"points-{number:05d}.json"
     if not done.exists():
         counts: dict[str, list] = {}

@@ -73,18 +73,25 @@ def recognize_sources(source: str | Path, format: str | None = None) -> pd.DataF
     return _recognize(source, format).drop(columns="packed")
 
 
-def _recognize(source: str | Path, format: str | None) -> pd.DataFrame:
-    """Return the table of `recognize_sources`, and whether a file has to be ``packed`` out."""
+def _recognize(
+    source: str | Path, format: str | None, recognized: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Return the table of `recognize_sources`, and whether a file has to be ``packed`` out.
+
+    Files that are already ``recognized``, in such a table, are not opened again.
+    """
     source = Path(source).resolve()
     root = find_root(source)
     names = [path.relative_to(root).as_posix() for path in list_members(source)]
     if not names:
         raise FileNotFoundError(f"no files in {source}")
     refused = {_show(name): _UNNAMED for name in names if name != _show(name)}
-    names = [name for name in names if name == _show(name)]
+    recognized = _refuse_files({}) if recognized is None else recognized
+    done = {*recognized["file"]}
+    names = [name for name in names if name == _show(name) and name not in done]
     batches = [names[start : start + FILES] for start in range(0, len(names), FILES)]
     tables = run_tasks(partial(_recognize_files, root, read_dialect(root), format), batches)
-    return pd.concat([*tables, _refuse_files(refused)], ignore_index=True)
+    return pd.concat([recognized, *tables, _refuse_files(refused)], ignore_index=True)
 
 
 def _show(name: str) -> str:
@@ -137,24 +144,24 @@ def open_archives(
             if reason == _UNNAMED:
                 refused[name] = reason
                 continue
-            place = folder if source.is_file() else folder / name
+            target = folder if source.is_file() else folder / name
             try:
                 if name in packed:
-                    within, unwritten = unpack_archive(root / name, place)
-                    _check_unpacked(place, source)
+                    within, unwritten = unpack_archive(root / name, target)
+                    _check_unpacked(target, source)
                     prefix = "" if source.is_file() else f"{name}/"
                     nested |= {prefix + path for path in within}
                     refused |= {prefix + _show(path): text for path, text in unwritten.items()}
                     continue
             except FormatError as error:
-                shutil.rmtree(place)
+                shutil.rmtree(target)
                 refused[name] = str(error)
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).symlink_to(root / name)
         for path in (root / "columns.toml", *root.glob("LICEN[CS]E*")):
             if path.is_file() and not (folder / path.name).exists():
                 (folder / path.name).symlink_to(path)
-        sources = _recognize(folder, format)
+        sources = _recognize(folder, format, recognized=sources[~sources["packed"]])
         inner = sources["file"].isin(nested) & (sources["packed"] | sources["refused"].isna())
         refused |= dict.fromkeys(sources.loc[inner, "file"], _WITHIN)
         others = sources[~sources["file"].isin(refused)]
@@ -164,19 +171,19 @@ def open_archives(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _check_unpacked(place: Path, source: Path) -> None:
+def _check_unpacked(folder: Path, source: Path) -> None:
     """Refuse an archive without data, or with a columns.toml that would not be used."""
-    if not list_members(place):
+    if not list_members(folder):
         raise FormatError("an archive without files of data")
-    found = [*place.rglob("columns.toml")]
-    if not found:
+    dialects = [*folder.rglob("columns.toml")]
+    if not dialects:
         return
     if not source.is_file():
         raise FormatError(
             "has a columns.toml in it, which counts for it alone: import this archive by itself, "
             "or unpack it and put the columns.toml beside the files of the source"
         )
-    if found != [place / "columns.toml"]:
+    if dialects != [folder / "columns.toml"]:
         raise FormatError(
             "has a columns.toml in one of several folders: unpack it and import them one by one"
         )

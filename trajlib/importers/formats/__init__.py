@@ -137,11 +137,16 @@ def recognize_format(path: str | Path, dialect: Dialect = _DEFAULT) -> Format:
     raise FormatError(_explain(head))
 
 
+def _name_other(head: Head) -> str | None:
+    """Return why a file cannot be read if its content is of one of the other known kinds."""
+    reasons = (text for pattern, text in _OTHERS.items() if re.search(pattern, head.data[:4000]))
+    return next(reasons, None)
+
+
 def _explain(head: Head) -> str:
     """Return why a file is in none of the formats, and what to do."""
-    for pattern, reason in _OTHERS.items():
-        if re.search(pattern, head.data[:4000]):
-            return reason
+    if reason := _name_other(head):
+        return reason
     if len(head.names) < 2:
         unknown = "no known format: neither a header nor a content that is known"
         return unknown if head.data.strip() else "the file is empty"
@@ -184,7 +189,7 @@ def draft_columns(path: str | Path) -> str | None:
         head = read_head(Path(path))
     except FormatError:
         return None
-    if any(re.search(pattern, head.data[:4000]) for pattern in _OTHERS):
+    if _name_other(head):
         return None
     layout = match_columns(head.names, _DEFAULT)
     fields, missing = layout.fields, find_missing(layout.fields)

@@ -21,8 +21,8 @@ _TIME = r"\$..(?:RMC|GGA),(\d{6}\.?\d*),"
 _FIELDS = {
     "flight_id": Field("flight"),
     "timestamp": Field("timestamp"),
-    "latitude": Field("latitude"),
-    "longitude": Field("longitude"),
+    "latitude": Field("latitude", unit="dms"),
+    "longitude": Field("longitude", unit="dms"),
     "altitude": Field("altitude"),
     "geoaltitude": Field("height", unit="m"),
     "groundspeed": Field("speed"),
@@ -51,8 +51,8 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     points = fixes.assign(
         flight=name_flight(path, options),
         timestamp=times + pd.to_timedelta(parts, unit="s"),
-        latitude=_to_degrees(fixes[1], fixes[2] == "S"),
-        longitude=_to_degrees(fixes[3], fixes[4] == "W"),
+        latitude=fixes[1] + fixes[2],
+        longitude=fixes[3] + fixes[4],
         speed=fixes[5],
         course=fixes[6],
     )
@@ -63,13 +63,6 @@ def _is_intact(sentence: str) -> bool:
     """Return whether a sentence has the checksum that it gives, or gives none."""
     match = _SUM.search(sentence)
     return match is None or reduce(operator.xor, match[1].encode(), 0) == int(match[2], 16)
-
-
-def _to_degrees(texts: pd.Series, negative: pd.Series) -> pd.Series:
-    """Return an angle that is written as degrees and minutes, as 4857.8817."""
-    values = pd.to_numeric(texts, errors="coerce")
-    angles = values // 100 + values % 100 / 60
-    return angles.where(~negative, -angles)
 
 
 FORMAT = Format(
