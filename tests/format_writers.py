@@ -709,10 +709,9 @@ def write_allft(flights, folder):
         points = []
         for point in flight.to_dict("records"):
             moment = f"{point['timestamp']:%Y%m%d%H%M%S}"
-            place = write_angle(point["latitude"], 2, "NS") + write_angle(
-                point["longitude"], 3, "EW"
-            )
-            points.append(f"{moment}:*MAD:UN10:{point['altitude'] / 100:.0f}:::{place}:0:Y")
+            position = write_angle(point["latitude"], 2, "NS")
+            position += write_angle(point["longitude"], 3, "EW")
+            points.append(f"{moment}:*MAD:UN10:{point['altitude'] / 100:.0f}:::{position}:0:Y")
         fields = [""] * 190
         fields[:7] = ["LEMD", "LEBL", first["callsign"], "IBE", "A320", "20160101000000", key]
         fields[57], fields[85], fields[113] = "ECABC", points[0], " ".join(points)
@@ -727,16 +726,16 @@ def write_nmea(flights, folder):
     lines = []
     for point in one(flights).to_dict("records"):
         time = point["timestamp"]
-        place = ""
+        position = ""
         for name, digits, letters in (("latitude", 2, "NS"), ("longitude", 3, "EW")):
             minutes = abs(point[name]) * 60
             angle = f"{int(minutes // 60):0{digits}}{minutes % 60:08.5f}"
-            place += f"{angle},{letters[int(point[name] < 0)]},"
+            position += f"{angle},{letters[int(point[name] < 0)]},"
         motion = f"{point['groundspeed']:.1f},{point['track']:.1f}"
         height = point["geoaltitude"] * 0.3048
         sentences = (
-            f"GPRMC,{time:%H%M%S}.00,A,{place}{motion},{time:%d%m%y},,,D",
-            f"GPGGA,{time:%H%M%S}.00,{place}2,25,1.00,{height:.1f},M,47.2,M,,",
+            f"GPRMC,{time:%H%M%S}.00,A,{position}{motion},{time:%d%m%y},,,D",
+            f"GPGGA,{time:%H%M%S}.00,{position}2,25,1.00,{height:.1f},M,47.2,M,,",
             f"PGRMZ,{point['altitude']:.0f},f,3",
         )
         lines += [f"${text}*{reduce(operator.xor, text.encode()):02X}" for text in sentences]

@@ -133,6 +133,6 @@ def test_a_speed_is_not_interpolated_between_measurements_that_are_far_apart():
     speed = np.full(40, np.nan)
     speed[[0, 1, 2, 30, 39]] = 100, 110, 120, 200, 210
     flight = resample(points.assign(groundspeed=speed)).set_index("duration")
-    known = flight.index[flight["groundspeed"].notna()]
-    assert set(known) == {*range(121), *range(1800, 2341)}
+    measured = flight.index[flight["groundspeed"].notna()]
+    assert set(measured) == {*range(121), *range(1800, 2341)}
     assert flight["altitude"].notna().all()

@@ -86,8 +86,8 @@ def _score_minutes(
         minutes = errors[["time"]] / 60
         mean = estimate_mean(minutes, days).loc["time"]
         p95 = estimate_percentile(minutes, days).loc["time"]
-        known = minutes["time"].dropna()
-        within = [(known <= limit).mean() for limit in _WITHIN]
+        scored = minutes["time"].dropna()
+        within = [(scored <= limit).mean() for limit in _WITHIN]
         rows.append([mean["flights"], *mean[["mean", "low", "high"]], *p95, *within])
     columns = ["flights", "mae", "low", "high", "p95", "p95_low", "p95_high"]
     columns += [f"within_{limit}" for limit in _WITHIN]

@@ -122,8 +122,9 @@ def is_position(names: Any) -> bool:
 
 def _is_point(record: dict) -> bool:
     """Return whether a record has a time and a position, or has them in objects of an altitude."""
-    own = {*find_columns(tuple(n for n, v in record.items() if not isinstance(v, dict | list)))}
-    if _PLACES & own and _TIMES & own:
+    values = tuple(name for name, value in record.items() if not isinstance(value, dict | list))
+    columns = {*find_columns(values)}
+    if _PLACES & columns and _TIMES & columns:
         return True
     whole = {*find_columns(tuple(_flatten(record)))}
     return bool(_PLACES & whole and _TIMES & whole and "altitude" in whole)
@@ -176,8 +177,8 @@ def _combine(outer: dict, inner: dict) -> dict:
 
 @lru_cache(10_000)
 def _list_kept(outer: tuple[str, ...], inner: tuple[str, ...]) -> list[str]:
-    known = {column for name in inner for column in find_columns((name,))}
-    return [name for name in outer if not known & {*find_columns((name,))}]
+    columns = {column for name in inner for column in find_columns((name,))}
+    return [name for name in outer if not columns & {*find_columns((name,))}]
 
 
 def _flatten(record: dict, *, short: bool = True) -> dict:
@@ -206,10 +207,10 @@ def _shorten(names: tuple[str, ...], measured: bool) -> dict[str, str]:
     short = {}
     for name in names:
         word = last[name]
-        known = word.lower() in _IDENTITIES
-        known |= measured and bool({*find_columns((word,))} & _MEASURED)
+        is_column = word.lower() in _IDENTITIES
+        is_column |= measured and bool({*find_columns((word,))} & _MEASURED)
         alone = others.count(word) == 1 and not _AIRPORT.search(name.rpartition(".")[0])
-        short[name] = word if known and alone else name
+        short[name] = word if is_column and alone else name
     numbers = [name for name in names if _FLIGHT.search(name)]
     if numbers and "callsign" not in short.values():  # before a number without the airline
         short[min(numbers, key=lambda name: "iata" in name.lower())] = "callsign"

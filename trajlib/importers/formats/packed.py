@@ -292,12 +292,12 @@ class _Writer:
 
     def _number(self, path: Path) -> Path:
         """Return a path of its own for a repeated name, as ``a_2.csv``."""
-        place = path
-        while place.exists():
+        numbered = path
+        while numbered.exists():
             number = self._repeats[path] = self._repeats.get(path, 1) + 1
             start, dot, end = path.name.partition(".")  # the start names the flight
-            place = path.with_name(f"{start}_{number}{dot}{end}")
-        return place
+            numbered = path.with_name(f"{start}_{number}{dot}{end}")
+        return numbered
 
 
 def _decompress(file: io.BufferedReader) -> io.BufferedReader:
