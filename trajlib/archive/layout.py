@@ -185,7 +185,12 @@ class Layout:
 
     @cached_property
     def confirmed(self) -> frozenset[str]:
-        """Columns whose unit a columns.toml confirmed when the flight was imported."""
+        """Columns whose unit a columns.toml confirmed when the flight was imported.
+
+        >>> header = b"altitude_unit_confirmed,timestamp,latitude,longitude,altitude"
+        >>> find_columns(header, Dialect()).confirmed
+        frozenset({'altitude'})
+        """
         marked = [name for name in self.names if name.endswith(UNIT_MARK)]
         return frozenset(name.removesuffix(UNIT_MARK) for name in marked)
 
