@@ -173,6 +173,19 @@ def test_a_predictor_outside_the_feature_set_is_refused(tables):
         predict_held_out(build_model(), *tables, SPLITS, feature_set="at_takeoff")
 
 
+@pytest.mark.parametrize("name", ["ridge", "neighbours"])
+def test_a_predictor_that_hardly_varied_in_training_does_not_outweigh_the_others(name):
+    rng = np.random.default_rng(0)
+    predictors = pd.DataFrame(
+        {"speed": rng.normal(450, 10, 60), "calm": 1e-9 * rng.normal(size=60)}
+    )
+    duration = 4_000 - 4 * predictors["speed"] + rng.normal(0, 5, 60)
+    trained = build_model(name).fit(predictors, duration)
+    windy = predictors.assign(calm=20.0)
+    change = trained.predict(windy) - trained.predict(predictors)
+    assert np.abs(change).max() < duration.std() * 4
+
+
 def test_an_unknown_model_is_refused_with_the_existing_ones():
     with pytest.raises(ValueError, match="'oracle', expected one of forest, forest per target, "):
         build_model("oracle")

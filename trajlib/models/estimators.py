@@ -17,7 +17,7 @@ from sklearn.linear_model import Ridge
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 __all__ = [
     "MODELS",
@@ -38,6 +38,7 @@ MODELS = (
     "neighbours",
 )
 _RATE, _LEAVES = 0.1, 12  # of boosting
+_FARTHEST = 10.0  # standard deviations from the mean of a scaled predictor
 
 
 class BoostedTrees(RegressorMixin, BaseEstimator):
@@ -159,8 +160,11 @@ def build_model(
         "ridge": Ridge(alpha=10.0),
         "neighbours": KNeighborsRegressor(3 * min_samples_leaf),
     }[name]  # fmt: skip
-    scaled = name in ("ridge", "neighbours")
-    steps = [SimpleImputer(keep_empty_features=True), StandardScaler()] if scaled else []
+    steps = []
+    if name in ("ridge", "neighbours"):
+        # clipped, as a predictor that hardly varied in training would outweigh all others
+        clip = FunctionTransformer(np.clip, kw_args={"a_min": -_FARTHEST, "a_max": _FARTHEST})
+        steps = [SimpleImputer(keep_empty_features=True), StandardScaler(), clip]
     target = TransformedTargetRegressor(regressor, transformer=StandardScaler())
     return make_pipeline(build_encoder(), *steps, target)
 
