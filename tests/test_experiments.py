@@ -226,7 +226,7 @@ def test_errors_are_shown_with_their_unit_and_interval(late):
     assert list(shown) == ["time [min]"]
     row = experiment.tabulate().query("name == 'ridge' and quantity == 'time'").iloc[0]
     expected = f"{row['error']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
-    assert shown.loc[("airborne_10", "model", "ridge"), "time [min]"] == expected
+    assert shown.loc[("10 min into the flight", "model", "ridge"), "time [min]"] == expected
     assert expected in experiment._repr_html_()
 
 

@@ -10,6 +10,7 @@ __all__ = [
     "Quantity",
     "display_cluster",
     "display_feature_set",
+    "display_model",
     "display_name",
     "display_quantity",
 ]
@@ -163,6 +164,15 @@ def display_feature_set(name: str) -> str:
         return f"{name.removeprefix('airborne_')} min into the flight"
     times = {"planned": "before departure", "at_takeoff": "at take-off"}
     return times.get(name, "after landing")
+
+
+def display_model(name: str) -> str:
+    """Return the display name of a model or a baseline.
+
+    >>> display_model("lightgbm"), display_model("operator and type")
+    ('LightGBM', 'operator and type')
+    """
+    return "LightGBM" if name == "lightgbm" else name
 
 
 def display_cluster(number: float) -> str:

@@ -6,9 +6,39 @@ import numpy as np
 import pandas as pd
 
 from trajlib.estimate import Estimate, format_number
-from trajlib.labels import QUANTITIES, display_quantity
+from trajlib.labels import QUANTITIES, display_feature_set, display_model, display_quantity
 
-__all__ = ["format_arrivals", "format_errors", "format_groups", "format_skills", "to_display_units"]
+__all__ = [
+    "format_arrivals",
+    "format_errors",
+    "format_groups",
+    "format_skills",
+    "label_rows",
+    "to_display_units",
+]
+
+_LEVELS = {
+    "feature_set": ("predicted", display_feature_set),
+    "model": ("model", display_model),
+    "name": ("name", display_model),
+    "error": ("error", display_quantity),
+}
+
+
+def label_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with display names of feature sets, models and errors in its index.
+
+    >>> index = pd.Index(["planned", "at_takeoff"], name="feature_set")
+    >>> label_rows(pd.DataFrame({"skill": [0.1, 0.2]}, index)).index.tolist()
+    ['before departure', 'at take-off']
+    """
+    keys = table.index.to_frame(index=False)
+    for level, (title, display) in _LEVELS.items():
+        if level in keys:
+            keys[level] = keys[level].map(display)
+            keys = keys.rename(columns={level: title})
+    index = pd.Index(keys.iloc[:, 0]) if keys.shape[1] == 1 else pd.MultiIndex.from_frame(keys)
+    return table.set_axis(index)
 
 
 def to_display_units(table: pd.DataFrame) -> pd.DataFrame:
@@ -51,7 +81,7 @@ def format_errors(table: pd.DataFrame, quantities: Sequence[str] | None = None) 
         ]
         columns[display.heading] = pd.Series(texts, rows.index, dtype=object)
     order = table.set_index(keys).index.unique()
-    return pd.DataFrame(columns).reindex(order).fillna("")
+    return label_rows(pd.DataFrame(columns).reindex(order).fillna(""))
 
 
 def format_arrivals(table: pd.DataFrame) -> pd.DataFrame:
@@ -74,7 +104,7 @@ def format_arrivals(table: pd.DataFrame) -> pd.DataFrame:
     columns[f"within {limits} min [%]"] = [
         " / ".join(f"{100 * share:.0f}" for share in row) for row in shares.itertuples(index=False)
     ]
-    return pd.DataFrame(columns, table.index)
+    return label_rows(pd.DataFrame(columns, table.index))
 
 
 def format_skills(
@@ -99,7 +129,7 @@ def format_skills(
     texts = pd.Series(texts, table.index, dtype=object)
     wide = texts.unstack("error").reindex(columns=list(errors))  # noqa: PD010
     wide = wide.reindex(table.index.droplevel("error").unique()).fillna("")
-    return wide.rename(columns=display_quantity)
+    return label_rows(wide.rename(columns=display_quantity))
 
 
 def format_groups(table: pd.DataFrame, errors: Sequence[str]) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from trajlib.labels import QUANTITIES, display_feature_set, display_quantity
+from trajlib.labels import QUANTITIES, display_feature_set, display_model, display_quantity
 from trajlib.plots.style import (
     COLORS,
     GREY,
@@ -144,7 +144,9 @@ def plot_baselines(table: pd.DataFrame) -> Figure:
         rows = table[table["quantity"] == quantity].sort_values("error")
         colors = [COLORS[0] if kind == "model" else GREY for kind in rows["kind"]]
         sides = [rows["error"] - rows["low"], rows["high"] - rows["error"]]
-        ax.barh(rows["name"], rows["error"], xerr=sides, color=colors, ecolor=INK)
+        ax.barh(
+            rows["name"].map(display_model), rows["error"], xerr=sides, color=colors, ecolor=INK
+        )
         ax.invert_yaxis()
         ax.grid(visible=False, axis="y")
         ax.set(title=_title(quantity), xlim=(0, None))
@@ -209,7 +211,7 @@ def plot_arrival_errors(table: pd.DataFrame, model: str, *, width: float = WIDTH
     for name, style in series_styles(names, markers=True).items():
         rows = table[table["name"] == name].drop_duplicates("feature_set").set_index("feature_set")
         rows = rows.reindex(order)
-        text = f"model ({name})" if name == model else name
+        text = f"model ({display_model(name)})" if name == model else name
         ax.plot(range(len(order)), rows["mae"], label=text, **style)
         if name == model:
             band = {"color": style["color"], "alpha": 0.2, "linewidth": 0}

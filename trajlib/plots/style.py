@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter, ScalarFormatter, StrMethodFormatter
 
 from trajlib.estimate import typeset
+from trajlib.labels import display_model
 
 __all__ = [
     "COLORS",
@@ -158,7 +159,8 @@ def add_legend(figure: Figure, ax: Axes) -> None:
     """Add the legend of one of the axes, if it has any, above all axes."""
     handles, names = ax.get_legend_handles_labels()
     if handles:
-        figure.legend(handles, names, loc="outside upper left", ncols=min(5, len(names)))
+        labels = list(map(display_model, names))
+        figure.legend(handles, labels, loc="outside upper left", ncols=min(5, len(names)))
 
 
 def show_percent(axs: Iterable[Axes]) -> None:
