@@ -106,6 +106,20 @@ def test_a_callsign_repeats_its_last_landed_flight():
     assert predicted.index.equals(fallback.index)
 
 
+def test_the_last_flights_of_the_pair_are_those_that_had_landed():
+    flown = great_circle_flights(6)
+    flown["altitude"] = np.repeat([1.0, 2, 4, 8, 16, 32], 19)
+    start = pd.Timestamp("2019-10-01T10:00Z").as_unit("ms") + pd.Timedelta("30min") * np.arange(6)
+    flights = pd.DataFrame({"path": flown.index.unique("path"), "start": start})
+    flights["end"] = flights["start"] + pd.Timedelta("50min")
+    fallback = flown.assign(altitude=0.0)
+    predicted = baselines.average_last(flown, flights.iloc[::-1], fallback, count=2)
+    # two flights of an hour and a half ago; the first ones have none or one before them
+    expected = [0, 0, 1, 1.5, 3, 6]
+    assert predicted["altitude"].groupby(level="path").first().tolist() == expected
+    assert predicted.index.equals(fallback.index)
+
+
 @pytest.mark.parametrize("by", ["clock", "route"])
 def test_dead_reckoning_is_exact_for_a_flight_at_constant_speed(by, late, splits):
     flown = great_circle_flights(by=by, late=late)

@@ -17,6 +17,7 @@ from trajlib.features.targets import keep_unflown
 from trajlib.geodesy import find_airport
 
 BASELINES = ["mean", "median", "great circle", "operator and type", "last flight of the callsign"]
+BASELINES += ["last three flights"]
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +123,7 @@ def test_a_model_worse_than_the_best_baseline_gets_that_verdict(late):
     assert row["verdict"] == "worse"
     formatted = format_skills(experiment.compare())
     assert list(formatted) == ["position", "altitude", "time"]
-    assert formatted.loc["ridge", "time"].endswith(" *")
+    assert formatted.loc["ridge", "time"].endswith(" †")
     assert (
         f"{row['skill']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
         in formatted.loc["ridge", "time"]

@@ -1,7 +1,7 @@
 """Baselines: simple predictions without a model, to compare models with.
 
 Each returns predictions in the form of the targets. Averages are over training flights only. The
-last flight of a callsign and the state in flight are known at the prediction time.
+last flights of the pair or the callsign and the state in flight are known at the prediction time.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,13 @@ from trajlib.features.airborne import STATE
 from trajlib.features.feature_sets import prediction_minutes
 from trajlib.features.recent_traffic import LANDING_DELAY
 from trajlib.features.targets import match_flights
+from trajlib.features.wind import to_nanoseconds
 from trajlib.geodesy import distance, find_airport, offset, track, unwrap_longitude
 from trajlib.models.training import Split
 
 __all__ = [
     "average_by_group",
+    "average_last",
     "dead_reckon_ahead",
     "dead_reckon_home",
     "follow_great_circle",
@@ -61,6 +63,8 @@ def predict_baselines(
     if flights["callsign"].notna().any():
         repeated = repeat_callsign(targets, flights, median)
         tables["last flight of the callsign"] = repeated
+    if feature_set != "planned":
+        tables["last three flights"] = average_last(targets, flights, median)
     minutes = prediction_minutes(feature_set)
     if minutes:
         names = [f"{name}_at_{minutes:.0f}" for name in STATE]
@@ -160,6 +164,37 @@ def repeat_callsign(
     before = last.reindex(otherwise.index.get_level_values("path")).to_numpy()
     rows = pd.MultiIndex.from_arrays([before, otherwise.index.get_level_values(1)])
     return targets.reindex(rows).set_axis(otherwise.index).fillna(otherwise)
+
+
+def average_last(
+    targets: pd.DataFrame, flights: pd.DataFrame, otherwise: pd.DataFrame, *, count: int = 3
+) -> pd.DataFrame:
+    """Return the mean of the last flights of the pair that had landed before each flight began.
+
+    It follows the season and the weather, which the mean of all training flights does not.
+
+    Parameters
+    ----------
+    flights
+        With ``path``, ``start`` and ``end``.
+    otherwise
+        Predictions for the same rows, used if there was no such flight.
+    count
+        Number of flights in a mean.
+    """
+    table = flights[flights["path"].isin(targets.index.unique("path"))].set_index("path")
+    landed = to_nanoseconds(table["end"] + LANDING_DELAY)
+    order = np.argsort(landed, kind="stable")
+    before = np.searchsorted(landed[order], to_nanoseconds(table["start"]), side="right")
+    before = pd.Series(before, table.index).reindex(otherwise.index.get_level_values("path"))
+    parts = []
+    for back in range(1, count + 1):
+        position = before.to_numpy() - back
+        paths = table.index[order][np.maximum(position, 0)].where(position >= 0)
+        rows = pd.MultiIndex.from_arrays([paths, otherwise.index.get_level_values(1)])
+        parts.append(targets.reindex(rows).set_axis(otherwise.index))
+    mean = pd.concat(parts, keys=range(count)).groupby(level=[1, 2], sort=False).mean()
+    return mean.reindex(otherwise.index).fillna(otherwise)
 
 
 def dead_reckon_ahead(

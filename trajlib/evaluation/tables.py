@@ -120,12 +120,12 @@ def format_skills(
     Returns
     -------
     DataFrame
-        Texts such as ``0.26 (0.22 to 0.30)``, with `` *`` if the model does not beat the best
-        baseline. Empty if the table is.
+        Texts such as ``0.26 (0.22 to 0.30)``, with `` *`` if the model is no better than the best
+        baseline, and `` †`` if it is worse. Empty if the table is.
     """
-    star = np.where(table["verdict"] == "beats it", "", " *")
-    rows = zip(table["skill"], table["low"], table["high"], star, strict=True)
-    texts = [f"{skill:z.2f} ({low:z.2f} to {high:z.2f}){star}" for skill, low, high, star in rows]
+    mark = table["verdict"].map({"beats it": "", "no better": " *", "worse": " †"})
+    rows = zip(table["skill"], table["low"], table["high"], mark, strict=True)
+    texts = [f"{skill:z.2f} ({low:z.2f} to {high:z.2f}){mark}" for skill, low, high, mark in rows]
     texts = pd.Series(texts, table.index, dtype=object)
     wide = texts.unstack("error").reindex(columns=list(errors))  # noqa: PD010
     wide = wide.reindex(table.index.droplevel("error").unique()).fillna("")
