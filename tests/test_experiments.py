@@ -130,7 +130,7 @@ def test_a_model_worse_than_the_best_baseline_gets_that_verdict(late):
     )
 
 
-def test_groups_are_formatted_in_their_order_with_half_the_interval_width():
+def test_groups_are_formatted_in_their_order_with_their_intervals():
     rows = pd.MultiIndex.from_product(
         [[10, 5], ["altitude", "time"]], names=["minutes ahead, to", "error"]
     )
@@ -139,9 +139,12 @@ def test_groups_are_formatted_in_their_order_with_half_the_interval_width():
     table = pd.DataFrame(columns | {"high": [0.28, 0.6, np.nan, np.nan]}, rows)
     formatted = format_groups(table, ["time", "altitude"])
     assert formatted.index.tolist() == [(10, 4), (5, 2)]
-    assert formatted["time [min]"].to_numpy().tolist() == [["1.020", "0.50 ± 0.10"], ["", ""]]
+    assert formatted["time [min]"].to_numpy().tolist() == [
+        ["1.020", "0.50 (0.40 to 0.60)"],
+        ["", ""],
+    ]
     assert formatted["altitude [ft]"].to_numpy().tolist() == [
-        ["1,952", "0.25 ± 0.05"],
+        ["1,952", "0.25 (0.20 to 0.28)"],
         ["900.0", "0.00"],
     ]
     assert format_groups(table.iloc[:0], ["time", "altitude"]).empty

@@ -195,8 +195,8 @@ def compare_dispersion(drawn: pd.DataFrame, reference: str = "time") -> pd.DataF
     -------
     DataFrame
         Indexed by ``by`` and ``quantile`` (0.025, 0.5, 0.975): ratios of the columns of
-        ``drawn``, and ``rest``, the geometric mean of the ratios that no progress reduces by
-        definition: across the track, altitude and time.
+        ``drawn``, and ``rest``, the geometric mean of the ratios across the track, in altitude and
+        in time, where dispersion that is removed along the track may reappear.
     """
     ratios = drawn.div(drawn.xs(reference, level="by"), level="draw")
     ratios["rest"] = np.exp(np.log(ratios[["cross", "altitude", "time"]]).mean(axis=1))

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 from trajlib.estimate import Estimate, format_number
@@ -144,19 +143,19 @@ def format_groups(table: pd.DataFrame, errors: Sequence[str]) -> pd.DataFrame:
     -------
     DataFrame
         By the groups and ``flights`` (number with an error): for each error ``mean``, in the unit
-        of ``QUANTITIES``, and ``skill``, such as ``0.26 ± 0.04``, where ± is the distance to the
-        farther end of the interval. It is omitted for a single day.
+        of ``QUANTITIES``, and ``skill``, such as ``0.26 (0.22 to 0.30)``, without the interval for
+        a single day.
     """
     groups = [name for name in table.index.names if name != "error"]
-    reach = np.maximum(table["skill"] - table["low"], table["high"] - table["skill"])
     scale = [QUANTITIES[name].divisor for name in table.index.get_level_values("error")]
+    intervals = table[["skill", "low", "high"]].itertuples(index=False)
     texts = pd.DataFrame(
         {
             "flights": table["flights"].groupby(level=groups).transform("max"),
             "mean": (table["mean"] / scale).map(format_number),
-            "skill": table["skill"].map("{:z.2f}".format) + reach.map(" ± {:.2f}".format),
+            "skill": [_format_interval(row, 2) for row in intervals],
         }
-    ).replace(r"( ± )?nan.*", "", regex=True)
+    ).replace("nan", "")
     wide = texts.set_index("flights", append=True).unstack("error", sort=False)  # noqa: PD010
     columns = pd.MultiIndex.from_product([errors, ["mean", "skill"]], names=["error", None])
     wide = wide.swaplevel(axis=1).fillna("").reindex(columns=columns, fill_value="")

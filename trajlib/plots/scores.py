@@ -47,7 +47,7 @@ def plot_scores(
     """Draw R² of each target over the fractions, a line for each model.
 
     Rows of (model, fraction), a column for each target. The ``degenerate`` targets of a model,
-    which are equivalent to a predictor, are grey with a note.
+    which are equivalent to a predictor, are grey.
     """
     figure, axs = _panels(len(scores.columns))
     floor = np.clip(np.floor(scores.min(axis=None) * 10) / 10, -0.5, -0.1)
@@ -55,7 +55,8 @@ def plot_scores(
         grey = [model for model, targets in (degenerate or {}).items() if target in targets]
         _draw_models(ax, scores[target], grey)
         ax.axhline(0, color=GREY, linewidth=0.8)
-        ax.set(title=label(target).split(" [")[0], ylim=(floor, 1.02))
+        name = label(target).split(" [")[0]
+        ax.set(title=f"{name} (grey: degenerate)" if grey else name, ylim=(floor, 1.02))
     figure.supylabel("R²")
     _finish(figure, axs[0])
     return figure
@@ -276,9 +277,6 @@ def _draw_models(ax: Axes, values: pd.Series, grey: Sequence[str]) -> None:
         degenerate = model in grey
         look = style | ({"color": GREY, "alpha": 0.6} if degenerate else {})
         ax.plot(values[model], label=model, **look)
-        if degenerate:
-            placement = {"transform": ax.transAxes, "ha": "center", "va": "center"}
-            ax.text(0.5, 0.5, "degenerate:\na predictor in disguise", color=INK, **placement)
 
 
 def _finish(figure: Figure, ax: Axes, of: str = "the total duration") -> None:
