@@ -61,7 +61,7 @@ def make_with_kernels(tmp_path, write_notebook):
             tmp_path / folder,
             facts=FACTS | {"data": {"fingerprint": data}},
             processed=tmp_path / "processed",
-            scheduler="tcp://127.0.0.1:12345",
+            env={"DASK_SCHEDULER_ADDRESS": "tcp://127.0.0.1:12345"},
             rules=machine_rules(tmp_path),
             fresh=fresh,
             watch=watch,

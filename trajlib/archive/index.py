@@ -36,7 +36,7 @@ _FINDINGS = {"rejected": "str", "repairs": "str"}
 
 
 def build_index(
-    archive: str | Path, output: str | Path | None = None, *, strict: bool | None = None
+    archive: str | Path, output: str | Path | None = None, *, strict: bool = False
 ) -> pd.DataFrame:
     """Return the index of an archive, reading only files that are new or changed.
 
@@ -50,8 +50,7 @@ def build_index(
         Parquet file that keeps the index. By default ``NAME.index.parquet`` beside the archive
         ``NAME``, or in the folder ``interim`` beside ``raw`` when the archive is in ``raw``.
     strict
-        Reject flights that need a repair. The default is the setting in columns.toml, or the
-        environment variable ``TRAJLIB_STRICT``.
+        Reject flights that need a repair, even if columns.toml does not say so.
 
     Returns
     -------
@@ -74,8 +73,7 @@ def build_index(
     output = str(output or default_index_path(archive))
     files = list_files(archive)
     dialect = read_dialect(archive)
-    if strict is None:
-        strict = dialect.strict or bool(os.environ.get("TRAJLIB_STRICT"))
+    strict = strict or dialect.strict
     dialect = replace(dialect, strict=strict)
     index = _read_table(output, dialect, ["repairs", "fragment", "copy"])
     if index is None or not files.equals(index[list(FILE)]):

@@ -1,7 +1,6 @@
 """Select the flights of a city pair from an index, and find those that are incomplete."""
 
 import difflib
-import os
 
 import pandas as pd
 
@@ -38,7 +37,7 @@ def find_pair(index: pd.DataFrame, origin: str, destination: str) -> tuple[str, 
 
 
 def select_flights(
-    index: pd.DataFrame, origin: str, destination: str, *, incomplete: bool | None = None
+    index: pd.DataFrame, origin: str, destination: str, *, incomplete: bool = False
 ) -> pd.DataFrame:
     """Return the usable rows of one city pair, in the order of ``path``.
 
@@ -50,7 +49,7 @@ def select_flights(
         Airports by ICAO or IATA code.
     incomplete
         Keep flights that begin or end far from these airports, so that their departure or arrival
-        is missing. By default only if the environment variable ``TRAJLIB_INCOMPLETE`` is set.
+        is missing.
 
     Raises
     ------
@@ -58,8 +57,6 @@ def select_flights(
         When the archive holds no usable flight of the pair; the nearest pairs are named.
     """
     usable = index[index["rejected"].isna()]
-    if incomplete is None:
-        incomplete = bool(os.environ.get("TRAJLIB_INCOMPLETE"))
     pair = find_pair(usable, origin, destination)
     rows = _of_pair(usable, pair)
     if rows.empty:

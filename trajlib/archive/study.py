@@ -1,5 +1,6 @@
 """A study: one archive, one city pair, its flights, and the folder of results."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,7 +87,9 @@ def open_study(
 ) -> Study:
     """Connect to the cluster, index the archive, and store the flights of one city pair.
 
-    Results of earlier runs are reused; only new and changed files are read.
+    Results of earlier runs are reused; only new and changed files are read. In the notebooks of a
+    report, its options ``--strict`` and ``--incomplete`` apply, which are passed in the environment
+    variables ``TRAJLIB_STRICT`` and ``TRAJLIB_INCOMPLETE``.
 
     Parameters
     ----------
@@ -107,10 +110,14 @@ def open_study(
     data = Path(data)
     client = connect()
     name = Path(default_index_path(archive)).name
-    index = build_index(archive, data / "interim" / name)
+    strict, incomplete = (
+        bool(os.environ.get(variable)) for variable in ("TRAJLIB_STRICT", "TRAJLIB_INCOMPLETE")
+    )
+    index = build_index(archive, data / "interim" / name, strict=strict)
     origin, destination = find_pair(index, origin, destination)
     pair = f"{origin}-{destination}"
-    flights = store_flights(select_flights(index, origin, destination), data / "interim" / pair)
+    selected = select_flights(index, origin, destination, incomplete=incomplete)
+    flights = store_flights(selected, data / "interim" / pair)
     results = data / "processed" / pair
     results.mkdir(parents=True, exist_ok=True)
     dialect = read_dialect(archive)

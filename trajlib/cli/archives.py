@@ -157,13 +157,13 @@ def index(
     from trajlib.estimate import count
 
     check_writable(Path(output or default_index_path(archive)).parent, "--output")
-    table = build_index(archive, output, strict=strict or None)
+    table = build_index(archive, output, strict=strict)
     if full:
         from trajlib.archive.flights import map_flights
 
         with connected():
             map_flights(table, len, columns=["altitude"])
-        table = build_index(archive, output, strict=strict or None)
+        table = build_index(archive, output, strict=strict)
     usable = table[table["rejected"].isna()]
     pairs = usable.groupby(["origin", "destination"]).size().sort_values(ascending=False)
     account = count_flights(table)

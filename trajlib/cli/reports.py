@@ -25,6 +25,7 @@ from trajlib.cli.console import show_stage
 
 if TYPE_CHECKING:
     import pandas as pd
+    from distributed import Client
 
     from trajlib.report.stages import Stage
 
@@ -100,19 +101,20 @@ def report(
     names no callsign, registration or file.
     """
     from trajlib.archive.index import build_index
-    from trajlib.archive.pairs import count_incomplete, find_pair, select_flights
+    from trajlib.archive.pairs import find_pair, select_flights
     from trajlib.archive.plans import read_plans
     from trajlib.archive.storage import is_remote, resolve
     from trajlib.archive.store import store_flights
-    from trajlib.report.build import alone_with, list_flight_names, make_report, share_report
+    from trajlib.report.build import (
+        alone_with,
+        gather_facts,
+        list_flight_names,
+        make_report,
+        share_report,
+    )
     from trajlib.report.front import answer, draw_front
     from trajlib.report.redaction import machine_rules
 
-    # the notebooks, which run in separate processes, read flights by the same rules
-    if strict:
-        os.environ["TRAJLIB_STRICT"] = "1"
-    if incomplete:
-        os.environ["TRAJLIB_INCOMPLETE"] = "1"
     requested = _read_pair(origin, destination)
     given = dict(settings)
     notebooks, project = _find_notebooks(notebooks)
@@ -125,7 +127,7 @@ def report(
     check_writable(data / "interim", "--data")
     check_writable(output, "--output")
     with connected(scheduler) as client:
-        table = build_index(archive, index_of(archive, data))
+        table = build_index(archive, index_of(archive, data), strict=strict)
         origin, destination = find_pair(table, *(requested or _busiest_pair(table)))
         common |= {"origin": origin, "destination": destination}
         stages, wanted = _match_stages(notebooks, names, common, given)
@@ -133,17 +135,13 @@ def report(
         processed = data / "processed" / folder.name
         check_writable(folder, "--output")
         check_writable(processed, "--data")
-        selected = select_flights(table, origin, destination)
-        summary = f"{origin} → {destination}: {len(selected):,} flights of {len(table):,} files"
-        if far := count_incomplete(table, origin, destination):
-            summary += "\nflights that begin or end more than 30 NM from their airports "
-            kept = os.environ.get("TRAJLIB_INCOMPLETE")
-            summary += f"({'kept' if kept else 'left out, --incomplete keeps them'}): {far:,}"
-        click.echo(summary, err=as_json)
+        selected = select_flights(table, origin, destination, incomplete=incomplete)
+        _print_selected(selected, table, incomplete=incomplete, err=as_json)
         with alone_with(processed, _say_waiting):
             store = store_flights(selected, data / "interim" / folder.name)
+            _check_enough(store, f"{origin} → {destination}", named=names, wanted=wanted)
             parameters = common | {"archive": archive.name} | given
-            facts = _gather_facts(table, store, parameters, named=names, wanted=wanted)
+            facts = gather_facts(table, store, parameters)
             draw = partial(
                 draw_front,
                 store,
@@ -160,7 +158,7 @@ def report(
                     folder,
                     facts=facts,
                     processed=processed,
-                    scheduler=client.scheduler.address,
+                    env=_notebook_environment(client, strict=strict, incomplete=incomplete),
                     rules=machine_rules(project, [archive, data, output]),
                     fresh=fresh,
                     draw=draw,
@@ -284,21 +282,40 @@ def _match_stages(
         raise click.UsageError(str(error)) from error
 
 
-def _gather_facts(
-    index: "pd.DataFrame",
-    store: "pd.DataFrame",
-    parameters: Mapping,
-    *,
-    named: Sequence[str],
-    wanted: Sequence[str],
-) -> dict:
-    from trajlib.archive.dialect import read_dialect
-    from trajlib.archive.index import read_rejections
+def _notebook_environment(client: "Client", *, strict: bool, incomplete: bool) -> dict[str, str]:
+    """Return the variables by which the notebooks use this cluster, and these rules for flights."""
+    env = {"DASK_SCHEDULER_ADDRESS": client.scheduler.address}
+    if strict:
+        env["TRAJLIB_STRICT"] = "1"
+    if incomplete:
+        env["TRAJLIB_INCOMPLETE"] = "1"
+    return env
+
+
+def _print_selected(
+    selected: "pd.DataFrame", index: "pd.DataFrame", *, incomplete: bool, err: bool
+) -> None:
+    from trajlib.archive.pairs import count_incomplete
+
+    origin, destination = selected[["origin", "destination"]].iloc[0]
+    click.echo(
+        f"{origin} → {destination}: {len(selected):,} flights of {len(index):,} files", err=err
+    )
+    if far := count_incomplete(index, origin, destination):
+        fate = "kept" if incomplete else "left out, --incomplete keeps them"
+        click.echo(
+            f"flights that begin or end more than 30 NM from their airports ({fate}): {far:,}",
+            err=err,
+        )
+
+
+def _check_enough(
+    store: "pd.DataFrame", pair: str, *, named: Sequence[str], wanted: Sequence[str]
+) -> None:
+    """Raise ValueError where too few flights, or days, are left to hold some out."""
     from trajlib.evaluation.splits import local_days
-    from trajlib.report.build import describe_data
 
     flights = store[store["rejected"].isna()]
-    pair = f"{parameters['origin']} → {parameters['destination']}"
     fewest = _FEWEST_NAMED if named else _FEWEST
     if len(flights) < fewest:
         raise ValueError(
@@ -319,11 +336,3 @@ def _gather_facts(
         if list(wanted) == [_CALIBRATED]:
             raise ValueError(message)
         click.echo(f"{message}: this stage will stop, the others go on", err=True)
-    dialect = read_dialect(index["archive"].iloc[0])
-    return {
-        "pair": pair,
-        "archive": {n: getattr(dialect, n) for n in ("title", "source", "simulated")},
-        "data": describe_data(index, store),
-        "reasons": {"Rejected": read_rejections(index)["rejected"].value_counts().to_dict()},
-        "parameters": {name: parameters[name] for name in parameters if name != "data"},
-    }

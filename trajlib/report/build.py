@@ -18,8 +18,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from trajlib.archive.account import count_flights
+from trajlib.archive.dialect import read_dialect
 from trajlib.archive.imported import read_import_table
-from trajlib.archive.index import UNSAVED, dialect_of
+from trajlib.archive.index import UNSAVED, dialect_of, read_rejections
 from trajlib.archive.storage import open_file, replacing
 from trajlib.evaluation.splits import describe_days, local_days
 from trajlib.geodesy import distance, find_airport
@@ -30,6 +31,7 @@ from trajlib.report.summary import write_file, write_json
 __all__ = [
     "alone_with",
     "describe_data",
+    "gather_facts",
     "list_flight_names",
     "make_report",
     "share_report",
@@ -39,6 +41,23 @@ _FAR = 3.0  # NM, a minute of flight or more
 _EMPTY = {"headline": "", "numbers": {}, "estimates": {}, "claims": []}
 # errors of the cluster or the disk, after which later stages would fail too
 _FATAL = ("ConnectionError", "OSError", "MemoryError", "FutureCancelledError")
+
+
+def gather_facts(
+    index: pd.DataFrame, store: pd.DataFrame, parameters: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what a report shows beside its stages: its pair, archive, data and parameters.
+
+    ``index`` and ``store`` are as for `describe_data`.
+    """
+    dialect = read_dialect(index["archive"].iloc[0])
+    return {
+        "pair": f"{parameters['origin']} → {parameters['destination']}",
+        "archive": {n: getattr(dialect, n) for n in ("title", "source", "simulated")},
+        "data": describe_data(index, store),
+        "reasons": {"Rejected": read_rejections(index)["rejected"].value_counts().to_dict()},
+        "parameters": {name: parameters[name] for name in parameters if name != "data"},
+    }
 
 
 def describe_data(index: pd.DataFrame, store: pd.DataFrame) -> dict[str, Any]:
@@ -125,7 +144,7 @@ def make_report(
     *,
     facts: Mapping[str, Any],
     processed: Path,
-    scheduler: str,
+    env: Mapping[str, str],
     rules: Rules,
     fresh: bool = False,
     draw: Callable[[], dict] = dict,
@@ -148,8 +167,9 @@ def make_report(
     processed
         Folder in which the notebooks save their results. A stage runs again if its files there
         were deleted or changed, for example by another report of the pair.
-    scheduler
-        Address of the Dask scheduler, passed to notebooks in the environment.
+    env
+        Environment variables of the notebooks, such as the address of the Dask scheduler. They are
+        no parameters, since these are written into the executed notebook.
     rules
         Rules for removing names of this machine, see `trajlib.report.redaction`.
     fresh
@@ -169,8 +189,7 @@ def make_report(
     for path in (folder, processed):
         path.mkdir(parents=True, exist_ok=True)
     keys = {stage.name: stage.key(facts["data"]["fingerprint"]) for stage in stages}
-    # not a parameter, since parameters are written into the executed notebook
-    env = {"DASK_SCHEDULER_ADDRESS": scheduler, "BOKEH_RESOURCES": "inline"}
+    env = {"BOKEH_RESOURCES": "inline", **env}
     for stage in (stage for stage in stages if stage.name in wanted):
         key, result = keys[stage.name], _read_result(folder, stage.name)
         unchanged = not fresh and _is_current(result, key, list_files(processed))
