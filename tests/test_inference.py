@@ -16,9 +16,10 @@ from trajlib.features import feature_sets as features
 from trajlib.features.targets import FRACTIONS, append_arrival, build_targets_by
 from trajlib.models.estimators import build_model
 from trajlib.models.flight_inputs import (
+    DESCRIPTION,
     build_flight_row,
+    load_flight,
     load_flight_table,
-    load_samples_until,
     parse_time,
 )
 from trajlib.models.inference import (
@@ -86,11 +87,6 @@ def predict(predict_and_draw, monkeypatch):
     return predict_and_draw
 
 
-def describe_file(csv, minutes=None):
-    samples, identity = load_samples_until(csv, minutes)
-    return build_flight_row(PAIR, samples["timestamp"].iloc[0], csv=csv, **identity), samples
-
-
 @pytest.fixture
 def elsewhere(csv, tiny_archive, tmp_path):
     """Return flights from Madrid to Málaga that depart shortly before the flight of the file."""
@@ -107,7 +103,7 @@ def elsewhere(csv, tiny_archive, tmp_path):
 
 
 def test_features_of_other_traffic_are_those_of_training(store, csv, elsewhere):
-    flight, _ = describe_file(csv)
+    flight, _ = load_flight(csv, PAIR)
     trained = features.build_predictors(store, "at_takeoff", traffic=elsewhere).loc[flight["path"]]
     alone = features.build_predictors(store, "at_takeoff").loc[flight["path"]]
     assert trained[alone.columns[alone.isna().any()]].notna().any(axis=None)
@@ -117,7 +113,7 @@ def test_features_of_other_traffic_are_those_of_training(store, csv, elsewhere):
 
 @pytest.mark.parametrize("feature_set", FEATURE_SETS)
 def test_features_of_one_flight_are_those_of_training(store, csv, feature_set):
-    flight, samples = describe_file(csv, 10)
+    flight, samples = load_flight(csv, PAIR, 10)
     predictors = build_flight_predictors(flight, feature_set, past=store, samples=samples)
     trained = features.build_predictors(store, feature_set).loc[predictors.index]
     history = predictors.filter(regex="^(recent|callsign)_").notna().any(axis=None)
@@ -126,7 +122,7 @@ def test_features_of_one_flight_are_those_of_training(store, csv, feature_set):
 
 
 def test_a_described_flight_has_the_features_of_one_with_a_file(store, csv):
-    flight, _ = describe_file(csv)
+    flight, _ = load_flight(csv, PAIR)
     row = flight.iloc[0]
     names = ["callsign", "operator", "aircraft_type"]
     described = build_flight_row(PAIR, row["start"], **{name: row[name] for name in names})
@@ -140,7 +136,7 @@ def test_a_described_flight_has_the_features_of_one_with_a_file(store, csv):
 
 
 def test_without_an_archive_recent_traffic_is_missing_with_a_warning(data, csv):
-    flight, samples = describe_file(csv, 10)
+    flight, samples = load_flight(csv, PAIR, 10)
     predictors = build_flight_predictors(flight, "airborne_10", samples=samples)
     assert predictors.filter(regex="^(recent|callsign)_").isna().all(axis=None)
     assert predictors.filter(regex="_at_10$").notna().all(axis=None)
@@ -152,7 +148,7 @@ def test_without_an_archive_recent_traffic_is_missing_with_a_warning(data, csv):
 
 
 def test_a_model_trained_with_other_traffic_warns_if_it_is_missing(data, store, csv):
-    flight, _ = describe_file(csv)
+    flight, _ = load_flight(csv, PAIR)
     predictors = build_flight_predictors(flight, "at_takeoff", past=store)
     card = json.loads(next(data.rglob("at_takeoff/card.json")).read_text("utf-8"))
     warnings = {}
@@ -168,7 +164,7 @@ def test_a_prediction_does_not_depend_on_samples_after_its_time(
 ):
     (tmp_path / "columns.toml").write_bytes((tiny_archive / "columns.toml").read_bytes())
     raw = pd.read_csv(csv, dtype=str)
-    later = raw.index >= len(load_samples_until(csv, 10)[0])
+    later = raw.index >= len(load_flight(csv, PAIR, 10)[1])
     changed = raw.copy()
     for name in ("latitude", "longitude", "altitude"):
         bend = np.linspace(1, 0.99, later.sum())  # gradual, so that an aircraft can fly it
@@ -185,20 +181,19 @@ def test_a_prediction_does_not_depend_on_samples_after_its_time(
 
 
 def test_samples_are_loaded_up_to_the_prediction_time(csv, tmp_path):
-    whole, _ = load_samples_until(csv, 10)
+    _, whole = load_flight(csv, PAIR, 10)
     lines = csv.read_text("utf-8").splitlines()
     (tmp_path / "cut.csv").write_text("\n".join(lines[: len(whole) + 1]), "utf-8")
-    cut, _ = load_samples_until(tmp_path / "cut.csv", 10)
+    _, cut = load_flight(tmp_path / "cut.csv", PAIR, 10)
     pd.testing.assert_frame_equal(whole, cut)
     assert (whole["timestamp"] - whole["timestamp"].iloc[0]).max() <= pd.Timedelta(minutes=10)
-    assert len(load_samples_until(csv)[0]) == 1
+    assert len(load_flight(csv, PAIR)[1]) == 1
 
 
 @pytest.mark.parametrize("pair", [("LEBL", "LEBL"), ("LEMD", "LEMD")])
 def test_a_flight_of_another_pair_is_refused(csv, pair):
     with pytest.raises(ValueError, match=r"its (origin|destination) is LE.., expected"):
-        load_samples_until(csv, pair=pair)
-    assert len(load_samples_until(csv, pair=PAIR)[0]) == 1
+        load_flight(csv, pair)
 
 
 def test_identity_comes_from_the_path_and_from_constants(csv, tmp_path):
@@ -207,8 +202,8 @@ def test_identity_comes_from_the_path_and_from_constants(csv, tmp_path):
     )
     samples = pd.read_csv(csv).drop(columns=["callsign", "operator", "aircraft_type"])
     samples.to_csv(tmp_path / "IBE1234.csv", index=False)
-    identity = {"callsign": "IBE1234", "operator": "IBE", "aircraft_type": "A320"}
-    assert load_samples_until(tmp_path / "IBE1234.csv")[1] == identity
+    flight, _ = load_flight(tmp_path / "IBE1234.csv", PAIR)
+    assert flight[[*DESCRIPTION]].iloc[0].tolist() == ["IBE1234", "IBE", "A320"]
 
 
 @pytest.mark.parametrize("form", [str, Path])
@@ -224,8 +219,8 @@ def test_identity_in_an_object_store_comes_from_columns_toml_above(server, form)
         "alone.csv": f"timestamp,latitude,longitude,altitude{rows}",
     }.items():
         s3.put_object(Bucket="flights", Key=key, Body=text.encode())
-    flight, samples = describe_file(form("s3://flights/archive/few/LEMD-LEBL/a.csv"))
-    alone, _ = describe_file(form("s3://flights/alone.csv"))
+    flight, samples = load_flight(form("s3://flights/archive/few/LEMD-LEBL/a.csv"), PAIR)
+    alone, _ = load_flight(form("s3://flights/alone.csv"), PAIR)
     assert samples["latitude"].tolist() == [40.5]
     names = ["archive", "path", "operator"]
     assert flight[names].iloc[0].tolist() == [
@@ -237,7 +232,7 @@ def test_identity_in_an_object_store_comes_from_columns_toml_above(server, form)
 
 
 def test_unreadable_flights_of_other_pairs_give_no_features(store, csv, elsewhere):
-    flight, _ = describe_file(csv)
+    flight, _ = load_flight(csv, PAIR)
     for path in elsewhere["path"]:
         file = Path(elsewhere["archive"].iloc[0]) / path
         lines = file.read_text().splitlines()
@@ -480,7 +475,7 @@ def test_a_history_of_years_before_is_not_used(store):
 
 
 def test_intervals_of_few_calibration_days_or_of_bad_coverage_are_warned_of(saved, store, csv):
-    flight, _ = describe_file(csv)
+    flight, _ = load_flight(csv, PAIR)
     predictors = build_flight_predictors(flight, "at_takeoff", past=store)
     facts = {
         "calibration": {"days": 6},
@@ -559,7 +554,7 @@ def test_points_cached_beside_the_store_give_the_same_predictors(store, csv, tmp
         if not part.name.startswith("points-"):
             (tmp_path / part.name).symlink_to(part)
     past = open_store(tmp_path)
-    flight, _ = describe_file(csv)
+    flight, _ = load_flight(csv, PAIR)
     # an earlier test in this process may have left a cluster open
     monkeypatch.setattr("trajlib.models.inference.current_client", lambda: None)
     alone = build_flight_predictors(flight, "at_takeoff", past=past)

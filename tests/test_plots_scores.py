@@ -3,7 +3,6 @@ import pandas as pd
 import pytest
 
 from trajlib.features.targets import FRACTIONS, TARGETS
-from trajlib.models.saved_models import to_geojson
 from trajlib.plots.importance import plot_importance, plot_ranking
 from trajlib.plots.prediction import plot_coverage, plot_coverage_by_month, plot_trajectory
 from trajlib.plots.scores import plot_errors, plot_scores, plot_skills
@@ -93,7 +92,7 @@ def predicted():
 @pytest.mark.parametrize(("first", "lines"), [(0, 2), (4, 3)])
 def test_the_flown_part_of_an_airborne_flight_is_a_separate_line(predicted, first, lines):
     ahead = predicted.iloc[first:]
-    figure = plot_trajectory(ahead, to_geojson(ahead), flown=predicted, airports=["LEMD", "LEBL"])
+    figure = plot_trajectory(ahead, flown=predicted, airports=["LEMD", "LEBL"])
     altitude = next(ax for ax in figure.axes if ax.get_ylabel() == "altitude $H_p$ [ft]")
     assert len(altitude.lines) == lines
     assert sum(len(line.get_xdata()) for line in altitude.lines[1:]) == len(predicted)

@@ -2,11 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from trajlib.geodesy import find_regions
 from trajlib.models.prediction_intervals import (
     calibrate_band,
     calibrate_intervals,
     conservative_level,
-    find_regions,
     score_intervals,
     signed_errors,
     split_days,

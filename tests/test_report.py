@@ -217,7 +217,7 @@ def test_an_error_in_front_page_figures_does_not_stop_the_report(
     def fail():
         raise ZeroDivisionError
 
-    options = {"facts": FACTS, "processed": tmp_path / "processed", "scheduler": "", "rules": []}
+    options = {"facts": FACTS, "processed": tmp_path / "processed", "env": {}, "rules": []}
     stages = find_stages(tmp_path / "notebooks")
     report = make_report(stages, ["01_a"], tmp_path / "reports", **options, draw=fail)
     assert report["whole"]

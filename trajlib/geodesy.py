@@ -1,10 +1,12 @@
 """Distances and directions on the WGS 84 ellipsoid, and positions of airports."""
 
 from functools import cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import airportsdata
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from pyproj import Geod
 
@@ -14,6 +16,7 @@ __all__ = [
     "along_cross_track",
     "distance",
     "find_airport",
+    "find_regions",
     "load_airports",
     "locate_airport",
     "offset",
@@ -160,6 +163,38 @@ def along_cross_track(
     azimuth, length = _inverse(lat_ref, lon_ref, lat, lon)
     angle = np.radians(azimuth - np.asarray(track_ref, dtype=float))
     return length * np.cos(angle), length * np.sin(angle)
+
+
+def find_regions(trajectory: pd.DataFrame, end: str = "") -> list[np.ndarray]:
+    """Return the regions that contain a flight between consecutive fractions.
+
+    Parameters
+    ----------
+    trajectory
+        By fraction: latitude, longitude and ``course`` [deg]; ``along<end>_low``,
+        ``along<end>_high`` and the same for ``cross`` [NM].
+
+    Returns
+    -------
+    list
+        Arrays (n, 2) of longitude and latitude: convex polygons around the boxes at both fractions.
+    """
+    from scipy.spatial import ConvexHull  # slow to import, and only needed for maps
+
+    boxes = []
+    for along in ("low", "high"):
+        for cross in ("low", "high"):
+            lat, lon = offset(
+                trajectory["latitude"],
+                trajectory["longitude"],
+                trajectory["course"],
+                trajectory[f"along{end}_{along}"],
+                trajectory[f"cross{end}_{cross}"],
+            )
+            boxes.append(np.column_stack([unwrap_longitude(lon, trajectory["longitude"]), lat]))
+    corners = np.array(boxes).swapaxes(0, 1)
+    both = [np.concatenate(neighbours) for neighbours in pairwise(corners)]
+    return [points[ConvexHull(points).vertices] for points in both]
 
 
 def _inverse(lat, lon, lat2, lon2) -> tuple[np.ndarray, np.ndarray]:

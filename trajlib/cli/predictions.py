@@ -101,8 +101,9 @@ def predict(
     models = [] if model else _list_models(folder, archive)  # before the archive is read
     if csv is not None and minutes is None and model is None:
         minutes = _newest_minutes(models, flight_inputs.minutes_in_air(csv, destination))
-    history = {"past": past, "plans": None if plan is None else read_plan(plan)}
-    history["traffic"] = None if archive is None else build_index(archive, index_of(archive, data))
+    minutes = minutes or 0.0
+    plans = None if plan is None else read_plan(plan)
+    traffic = None if archive is None else build_index(archive, index_of(archive, data))
 
     def load(feature_set: str) -> "SavedModel":
         wanted = feature_set if plan is None else f"{feature_set}_with_plan"
@@ -115,7 +116,9 @@ def predict(
         table = flight_inputs.load_flight_table(flights, pair)
         recent = inference.has_recent_flights(past, table["start"])
         answers = [
-            inference.predict_flights(load(feature_set), rows, **history)
+            inference.predict_flights(
+                load(feature_set), rows, past=past, traffic=traffic, plans=plans
+            )
             for feature_set, rows in (("at_takeoff", table[recent]), ("planned", table[~recent]))
             if len(rows)
         ]
@@ -123,21 +126,22 @@ def predict(
         _write_flights(answer, output / f"{flights.stem}.predicted.csv", as_json=as_json)
         return
     described = {name: value for name, value in identity.items() if value}
+    samples = None
     if csv is None:
+        flight = flight_inputs.build_flight_row(pair, start, **described)
         name = described.get("callsign", "flight")
     else:
-        samples, recorded = flight_inputs.load_samples_until(csv, minutes, pair=pair)
-        start, described = samples["timestamp"].iloc[0], recorded | described
-        history["samples"] = samples
+        flight, samples = flight_inputs.load_flight(csv, pair, minutes, **described)
         name = csv.name.removesuffix(".gz").removesuffix(".csv")
     # a callsign may be ../x or a dot, and the files belong into OUTPUT
     name = quote(name, safe=" ")[:100].replace(".", "%2E")
-    flight = flight_inputs.build_flight_row(pair, start, csv=csv, **described)
     saved = load(inference.choose_feature_set(past, flight["start"].item(), minutes))
     flown = None if csv is None else flight_inputs.load_flown(csv, saved)
-    if plan is not None:
-        history["plans"] = assign_plan(history["plans"], flight)
-    answer = inference.predict_flight(saved, flight, **history)
+    if plans is not None:
+        plans = assign_plan(plans, flight)
+    answer = inference.predict_flight(
+        saved, flight, past=past, traffic=traffic, samples=samples, plans=plans
+    )
     _write_prediction(answer, saved.card["by"], output / name, flown=flown, as_json=as_json)
 
 
@@ -186,20 +190,20 @@ def _find_model(folder: Path, feature_set: str, names: list[str]) -> Path:
     return folder / feature_set
 
 
-def _newest_minutes(names: list[str], in_air: float | None) -> float | None:
-    """Return the latest prediction time with a model of a flight in the air, None at take-off."""
+def _newest_minutes(names: list[str], in_air: float | None) -> float:
+    """Return the latest prediction time with a model of a flight in the air, 0 at take-off."""
     from trajlib.features.feature_sets import prediction_minutes
 
     times = [prediction_minutes(name) for name in names]
-    return max((time for time in times if time <= (in_air or 0)), default=0.0) or None
+    return max((time for time in times if time <= (in_air or 0)), default=0.0)
 
 
-def _check_prediction_time(saved: "SavedModel", minutes: float | None) -> None:
+def _check_prediction_time(saved: "SavedModel", minutes: float) -> None:
     from trajlib.features.feature_sets import prediction_minutes
 
     feature_set = saved.card["feature_set"]
     needed = prediction_minutes(feature_set)
-    if needed != (minutes or 0):
+    if needed != minutes:
         options = f"--csv and --minutes {needed:g}" if needed else "no --minutes"
         raise click.UsageError(
             f"the model has the feature set {feature_set}: give {options}, or another --model"
@@ -244,11 +248,9 @@ def _write_prediction(
         **{name: unwrap_longitude(columns[name], 0) for name in columns if "longitude" in name}
     )
     columns.round(5).to_csv(f"{path}.csv")
-    geojson = to_geojson(table, flown)
-    Path(f"{path}.geojson").write_text(json.dumps(geojson), "utf-8")
-    airports = (answer.flight["origin"], answer.flight["destination"])
+    Path(f"{path}.geojson").write_text(json.dumps(to_geojson(table, flown)), "utf-8")
     figure = plot_trajectory(
-        table, geojson, flown=flown, usual=answer.usual, plan=answer.plan, airports=airports
+        table, flown=flown, usual=answer.usual, plan=answer.plan, airports=answer.pair
     )
     figure.savefig(f"{path}.png")
     if as_json:

@@ -18,9 +18,9 @@ from trajlib.trajectories.progress import PROGRESS
 __all__ = [
     "DESCRIPTION",
     "build_flight_row",
+    "load_flight",
     "load_flight_table",
     "load_flown",
-    "load_samples_until",
     "minutes_in_air",
     "parse_time",
 ]
@@ -157,13 +157,20 @@ def load_flight_table(path: str | Path, pair: tuple[str, str]) -> pd.DataFrame:
     return rows.assign(origin=pair[0], destination=pair[1], rejected=None, archive=None)
 
 
-def load_samples_until(
-    path: str | Path, minutes: float | None = None, *, pair: tuple[str, str] | None = None
-) -> tuple[pd.DataFrame, dict]:
-    """Return the raw samples of a CSV's first minutes, and the identity in them.
+def load_flight(
+    path: str | Path, pair: tuple[str, str], minutes: float = 0.0, **given: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the flight of a CSV as a row of an index, and the raw samples of its first minutes.
 
-    Later samples are not used; without minutes only the first sample is. The ``columns.toml`` of
-    the nearest folder above the file describes its columns.
+    Later samples are not used; at 0 minutes only the first one is. The ``columns.toml`` of the
+    nearest folder above the file describes its columns.
+
+    Parameters
+    ----------
+    pair
+        Origin and destination of the flight.
+    given
+        Callsign, operator or aircraft type that apply instead of those in the CSV.
 
     Raises
     ------
@@ -172,15 +179,16 @@ def load_samples_until(
     """
     df = _read(path, minutes or None)
     since = (df["timestamp"] - df["timestamp"].iloc[0]).dt.total_seconds()
-    samples = df[since <= 60 * (minutes or 0)]
+    samples = df[since <= 60 * minutes]
     identity = samples.iloc[0].reindex([*DESCRIPTION, *_ENDS]).dropna().to_dict()
     archive, name = _find_archive(path)
     from_path = read_dialect(archive).identity(name)
     identity |= {name: text for name, text in from_path.items() if text}
-    for name, code in zip(_ENDS, pair or (), strict=False):
+    for name, code in zip(_ENDS, pair, strict=True):
         if locate_airport(identity.get(name, code)) != locate_airport(code):
             raise ValueError(f"{path}: its {name} is {identity[name]}, expected {code}")
-    return samples, {name: identity[name] for name in DESCRIPTION if name in identity}
+    description = {name: identity[name] for name in DESCRIPTION if name in identity} | given
+    return build_flight_row(pair, df["timestamp"].iloc[0], csv=path, **description), samples
 
 
 def load_flown(path: str | Path, saved: SavedModel) -> pd.DataFrame:
@@ -190,7 +198,7 @@ def load_flown(path: str | Path, saved: SavedModel) -> pd.DataFrame:
     progress = PROGRESS[saved.card["by"]](df, origin, destination)
     fractions = saved.card["schema"]["fractions"]
     flown = resample_flight(df, progress, fractions, columns=TARGETS)
-    if fractions[-1] == 1.0 and minutes_in_air(path, destination) is None:
+    if fractions[-1] == 1.0 and _has_arrived(df, destination):
         flown.loc[1.0] = df[list(flown)].iloc[-1]
     centre = find_airport(origin).longitude  # as in training
     return flown.assign(longitude=unwrap_longitude(flown["longitude"], centre))
@@ -198,10 +206,14 @@ def load_flown(path: str | Path, saved: SavedModel) -> pd.DataFrame:
 
 def minutes_in_air(path: str | Path, destination: str) -> float | None:
     """Return how long the flight of a CSV has been in the air [min]; None if it has arrived."""
-    last = _read(path)[["duration", "latitude", "longitude"]].iloc[-1]
+    df = _read(path)
+    return None if _has_arrived(df, destination) else df["duration"].iloc[-1] / 60
+
+
+def _has_arrived(df: pd.DataFrame, destination: str) -> bool:
+    latitude, longitude = df[["latitude", "longitude"]].iloc[-1]
     end = find_airport(destination).position
-    miles = distance(last["latitude"], last["longitude"], *end)
-    return last["duration"] / 60 if miles > _ARRIVED else None
+    return bool(distance(latitude, longitude, *end) <= _ARRIVED)
 
 
 def _find_archive(csv: str | Path) -> tuple[Path, str]:

@@ -74,6 +74,11 @@ class FlightPrediction:
     plan: pd.DataFrame | None = None
 
     @property
+    def pair(self) -> tuple[str, str]:
+        """Codes of origin and destination."""
+        return self.flight["origin"], self.flight["destination"]
+
+    @property
     def arrival(self) -> dict[str, pd.Timestamp]:
         """Arrival of the flight (UTC): ``time``, ``low`` and ``high``."""
         end = self.trajectory.iloc[-1]
@@ -127,9 +132,7 @@ def has_recent_flights(past: pd.DataFrame | None, starts: pd.Series) -> pd.Serie
     return pd.Series(earlier > older, starts.index)
 
 
-def choose_feature_set(
-    past: pd.DataFrame | None, start: pd.Timestamp, minutes: float | None = None
-) -> str:
+def choose_feature_set(past: pd.DataFrame | None, start: pd.Timestamp, minutes: float = 0.0) -> str:
     """Return the feature set to predict a flight from, some minutes after its take-off."""
     if minutes:
         return f"airborne_{minutes:g}"
@@ -160,8 +163,8 @@ def build_flight_predictors(
     traffic
         Rows of an index; flights of other pairs contribute to runways and wind.
     samples
-        Samples of a single flight, as returned by `load_samples_until`; samples after the
-        prediction time are not used.
+        Samples of a single flight, as returned by `load_flight`; samples after the prediction time
+        are not used.
     plans
         Filed flight plans, as returned by `trajlib.archive.plans.read_plans`; the last one filed
         by the prediction time is used. By default there are no predictors from plans.

@@ -8,13 +8,12 @@ in `trajlib.models.adaptive_intervals`.
 """
 
 import math
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from trajlib.geodesy import along_cross_track, offset, unwrap_longitude
+from trajlib.geodesy import along_cross_track
 from trajlib.trajectories.normalization import courses
 
 __all__ = [
@@ -24,7 +23,6 @@ __all__ = [
     "calibrate_intervals",
     "conservative_level",
     "expand_intervals",
-    "find_regions",
     "is_far_from_nominal",
     "is_few",
     "scale_errors",
@@ -184,38 +182,6 @@ def widen_to_band(intervals: pd.DataFrame, factor: float) -> pd.DataFrame:
     low, high = (intervals.xs(side, axis=1, level=1) for side in ("low", "high"))
     middle, half = (low + high) / 2, factor * (high - low) / 2
     return _join_sides(middle - half, middle + half)
-
-
-def find_regions(trajectory: pd.DataFrame, end: str = "") -> list[np.ndarray]:
-    """Return the regions that contain a flight between consecutive fractions.
-
-    Parameters
-    ----------
-    trajectory
-        By fraction: latitude, longitude and ``course`` [deg]; ``along<end>_low``,
-        ``along<end>_high`` and the same for ``cross`` [NM].
-
-    Returns
-    -------
-    list
-        Arrays (n, 2) of longitude and latitude: convex polygons around the boxes at both fractions.
-    """
-    from scipy.spatial import ConvexHull  # slow to import, and only needed for maps
-
-    boxes = []
-    for along in ("low", "high"):
-        for cross in ("low", "high"):
-            lat, lon = offset(
-                trajectory["latitude"],
-                trajectory["longitude"],
-                trajectory["course"],
-                trajectory[f"along{end}_{along}"],
-                trajectory[f"cross{end}_{cross}"],
-            )
-            boxes.append(np.column_stack([unwrap_longitude(lon, trajectory["longitude"]), lat]))
-    corners = np.array(boxes).swapaxes(0, 1)
-    both = [np.concatenate(neighbours) for neighbours in pairwise(corners)]
-    return [points[ConvexHull(points).vertices] for points in both]
 
 
 def scale_errors(errors: pd.DataFrame, intervals: pd.DataFrame) -> pd.DataFrame:

@@ -25,6 +25,7 @@ from trajlib.archive.storage import replacing
 from trajlib.features.feature_sets import check_no_leakage, prediction_minutes
 from trajlib.features.plans import add_reference, locate_plan, measure_deviations
 from trajlib.features.targets import TARGETS, keep_unflown, match_flights
+from trajlib.geodesy import find_regions
 from trajlib.models.adaptive_intervals import (
     Calibration,
     calibrate,
@@ -36,7 +37,7 @@ from trajlib.models.adaptive_intervals import (
     predict_quantiles,
 )
 from trajlib.models.estimators import text_columns
-from trajlib.models.prediction_intervals import find_regions, is_few, split_days
+from trajlib.models.prediction_intervals import is_few, split_days
 from trajlib.models.training import select_fold, stack_targets, widen_targets
 from trajlib.trajectories.normalization import courses
 

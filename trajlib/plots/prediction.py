@@ -1,6 +1,6 @@
 """Figures of a predicted trajectory and its uncertainty, and of clusters of trajectories."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
-from trajlib.geodesy import distance, find_airport, unwrap_longitude
+from trajlib.geodesy import distance, find_airport, find_regions, unwrap_longitude
 from trajlib.labels import display_cluster, display_feature_set, display_quantity
 from trajlib.plots.basemap import Bounds
 from trajlib.plots.maps import (
@@ -46,7 +46,6 @@ _SCALES = {"altitude": (1, label("altitude")), "duration": (60, "time since depa
 @styled
 def plot_trajectory(
     trajectory: pd.DataFrame,
-    geojson: Mapping,
     *,
     flown: pd.DataFrame | None = None,
     track: pd.DataFrame | None = None,
@@ -60,8 +59,8 @@ def plot_trajectory(
 
     Parameters
     ----------
-    trajectory, geojson
-        As returned by `trajlib.models.saved_models`.
+    trajectory
+        As returned by `trajlib.models.saved_models.predict_trajectory`.
     flown
         Targets by fraction, where known.
     track
@@ -74,8 +73,7 @@ def plot_trajectory(
     figure, axs = plt.subplot_mosaic(
         [["map", "altitude"], ["map", "duration"]], figsize=(WIDTH, 5.0), width_ratios=[1.25, 1]
     )
-    regions = {f["properties"]["name"]: f["geometry"]["coordinates"] for f in geojson["features"]}
-    polygons = {n: [np.array(r[0]) for r in regions[n]] for n in ("band", "interval")}
+    interval, band = find_regions(trajectory), find_regions(trajectory, "_band")
     centre = trajectory["longitude"].iloc[0]
     references = {"usual track": usual, "flight plan": plan}
     lines = {
@@ -83,14 +81,14 @@ def plot_trajectory(
         for name, line in references.items()
         if line is not None and len(line)
     }
-    points = [*polygons["interval"], airport_positions(airports, centre)]
+    points = [*interval, airport_positions(airports, centre)]
     points += [line[["longitude", "latitude"]].to_numpy() for line in lines.values()]
     ax = axs["map"]
     bounds = bounds_around(np.concatenate(points))
     draw_map(ax, bounds)
-    if all(_fits(shape, bounds) for shape in polygons["band"]):
-        ax.add_collection(PolyCollection(polygons["band"], facecolor=_BAND, edgecolor="none"))
-    ax.add_collection(PolyCollection(polygons["interval"], facecolor=_INTERVAL, edgecolor="none"))
+    if all(_fits(shape, bounds) for shape in band):
+        ax.add_collection(PolyCollection(band, facecolor=_BAND, edgecolor="none"))
+    ax.add_collection(PolyCollection(interval, facecolor=_INTERVAL, edgecolor="none"))
     for (name, line), look in zip(lines.items(), _REFERENCES, strict=False):
         ax.plot(line["longitude"], line["latitude"], label=name, **look)
     _draw_lines(ax, trajectory, flown if track is None else None, "longitude", "latitude")

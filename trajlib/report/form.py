@@ -10,14 +10,14 @@ import pandas as pd
 
 from trajlib.archive.study import Study
 from trajlib.features.feature_sets import prediction_minutes
-from trajlib.models.flight_inputs import build_flight_row, load_flown, load_samples_until
+from trajlib.models.flight_inputs import build_flight_row, load_flight, load_flown
 from trajlib.models.inference import (
     FlightPrediction,
     choose_feature_set,
     open_store,
     predict_flight,
 )
-from trajlib.models.saved_models import load_model, to_geojson
+from trajlib.models.saved_models import load_model
 from trajlib.plots.prediction import plot_trajectory
 from trajlib.plots.style import describe_figure
 
@@ -85,16 +85,12 @@ class PredictionForm:
             return
         lines = prediction.describe()
         self.answer.value = "<br>".join(map(escape, [*lines, *prediction.warnings]))
-        pair = self.fields["pair"].value.split("-")
-        table = prediction.trajectory
-        geojson = to_geojson(table, flown)
         figure = plot_trajectory(
-            table,
-            geojson,
+            prediction.trajectory,
             flown=flown,
             usual=prediction.usual,
             plan=prediction.plan,
-            airports=pair,
+            airports=prediction.pair,
             title=" ".join(lines[2].split()),
         )
         file = BytesIO()
@@ -121,14 +117,16 @@ class PredictionForm:
         csv, samples = None, None
         if minutes:
             csv = self.find_record(past, values["callsign"], start)
-            samples, identity = load_samples_until(csv, minutes, pair=pair)
-            start, described = samples["timestamp"].iloc[0], identity | described
-        feature_set = choose_feature_set(past, start, minutes)
+            flight, samples = load_flight(csv, pair, minutes, **described)
+        else:
+            flight = build_flight_row(pair, start, **described)
+        feature_set = choose_feature_set(past, flight["start"].item(), minutes)
         saved = load_model(self.data / "processed" / values["pair"] / "prediction" / feature_set)
-        flight = build_flight_row(pair, start, csv=csv, **described)
         flown = None if csv is None else load_flown(csv, saved)
-        options = {"past": past, "traffic": self.study.index, "samples": samples}
-        return predict_flight(saved, flight, **options), flown
+        prediction = predict_flight(
+            saved, flight, past=past, traffic=self.study.index, samples=samples
+        )
+        return prediction, flown
 
     def find_record(self, past: pd.DataFrame | None, callsign: str, start: pd.Timestamp) -> Path:
         """Return the file of the flight with a callsign that began on a day."""
