@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from trajlib.archive.plans import read_plans, save_plans, select_plans
-from trajlib.features.plans import build_plan_features, has_plan
+from trajlib.features.plan_features import build_plan_features, has_plan
 from trajlib.simulation.filed_plans import file_plans
 from trajlib.simulation.scenario import AIRWAYS, draw_scenario
 from trajlib.simulation.timetable import draw_timetable

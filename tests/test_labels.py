@@ -2,7 +2,7 @@ import pytest
 
 from trajlib.features.airborne import STATE
 from trajlib.features.feature_sets import PLANNED, feature_availability
-from trajlib.features.plans import PLAN
+from trajlib.features.plan_features import PLAN
 from trajlib.features.recent_traffic import HISTORY
 from trajlib.labels import display_name
 from trajlib.trajectories.events import FEATURES

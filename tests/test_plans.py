@@ -8,16 +8,16 @@ from click.testing import CliRunner
 from trajlib.archive.index import build_index
 from trajlib.archive.plans import assign_plan, read_plan, read_plans, save_plans, select_plans
 from trajlib.cli import main
-from trajlib.evaluation.plans import measure_plan_deviations, predict_plan_baselines
+from trajlib.evaluation.plan_deviations import measure_plan_deviations, predict_plan_baselines
 from trajlib.features.feature_sets import build_predictors, check_no_leakage, feature_availability
-from trajlib.features.plans import (
+from trajlib.features.plan_features import (
     PLAN,
     add_reference,
     build_plan_features,
     has_plan,
     join_plan_state,
     locate_plan,
-    measure_deviations,
+    subtract_reference,
     trace_plan,
 )
 from trajlib.geodesy import distance
@@ -168,7 +168,7 @@ def test_deviations_and_the_reference_give_the_targets_again(flights):
     names = ["latitude", "longitude", "altitude"]
     targets = pd.DataFrame(rng.random((len(rows), 3)), rows, names)
     reference = targets[["latitude", "longitude"]] + 1
-    deviations = measure_deviations(targets, reference)
+    deviations = subtract_reference(targets, reference)
     assert deviations["latitude"].to_numpy() == pytest.approx(-1)
     pd.testing.assert_frame_equal(add_reference(deviations, reference), targets)
 

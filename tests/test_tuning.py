@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trajlib.evaluation.settings import evaluate_settings
+from trajlib.evaluation.tuned_settings import evaluate_settings
 from trajlib.models.estimators import build_model
 from trajlib.models.tuning import ENGINES, search_settings
 

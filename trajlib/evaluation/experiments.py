@@ -15,10 +15,10 @@ from trajlib.evaluation.baselines import predict_baseline, predict_baselines
 from trajlib.evaluation.bootstrap import estimate_mean, estimate_skill
 from trajlib.evaluation.groups import split_rows
 from trajlib.evaluation.metrics import flown_courses, measure_errors, skill
-from trajlib.evaluation.plans import predict_plan_baselines
+from trajlib.evaluation.plan_deviations import predict_plan_baselines
 from trajlib.evaluation.tables import format_errors
 from trajlib.features.feature_sets import prediction_minutes
-from trajlib.features.plans import add_reference, has_plan, locate_plan, measure_deviations
+from trajlib.features.plan_features import add_reference, has_plan, locate_plan, subtract_reference
 from trajlib.features.targets import SHARE_AHEAD, keep_unflown, match_flights
 from trajlib.labels import QUANTITIES
 from trajlib.models.estimators import build_model
@@ -199,7 +199,7 @@ def submit_experiment(
     pair = flights[["origin", "destination"]].iloc[0].tolist()
     planned = by == "route" and has_plan(predictors).any()
     reference = locate_plan(predictors, unflown.index, *pair) if planned and deviations else None
-    learned = unflown if reference is None else measure_deviations(unflown, reference)
+    learned = unflown if reference is None else subtract_reference(unflown, reference)
     wait_for_models = _submit_training(
         predictors, learned, splits, feature_set, models, trees=trees, seed=seed
     )

@@ -10,7 +10,7 @@ import pandas as pd
 from trajlib.archive.dialect import read_dialect
 from trajlib.archive.flights import map_flights
 from trajlib.features.airborne import STATE, load_other_traffic, measure_points, measure_state
-from trajlib.features.plans import PLAN, PLAN_STATE, build_plan_features, join_plan_state
+from trajlib.features.plan_features import PLAN, PLAN_STATE, build_plan_features, join_plan_state
 from trajlib.features.recent_traffic import HISTORY, collect_recent_traffic
 from trajlib.geodesy import find_airport
 from trajlib.schema import NUMERIC
@@ -92,7 +92,7 @@ def build_predictors(
         wind. By default recent traffic consists of the given flights only.
     plans
         Filed flight plans, as returned by `trajlib.archive.plans.read_plans`. They add the
-        features of the last plan filed by the prediction time (`trajlib.features.plans`) to
+        features of the last plan filed by the prediction time (`trajlib.features.plan_features`) to
         ``planned`` and later sets. By default none.
     features
         With ``whole_flight``, also the flight's events (`trajlib.trajectories.events`).

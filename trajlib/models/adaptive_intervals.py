@@ -28,7 +28,7 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from trajlib.features.plans import add_reference
+from trajlib.features.plan_features import add_reference
 from trajlib.features.targets import match_flights
 from trajlib.models.estimators import BoostedTrees, build_encoder
 from trajlib.models.prediction_intervals import (

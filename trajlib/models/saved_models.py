@@ -23,7 +23,7 @@ from sklearn.pipeline import Pipeline
 
 from trajlib.archive.storage import replacing
 from trajlib.features.feature_sets import check_no_leakage, prediction_minutes
-from trajlib.features.plans import add_reference, locate_plan, measure_deviations
+from trajlib.features.plan_features import add_reference, locate_plan, subtract_reference
 from trajlib.features.targets import TARGETS, keep_unflown, match_flights
 from trajlib.geodesy import find_regions
 from trajlib.models.adaptive_intervals import (
@@ -138,7 +138,7 @@ def train_model(
         Seed of the order of days.
     deviations
         Train on the deviations of flights from their filed plans, with the predictors
-        `trajlib.features.plans.PLAN`. Targets must then be by route, and ``pair`` be given.
+        `trajlib.features.plan_features.PLAN`. Targets must then be by route, and ``pair`` be given.
     facts
         Further entries of the card: ``pair``, ``by``, ``scores``, and ``other_traffic``, the
         number of flights of other pairs used for the predictors.
@@ -154,7 +154,7 @@ def train_model(
     learned, reference = targets, None
     if deviations:
         reference = locate_plan(predictors, targets.index, *str(facts["pair"]).split("-"))
-        learned = measure_deviations(targets, reference)
+        learned = subtract_reference(targets, reference)
     wide = widen_targets(learned)
     wide = wide.loc[wide.index.intersection(predictors.index, sort=False)]
     train, held_out = split_days(days[wide.index], (0.75, 0.25), seed=seed)

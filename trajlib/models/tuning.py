@@ -42,7 +42,7 @@ def search_settings(
     """Return randomly drawn settings of a joint model, the best on held-out days first.
 
     The score of the best settings is optimistic, because they were chosen on these days. Measure
-    it on other flights, see `trajlib.evaluation.settings.evaluate_settings`.
+    it on other flights, see `trajlib.evaluation.tuned_settings.evaluate_settings`.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from trajlib.evaluation.baselines import average_by_group, predict_baseline
-from trajlib.features.plans import add_reference, has_plan, locate_plan, measure_deviations
+from trajlib.features.plan_features import add_reference, has_plan, locate_plan, subtract_reference
 from trajlib.geodesy import along_cross_track, distance
 from trajlib.models.training import Split
 from trajlib.trajectories.normalization import courses
@@ -31,7 +31,7 @@ def predict_plan_baselines(
     Parameters
     ----------
     predictors
-        With the columns `trajlib.features.plans.PLAN`, by path.
+        With the columns `trajlib.features.plan_features.PLAN`, by path.
     targets
         At fractions of route progress.
     splits
@@ -48,7 +48,7 @@ def predict_plan_baselines(
     planned = predictors[has_plan(predictors)]
     rows = median.index[median.index.get_level_values("path").isin(planned.index)]
     reference = locate_plan(planned, rows, origin, destination)
-    deviations = measure_deviations(
+    deviations = subtract_reference(
         targets, locate_plan(planned, targets.index, origin, destination)
     )
     deviations[~targets.index.get_level_values("path").isin(planned.index)] = float("nan")
@@ -75,7 +75,7 @@ def measure_plan_deviations(targets: pd.DataFrame, reference: pd.DataFrame) -> p
     targets
         By path and fraction: ``latitude``, ``longitude`` [deg].
     reference
-        The same rows, as returned by `trajlib.features.plans.locate_plan`.
+        The same rows, as returned by `trajlib.features.plan_features.locate_plan`.
 
     Returns
     -------

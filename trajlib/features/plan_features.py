@@ -19,7 +19,7 @@ __all__ = [
     "has_plan",
     "join_plan_state",
     "locate_plan",
-    "measure_deviations",
+    "subtract_reference",
     "trace_plan",
 ]
 
@@ -150,7 +150,7 @@ def has_plan(predictors: pd.DataFrame) -> pd.Series:
     return predictors[_CROSS[0]].notna()
 
 
-def measure_deviations(targets: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
+def subtract_reference(targets: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     """Return targets minus a reference, in latitude and longitude [deg]."""
     names = list(reference)
     deviations = targets.copy()
@@ -159,7 +159,7 @@ def measure_deviations(targets: pd.DataFrame, reference: pd.DataFrame) -> pd.Dat
 
 
 def add_reference(deviations: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
-    """Return targets from deviations and a reference, the inverse of `measure_deviations`."""
+    """Return targets from deviations and a reference, the inverse of `subtract_reference`."""
     names = list(reference)
     targets = deviations.copy()
     targets[names] = deviations[names] + reference.reindex(deviations.index)
