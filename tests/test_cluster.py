@@ -203,7 +203,8 @@ def test_loss_of_all_workers_or_of_the_scheduler_raises_an_error(tmp_path, monke
             rows = pd.MultiIndex.from_tuples([("a", 0.5)], names=["path", "fraction"])
             table = pd.DataFrame({"hour": 1.0}, rows)
             paths = rows.unique("path")
-            begun = submit_splits(len, table.droplevel("fraction"), table, [(paths, paths)])
+            predictors = table.droplevel("fraction")
+            begun = submit_splits(len, predictors, table, [(paths, paths)], feature_set="planned")
             (worker,) = machines.workers
             with pytest.raises(ConnectionError, match="every worker is lost"):
                 gather_after(client, futures, lambda: machines.kill(worker))

@@ -1,4 +1,5 @@
 import time
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -90,9 +91,10 @@ def test_trainings_submitted_together_give_the_same_predictions(tables, two_work
 
 
 def test_submitted_tasks_are_cancelled_after_an_error(tables, two_workers):
-    unfinished = submit_splits(lambda *_: time.sleep(0.5), *tables, SPLITS)
+    submit = partial(submit_splits, feature_set="whole_flight")
+    unfinished = submit(lambda *_: time.sleep(0.5), *tables, SPLITS)
     with pytest.raises(ZeroDivisionError):
-        submit_splits(lambda *_: 1 / 0, *tables, SPLITS)()
+        submit(lambda *_: 1 / 0, *tables, SPLITS)()
     wait_until(lambda: set(list_tasks(two_workers)) <= {"erred", "released"})
     with pytest.raises(RuntimeError, match="cancelled after an error"):
         unfinished()

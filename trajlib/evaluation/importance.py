@@ -10,7 +10,6 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from trajlib.evaluation.bootstrap import draw_days
-from trajlib.features.feature_sets import check_no_leakage
 from trajlib.models.estimators import encoded_predictors
 from trajlib.models.training import Fold, Split, submit_splits
 from trajlib.trajectories.correlations import redundant_groups
@@ -93,25 +92,19 @@ def collect_importance(
     model
         Untrained, as returned by ``build_model("forest")``.
     predictors, targets, splits, feature_set
-        As for `trajlib.models.training.predict_held_out`.
+        As for `trajlib.models.training.submit_splits`.
     days
         The local day of each flight, by path.
     groups
         Names of groups, and the predictors shuffled together. By default each predictor alone.
     repeats
         Number of shuffles of each predictor.
-
-    Raises
-    ------
-    ValueError
-        When a predictor is not in the feature set.
     """
-    check_no_leakage(predictors, feature_set)
     groups = groups or {name: [name] for name in predictors}
     collect = functools.partial(
         _collect_importance, model=model, groups=groups, days=days, repeats=repeats, seed=seed
     )
-    results = submit_splits(collect, predictors, targets, splits)()
+    results = submit_splits(collect, predictors, targets, splits, feature_set=feature_set)()
     keys, names = list(results), ["split", "fraction"]
     tables = zip(*results.values(), strict=True)
     return ImportanceSamples(*(pd.concat(parts, keys=keys, names=names) for parts in tables))
@@ -201,16 +194,10 @@ def measure_shap(
     -------
     Series
         ``shap``, indexed by ``fraction`` and ``predictor``, in spreads of the training flights.
-
-    Raises
-    ------
-    ValueError
-        When a predictor is not in the feature set.
     """
-    check_no_leakage(predictors, feature_set)
     groups = groups or {name: [name] for name in predictors}
     explain = functools.partial(_explain, model=model, groups=groups)
-    results = submit_splits(explain, predictors, targets, splits)()
+    results = submit_splits(explain, predictors, targets, splits, feature_set=feature_set)()
     sums = pd.concat(results, names=["split", "fraction"])
     flights = sums.pop("flights").groupby(level="fraction").sum()
     sums = sums.groupby(level="fraction").sum().div(flights, axis=0)

@@ -17,7 +17,6 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from trajlib.features.feature_sets import check_no_leakage
 from trajlib.models.estimators import build_encoder
 from trajlib.models.training import Fold, Split, stack_targets, submit_splits, widen_targets
 
@@ -87,7 +86,7 @@ def predict_by_cluster(
     model
         Untrained joint model, cloned for each cluster.
     predictors, targets, feature_set
-        As for `predict_held_out`; flights without predictors are omitted.
+        As for `submit_splits`; flights without predictors are omitted.
     splits
         Paths to train on and held-out paths, which are not used to find the clusters.
     share
@@ -98,15 +97,10 @@ def predict_by_cluster(
     list
         For each split: predictions by path and fraction, probabilities of the clusters (columns)
         for each held-out flight, and the clusters of the training flights.
-
-    Raises
-    ------
-    ValueError
-        When a predictor is not in the feature set.
     """
-    check_no_leakage(predictors, feature_set)
     mix = functools.partial(_mix_clusters, model=model, seed=seed, share=share)
-    return list(submit_splits(mix, predictors, targets, splits, joint=True)().values())
+    wait = submit_splits(mix, predictors, targets, splits, feature_set=feature_set, joint=True)
+    return list(wait().values())
 
 
 def _mix_clusters(

@@ -79,32 +79,7 @@ def predict_held_out(
     feature_set: str,
     joint: bool = False,
 ) -> pd.DataFrame:
-    """Train a model for every split and fraction, and return its predictions for held-out flights.
-
-    Models are discarded after their predictions, because all of them together would not fit in
-    memory. Training uses nothing of a held-out flight, not even its categories.
-
-    Parameters
-    ----------
-    model
-        Untrained; cloned for every split and fraction.
-    predictors, targets
-        Tables from `trajlib.features`; the predictors are of the ``feature_set``.
-    splits
-        Paths of the flights to train on and of held-out flights.
-    joint
-        One model per split for all fractions, trained on flights that reach all of them.
-
-    Returns
-    -------
-    DataFrame
-        In the form of ``targets``, for the held-out flights only, by path and fraction.
-
-    Raises
-    ------
-    ValueError
-        When a predictor is not in the feature set.
-    """
+    """Return the predictions of `submit_held_out`, once all models are trained."""
     return submit_held_out(
         model, predictors, targets, splits, feature_set=feature_set, joint=joint
     )().predictions
@@ -119,15 +94,30 @@ def submit_held_out(
     feature_set: str,
     joint: bool = False,
 ) -> Callable[[], HeldOut]:
-    """Submit the training of `predict_held_out`, and return a function that waits for the result.
+    """Train a model for every split and fraction, and predict the held-out flights with it.
 
-    The function can be called once. Several submitted trainings keep all workers busy while this
-    process continues; if waiting for one of them fails, all are cancelled. Without a cluster the
-    work is done when the function is called.
+    Models are discarded after their predictions, because all of them together would not fit in
+    memory. Training uses nothing of a held-out flight, not even its categories.
+
+    Parameters
+    ----------
+    model
+        Untrained; cloned for every split and fraction.
+    predictors, targets, splits, feature_set
+        As for `submit_splits`.
+    joint
+        One model per split for all fractions, trained on flights that reach all of them.
+
+    Returns
+    -------
+    callable
+        Waits for the result and returns it, once. Several submitted trainings keep all workers busy
+        while this process continues; if waiting for one of them fails, all are cancelled.
     """
-    check_no_leakage(predictors, feature_set)
     train = functools.partial(_train_and_predict, model=model)
-    wait_for_splits = submit_splits(train, predictors, targets, splits, joint=joint)
+    wait_for_splits = submit_splits(
+        train, predictors, targets, splits, feature_set=feature_set, joint=joint
+    )
 
     def wait() -> HeldOut:
         results = wait_for_splits()
@@ -173,6 +163,7 @@ def submit_splits(
     targets: pd.DataFrame,
     splits: Sequence[Split],
     *,
+    feature_set: str,
     joint: bool = False,
 ) -> Callable[[], dict[tuple[int, float | None], Any]]:
     """Run a function for every fraction and split, one task each, on the current Dask client.
@@ -184,6 +175,10 @@ def submit_splits(
     ----------
     function
         Takes a `Fold`.
+    predictors, targets
+        Tables from `trajlib.features`; the predictors are of the ``feature_set``.
+    splits
+        Paths of the flights to train on and of held-out flights.
     joint
         Use all fractions together, as returned by `widen_targets`; the fraction is then None.
 
@@ -192,7 +187,13 @@ def submit_splits(
     callable
         Waits for the results and returns them, once, by number of the split and fraction, ordered
         by fraction.
+
+    Raises
+    ------
+    ValueError
+        When a predictor is not in the feature set.
     """
+    check_no_leakage(predictors, feature_set)
     fractions = [None] if joint else list(targets.index.unique(1))
     tasks = [(split, fraction) for fraction in fractions for split in range(len(splits))]
     tables = (predictors, targets, splits)
