@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from distributed import Client
 
+    from trajlib.report.content import Report
     from trajlib.report.stages import Stage
 
 __all__ = ["compare", "report"]
@@ -216,7 +217,7 @@ def compare(before: Path, after: Path, output: Path, as_json: bool) -> None:
     click.echo(f"{output}: changed are {', '.join(texts)}")
 
 
-def _suggest_next(report: Mapping, archive: Path) -> str:
+def _suggest_next(report: "Report", archive: Path) -> str:
     from trajlib.archive.storage import format_location
 
     origin, destination = report["parameters"]["origin"], report["parameters"]["destination"]

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from logging import getLogger
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, run
-from typing import Any
+from typing import Any, cast
 
 import nbformat
 import pandas as pd
@@ -24,6 +24,7 @@ from trajlib.archive.index import UNSAVED, dialect_of, read_rejections
 from trajlib.archive.storage import open_file, replacing
 from trajlib.evaluation.splits import describe_days, local_days
 from trajlib.geodesy import distance, find_airport
+from trajlib.report.content import Facts, Front, Report, StageContent, SummaryContent
 from trajlib.report.redaction import Rules, keep_aggregates, names_flight
 from trajlib.report.stages import Stage, list_files, list_versions, run_stage
 from trajlib.report.summary import write_file, write_json
@@ -38,14 +39,12 @@ __all__ = [
 ]
 
 _FAR = 3.0  # NM, a minute of flight or more
-_EMPTY = {"headline": "", "numbers": {}, "estimates": {}, "claims": []}
+_EMPTY: SummaryContent = {"headline": "", "numbers": {}, "estimates": {}, "claims": []}
 # errors of the cluster or the disk, after which later stages would fail too
 _FATAL = ("ConnectionError", "OSError", "MemoryError", "FutureCancelledError")
 
 
-def gather_facts(
-    index: pd.DataFrame, store: pd.DataFrame, parameters: Mapping[str, Any]
-) -> dict[str, Any]:
+def gather_facts(index: pd.DataFrame, store: pd.DataFrame, parameters: Mapping[str, Any]) -> Facts:
     """Return what a report shows beside its stages: its pair, archive, data and parameters.
 
     ``index`` and ``store`` are as for `describe_data`.
@@ -142,14 +141,14 @@ def make_report(
     wanted: Sequence[str],
     folder: Path,
     *,
-    facts: Mapping[str, Any],
+    facts: Facts,
     processed: Path,
     env: Mapping[str, str],
     rules: Rules,
     fresh: bool = False,
-    draw: Callable[[], dict] = dict,
+    draw: Callable[[], Front] = Front,
     watch: Callable[[str, float | None, bool], AbstractContextManager] = lambda *_: nullcontext(),
-) -> dict:
+) -> Report:
     """Run the wanted stages whose results are missing or outdated, and write the pages of all.
 
     Other stages still run after a stage fails, unless the cluster or the disk failed. The pages
@@ -162,8 +161,7 @@ def make_report(
     folder
         Receives the executed notebooks, the pages, and their content as ``report.json``.
     facts
-        ``pair``, ``archive`` (title, source, simulated), ``data`` (as `describe_data` returns)
-        and ``parameters``, to be shown.
+        As returned by `gather_facts`.
     processed
         Folder in which the notebooks save their results. A stage runs again if its files there
         were deleted or changed, for example by another report of the pair.
@@ -175,16 +173,16 @@ def make_report(
     fresh
         Run the wanted stages even if nothing changed.
     draw
-        Function that draws the figures of the front page into the folder and returns its numbers,
-        see `trajlib.report.front.draw_front`.
+        Draws the figures of the front page into the folder and returns its content, as
+        `trajlib.report.front.draw_front` does.
     watch
         Function of a stage's name, its seconds in the last run (if any), and whether its result is
         reused; returns the context in which the stage runs.
 
     Returns
     -------
-    dict
-        The content of ``report.json``; ``whole`` is whether all wanted stages are complete.
+    Report
+        The content of ``report.json``.
     """
     for path in (folder, processed):
         path.mkdir(parents=True, exist_ok=True)
@@ -201,7 +199,7 @@ def make_report(
         if result["failure"] and result["error"] in _FATAL:
             break
     shown = [_describe_stage(stage, folder, keys[stage.name]) for stage in stages]
-    report = {
+    report: Report = {
         **facts,
         "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "whole": all(stage["status"] == "whole" for stage in shown if stage["name"] in wanted),
@@ -213,7 +211,7 @@ def make_report(
     return report
 
 
-def share_report(report: Mapping[str, Any], folder: Path, target: Path, *, names: Set[str]) -> dict:
+def share_report(report: Report, folder: Path, target: Path, *, names: Set[str]) -> Report:
     """Write a copy of a report without anything about single flights, for sharing.
 
     Outputs of notebooks are included if their author tagged them ``aggregate`` and they name no
@@ -227,11 +225,6 @@ def share_report(report: Mapping[str, Any], folder: Path, target: Path, *, names
         Another folder; files of an earlier report in it are removed.
     names
         Names of flights, as returned by `list_flight_names`.
-
-    Returns
-    -------
-    dict
-        The content of the other ``report.json``.
     """
     target.mkdir(parents=True, exist_ok=True)
     for old in (*target.glob("[0-9][0-9]_*.*"), *target.glob("*.png")):
@@ -244,7 +237,7 @@ def share_report(report: Mapping[str, Any], folder: Path, target: Path, *, names
     texts = [reasons, *(data.get(name) for name in ("unused", "repaired"))]
     if names_flight(json.dumps(texts, ensure_ascii=False), names):
         reasons, data = {}, {n: data[n] for n in data if n not in ("unused", "repaired")}
-    shared = {**report, "data": data, "stages": stages, "reasons": reasons}
+    shared: Report = {**report, "data": data, "stages": stages, "reasons": reasons}
     _write_pages(shared, target)
     return shared
 
@@ -262,7 +255,7 @@ def list_flight_names(index: pd.DataFrame) -> frozenset[str]:
     return frozenset(n for n in names if len(n) > 2 and not n.isdecimal())  # numbers are not names
 
 
-def _draw(draw: Callable[[], dict]) -> dict:
+def _draw(draw: Callable[[], Front]) -> Front:
     try:
         return draw()
     except Exception as error:  # keep the results of the stages if a figure fails
@@ -309,7 +302,7 @@ def _is_current(result: dict, key: str, files: dict) -> bool:
     return same_key and not result["failure"] and files | result["files"] == files
 
 
-def _describe_stage(stage: Stage, folder: Path, key: str) -> dict:
+def _describe_stage(stage: Stage, folder: Path, key: str) -> StageContent:
     result = _read_result(folder, stage.name)
     parts = {**_EMPTY, "failure": None, "seconds": 0}
     if result.get("key") == key:
@@ -317,10 +310,11 @@ def _describe_stage(stage: Stage, folder: Path, key: str) -> dict:
         status = "failed" if result["failure"] else "whole"
     else:
         status = "not run"
-    return {"name": stage.name, "title": stage.title(), "status": status, **parts}
+    about = {"name": stage.name, "title": stage.title(), "status": status}
+    return cast(StageContent, about | parts)
 
 
-def _share_stage(stage: dict, folder: Path, target: Path, names: Set[str]) -> dict:
+def _share_stage(stage: StageContent, folder: Path, target: Path, names: Set[str]) -> StageContent:
     if stage["status"] == "not run":
         return stage
     nb = keep_aggregates(nbformat.read(folder / f"{stage['name']}.ipynb", 4), names)
@@ -332,14 +326,14 @@ def _share_stage(stage: dict, folder: Path, target: Path, names: Set[str]) -> di
     text = json.dumps(parts, ensure_ascii=False)
     if stage["failure"] or not has_summary or names_flight(text, names):
         failure = stage["failure"] and f"{stage['name']} did not run to its end"
-        return stage | _EMPTY | {"failure": failure}
+        return {**stage, **_EMPTY, "failure": failure}
     picture = folder / f"{stage['name']}.png"
     if picture.exists():
         write_file(target / picture.name, picture.read_bytes())
     return stage
 
 
-def _write_pages(report: dict, folder: Path) -> None:
+def _write_pages(report: Report, folder: Path) -> None:
     # slow to import, and not needed in JupyterLab
     from trajlib.report import html
 

@@ -2,8 +2,10 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,7 @@ from trajlib.models.prediction_intervals import is_far_from_nominal
 from trajlib.plots.maps import plot_tracks
 from trajlib.plots.scores import plot_arrival_errors
 from trajlib.plots.style import WIDTH
+from trajlib.report.content import ArrivalError, Front, Interval, Report
 
 __all__ = ["answer", "describe_routes", "draw_front", "list_tiles"]
 
@@ -32,7 +35,7 @@ _LATER = "airborne_10"
 _WINDS = ("north", "north-east", "east", "south-east", "south", "south-west", "west", "north-west")
 
 
-def answer(report: dict) -> str:
+def answer(report: Report) -> str:
     """Return the sentences that answer the question of a report, and a line about its flights."""
     data, front = report["data"], report["front"]
     if not front:
@@ -67,7 +70,7 @@ def answer(report: dict) -> str:
     return "\n".join([" ".join(sentences), front["typical"]])
 
 
-def list_tiles(report: dict) -> list[dict]:
+def list_tiles(report: Report) -> list[dict]:
     """Return the numbers at the top of a front page: ``value``, ``label``, ``note``, ``marked``."""
     data, front = report["data"], report["front"]
     flights = {"value": data["flights of the pair"], "label": "flights"}
@@ -101,8 +104,8 @@ def draw_front(
     pair: tuple[str, str],
     rejected: int,
     plans: pd.DataFrame | None = None,
-) -> dict:
-    """Draw the map and the chart of a front page into a folder, and return its numbers.
+) -> Front:
+    """Draw the map and the chart of a front page into a folder, and return its content.
 
     Parameters
     ----------
@@ -118,17 +121,6 @@ def draw_front(
         Number of flights of the pair that are not used.
     plans
         Filed plans of the archive, if there are any.
-
-    Returns
-    -------
-    dict
-        ``when`` and ``typical`` (days, and usual durations and types, in words),
-        ``rejected``, ``arrival`` (mean absolute error by feature set [min]),
-        ``interval`` (``level`` and ``coverage`` [%], ``width`` and ``error`` [min] of a model like
-        the saved one, the number of ``flights`` on which they were measured, whether the
-        coverage is ``far`` from the level, and ``later``: coverage and flights on days after
-        those of training; empty without models), ``routes`` (in words) and ``models`` (cards
-        of the saved models).
     """
     flights = store[store["rejected"].isna()]
     arrivals = _read(processed / "look_ahead_arrivals.parquet")
@@ -147,15 +139,15 @@ def draw_front(
         models = arrivals[arrivals["kind"] == "model"]
         model = models["name"].iloc[0]  # not the best one on these days, which would be optimistic
         rows = models[models["name"] == model].set_index("feature_set")
-        errors = {name: _to_dict(row) for name, row in rows.iterrows()}
+        errors = {name: _to_arrival_error(row) for name, row in rows.iterrows()}
         mean = arrivals[(arrivals["name"] == "mean") & (arrivals["feature_set"] == "at_takeoff")]
         if len(mean):
-            errors["mean flight"] = _to_dict(mean.iloc[0])
+            errors["mean flight"] = _to_arrival_error(mean.iloc[0])
         forward = _read(processed / "look_ahead_forward.parquet")
         if forward is not None and model in set(forward["name"]):
             rows = forward[forward["name"] == model].set_index("trained on")
-            errors["later days"] = _to_dict(rows.loc["earlier days"])
-            errors["the same flights"] = _to_dict(rows.loc["earlier and later days"])
+            errors["later days"] = _to_arrival_error(rows.loc["earlier days"])
+            errors["the same flights"] = _to_arrival_error(rows.loc["earlier and later days"])
         figures["arrivals"] = partial(plot_arrival_errors, arrivals, model, title=_title(errors))
     for name, draw in figures.items():
         for file, width in ((f"{name}.png", WIDTH), (f"{name}-narrow.png", _NARROW)):
@@ -253,7 +245,7 @@ def describe_routes(
     return groups, sentences
 
 
-def _read_interval(processed: Path) -> dict:
+def _read_interval(processed: Path) -> Interval:
     table = _read(processed / "prediction.parquet")
     card = processed / "prediction" / "at_takeoff" / "card.json"
     if table is None or not card.is_file():
@@ -269,7 +261,7 @@ def _read_interval(processed: Path) -> dict:
         return {}
     arrival = arrival.droplevel("fraction").astype(float)
     chosen = arrival.loc["random days"]
-    interval = {
+    interval: Interval = {
         "level": 100 * level,
         "width": chosen["width"] / 60,
         "coverage": 100 * chosen["coverage"],
@@ -284,11 +276,11 @@ def _read_interval(processed: Path) -> dict:
     return interval
 
 
-def _count_arrivals(interval: dict) -> str:
+def _count_arrivals(interval: Interval) -> str:
     return f"{interval['flights']:,} arrivals" if "flights" in interval else "the arrivals"
 
 
-def _describe_later(interval: dict) -> str:
+def _describe_later(interval: Interval) -> str:
     if "later" not in interval:
         return ""
     coverage, flights = interval["later"]
@@ -305,12 +297,12 @@ def _read_cards(processed: Path) -> list[dict]:
     return sorted(cards, key=lambda card: card.get("feature_set", ""), reverse=True)
 
 
-def _to_dict(row: pd.Series) -> dict:
-    ends = {name: float(row[name]) for name in ("low", "high", "p95") if name in row}
+def _to_arrival_error(row: pd.Series) -> ArrivalError:
+    ends: Any = {name: float(row[name]) for name in ("low", "high", "p95") if name in row}
     return {"value": float(row["mae"]), **ends, "unit": "min"}
 
 
-def _describe_days(front: dict) -> str:
+def _describe_days(front: Front) -> str:
     text = front["when"]
     rejected = front["rejected"]
     if not rejected:
@@ -336,11 +328,11 @@ def _describe_typical(flights: pd.DataFrame) -> str:
     return f"{'; '.join(texts)}. {drift}".rstrip()
 
 
-def _format_error(error: dict) -> str:
+def _format_error(error: ArrivalError) -> str:
     return f"{error['value']:.1f} {error['unit']}"
 
 
-def _title(errors: dict) -> str:
+def _title(errors: Mapping[str, ArrivalError]) -> str:
     if "at_takeoff" not in errors:
         return "By how much the arrival is missed"
     text = f"At take-off the arrival is missed by {_format_error(errors['at_takeoff'])}"

@@ -21,6 +21,7 @@ from trajlib.features.feature_sets import FEATURE_SETS
 from trajlib.labels import display_feature_set, display_name, display_quantity
 from trajlib.models.prediction_intervals import is_far_from_nominal
 from trajlib.report.comparison import count_changes
+from trajlib.report.content import Report, StageContent
 from trajlib.report.front import answer, list_tiles
 from trajlib.report.summary import SIMULATED, SUMMARY_TYPE
 
@@ -42,8 +43,8 @@ _PREDICTORS = re.compile(r"\w+_(max|min|mean)\b")
 _TEXT = re.compile(r"<(a|h\d|code|pre|math)\b.*?</\1>|<[^>]+>|(?P<text>[^<\n]+)", re.DOTALL)
 
 
-def render_front(report: dict, pictures: Mapping[str, str], explorer: str | None = None) -> str:
-    """Return the front page of a report: see `make_report` for its parts.
+def render_front(report: Report, pictures: Mapping[str, str], explorer: str | None = None) -> str:
+    """Return the front page of a report.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ def render_front(report: dict, pictures: Mapping[str, str], explorer: str | None
     )
 
 
-def render_companions(report: dict) -> dict[str, str]:
+def render_companions(report: Report) -> dict[str, str]:
     """Return the other pages of a report without a notebook, by their names.
 
     These are the claims of the talk, the data, the models and the glossary.
@@ -78,7 +79,7 @@ def render_companions(report: dict) -> dict[str, str]:
     }
 
 
-def render_notebook(nb: NotebookNode, report: dict, stage: dict) -> str:
+def render_notebook(nb: NotebookNode, report: Report, stage: StageContent) -> str:
     """Return the page of an executed notebook, with contents and its neighbours in the report.
 
     Text of outputs and Markdown is escaped. Interactive figures are on the explorer's page.
@@ -101,7 +102,7 @@ def render_notebook(nb: NotebookNode, report: dict, stage: dict) -> str:
     )
 
 
-def render_explorer(nb: NotebookNode, report: dict, stage: dict) -> str | None:
+def render_explorer(nb: NotebookNode, report: Report, stage: StageContent) -> str | None:
     """Return the page of a notebook's interactive figures, or None where it has none.
 
     It contains only the scripts of Bokeh, with BokehJS once.
@@ -128,7 +129,7 @@ def render_comparison(comparison: dict) -> str:
     )
 
 
-def _list_claims(report: dict) -> list[dict]:
+def _list_claims(report: Report) -> list[dict]:
     stages = [stage for stage in report["stages"] if stage["status"] == "whole"]
     return [claim | {"stage": stage["name"]} for stage in stages for claim in stage["claims"]]
 

@@ -12,6 +12,7 @@ from typing import Any
 from trajlib.archive.storage import replacing
 from trajlib.archive.study import Study
 from trajlib.estimate import Estimate
+from trajlib.report.content import SummaryContent
 
 __all__ = ["SIMULATED", "SUMMARY_TYPE", "Summary", "save_summary", "write_file", "write_json"]
 
@@ -32,12 +33,8 @@ class Summary:
     claims: Sequence[Mapping[str, str]] = ()
     simulated: bool = False
 
-    def to_dict(self) -> dict:
-        """Return the content of ``STAGE.summary.json``.
-
-        ``numbers`` holds texts; ``estimates`` holds value, low, high and unit of those numbers
-        that are an `Estimate`.
-        """
+    def to_dict(self) -> SummaryContent:
+        """Return the content of ``STAGE.summary.json``."""
         return {
             "headline": self.headline,
             "numbers": {label: str(number) for label, number in self.numbers.items()},
@@ -110,7 +107,7 @@ def save_summary(
     return summary
 
 
-def write_json(path: Path, content: dict) -> None:
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file atomically."""
     text = json.dumps(content, ensure_ascii=False, indent=1, default=_to_plain)
     write_file(path, text.encode())
