@@ -8,7 +8,7 @@ import pandas as pd
 
 from trajlib.estimate import count
 from trajlib.models.prediction_intervals import MIN_DAYS, is_far_from_nominal
-from trajlib.models.saved_models import SavedModel
+from trajlib.models.saved_models import Card, Days, SavedModel
 
 __all__ = ["list_warnings"]
 
@@ -69,7 +69,7 @@ def list_warnings(
     return warnings
 
 
-def _warn_calibration(card: Mapping) -> Iterator[str]:
+def _warn_calibration(card: Card) -> Iterator[str]:
     days = card["calibration"]["days"]
     if days < MIN_DAYS:
         yield (
@@ -86,7 +86,7 @@ def _warn_calibration(card: Mapping) -> Iterator[str]:
             )
 
 
-def _warn_date(training: Mapping, start: pd.Timestamp) -> Iterator[str]:
+def _warn_date(training: Days, start: pd.Timestamp) -> Iterator[str]:
     first, last = (pd.Timestamp(training[name], tz="UTC") for name in ("first", "last"))
     slack = pd.Timedelta(_SLACK, "D")
     if not first - slack <= start <= last + slack:

@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NotRequired, TypedDict
 from unittest.mock import patch
 from zipfile import ZIP_DEFLATED
 
@@ -42,7 +43,10 @@ from trajlib.models.training import select_fold, stack_targets, widen_targets
 from trajlib.trajectories.normalization import courses
 
 __all__ = [
+    "Card",
+    "Days",
     "SavedModel",
+    "Schema",
     "fingerprint_flights",
     "keep_ahead",
     "load_model",
@@ -89,6 +93,51 @@ _SCHEMA = 5  # version of the card, increased when older cards cannot be read co
 _LOWEST = -1500.0  # ft, below all airports
 
 
+class Schema(TypedDict):
+    """What goes into a model, and comes out of it."""
+
+    version: int
+    predictors: dict[str, str]  # text or number
+    targets: list[str]
+    fractions: list[float]
+
+
+class Days(TypedDict):
+    """Flights of training or calibration, and their local days."""
+
+    flights: int
+    days: int
+    first: str  # as 2016-01-31
+    last: str
+
+
+class Card(TypedDict):
+    """The description of a saved model."""
+
+    schema: Schema
+    feature_set: str
+    level: float  # intended coverage of the intervals
+    deviations: bool  # whether deviations from filed plans are predicted
+    pair: NotRequired[str]  # as LEMD-LEBL
+    by: NotRequired[str]  # progress of the fractions
+    data: NotRequired[str]  # as returned by `fingerprint_flights`
+    other_traffic: NotRequired[int]  # flights of other pairs used for the predictors
+    scores: NotRequired[dict[str, dict[str, float]]]  # coverage by split and target
+    training: Days
+    calibration: Days
+    seed: int | None
+    categories: dict[str, list[str]]  # of each predictor that is a text
+    hours: list[int]  # training flights by local hour of their beginning
+    highest: float  # ft, of the training flights
+    usual: dict[str, list[float]]  # median positions [deg] at the fractions
+    methods: dict[str, str]  # of the intervals, by column of errors
+    intervals: dict[str, dict[str, list[float]]]  # offsets at the fractions, by column and side
+    band: dict[str, dict[str, list[float]]]
+    band_factor: float
+    versions: dict[str, str]
+    sha256: NotRequired[str]  # of the file with the model
+
+
 @dataclass(frozen=True)
 class SavedModel:
     """A trained joint model and its card.
@@ -98,13 +147,13 @@ class SavedModel:
     model
         Trained pipeline.
     card
-        Description as written by `train_model` and read by `load_model`.
+        Its description, as saved in ``card.json``.
     quantile_models
         As returned by `fit_quantiles`; None if all intervals have a constant width.
     """
 
     model: Pipeline
-    card: dict
+    card: Card
     quantile_models: dict | None = None
 
 
@@ -140,8 +189,7 @@ def train_model(
         Train on the deviations of flights from their filed plans, with the predictors
         `trajlib.features.plan_features.PLAN`. Targets must then be by route, and ``pair`` be given.
     facts
-        Further entries of the card: ``pair``, ``by``, ``scores``, and ``other_traffic``, the
-        number of flights of other pairs used for the predictors.
+        Further entries of the `Card`: ``pair``, ``by``, ``data``, ``scores``, ``other_traffic``.
 
     Raises
     ------
@@ -168,7 +216,7 @@ def train_model(
         fold = select_fold(predictors, wide, train, held_out)
         fit = fit_apart(fold, level=level, **options)
     calibration = calibrate(fit.errors, fit.quantiles, days, level, seed)
-    card = {
+    card: Any = {
         "schema": {
             "version": _SCHEMA,
             "predictors": _find_kinds(predictors, {}),
@@ -195,7 +243,7 @@ def save_model(saved: SavedModel, folder: str | Path) -> None:
     folder = Path(folder)
     models = {"joint": saved.model, "quantiles": saved.quantile_models}
     blob = skops.io.dumps(models, compression=ZIP_DEFLATED, compresslevel=1)
-    card = {**saved.card, "sha256": hashlib.sha256(blob).hexdigest()}
+    card: dict[str, Any] = {**saved.card, "sha256": hashlib.sha256(blob).hexdigest()}
     card["card_sha256"] = _digest(card)
     with replacing(folder / "model.skops") as temporary:
         temporary.write_bytes(blob)
@@ -395,7 +443,7 @@ def _find_kinds(predictors: pd.DataFrame, expected: Mapping[str, str]) -> dict[s
     return kinds
 
 
-def _describe_days(days: pd.Series) -> dict:
+def _describe_days(days: pd.Series) -> Days:
     return {
         "flights": len(days),
         "days": int(days.nunique()),
@@ -433,7 +481,7 @@ def _to_lists(offsets: pd.DataFrame) -> dict:
     return {n: {s: offsets[n, s].tolist() for s in ("low", "high")} for n in names}
 
 
-def _read_calibration(card: Mapping) -> Calibration:
+def _read_calibration(card: Card) -> Calibration:
     fractions = pd.Index(card["schema"]["fractions"], name="fraction")
     offsets, band_offsets = (
         pd.concat({name: pd.DataFrame(sides, fractions) for name, sides in part.items()}, axis=1)

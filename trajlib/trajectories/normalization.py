@@ -25,7 +25,7 @@ _ANGLES = {"longitude": -180.0, "track": 0.0, "heading": 0.0}  # the lowest valu
 def resample_flight(
     df: pd.DataFrame,
     progress: np.ndarray,
-    fractions: np.ndarray = PERCENTS,
+    fractions: ArrayLike = PERCENTS,
     *,
     columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
