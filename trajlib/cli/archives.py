@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["import_", "index", "print_account", "simulate"]
 
 _REASONS = 5  # that are printed after an import
+_KINDS = 10  # of flights that are printed for an index
 _LONGER_GAP = 600  # s, of which an import names the gain
 _LOOSER = {  # by what is in the reason of a fragment
     " s between two points": "A larger --max-gap",
@@ -151,10 +152,7 @@ def index(
 
         click.echo(suggest_dialect(archive))
         return
-    from trajlib.archive.account import count_flights
     from trajlib.archive.index import build_index, default_index_path
-    from trajlib.archive.storage import format_location
-    from trajlib.estimate import count
 
     check_writable(Path(output or default_index_path(archive)).parent, "--output")
     table = build_index(archive, output, strict=strict)
@@ -164,40 +162,54 @@ def index(
         with connected():
             map_flights(table, len, columns=["altitude"])
         table = build_index(archive, output, strict=strict)
+    _print_index(archive, table, as_json=as_json)
+
+
+def _print_index(archive: Path, table: "pd.DataFrame", *, as_json: bool) -> None:
+    from trajlib.archive.account import count_flights
+    from trajlib.archive.storage import format_location
+    from trajlib.estimate import count
+
+    account = count_flights(table)
     usable = table[table["rejected"].isna()]
     pairs = usable.groupby(["origin", "destination"]).size().sort_values(ascending=False)
-    account = count_flights(table)
-    fragments = int(account["fragment"].sum())
-    rejected = account["rejected"]
-    repaired = account["repaired when read"]
-    at_import = {
-        "rejected": account["rejected at the import"],
-        "fragments": account["fragment"],
-        "repaired": account["repaired at the import"],
-    }
     if as_json:
-        content = {"archive": format_location(archive), "files": len(table), "fragments": fragments}
-        content |= {"rejected": int(rejected.sum())}
-        content["pairs"] = pairs.rename("files").reset_index().to_dict("records")
-        counted = {"rejected_by_reason": rejected, "repaired_by_kind": repaired}
-        counted |= {f"{name}_at_import": counts for name, counts in at_import.items()}
-        print_json(content | {name: counts.to_dict() for name, counts in counted.items()})
+        content = {
+            "archive": format_location(archive),
+            "files": len(table),
+            "fragments": int(account["fragment"].sum()),
+            "rejected": int(account["rejected"].sum()),
+            "pairs": pairs.rename("files").reset_index().to_dict("records"),
+            "rejected_by_reason": account["rejected"].to_dict(),
+            "repaired_by_kind": account["repaired when read"].to_dict(),
+            "rejected_at_import": account["rejected at the import"].to_dict(),
+            "fragments_at_import": account["fragment"].to_dict(),
+            "repaired_at_import": account["repaired at the import"].to_dict(),
+        }
+        print_json(content)
         return
     parts = [count(len(table), "file"), count(len(pairs), "city pair")]
-    parts += [count(fragments, "fragment")] if fragments else []
-    parts.append(f"{rejected.sum():,} rejected")
-    unknown = usable[["origin", "destination"]].isna().any(axis=1).sum()
-    parts += [f"{unknown:,} without a known airport"] if unknown else []
-    lost = at_import["rejected"].sum()
-    parts += [f"{lost:,} rejected at the import"] if lost else []
+    if fragments := account["fragment"].sum():
+        parts.append(count(fragments, "fragment"))
+    parts.append(f"{account['rejected'].sum():,} rejected")
+    if unknown := usable[["origin", "destination"]].isna().any(axis=1).sum():
+        parts.append(f"{unknown:,} without a known airport")
+    if lost := account["rejected at the import"].sum():
+        parts.append(f"{lost:,} rejected at the import")
     click.echo(f"{format_location(archive)}: {', '.join(parts)}")
     pairs.index = [f"{origin} → {destination}" for origin, destination in pairs.index]
     far = usable["incomplete"].dropna().str.replace(r" [\d,]+ ", " more than 30 ", regex=True)
-    groups = {"flights": pairs, "rejected": rejected, "repaired": repaired}
-    groups["far from an airport, though no fragments (left out of a pair)"] = far.value_counts()
-    groups["rejected at the import"] = at_import["rejected"]
-    groups["fragments, by what makes them fragments"] = at_import["fragments"]
-    groups["repaired at the import (explained in docs/import-criteria.md)"] = at_import["repaired"]
+    groups = {
+        "flights": pairs,
+        "rejected": account["rejected"],
+        "repaired": account["repaired when read"],
+        "far from an airport, though no fragments (left out of a pair)": far.value_counts(),
+        "rejected at the import": account["rejected at the import"],
+        "fragments, by what makes them fragments": account["fragment"],
+        "repaired at the import (explained in docs/import-criteria.md)": account[
+            "repaired at the import"
+        ],
+    }
     for title, counts in groups.items():
         _show_counts(title, counts)
 
@@ -236,10 +248,10 @@ def _print_plans(archive: Path, waypoints: "pd.Series | None") -> None:
         click.echo(f"{archive}: plans of {count(len(waypoints), 'flight')}, {median}")
 
 
-def _show_counts(title: str, counts: "pd.Series", most: int = 10) -> None:
+def _show_counts(title: str, counts: "pd.Series") -> None:
     if len(counts):
         click.echo(f"\n{title:>9}")
-    for name, count in counts.head(most).items():
+    for name, count in counts.head(_KINDS).items():
         click.echo(f"{count:9,}  {name}")
-    if len(counts) > most:
-        click.echo(f"{counts.iloc[most:].sum():9,}  others, of {len(counts) - most:,} kinds")
+    if len(counts) > _KINDS:
+        click.echo(f"{counts.iloc[_KINDS:].sum():9,}  others, of {len(counts) - _KINDS:,} kinds")

@@ -123,7 +123,6 @@ def draw_front(
         Filed plans of the archive, if there are any.
     """
     flights = store[store["rejected"].isna()]
-    arrivals = _read(processed / "look_ahead_arrivals.parquet")
     clusters = _read(processed / "routes.parquet")
     tracks = _read_tracks(flights)
     groups: pd.Series | None = None
@@ -134,20 +133,13 @@ def draw_front(
     filed = _read_filed(plans, flights)
     draw_map = partial(plot_tracks, tracks, pair, clusters=groups, names=routes, plans=filed)
     figures = {"map": partial(draw_map, title=title)}
-    errors = {}
+    errors: dict[str, ArrivalError] = {}
+    arrivals = _read(processed / "look_ahead_arrivals.parquet")
     if arrivals is not None:
-        models = arrivals[arrivals["kind"] == "model"]
-        model = models["name"].iloc[0]  # not the best one on these days, which would be optimistic
-        rows = models[models["name"] == model].set_index("feature_set")
-        errors = {name: _to_arrival_error(row) for name, row in rows.iterrows()}
-        mean = arrivals[(arrivals["name"] == "mean") & (arrivals["feature_set"] == "at_takeoff")]
-        if len(mean):
-            errors["mean flight"] = _to_arrival_error(mean.iloc[0])
+        # not the best model on these days, which would be optimistic
+        model = arrivals.loc[arrivals["kind"] == "model", "name"].iloc[0]
         forward = _read(processed / "look_ahead_forward.parquet")
-        if forward is not None and model in set(forward["name"]):
-            rows = forward[forward["name"] == model].set_index("trained on")
-            errors["later days"] = _to_arrival_error(rows.loc["earlier days"])
-            errors["the same flights"] = _to_arrival_error(rows.loc["earlier and later days"])
+        errors = _collect_arrival_errors(arrivals, forward, model)
         figures["arrivals"] = partial(plot_arrival_errors, arrivals, model, title=_title(errors))
     for name, draw in figures.items():
         for file, width in ((f"{name}.png", WIDTH), (f"{name}-narrow.png", _NARROW)):
@@ -243,6 +235,24 @@ def describe_routes(
         where = "in small groups or in no cluster" if small else "in no cluster"
         sentences[-1] = f"{shares[-1]:.0f} % are {where}"
     return groups, sentences
+
+
+def _collect_arrival_errors(
+    arrivals: pd.DataFrame, forward: pd.DataFrame | None, model: str
+) -> dict[str, ArrivalError]:
+    """Return the errors of a model by feature set, and those that they are compared with."""
+    rows = arrivals[(arrivals["kind"] == "model") & (arrivals["name"] == model)]
+    errors = {
+        name: _to_arrival_error(row) for name, row in rows.set_index("feature_set").iterrows()
+    }
+    mean = arrivals[(arrivals["name"] == "mean") & (arrivals["feature_set"] == "at_takeoff")]
+    if len(mean):
+        errors["mean flight"] = _to_arrival_error(mean.iloc[0])
+    if forward is not None and model in set(forward["name"]):
+        rows = forward[forward["name"] == model].set_index("trained on")
+        errors["later days"] = _to_arrival_error(rows.loc["earlier days"])
+        errors["the same flights"] = _to_arrival_error(rows.loc["earlier and later days"])
+    return errors
 
 
 def _read_interval(processed: Path) -> Interval:
