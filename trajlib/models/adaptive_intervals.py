@@ -127,18 +127,10 @@ def fit_apart(
     level: float,
     seed: int | None = 0,
 ) -> Fit:
-    """Train a joint model, and return it with the errors of the held-out flights.
+    """Train a joint model on a joint fold, and return it with the errors of the held-out flights.
 
-    Parameters
-    ----------
-    fold
-        All fractions together, as submitted by `submit_splits` with ``joint``.
-    model, days, to_errors
-        As for `hold_out_errors`.
-    level
-        Share of errors between the quantiles.
-    seed
-        Seed of the order of days.
+    ``level`` is the share of errors between the quantiles; the other parameters are those of
+    `hold_out_errors`.
     """
     wide = fold.targets
     quantile_models = None
@@ -217,14 +209,11 @@ def hold_out_errors(
     days
         The local day of each flight, by path.
     to_errors
-        Computes errors from predictions in the form of ``wide``.
+        Computes errors, as `signed_errors` does, from predictions in the form of ``wide``.
     folds
         Number of parts of the days, each predicted by a model of the others; at most one per day.
-
-    Returns
-    -------
-    DataFrame
-        As returned by `signed_errors`.
+    seed
+        Seed of the order of days.
     """
     days = days[wide.index]
     folds = min(folds, days.nunique())
@@ -246,20 +235,9 @@ def fit_quantiles(
 ) -> dict:
     """Return models of the quantiles of errors, for each column at some of the fractions.
 
-    Parameters
-    ----------
-    errors
-        Errors of held-out flights, as returned by `hold_out_errors`.
-    predictors
-        Predictors by path.
-    level
-        Share of errors between the quantiles.
-
-    Returns
-    -------
-    dict
-        ``encoder``, ``columns``, ``fractions``, and ``regressors``, one for each fraction, of
-        the lower quantiles of all columns and then the upper ones.
+    ``errors`` are those of `hold_out_errors`, and ``level`` is the share of them between the
+    quantiles. The result has ``encoder``, ``columns``, ``fractions``, and ``regressors``, one for
+    each fraction, of the lower quantiles of all columns and then the upper ones.
     """
     fractions = errors.index.unique("fraction").sort_values()
     positions = np.linspace(0, len(fractions) - 1, min(_KNOTS, len(fractions))).round().astype(int)
@@ -287,16 +265,8 @@ def predict_quantiles(
 ) -> pd.DataFrame:
     """Return the quantiles of the errors of flights, at all fractions.
 
-    Parameters
-    ----------
-    quantile_models
-        As returned by `fit_quantiles`. If it is None, and in columns that it does not have,
-        quantiles are 0.
-
-    Returns
-    -------
-    DataFrame
-        By path and fraction, columns of (column, ``low`` or ``high``).
+    There are no columns without models of quantiles, as returned by `fit_quantiles`. In absent
+    columns a quantile counts as 0.
     """
     fractions = np.asarray(list(fractions), float)
     rows = pd.MultiIndex.from_product([predictors.index, fractions], names=["path", "fraction"])
@@ -360,15 +330,7 @@ def calibrate(
 def place_intervals(
     calibration: Calibration, quantiles: pd.DataFrame, rows: pd.MultiIndex
 ) -> pd.DataFrame:
-    """Return the intervals of errors of each flight, columns of (column, ``low`` or ``high``).
-
-    Parameters
-    ----------
-    quantiles
-        As returned by `predict_quantiles`, with at least these rows.
-    rows
-        Paths and fractions.
-    """
+    """Return the intervals of errors at rows of path and fraction, which the quantiles contain."""
     base = _select_base(quantiles, calibration.methods)
     return _include_prediction(expand_intervals(calibration.offsets, rows, base))
 
