@@ -89,10 +89,12 @@ def describe_data(index: pd.DataFrame, store: pd.DataFrame) -> dict[str, Any]:
     for name in ("fragments", "rejected at the import", "measured points"):
         if facts[name] == "0":
             del facts[name]
-    counts = pd.concat(count_flights(index, store))
-    rows = [[kind, reason, int(number)] for (kind, reason), number in counts.items()]
-    unused = [row for row in rows if not row[0].startswith("repaired ")]
-    repaired = [[row[0].removeprefix("repaired "), *row[1:]] for row in rows if row not in unused]
+    unused: list[list] = []
+    repaired: list[list] = []
+    for kind, counts in count_flights(index, store).items():
+        rows = repaired if kind.startswith("repaired ") else unused
+        name = kind.removeprefix("repaired ")
+        rows += [[name, reason, int(number)] for reason, number in counts.items()]
     return facts | {"unused": unused, "repaired": repaired}
 
 
