@@ -34,19 +34,6 @@ import psutil
 if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster
 
-__all__ = [
-    "CANCELLED",
-    "connect",
-    "current_client",
-    "gather",
-    "is_loopback",
-    "local_cluster",
-    "run_blocks",
-    "run_tasks",
-    "task_sizes",
-    "watch_workers",
-]
-
 _LOOPBACK = "127.0.0.1"
 _FOR_WORKERS = {
     # By default workers return freed memory to the system at once. Allocating it again for each

@@ -5,8 +5,6 @@ from typing import Any
 
 import numba
 
-__all__ = ["compiled", "inlined"]
-
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 

@@ -3,8 +3,6 @@
 import re
 from dataclasses import dataclass
 
-__all__ = ["Estimate", "count", "format_number", "typeset"]
-
 _HYPHEN = re.compile(r"(?<![\w.)\]])-(?=\.?\d)")
 _PERCENT = re.compile(r"(?<=\d) ?%(?!\w)")
 

@@ -10,20 +10,6 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from pyproj import Geod
 
-__all__ = [
-    "NAUTICAL_MILE",
-    "Airport",
-    "along_cross_track",
-    "distance",
-    "find_airport",
-    "find_regions",
-    "load_airports",
-    "locate_airport",
-    "offset",
-    "track",
-    "unwrap_longitude",
-]
-
 NAUTICAL_MILE = 1852.0  # m, by definition
 _GEOD = Geod(ellps="WGS84")
 

@@ -5,16 +5,6 @@ from dataclasses import dataclass
 
 from trajlib.schema import COLUMNS
 
-__all__ = [
-    "QUANTITIES",
-    "Quantity",
-    "display_cluster",
-    "display_feature_set",
-    "display_model",
-    "display_name",
-    "display_quantity",
-]
-
 
 @dataclass(frozen=True)
 class Quantity:

@@ -6,8 +6,6 @@ aviation (ft, kt, NM, ft/min, s), otherwise SI (K, Pa, kg, N).
 
 from dataclasses import dataclass
 
-__all__ = ["COLUMNS", "IDENTITY", "NUMERIC", "REQUIRED", "Column", "label"]
-
 
 @dataclass(frozen=True)
 class Column:

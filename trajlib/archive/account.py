@@ -6,8 +6,6 @@ from trajlib.archive.imported import name_repair, read_import_table
 from trajlib.archive.index import read_rejections, read_repairs
 from trajlib.archive.repairs import REPAIRS
 
-__all__ = ["count_flights"]
-
 _PAIR = ["origin", "destination"]
 _FAR = "it begins or ends far from its airports"
 

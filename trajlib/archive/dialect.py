@@ -13,8 +13,6 @@ from zoneinfo import ZoneInfo
 from trajlib.archive.storage import exists, open_file
 from trajlib.schema import COLUMNS, IDENTITY
 
-__all__ = ["Dialect", "find_conversion", "read_dialect"]
-
 # from a unit to the schema's: value * factor + offset
 _UNITS = {
     ("m", "ft"): (1 / 0.3048, 0.0),

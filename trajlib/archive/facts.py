@@ -29,8 +29,6 @@ from trajlib.archive.values import parse_times, strip_texts
 from trajlib.cluster import current_client, run_blocks
 from trajlib.schema import IDENTITY, REQUIRED
 
-__all__ = ["ENDS", "read_ends", "read_facts", "read_head_tail"]
-
 _POSITIONS = ("latitude_first", "longitude_first", "latitude_last", "longitude_last")
 ENDS = ("start", "end", *_POSITIONS)  # columns on the first and the last sample
 _FACTS = (*IDENTITY, *ENDS, "rejected")

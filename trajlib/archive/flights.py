@@ -24,15 +24,6 @@ from trajlib.archive.storage import check_visible, is_remote, open_file
 from trajlib.cluster import run_blocks
 from trajlib.schema import IDENTITY, NUMERIC
 
-__all__ = [
-    "BLOCK",
-    "MEASURED",
-    "map_flights",
-    "read_flights",
-    "reduce_flights",
-    "run_in_blocks",
-]
-
 BLOCK = 32  # flights
 MEASURED = ("timestamp", *NUMERIC)
 _ROWS = (Mapping, pd.Series, pd.DataFrame)  # types that a function of a flight may return

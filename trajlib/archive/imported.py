@@ -7,8 +7,6 @@ import pyarrow.parquet as pq
 
 from trajlib.archive.storage import exists, open_file
 
-__all__ = ["name_repair", "read_import_table"]
-
 
 def name_repair(kind: str) -> str:
     """Return the name of a repair of an import for people, given that of its column.

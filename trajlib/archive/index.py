@@ -21,16 +21,6 @@ from trajlib.archive.repairs import REPAIRS
 from trajlib.archive.storage import is_remote, open_file, replacing, resolve
 from trajlib.schema import IDENTITY, REQUIRED
 
-__all__ = [
-    "UNSAVED",
-    "build_index",
-    "default_index_path",
-    "dialect_of",
-    "read_rejections",
-    "read_repairs",
-    "record_findings",
-]
-
 UNSAVED = ("archive", "rejections_file", "strict", "incomplete")  # columns that are not saved
 _FINDINGS = {"rejected": "str", "repairs": "str"}
 

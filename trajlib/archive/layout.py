@@ -15,19 +15,6 @@ from functools import cache, cached_property
 from trajlib.archive.dialect import Dialect, find_conversion
 from trajlib.schema import COLUMNS, NUMERIC, REQUIRED
 
-__all__ = [
-    "MISSING",
-    "UNITS",
-    "UNIT_MARK",
-    "FlightError",
-    "Layout",
-    "find_columns",
-    "find_layout",
-    "find_missing",
-    "match_columns",
-    "split_line",
-]
-
 UNIT_MARK = "_unit_confirmed"  # ends the name of a column that an import adds
 MISSING = (  # texts that stand for no value, in lower case
     *("", "-", "--", "?", "n/a", "na", "#n/a", "#na", "nan", "-nan", "null", "none", "nil"),

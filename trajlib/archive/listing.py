@@ -9,8 +9,6 @@ import pandas as pd
 from trajlib.archive.plans import FOLDER as PLANS
 from trajlib.archive.storage import format_location, is_folder, is_remote, list_objects
 
-__all__ = ["FILE", "FRAGMENTS", "list_files"]
-
 FRAGMENTS = "fragments/"  # folder of an archive in which an import keeps fragments
 FILE = {"path": "str", "size": "int64", "mtime": "int64"}  # columns that identify a file
 _ENDINGS = (".csv", ".csv.gz")

@@ -6,8 +6,6 @@ import pandas as pd
 
 from trajlib.geodesy import distance, find_airport, locate_airport
 
-__all__ = ["count_incomplete", "describe_ends", "find_pair", "select_flights", "unify_airports"]
-
 _FAR = 30.0  # NM from its airport within which a complete flight begins or ends
 
 

@@ -19,8 +19,6 @@ from numba.extending import intrinsic
 
 from trajlib.compiled import compiled, inlined
 
-__all__ = ["PADDING", "SAME", "SKIP", "TIME", "find_ends", "parse_fields"]
-
 PADDING = 64  # bytes that must follow the end of a file, since 64 are read at once
 SKIP, TIME, SAME = -1, -2, -3
 _LINES = 64  # read together: their text, ends and numbers fit in a processor's first cache

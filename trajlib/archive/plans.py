@@ -19,8 +19,6 @@ import pandas as pd
 
 from trajlib.archive.storage import list_names, open_file, replacing
 
-__all__ = ["FOLDER", "assign_plan", "read_plan", "read_plans", "save_plans", "select_plans"]
-
 FOLDER = "plans"
 _ENDINGS = (".parquet", ".csv", ".csv.gz")
 WAYPOINT = ("latitude", "longitude", "flight_level", "speed", "estimated_time", "filed")

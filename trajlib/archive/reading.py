@@ -37,20 +37,6 @@ from trajlib.archive.values import (
 from trajlib.geodesy import distance
 from trajlib.schema import COLUMNS, IDENTITY, NUMERIC, REQUIRED
 
-__all__ = [
-    "UNREADABLE",
-    "FlightError",
-    "build_frame",
-    "parse_ends",
-    "read_bytes",
-    "read_flight",
-    "read_gzip",
-    "read_repaired",
-    "reason",
-    "to_utf8",
-    "write_flight",
-]
-
 _LARGEST = 256 << 20  # bytes; a day at 1 s with 40 columns has 40 MB
 _TOO_LARGE = (
     f"larger than {_LARGEST >> 20} MiB, which no flight is; of a file of many flights "

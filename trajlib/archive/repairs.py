@@ -22,16 +22,6 @@ from trajlib.archive.screening import (
 from trajlib.geodesy import distance
 from trajlib.schema import COLUMNS
 
-__all__ = [
-    "IDENTITIES",
-    "NO_TIME",
-    "REPAIRS",
-    "check_identities",
-    "check_units",
-    "describe_repairs",
-    "repair_samples",
-]
-
 REPAIRS = {
     "no_time": "samples without a time left out",
     "no_position": "samples without a position left out",

@@ -8,14 +8,6 @@ import numpy as np
 
 from trajlib.compiled import compiled, inlined
 
-__all__ = [
-    "ALTITUDES",
-    "find_stops",
-    "is_doubtful",
-    "measure_ratios",
-    "reachable",
-]
-
 ALTITUDES = (-2_000.0, 60_000.0)  # ft, possible range
 _FASTEST, _SLACK = 800.0, 1.0  # maximum groundspeed [kt], and error of positions [NM]
 _STEEPEST, _STEP = 15_000.0, 700.0  # maximum climb [ft/min], and error of altitudes [ft]

@@ -21,22 +21,6 @@ from pyarrow.fs import FileSelector, FileSystem, FileType, S3FileSystem
 
 from trajlib.cluster import is_loopback
 
-__all__ = [
-    "check_visible",
-    "exists",
-    "format_location",
-    "is_folder",
-    "is_remote",
-    "list_names",
-    "list_objects",
-    "make_folder",
-    "open_file",
-    "refuse_outage",
-    "remove",
-    "replacing",
-    "resolve",
-]
-
 
 def is_remote(location: str | Path) -> bool:
     """Return whether a location is in an object store; a Path has only one slash after ``s3:``.

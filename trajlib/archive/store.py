@@ -27,8 +27,6 @@ from trajlib.archive.storage import (
 )
 from trajlib.schema import COLUMNS
 
-__all__ = ["derived_path", "save_derived", "store_flights"]
-
 _VERSION = "4"  # of the format of parts
 _FINDINGS = ("rejected", "repairs")
 _LOCATION = ("part", "row_group", "offset", "rows", *_FINDINGS)

@@ -16,8 +16,6 @@ from trajlib.archive.store import store_flights
 from trajlib.cluster import connect
 from trajlib.geodesy import find_airport
 
-__all__ = ["Study", "open_study"]
-
 
 @dataclass(frozen=True, repr=False)
 class Study:

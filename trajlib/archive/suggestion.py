@@ -14,8 +14,6 @@ from trajlib.archive.storage import format_location, resolve
 from trajlib.geodesy import find_airport
 from trajlib.schema import COLUMNS, IDENTITY
 
-__all__ = ["suggest_dialect"]
-
 _FILES = 5  # that are examined
 
 

@@ -10,20 +10,6 @@ import pandas as pd
 from trajlib.archive.dialect import Dialect, find_conversion
 from trajlib.archive.layout import MISSING, UNITS, FlightError
 
-__all__ = [
-    "convert_numbers",
-    "convert_times",
-    "find_operator",
-    "find_times",
-    "orient_positions",
-    "parse_angles",
-    "parse_numbers",
-    "parse_times",
-    "parse_unix",
-    "split_positions",
-    "strip_texts",
-]
-
 _DEFAULT = Dialect()
 _ZONE = r"[T ]\d\d.*(?:Z|[+-]\d\d(?::?\d\d)?)$"  # a time in ISO 8601 with a zone
 _EARLIEST, _LATEST = 1e8, 4102444800  # s since 1970: March 1973, and the year 2100

@@ -5,8 +5,6 @@ import pandas as pd
 
 from trajlib.compiled import compiled
 
-__all__ = ["format_lines"]
-
 _COMMA, _NEWLINE, _MINUS, _POINT, _ZERO = (np.uint8(ord(char)) for char in ",\n-.0")
 _WIDTH = 20  # bytes of a number with its comma: 15 digits, sign and point
 

@@ -18,8 +18,6 @@ from trajlib.cli.common import (
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["import_", "index", "print_account", "simulate"]
-
 _REASONS = 5  # that are printed after an import
 _KINDS = 10  # of flights that are printed for an index
 _LONGER_GAP = 600  # s, of which an import names the gain

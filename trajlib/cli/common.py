@@ -13,18 +13,6 @@ import click
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = [
-    "Command",
-    "as_json_option",
-    "check_pair",
-    "check_writable",
-    "connected",
-    "index_of",
-    "path_of",
-    "print_json",
-    "strict_option",
-]
-
 path_of = partial(click.Path, path_type=Path)
 strict_option = click.option("--strict", is_flag=True, help="Repair nothing: reject such flights.")
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for a script.")

@@ -9,8 +9,6 @@ from threading import Event, Thread
 from time import perf_counter
 from typing import TextIO
 
-__all__ = ["prepare_console", "show_stage"]
-
 
 def prepare_console() -> None:
     """Let standard output and error accept any text: what they cannot encode is a ``?``."""

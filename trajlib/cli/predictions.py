@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from trajlib.models.inference import FlightPrediction
     from trajlib.models.saved_models import SavedModel
 
-__all__ = ["predict"]
-
 
 @click.command(cls=Command)
 @click.argument("flights", required=False, type=path_of(exists=True, dir_okay=False))

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from trajlib.report.content import Report
     from trajlib.report.stages import Stage
 
-__all__ = ["compare", "report"]
-
 _FEWEST = 40  # flights; with fewer, the days that are held out have too few
 _FEWEST_NAMED = 20  # for stages given by name, which may hold nothing out
 _CALIBRATED, _DAYS_TO_CALIBRATE = "07_prediction", 5  # to train, calibrate, check and show

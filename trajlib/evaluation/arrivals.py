@@ -9,8 +9,6 @@ from trajlib.evaluation.bootstrap import estimate_mean, estimate_percentile
 from trajlib.evaluation.experiments import Experiment
 from trajlib.features.feature_sets import prediction_minutes
 
-__all__ = ["score_arrivals", "score_before_landing"]
-
 _WITHIN = (5, 10, 15)  # min; shares of flights with errors up to these
 
 _BEFORE_LANDING = np.array([10, 15, 20, 30, 45, 60, 90])  # min

@@ -17,19 +17,6 @@ from trajlib.features.wind import to_nanoseconds
 from trajlib.geodesy import distance, find_airport, offset, track, unwrap_longitude
 from trajlib.models.training import Split
 
-__all__ = [
-    "average_by_group",
-    "average_last",
-    "dead_reckon_ahead",
-    "dead_reckon_home",
-    "follow_great_circle",
-    "measure_delay",
-    "predict_baseline",
-    "predict_baselines",
-    "repeat_callsign",
-    "shift_median",
-]
-
 _MIN_GROUP = 10  # training flights
 
 

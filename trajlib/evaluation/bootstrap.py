@@ -14,17 +14,6 @@ import xarray as xr
 from trajlib.evaluation.metrics import keep_common, skill
 from trajlib.trajectories.dispersion import deviations
 
-__all__ = [
-    "bootstrap_dispersion",
-    "compare_dispersion",
-    "draw_days",
-    "estimate_mean",
-    "estimate_percentile",
-    "estimate_skill",
-    "evaluate_dispersion",
-    "interval_dispersion",
-]
-
 _DRAWS = 1000
 _QUANTILES = (0.025, 0.975)  # of a 95 % interval
 

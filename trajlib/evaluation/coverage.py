@@ -33,11 +33,6 @@ from trajlib.models.prediction_intervals import (
 from trajlib.models.saved_models import keep_ahead
 from trajlib.models.training import Fold, submit_splits, widen_targets
 
-__all__ = [
-    "Coverage",
-    "measure_coverage",
-]
-
 
 @dataclass(frozen=True)
 class Coverage:

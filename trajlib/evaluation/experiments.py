@@ -28,13 +28,6 @@ from trajlib.models.training import (
     submit_held_out,
 )
 
-__all__ = [
-    "Experiment",
-    "run_descent_experiment",
-    "run_experiment",
-    "submit_experiment",
-]
-
 _SCORED = ["latitude", "longitude", "duration", "altitude"]
 _ROUNDING = 1e-6  # rounding errors of skill
 

@@ -10,8 +10,6 @@ from trajlib.evaluation.metrics import flown_courses
 from trajlib.features.feature_sets import prediction_minutes
 from trajlib.geodesy import distance, find_airport
 
-__all__ = ["group_look_ahead", "name_directions", "name_phases", "score_groups", "split_rows"]
-
 _ON_RUNWAY = 2.0  # NM from the airport, within which a record must end to have a direction
 
 

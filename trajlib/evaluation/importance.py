@@ -14,17 +14,6 @@ from trajlib.models.estimators import encoded_predictors
 from trajlib.models.training import Fold, Split, submit_splits
 from trajlib.trajectories.correlations import redundant_groups
 
-__all__ = [
-    "ImportanceSamples",
-    "collect_importance",
-    "group_predictors",
-    "interval_importance",
-    "measure_importance",
-    "measure_shap",
-    "rank_predictors",
-    "rank_splits",
-]
-
 _DRAWS = 500  # of days, for an interval
 _ROWS = 20_000  # predicted at once, since each call of a forest has a high fixed cost
 

@@ -10,17 +10,6 @@ import pandas as pd
 from trajlib.geodesy import along_cross_track, distance
 from trajlib.trajectories.normalization import courses
 
-__all__ = [
-    "average_by_phase",
-    "flown_courses",
-    "keep_common",
-    "measure_errors",
-    "measure_tails",
-    "score_targets",
-    "skill",
-    "squared_errors",
-]
-
 _OF_TARGETS = {"altitude": "altitude", "duration": "time", "distance": "distance"}
 
 

@@ -11,8 +11,6 @@ from trajlib.geodesy import along_cross_track, distance
 from trajlib.models.training import Split
 from trajlib.trajectories.normalization import courses
 
-__all__ = ["find_departures", "measure_plan_deviations", "predict_plan_baselines"]
-
 _SAME = 1.0  # NM; plans with offsets equal to this precision have the same route
 
 

@@ -11,18 +11,6 @@ from trajlib.features.feature_sets import local_start
 if TYPE_CHECKING:
     from trajlib.models.training import Split
 
-__all__ = [
-    "choose_folds",
-    "compare_periods",
-    "describe_days",
-    "describe_splits",
-    "find_repeats",
-    "local_days",
-    "split_at_random",
-    "split_by_day",
-    "split_forward",
-]
-
 _GAP = pd.Timedelta("60D")  # without a flight, between two periods
 _FEW = 5  # flights of an operator in each period, to compare its means
 _NAMED = 4  # periods at most

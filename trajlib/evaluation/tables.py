@@ -7,15 +7,6 @@ import pandas as pd
 from trajlib.estimate import Estimate, format_number
 from trajlib.labels import QUANTITIES, display_feature_set, display_model, display_quantity
 
-__all__ = [
-    "format_arrivals",
-    "format_errors",
-    "format_groups",
-    "format_skills",
-    "label_rows",
-    "to_display_units",
-]
-
 _LEVELS = {
     "feature_set": ("predicted", display_feature_set),
     "model": ("model", display_model),

@@ -12,8 +12,6 @@ from trajlib.models.training import (
 )
 from trajlib.models.tuning import REGRESSOR
 
-__all__ = ["evaluate_settings"]
-
 
 def evaluate_settings(
     model: Pipeline,

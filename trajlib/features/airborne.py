@@ -15,15 +15,6 @@ from trajlib.archive.store import derived_path, save_derived
 from trajlib.features.recent_traffic import select_other_traffic
 from trajlib.geodesy import along_cross_track, distance, find_airport, track
 
-__all__ = [
-    "STATE",
-    "keep_measured",
-    "load_other_traffic",
-    "locate_points",
-    "measure_points",
-    "measure_state",
-]
-
 SPACING = 30.0  # shortest time between points [s]
 _READ = ("timestamp", "duration", "gap", "latitude", "longitude", "altitude", "groundspeed")
 _SINCE = 90.0  # courses and rates are measured over at least this time [s]

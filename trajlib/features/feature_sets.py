@@ -16,20 +16,6 @@ from trajlib.geodesy import find_airport
 from trajlib.schema import NUMERIC
 from trajlib.trajectories.events import FEATURES, measure_features
 
-__all__ = [
-    "FEATURE_SETS",
-    "PLANNED",
-    "aggregate_flight",
-    "build_predictors",
-    "build_predictors_by",
-    "check_no_leakage",
-    "feature_availability",
-    "join_plans",
-    "join_state",
-    "local_start",
-    "prediction_minutes",
-]
-
 # in order of time: each set may have the predictors of the earlier ones
 FEATURE_SETS = (
     *("planned", "at_takeoff", "airborne_5", "airborne_10", "airborne_20", "airborne_30"),

@@ -11,18 +11,6 @@ import pandas as pd
 from trajlib.archive.plans import select_plans
 from trajlib.geodesy import along_cross_track, distance, find_airport, offset, track
 
-__all__ = [
-    "PLAN",
-    "PLAN_STATE",
-    "add_reference",
-    "build_plan_features",
-    "has_plan",
-    "join_plan_state",
-    "locate_plan",
-    "subtract_reference",
-    "trace_plan",
-]
-
 _PERCENTS = tuple(range(5, 100, 5))
 _CROSS = tuple(f"plan_cross_{percent}" for percent in _PERCENTS)
 PLAN = (*_CROSS, "plan_length", "plan_level", "plan_speed", "plan_minutes")

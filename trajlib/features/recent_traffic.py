@@ -11,19 +11,6 @@ import pandas as pd
 from trajlib.features.wind import WIND, estimate_wind, measure_velocities, to_nanoseconds
 from trajlib.geodesy import NAUTICAL_MILE, distance, find_airport, track
 
-__all__ = [
-    "HISTORY",
-    "HOURS",
-    "LANDING_DELAY",
-    "LAST",
-    "OLDEST",
-    "PLACES",
-    "collect_recent_traffic",
-    "find_passages",
-    "select_other_traffic",
-    "select_recent",
-]
-
 PLACES = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95)  # route progress of the compared passages
 HOURS = (1, 3, 6, 24)  # before the first sample; passages are averaged over each window
 LAST = (1, 3)  # numbers of latest passages to average, within OLDEST

@@ -8,18 +8,6 @@ from numpy.typing import ArrayLike
 
 from trajlib.trajectories.normalization import resample_flights
 
-__all__ = [
-    "FRACTIONS",
-    "SHARE_AHEAD",
-    "TARGETS",
-    "append_arrival",
-    "build_targets",
-    "build_targets_by",
-    "degenerate_targets",
-    "keep_unflown",
-    "match_flights",
-]
-
 TARGETS = ("latitude", "longitude", "duration", "distance", "altitude")
 FRACTIONS = np.arange(5, 100, 5) / 100
 SHARE_AHEAD = 0.5  # a fraction is scored if it is ahead of more than this share of the flights

@@ -10,8 +10,6 @@ import pandas as pd
 
 from trajlib.geodesy import along_cross_track, distance, find_airport, track
 
-__all__ = ["WIND", "estimate_wind", "measure_velocities", "to_nanoseconds"]
-
 WIND = ("wind_u", "wind_v", "wind_residual")
 _CRUISE = 24_000.0  # ft, above which jets have similar airspeeds
 _SPEED = 450.0  # kt; assumed airspeed if tracks are too similar to separate it from the wind

@@ -10,8 +10,6 @@ from scipy.spatial import cKDTree
 from trajlib.geodesy import distance, load_airports, track
 from trajlib.importers.segmentation import get_seconds
 
-__all__ = ["ENDS", "infer_airports", "measure_ends"]
-
 ENDS = ("latitude", "longitude", "altitude", "course", "rise")  # columns of `measure_ends`
 _RADIUS = 25.0  # NM around an end of a flight in which airports are searched
 _HEIGHT = {"origin": (6000.0, 800.0), "destination": (1500.0, 600.0)}  # ft, ft/NM at most

@@ -14,8 +14,6 @@ from trajlib.importers.formats.base import TEXTS
 from trajlib.importers.job import SIDES, Job
 from trajlib.importers.segmentation import get_seconds, segment_flights, split_tracks
 
-__all__ = ["segment_bucket"]
-
 _SEGMENTED = (  # columns by which flights are separated
     *("aircraft", "timestamp", "latitude", "longitude", "altitude", "groundspeed"),
     *("onground", "callsign", "new_leg"),

@@ -19,8 +19,6 @@ from trajlib.importers.segmentation import (
     split_tracks,
 )
 
-__all__ = ["REPAIRS", "Limits", "clean_points"]
-
 REPAIRS = {
     "taxi": "points on the ground before the take-off and after the landing, left out",
     "out_of_order": "points that came later than the next one, put in order of time",

@@ -20,8 +20,6 @@ from trajlib.importers.job import Job, is_wanted
 from trajlib.importers.sources import FILES, describe_error
 from trajlib.schema import NUMERIC
 
-__all__ = ["count_buckets", "read_bucket", "read_points"]
-
 _UNIT = 64 << 20  # bytes of files that one task reads
 _ROWS = 500_000  # points written at once
 _BUCKET = 400_000  # points that one task segments, estimated from the size of the files

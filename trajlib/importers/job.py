@@ -8,8 +8,6 @@ import pandas as pd
 from trajlib.importers.cleaning import Limits
 from trajlib.importers.formats import Options
 
-__all__ = ["SIDES", "Criteria", "Job", "is_wanted"]
-
 SIDES = ("origin", "destination")
 
 

@@ -33,8 +33,6 @@ from trajlib.importers.sources import (
 )
 from trajlib.importers.writing import reject_repeats, write_bucket
 
-__all__ = ["import_flights"]
-
 _DEFAULT = Criteria()
 
 

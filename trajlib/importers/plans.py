@@ -11,8 +11,6 @@ from trajlib.importers.formats import FormatError, Options, find_format
 from trajlib.importers.formats.packed import UNPACKED
 from trajlib.importers.sources import find_root, open_archives
 
-__all__ = ["PLAN_FORMATS", "import_plans", "import_plans_beside_flights"]
-
 _ALONE = ("tfms-plans", "so6", "eurocontrol")  # their files of plans hold no flights
 _TOGETHER = ("allft",)  # those of flights hold their plans, too
 PLAN_FORMATS = (*_ALONE, *_TOGETHER, "generic")

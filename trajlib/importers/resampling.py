@@ -5,8 +5,6 @@ import numpy as np
 from trajlib.compiled import compiled
 from trajlib.geodesy import distance
 
-__all__ = ["interpolate_points", "leave_one_out"]
-
 _FAR = 900.0  # s between two measurements; farther apart, only positions are interpolated
 _ANGLES = ("longitude", "track", "heading")
 _A, _E2 = 6378137.0 / 1852, 0.0066943799901413165  # WGS 84: semi-major axis [NM], eccentricity²

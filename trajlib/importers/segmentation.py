@@ -5,15 +5,6 @@ import pandas as pd
 
 from trajlib.compiled import compiled, inlined
 
-__all__ = [
-    "find_taxiing",
-    "get_numbers",
-    "get_seconds",
-    "segment_flights",
-    "split_altitudes",
-    "split_tracks",
-]
-
 _SLOW = 35.0  # kt, below which an aircraft without a reported state is on the ground
 _FAST = 180.0  # kt, above which a report of being on the ground is ignored
 _STOP = 120.0  # shortest stop on the ground between flights [s]; a touch-and-go is shorter

@@ -20,18 +20,6 @@ from trajlib.importers.formats import (
 )
 from trajlib.importers.formats.packed import PackedError, is_disk_full, unpack_archive
 
-__all__ = [
-    "FILES",
-    "describe_error",
-    "describe_formats",
-    "describe_refused",
-    "describe_unreadable",
-    "find_root",
-    "list_members",
-    "open_archives",
-    "recognize_sources",
-]
-
 FILES = 500  # files of one task
 _ABOUT = re.compile(
     r"(?i)^(licen[cs]e|readme|\.|_)|(^columns\.toml$)|\.(md|toml|pdf|html?|png|jpe?g|gif|svg)$"

@@ -20,8 +20,6 @@ from trajlib.importers.resampling import interpolate_points, leave_one_out
 from trajlib.importers.segmentation import get_seconds
 from trajlib.schema import COLUMNS, IDENTITY, NUMERIC
 
-__all__ = ["reject_repeats", "write_bucket"]
-
 _DERIVED = ("duration", "gap", "distance", "vertical_rate", "track")
 _FEWEST = 2  # points of a fragment
 _LONGEST_NAME = 120  # characters of a file's name

@@ -45,23 +45,6 @@ from trajlib.models.prediction_intervals import (
 )
 from trajlib.models.training import Fold, stack_targets
 
-__all__ = [
-    "BAND",
-    "METHODS",
-    "Calibration",
-    "Fit",
-    "adapt_coverage",
-    "calibrate",
-    "fit_apart",
-    "fit_crossed",
-    "fit_quantiles",
-    "hold_out_errors",
-    "measure_unflown",
-    "place_band",
-    "place_intervals",
-    "predict_quantiles",
-]
-
 METHODS = ("constant width", "quantile")
 BAND = ["along", "cross", "altitude", "duration"]
 _ADAPTIVE = (*BAND, "latitude", "longitude")

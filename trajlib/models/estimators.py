@@ -19,15 +19,6 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-__all__ = [
-    "MODELS",
-    "BoostedTrees",
-    "build_encoder",
-    "build_model",
-    "encoded_predictors",
-    "text_columns",
-]
-
 MODELS = (
     "forest",
     "forest per target",

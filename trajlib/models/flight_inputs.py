@@ -15,16 +15,6 @@ from trajlib.models.saved_models import SavedModel
 from trajlib.trajectories.normalization import resample_flight
 from trajlib.trajectories.progress import PROGRESS
 
-__all__ = [
-    "DESCRIPTION",
-    "build_flight_row",
-    "load_flight",
-    "load_flight_table",
-    "load_flown",
-    "minutes_in_air",
-    "parse_time",
-]
-
 DESCRIPTION = ("callsign", "operator", "aircraft_type")
 _ENDS = ("origin", "destination")
 _ARRIVED = 15.0  # NM from the destination within which a record counts as complete

@@ -30,16 +30,6 @@ from trajlib.models.flight_inputs import DESCRIPTION
 from trajlib.models.prediction_warnings import list_warnings
 from trajlib.models.saved_models import SavedModel, predict_trajectories, predict_trajectory
 
-__all__ = [
-    "FlightPrediction",
-    "build_flight_predictors",
-    "choose_feature_set",
-    "has_recent_flights",
-    "open_store",
-    "predict_flight",
-    "predict_flights",
-]
-
 _ENDS = ("origin", "destination")
 
 

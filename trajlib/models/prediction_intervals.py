@@ -16,23 +16,6 @@ import pandas as pd
 from trajlib.geodesy import along_cross_track
 from trajlib.trajectories.normalization import courses
 
-__all__ = [
-    "MIN_DAYS",
-    "TOLERANCE",
-    "calibrate_band",
-    "calibrate_intervals",
-    "conservative_level",
-    "expand_intervals",
-    "is_far_from_nominal",
-    "is_few",
-    "scale_errors",
-    "score_intervals",
-    "signed_errors",
-    "split_days",
-    "subtract_base",
-    "widen_to_band",
-]
-
 MIN_DAYS = 10  # for calibration, since flights of one day are not independent
 TOLERANCE = 0.05  # of coverage; larger differences are marked on pages
 

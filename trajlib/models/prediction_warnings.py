@@ -10,8 +10,6 @@ from trajlib.estimate import count
 from trajlib.models.prediction_intervals import MIN_DAYS, is_far_from_nominal
 from trajlib.models.saved_models import Card, Days, SavedModel
 
-__all__ = ["list_warnings"]
-
 _OLD = 180.0  # s; points usually come about once a minute
 _SLACK = 31  # days before and after the training data without a warning
 _RARE_HOUR = 0.005  # share of the training flights within an hour before or after

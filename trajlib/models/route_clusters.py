@@ -20,8 +20,6 @@ from sklearn.preprocessing import StandardScaler
 from trajlib.models.estimators import build_encoder
 from trajlib.models.training import Fold, Split, stack_targets, submit_splits, widen_targets
 
-__all__ = ["NOISE", "describe_route_clusters", "find_route_clusters", "predict_by_cluster"]
-
 NOISE = -1
 _COMPONENTS = 3  # principal components used for clustering
 _MIN_FLIGHTS = 40  # in a cluster with a model; smaller clusters are predicted by their mean

@@ -42,21 +42,6 @@ from trajlib.models.prediction_intervals import is_few, split_days
 from trajlib.models.training import select_fold, stack_targets, widen_targets
 from trajlib.trajectories.normalization import courses
 
-__all__ = [
-    "Card",
-    "Days",
-    "SavedModel",
-    "Schema",
-    "fingerprint_flights",
-    "keep_ahead",
-    "load_model",
-    "predict_trajectories",
-    "predict_trajectory",
-    "save_model",
-    "to_geojson",
-    "train_model",
-]
-
 # By default skops imports all modules of scikit-learn, and pytest, to trust all estimators, and
 # looks for the module of each universal function, which takes as long as a prediction. Instead the
 # types of our models are listed.

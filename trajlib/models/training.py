@@ -19,19 +19,6 @@ from sklearn.base import BaseEstimator, clone
 from trajlib.cluster import CANCELLED, current_client, gather, watch_workers
 from trajlib.features.feature_sets import check_no_leakage
 
-__all__ = [
-    "Fold",
-    "HeldOut",
-    "Split",
-    "cancelled_on_error",
-    "predict_held_out",
-    "select_fold",
-    "stack_targets",
-    "submit_held_out",
-    "submit_splits",
-    "widen_targets",
-]
-
 Split = tuple[pd.Index, pd.Index]  # paths of training flights, and of held-out flights
 _TASK = "train-"  # begins the key of each task, by which it is found and cancelled
 

@@ -20,8 +20,6 @@ from trajlib.cluster import current_client
 from trajlib.features.feature_sets import check_no_leakage
 from trajlib.models.training import widen_targets
 
-__all__ = ["find_engine", "search_settings"]
-
 ENGINES = ("dask-ml", "scikit-learn")
 REGRESSOR = "transformedtargetregressor__regressor__"
 

@@ -11,8 +11,6 @@ import numpy as np
 from matplotlib.path import Path
 from matplotlib.transforms import Bbox
 
-__all__ = ["Bounds", "read_borders", "read_land"]
-
 Bounds = tuple[float, float, float, float]  # west, south, east, north [deg]; west < east
 
 _ATLAS = FilePath(__file__).with_name("countries-10m.json.gz")

@@ -11,8 +11,6 @@ from scipy.cluster.hierarchy import dendrogram, leaves_list
 from trajlib.plots.style import DIVERGING, GREY, INK, WIDTH, styled
 from trajlib.schema import label
 
-__all__ = ["plot_correlations"]
-
 _MOST_NUMBERED = 20  # columns up to which numbers are written in the cells
 
 

@@ -11,8 +11,6 @@ from matplotlib.figure import Figure
 
 from trajlib.plots.style import COLORS, GREY, INK, WIDTH, styled
 
-__all__ = ["plot_graph"]
-
 
 @styled
 def plot_graph(collection) -> Figure:

@@ -45,8 +45,6 @@ from trajlib.plots.maps import airport_positions, bounds_around
 from trajlib.plots.style import COLORS, GREY, INK, LAND, PALE, SEA, SEQUENTIAL
 from trajlib.schema import COLUMNS
 
-__all__ = ["BOKEHJS", "explore_flights"]
-
 # For bokeh.io.output_notebook: the parts of BokehJS that the explorer needs, from local files.
 BOKEHJS = Resources(mode="inline", components=["bokeh", "bokeh-widgets", "bokeh-tables"])
 

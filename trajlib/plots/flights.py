@@ -17,8 +17,6 @@ from trajlib.schema import label
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["count_flights", "draw_tracks", "plot_profiles", "split_flights"]
-
 Flights: TypeAlias = "xr.Dataset | pd.DataFrame"
 _GRID = 300, 500  # rows and columns of a density
 

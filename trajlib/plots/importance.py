@@ -8,8 +8,6 @@ from matplotlib.figure import Figure
 
 from trajlib.plots.style import COLORS, GREY, WIDTH, sequential_colormap, styled
 
-__all__ = ["plot_importance", "plot_ranking"]
-
 _TOP = 10  # predictors shown
 _UNITS = {
     "impurity": "impurity importance, share of 1",

@@ -6,8 +6,6 @@ from matplotlib.figure import Figure
 
 from trajlib.plots.style import COLORS, styled
 
-__all__ = ["plot_days"]
-
 
 @styled
 def plot_days(times: pd.Series) -> Figure:

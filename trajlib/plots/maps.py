@@ -36,18 +36,6 @@ from trajlib.schema import label
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = [
-    "airport_positions",
-    "bounds_around",
-    "draw_map",
-    "map_size",
-    "mark_airports",
-    "plot_archive",
-    "plot_pair_matrix",
-    "plot_routes",
-    "plot_tracks",
-]
-
 _GEOD = Geod(ellps="WGS84")
 _NAME_SIZE = 55, 22  # px, of an airport's code
 _BESIDE = 6.0  # in, width of a map below which the legend is beside it

@@ -10,8 +10,6 @@ from trajlib.plots.flights import draw_tracks, split_flights
 from trajlib.plots.style import COLORS, GREY, WIDTH, add_legend, series_styles, show_percent, styled
 from trajlib.schema import label
 
-__all__ = ["plot_dispersion", "plot_normalized", "plot_progress"]
-
 
 @styled
 def plot_dispersion(

@@ -12,8 +12,6 @@ from matplotlib.figure import Figure
 from trajlib.plots.maps import airport_positions, bounds_around, draw_map, map_size, mark_airports
 from trajlib.plots.style import INK, styled
 
-__all__ = ["plot_departures"]
-
 _MOST = 60.0  # NM saved or lost at the ends of the colour scale
 
 

@@ -32,8 +32,6 @@ from trajlib.plots.style import (
 )
 from trajlib.schema import label
 
-__all__ = ["plot_coverage", "plot_coverage_by_month", "plot_route_clusters", "plot_trajectory"]
-
 _BAND, _INTERVAL = "#cdd3d9", "#a9c9e6"  # opaque: regions overlap
 _MOST = 200  # flights drawn of each cluster
 _REFERENCES = (

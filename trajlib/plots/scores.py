@@ -23,18 +23,6 @@ from trajlib.plots.style import (
 )
 from trajlib.schema import label
 
-__all__ = [
-    "plot_arrival_errors",
-    "plot_arrivals",
-    "plot_baselines",
-    "plot_errors",
-    "plot_groups",
-    "plot_look_ahead",
-    "plot_model_errors",
-    "plot_scores",
-    "plot_skills",
-]
-
 _MAIN = ("horizontal", "altitude", "time")
 _TICK = 9  # characters in a line of a tick's label on a narrow figure
 _BASELINES = 3  # number of the best baselines shown with a model

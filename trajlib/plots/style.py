@@ -16,25 +16,6 @@ from matplotlib.ticker import PercentFormatter, ScalarFormatter, StrMethodFormat
 from trajlib.estimate import typeset
 from trajlib.labels import display_model
 
-__all__ = [
-    "COLORS",
-    "DIVERGING",
-    "GREY",
-    "INK",
-    "LAND",
-    "PALE",
-    "SEA",
-    "SEQUENTIAL",
-    "WIDTH",
-    "add_legend",
-    "cluster_colors",
-    "describe_figure",
-    "sequential_colormap",
-    "series_styles",
-    "show_percent",
-    "styled",
-]
-
 # The first four can be distinguished with all three kinds of colour blindness, and in grey, as they
 # differ by 16 steps of lightness. The last two rely on their line styles.
 COLORS = ("#14365c", "#a93246", "#34958f", "#e3a63a", "#8a6fb0", "#7fb2e0")

@@ -29,15 +29,6 @@ from trajlib.report.redaction import Rules, keep_aggregates, names_flight
 from trajlib.report.stages import Stage, list_files, list_versions, run_stage
 from trajlib.report.summary import write_file, write_json
 
-__all__ = [
-    "alone_with",
-    "describe_data",
-    "gather_facts",
-    "list_flight_names",
-    "make_report",
-    "share_report",
-]
-
 _FAR = 3.0  # NM, a minute of flight or more
 _EMPTY: SummaryContent = {"headline": "", "numbers": {}, "estimates": {}, "claims": []}
 # errors of the cluster or the disk, after which later stages would fail too

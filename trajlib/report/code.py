@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-__all__ = ["digest_code", "parse_cell"]
-
 _PACKAGE = Path(__file__).parent.parent
 
 

@@ -7,8 +7,6 @@ from typing import Any
 
 from trajlib.estimate import format_number
 
-__all__ = ["compare_reports", "count_changes", "read_report"]
-
 _PARTS = {"pair", "archive", "made", "whole", "parameters", "data", "versions", "stages"}
 _STAGE: dict = {"claims": [], "numbers": {}, "estimates": {}, "seconds": None}
 

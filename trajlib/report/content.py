@@ -2,16 +2,6 @@
 
 from typing import Any, NotRequired, TypedDict
 
-__all__ = [
-    "ArrivalError",
-    "Facts",
-    "Front",
-    "Interval",
-    "Report",
-    "StageContent",
-    "SummaryContent",
-]
-
 
 class Facts(TypedDict):
     """What a report is about."""

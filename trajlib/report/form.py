@@ -21,8 +21,6 @@ from trajlib.models.saved_models import load_model
 from trajlib.plots.prediction import plot_trajectory
 from trajlib.plots.style import describe_figure
 
-__all__ = ["PredictionForm"]
-
 
 class PredictionForm:
     """Input fields for a flight, with its predicted map, profile and arrival below them.

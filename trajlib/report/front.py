@@ -22,8 +22,6 @@ from trajlib.plots.scores import plot_arrival_errors
 from trajlib.plots.style import WIDTH
 from trajlib.report.content import ArrivalError, Front, Interval, Report
 
-__all__ = ["answer", "describe_routes", "draw_front", "list_tiles"]
-
 _MOST = 300  # flights on the map
 _ROUTES = 12  # filed routes on the map
 _GROUPS = 5  # groups of route clusters on the map; the others are merged

@@ -25,14 +25,6 @@ from trajlib.report.content import Report, StageContent
 from trajlib.report.front import answer, list_tiles
 from trajlib.report.summary import SIMULATED, SUMMARY_TYPE
 
-__all__ = [
-    "render_companions",
-    "render_comparison",
-    "render_explorer",
-    "render_front",
-    "render_notebook",
-]
-
 _EXEC = "application/vnd.bokehjs_exec.v0+json"
 _SCRIPT = "application/javascript"
 _FOLDED = 8  # rows from which a table is folded

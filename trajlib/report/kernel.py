@@ -14,8 +14,6 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
 
-__all__ = ["run_cells"]
-
 # settings that would change how a notebook draws, prints or computes
 _PERSONAL = (
     *("BOKEH_", "DASK_", "IPYTHON", "JUPYTER_", "JPY_", "MPL", "MATPLOTLIBRC", "PYDEVD_"),

@@ -17,8 +17,6 @@ from nbformat.v4 import new_output
 
 from trajlib.report.summary import SUMMARY_TYPE
 
-__all__ = ["keep_aggregates", "machine_rules", "names_flight", "redact", "redact_notebook"]
-
 Rules = list[tuple[re.Pattern, str]]
 
 _HIDDEN = "…"

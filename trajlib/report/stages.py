@@ -20,16 +20,6 @@ from trajlib.report.code import digest_code, parse_cell
 from trajlib.report.redaction import Rules, redact, redact_notebook
 from trajlib.report.summary import write_file, write_json
 
-__all__ = [
-    "Stage",
-    "find_stages",
-    "list_files",
-    "list_versions",
-    "match_parameters",
-    "read_notebook",
-    "run_stage",
-]
-
 _HEADING = re.compile(r"^#+\s+(.+?)\s*$", re.MULTILINE)
 _LOCATIONS = ("archive", "data")  # parameters that do not change results
 _LONGEST = 1_000  # characters of a message on the console

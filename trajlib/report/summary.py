@@ -14,8 +14,6 @@ from trajlib.archive.study import Study
 from trajlib.estimate import Estimate
 from trajlib.report.content import SummaryContent
 
-__all__ = ["SIMULATED", "SUMMARY_TYPE", "Summary", "save_summary", "write_file", "write_json"]
-
 _VERDICTS = ("holds", "does not hold", "cannot be said")
 SIMULATED = "Simulated flights test the code and are no evidence about real traffic."
 SUMMARY_TYPE = "application/vnd.trajlib.summary+json"  # marks the output for the report

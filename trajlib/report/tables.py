@@ -10,8 +10,6 @@ from pandas.io.formats.style import Styler
 
 from trajlib.estimate import format_number, typeset
 
-__all__ = ["format_table"]
-
 _ROWS = 60  # shown of a longer table, the first and the last ones
 _LONG = 25  # characters; longer texts may be broken anywhere
 _MISSING = "\N{EN DASH}"

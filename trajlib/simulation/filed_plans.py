@@ -10,8 +10,6 @@ from trajlib.geodesy import distance, find_airport
 from trajlib.simulation.procedures import lay_route
 from trajlib.simulation.scenario import AIRWAY_MILES, AIRWAYS
 
-__all__ = ["file_plans"]
-
 _FIRST = pd.Timedelta(180, "min")  # time of filing before the scheduled take-off
 _REFILED = pd.Timedelta(40, "min")  # time of refiling before it
 _AMENDED_AFTER = pd.Timedelta(15, "min")  # take-off; plans are amended to the clearance

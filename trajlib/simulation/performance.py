@@ -10,15 +10,6 @@ from numpy.typing import ArrayLike
 from openap import Drag, FuelFlow, Thrust, aero
 from scipy.integrate import cumulative_trapezoid
 
-__all__ = [
-    "add_airspeeds",
-    "add_atmosphere",
-    "add_performance",
-    "aircraft_models",
-    "full_thrust",
-    "standard",
-]
-
 warnings.filterwarnings("ignore", ".*using synonym", UserWarning)  # one for each synonym
 
 

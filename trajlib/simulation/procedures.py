@@ -10,16 +10,6 @@ from pyproj import Proj
 from trajlib.geodesy import NAUTICAL_MILE, find_airport, track
 from trajlib.simulation.weather import HOURS, START, Weather, sample_weather
 
-__all__ = [
-    "CONFIGURATIONS",
-    "RUNWAYS",
-    "Path",
-    "Runway",
-    "configurations",
-    "lay_path",
-    "lay_route",
-]
-
 # Runway ends: designator in 2016, latitude, longitude [deg], elevation [ft] and how far the
 # landing threshold lies beyond the end [ft]. Source: ourairports.com (public domain), rounded to
 # about 10 m; they are for simulation, never for navigation.

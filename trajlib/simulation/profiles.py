@@ -10,8 +10,6 @@ from trajlib.simulation.performance import aircraft_models, full_thrust, standar
 from trajlib.simulation.procedures import RUNWAYS, Path
 from trajlib.simulation.weather import Weather, sample_weather
 
-__all__ = ["plan_profile"]
-
 _STEP = 0.1  # NM between the points of a profile
 _FEET = NAUTICAL_MILE / aero.ft  # ft in a nautical mile
 _GLIDE = np.tan(np.radians(3.0)) * _FEET  # ft/NM

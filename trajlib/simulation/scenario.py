@@ -12,8 +12,6 @@ from trajlib.simulation.procedures import CONFIGURATIONS, configurations
 from trajlib.simulation.timetable import DAYS, FIRST_DAY
 from trajlib.simulation.weather import HOURS, START, Weather, autoregress, sample_weather
 
-__all__ = ["AIRWAYS", "AIRWAY_MILES", "draw_scenario"]
-
 # offsets of the airways [NM to the left], for airports AIRWAY_MILES apart
 AIRWAYS = {"usual": 1.5, "left": 10.0, "right": -13.0}
 AIRWAY_MILES = 261

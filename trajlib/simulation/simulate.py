@@ -21,8 +21,6 @@ from trajlib.simulation.scenario import draw_scenario
 from trajlib.simulation.timetable import draw_timetable
 from trajlib.simulation.weather import Weather, draw_weather, sample_weather
 
-__all__ = ["fly", "simulate_archive"]
-
 _BATCH = 10  # flights per task
 _REPLICATED = 3  # one flight in three has a replicate
 _FRACTIONS = np.arange(5, 100, 5) / 100  # of the duration

@@ -3,8 +3,6 @@
 import numpy as np
 import pandas as pd
 
-__all__ = ["DAYS", "FIRST_DAY", "draw_timetable"]
-
 FIRST_DAY = pd.Timestamp("2016-01-01", tz="UTC")
 DAYS = 152  # January to May
 # Share of flights of each city pair; the first also gets the remainder of rounding.

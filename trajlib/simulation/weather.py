@@ -10,8 +10,6 @@ from scipy.signal import lfilter
 
 from trajlib.simulation.performance import standard
 
-__all__ = ["Weather", "draw_weather", "sample_weather"]
-
 START = pd.Timestamp("2015-12-28", tz="UTC")  # some days before the first flight
 HOURS = 24 * 162
 LEVELS = np.array([0, 5e3, 1e4, 1.8e4, 2.4e4, 3e4, 3.4e4, 3.9e4, 4.5e4])  # ft, pressure altitude

@@ -18,19 +18,6 @@ from threadpoolctl import ThreadpoolController
 from trajlib.archive.flights import map_flights, reduce_flights
 from trajlib.schema import COLUMNS, NUMERIC
 
-__all__ = [
-    "Moments",
-    "choose_predictors",
-    "cluster_columns",
-    "correlate",
-    "correlate_without",
-    "flag_columns",
-    "measure_moments",
-    "merge_moments",
-    "redundant_groups",
-    "sample_flights",
-]
-
 _BLAS = ThreadpoolController()
 _SAMPLES = 20_000  # in total, enough for neighbours in one variable to be close
 _SCATTER = 0.01  # in standard deviations, around a function of another variable

@@ -11,8 +11,6 @@ import xarray as xr
 
 from trajlib.geodesy import along_cross_track, distance, track, unwrap_longitude
 
-__all__ = ["deviations", "dispersion", "mean_trajectory"]
-
 
 def mean_trajectory(ds: xr.Dataset) -> xr.Dataset:
     """Return the mean of trajectories at each fraction.

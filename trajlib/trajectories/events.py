@@ -11,8 +11,6 @@ import pandas as pd
 
 from trajlib.geodesy import distance, find_airport, unwrap_longitude
 
-__all__ = ["FEATURES", "LONG_GAP", "measure_features"]
-
 LONG_GAP = 150.0  # s to the nearest point, which means five minutes between two points
 
 # name | unit | feature set | meaning. An airborne feature is measured on the flight until the

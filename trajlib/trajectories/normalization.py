@@ -16,8 +16,6 @@ from trajlib.trajectories.progress import PERCENTS, PROGRESS, PROGRESS_COLUMNS, 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["VARIABLES", "courses", "normalize_flights", "resample_flight", "resample_flights"]
-
 VARIABLES = ("latitude", "longitude", "altitude", "duration", "distance", "groundspeed")
 _ANGLES = {"longitude": -180.0, "track": 0.0, "heading": 0.0}  # the lowest value of each [deg]
 

@@ -13,23 +13,6 @@ from dtaidistance import dtw_ndim
 from trajlib.geodesy import distance, find_airport, unwrap_longitude
 from trajlib.schema import COLUMNS, NUMERIC
 
-__all__ = [
-    "PERCENTS",
-    "PROGRESS",
-    "PROGRESS_COLUMNS",
-    "Progress",
-    "align_to",
-    "distance_progress",
-    "distance_to_go",
-    "measure_hidden_time",
-    "measure_progress",
-    "measure_reversals",
-    "own_route_progress",
-    "route_progress",
-    "summarize_reversals",
-    "time_progress",
-]
-
 PERCENTS = np.linspace(0, 1, 101)
 PROGRESS_COLUMNS = frozenset({"latitude", "longitude", "duration", "distance"})
 _LATE = 0.95

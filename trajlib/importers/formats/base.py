@@ -14,20 +14,6 @@ from trajlib.archive.layout import FlightError
 from trajlib.archive.values import convert_numbers, convert_times, parse_angles
 from trajlib.schema import COLUMNS, IDENTITY, REQUIRED
 
-__all__ = [
-    "TEXTS",
-    "Field",
-    "Format",
-    "FormatError",
-    "Head",
-    "Options",
-    "convert_points",
-    "convert_table",
-    "find_texts",
-    "find_wind",
-    "number_repeats",
-]
-
 _DEFAULT = Dialect()
 _BOOLEANS = dict.fromkeys(("true", "t", "1", "1.0", "yes"), True)
 _BOOLEANS |= dict.fromkeys(("false", "f", "0", "0.0", "no"), False)

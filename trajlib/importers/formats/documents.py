@@ -11,8 +11,6 @@ from trajlib.archive.dialect import Dialect
 from trajlib.archive.layout import FlightError, match_columns
 from trajlib.schema import NUMERIC
 
-__all__ = ["find_columns", "find_records", "holds_records", "is_position", "parse_beginning"]
-
 _DEFAULT = Dialect()
 _DEEPEST = 8  # objects within objects
 _FIRST = 100  # records that show whether there are positions

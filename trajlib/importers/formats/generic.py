@@ -32,16 +32,6 @@ from trajlib.importers.formats.packed import UNPACKED
 from trajlib.importers.formats.tables import name_flight, read_head, read_table
 from trajlib.schema import NUMERIC, REQUIRED
 
-__all__ = [
-    "FLIGHTS",
-    "FORMAT",
-    "LISTS",
-    "PRC",
-    "PRU",
-    "TRAFFIC",
-    "recognize_points",
-]
-
 _KEYS = ("flight_id", "icao24", "registration", "callsign")
 _CARRIED = ("callsign", "groundspeed", "track", "vertical_rate")  # may be messages of their own
 _DATE = re.compile(r"\d{4}([-_.]?)\d{2}\1\d{2}")

@@ -23,17 +23,6 @@ import pyarrow as pa
 
 from trajlib.importers.formats.base import FormatError
 
-__all__ = [
-    "DAMAGE",
-    "UNPACKED",
-    "PackedError",
-    "is_compressed",
-    "is_disk_full",
-    "open_source",
-    "refuse_damage",
-    "unpack_archive",
-]
-
 UNPACKED = ".unpacked-"  # begins the name of the folder of an unpacked source
 _MEMBERS = 1_000_000  # files in one archive
 _SMALL = 1 << 30  # bytes to which any archive may unpack, and others

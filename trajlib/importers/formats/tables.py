@@ -41,17 +41,6 @@ from trajlib.importers.formats.packed import (
     refuse_damage,
 )
 
-__all__ = [
-    "name_flight",
-    "parse_csv",
-    "point_reader",
-    "read_blocks",
-    "read_head",
-    "read_json",
-    "read_table",
-    "read_texts",
-]
-
 BATCH = 200_000  # rows at most
 _BLOCK = 16 << 20  # bytes of text parsed at once
 _PART = 16 << 10  # bytes read at once; so many are lost if a compressed file is truncated
