@@ -132,7 +132,7 @@ def test_a_model_worse_than_the_best_baseline_gets_that_verdict(late):
 
 def test_groups_are_formatted_in_their_order_with_their_intervals():
     rows = pd.MultiIndex.from_product(
-        [[10, 5], ["altitude", "time"]], names=["minutes ahead, to", "error"]
+        [[10, 5], ["altitude", "time"]], names=["minutes ahead", "error"]
     )
     columns = {"flights": [3, 4, 2, 2], "mean": [1951.55, 61.2, 900.0, np.nan]}
     columns |= {"skill": [0.25, 0.5, -0.001, np.nan], "low": [0.2, 0.4, np.nan, np.nan]}
@@ -239,8 +239,8 @@ def test_errors_are_tabulated_by_look_ahead_time():
     errors = pd.DataFrame({"horizontal": [1.0, 9.0] * 3}, rows)
     days = pd.Series([1, 2, 3], list("abc"))
     experiment = Experiment("airborne_10", {"ridge": errors}, {"mean": 2 * errors}, days)
-    table = experiment.tabulate(group_look_ahead(rows, "airborne_10"))
-    model = table[table["kind"] == "model"].set_index("minutes ahead, to")["error"]
+    table = experiment.tabulate(group_look_ahead(rows, "airborne_10", [5, 10, 20]))
+    model = table[table["kind"] == "model"].set_index("minutes ahead")["error"]
     assert model.to_dict() == {5.0: 1.0, 20.0: 9.0}
 
 

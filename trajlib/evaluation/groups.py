@@ -13,9 +13,7 @@ from trajlib.geodesy import distance, find_airport
 _ON_RUNWAY = 2.0  # NM from the airport, within which a record must end to have a direction
 
 
-def group_look_ahead(
-    rows: pd.MultiIndex, feature_set: str, edges: Sequence[float] = (5, 10, 20, 30, 60)
-) -> pd.Series:
+def group_look_ahead(rows: pd.MultiIndex, feature_set: str, edges: Sequence[float]) -> pd.Series:
     """Return the look-ahead time of each row, as the upper edge [min] of its interval.
 
     Parameters
@@ -27,7 +25,7 @@ def group_look_ahead(
     """
     ahead = rows.get_level_values("minute") - prediction_minutes(feature_set)
     edge = pd.cut(ahead, [0, *edges], labels=list(edges)).astype(float)
-    return pd.Series(edge, rows, name="minutes ahead, to")
+    return pd.Series(edge, rows, name="minutes ahead")
 
 
 def score_groups(
