@@ -292,11 +292,13 @@ def test_no_page_loads_anything_over_the_network():
         assert "url(" not in page
 
 
-TESTED = {"error": 1.9, "flights": 900, "later": [88.0, 940]}
+LATER = {"width": 9.1, "coverage": 88.0, "flights": 940}
+TESTED = {"error": 1.9, "naive": 10.2, "flights": 900, "later": LATER}
 FRONT = {
     "when": "360 days",
     "typical": "A flight takes 60 min in the median.",
     "rejected": 2233,
+    "model": "LightGBM",
     "arrival": {
         "at_takeoff": {"value": 2.43, "low": 2.3, "high": 2.6, "unit": "min"},
         "airborne_10": {"value": 2.21, "low": 2.1, "high": 2.3, "unit": "min"},
@@ -316,8 +318,8 @@ def test_the_front_page_begins_with_the_results():
     assert "LEMD → LEBL: 4,722 flights on 360 days; 2,233 more are not used. At take-off" in text
     assert "missed by 2.4 min on average (3.2 min with the average flight)" in text
     interval = (
-        "The 90 % interval is 8.6 min wide and contains 90 % of 900 arrivals on unseen days, and "
-        "88 % of 940 on days after those of training."
+        "The 90 % interval is 8.6 min wide and contains 90 % of 900 arrivals on unseen days. On "
+        "days after those of training it is 9.1 min wide and contains 88 % of 940."
     )
     assert f"{interval}</p><p>A flight takes 60 min in the median." in text
     assert page.count("<li><strong>") == 5

@@ -25,7 +25,7 @@ from trajlib.report.build import (
     make_report,
     share_report,
 )
-from trajlib.report.front import answer, describe_routes, draw_front
+from trajlib.report.front import answer, describe_routes, draw_front, list_tiles
 from trajlib.report.redaction import machine_rules
 from trajlib.report.stages import find_stages
 from trajlib.report.summary import save_summary
@@ -358,7 +358,7 @@ def test_a_summary_shows_that_simulated_flights_are_no_evidence(tmp_path, simula
 def index_of(tmp_path, **changes):
     start = pd.Timestamp("2016-01-01T06:00Z")
     row = {"path": "a.csv", "size": 1, "mtime": 1, "start": start, "end": start, "rejected": None}
-    row |= {"repairs": None, "incomplete": None, "fragment": False, "copy": False}
+    row |= {"repairs": None, "incomplete": None, "fragment": False, "copy": False, "operator": None}
     for name, code in (("first", "LEMD"), ("last", "LEBL")):
         row[f"latitude_{name}"], row[f"longitude_{name}"] = find_airport(code).position
     rows = pd.DataFrame([row, row | {"path": "b.csv"} | changes])
@@ -423,6 +423,16 @@ def test_records_that_begin_or_end_far_from_the_airports_are_counted(tmp_path):
     assert facts["records that end over 3 NM from LEBL"] == "1 (50%)"
 
 
+def test_operators_of_which_few_flights_are_used_are_named(tmp_path):
+    operators = 10 * ["IBE"] + 10 * ["VLG"] + ["AEA"]  # the last one has too few flights
+    index = pd.concat([index_of(tmp_path)[:1]] * 21, ignore_index=True)
+    index = index.assign(path=[f"{n}.csv" for n in range(21)], operator=operators, rows=10)
+    reasons = pd.Series(index.index).map(lambda n: None if n < 8 or n == 10 else "damaged")
+    store = index.assign(rejected=reasons.to_numpy())
+    assert describe_data(index, store)["operators used less"] == "VLG 10%, of all 43%"
+    assert "operators used less" not in describe_data(index[:5], store[:5])
+
+
 def test_the_period_is_of_local_days_as_their_number_is(tmp_path):
     late = pd.Timestamp("2016-01-31T23:30Z")  # in Madrid the next day
     store = index_of(tmp_path, start=late, end=late).assign(rows=10)
@@ -461,6 +471,7 @@ def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path
     rows = [
         ("at_takeoff", "model", "forest", 2.4, 2.2, 2.6),
         ("at_takeoff", "baseline", "mean", 3.2, 3.0, 3.4),
+        ("at_takeoff", "baseline", "last three flights", 2.5, 2.3, 2.7),
         ("airborne_10", "model", "forest", 2.2, 2.1, 2.3),
         ("airborne_10", "model", "lightgbm", 1.1, 1.0, 1.2),
     ]
@@ -481,6 +492,7 @@ def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path
         ("earlier days", "forest", 2.7, 2.5, 2.9),
         ("earlier and later days", "forest", 2.6, 2.4, 2.8),
         ("earlier days", "mean", 3.3, 3.1, 3.5),
+        ("earlier days", "last three flights", 2.5, 2.3, 2.7),
     ]
     forward = pd.DataFrame(rows, columns=["trained on", *columns[2:]])
     forward.to_parquet(tmp_path / "look_ahead_forward.parquet")
@@ -489,31 +501,34 @@ def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path
     card.write_text('{"feature_set": "at_takeoff", "level": 0.9}')
     names = ["split", "feature_set", "interval", "target", "fraction"]
     keys = [("random days", "at_takeoff", "chosen", "duration", f) for f in (0.95, 1.0)]
+    keys.append(("random days", "at_takeoff", "naive", "duration", 1.0))
     scores = pd.DataFrame(
-        {"coverage": [0.9, 0.8], "width": [60.0, 120.0], "error": [40.0, 60.0], "flights": 24},
+        {"coverage": [0.9, 0.8, 0.9], "width": [60.0, 120, 180], "error": [40.0, 60, 80]},
         pd.MultiIndex.from_tuples(keys, names=names),
-    )
+    ).assign(flights=24)
     for rows, expected in ((scores[:1], None), (scores, 2.0)):
         rows.to_parquet(tmp_path / "prediction.parquet")
         front = draw_front(store, tmp_path, folder, pair=("LEMD", "LEBL"), rejected=7)
         assert front["interval"].get("width") == expected  # [min], of the arrival alone
     data = {"flights of the pair": "48"}
     sentence = answer({"pair": "LEMD → LEBL", "data": data, "front": front})
-    assert "2.4 min on average (3.2 min with the average flight), 10 minutes later" in sentence
-    assert "the error at take-off is 2.7 min instead of 2.6 min." in sentence
+    others = "3.2 min with the average flight, 2.5 min with the last three flights"
+    assert f"2.4 min on average ({others}), 10 minutes later" in sentence
+    assert "is 2.7 min instead of 2.6 min for the same flights, and with the last three" in sentence
     assert "is 2.0 min wide and contains 80 % of 24 arrivals on unseen days." in sentence
-    later = scores.rename({"random days": "forward in time"}).assign(coverage=0.7, flights=30)
+    later = scores.rename({"random days": "forward in time"}).assign(
+        coverage=0.7, width=240.0, flights=30
+    )
     pd.concat([scores, later]).to_parquet(tmp_path / "prediction.parquet")
     front = draw_front(store, tmp_path, folder, pair=("LEMD", "LEBL"), rejected=7)
     sentence = answer({"pair": "LEMD → LEBL", "data": data, "front": front})
-    assert "on unseen days, and 70 % of 30 on days after those of training." in sentence
-    # an earlier version had neither errors nor numbers of flights
-    scores[["coverage", "width"]].to_parquet(tmp_path / "prediction.parquet")
-    front = draw_front(store, tmp_path, folder, pair=("LEMD", "LEBL"), rejected=7)
-    sentence = answer({"pair": "LEMD → LEBL", "data": data, "front": front})
-    assert "contains 80 % of the arrivals on unseen days." in sentence
+    assert "On days after those of training it is 4.0 min wide and contains 70 % of 30." in sentence
+    assert list_tiles({"data": data, "front": front})[3]["note"].endswith("3.0 min without a model")
     assert front["typical"].startswith("A flight takes ")
     assert "; the most frequent types are B738 46 %, " in front["typical"]
+    assert front["typical"].endswith(
+        "The newest flight is of May 2016; traffic may have changed since."
+    )
     assert len(front["routes"]) == 1
     assert front["routes"][0].startswith("100 % fly")
     for name in ("map", "arrivals"):

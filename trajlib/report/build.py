@@ -30,6 +30,7 @@ from trajlib.report.stages import Stage, list_files, list_versions, run_stage
 from trajlib.report.summary import write_file, write_json
 
 _FAR = 3.0  # NM, a minute of flight or more
+_LARGE = 0.05  # share of the recorded flights, from which an operator is listed
 _EMPTY: SummaryContent = {"headline": "", "numbers": {}, "estimates": {}, "claims": []}
 # errors of the cluster or the disk, after which later stages would fail too
 _FATAL = ("ConnectionError", "OSError", "MemoryError", "FutureCancelledError")
@@ -75,10 +76,11 @@ def describe_data(index: pd.DataFrame, store: pd.DataFrame) -> dict[str, Any]:
         "days": describe_days(days),
         "period": f"{days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}",
         **_describe_ends(flights, (origin, destination)),
+        "operators used less": _list_operators_used_less(index, store),
         "fingerprint": _fingerprint(index, store),
     }
-    for name in ("fragments", "rejected at the import", "measured points"):
-        if facts[name] == "0":
+    for name in ("fragments", "rejected at the import", "measured points", "operators used less"):
+        if facts[name] in ("0", ""):
             del facts[name]
     unused: list[list] = []
     repaired: list[list] = []
@@ -94,6 +96,19 @@ def _count_points(flights: pd.DataFrame, archive: str) -> str:
     imported = read_import_table(archive, "imported", ["path", "points"])
     points = imported.loc[imported["path"].isin(flights["path"]), "points"]
     return f"{points.astype(float).sum():,.0f}"
+
+
+def _list_operators_used_less(index: pd.DataFrame, store: pd.DataFrame) -> str:
+    """Return the larger operators of the pair of which fewer than half as many flights are used."""
+    flights = store[store["rejected"].isna()]
+    origin, destination = store[["origin", "destination"]].iloc[0]
+    recorded = index[(index["origin"] == origin) & (index["destination"] == destination)]
+    counts = recorded["operator"].value_counts()
+    used = flights["operator"].value_counts().reindex(counts.index, fill_value=0) / counts
+    overall = len(flights) / len(recorded)
+    less = used[(counts >= _LARGE * len(recorded)) & (used < overall / 2)]
+    texts = [f"{operator} {share:.0%}" for operator, share in less.items()]
+    return f"{', '.join(texts)}, of all {overall:.0%}" if texts else ""
 
 
 def _describe_ends(flights: pd.DataFrame, pair: tuple[str, str]) -> dict[str, str]:

@@ -43,16 +43,25 @@ class ArrivalError(TypedDict):
     p95: NotRequired[float]
 
 
+class LaterDays(TypedDict):
+    """The interval of the arrival on days after those of training."""
+
+    width: float  # min
+    coverage: float  # %
+    flights: int
+
+
 class Interval(TypedDict, total=False):
     """The interval of the arrival at take-off, of a model like the saved one; empty without any."""
 
     level: float  # %
     width: float  # min
+    naive: float  # width without a model [min]
     coverage: float  # %, on random days
     far: bool  # whether the coverage is far from the level
     error: float  # min
     flights: int  # on which these were measured
-    later: list  # coverage [%] and flights on days after those of training
+    later: LaterDays
 
 
 class Front(TypedDict, total=False):
@@ -61,6 +70,7 @@ class Front(TypedDict, total=False):
     when: str  # days with flights, in words
     typical: str  # usual durations, operators and types, in words
     rejected: int  # flights of the pair that are not used
+    model: str  # whose errors of the arrival are given
     arrival: dict[str, ArrivalError]  # by feature set, and of other predictions
     interval: Interval
     routes: list[str]  # in words

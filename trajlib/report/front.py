@@ -16,6 +16,7 @@ from trajlib.archive.reading import FlightError
 from trajlib.archive.storage import replacing
 from trajlib.evaluation.splits import compare_periods, describe_days, local_days
 from trajlib.geodesy import along_cross_track, distance, find_airport, track
+from trajlib.labels import display_model
 from trajlib.models.prediction_intervals import is_far_from_nominal
 from trajlib.plots.maps import plot_tracks
 from trajlib.plots.scores import plot_arrival_errors
@@ -30,6 +31,7 @@ _GROUPS_NAMED = 3  # most frequent operators and types
 _NARROW = 4.2  # in, width of figures for phones
 _STEP = 30  # samples between two drawn points
 _LATER = "airborne_10"
+_OLD = pd.Timedelta(365, "D")
 _WINDS = ("north", "north-east", "east", "south-east", "south", "south-west", "west", "north-west")
 
 
@@ -44,8 +46,12 @@ def answer(report: Report) -> str:
     if "at_takeoff" in errors:
         error = _format_error(errors["at_takeoff"])
         sentence = f"At take-off the arrival time is missed by {error} on average"
-        if "mean flight" in errors:
-            sentence += f" ({_format_error(errors['mean flight'])} with the average flight)"
+        others = {"mean flight": "the average flight", "last flights": "the last three flights"}
+        texts = [
+            f"{_format_error(errors[n])} with {text}" for n, text in others.items() if n in errors
+        ]
+        if texts:
+            sentence += f" ({', '.join(texts)})"
         if "p95" in errors["at_takeoff"]:
             sentence += (
                 f", by more than {errors['at_takeoff']['p95']:.1f} min in one case of twenty"
@@ -55,17 +61,33 @@ def answer(report: Report) -> str:
         sentences.append(f"{sentence}.")
         if "later days" in errors:
             later, same = (errors[name] for name in ("later days", "the same flights"))
-            sentences.append(
+            sentence = (
                 "With a model trained only on earlier days, as in operation, the error at take-off "
-                f"is {_format_error(later)} instead of {_format_error(same)}."
+                f"is {_format_error(later)} instead of {_format_error(same)} for the same flights"
             )
-    if interval := front["interval"]:
-        sentences.append(
-            f"The {interval['level']:.0f} % interval is {interval['width']:.1f} min wide and "
-            f"contains {interval['coverage']:.0f} % of {_count_arrivals(interval)} on unseen "
-            f"days{_describe_later(interval)}."
-        )
+            if "last flights, later days" in errors:
+                simple = _format_error(errors["last flights, later days"])
+                sentence += f", and with the last three flights {simple}"
+            sentences.append(f"{sentence}.")
+    sentences += _describe_interval(front["interval"])
     return "\n".join([" ".join(sentences), front["typical"]])
+
+
+def _describe_interval(interval: Interval) -> list[str]:
+    """Return a sentence on the interval of the arrival, and one on later days."""
+    if not interval:
+        return []
+    sentences = [
+        f"The {interval['level']:.0f} % interval is {interval['width']:.1f} min wide and contains "
+        f"{interval['coverage']:.0f} % of {interval['flights']:,} arrivals on unseen days."
+    ]
+    if "later" in interval:
+        later = interval["later"]
+        sentences.append(
+            f"On days after those of training it is {later['width']:.1f} min wide and contains "
+            f"{later['coverage']:.0f} % of {later['flights']:,}."
+        )
+    return sentences
 
 
 def list_tiles(report: Report) -> list[dict]:
@@ -76,16 +98,14 @@ def list_tiles(report: Report) -> list[dict]:
     labels = {"at_takeoff": "arrival error at take-off", _LATER: "arrival error 10 min later"}
     for name, label in labels.items():
         if error := front["arrival"].get(name):
-            note = f"95 % confidence interval {error['low']:.1f} to {error['high']:.1f}"
+            note = f"{error['low']:.1f} to {error['high']:.1f} (95 %), by {front['model']}"
             tiles.append({"value": _format_error(error), "label": label, "note": note})
     if interval := front["interval"]:
         level, far = f"{interval['level']:.0f} %", interval["far"]
         width = {"value": f"{interval['width']:.1f} min", "label": f"width of the {level} interval"}
         coverage = {"value": f"{interval['coverage']:.0f} %", "label": "of arrivals inside it"}
-        tiles.append(width | {"note": "of the arrival, at take-off"})
-        note = f"{level} expected"
-        if "flights" in interval:
-            note += f", {interval['flights']:,} flights tested"
+        tiles.append(width | {"note": f"at take-off; {interval['naive']:.1f} min without a model"})
+        note = f"{level} expected, {interval['flights']:,} flights tested"
         if far:
             wide = interval["coverage"] > interval["level"]
             reason = "wider than they need to be" if wide else "too narrow"
@@ -131,6 +151,7 @@ def draw_front(
     filed = _read_filed(plans, flights)
     draw_map = partial(plot_tracks, tracks, pair, clusters=groups, names=routes, plans=filed)
     figures = {"map": partial(draw_map, title=title)}
+    model = ""
     errors: dict[str, ArrivalError] = {}
     arrivals = _read(processed / "look_ahead_arrivals.parquet")
     if arrivals is not None:
@@ -147,6 +168,7 @@ def draw_front(
         "when": describe_days(local_days(flights)),
         "typical": _describe_typical(flights),
         "rejected": rejected,
+        "model": display_model(model),
         "arrival": errors,
         "interval": _read_interval(processed),
         "routes": list(routes.values()),
@@ -243,13 +265,17 @@ def _collect_arrival_errors(
     errors = {
         name: _to_arrival_error(row) for name, row in rows.set_index("feature_set").iterrows()
     }
-    mean = arrivals[(arrivals["name"] == "mean") & (arrivals["feature_set"] == "at_takeoff")]
-    if len(mean):
-        errors["mean flight"] = _to_arrival_error(mean.iloc[0])
+    at_takeoff = arrivals[arrivals["feature_set"] == "at_takeoff"].set_index("name")
+    for key, name in {"mean flight": "mean", "last flights": "last three flights"}.items():
+        if name in at_takeoff.index:
+            errors[key] = _to_arrival_error(at_takeoff.loc[name])
     if forward is not None and model in set(forward["name"]):
         rows = forward[forward["name"] == model].set_index("trained on")
         errors["later days"] = _to_arrival_error(rows.loc["earlier days"])
         errors["the same flights"] = _to_arrival_error(rows.loc["earlier and later days"])
+        simple = forward[forward["name"] == "last three flights"].set_index("trained on")
+        if "earlier days" in simple.index:
+            errors["last flights, later days"] = _to_arrival_error(simple.loc["earlier days"])
     return errors
 
 
@@ -259,40 +285,29 @@ def _read_interval(processed: Path) -> Interval:
     if table is None or not card.is_file():
         return {}
     level = json.loads(card.read_text("utf-8")).get("level", 0.9)
-    levels = ["feature_set", "interval", "target"]
+    levels = ["feature_set", "target", "fraction"]
     try:
-        rows = table.xs(("at_takeoff", "chosen", "duration"), level=levels)
+        arrival = table.xs(("at_takeoff", "duration", 1.0), level=levels).astype(float)
     except KeyError:
         return {}
-    arrival = rows[rows.index.get_level_values("fraction") == 1.0]
-    if arrival.empty:
-        return {}
-    arrival = arrival.droplevel("fraction").astype(float)
-    chosen = arrival.loc["random days"]
+    chosen = arrival.loc[("random days", "chosen")]
     interval: Interval = {
         "level": 100 * level,
         "width": chosen["width"] / 60,
+        "naive": arrival.loc[("random days", "naive"), "width"] / 60,
         "coverage": 100 * chosen["coverage"],
         "far": bool(is_far_from_nominal(chosen["coverage"], level)),
+        "error": chosen["error"] / 60,
+        "flights": int(chosen["flights"]),
     }
-    if "flights" not in chosen:  # in tables of an earlier version
-        return interval
-    interval |= {"error": chosen["error"] / 60, "flights": int(chosen["flights"])}
-    if "forward in time" in arrival.index:
-        later = arrival.loc["forward in time"]
-        interval["later"] = [100 * later["coverage"], int(later["flights"])]
+    if ("forward in time", "chosen") in arrival.index:
+        later = arrival.loc[("forward in time", "chosen")]
+        interval["later"] = {
+            "width": later["width"] / 60,
+            "coverage": 100 * later["coverage"],
+            "flights": int(later["flights"]),
+        }
     return interval
-
-
-def _count_arrivals(interval: Interval) -> str:
-    return f"{interval['flights']:,} arrivals" if "flights" in interval else "the arrivals"
-
-
-def _describe_later(interval: Interval) -> str:
-    if "later" not in interval:
-        return ""
-    coverage, flights = interval["later"]
-    return f", and {coverage:.0f} % of {flights:,} on days after those of training"
 
 
 def _read_cards(processed: Path) -> list[dict]:
@@ -333,7 +348,11 @@ def _describe_typical(flights: pd.DataFrame) -> str:
     drift = compare_periods(
         minutes.set_axis(by_path.index), local_days(flights), by_path["operator"]
     )
-    return f"{'; '.join(texts)}. {drift}".rstrip()
+    text = f"{'; '.join(texts)}. {drift}".rstrip()
+    newest = flights["end"].max()
+    if pd.Timestamp.now("UTC") - newest > _OLD:
+        text += f" The newest flight is of {newest:%B %Y}; traffic may have changed since."
+    return text
 
 
 def _format_error(error: ArrivalError) -> str:
