@@ -6,6 +6,8 @@ import pandas as pd
 from trajlib.compiled import compiled
 
 _COMMA, _NEWLINE, _MINUS, _POINT, _ZERO = (np.uint8(ord(char)) for char in ",\n-.0")
+_T, _COLON, _Z = (np.uint8(ord(char)) for char in "T:Z")
+_TEN = np.uint64(10)
 _WIDTH = 20  # bytes of a number with its comma: 15 digits, sign and point
 
 
@@ -34,9 +36,6 @@ def format_lines(
     >>> format_lines(b"IBE1,", np.array([0, 86399]), values, np.array([1, 2]))
     b'IBE1,1970-01-01T00:00:00Z,1,\nIBE1,1970-01-01T23:59:59Z,-0.2,12.34\n'
     """
-    scaled = np.rint(values * 10.0 ** decimals[:, None])
-    if (np.abs(scaled) >= 1e15).any():
-        raise ValueError("a number has more than 15 digits")
     size = len(seconds) * (len(before) + 21 + _WIDTH * len(values))
     buffer = np.empty(size, np.uint8)
     start = np.frombuffer(before, np.uint8)
@@ -44,66 +43,69 @@ def format_lines(
     days, different_days = pd.factorize(seconds // 86400)
     texts = np.datetime_as_string(different_days.astype("M8[D]")).astype("S10")
     dates = texts.view(np.uint8).reshape(-1, 10)
-    end = _format(buffer, start, dates, days, seconds % 86400, scaled, decimals.astype(np.int64))
+    values = np.ascontiguousarray(values, float)  # loops are compiled again for another order
+    decimals = decimals.astype(np.int64)
+    end = _format(buffer, start, dates, days, seconds % 86400, values, 10.0**decimals, decimals)
+    if end < 0:
+        raise ValueError("a number has more than 15 digits")
     return buffer[:end].tobytes()
 
 
 @compiled
-def _format(buffer, before, dates, days, seconds, scaled, decimals):
+def _format(buffer, before, dates, days, seconds, values, scales, decimals):
+    """Return the number of bytes written, -1 if a number has too many digits."""
     position = 0
     for row in range(len(seconds)):
         for byte in before:
             buffer[position] = byte
             position += 1
-        buffer[position : position + 10] = dates[days[row]]
-        buffer[position + 10] = np.uint8(ord("T"))
-        position += 11
-        second = seconds[row]
-        position = _format_pair(buffer, position, second // 3600, np.uint8(ord(":")))
-        position = _format_pair(buffer, position, second // 60 % 60, np.uint8(ord(":")))
-        position = _format_pair(buffer, position, second % 60, np.uint8(ord("Z")))
-        for column in range(len(scaled)):
+        for byte in dates[days[row]]:
+            buffer[position] = byte
+            position += 1
+        minute, second = divmod(seconds[row], 60)
+        hour, minute = divmod(minute, 60)
+        for mark, number in ((_T, hour), (_COLON, minute), (_COLON, second)):
+            buffer[position] = mark
+            buffer[position + 1] = _ZERO + number // 10
+            buffer[position + 2] = _ZERO + number % 10
+            position += 3
+        buffer[position] = _Z
+        position += 1
+        for column in range(len(values)):
             buffer[position] = _COMMA
-            position = _format_number(buffer, position + 1, scaled[column, row], decimals[column])
+            position += 1
+            scaled = np.rint(values[column, row] * scales[column])
+            if abs(scaled) >= 1e15:
+                return -1
+            if scaled == scaled:
+                position = _format_number(buffer, position, np.int64(scaled), decimals[column])
         buffer[position] = _NEWLINE
         position += 1
     return position
 
 
 @compiled
-def _format_pair(buffer, position, number, after):
-    buffer[position] = _ZERO + number // 10
-    buffer[position + 1] = _ZERO + number % 10
-    buffer[position + 2] = after
-    return position + 3
-
-
-@compiled
-def _format_number(buffer, position, scaled, decimals):
-    if scaled != scaled:
-        return position
-    number = np.int64(scaled)
+def _format_number(buffer, position, number, decimals):
     if number < 0:
         buffer[position] = _MINUS
         position += 1
-        number = -number
-    while decimals > 0 and number % 10 == 0:
-        number //= 10
+    digits = np.uint64(abs(number))  # divided faster than a number with a sign
+    while decimals > 0 and digits % _TEN == 0:
+        digits //= _TEN
         decimals -= 1
-    length, remaining = 1, number // 10
-    while remaining > 0:
-        remaining //= 10
+    length, limit = 1, _TEN
+    while digits >= limit:
+        limit *= _TEN
         length += 1
-    if length <= decimals:
-        length = decimals + 1
-    width = length + 1 if decimals > 0 else length
-    end = position + width
-    digit_position = end - 1
-    for digit in range(length):
-        if digit == decimals and decimals > 0:
-            buffer[digit_position] = _POINT
-            digit_position -= 1
-        buffer[digit_position] = _ZERO + number % 10
-        number //= 10
-        digit_position -= 1
-    return end
+    length = max(length, decimals + 1)
+    end = position + length
+    if decimals > 0:
+        for place in range(end, end - decimals, -1):
+            buffer[place] = _ZERO + digits % _TEN
+            digits //= _TEN
+        end -= decimals
+        buffer[end] = _POINT
+    for place in range(end - 1, position - 1, -1):
+        buffer[place] = _ZERO + digits % _TEN
+        digits //= _TEN
+    return position + length + (decimals > 0)
