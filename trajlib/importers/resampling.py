@@ -100,7 +100,7 @@ def leave_one_out(seconds: np.ndarray, values: np.ndarray) -> dict[str, np.ndarr
 
 def _is_far(seconds: np.ndarray, grid: np.ndarray) -> np.ndarray:
     """Return which seconds lie between two measurements that are far apart."""
-    if len(seconds) < 2:
+    if not (np.diff(seconds) > _FAR).any():
         return np.zeros(len(grid), bool)
     after = np.searchsorted(seconds, grid).clip(1, len(seconds) - 1)
     apart = seconds[after] - seconds[after - 1] > _FAR
@@ -118,8 +118,14 @@ def _interpolate_column(
         return empty, empty
     if name not in _ANGLES:
         return _interpolate(seconds, values, grid)
-    values, slope = _interpolate(seconds, np.unwrap(values, period=360), grid)
+    values, slope = _interpolate(seconds, _unwrap(values), grid)
     return (values + 180) % 360 - 180 if name == "longitude" else values % 360, slope
+
+
+def _unwrap(angles: np.ndarray) -> np.ndarray:
+    """Return angles [deg] as by `np.unwrap`, which is slow where nothing is to be changed."""
+    jumps = np.abs(np.diff(angles)) >= 180
+    return np.unwrap(angles, period=360) if jumps.any() else angles
 
 
 @compiled

@@ -145,7 +145,7 @@ def _write_flights(job: Job, flights: pd.DataFrame, points: pd.DataFrame) -> lis
     numbers = [name for name in COLUMNS if name in points and name in NUMERIC]
     order = ["latitude", "longitude", "altitude"]
     order += [name for name in numbers if name not in (*order, "duration", "gap", "distance")]
-    values = points[order].to_numpy(float).T.copy()
+    values = np.array([points[name].to_numpy(float) for name in order])
     flight_of = points["flight"].to_numpy()
     written = [name for name in COLUMNS if name in {*order, *_DERIVED}]
     decimals = np.array([COLUMNS[name].decimals for name in written])
