@@ -5,7 +5,13 @@ import pandas as pd
 import pytest
 from surveillance import fly
 
-from trajlib.importers.segmentation import find_taxiing, segment_flights, split_tracks
+from trajlib.importers.segmentation import (
+    find_ground,
+    find_taxiing,
+    get_numbers,
+    segment_flights,
+    split_tracks,
+)
 
 MINUTE = pd.Timedelta("1min")
 
@@ -133,4 +139,7 @@ def test_one_point_on_the_ground_stays_at_either_end(reported):
     points = points.assign(flight=0).reset_index(drop=True)
     if not reported:
         points = points.drop(columns="onground")
-    assert np.flatnonzero(find_taxiing(points)).tolist() == [0, 1, len(points) - 2, len(points) - 1]
+    names = ("altitude", "groundspeed", "onground")
+    ground = find_ground(*(get_numbers(points, name) for name in names))
+    taxiing = find_taxiing(points["flight"].to_numpy(), ground)
+    assert np.flatnonzero(taxiing).tolist() == [0, 1, len(points) - 2, len(points) - 1]

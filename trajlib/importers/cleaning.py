@@ -12,6 +12,7 @@ import pandas as pd
 
 from trajlib.compiled import compiled, inlined
 from trajlib.importers.segmentation import (
+    find_ground,
     find_taxiing,
     get_numbers,
     get_seconds,
@@ -33,6 +34,10 @@ REPAIRS = {
     "ground_altitude": "missing altitudes on the ground, set to that of the take-off or landing",
 }
 
+_NUMBERS = (  # columns used
+    *("latitude", "longitude", "altitude", "geoaltitude", "groundspeed", "vertical_rate"),
+    "onground",
+)
 _LOWEST, _HIGHEST = -1500.0, 65_000.0  # ft
 _STALE = 60.0  # s between measuring and sending, after which a position is too old
 _MOVING = 50.0  # kt
@@ -57,6 +62,9 @@ class Limits:
     spacing: float = 0.0  # between points [s]; closer ones, from two radars, contradict each other
 
 
+_Columns = dict[str, np.ndarray]  # of points, by name
+
+
 def clean_points(points: pd.DataFrame, limits: Limits) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the usable points, and how often each repair was made.
 
@@ -73,67 +81,83 @@ def clean_points(points: pd.DataFrame, limits: Limits) -> tuple[pd.DataFrame, pd
     DataFrame, DataFrame
         The usable points, and one row per flight with a count for each of ``REPAIRS``.
     """
-    flights = int(points["flight"].max()) + 1 if len(points) else 0
+    flight = np.array(points["flight"])  # writable, see `get_numbers`
+    flights = int(flight.max()) + 1 if len(points) else 0
     counts = pd.DataFrame(0, range(flights), list(REPAIRS))
+    columns = {name: get_numbers(points, name) for name in _NUMBERS}
+    columns |= {"flight": flight, "seconds": get_seconds(points), "row": np.arange(len(points))}
+    if "position_time" in points:
+        columns["position_seconds"] = get_seconds(points, "position_time")
 
     def count(name: str, wrong: np.ndarray) -> None:
-        counts[name] += np.bincount(np.array(points["flight"])[wrong], minlength=flights)
+        counts[name] += np.bincount(columns["flight"][wrong], minlength=flights)
 
     if "disordered" in points:
         count("out_of_order", points["disordered"].to_numpy())
         points = points.drop(columns="disordered")
     for name, find in (
-        ("taxi", find_taxiing),
+        ("taxi", _find_taxiing),
         ("repeated", _find_repeated),
         ("stale_position", _find_stale),
         ("too_close", partial(_find_close, spacing=limits.spacing)),
     ):
-        wrong = find(points)
+        wrong = find(columns)
         count(name, wrong)
-        points = points[~wrong]
-    unreachable, spoofed = _find_unreachable(points, limits)
+        columns = _leave_out(columns, wrong)
+    unreachable, spoofed = _find_unreachable(columns, limits)
     count("unreachable", unreachable)
     count("spoofed", spoofed)
-    points = points[~(unreachable | spoofed)].reset_index(drop=True)
+    columns = _leave_out(columns, unreachable | spoofed)
     for name, find in (
         ("frozen_altitude", _find_frozen),  # first, else the next altitude is out of reach
         ("altitude_spike", partial(_find_spikes, rate=limits.rate)),
         ("assigned_altitude", _find_assigned),
     ):
-        wrong = find(points)
+        wrong = find(columns)
         count(name, wrong)
-        points["altitude"] = points["altitude"].mask(wrong)
-    filled = _fill_ground(points)
-    count("ground_altitude", (points["altitude"].isna() & filled.notna()).to_numpy())
+        columns["altitude"][wrong] = np.nan
+    filled = _fill_ground(columns)
+    count("ground_altitude", np.isnan(columns["altitude"]) & ~np.isnan(filled))
+    points = points.take(columns["row"]).reset_index(drop=True)
     return points.assign(altitude=filled), counts
 
 
-def _same_flight(points: pd.DataFrame) -> np.ndarray:
+def _leave_out(columns: _Columns, wrong: np.ndarray) -> _Columns:
+    if not wrong.any():
+        return columns
+    return {name: values[~wrong] for name, values in columns.items()}
+
+
+def _same_flight(columns: _Columns) -> np.ndarray:
     """Return for each point whether the previous point is of the same flight."""
-    return np.diff(np.array(points["flight"]), prepend=-1) == 0
+    return np.diff(columns["flight"], prepend=-1) == 0
 
 
-def _find_repeated(points: pd.DataFrame) -> np.ndarray:
-    step = np.diff(get_seconds(points), prepend=np.nan)
-    return _same_flight(points) & (step == 0)
+def _find_taxiing(columns: _Columns) -> np.ndarray:
+    ground = find_ground(columns["altitude"], columns["groundspeed"], columns["onground"])
+    return find_taxiing(columns["flight"], ground)
 
 
-def _find_stale(points: pd.DataFrame) -> np.ndarray:
-    lat, lon = get_numbers(points, "latitude"), get_numbers(points, "longitude")
-    still = (np.diff(lat, prepend=np.nan) == 0) & (np.diff(lon, prepend=np.nan) == 0)
-    moving = ~(get_numbers(points, "groundspeed") < _MOVING)
-    repeated = still & moving & (get_numbers(points, "onground") != 1)
-    if "position_time" not in points:
-        return repeated & _same_flight(points)
-    updated = get_seconds(points, "position_time")
+def _find_repeated(columns: _Columns) -> np.ndarray:
+    return _same_flight(columns) & (np.diff(columns["seconds"], prepend=np.nan) == 0)
+
+
+def _find_stale(columns: _Columns) -> np.ndarray:
+    still = np.diff(columns["latitude"], prepend=np.nan) == 0
+    still &= np.diff(columns["longitude"], prepend=np.nan) == 0
+    moving = ~(columns["groundspeed"] < _MOVING)
+    repeated = still & moving & (columns["onground"] != 1)
+    if "position_seconds" not in columns:
+        return repeated & _same_flight(columns)
+    updated = columns["position_seconds"]
     repeated |= np.diff(updated, prepend=np.nan) == 0
-    return (repeated & _same_flight(points)) | (get_seconds(points) - updated > _STALE)
+    return (repeated & _same_flight(columns)) | (columns["seconds"] - updated > _STALE)
 
 
-def _find_close(points: pd.DataFrame, spacing: float) -> np.ndarray:
+def _find_close(columns: _Columns, spacing: float) -> np.ndarray:
     if not spacing:
-        return np.zeros(len(points), bool)
-    return _closer(np.array(points["flight"]), np.floor(get_seconds(points)), spacing)
+        return np.zeros(len(columns["flight"]), bool)
+    return _closer(columns["flight"], np.floor(columns["seconds"]), spacing)
 
 
 @compiled
@@ -148,43 +172,47 @@ def _closer(flight, seconds, spacing):
     return close
 
 
-def _find_unreachable(points: pd.DataFrame, limits: Limits) -> tuple[np.ndarray, np.ndarray]:
+def _find_unreachable(columns: _Columns, limits: Limits) -> tuple[np.ndarray, np.ndarray]:
     """Return the positions that are not in the longest track, short and long stretches apart."""
-    flight, seconds = np.array(points["flight"]), get_seconds(points)
-    lat, lon = get_numbers(points, "latitude"), get_numbers(points, "longitude")
+    names = ("flight", "seconds", "latitude", "longitude")
+    flight, seconds, lat, lon = (columns[name] for name in names)
     track = split_tracks(flight, seconds, lat, lon, limits.speed, limits.tolerance)
     other = _not_of_longest(flight, track)
     if not other.any():
         return other, other
-    run = np.cumsum(np.diff(other.astype(np.int8), prepend=0) != 0)
-    lasting = pd.Series(seconds).groupby(run).transform(np.ptp).to_numpy() >= _LONG
+    runs = np.flatnonzero(np.diff(other, prepend=~other[0]))
+    lasting = np.maximum.reduceat(seconds, runs) - np.minimum.reduceat(seconds, runs) >= _LONG
+    lasting = np.repeat(lasting, np.diff(runs, append=len(other)))
     return other & ~lasting, other & lasting
 
 
-def _not_of_longest(flight: np.ndarray, track: np.ndarray) -> np.ndarray:
-    if not track.any():
-        return np.zeros(len(track), bool)
-    sizes = pd.Series(track).groupby([flight, track]).size()
-    longest = sizes.groupby(level=0).idxmax().map(lambda pair: pair[1])
-    return track != longest.reindex(flight).to_numpy()
+@compiled
+def _not_of_longest(flight, track):
+    """Return which points are not in the longest track of their flight, the first of several."""
+    other = np.zeros(len(track), np.bool_)
+    start = 0
+    for i in range(1, len(track) + 1):
+        if i == len(track) or flight[i] != flight[start]:
+            longest = np.argmax(np.bincount(track[start:i]))
+            for k in range(start, i):
+                other[k] = track[k] != longest
+            start = i
+    return other
 
 
-def _find_spikes(points: pd.DataFrame, rate: float) -> np.ndarray:
-    altitude = get_numbers(points, "altitude")
+def _find_spikes(columns: _Columns, rate: float) -> np.ndarray:
+    altitude = columns["altitude"]
     beyond = (altitude < _LOWEST) | (altitude > _HIGHEST)
     measured = np.flatnonzero(~beyond & ~np.isnan(altitude))
-    flight = np.array(points["flight"])[measured]
-    seconds = get_seconds(points)[measured]
+    flight, seconds = columns["flight"][measured], columns["seconds"][measured]
     track = split_altitudes(flight, seconds, altitude[measured], rate, _NOISE)
     beyond[measured[_not_of_longest(flight, track)]] = True
     return beyond
 
 
-def _find_frozen(points: pd.DataFrame) -> np.ndarray:
-    altitude = get_numbers(points, "altitude")
-    geometric, rate = get_numbers(points, "geoaltitude"), get_numbers(points, "vertical_rate")
-    flight, seconds = np.array(points["flight"]), get_seconds(points)
-    return _frozen(flight, seconds, altitude, geometric, rate, *_FROZEN)
+def _find_frozen(columns: _Columns) -> np.ndarray:
+    names = ("flight", "seconds", "altitude", "geoaltitude", "vertical_rate")
+    return _frozen(*(columns[name] for name in names), *_FROZEN)
 
 
 @compiled
@@ -215,15 +243,12 @@ def _frozen(flight, seconds, altitude, geometric, rate, window, climbed):
     return frozen
 
 
-def _find_assigned(points: pd.DataFrame) -> np.ndarray:
-    altitude, flight = get_numbers(points, "altitude"), np.array(points["flight"])
-    measured = np.flatnonzero(~np.isnan(altitude))
-    assigned = np.zeros(len(points), bool)
+def _find_assigned(columns: _Columns) -> np.ndarray:
+    measured = np.flatnonzero(~np.isnan(columns["altitude"]))
+    assigned = np.zeros(len(columns["altitude"]), bool)
     assigned[measured] = _assigned(
-        np.flatnonzero(np.diff(flight[measured], prepend=-1, append=-1)),
-        get_seconds(points)[measured],
-        altitude[measured],
-        get_numbers(points, "groundspeed")[measured],
+        np.flatnonzero(np.diff(columns["flight"][measured], prepend=-1, append=-1)),
+        *(columns[name][measured] for name in ("seconds", "altitude", "groundspeed")),
     )
     return assigned
 
@@ -270,19 +295,22 @@ def _assigned(bounds, seconds, altitude, speed):  # noqa: C901 (one loop, compil
     return assigned
 
 
-def _fill_ground(points: pd.DataFrame) -> pd.Series:
+def _fill_ground(columns: _Columns) -> np.ndarray:
     """Return the altitudes, filled at the first and last point if these are on the ground."""
-    altitude = points["altitude"]
-    missing = altitude.isna()
-    if "onground" not in points or not missing.any():
-        return altitude
-    flight, seconds = points["flight"], get_seconds(points)
-    ends = flight.diff().ne(0) | flight.diff(-1).ne(0)
-    to_fill = missing & ends & (get_numbers(points, "onground") == 1)
-    measured = pd.DataFrame({"altitude": altitude, "seconds": seconds}, points.index)
-    by_flight = measured.mask(missing).groupby(flight)
-    filled = altitude
-    for nearest in (by_flight.ffill(), by_flight.bfill()):
-        near = (nearest["seconds"] - seconds).abs() <= _NEAR_GROUND
-        filled = filled.mask(to_fill & filled.isna() & near, nearest["altitude"])
+    flight, seconds, altitude = (columns[name] for name in ("flight", "seconds", "altitude"))
+    missing = np.isnan(altitude)
+    measured = np.flatnonzero(~missing)
+    ends = (np.diff(flight, prepend=-1) != 0) | (np.diff(flight, append=-1) != 0)
+    to_fill = np.flatnonzero(missing & ends & (columns["onground"] == 1))
+    filled = altitude.copy()
+    if not len(measured):
+        return filled
+    after = np.searchsorted(measured, to_fill)
+    for nearest in (after, after - 1):  # the one before has priority
+        inside = (nearest >= 0) & (nearest < len(measured))
+        row, near = to_fill[inside], measured[nearest[inside]]
+        usable = (flight[near] == flight[row]) & (
+            np.abs(seconds[near] - seconds[row]) <= _NEAR_GROUND
+        )
+        filled[row[usable]] = altitude[near[usable]]
     return filled

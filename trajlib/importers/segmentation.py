@@ -42,26 +42,39 @@ def segment_flights(points: pd.DataFrame, *, identified: bool = False) -> np.nda
     if "callsign" in points:
         callsign = np.array(pd.factorize(points["callsign"])[0])
     aircraft = np.array(points["aircraft"])
-    ground = _find_ground(columns[2], speed, state)
+    ground = find_ground(columns[2], speed, state)
     cut = _find_cuts(aircraft, seconds, *columns, speed, ground, callsign, identified)
     part = np.cumsum(cut) - 1
     airborne = np.bincount(part, ground != 1) > 0
     return np.where(airborne, np.cumsum(airborne) - 1, -1)[part]
 
 
-def find_taxiing(points: pd.DataFrame) -> np.ndarray:
+def find_ground(altitude: np.ndarray, speed: np.ndarray, state: np.ndarray) -> np.ndarray:
+    """Return 1 for points on the ground, 0 for points in the air, -1 if unknown."""
+    reported = (state == 1) & ~(speed > _FAST)
+    slow = np.isnan(state) & (speed < _SLOW) & ~(altitude > 10_000)
+    unknown = np.isnan(state) & np.isnan(speed) & ~(altitude > 10_000)
+    return np.where(unknown, -1, reported | slow).astype(np.int8)
+
+
+def find_taxiing(flight: np.ndarray, ground: np.ndarray) -> np.ndarray:
     """Return which points are on the ground, except the last before and the first after a flight.
 
     Parameters
     ----------
-    points
-        Ordered by ``flight`` and ``timestamp``, otherwise as in `segment_flights`.
+    flight
+        Number of the flight, in increasing order.
+    ground
+        As returned by `find_ground`.
     """
-    columns = (get_numbers(points, name) for name in ("altitude", "groundspeed", "onground"))
-    rows = pd.Series(np.arange(len(points)))
-    airborne = rows.where(_find_ground(*columns) != 1).groupby(points["flight"].to_numpy())
-    taxiing = (rows < airborne.transform("min") - 1) | (rows > airborne.transform("max") + 1)
-    return taxiing.to_numpy()
+    rows = np.arange(len(flight))
+    airborne = rows[ground != 1]
+    first = np.zeros(flight.max(initial=-1) + 1, int)
+    last = np.full(len(first), len(flight))
+    for edge, neighbour in ((first, {"prepend": -1}), (last, {"append": -1})):
+        ends = airborne[np.diff(flight[airborne], **neighbour) != 0]
+        edge[flight[ends]] = ends
+    return (rows < first[flight] - 1) | (rows > last[flight] + 1)
 
 
 def split_tracks(
@@ -112,14 +125,6 @@ def get_seconds(points: pd.DataFrame, name: str = "timestamp") -> np.ndarray:
     """Return a column of times as seconds since 1970, NaN if missing."""
     times = points[name].astype("datetime64[ms, UTC]")
     return np.where(times.isna(), np.nan, times.astype("int64") / 1000)
-
-
-def _find_ground(altitude: np.ndarray, speed: np.ndarray, state: np.ndarray) -> np.ndarray:
-    """Return 1 for points on the ground, 0 for points in the air, -1 if unknown."""
-    reported = (state == 1) & ~(speed > _FAST)
-    slow = np.isnan(state) & (speed < _SLOW) & ~(altitude > 10_000)
-    unknown = np.isnan(state) & np.isnan(speed) & ~(altitude > 10_000)
-    return np.where(unknown, -1, reported | slow).astype(np.int8)
 
 
 @inlined
