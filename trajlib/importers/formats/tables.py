@@ -131,12 +131,11 @@ def read_blocks(stream: IO[bytes], *, skip: int = 0, end: bytes = b"\n") -> Iter
     """
     remainder = b""
     for piece in _read_pieces(stream):
-        block = remainder + piece
-        cut = block.rfind(end) + 1
-        remainder = block[cut:]
+        cut = piece.rfind(end) + 1
+        block = remainder + piece[:cut] if cut else b""
+        remainder = piece[cut:] if cut else remainder + piece
         if len(remainder) > _BLOCK:
             raise FormatError(f"a line is longer than {_BLOCK >> 20} MiB")
-        block = block[:cut]
         while skip and block:
             block = block.partition(b"\n")[2]
             skip -= 1
@@ -222,13 +221,13 @@ def parse_csv(
         convert_options=convert,
     )
     try:
-        table = read(io.BytesIO(block))
+        table = read(pa.BufferReader(block))
         legible = not any(pa.types.is_binary(kind) for kind in table.schema.types)
     except pa.ArrowInvalid:
         legible = False
     if not legible:  # bytes that are not UTF-8
         ragged.clear()
-        table = read(io.BytesIO(_to_text(block).encode()))
+        table = read(pa.BufferReader(_to_text(block).encode()))
     if not ragged:
         return table.to_pandas()
     rows = [
@@ -273,8 +272,10 @@ def _parse_document(line: bytes) -> Any:
 def _read_pieces(stream: IO[bytes]) -> Iterator[bytes]:
     """Yield a file in pieces; of a truncated file, also the part before the error."""
     parts, size = [], 0
+    # a file is read at once
+    step = _BLOCK if isinstance(getattr(stream, "raw", None), io.FileIO) else _PART
     try:
-        while part := stream.read(_PART):
+        while part := stream.read(step):
             parts.append(part)
             size += len(part)
             if size >= _BLOCK:
