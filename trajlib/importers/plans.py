@@ -8,6 +8,7 @@ import pandas as pd
 from trajlib.archive.dialect import read_dialect
 from trajlib.archive.plans import save_plans
 from trajlib.importers.formats import FormatError, Options, find_format
+from trajlib.importers.formats.base import TEXTS
 from trajlib.importers.formats.packed import UNPACKED
 from trajlib.importers.sources import find_root, open_archives
 
@@ -98,6 +99,7 @@ def import_plans(
         raise FileNotFoundError(f"no flight plans in {source}{reason}")
     points = pd.concat(tables, ignore_index=True)
     plans = points[[name for name in _COLUMNS if name in points]].rename(columns=_COLUMNS)
+    plans = plans.astype({name: "str" for name in TEXTS if name in plans})
     if "flight_level" in plans:
         plans["flight_level"] /= 100
     plans["sequence"] = plans.groupby("flight_id").cumcount()

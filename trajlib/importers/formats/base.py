@@ -109,13 +109,16 @@ def convert_points(df: pd.DataFrame, fields: dict[str, Field]) -> pd.DataFrame:
 
 
 def convert_table(df: pd.DataFrame, fields: dict[str, Field]) -> pd.DataFrame:
-    """Return a table in the schema's columns and units; missing columns are absent."""
+    """Return a table in the schema's columns and units; missing columns are absent.
+
+    Texts are categories.
+    """
     columns: dict[str, pd.Series] = {}
     for name, field in fields.items():
         for source_name in field.names:
             if source_name in df:
                 values = _convert_column(name, df[source_name], field.unit)
-                columns[name] = columns[name].fillna(values) if name in columns else values
+                columns[name] = _fill(columns[name], values) if name in columns else values
     return pd.DataFrame(columns, index=df.index)
 
 
@@ -153,13 +156,24 @@ def _convert_column(name: str, values: pd.Series, unit: str) -> pd.Series:
     return convert_numbers(values, name, factor, offset)
 
 
+def _fill(values: pd.Series, others: pd.Series) -> pd.Series:
+    if values.dtype != "category":
+        return values.fillna(others)
+    return values.astype("str").fillna(others.astype("str")).astype("category")
+
+
 def _to_texts(values: pd.Series, name: str) -> pd.Series:
+    """Return a column as texts, which are categories, since few differ."""
     if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 == 0).all():
         values = values.astype("Int64")  # an integer column with gaps
-    rows = values.astype("object" if values.dtype == "category" else values.dtype).astype("str")
-    codes, different = pd.factorize(rows.mask(values.isna()))  # few texts differ
+    if values.dtype != "str":
+        rows = values.astype("object" if values.dtype == "category" else values.dtype)
+        values = rows.astype("str").mask(values.isna())
+    codes, different = pd.factorize(values)
     texts = pd.Series([_clean_text(text, name) for text in different], dtype="str")
-    return texts.reindex(codes).set_axis(values.index)  # code -1: missing
+    cleaned, categories = pd.factorize(texts)  # different texts may be the same when cleaned
+    codes = np.append(cleaned, -1)[codes]  # -1: missing
+    return pd.Series(pd.Categorical.from_codes(codes, categories), values.index)
 
 
 def _clean_text(text: str, name: str) -> str | None:
