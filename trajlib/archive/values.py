@@ -68,6 +68,8 @@ def parse_unix(numbers: pd.Series, column: str = "") -> pd.Series:
         since = values - start
         fits = (since > _EARLIEST * per_second) & (since < _LATEST * per_second)
         milliseconds[fits] = np.round(since[fits] * (1000 / per_second))
+        if fits.all():
+            break
     if column.lower().startswith("gps") and np.isfinite(milliseconds).any():
         raise FlightError(
             f"does {column} count from 1970 or, as satellite receivers do, from 6 January 1980? "
@@ -309,8 +311,10 @@ def convert_numbers(
 ) -> pd.Series:
     """Return a column of any type as numbers in the schema's unit; NaN for other values."""
     if pd.api.types.is_numeric_dtype(values) and values.dtype != bool:
-        numbers = values.astype("float64") * factor + offset
-        return numbers.where(np.isfinite(numbers))
+        numbers = values.to_numpy(float, na_value=np.nan) * factor
+        numbers += offset
+        numbers[~np.isfinite(numbers)] = np.nan
+        return pd.Series(numbers, values.index)
     texts = values.astype("str")
     return pd.Series(_parse_numbers(texts, name, factor, offset, decimal)[0], values.index)
 
