@@ -44,7 +44,7 @@ def write_bucket(job: Job, traffic: pd.Series, bucket: int) -> None:
     flights["path"] = _name_files(flights)
     if noise := _write_flights(job, flights, points):
         with replacing(job.work / f"noise-{bucket:04d}.parquet") as temporary:
-            pd.concat(noise).to_parquet(temporary, index=False)
+            _join_noise(noise).to_parquet(temporary, index=False)
     with replacing(file) as temporary:
         flights.to_parquet(temporary, index=False)
     (job.work / f"cleaned-{bucket:04d}.arrow").unlink()
@@ -139,7 +139,7 @@ def _name_file(name: str) -> str:
     return f"{quoted[: _LONGEST_NAME - len(digest) - 1]}-{digest}"
 
 
-def _write_flights(job: Job, flights: pd.DataFrame, points: pd.DataFrame) -> list[pd.DataFrame]:
+def _write_flights(job: Job, flights: pd.DataFrame, points: pd.DataFrame) -> list[tuple[str, dict]]:
     """Write the flights that are not rejected, reject those in wrong units; return their noise."""
     seconds = get_seconds(points)
     numbers = [name for name in COLUMNS if name in points and name in NUMERIC]
@@ -171,8 +171,17 @@ def _write_flights(job: Job, flights: pd.DataFrame, points: pd.DataFrame) -> lis
         path.write_bytes(_format_csv(flight, time, rows, written, decimals, confirmed))
         if job.limits.spacing and flight["kind"] == "flight":
             errors = leave_one_out(seconds[begin:end], values[:3, begin:end])
-            noise.append(pd.DataFrame({"path": flight["path"], **errors}))
+            noise.append((flight["path"], errors))
     return noise
+
+
+def _join_noise(noise: list[tuple[str, dict]]) -> pd.DataFrame:
+    """Return one table of the errors at all points, with the ``path`` of their flight."""
+    paths, errors = zip(*noise, strict=True)
+    sizes = [len(flight["miss"]) for flight in errors]
+    columns = {name: np.concatenate([flight[name] for flight in errors]) for name in errors[0]}
+    path = pd.Series(paths, dtype="str").repeat(sizes).reset_index(drop=True)
+    return path.to_frame("path").assign(**columns)
 
 
 def _format_csv(
