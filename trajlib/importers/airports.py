@@ -63,9 +63,11 @@ def measure_ends(points: pd.DataFrame, side: str) -> pd.DataFrame:
         minutes), ``course`` [deg], missing if the flight did not move, and ``rise`` [ft], how much
         higher it is up to three minutes from the end.
     """
-    points = points[points["latitude"].notna()]
+    points = points[["flight", "timestamp", "latitude", "longitude", "altitude"]]
+    if points["latitude"].hasnans:
+        points = points[points["latitude"].notna()]
     flight, time = points["flight"].to_numpy(), get_seconds(points)
-    lat, lon, altitude = points[["latitude", "longitude", "altitude"]].to_numpy(float).T
+    lat, lon, altitude = (points[n].to_numpy(float) for n in ("latitude", "longitude", "altitude"))
     begins = np.flatnonzero(np.diff(flight, prepend=-1))
     sizes = np.diff(np.append(begins, len(flight)))
     edge = np.repeat(begins if side == "origin" else begins + sizes - 1, sizes)

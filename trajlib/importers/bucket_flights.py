@@ -10,10 +10,11 @@ from trajlib.archive.values import find_operator
 from trajlib.compiled import compiled
 from trajlib.importers.airports import infer_airports, measure_ends
 from trajlib.importers.cleaning import clean_points
-from trajlib.importers.collecting import read_bucket
+from trajlib.importers.collecting import narrow_numbers, read_bucket
 from trajlib.importers.formats.base import TEXTS
 from trajlib.importers.job import SIDES, Job
 from trajlib.importers.segmentation import get_seconds, segment_flights, split_tracks
+from trajlib.schema import NUMERIC
 
 _SEGMENTED = (  # columns by which flights are separated
     *("aircraft", "timestamp", "latitude", "longitude", "altitude", "groundspeed"),
@@ -28,7 +29,9 @@ def segment_bucket(job: Job, parts: list[Path], bucket: int) -> pd.Series:
     if not file.exists():
         points, flights = _segment_points(job, read_bucket(parts, bucket))
         with replacing(job.work / f"cleaned-{bucket:04d}.arrow") as temporary:
-            points.reset_index(drop=True).to_feather(temporary, compression="lz4")
+            to_write = [name for name in ("flight", "timestamp", *NUMERIC) if name in points]
+            points = narrow_numbers(points[to_write]).reset_index(drop=True)
+            points.to_feather(temporary, compression="lz4")
         with replacing(file) as temporary:
             flights.to_parquet(temporary)
     flights = pd.read_parquet(file)
@@ -143,21 +146,28 @@ def _find_commonest(flight: pd.Series, texts: pd.Series) -> pd.Series:
     code, texts = texts.cat.codes.to_numpy(), texts.cat.categories
     given = code >= 0
     pairs = flight.to_numpy()[given] * len(texts) + code[given]
-    pairs, counts = np.unique(pairs, return_counts=True)
+    begins = np.flatnonzero(np.diff(pairs, prepend=-1))  # of runs, which are few
+    pairs, run = np.unique(pairs[begins], return_inverse=True)
+    counts = np.bincount(run, np.diff(begins, append=given.sum()))
     flights, codes = np.divmod(pairs, max(len(texts), 1))
     table = pd.DataFrame({"flight": flights, "count": -counts, "text": texts[codes]})
     return table.sort_values([*table]).drop_duplicates("flight").set_index("flight")["text"]
 
 
 def _summarize(points: pd.DataFrame) -> pd.DataFrame:
-    by_flight = points.groupby("flight")
-    step = by_flight["timestamp"].diff().dt.total_seconds()
+    flight, altitude = points["flight"].to_numpy(), points["altitude"].to_numpy()
+    begins = np.flatnonzero(np.diff(flight, prepend=-1))
+    sizes = np.diff(begins, append=len(points))
+    step = np.diff(get_seconds(points), prepend=np.nan)
+    step[begins] = np.nan
+    flights = pd.Index(flight[begins], name="flight")
     return pd.DataFrame(
         {
-            "start": by_flight["timestamp"].first(),
-            "end": by_flight["timestamp"].last(),
-            "points": by_flight.size(),
-            "altitudes": by_flight["altitude"].count(),
-            "longest_gap": step.groupby(points["flight"]).max(),
-        }
+            "start": points["timestamp"].iloc[begins].set_axis(flights),
+            "end": points["timestamp"].iloc[begins + sizes - 1].set_axis(flights),
+            "points": sizes,
+            "altitudes": np.add.reduceat(~np.isnan(altitude), begins, dtype=int),
+            "longest_gap": np.fmax.reduceat(step, begins),
+        },
+        index=flights,
     )

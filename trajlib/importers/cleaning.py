@@ -83,14 +83,14 @@ def clean_points(points: pd.DataFrame, limits: Limits) -> tuple[pd.DataFrame, pd
     """
     flight = np.array(points["flight"])  # writable, see `get_numbers`
     flights = int(flight.max()) + 1 if len(points) else 0
-    counts = pd.DataFrame(0, range(flights), list(REPAIRS))
+    counts = dict.fromkeys(REPAIRS, np.zeros(flights, int))
     columns = {name: get_numbers(points, name) for name in _NUMBERS}
     columns |= {"flight": flight, "seconds": get_seconds(points), "row": np.arange(len(points))}
     if "position_time" in points:
         columns["position_seconds"] = get_seconds(points, "position_time")
 
     def count(name: str, wrong: np.ndarray) -> None:
-        counts[name] += np.bincount(columns["flight"][wrong], minlength=flights)
+        counts[name] = np.bincount(columns["flight"][wrong], minlength=flights)
 
     if "disordered" in points:
         count("out_of_order", points["disordered"].to_numpy())
@@ -119,13 +119,14 @@ def clean_points(points: pd.DataFrame, limits: Limits) -> tuple[pd.DataFrame, pd
     filled = _fill_ground(columns)
     count("ground_altitude", np.isnan(columns["altitude"]) & ~np.isnan(filled))
     points = points.take(columns["row"]).reset_index(drop=True)
-    return points.assign(altitude=filled), counts
+    return points.assign(altitude=filled), pd.DataFrame(counts, range(flights))
 
 
 def _leave_out(columns: _Columns, wrong: np.ndarray) -> _Columns:
     if not wrong.any():
         return columns
-    return {name: values[~wrong] for name, values in columns.items()}
+    others = np.flatnonzero(~wrong)
+    return {name: values[others] for name, values in columns.items()}
 
 
 def _same_flight(columns: _Columns) -> np.ndarray:
