@@ -164,8 +164,8 @@ def _join_texts(texts: list[pd.Series]) -> pa.DictionaryArray:
 def _write_part(job: Job, name: str, batches: list[pd.DataFrame]) -> None:
     """Write points as an Arrow file with one record batch a bucket."""
     texts = [text for text in (*TEXTS, "key") if any(text in batch for batch in batches)]
-    points = pd.concat([batch.drop(columns=texts, errors="ignore") for batch in batches])
-    table = pa.Table.from_pandas(narrow_numbers(points), preserve_index=False)
+    others = [narrow_numbers(batch.drop(columns=texts, errors="ignore")) for batch in batches]
+    table = pa.Table.from_pandas(pd.concat(others), preserve_index=False)
     for text in texts:
         parts = [batch.get(text, pd.Series(None, batch.index, dtype="str")) for batch in batches]
         table = table.append_column(text, _join_texts(parts))
