@@ -112,6 +112,69 @@ def test_a_waypoint_off_the_earth_is_refused(tmp_path):
         read_plan(tmp_path / "mine.csv")
 
 
+def test_waypoints_of_two_plans_filed_at_one_time_are_not_mixed(tmp_path, flights):
+    longer = [*SOUTH[:2], (40.4, 0.0), SOUTH[2]]
+    save_plans(make_plan(NORTH, flight_id="one"), tmp_path, "first")
+    save_plans(make_plan(longer, flight_id="one"), tmp_path, "second")
+    selected = select_plans(read_plans(tmp_path), flights)
+    assert selected["latitude"].tolist() == [point[0] for point in NORTH]
+
+
+def test_a_plan_that_two_files_have_is_used_once(tmp_path, flights):
+    for name in ("first", "second"):
+        save_plans(make_plan(NORTH, flight_id="one"), tmp_path, name)
+    selected = select_plans(read_plans(tmp_path), flights)
+    assert selected["latitude"].tolist() == [point[0] for point in NORTH]
+
+
+def test_the_plan_of_the_next_flight_of_a_callsign_is_not_used(tmp_path, flights):
+    plans = read_back(
+        tmp_path,
+        make_plan(NORTH, callsign="IBE2", departure_time="2016-01-01T13:40Z", filed="2016-01-01"),
+        make_plan(
+            SOUTH,
+            callsign="IBE2",
+            departure_time="2016-01-01T18:00Z",
+            filed="2016-01-01T12:00Z",
+        ),
+    )
+    selected = select_plans(plans, flights).loc["LEMD-LEBL/two.csv"]
+    assert selected["latitude"].tolist() == [point[0] for point in NORTH]
+
+
+def test_a_file_of_plans_of_several_callsigns_gives_a_flight_its_own(tmp_path):
+    tables = [make_plan(SOUTH, callsign="IBE8"), make_plan(NORTH, callsign="IBE9")]
+    plans = write_plan(tmp_path, pd.concat(tables))
+    flight = describe_flight()
+    selected = select_plans(assign_plan(plans, flight), flight)
+    assert selected["latitude"].tolist() == [point[0] for point in NORTH]
+    with pytest.raises(ValueError, match="no plan of this flight"):
+        assign_plan(plans, flight.assign(callsign="IBE7"))
+
+
+def test_numbers_of_flights_match_beside_missing_ones(tmp_path, flights):
+    numbered = flights.assign(path=["a/71.csv", "a/two.csv", "a/three.csv"])
+    plans = pd.concat([make_plan(NORTH, flight_id=71), make_plan(SOUTH, callsign="IBE2")])
+    assert plans["flight_id"].dtype == float
+    selected = select_plans(read_back(tmp_path, plans), numbered)
+    assert selected.index.unique("path").tolist() == ["a/71.csv"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"mine\.csv is no table of waypoints"),
+        ("latitude,longitude,flight_level\n40,3,FL310\n", "flight_level is 'FL310', expected"),
+        ("latitude,longitude,estimated_time\n40,3,07:00\n", "estimated_time is '07:00', expected"),
+        ("latitude,longitude,filed\n40,3,1457161200\n", "filed is '1457161200', expected date"),
+    ],
+)
+def test_plans_that_cannot_be_read_are_refused_with_the_column(tmp_path, text, message):
+    (tmp_path / "mine.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_plan(tmp_path / "mine.csv")
+
+
 def test_plans_are_no_flights_of_the_archive(tmp_path):
     archive = tmp_path / "archive"
     (archive / "plans").mkdir(parents=True)

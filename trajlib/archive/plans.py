@@ -9,13 +9,16 @@ Plans are tables in the archive's folder ``plans/``, Parquet or CSV, one row per
   ``filed``, the time of filing. Times are in UTC.
 
 A flight may have several plans, filed at different times. Only the last one filed before the
-prediction time is used. A plan without a filing time counts as filed before departure.
+prediction time is used. A plan without a filing time counts as filed before departure. Of plans by
+callsign, only those of the departure time closest to the flight's first sample are used, as others
+may be of the next flight of that callsign. Of several plans filed at one time, the first is used.
 """
 
 from pathlib import Path
 from urllib.parse import quote
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from trajlib.archive.storage import list_names, open_file, replacing
 
@@ -59,12 +62,15 @@ def read_plan(path: str | Path) -> pd.DataFrame:
         As `read_plans`; the message names the file and what was expected.
     """
     name = Path(path).name
-    with open_file(path) as file:
-        if name.endswith(".parquet"):
-            table = pd.read_parquet(file)
-        else:
-            packing = "gzip" if name.endswith(".gz") else None
-            table = pd.read_csv(file, dtype=dict.fromkeys(_TEXTS, "str"), compression=packing)
+    try:
+        with open_file(path) as file:
+            if name.endswith(".parquet"):
+                table = pd.read_parquet(file)
+            else:
+                packing = "gzip" if name.endswith(".gz") else None
+                table = pd.read_csv(file, dtype=dict.fromkeys(_TEXTS, "str"), compression=packing)
+    except ValueError as error:  # also of an empty file, another encoding or a damaged one
+        raise ValueError(f"{name} is no table of waypoints that can be read: {error}") from error
     table.columns = table.columns.str.strip().str.lower()
     table = table.loc[:, ~table.columns.duplicated()]
     missing = [column for column in ("latitude", "longitude") if column not in table]
@@ -116,11 +122,12 @@ def select_plans(
     waypoints = pd.concat([_match_ids(plans, flights), _match_callsigns(plans, flights)])
     deadline = waypoints["start"] + pd.Timedelta(minutes, "min")
     waypoints = waypoints[~(waypoints["filed"] > deadline)]
+    nearest = waypoints["apart"].groupby(waypoints["path"]).transform("min")
+    waypoints = waypoints[waypoints["apart"] == nearest]
     filed = waypoints["filed"].fillna(pd.Timestamp(0, tz="UTC"))
     last = filed.groupby(waypoints["path"]).transform("max")
-    waypoints = waypoints[filed == last]
+    waypoints = _keep_first(waypoints[filed == last])
     waypoints = waypoints.sort_values(["path", "sequence"], kind="stable")
-    waypoints = waypoints.drop_duplicates(["path", "sequence"])
     point = waypoints.groupby("path").cumcount().rename("point")
     return waypoints.set_index(["path", point])[list(WAYPOINT)]
 
@@ -141,6 +148,9 @@ def assign_plan(plans: pd.DataFrame, flight: pd.DataFrame) -> pd.DataFrame:
         When no plan is of the flight, or none was filed before it began.
     """
     if plans["flight_id"].isna().all() and plans["departure_time"].isna().all():
+        callsign = flight["callsign"].item()
+        if callsign or plans["callsign"].dropna().unique().size > 1:
+            plans = plans[plans["callsign"].isna() | (plans["callsign"] == callsign)]
         plans = plans.assign(flight_id=flight["path"].item())
     if select_plans(plans, flight).empty:
         raise ValueError(
@@ -153,13 +163,12 @@ def assign_plan(plans: pd.DataFrame, flight: pd.DataFrame) -> pd.DataFrame:
 
 def _convert(table: pd.DataFrame) -> pd.DataFrame:
     table = table.reindex(columns=[*_TEXTS, *_NUMBERS, *_TIMES])
-    for name in _TEXTS:
-        table[name] = table[name].astype("str")
+    for name in _TEXTS:  # whole numbers beside missing ones are read as 7.0
+        table[name] = table[name].convert_dtypes().astype("str").str.strip()
     for name in _NUMBERS:
-        table[name] = pd.to_numeric(table[name])
+        table[name] = _convert_numbers(table[name])
     for name in _TIMES:
-        times = pd.to_datetime(table[name], utc=True, format="ISO8601")
-        table[name] = times.dt.as_unit("ns")
+        table[name] = _convert_times(table[name])
     wrong = ~(table["latitude"].abs().le(90) & table["longitude"].abs().le(360))
     if wrong.any():
         row = table[wrong].iloc[0]
@@ -173,6 +182,33 @@ def _convert(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def _convert_numbers(values: pd.Series) -> pd.Series:
+    numbers = pd.to_numeric(values, errors="coerce")
+    unreadable = values[numbers.isna() & values.notna()]
+    if len(unreadable):
+        raise ValueError(f"{values.name} is {str(unreadable.iloc[0])!r}, expected a number")
+    return numbers
+
+
+def _convert_times(values: pd.Series) -> pd.Series:
+    texts = values.astype("str") if is_numeric_dtype(values) else values
+    times = pd.to_datetime(texts, utc=True, format="ISO8601", errors="coerce")
+    unreadable = values[times.isna() & values.notna()]
+    if len(unreadable):
+        raise ValueError(
+            f"{values.name} is {str(unreadable.iloc[0])!r}, expected date and time in UTC, as "
+            "2016-03-05T07:00"
+        )
+    return times.dt.as_unit("ns")
+
+
+def _keep_first(waypoints: pd.DataFrame) -> pd.DataFrame:
+    """Return the first plan of each flight; the next begins where a sequence number repeats."""
+    waypoints = waypoints.drop_duplicates(["path", "sequence", "latitude", "longitude"])
+    repeated = waypoints.duplicated(["path", "sequence"])
+    return waypoints[~repeated.groupby(waypoints["path"]).cummax()]
+
+
 def _match_ids(plans: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame:
     stems = flights["path"].str.replace(r"\.csv(\.gz)?$", "", regex=True)
     names = pd.concat([flights["path"], stems, stems.str.rpartition("/")[2]])
@@ -182,7 +218,8 @@ def _match_ids(plans: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame:
     quoted = named["flight_id"].map(lambda name: quote(name, safe=" /?"))
     # special characters may be quoted in the name of the file, or not
     name = quoted.where(quoted.isin(table["name"]), named["flight_id"])
-    return named.assign(name=name).merge(table, on="name").drop(columns="name")
+    matched = named.assign(name=name).merge(table, on="name").drop(columns="name")
+    return matched.assign(apart=pd.Timedelta(0))
 
 
 def _match_callsigns(plans: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame:
@@ -198,4 +235,5 @@ def _match_callsigns(plans: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame
         direction="nearest",
         tolerance=_NEAR,
     )
-    return rows.merge(nearest.dropna(subset="path"), on=["callsign", "departure_time"])
+    matched = rows.merge(nearest.dropna(subset="path"), on=["callsign", "departure_time"])
+    return matched.assign(apart=(matched["departure_time"] - matched["start"]).abs())
