@@ -412,6 +412,13 @@ def test_another_import_leaves_the_flights_of_the_first(source, tmp_path):
     assert len(pd.read_parquet(archive / "imported.parquet")) == 3
 
 
+@pytest.mark.parametrize("within", [".", "archive"])
+def test_an_archive_within_its_source_is_refused(source, within):
+    with pytest.raises(ValueError, match="is in the folder of the source"):
+        import_flights(source, source / within)
+    assert not (source / within / "columns.toml").exists()
+
+
 def test_simulated_flights_are_not_mixed_with_real_ones(source, tmp_path):
     (tmp_path / "columns.toml").write_text("simulated = true")
     with pytest.raises(ValueError, match="are simulated"):

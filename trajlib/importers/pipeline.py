@@ -89,9 +89,11 @@ def import_flights(
     FileNotFoundError
         When the source does not exist, or no file of it can be read.
     ValueError
-        When the source has no flight of the pair, or the archive's flights are simulated.
+        When the source has no flight of the pair, the archive's flights are simulated, or the
+        archive is the source or within it.
     """
     source, archive = Path(source).resolve(), Path(archive).resolve()
+    _check_apart(source, archive)
     with open_archives(source, archive / f"{UNPACKED}{source.name}", format) as (opened, sources):
         root = find_root(opened)
         dialect = read_dialect(root)
@@ -124,6 +126,15 @@ def import_flights(
             pair={side: code for side, code in given.items() if code is not None},
         )
         return _run_steps(job, source, sources, report)
+
+
+def _check_apart(source: Path, archive: Path) -> None:
+    """Refuse an archive that would be read as its own source, or replace its columns.toml."""
+    if archive == find_root(source) or source in archive.parents:
+        raise ValueError(
+            f"the archive {archive} is in the folder of the source: it would be imported again by "
+            "the next import; choose a folder outside of it"
+        )
 
 
 def _run_steps(
