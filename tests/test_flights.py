@@ -208,6 +208,17 @@ def test_an_unknown_column_is_refused_with_the_existing_ones(index):
             run(index, len, columns=["altitude", "alt"])
 
 
+def test_columns_that_are_one_text_are_refused(index):
+    with pytest.raises(ValueError, match=r"expected a list of names, as \['altitude'\]"):
+        map_flights(index, len, columns="altitude")
+
+
+@pytest.mark.parametrize("shape", [lambda index: index.set_index("path"), lambda index: "flights"])
+def test_what_holds_no_flights_is_refused(index, shape):
+    with pytest.raises(TypeError, match="expected rows of an index or a store"):
+        map_flights(shape(index), len)
+
+
 def test_a_time_or_a_text_is_a_column(index, in_this_process):
     table = map_flights(index, {"first": lambda df: df["timestamp"].iloc[0], "b": lambda df: "c"})
     assert table["first"]["<lambda>"].dt.year.unique().tolist() == [2016]

@@ -69,7 +69,7 @@ def test_a_damaged_index_is_named_and_another_table_is_not_written_over(tmp_path
     write(tmp_path / "a", "a.csv")
     output = tmp_path / "x.parquet"
     output.write_bytes(b"PAR1")
-    with pytest.raises(ValueError, match=r"x\.parquet is damaged: delete it"):
+    with pytest.raises(ValueError, match=r"x\.parquet is no Parquet file: .* delete it"):
         build_index(tmp_path / "a", output)
     pd.DataFrame({"precious": [1]}).to_parquet(output)
     with pytest.raises(ValueError, match=r"x\.parquet is another table"):

@@ -83,6 +83,8 @@ def map_flights(
         When the function fails, or returns something else; the message names the flight.
     ValueError
         When a column is neither a number of the schema nor the time.
+    TypeError
+        When the flights are no rows of an index or a store.
     FileNotFoundError
         When a worker does not see the archive or the store.
     ConnectionError, MemoryError
@@ -143,6 +145,8 @@ def read_flights(
 
 
 def _check_columns(columns: Sequence[str] | None) -> None:
+    if isinstance(columns, str):
+        raise ValueError(f"columns is a text, expected a list of names, as [{columns!r}]")
     unknown = [name for name in columns or () if name not in MEASURED]
     if unknown:
         raise ValueError(
@@ -232,6 +236,12 @@ def _read_row_groups(
 
 def _run(function: Callable, flights: pd.DataFrame) -> list:
     """Return the results of a function for blocks, and record what was found in the files."""
+    if not isinstance(flights, pd.DataFrame) or "path" not in flights:
+        raise TypeError(
+            f"the flights are a {type(flights).__name__}"
+            f"{' without a column path' * isinstance(flights, pd.DataFrame)}, expected rows of an "
+            "index or a store, such as study.usable"
+        )
     table = flights[[name for name in _NEEDED if name in flights]]
     # objects, from which a worker makes rows twenty times as fast
     table = table.astype({name: object for name in table.select_dtypes("str")})

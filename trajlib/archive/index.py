@@ -218,7 +218,10 @@ def _read_table(path: str, dialect: Dialect, columns: Collection[str]) -> pd.Dat
     except FileNotFoundError:
         return None
     except pa.ArrowInvalid as error:
-        raise ValueError(f"{path} is damaged: delete it, and it is made again") from error
+        raise ValueError(
+            f"{path} is no Parquet file: if it is a damaged index, delete it, and it is made "
+            "again; otherwise give --output another name"
+        ) from error
     fingerprint = (table.schema.metadata or {}).get(b"dialect")
     if fingerprint is None:
         raise ValueError(f"{path} is another table than an index: give --output another name")
