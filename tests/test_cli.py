@@ -99,6 +99,13 @@ def fail(*_, **__):
     raise KeyboardInterrupt
 
 
+def test_a_suggested_command_names_the_folder_of_tables(run):
+    predict = ("predict", *PAIR, "--time", "2016-03-05T07:00")
+    assert "--stage 07_prediction" in run(*predict)[1]
+    assert "--data" not in run(*predict)[1]
+    assert "--destination LEBL --data 'my tables'" in run(*predict, "--data", "my tables")[1]
+
+
 def test_the_index_command_writes_the_index_and_prints_a_summary(run, archive, tmp_path):
     status, output = run("index", archive)
     assert status == 0

@@ -519,12 +519,56 @@ def test_a_table_of_flights_needs_times_alone(tmp_path):
         ("", "flights.csv is no CSV that can be read"),
         ("time,callsign\n", "flights.csv: no flight below the header"),
         ("time\n2016-05-01T08:00\nlater", "line 3: 'later' is not a time"),
+        ("time,gate\n2016-05-01T08:00,B2\n\nlater,B3", "line 4: 'later' is not a time"),
+        ("time,origin\n2016-05-01T08:00,MAD\n2016-05-01T08:00,LEMG", "line 3: its origin is LEMG"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_refused_with_the_line(tmp_path, text, message):
     (tmp_path / "flights.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
         load_flight_table(tmp_path / "flights.csv", PAIR)
+
+
+def test_a_table_of_flights_may_have_spaces_small_letters_and_blank_lines(saved, tmp_path):
+    text = "time, callsign, aircraft_type\n2016-05-01T08:00, ibe1234 , a320\n\n\n"
+    (tmp_path / "flights.csv").write_text(text)
+    flights = load_flight_table(tmp_path / "flights.csv", PAIR)
+    table = predict_flights(saved, flights)
+    assert table[["callsign", "operator", "aircraft_type"]].iloc[0].tolist() == [
+        "IBE1234",
+        "IBE",
+        "A320",
+    ]
+
+
+def test_a_type_in_small_letters_is_that_of_the_training_flights(saved):
+    start = pd.Timestamp("2016-05-01T08:00Z")
+    one, other = (
+        predict_flight(saved, build_flight_row(PAIR, start, operator=code, aircraft_type=name))
+        for code, name in (("IBE", "A320"), ("ibe", "a320"))
+    )
+    pd.testing.assert_frame_equal(one.trajectory, other.trajectory)
+    assert one.warnings == other.warnings
+
+
+def test_a_record_that_begins_far_from_the_origin_is_refused(predict, csv, tiny_archive, tmp_path):
+    (tmp_path / "columns.toml").write_bytes((tiny_archive / "columns.toml").read_bytes())
+    header, *lines = csv.read_text("utf-8").splitlines()
+    (tmp_path / "late.csv").write_text("\n".join([header, *lines[1200:1500]]), "utf-8")
+    status, output = predict("--csv", tmp_path / "late.csv")
+    assert status == 1
+    assert re.search(r"late\.csv: it begins \d+ NM from LEMD", output)
+
+
+def test_a_record_that_cannot_be_read_is_named(predict, tmp_path):
+    (tmp_path / "empty.csv").write_text("timestamp,latitude,longitude,altitude\n")
+    status, output = predict("--csv", tmp_path / "empty.csv")
+    assert status == 1
+    assert "empty.csv: 0 samples" in output
+
+
+def test_a_prediction_time_before_take_off_is_refused(predict, csv):
+    assert predict("--csv", csv, "--minutes", -1)[0] == 2
 
 
 def test_a_flight_in_the_air_is_predicted_from_its_newest_points(

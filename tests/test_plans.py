@@ -423,6 +423,75 @@ def test_a_plan_filed_after_take_off_is_refused_for_a_prediction(tmp_path):
         assign_plan(late, describe_flight())
 
 
+def test_a_plan_of_another_place_is_warned_of(tmp_path, saved_with_plan):
+    swapped = [(longitude, latitude) for latitude, longitude in NORTH]
+    for route, expected in {tuple(NORTH): 0, tuple(swapped): 1}.items():
+        flight = describe_flight()
+        plans = assign_plan(write_plan(tmp_path, make_plan(route)), flight)
+        warnings = predict_flight(saved_with_plan, flight, plans=plans).warnings
+        assert sum("The plan is" in line for line in warnings) == expected
+
+
+@pytest.fixture
+def predict_table(tmp_path, saved_with_plan):
+    """Predict two flights with the plans of a file; return the output and the table."""
+    folder = tmp_path / "data" / "processed" / "LEMD-LEBL" / "prediction"
+    save_model(saved_with_plan, folder / "planned_with_plan")
+    flights = [("planned", f"LEMD-LEBL/{n}.csv") for n in range(40)]
+    starts = pd.date_range("2016-01-01", periods=len(flights), freq="8h", tz="UTC")
+    rows = pd.DataFrame({"path": [path for _, path in flights], "start": starts})
+    rows = rows.assign(
+        callsign=None,
+        origin="LEMD",
+        destination="LEBL",
+        operator="IBE",
+        aircraft_type="A320",
+        rejected=None,
+    )
+    predictors = build_predictors(rows, "planned")
+    index = pd.MultiIndex.from_product([rows["path"], [0.3, 0.5, 0.7]], names=["path", "fraction"])
+    fraction = index.get_level_values("fraction")
+    targets = pd.DataFrame({"latitude": 40.5, "longitude": -3.5 + 5 * fraction}, index)
+    targets = targets.assign(duration=4000 * fraction, distance=260 * fraction, altitude=30_000.0)
+    days = pd.Series(starts.normalize(), pd.Index(rows["path"], name="path"))
+    without = train_model(
+        build_model("lightgbm", trees=10),
+        predictors,
+        targets,
+        days,
+        feature_set="planned",
+        pair="LEMD-LEBL",
+        by="route",
+    )
+    save_model(without, folder / "planned")
+    table = "callsign,time\nIBE9,2016-02-01T08:00\nIBE7,2016-02-01T09:00\n"
+    (tmp_path / "flights.csv").write_text(table)
+
+    def predict(plan):
+        plan.to_csv(tmp_path / "plan.csv", index=False)
+        options = ["--origin", "LEMD", "--destination", "LEBL", "--data", tmp_path / "data"]
+        files = [tmp_path / "flights.csv", "--plan", tmp_path / "plan.csv", "--output", tmp_path]
+        result = CliRunner().invoke(main, ["predict", *map(str, [*options, *files])])
+        return result, tmp_path / "flights.predicted.csv"
+
+    return predict
+
+
+def test_flights_of_a_table_without_a_plan_are_predicted_without_one(predict_table):
+    result, file = predict_table(
+        make_plan(NORTH, callsign="IBE9", departure_time="2016-02-01T07:50Z")
+    )
+    assert result.exit_code == 0, result.output
+    warned = pd.read_csv(file)["warnings"].str.contains("No plan of the flight is in plan.csv")
+    assert warned.tolist() == [False, True]
+
+
+def test_plans_of_none_of_the_flights_of_a_table_are_refused(predict_table):
+    result, _ = predict_table(make_plan(NORTH))
+    assert result.exit_code == 1
+    assert "no plan is of a flight in the table" in result.output
+
+
 def test_plans_beside_flights_are_imported_with_them(tmp_path, in_this_process):
     source = tmp_path / "source"
     source.mkdir()

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from logging import CRITICAL, ERROR, getLogger
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -102,6 +103,11 @@ def index_of(archive: Path, data: Path) -> Path:
     from trajlib.archive.index import default_index_path
 
     return data / "interim" / Path(default_index_path(archive)).name
+
+
+def data_option(data: Path) -> str:
+    """Return the option of a suggested command for the folder of tables; empty by default."""
+    return "" if data == Path("data") else f" --data {quote(str(data))}"
 
 
 def _describe_error(error: Exception) -> str:

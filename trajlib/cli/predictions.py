@@ -13,16 +13,23 @@ from trajlib.cli.common import (
     as_json_option,
     check_pair,
     check_writable,
+    data_option,
     index_of,
     path_of,
     print_json,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas as pd
 
     from trajlib.models.inference import FlightPrediction
     from trajlib.models.saved_models import SavedModel
+
+
+def _capitalize(ctx: click.Context, option: click.Parameter, text: str | None) -> str | None:
+    return text and text.upper()
 
 
 @click.command(cls=Command)
@@ -30,8 +37,14 @@ if TYPE_CHECKING:
 @click.option("--origin", required=True, help="Airport of departure, as in the archive (LEMD).")
 @click.option("--destination", required=True, help="Airport of arrival, as in the archive (LEBL).")
 @click.option("--csv", type=path_of(exists=True, dir_okay=False), help="Raw samples of one flight.")
-@click.option("--minutes", type=float, help="Prediction time, after the first sample of the CSV.")
-@click.option("--callsign", help="Operator's code and flight number (IBE1234).")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0),
+    help="Prediction time, after the first sample of the CSV.",
+)
+@click.option(
+    "--callsign", callback=_capitalize, help="Operator's code and flight number (IBE1234)."
+)
 @click.option("--operator", help="By default the three letters of an airline's callsign (IBE).")
 @click.option("--type", "aircraft_type", help="ICAO type designator (A320).")
 @click.option(
@@ -80,8 +93,6 @@ def predict(
     """
     gc.disable()  # the search for garbage takes a fifth of so short a command
     click.get_current_context().call_on_close(gc.enable)
-    import pandas as pd
-
     from trajlib.archive.index import build_index
     from trajlib.archive.plans import assign_plan, read_plan
     from trajlib.models import flight_inputs, inference
@@ -96,15 +107,17 @@ def predict(
     start = None if time is None else _parse_start(time, origin)
     past = inference.open_store(data / "interim" / "-".join(pair))
     folder = data / "processed" / "-".join(pair) / "prediction"
-    models = [] if model else _list_models(folder, archive)  # before the archive is read
+    models = [] if model else _list_models(folder, archive, data)  # before the archive is read
     if csv is not None and minutes is None and model is None:
-        minutes = _newest_minutes(models, flight_inputs.minutes_in_air(csv, destination))
+        usable = [name for name in models if name.endswith("_with_plan") == (plan is not None)]
+        minutes = _newest_minutes(usable, flight_inputs.minutes_in_air(csv, destination))
     minutes = minutes or 0.0
     plans = None if plan is None else read_plan(plan)
     traffic = None if archive is None else build_index(archive, index_of(archive, data))
+    history = {"past": past, "traffic": traffic}
 
-    def load(feature_set: str) -> "SavedModel":
-        wanted = feature_set if plan is None else f"{feature_set}_with_plan"
+    def load(feature_set: str, with_plan: bool) -> "SavedModel":
+        wanted = f"{feature_set}_with_plan" if with_plan else feature_set
         saved = load_model(model or _find_model(folder, wanted, models))
         _check_prediction_time(saved, minutes)
         return saved
@@ -112,35 +125,61 @@ def predict(
     if flights is not None:
         gc.enable()  # there may be many
         table = flight_inputs.load_flight_table(flights, pair)
-        recent = inference.has_recent_flights(past, table["start"])
-        answers = [
-            inference.predict_flights(
-                load(feature_set), rows, past=past, traffic=traffic, plans=plans
-            )
-            for feature_set, rows in (("at_takeoff", table[recent]), ("planned", table[~recent]))
-            if len(rows)
-        ]
-        answer = pd.concat(answers).sort_index()
+        answer = _predict_table(table, load, plan, history | {"plans": plans})
         _write_flights(answer, output / f"{flights.stem}.predicted.csv", as_json=as_json)
         return
-    described = {name: value for name, value in identity.items() if value}
+    described = {name: value.strip() for name, value in identity.items() if value}
     samples = None
     if csv is None:
         flight = flight_inputs.build_flight_row(pair, start, **described)
         name = described.get("callsign", "flight")
     else:
         flight, samples = flight_inputs.load_flight(csv, pair, minutes, **described)
+        flight_inputs.check_take_off(csv, samples, origin)
         name = csv.name.removesuffix(".gz").removesuffix(".csv")
     # a callsign may be ../x or a dot, and the files belong into OUTPUT
     name = quote(name, safe=" ")[:100].replace(".", "%2E")
-    saved = load(inference.choose_feature_set(past, flight["start"].item(), minutes))
+    feature_set = inference.choose_feature_set(past, flight["start"].item(), minutes)
+    saved = load(feature_set, plan is not None)
     flown = None if csv is None else flight_inputs.load_flown(csv, saved)
     if plans is not None:
         plans = assign_plan(plans, flight)
-    answer = inference.predict_flight(
-        saved, flight, past=past, traffic=traffic, samples=samples, plans=plans
-    )
+    answer = inference.predict_flight(saved, flight, samples=samples, plans=plans, **history)
     _write_prediction(answer, saved.card["by"], output / name, flown=flown, as_json=as_json)
+
+
+def _predict_table(
+    table: "pd.DataFrame",
+    load: "Callable[[str, bool], SavedModel]",
+    plan: Path | None,
+    history: dict,
+) -> "pd.DataFrame":
+    """Return the predictions of listed flights; those without a plan by models without plans."""
+    import pandas as pd
+
+    from trajlib.archive.plans import select_plans
+    from trajlib.models.inference import has_recent_flights, predict_flights
+
+    recent = has_recent_flights(history["past"], table["start"])
+    feature_sets = recent.map({True: "at_takeoff", False: "planned"})
+    has_plan = pd.Series(False, table.index)
+    if plan is not None:
+        has_plan = table["path"].isin(select_plans(history["plans"], table).index.unique("path"))
+        if not has_plan.any():
+            raise ValueError(
+                f"{plan}: no plan is of a flight in the table; expected plans by callsign and "
+                "departure_time (UTC), filed before take-off"
+            )
+    answers = []
+    for (feature_set, with_plan), rows in table.groupby([feature_sets, has_plan]):
+        saved = load(feature_set, with_plan)
+        plans = history["plans"] if saved.card["deviations"] else None
+        answer = predict_flights(saved, rows, **{**history, "plans": plans})
+        if plan is not None and not with_plan:
+            missing = f"No plan of the flight is in {plan.name}: it is predicted without one. "
+            answer["warnings"] = (missing + answer["warnings"]).str.strip()
+        answers.append(answer)
+    return pd.concat(answers).sort_index()
 
 
 def _parse_start(text: str, origin: str) -> "pd.Timestamp":
@@ -164,14 +203,15 @@ def _find_saved_pair(data: Path, pair: tuple[str, str]) -> tuple[str, str]:
     return pair
 
 
-def _list_models(folder: Path, archive: Path | None) -> list[str]:
+def _list_models(folder: Path, archive: Path | None, data: Path) -> list[str]:
     names = sorted(card.parent.name for card in folder.glob("*/card.json"))
     if not names:
         origin, _, destination = folder.parent.name.partition("-")
         source = "ARCHIVE" if archive is None else shlex.quote(str(archive))
         raise ValueError(
             f"no report of {origin} → {destination} has saved models yet; run: python -m trajlib "
-            f"report --archive {source} --origin {origin} --destination {destination}, or for the "
+            f"report --archive {source} --origin {origin} --destination {destination}"
+            f"{data_option(data)}, or for the "
             "models alone with --stage 07_prediction"
         )
     return names

@@ -16,6 +16,7 @@ from trajlib.cli.common import (
     check_pair,
     check_writable,
     connected,
+    data_option,
     index_of,
     path_of,
     print_json,
@@ -177,7 +178,7 @@ def report(
     if as_json:
         print_json({"page": page, **made})
     else:
-        click.echo(f"\n{answer(made)}\n{page}\nnext: {_suggest_next(made, archive)}")
+        click.echo(f"\n{answer(made)}\n{page}\nnext: {_suggest_next(made, archive, data)}")
 
 
 @click.command(cls=Command)
@@ -215,7 +216,7 @@ def compare(before: Path, after: Path, output: Path, as_json: bool) -> None:
     click.echo(f"{output}: changed are {', '.join(texts)}")
 
 
-def _suggest_next(report: "Report", archive: Path) -> str:
+def _suggest_next(report: "Report", archive: Path, data: Path) -> str:
     from trajlib.archive.storage import format_location
 
     origin, destination = report["parameters"]["origin"], report["parameters"]["destination"]
@@ -223,7 +224,7 @@ def _suggest_next(report: "Report", archive: Path) -> str:
         return "the same command without --stage runs all notebooks"
     location = quote(format_location(archive))
     options = f"--origin {origin} --destination {destination} --archive {location}"
-    return f"python -m trajlib predict {options} --time 'tomorrow 07:00 local'"
+    return f"python -m trajlib predict {options}{data_option(data)} --time 'tomorrow 07:00 local'"
 
 
 def _say_waiting() -> None:

@@ -1,12 +1,13 @@
 """Flights to predict, as people give them: a description, a table, or a CSV of samples."""
 
 import datetime as dt
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from trajlib.archive.dialect import read_dialect
-from trajlib.archive.reading import read_flight
+from trajlib.archive.reading import FlightError, read_flight
 from trajlib.archive.storage import exists, is_remote, resolve
 from trajlib.archive.values import find_operator
 from trajlib.features.targets import TARGETS
@@ -17,11 +18,12 @@ from trajlib.trajectories.progress import PROGRESS
 
 DESCRIPTION = ("callsign", "operator", "aircraft_type")
 _ENDS = ("origin", "destination")
+_DEPARTED = 30.0  # NM from the origin within which a record begins with the take-off
 _ARRIVED = 15.0  # NM from the destination within which a record counts as complete
 _YEARS = (1900, 2200)
 _TIME_FORMS = (
     "2016-03-05T07:00 (UTC), 2016-03-05T07:00+01:00, 'tomorrow 07:00', 'today 07:00' or 'now'; "
-    "add ' local' for the local time of the origin"
+    "add ' local' for the local time of the origin, or the offset where the clocks change"
 )
 
 
@@ -112,21 +114,25 @@ def load_flight_table(path: str | Path, pair: tuple[str, str]) -> pd.DataFrame:
     Parameters
     ----------
     path
-        CSV with a column ``time`` (see `parse_time`) and any of ``callsign``, ``operator`` and
-        ``aircraft_type``. Other columns are ignored.
+        CSV with a column ``time`` (see `parse_time`) and any of ``callsign``, ``operator``,
+        ``aircraft_type``, ``origin`` and ``destination``. Other columns are ignored.
     pair
         Origin and destination of all flights.
 
     Raises
     ------
     ValueError
-        When the file is no CSV, has no flight or no column ``time``, or a time cannot be read;
-        the message names the line.
+        When the file is no CSV, has no flight or no column ``time``, a time cannot be read, or a
+        flight is of another pair; the message names the line.
     """
     try:
-        table = pd.read_csv(path, dtype=str).replace({float("nan"): None})
+        table = pd.read_csv(path, dtype=str, skip_blank_lines=False)
     except ValueError as error:  # also of an empty file, another encoding or cut lines
         raise ValueError(f"{path} is no CSV that can be read: {error}") from error
+    table.columns = table.columns.str.strip()
+    table = table.apply(lambda column: column.str.strip()).astype(object)
+    table = table.replace({"": None, float("nan"): None})
+    table = table.set_axis(table.index + 2).dropna(how="all")  # numbers of lines
     if table.empty:
         raise ValueError(f"{path}: no flight below the header")
     if "time" not in table:
@@ -134,15 +140,19 @@ def load_flight_table(path: str | Path, pair: tuple[str, str]) -> pd.DataFrame:
             f"{path}: expected a column time, and any of {', '.join(DESCRIPTION)}; it has "
             + ", ".join(table.columns)
         )
-    names = [f"{path}, line {line}" for line in range(2, len(table) + 2)]
+    names = [f"{path}, line {line}" for line in table.index]
+    table = table.reset_index(drop=True)
     starts = []
-    for name, text in zip(names, table["time"], strict=True):
+    for name, row in zip(names, table.to_dict("records"), strict=True):
+        _check_airports(name, row, pair)
         try:
-            starts.append(parse_time(text or "", pair[0]))
+            starts.append(parse_time(row["time"] or "", pair[0]))
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
     rows = table.reindex(columns=list(DESCRIPTION)).astype(object)
+    rows["callsign"] = rows["callsign"].map(str.upper, "ignore")
     rows["operator"] = rows["operator"].fillna(rows["callsign"].map(find_operator, "ignore"))
+    rows = rows.astype(object)
     rows = rows.where(rows.notna(), None).assign(path=names, start=pd.DatetimeIndex(starts))
     return rows.assign(origin=pair[0], destination=pair[1], rejected=None, archive=None)
 
@@ -174,11 +184,21 @@ def load_flight(
     archive, name = _find_archive(path)
     from_path = read_dialect(archive).identity(name)
     identity |= {name: text for name, text in from_path.items() if text}
-    for name, code in zip(_ENDS, pair, strict=True):
-        if locate_airport(identity.get(name, code)) != locate_airport(code):
-            raise ValueError(f"{path}: its {name} is {identity[name]}, expected {code}")
+    _check_airports(path, identity, pair)
     description = {name: identity[name] for name in DESCRIPTION if name in identity} | given
     return build_flight_row(pair, df["timestamp"].iloc[0], csv=path, **description), samples
+
+
+def check_take_off(path: str | Path, samples: pd.DataFrame, origin: str) -> None:
+    """Raise a ValueError where the samples begin far from the origin, without the take-off."""
+    first = samples.iloc[0]
+    start = find_airport(origin).position
+    miles = float(distance(first["latitude"], first["longitude"], *start))
+    if miles > _DEPARTED:
+        raise ValueError(
+            f"{path}: it begins {miles:,.0f} NM from {origin}, so the time of take-off is not in "
+            f"it; expected a first sample within {_DEPARTED:.0f} NM"
+        )
 
 
 def load_flown(path: str | Path, saved: SavedModel) -> pd.DataFrame:
@@ -206,6 +226,13 @@ def _has_arrived(df: pd.DataFrame, destination: str) -> bool:
     return bool(distance(latitude, longitude, *end) <= _ARRIVED)
 
 
+def _check_airports(name: object, identity: Mapping, pair: tuple[str, str]) -> None:
+    for side, code in zip(_ENDS, pair, strict=True):
+        given = identity.get(side) or code
+        if locate_airport(given) != locate_airport(code):
+            raise ValueError(f"{name}: its {side} is {given}, expected {code}")
+
+
 def _find_archive(csv: str | Path) -> tuple[Path, str]:
     """Return the archive of a CSV, and the path of the CSV in it.
 
@@ -219,4 +246,7 @@ def _find_archive(csv: str | Path) -> tuple[Path, str]:
 
 def _read(path: str | Path, minutes: float | None = None) -> pd.DataFrame:
     archive, _ = _find_archive(path)
-    return read_flight(path, dialect=read_dialect(archive), minutes=minutes)
+    try:
+        return read_flight(path, dialect=read_dialect(archive), minutes=minutes)
+    except FlightError as error:
+        raise FlightError(f"{path}: {error}") from error

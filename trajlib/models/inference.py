@@ -197,6 +197,7 @@ def predict_flight(
         As for `build_flight_predictors`.
     """
     feature_set = saved.card["feature_set"]
+    flight = _spell_as_trained(flight, saved)
     predictors = build_flight_predictors(
         flight, feature_set, past=past, traffic=traffic, samples=samples, plans=plans
     )
@@ -239,6 +240,7 @@ def predict_flights(
         ``takeoff_local`` and ``arrival_local``; ``minutes`` from take-off to arrival with
         ``minutes_low`` and ``minutes_high``; and ``warnings``, as one text.
     """
+    flights = _spell_as_trained(flights, saved)
     predictors = build_flight_predictors(
         flights, saved.card["feature_set"], past=past, traffic=traffic, plans=plans
     )
@@ -262,6 +264,16 @@ def open_store(folder: str | Path) -> pd.DataFrame | None:
     if not table.exists():
         return None
     return pd.read_parquet(table).assign(store=str(table.parent.resolve()))
+
+
+def _spell_as_trained(flights: pd.DataFrame, saved: SavedModel) -> pd.DataFrame:
+    """Return flights with operator and type in the capitals of the training flights."""
+    flights = flights.copy()
+    for name in ("operator", "aircraft_type"):
+        trained = {text.upper(): text for text in saved.card["categories"].get(name, ())}
+        texts = [text and trained.get(text.upper(), text) for text in flights[name]]
+        flights[name] = pd.Series(texts, flights.index, dtype=object)
+    return flights
 
 
 def _clock(time: pd.Timestamp, zone: str) -> str:

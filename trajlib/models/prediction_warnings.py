@@ -7,12 +7,14 @@ from typing import Any
 import pandas as pd
 
 from trajlib.estimate import count
+from trajlib.geodesy import distance, find_airport
 from trajlib.models.prediction_intervals import MIN_DAYS, is_far_from_nominal
 from trajlib.models.saved_models import Card, Days, SavedModel
 
 _OLD = 180.0  # s; points usually come about once a minute
 _SLACK = 31  # days before and after the training data without a warning
 _RARE_HOUR = 0.005  # share of the training flights within an hour before or after
+_DETOUR, _PROCEDURES = 2.0, 100.0  # times the direct line and NM that a plan may be long
 _SPLITS = {  # in words, the days on which a model was scored
     "random days": "held-out days, drawn at random from the whole period",
     "forward in time": "the last days, with a model of the days before",
@@ -58,6 +60,7 @@ def list_warnings(
     warnings += _warn_hour(card["hours"], int(row["hour"]))
     warnings += _warn_categories(card["categories"], row)
     warnings += _warn_missing(row, callsign=callsign, recent=recent)
+    warnings += _warn_plan(row, *card["pair"].split("-"))
     others = card.get("other_traffic", 0)
     if others and not traffic and card["feature_set"] != "planned":
         warnings.append(
@@ -137,6 +140,16 @@ def _warn_missing(row: Mapping[str, Any], *, callsign: bool, recent: bool | None
             minutes = name.removeprefix("age_at_")
             state = f"{age:.0f} s old" if age > 0 else "missing"
             yield f"At {minutes} min the last measured point is {state}."
+
+
+def _warn_plan(row: Mapping[str, Any], origin: str, destination: str) -> Iterator[str]:
+    length = row.get("plan_length", math.nan)
+    direct = float(distance(*find_airport(origin).position, *find_airport(destination).position))
+    if length > _DETOUR * direct + _PROCEDURES:
+        yield (
+            f"The plan is {length:,.0f} NM long, the direct line {direct:,.0f} NM: it may be of "
+            "another flight, or have its latitudes and longitudes exchanged."
+        )
 
 
 def _lacks(row: Mapping[str, Any], prefix: str) -> bool:
