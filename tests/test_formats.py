@@ -1418,6 +1418,14 @@ def test_a_list_among_texts_does_not_stop_a_file():
     assert texts.isna().tolist() == [False, False, True, True]
 
 
+def test_texts_that_differ_in_spaces_and_case_are_one_category():
+    table = pd.DataFrame({"icao24": ["A00001", "a00001 ", None, "0xa00001"], "mode_s": "b00002"})
+    texts = convert_table(table, {"icao24": Field("icao24")})["icao24"]
+    assert texts.cat.categories.tolist() == ["a00001"]
+    filled = convert_table(table, {"icao24": Field("icao24", "mode_s")})["icao24"]
+    assert filled.tolist() == ["a00001", "a00001", "b00002", "a00001"]
+
+
 @pytest.mark.parametrize("name", ["airlabs", "aviationstack", "allft"])
 def test_the_airports_of_points_are_read(write, name):
     points = read(write(name))

@@ -444,3 +444,16 @@ def test_an_import_writes_only_into_its_archive(source, tmp_path):
     flights = import_flights(source, tmp_path / "archive").set_index("flight_id")
     assert flights.loc["11", "path"] == "KSFO-LAX/11.csv"  # inferred, as that is no code
     assert bystander.read_text() == "not ours"
+
+
+def test_points_after_a_later_one_of_their_aircraft_are_counted(tmp_path):
+    points = pd.concat([observe(fly()).assign(icao24=address) for address in ("a00001", "a00002")])
+    points = points.sort_values("timestamp", kind="stable").reset_index(drop=True)
+    moved = points.index[points["icao24"] == "a00001"][[10, 20]]
+    later = pd.concat([points.drop(moved), points.loc[moved]])
+    later.to_parquet(tmp_path / "points.parquet")
+    flights = import_flights(tmp_path / "points.parquet", tmp_path / "archive")
+    assert dict(zip(flights["icao24"], flights["out_of_order"], strict=True)) == {
+        "a00001": 2,
+        "a00002": 0,
+    }

@@ -173,3 +173,15 @@ def test_thinning_the_points_of_two_radars_depends_on_earlier_points_only():
     assert (whole["timestamp"].diff().iloc[1:] >= pd.Timedelta("30s")).all()
     cut, _ = clean_points(points.iloc[:20], RADAR)
     assert whole["timestamp"].iloc[: len(cut)].tolist() == cut["timestamp"].tolist()
+
+
+def test_an_altitude_on_the_ground_is_that_of_the_same_flight_within_two_minutes():
+    points = flight().assign(onground=False)
+    last = points.iloc[-1:].assign(altitude=np.nan, onground=True)
+    for seconds, filled in ((110, 1), (130, 0)):
+        late = last.assign(timestamp=last["timestamp"] + pd.Timedelta(seconds, "s"))
+        late["latitude"] -= 0.002
+        other = flight(number=1).assign(onground=False)
+        both = pd.concat([points, late, other], ignore_index=True)
+        _, counts = clean_points(both, LIMITS)
+        assert counts["ground_altitude"].tolist() == [filled, 0]
