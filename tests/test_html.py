@@ -296,6 +296,7 @@ LATER = {"width": 9.1, "coverage": 88.0, "flights": 940}
 TESTED = {"error": 1.9, "naive": 10.2, "flights": 900, "later": LATER}
 FRONT = {
     "when": "360 days",
+    "days": 360,
     "typical": "A flight takes 60 min in the median.",
     "rejected": 2233,
     "model": "LightGBM",

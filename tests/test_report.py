@@ -516,6 +516,9 @@ def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path
     assert f"2.4 min on average ({others}), 10 minutes later" in sentence
     assert "is 2.7 min instead of 2.6 min for the same flights, and with the last three" in sentence
     assert "is 2.0 min wide and contains 80 % of 24 arrivals on unseen days." in sentence
+    assert "too narrow" not in sentence
+    few = answer({"pair": "LEMD → LEBL", "data": data, "front": front | {"days": 9}})
+    assert "On fewer than 10 days, all confidence intervals over days are too narrow." in few
     later = scores.rename({"random days": "forward in time"}).assign(
         coverage=0.7, width=240.0, flights=30
     )

@@ -55,6 +55,14 @@ def tables():
     return predictors, targets, days
 
 
+def test_a_level_in_percent_is_refused(tables):
+    model, message = build_model(trees=5), "the level is 90, expected a share between 0 and 1"
+    with pytest.raises(ValueError, match=message):
+        train_model(model, *tables, feature_set="planned", level=90)
+    with pytest.raises(ValueError, match=message):
+        measure_coverage(model, *tables, feature_set="planned", seeds={"forward": None}, level=90)
+
+
 @pytest.fixture(scope="module", params=["forest", "lightgbm"])
 def saved(request, tables):
     model = build_model(request.param, trees=20)

@@ -23,6 +23,7 @@ from trajlib.models.adaptive_intervals import (
 )
 from trajlib.models.prediction_intervals import (
     calibrate_intervals,
+    check_level,
     conservative_level,
     is_few,
     scale_errors,
@@ -80,7 +81,13 @@ def measure_coverage(
     ----------
     seeds
         Seed of the order of days by name of a split; None keeps the order of time.
+
+    Raises
+    ------
+    ValueError
+        When the level is no share between 0 and 1, or a predictor is not in the feature set.
     """
+    check_level(level)
     predictors = predictors[predictors.index.isin(days.index)]
     targets, unflown = keep_ahead(targets, predictors, feature_set)
     paths = widen_targets(targets).index.intersection(predictors.index, sort=False)

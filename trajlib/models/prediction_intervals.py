@@ -212,6 +212,12 @@ def is_few(days: pd.Series) -> bool:
     return days.nunique() < MIN_DAYS
 
 
+def check_level(level: float) -> None:
+    """Raise a ValueError unless a level is a share between 0 and 1."""
+    if not 0 < level < 1:
+        raise ValueError(f"the level is {level:g}, expected a share between 0 and 1, such as 0.9")
+
+
 def conservative_level(level: float, days: pd.Series) -> float:
     """Return the level to calibrate at: 1 on few days, which widens to the largest errors."""
     return 1.0 if is_few(days) else level

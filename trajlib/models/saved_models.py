@@ -38,7 +38,7 @@ from trajlib.models.adaptive_intervals import (
     predict_quantiles,
 )
 from trajlib.models.estimators import text_columns
-from trajlib.models.prediction_intervals import is_few, split_days
+from trajlib.models.prediction_intervals import check_level, is_few, split_days
 from trajlib.models.training import select_fold, stack_targets, widen_targets
 from trajlib.trajectories.normalization import courses
 
@@ -179,8 +179,10 @@ def train_model(
     Raises
     ------
     ValueError
-        When a predictor is not in the feature set, or there are too few days.
+        When the level is no share between 0 and 1, a predictor is not in the feature set, or there
+        are too few days.
     """
+    check_level(level)
     check_no_leakage(predictors, feature_set)
     predictors = predictors[predictors.index.isin(days.index)]
     targets, unflown = keep_ahead(targets, predictors, feature_set)

@@ -68,6 +68,7 @@ class Front(TypedDict, total=False):
     """The answer on the front page; empty if its figures failed."""
 
     when: str  # days with flights, in words
+    days: int  # their number
     typical: str  # usual durations, operators and types, in words
     rejected: int  # flights of the pair that are not used
     model: str  # whose errors of the arrival are given

@@ -17,7 +17,7 @@ from trajlib.archive.storage import replacing
 from trajlib.evaluation.splits import compare_periods, describe_days, local_days
 from trajlib.geodesy import along_cross_track, distance, find_airport, track
 from trajlib.labels import display_model
-from trajlib.models.prediction_intervals import is_far_from_nominal
+from trajlib.models.prediction_intervals import MIN_DAYS, is_far_from_nominal
 from trajlib.plots.maps import plot_tracks
 from trajlib.plots.scores import plot_arrival_errors
 from trajlib.plots.style import WIDTH
@@ -69,7 +69,7 @@ def answer(report: Report) -> str:
                 simple = _format_error(errors["last flights, later days"])
                 sentence += f", and with the last three flights {simple}"
             sentences.append(f"{sentence}.")
-    sentences += _describe_interval(front["interval"])
+    sentences += _describe_interval(front["interval"]) + _warn_few_days(front["days"])
     return "\n".join([" ".join(sentences), front["typical"]])
 
 
@@ -88,6 +88,13 @@ def _describe_interval(interval: Interval) -> list[str]:
             f"{later['coverage']:.0f} % of {later['flights']:,}."
         )
     return sentences
+
+
+def _warn_few_days(days: int) -> list[str]:
+    # of 95 % bootstrap intervals over 2, 5 and 10 independent days, 50, 82 and 90 % hold
+    if days >= MIN_DAYS:
+        return []
+    return [f"On fewer than {MIN_DAYS} days, all confidence intervals over days are too narrow."]
 
 
 def list_tiles(report: Report) -> list[dict]:
@@ -164,8 +171,10 @@ def draw_front(
         for file, width in ((f"{name}.png", WIDTH), (f"{name}-narrow.png", _NARROW)):
             with replacing(folder / file) as temporary:
                 draw(width=width).savefig(temporary, format="png")
+    days = local_days(flights)
     return {
-        "when": describe_days(local_days(flights)),
+        "when": describe_days(days),
+        "days": int(days.nunique()),
         "typical": _describe_typical(flights),
         "rejected": rejected,
         "model": display_model(model),
