@@ -96,7 +96,7 @@ def test_a_full_disk_leaves_the_old_report(small_disk, tmp_path, write_notebook,
         folders = {"processed": small_disk / "processed", "rules": machine_rules(tmp_path)}
         facts = {"pair": "LEMD → LEBL", "parameters": {}, "data": {"fingerprint": "1"}}
         facts["archive"] = {"title": "", "source": "", "simulated": True}
-        options = {"scheduler": ""}
+        options = {"env": {}}
         reports = small_disk / "reports"
         return make_report(stages, ["01_a"], reports, facts=facts, **folders, **options)["whole"]
 
