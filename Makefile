@@ -14,6 +14,8 @@
 PYTHON = python3
 RUN    = .venv/bin/python -m
 READY  = .venv/ready-$(subst /,_,$(PYTHON))
+# Without restarts: a process that has crashed would run its file again, for ever
+PYTEST = pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 PIP    = pip install --quiet --disable-pip-version-check
 SAMPLE = data/raw/sample
 SCALE  = small
@@ -36,10 +38,10 @@ help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 test: $(READY)
-	$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+	$(RUN) $(PYTEST) -m "not slow"
 
 test-slow: $(READY)
-	$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
+	$(RUN) $(PYTEST) -m slow
 
 lab: $(READY) $(SAMPLE)/columns.toml
 	umask 077; BOKEH_RESOURCES=inline $(RUN) jupyter lab notebooks $(QUIET_LAB) $(START)

@@ -465,11 +465,10 @@ def test_fewer_workers_are_started_where_memory_is_short(monkeypatch):
 
 def test_workers_that_all_wait_for_memory_are_an_error(monkeypatch):
     clock = iter(range(0, 1_000, 20))
-    monkeypatch.setattr(cluster_module.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(cluster_module, "time", Mock(monotonic=lambda: next(clock)))
     workers = {"a": {"memory_limit": 600 << 20, "status": "paused"}}
     client = Mock(status="running", **{"scheduler_info.return_value": {"workers": workers}})
     watch = cluster_module.watch_workers(client)
-    watch()
     with pytest.raises(MemoryError, match="all workers have been waiting for memory"):
         watch()
     workers["a"]["status"] = "running"
@@ -478,12 +477,11 @@ def test_workers_that_all_wait_for_memory_are_an_error(monkeypatch):
 
 def test_a_cluster_is_not_lost_while_nobody_watches(monkeypatch):
     clock = iter([0, 0, 1_000, 1_020, 1_040])
-    monkeypatch.setattr(cluster_module.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(cluster_module, "time", Mock(monotonic=lambda: next(clock)))
     workers = {"a": {"status": "running"}}
     client = Mock(status="running", **{"scheduler_info.return_value": {"workers": workers}})
     watch = cluster_module.watch_workers(client)
-    watch()
-    client.scheduler_info.return_value = {"workers": {}}
+    client.scheduler_info.return_value = {"workers": {}}  # lost before the first call
     watch()  # work that began long ago is awaited now
     watch()
     with pytest.raises(ConnectionError, match="every worker is lost"):

@@ -303,6 +303,7 @@ def watch_workers(client: "Client") -> Callable[[], None]:
                 f"{_describe_small_workers(client) or 'give each more, by fewer workers'}"
             )
 
+    watch()  # registers the workers that exist now: they may be lost before the next call
     return watch
 
 

@@ -194,7 +194,6 @@ def submit_splits(
         for task in tasks
     ]
     watch = watch_workers(client)
-    watch()  # registers the workers that exist now
 
     @cancelled_on_error()
     def wait() -> dict[tuple[int, float | None], Any]:
