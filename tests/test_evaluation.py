@@ -66,6 +66,12 @@ def test_too_few_flights_or_days_are_refused(flights, days):
         split_by_day(few, 4)
 
 
+@pytest.mark.parametrize("folds", [1, 0, -3])
+def test_a_split_into_fewer_than_two_folds_is_refused(folds):
+    with pytest.raises(ValueError, match=rf"folds is {folds}, expected 2 or more"):
+        split_by_day(pd.Series(np.arange(100) % 10), folds)
+
+
 def test_a_flight_after_midnight_belongs_to_the_local_day():
     flights = pd.DataFrame(
         {

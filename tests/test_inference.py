@@ -23,6 +23,7 @@ from trajlib.models.flight_inputs import (
     parse_time,
 )
 from trajlib.models.inference import (
+    FlightPrediction,
     build_flight_predictors,
     has_recent_flights,
     open_store,
@@ -253,6 +254,21 @@ def test_a_csv_is_predicted_at_take_off_or_after_some_minutes(predict, csv, minu
     assert status == 0, output
     assert f"feature set {feature_set};" in output
     assert re.search(r"arrival +\d\d:\d\d UTC \(\d\d:\d\d local\), 90% between", output)
+
+
+def test_an_arrival_after_midnight_has_its_date():
+    start = pd.Timestamp("2016-03-01 23:30", tz="UTC")
+    seconds = {"duration": [3000.0], "duration_low": [1740.0], "duration_high": [3600.0]}
+    flight = build_flight_row(PAIR, start, callsign="ibe1234").iloc[0]
+    prediction = FlightPrediction(
+        flight, pd.DataFrame(seconds), "planned", 0.9, [], usual=pd.DataFrame()
+    )
+    assert prediction.describe()[:3] == [
+        "IBE1234, LEMD → LEBL, Tuesday 1 March 2016 (UTC)",
+        "take-off 23:30 UTC (00:30 local on 2 March), in the air",
+        "arrival  00:20 UTC on 2 March (01:20 local on 2 March), 90% between 23:59 UTC and "
+        "00:30 UTC on 2 March",
+    ]
 
 
 def test_a_prediction_is_written_as_a_table_a_map_and_a_figure(predict_and_draw, csv, tmp_path):

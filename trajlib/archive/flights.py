@@ -237,10 +237,11 @@ def _read_row_groups(
 def _run(function: Callable, flights: pd.DataFrame) -> list:
     """Return the results of a function for blocks, and record what was found in the files."""
     if not isinstance(flights, pd.DataFrame) or "path" not in flights:
+        what = f"a {type(flights).__name__}"
+        if isinstance(flights, pd.DataFrame):
+            what += " without a column path"
         raise TypeError(
-            f"the flights are a {type(flights).__name__}"
-            f"{' without a column path' * isinstance(flights, pd.DataFrame)}, expected rows of an "
-            "index or a store, such as study.usable"
+            f"the flights are {what}, expected rows of an index or a store, such as study.usable"
         )
     table = flights[[name for name in _NEEDED if name in flights]]
     # objects, from which a worker makes rows twenty times as fast

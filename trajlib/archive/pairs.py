@@ -6,7 +6,7 @@ import pandas as pd
 
 from trajlib.geodesy import distance, find_airport, locate_airport
 
-_FAR = 30.0  # NM from its airport within which a complete flight begins or ends
+FARTHEST_END = 30.0  # NM from its airport within which a complete flight begins or ends
 
 
 def find_pair(index: pd.DataFrame, origin: str, destination: str) -> tuple[str, str]:
@@ -78,7 +78,7 @@ def select_flights(
         if complete.empty:
             raise ValueError(
                 f"all {len(rows)} flights {origin} → {destination} begin or end more than "
-                f"{_FAR:.0f} NM from their airports, such as {rows['path'].iloc[0]}: "
+                f"{FARTHEST_END:.0f} NM from their airports, such as {rows['path'].iloc[0]}: "
                 f"{rows['incomplete'].iloc[0]}"
             )
         rows = complete
@@ -120,7 +120,7 @@ def describe_ends(index: pd.DataFrame) -> pd.Series:
         miles = _distance_from(index, name, end)
         distances = miles.map(" {:,.0f} NM from ".format).astype("str")
         description = verb + distances + index[name].fillna("")
-        text = text.mask(miles > _FAR, description)
+        text = text.mask(miles > FARTHEST_END, description)
     return text
 
 

@@ -28,10 +28,6 @@ if TYPE_CHECKING:
     from trajlib.models.saved_models import SavedModel
 
 
-def _capitalize(ctx: click.Context, option: click.Parameter, text: str | None) -> str | None:
-    return text and text.upper()
-
-
 @click.command(cls=Command)
 @click.argument("flights", required=False, type=path_of(exists=True, dir_okay=False))
 @click.option("--origin", required=True, help="Airport of departure, as in the archive (LEMD).")
@@ -42,9 +38,7 @@ def _capitalize(ctx: click.Context, option: click.Parameter, text: str | None) -
     type=click.FloatRange(min=0),
     help="Prediction time, after the first sample of the CSV.",
 )
-@click.option(
-    "--callsign", callback=_capitalize, help="Operator's code and flight number (IBE1234)."
-)
+@click.option("--callsign", help="Operator's code and flight number (IBE1234).")
 @click.option("--operator", help="By default the three letters of an airline's callsign (IBE).")
 @click.option("--type", "aircraft_type", help="ICAO type designator (A320).")
 @click.option(
@@ -132,7 +126,7 @@ def predict(
     samples = None
     if csv is None:
         flight = flight_inputs.build_flight_row(pair, start, **described)
-        name = described.get("callsign", "flight")
+        name = flight["path"].item()
     else:
         flight, samples = flight_inputs.load_flight(csv, pair, minutes, **described)
         flight_inputs.check_take_off(csv, samples, origin)

@@ -148,9 +148,8 @@ def repeat_callsign(
         landed.sort_values("landed", kind="stable"),
         left_on="start", right_on="landed", by="callsign", suffixes=("", "_before"),
     ).set_index("path")["path_before"]  # fmt: skip
-    before = last.reindex(otherwise.index.get_level_values("path")).to_numpy()
-    rows = pd.MultiIndex.from_arrays([before, otherwise.index.get_level_values(1)])
-    return targets.reindex(rows).set_axis(otherwise.index).fillna(otherwise)
+    before = last.reindex(otherwise.index.get_level_values("path"))
+    return _select_flights(targets, before, otherwise.index).fillna(otherwise)
 
 
 def average_last(
@@ -178,8 +177,7 @@ def average_last(
     for back in range(1, count + 1):
         position = before.to_numpy() - back
         paths = table.index[order][np.maximum(position, 0)].where(position >= 0)
-        rows = pd.MultiIndex.from_arrays([paths, otherwise.index.get_level_values(1)])
-        parts.append(targets.reindex(rows).set_axis(otherwise.index))
+        parts.append(_select_flights(targets, paths, otherwise.index))
     mean = pd.concat(parts, keys=range(count)).groupby(level=[1, 2], sort=False).mean()
     return mean.reindex(otherwise.index).fillna(otherwise)
 
@@ -289,6 +287,12 @@ def shift_median(
             values = median[name].dropna()
             shifted.loc[rows, name] = np.interp(earlier[rows], values.index, values)
     return shifted.assign(duration=60 * minute)
+
+
+def _select_flights(targets: pd.DataFrame, paths: Sequence, rows: pd.MultiIndex) -> pd.DataFrame:
+    """Return, for each row, the targets of another flight at the fraction of the row."""
+    others = pd.MultiIndex.from_arrays([paths, rows.get_level_values(1)])
+    return targets.reindex(others).set_axis(rows)
 
 
 def _average(targets: pd.DataFrame, train: pd.Index, statistic: str) -> pd.DataFrame:

@@ -28,9 +28,16 @@ def draw_days(days: int, draws: int, *, seed: int = 0) -> np.ndarray:
         Whole numbers as floats, for products of matrices; of shape (draw, day), read-only. Each
         row sums to ``days``.
 
+    Raises
+    ------
+    ValueError
+        When there is no draw.
+
     >>> draw_days(3, 2).sum(axis=1).tolist()
     [3.0, 3.0]
     """
+    if draws < 1:
+        raise ValueError(f"draws is {draws}, expected 1 or more")
     drawn = np.zeros((draws, days))
     if days:
         share = np.full(days, 1 / days)

@@ -98,17 +98,21 @@ def split_by_day(days: pd.Series, folds: int = 4, *, seed: int = 0) -> "list[Spl
     Raises
     ------
     ValueError
-        When there are fewer days than folds, or fewer than ten flights per fold.
+        When there are fewer than two folds, fewer days than folds, or fewer than ten flights per
+        fold.
 
     >>> days = pd.Series([1, 1, 2, 2] * 5, index=[f"{n:02}.csv" for n in range(20)])
     >>> [(len(train), len(held_out)) for train, held_out in split_by_day(days, 2)]
     [(10, 10), (10, 10)]
     """
-    if days.nunique() < folds or len(days) < 10 * folds:
+    fewest = max(2, folds)
+    if days.nunique() < fewest or len(days) < 10 * fewest:
         raise ValueError(
             f"{len(days)} flights on {days.nunique()} local days are too few to split by day: "
-            f"expected {10 * folds} flights or more on {folds} days or more for {folds} folds"
+            f"expected {10 * fewest} flights or more on {fewest} days or more"
         )
+    if folds < 2:
+        raise ValueError(f"folds is {folds}, expected 2 or more")
     return _split_groups(days, folds, seed)
 
 

@@ -148,6 +148,25 @@ def prediction_minutes(feature_set: str) -> float:
     return float(feature_set.rpartition("_")[2]) if feature_set.startswith("airborne") else 0.0
 
 
+def keep_before_landing(feature_sets: Iterable[str], flights: pd.DataFrame) -> list[str]:
+    """Return the feature sets whose prediction time is within 75 % of the usual duration.
+
+    By later ones, many of the flights have landed.
+
+    Parameters
+    ----------
+    flights
+        With the times ``start`` and ``end``.
+
+    >>> times = pd.to_datetime(["2016-01-01 07:00", "2016-01-01 07:20"])
+    >>> flights = pd.DataFrame({"start": times[:1], "end": times[1:]})
+    >>> keep_before_landing(["at_takeoff", "airborne_10", "airborne_20"], flights)
+    ['at_takeoff', 'airborne_10']
+    """
+    usual = (flights["end"] - flights["start"]).median() / pd.Timedelta(1, "min")
+    return [name for name in feature_sets if prediction_minutes(name) < 0.75 * usual]
+
+
 def join_state(takeoff: pd.DataFrame, points: pd.DataFrame, feature_set: str) -> pd.DataFrame:
     """Return predictors at take-off with the state of the flights at a later prediction time.
 

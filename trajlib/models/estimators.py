@@ -131,6 +131,8 @@ def build_model(
     """
     if name not in MODELS:
         raise ValueError(f"model {name!r}, expected one of {', '.join(MODELS)}")
+    if trees < 1:
+        raise ValueError(f"trees is {trees}, expected 1 or more")
     leaf = {"max_features": max_features, "min_samples_leaf": min_samples_leaf}
     ensemble = {"n_estimators": trees, "random_state": seed, "n_jobs": 1}
     boosting_leaf = 4 * min_samples_leaf

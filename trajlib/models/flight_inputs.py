@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from trajlib.archive.dialect import read_dialect
+from trajlib.archive.pairs import FARTHEST_END
 from trajlib.archive.reading import FlightError, read_flight
 from trajlib.archive.storage import exists, is_remote, resolve
 from trajlib.archive.values import find_operator
@@ -18,7 +19,6 @@ from trajlib.trajectories.progress import PROGRESS
 
 DESCRIPTION = ("callsign", "operator", "aircraft_type")
 _ENDS = ("origin", "destination")
-_DEPARTED = 30.0  # NM from the origin within which a record begins with the take-off
 _ARRIVED = 15.0  # NM from the destination within which a record counts as complete
 _YEARS = (1900, 2200)
 _TIME_FORMS = (
@@ -86,11 +86,13 @@ def build_flight_row(
     """Return a flight, with or without a file, as a row of an index.
 
     By default the operator is that of the callsign, see `trajlib.archive.values.find_operator`.
+    Callsigns are in capitals.
 
     >>> start = pd.Timestamp("2016-03-01 08:00", tz="UTC")
     >>> build_flight_row(("LEMD", "LEBL"), start, callsign="IBE1234")["operator"].item()
     'IBE'
     """
+    callsign = callsign and callsign.upper()
     row = {
         "path": callsign or "flight",
         "archive": None,
@@ -194,10 +196,10 @@ def check_take_off(path: str | Path, samples: pd.DataFrame, origin: str) -> None
     first = samples.iloc[0]
     start = find_airport(origin).position
     miles = float(distance(first["latitude"], first["longitude"], *start))
-    if miles > _DEPARTED:
+    if miles > FARTHEST_END:
         raise ValueError(
             f"{path}: it begins {miles:,.0f} NM from {origin}, so the time of take-off is not in "
-            f"it; expected a first sample within {_DEPARTED:.0f} NM"
+            f"it; expected a first sample within {FARTHEST_END:.0f} NM"
         )
 
 

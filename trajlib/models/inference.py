@@ -88,9 +88,10 @@ class FlightPrediction:
         minutes = self.trajectory.iloc[-1] / 60
         return [
             f"{', '.join(names)}, {day} (UTC)",
-            f"take-off {_clock(flight['start'], start)}, in the air",
-            f"arrival  {_clock(arrival['time'], end)}, {self.level:.0%} between "
-            f"{arrival['low']:%H:%M} and {arrival['high']:%H:%M} UTC",
+            f"take-off {_clocks(flight['start'], start, flight['start'])}, in the air",
+            f"arrival  {_clocks(arrival['time'], end, flight['start'])}, {self.level:.0%} between "
+            f"{_clock(arrival['low'], 'UTC', flight['start'])} and "
+            f"{_clock(arrival['high'], 'UTC', flight['start'])}",
             f"         {minutes['duration']:.1f} min after take-off "
             f"({minutes['duration_low']:.1f} to {minutes['duration_high']:.1f})",
         ]
@@ -276,8 +277,15 @@ def _spell_as_trained(flights: pd.DataFrame, saved: SavedModel) -> pd.DataFrame:
     return flights
 
 
-def _clock(time: pd.Timestamp, zone: str) -> str:
-    return f"{time:%H:%M} UTC ({time.tz_convert(zone):%H:%M} local)"
+def _clocks(time: pd.Timestamp, zone: str, day: pd.Timestamp) -> str:
+    local = _clock(time.tz_convert(zone), "local", day)
+    return f"{_clock(time, 'UTC', day)} ({local})"
+
+
+def _clock(time: pd.Timestamp, zone: str, day: pd.Timestamp) -> str:
+    """Return a time of day, with its date where that is not the given day."""
+    text = f"{time:%H:%M} {zone}"
+    return text if time.date() == day.date() else f"{text} on {time.day} {time:%B}"
 
 
 def _list_warnings_by_flight(

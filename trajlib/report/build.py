@@ -76,7 +76,7 @@ def describe_data(index: pd.DataFrame, store: pd.DataFrame) -> dict[str, Any]:
         "days": describe_days(days),
         "period": f"{days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}",
         **_describe_ends(flights, (origin, destination)),
-        "operators used less": _list_operators_used_less(index, store),
+        "operators used less": _list_operators_used_less(index, flights, (origin, destination)),
         "fingerprint": _fingerprint(index, store),
     }
     for name in ("fragments", "rejected at the import", "measured points", "operators used less"):
@@ -98,11 +98,11 @@ def _count_points(flights: pd.DataFrame, archive: str) -> str:
     return f"{points.astype(float).sum():,.0f}"
 
 
-def _list_operators_used_less(index: pd.DataFrame, store: pd.DataFrame) -> str:
+def _list_operators_used_less(
+    index: pd.DataFrame, flights: pd.DataFrame, pair: tuple[str, str]
+) -> str:
     """Return the larger operators of the pair of which fewer than half as many flights are used."""
-    flights = store[store["rejected"].isna()]
-    origin, destination = store[["origin", "destination"]].iloc[0]
-    recorded = index[(index["origin"] == origin) & (index["destination"] == destination)]
+    recorded = index[(index["origin"] == pair[0]) & (index["destination"] == pair[1])]
     counts = recorded["operator"].value_counts()
     used = flights["operator"].value_counts().reindex(counts.index, fill_value=0) / counts
     overall = len(flights) / len(recorded)

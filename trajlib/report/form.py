@@ -10,7 +10,7 @@ import pandas as pd
 
 from trajlib.archive.study import Study
 from trajlib.features.feature_sets import prediction_minutes
-from trajlib.models.flight_inputs import build_flight_row, load_flight, load_flown
+from trajlib.models.flight_inputs import DESCRIPTION, build_flight_row, load_flight, load_flown
 from trajlib.models.inference import (
     FlightPrediction,
     choose_feature_set,
@@ -110,7 +110,8 @@ class PredictionForm:
             raise ValueError("date and time of take-off are needed")
         start = pd.Timestamp.combine(values["date"], values["time"]).tz_localize("UTC")
         past = open_store(self.data / "interim" / values["pair"])
-        described = {n: values[n] for n in ("callsign", "operator", "aircraft_type") if values[n]}
+        given = {name: values[name].strip() for name in DESCRIPTION}
+        described = {name: text for name, text in given.items() if text}
         minutes = values["minutes"]
         csv, samples = None, None
         if minutes:
@@ -129,7 +130,8 @@ class PredictionForm:
     def find_record(self, past: pd.DataFrame | None, callsign: str, start: pd.Timestamp) -> Path:
         """Return the file of the flight with a callsign that began on a day."""
         if past is not None and "callsign" in past:
-            rows = past[past["callsign"].eq(callsign) & past["start"].dt.date.eq(start.date())]
+            same = past["callsign"].eq(callsign.strip().upper())
+            rows = past[same & past["start"].dt.date.eq(start.date())]
             if len(rows):
                 return Path(self.study.archive) / rows["path"].iloc[0]
         raise ValueError(
