@@ -16,7 +16,8 @@ from hypothesis import settings
 from machines import ALONE, SMALL, STORE, wait_until
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-settings.register_profile("trajlib", deadline=None)  # compilation and imports are slow
+# compilation and imports are slow; every run draws other examples
+settings.register_profile("trajlib", deadline=None, max_examples=30)
 settings.load_profile("trajlib")
 # as in a worker: the threads of parallel tests would wait for each other
 os.environ["OMP_NUM_THREADS"] = "1"

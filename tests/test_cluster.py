@@ -256,6 +256,7 @@ def test_a_worker_lost_at_its_very_start_is_replaced():
         assert victim not in answers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("decorator", "guard"), [("", "if True"), ("@cache", 'if __name__ == "__main__"')]
 )

@@ -123,6 +123,7 @@ def test_a_page_of_5000_flights_stays_below_8_mb():
     assert len(_page(5_000).encode()) < 8e6
 
 
+@pytest.mark.slow
 def test_the_page_opens_without_requests_or_errors(page):
     page.wait("text('counted') === '200 of 200 flights shown, 0 selected'")
     urls = [
@@ -132,18 +133,21 @@ def test_the_page_opens_without_requests_or_errors(page):
     assert [e for e in page.events if e["method"] == "Runtime.exceptionThrown"] == []
 
 
+@pytest.mark.slow
 def test_a_row_picked_in_the_table_is_picked_on_the_map(fresh):
     fresh.click(*fresh.run("middle(all('.slick-row')[2].firstChild)"))
     fresh.wait("text('counted').endsWith(' 1 selected')")
     assert fresh.run("model('cloud').selected.indices") == [2]
 
 
+@pytest.mark.slow
 def test_a_click_on_the_map_picks_the_flights_that_pass_there(fresh):
     fresh.click(*fresh.run("place('map', -3.6 + 5.7 * 0.9, 40.5 + 0.8 * 0.9)"))
     fresh.wait("!text('counted').endsWith(' 0 selected')")
     assert fresh.run("all('.slick-cell.selected').length") > 0
 
 
+@pytest.mark.slow
 def test_a_box_picks_the_flights_that_are_in_it(fresh):
     fresh.click(*fresh.run("middle(all('.bk-tool-icon-box-select')[0])"))
     fresh.drag(*fresh.run("[place('altitude', 40, 33_005), place('altitude', 60, 34_500)]"))
@@ -152,6 +156,7 @@ def test_a_box_picks_the_flights_that_are_in_it(fresh):
     assert abs(_selected(fresh) - int(inside)) <= 2  # one pixel of tolerance
 
 
+@pytest.mark.slow
 def test_pointing_at_a_line_shows_the_flight(fresh):
     fresh.mouse("Moved", *fresh.run("place('altitude', 20, 10_000)"))
     x, y = fresh.run("place('altitude', 50, 33_000)")
@@ -160,12 +165,14 @@ def test_pointing_at_a_line_shows_the_flight(fresh):
     assert re.search(r"(IBE\d+ · (IBE|VLG)|<script>).* · A320 · 2016-01-", tooltip)
 
 
+@pytest.mark.slow
 def test_a_filter_applies_to_every_part(fresh):
     _choose(fresh, "operator", "IBE")
     fresh.wait("text('counted').startsWith('50 of 200')")
     assert set(fresh.run("column(1)")) == {"IBE"}
 
 
+@pytest.mark.slow
 def test_two_filters_show_flights_that_pass_both(fresh):
     _choose(fresh, "operator", "VLG")
     _choose(fresh, "weekday", "Saturday")
@@ -173,6 +180,7 @@ def test_two_filters_show_flights_that_pass_both(fresh):
     assert set(fresh.run("column(4)")) == {"Saturday"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cluster", "count"), [("no cluster", 67), ("cluster 1", 66), ("unknown", 1)]
 )
@@ -182,18 +190,21 @@ def test_flights_are_filtered_by_cluster_and_by_no_cluster(fresh, cluster, count
     assert set(fresh.run("column(5)")) == {cluster}
 
 
+@pytest.mark.slow
 def test_flights_are_chosen_by_local_hour_of_take_off(fresh):
     fresh.run("model('hour').value = [0, 1]")  # 23:30 UTC is half past midnight in Madrid
     fresh.wait("text('counted').startsWith('9 of 200')")
     assert {text[-5:] for text in fresh.run("column(3)")} == {"23:30"}
 
 
+@pytest.mark.slow
 def test_flights_are_chosen_by_error_and_those_without_one_are_left_out(fresh):
     fresh.run("model('error').value = [19, 20]")
     fresh.wait("text('counted').startsWith('9 of 200')")
     assert min(map(float, fresh.run("column(6)"))) == 19.0
 
 
+@pytest.mark.slow
 def test_the_slider_moves_the_cloud_and_measures_its_dispersion(fresh):
     before = fresh.run("text('spread')")
     start = fresh.run("middle(all('.noUi-handle').at(-1))")
@@ -209,6 +220,7 @@ def test_the_slider_moves_the_cloud_and_measures_its_dispersion(fresh):
     assert fresh.run("model('cloud').data.progress[0]") == share
 
 
+@pytest.mark.slow
 def test_the_ellipse_holds_two_standard_deviations_around_the_mean_of_those_shown(fresh):
     _choose(fresh, "operator", "IBE")
     fresh.run("model('progress').value = 12")
@@ -221,6 +233,7 @@ def test_the_ellipse_holds_two_standard_deviations_around_the_mean_of_those_show
         assert np.ptp(ellipse) / 2 == pytest.approx(2 * values.std(), abs=0.002)
 
 
+@pytest.mark.slow
 def test_reset_shows_what_was_shown_at_first(fresh):
     start = "model('map').x_range.start"
     before = fresh.run(start)
@@ -231,6 +244,7 @@ def test_reset_shows_what_was_shown_at_first(fresh):
     fresh.wait(f"{start} === {before}")
 
 
+@pytest.mark.slow
 def test_save_gives_a_picture_without_a_network(fresh, tmp_path):
     fresh.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
     fresh.click(*fresh.run("middle(all('.bk-tool-icon-save')[0])"))
@@ -241,6 +255,7 @@ def test_save_gives_a_picture_without_a_network(fresh, tmp_path):
     assert saved[0].read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_density_follows_the_zoom(fresh):
     start = "model('map').x_range.start"
     before = fresh.run(start)
@@ -250,6 +265,7 @@ def test_the_density_follows_the_zoom(fresh):
     fresh.wait(f"model('density of map').data.x[0] === {start}")
 
 
+@pytest.mark.slow
 def test_many_flights_are_drawn_as_density_and_few_as_lines(fresh):
     for count, crowded in ((150, True), (5, False)):
         fresh.run(f"model('flights').selected.indices = [...Array({count}).keys()]")
@@ -259,6 +275,7 @@ def test_many_flights_are_drawn_as_density_and_few_as_lines(fresh):
         assert ("longitude" in fresh.run(drawn)) != crowded
 
 
+@pytest.mark.slow
 def test_an_empty_selection_draws_no_density(fresh):
     _choose(fresh, "operator", HOSTILE)
     _choose(fresh, "cluster", "cluster 1")
@@ -266,6 +283,7 @@ def test_an_empty_selection_draws_no_density(fresh):
     assert fresh.run("model('density of map').data.dw[0]") == 0  # a density would be of one colour
 
 
+@pytest.mark.slow
 def test_filters_and_slider_are_in_view_on_a_narrow_screen(fresh):
     narrow = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     fresh.call("Emulation.setDeviceMetricsOverride", **narrow)
@@ -275,6 +293,7 @@ def test_filters_and_slider_are_in_view_on_a_narrow_screen(fresh):
     fresh.wait("innerWidth > 400")
 
 
+@pytest.mark.slow
 def test_text_of_an_archive_stays_text(fresh):
     _choose(fresh, "operator", HOSTILE)
     fresh.wait("text('counted').startsWith('1 of 200')")

@@ -113,6 +113,7 @@ def test_bandwidth_limits_many_workers():
     assert slow.iloc[1] > fast.iloc[1]
 
 
+@pytest.mark.slow
 def test_every_file_of_an_archive_of_short_flights_is_indexed(tiny_archive, tmp_path):
     flight = next((tiny_archive / "LEMD-LEBL").glob("*.csv"))
     write_short_flights(flight, tmp_path / "many", 2_500)
