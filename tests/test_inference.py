@@ -521,6 +521,16 @@ def test_a_table_of_flights_is_predicted_as_each_flight_alone(saved, store, tmp_
     assert (table["arrival"] < table["arrival_high"]).all()
 
 
+def test_a_full_disk_leaves_no_half_table_of_predictions(predict, tmp_path, monkeypatch):
+    (tmp_path / "flights.csv").write_text("time\n2016-05-01T08:00\n")
+    fail = Mock(side_effect=OSError(28, "No space left on device"))
+    monkeypatch.setattr(pd.DataFrame, "to_csv", fail)
+    status, output = predict(tmp_path / "flights.csv")
+    assert status == 1
+    assert "the disk is full: flights.predicted.csv could not be written" in output
+    assert not any((tmp_path / "predict").iterdir())
+
+
 def test_a_table_of_flights_needs_times_alone(tmp_path):
     (tmp_path / "flights.csv").write_text("time,operator\n2016-05-01T08:00,IBE\n2016-05-01T09:00,")
     flights = load_flight_table(tmp_path / "flights.csv", PAIR)

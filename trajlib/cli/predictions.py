@@ -243,10 +243,11 @@ def _check_prediction_time(saved: "SavedModel", minutes: float) -> None:
 
 
 def _write_flights(table: "pd.DataFrame", path: Path, *, as_json: bool) -> None:
+    from trajlib.archive.storage import replacing
     from trajlib.estimate import count
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(path, index=False, date_format="%Y-%m-%dT%H:%M:%S%z")
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False, date_format="%Y-%m-%dT%H:%M:%S%z")
     if as_json:
         print_json({"file": path, "flights": table.to_dict("records")})
         return
@@ -268,23 +269,26 @@ def _write_prediction(
 ) -> None:
     import json
 
+    from trajlib.archive.storage import replacing
     from trajlib.geodesy import unwrap_longitude
     from trajlib.models.saved_models import to_geojson
     from trajlib.plots.prediction import plot_trajectory
 
     table = answer.trajectory
-    path.parent.mkdir(parents=True, exist_ok=True)
     columns = table if flown is None else table.join(flown.add_suffix("_flown"))
     # GeoJSON keeps lines across the antimeridian in one piece, with longitudes beyond 180°
     columns = columns.assign(
         **{name: unwrap_longitude(columns[name], 0) for name in columns if "longitude" in name}
     )
-    columns.round(5).to_csv(f"{path}.csv")
-    Path(f"{path}.geojson").write_text(json.dumps(to_geojson(table, flown)), "utf-8")
+    with replacing(f"{path}.csv") as temporary:
+        columns.round(5).to_csv(temporary)
+    with replacing(f"{path}.geojson") as temporary:
+        temporary.write_text(json.dumps(to_geojson(table, flown)), "utf-8")
     figure = plot_trajectory(
         table, flown=flown, usual=answer.usual, plan=answer.plan, airports=answer.pair
     )
-    figure.savefig(f"{path}.png")
+    with replacing(f"{path}.png") as temporary:
+        figure.savefig(temporary, format="png")
     if as_json:
         content = {
             "files": [f"{path}{kind}" for kind in (".csv", ".geojson", ".png")],
