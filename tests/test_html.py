@@ -292,7 +292,7 @@ def test_no_page_loads_anything_over_the_network():
         assert "url(" not in page
 
 
-LATER = {"width": 9.1, "coverage": 88.0, "flights": 940}
+LATER = {"width": 9.1, "coverage": 88.0, "flights": 940, "far": False}
 TESTED = {"error": 1.9, "naive": 10.2, "flights": 900, "later": LATER}
 FRONT = {
     "when": "360 days",
@@ -339,6 +339,14 @@ def test_a_coverage_far_from_nominal_is_marked():
     assert "far from the 90\N{NO-BREAK SPACE}% expected, 900 flights tested: too narrow" in page
     assert "missed by" not in page
     assert page.count("<strong>") == 3
+
+
+def test_a_coverage_far_from_nominal_on_later_days_is_marked():
+    later = {"later": LATER | {"coverage": 60.0, "far": True}}
+    front = FRONT | {"interval": FRONT["interval"] | later}
+    page = render_front(describe_report(front=front, data={"flights of the pair": "4,722"}), {})
+    assert page.count('class="marked"') == 1
+    assert "900 flights tested; on later days 60\N{NO-BREAK SPACE}% of 940" in page
 
 
 def test_the_front_page_names_the_parameters_that_were_set():

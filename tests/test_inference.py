@@ -496,12 +496,15 @@ def test_intervals_of_few_calibration_days_or_of_bad_coverage_are_warned_of(save
     facts = {
         "calibration": {"days": 6},
         "scores": {"random days": {"arrival": 0.55}, "forward in time": {"arrival": 0.88}},
+        "against_naive": {"random days": 0.8, "forward in time": 1.13},
     }
     bad = type("Saved", (), {"card": saved.card | facts})
     warnings = " ".join(list_warnings(bad, predictors.iloc[0], "LEMD-LEBL"))
     assert "calibrated on 6 days only" in warnings
     assert "drawn at random from the whole period, 55% of the flights arrived within" in warnings
-    assert "the last days" not in warnings
+    assert "the last days, with a model of the days before, the interval of the" in warnings
+    assert "was 13% worse (interval score) than one without a model" in warnings
+    assert warnings.count("the last days") == 1
 
 
 def test_a_table_of_flights_is_predicted_as_each_flight_alone(saved, store, tmp_path):
@@ -602,11 +605,12 @@ def test_a_flight_in_the_air_is_predicted_from_its_newest_points(
 ):
     (tmp_path / "columns.toml").write_bytes((tiny_archive / "columns.toml").read_bytes())
     lines = csv.read_text("utf-8").splitlines()
-    for minutes, feature_set in {15: "airborne_10", 5: "at_takeoff"}.items():
+    for minutes, feature_set in {15: "airborne_10", 7: "at_takeoff"}.items():
         (tmp_path / "one.csv").write_text("\n".join(lines[: 60 * minutes]), "utf-8")
         status, output = predict("--csv", tmp_path / "one.csv")
         assert status == 0, output
         assert f"feature set {feature_set};" in output
+        assert ("report -p minutes 5 saves later ones" in output) == (minutes == 7)
 
 
 def test_a_table_of_flights_is_predicted_on_the_command_line(predict, tmp_path):

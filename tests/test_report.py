@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -524,7 +525,10 @@ def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path
     )
     pd.concat([scores, later]).to_parquet(tmp_path / "prediction.parquet")
     front = draw_front(store, tmp_path, folder, pair=("LEMD", "LEBL"), rejected=7)
+    assert front["interval"]["later"]["far"]
+    front["arrival"]["the same flights"] = front["arrival"]["later days"]
     sentence = answer({"pair": "LEMD → LEBL", "data": data, "front": front})
+    assert "the error at take-off is 2.7 min, too, and with the last three" in sentence
     assert "On days after those of training it is 4.0 min wide and contains 70 % of 30." in sentence
     assert list_tiles({"data": data, "front": front})[3]["note"].endswith("3.0 min without a model")
     assert front["typical"].startswith("A flight takes ")
@@ -558,6 +562,7 @@ def test_route_clusters_that_a_reader_cannot_tell_apart_are_one_group():
     assert sentences[0] == "53 % fly along the direct line"
     assert sentences[1].startswith("27 % fly about 18 NM south")
     assert sentences[2].startswith("13 % fly about 39 NM north")
+    assert re.search(r"of the direct line, \d5 % of the way$", sentences[2])
     assert sentences[-1] == "7 % are in no cluster"
 
 

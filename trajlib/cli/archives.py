@@ -200,11 +200,11 @@ def _print_index(archive: Path, table: "pd.DataFrame", *, as_json: bool) -> None
     groups = {
         "flights": pairs,
         "rejected": account["rejected"],
-        "repaired": account["repaired when read"],
+        "flights repaired when read": account["repaired when read"],
         "far from an airport, though no fragments (left out of a pair)": far.value_counts(),
         "rejected at the import": account["rejected at the import"],
         "fragments, by what makes them fragments": account["fragment"],
-        "repaired at the import (explained in docs/import-criteria.md)": account[
+        "flights repaired at the import (explained in docs/import-criteria.md)": account[
             "repaired at the import"
         ],
     }

@@ -20,7 +20,7 @@ from trajlib.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import pandas as pd
 
@@ -223,11 +223,27 @@ def _find_model(folder: Path, feature_set: str, names: list[str]) -> Path:
 
 
 def _newest_minutes(names: list[str], in_air: float | None) -> float:
-    """Return the latest prediction time with a model of a flight in the air, 0 at take-off."""
-    from trajlib.features.feature_sets import prediction_minutes
+    """Return the latest prediction time with a model of a flight in the air, 0 at take-off.
 
-    times = [prediction_minutes(name) for name in names]
-    return max((time for time in times if time <= (in_air or 0)), default=0.0)
+    Where a later one could have a model, a line says how to train it.
+    """
+    from trajlib.features.feature_sets import FEATURE_SETS, prediction_minutes
+
+    def passed(feature_sets: "Iterable[str]") -> list[float]:
+        times = [prediction_minutes(name) for name in feature_sets]
+        return [time for time in times if 0 < time <= (in_air or 0)]
+
+    newest = max(passed(names), default=0.0)
+    possible = passed(FEATURE_SETS)
+    if possible and possible[-1] > newest:
+        when = f"{newest:.0f} min after take-off" if newest else "at take-off"
+        times = ",".join(f"{time:.0f}" for time in possible)
+        click.echo(
+            f"The flight is {in_air:.0f} min in the air; the latest model for it is {when}: "
+            f"report -p minutes {times} saves later ones",
+            err=True,
+        )
+    return newest
 
 
 def _check_prediction_time(saved: "SavedModel", minutes: float) -> None:
@@ -285,7 +301,12 @@ def _write_prediction(
     with replacing(f"{path}.geojson") as temporary:
         temporary.write_text(json.dumps(to_geojson(table, flown)), "utf-8")
     figure = plot_trajectory(
-        table, flown=flown, usual=answer.usual, plan=answer.plan, airports=answer.pair
+        table,
+        flown=flown,
+        usual=answer.usual,
+        plan=answer.plan,
+        airports=answer.pair,
+        title=answer.describe()[0],
     )
     with replacing(f"{path}.png") as temporary:
         figure.savefig(temporary, format="png")

@@ -85,6 +85,13 @@ def _warn_calibration(card: Card) -> Iterator[str]:
                 f"On {_SPLITS.get(split, split)}, {coverage:.0%} of the flights arrived within "
                 f"their {level:.0%} interval."
             )
+    for split, ratio in card.get("against_naive", {}).items():
+        if ratio > 1:
+            yield (
+                f"On {_SPLITS.get(split, split)}, the interval of the arrival was "
+                f"{ratio - 1:.0%} worse (interval score) than one without a model, from the "
+                "durations of earlier flights."
+            )
 
 
 def _warn_date(training: Days, start: pd.Timestamp) -> Iterator[str]:

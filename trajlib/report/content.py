@@ -49,6 +49,7 @@ class LaterDays(TypedDict):
     width: float  # min
     coverage: float  # %
     flights: int
+    far: bool  # whether the coverage is far from the level
 
 
 class Interval(TypedDict, total=False):

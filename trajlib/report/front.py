@@ -59,18 +59,23 @@ def answer(report: Report) -> str:
         if _LATER in errors:
             sentence += f", 10 minutes later by {_format_error(errors[_LATER])}"
         sentences.append(f"{sentence}.")
-        if "later days" in errors:
-            later, same = (errors[name] for name in ("later days", "the same flights"))
-            sentence = (
-                "With a model trained only on earlier days, as in operation, the error at take-off "
-                f"is {_format_error(later)} instead of {_format_error(same)} for the same flights"
-            )
-            if "last flights, later days" in errors:
-                simple = _format_error(errors["last flights, later days"])
-                sentence += f", and with the last three flights {simple}"
-            sentences.append(f"{sentence}.")
+        sentences += _describe_later_days(errors)
     sentences += _describe_interval(front["interval"]) + _warn_few_days(front["days"])
     return "\n".join([" ".join(sentences), front["typical"]])
+
+
+def _describe_later_days(errors: Mapping[str, ArrivalError]) -> list[str]:
+    """Return a sentence on the error on days after those of training, if it was measured."""
+    if "later days" not in errors:
+        return []
+    later, same = (_format_error(errors[name]) for name in ("later days", "the same flights"))
+    trained = "With a model trained only on earlier days, as in operation, the error at take-off is"
+    text = f"{later} instead of {same} for the same flights" if later != same else f"{later}, too"
+    if "last flights, later days" in errors:
+        text += (
+            f", and with the last three flights {_format_error(errors['last flights, later days'])}"
+        )
+    return [f"{trained} {text}."]
 
 
 def _describe_interval(interval: Interval) -> list[str]:
@@ -117,6 +122,9 @@ def list_tiles(report: Report) -> list[dict]:
             wide = interval["coverage"] > interval["level"]
             reason = "wider than they need to be" if wide else "too narrow"
             note = f"far from the {note}: {reason}"
+        if later := interval.get("later"):
+            note += f"; on later days {later['coverage']:.0f} % of {later['flights']:,}"
+            far = far or later["far"]
         tiles.append(coverage | {"note": note, "marked": far})
     return tiles
 
@@ -247,11 +255,14 @@ def describe_routes(
     positions = {}
     if len(table):
         spread = table.max() - table.min() if len(table) > 1 else table.iloc[0].abs()
-        for number, offset in table[spread.idxmax()].items():  # where the routes differ most
+        tenth = spread.idxmax()  # where the routes differ most
+        for number, offset in table[tenth].items():
             miles = step * round(float(offset) / step)
             wind = _WINDS[round(float(course + (90 if miles > 0 else -90)) / 45) % 8]
-            where = f"about {abs(miles)} NM {wind} of" if miles else "along"
-            positions[number] = f"{where} the direct line"
+            where = f"{10 * tenth + 5:.0f} % of the way"
+            positions[number] = "along the direct line"
+            if miles:
+                positions[number] = f"about {abs(miles)} NM {wind} of the direct line, {where}"
     words = clusters.map(positions)
     largest = words.value_counts().index[:_GROUPS]
     groups = words.astype(pd.CategoricalDtype(largest)).cat.codes  # -1 for all others
@@ -315,6 +326,7 @@ def _read_interval(processed: Path) -> Interval:
             "width": later["width"] / 60,
             "coverage": 100 * later["coverage"],
             "flights": int(later["flights"]),
+            "far": bool(is_far_from_nominal(later["coverage"], level)),
         }
     return interval
 
@@ -358,8 +370,8 @@ def _describe_typical(flights: pd.DataFrame) -> str:
         minutes.set_axis(by_path.index), local_days(flights), by_path["operator"]
     )
     text = f"{'; '.join(texts)}. {drift}".rstrip()
-    newest = flights["end"].max()
-    if pd.Timestamp.now("UTC") - newest > _OLD:
+    if pd.Timestamp.now("UTC") - flights["end"].max() > _OLD:
+        newest = local_days(flights).max()
         text += f" The newest flight is of {newest:%B %Y}; traffic may have changed since."
     return text
 
