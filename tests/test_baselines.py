@@ -5,6 +5,7 @@ import pytest
 from trajlib.evaluation import baselines
 from trajlib.evaluation.baselines import predict_baseline
 from trajlib.evaluation.splits import split_by_day
+from trajlib.features.airborne import STATE
 from trajlib.geodesy import along_cross_track, distance, find_airport, offset, track
 
 START, END = find_airport("SFO"), find_airport("LAX")
@@ -140,6 +141,23 @@ def test_a_flight_climbs_on_but_not_above_all_others(late, splits):
     ]
     np.testing.assert_allclose(heights[11.0], 10_000 + 2_000 * (60 + 20) / 60)
     assert heights[35.0] == 30_000
+
+
+def test_a_model_in_flight_learns_deviations_from_dead_reckoning(late):
+    flown = great_circle_flights(by="clock", late=late)
+    predictors = state_of(late).reindex(columns=STATE).add_suffix("_at_10")
+    predictors.loc["000.csv"] = np.nan
+    pair = ("SFO", "LAX")
+    reference = baselines.reckon_reference(predictors, flown, "airborne_10", *pair)
+    assert list(reference) == ["latitude", "longitude", "altitude"]
+    minute = reference.index.get_level_values("minute")
+    assert (reference[minute > 20] == 0).all(axis=None)  # farther ahead than it has flown
+    known = (minute <= 20) & (reference.index.get_level_values("path") != "000.csv")
+    assert off(reference[known], flown[known]).max() < 2
+    np.testing.assert_allclose(reference.loc[known, "altitude"], flown.loc[known, "altitude"])
+    at_15 = reference.xs(15.0, level="minute")
+    expected = at_15.drop("000.csv").median()
+    pd.testing.assert_series_equal(at_15.loc["000.csv"], expected, check_names=False)
 
 
 def test_a_flight_without_a_state_gets_the_median(late, splits):

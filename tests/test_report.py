@@ -529,7 +529,9 @@ def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path
     front["arrival"]["the same flights"] = front["arrival"]["later days"]
     sentence = answer({"pair": "LEMD → LEBL", "data": data, "front": front})
     assert "the error at take-off is 2.7 min, too, and with the last three" in sentence
-    assert "On days after those of training it is 4.0 min wide and contains 70 % of 30." in sentence
+    assert (
+        "On days after those of training it is 4.0 min wide and contains 70 % of 30; " in sentence
+    )
     assert list_tiles({"data": data, "front": front})[3]["note"].endswith("3.0 min without a model")
     assert front["typical"].startswith("A flight takes ")
     assert "; the most frequent types are B738 46 %, " in front["typical"]

@@ -54,8 +54,7 @@ def predict_baselines(
         tables["last three flights"] = average_last(targets, flights, median)
     minutes = prediction_minutes(feature_set)
     if minutes:
-        names = [f"{name}_at_{minutes:.0f}" for name in STATE]
-        state = predictors[names].set_axis(list(STATE), axis=1)
+        state = _select_state(predictors, minutes)
         reckon = dead_reckon_ahead if by == "clock" else dead_reckon_home
         tables["dead reckoning"] = reckon(state, minutes, median, *pair)
         delay = measure_delay(routes, splits, state, minutes)
@@ -197,19 +196,48 @@ def dead_reckon_ahead(
         Predictions for the same rows, by path and minute; used if there is no state, and to limit
         the climb.
     """
-    now, lat, lon, course = _state_of_rows(state, otherwise, origin, destination)
-    minute = otherwise.index.get_level_values("minute").to_numpy()
-    seconds = 60 * (minute - minutes) + now["age"]
-    flown = now["groundspeed"] * seconds / 3600
-    lat, lon = offset(lat, lon, course + now["track_off"], flown, 0.0)
+    now, lat, lon, seconds = _keep_course(state, minutes, otherwise, origin, destination)
     predicted = {
         "latitude": lat,
         "longitude": lon,
-        "duration": 60 * minute,
-        "distance": now["distance"] + flown,
+        "duration": 60 * otherwise.index.get_level_values("minute").to_numpy(),
+        "distance": now["distance"] + now["groundspeed"] * seconds / 3600,
         "altitude": _climb(now, seconds, otherwise),
     }
     return _fill(predicted, otherwise)
+
+
+def reckon_reference(
+    predictors: pd.DataFrame, targets: pd.DataFrame, feature_set: str, origin: str, destination: str
+) -> pd.DataFrame:
+    """Return where flights are if they keep course, speed and altitude, to predict deviations from.
+
+    A model of deviations need not learn anew where each flight is. The farther ahead, the less the
+    course of the moment says: the reference is 0, and the model predicts positions, for minutes
+    that are farther ahead than the flight has flown.
+
+    Parameters
+    ----------
+    predictors
+        Of an airborne feature set, with the state of the flights.
+    targets
+        By path and minute. Of their longitudes, only the turn of 360° is used.
+
+    Returns
+    -------
+    DataFrame
+        ``latitude``, ``longitude`` [deg] and ``altitude`` [ft], by path and minute; of a flight
+        without a state, the medians of the others.
+    """
+    minutes = prediction_minutes(feature_set)
+    state = _select_state(predictors, minutes)
+    now, lat, lon, _ = _keep_course(state, minutes, targets, origin, destination)
+    reckoned = {"latitude": lat, "longitude": lon, "altitude": now["altitude"]}
+    table = pd.DataFrame(reckoned, targets.index)
+    table["longitude"] = unwrap_longitude(table["longitude"], targets["longitude"])
+    table = table.fillna(table.groupby(level="minute").transform("median")).fillna(0.0)
+    table[table.index.get_level_values("minute") > 2 * minutes] = 0.0
+    return table
 
 
 def dead_reckon_home(
@@ -297,6 +325,27 @@ def _select_flights(targets: pd.DataFrame, paths: Sequence, rows: pd.MultiIndex)
 
 def _average(targets: pd.DataFrame, train: pd.Index, statistic: str) -> pd.DataFrame:
     return targets[match_flights(targets.index, train)].groupby(level=1).agg(statistic)
+
+
+def _select_state(predictors: pd.DataFrame, minutes: float) -> pd.DataFrame:
+    """Return the state of flights at a prediction time, in the form of `measure_state`."""
+    names = [f"{name}_at_{minutes:.0f}" for name in STATE]
+    return predictors[names].set_axis(list(STATE), axis=1)
+
+
+def _keep_course(
+    state: pd.DataFrame, minutes: float, rows: pd.DataFrame, origin: str, destination: str
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, pd.Series]:
+    """Return the state of each row's flight, its position at that minute, and seconds until then.
+
+    It keeps its course and speed.
+    """
+    now, lat, lon, course = _state_of_rows(state, rows, origin, destination)
+    minute = rows.index.get_level_values("minute").to_numpy()
+    seconds = 60 * (minute - minutes) + now["age"]
+    flown = now["groundspeed"] * seconds / 3600
+    lat, lon = offset(lat, lon, course + now["track_off"], flown, 0.0)
+    return now, lat, lon, seconds
 
 
 def _state_of_rows(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trajlib.evaluation.baselines import predict_baseline, predict_baselines
+from trajlib.evaluation.baselines import predict_baseline, predict_baselines, reckon_reference
 from trajlib.evaluation.bootstrap import estimate_mean, estimate_skill
 from trajlib.evaluation.groups import split_rows
 from trajlib.evaluation.metrics import flown_courses, measure_errors, skill
@@ -161,6 +161,8 @@ def submit_experiment(
     """Submit the training of models for each fraction, and return a function that waits for it.
 
     The function returns the errors of the models and of the baselines; it can be called once.
+    Models of an airborne flight by the ``clock`` predict deviations from its course and speed, see
+    `trajlib.evaluation.baselines.reckon_reference`.
     Several submitted experiments keep all workers busy.
 
     Parameters
@@ -191,7 +193,11 @@ def submit_experiment(
     unflown = keep_unflown(targets.loc[scored, _SCORED], fractions, prediction_minutes(feature_set))
     pair = flights[["origin", "destination"]].iloc[0].tolist()
     planned = by == "route" and has_plan(predictors).any()
-    reference = locate_plan(predictors, unflown.index, *pair) if planned and deviations else None
+    reference = None
+    if planned and deviations:
+        reference = locate_plan(predictors, unflown.index, *pair)
+    elif by == "clock" and prediction_minutes(feature_set):
+        reference = reckon_reference(predictors, unflown, feature_set, *pair)
     learned = unflown if reference is None else subtract_reference(unflown, reference)
     wait_for_models = _submit_training(
         predictors, learned, splits, feature_set, models, trees=trees, seed=seed

@@ -48,6 +48,8 @@ class LaterDays(TypedDict):
 
     width: float  # min
     coverage: float  # %
+    naive: float  # width without a model [min]
+    naive_coverage: float  # %
     flights: int
     far: bool  # whether the coverage is far from the level
 

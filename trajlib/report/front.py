@@ -83,14 +83,16 @@ def _describe_interval(interval: Interval) -> list[str]:
     if not interval:
         return []
     sentences = [
-        f"The {interval['level']:.0f} % interval is {interval['width']:.1f} min wide and contains "
+        f"The {interval['level']:.0f} % interval of the model that predict uses (error "
+        f"{interval['error']:.1f} min) is {interval['width']:.1f} min wide and contains "
         f"{interval['coverage']:.0f} % of {interval['flights']:,} arrivals on unseen days."
     ]
     if "later" in interval:
         later = interval["later"]
         sentences.append(
             f"On days after those of training it is {later['width']:.1f} min wide and contains "
-            f"{later['coverage']:.0f} % of {later['flights']:,}."
+            f"{later['coverage']:.0f} % of {later['flights']:,}; one without a model is "
+            f"{later['naive']:.1f} min wide and contains {later['naive_coverage']:.0f} %."
         )
     return sentences
 
@@ -322,7 +324,10 @@ def _read_interval(processed: Path) -> Interval:
     }
     if ("forward in time", "chosen") in arrival.index:
         later = arrival.loc[("forward in time", "chosen")]
+        naive = arrival.loc[("forward in time", "naive")]
         interval["later"] = {
+            "naive": naive["width"] / 60,
+            "naive_coverage": 100 * naive["coverage"],
             "width": later["width"] / 60,
             "coverage": 100 * later["coverage"],
             "flights": int(later["flights"]),
