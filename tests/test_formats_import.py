@@ -285,3 +285,17 @@ def test_names_with_paths_are_written_inside_the_archive(flights, source, tmp_pa
     assert {path for path in tmp_path.iterdir()} - before == {tmp_path / "archive"}
     for path in (tmp_path / "archive").rglob("*.csv"):
         assert path.resolve().is_relative_to(tmp_path / "archive")
+
+
+def test_the_line_that_corrects_a_unit_keeps_the_name_of_the_column(flights, source, tmp_path):
+    names = ["timestamp", "flight_id", "latitude", "longitude", "altitude"]
+    write_csv(flights[names].assign(**{"V 1": flights["groundspeed"] * 1.852}), source / "mine.csv")
+    (source / "columns.toml").write_text('columns.groundspeed = "V 1"')
+    rejected = import_flights(source, tmp_path / "archive")["rejected"]
+    line = 'groundspeed = { column = "V 1", unit = "km/h" }'
+    assert rejected.str.contains(line, regex=False).all()
+    (source / "columns.toml").write_text(f"columns.{line}")
+    imported = import_flights(source, tmp_path / "archive")
+    assert imported["rejected"].isna().all()
+    speeds = read_flight(tmp_path / "archive" / imported["path"].iloc[0])["groundspeed"]
+    assert speeds.max() == pytest.approx(one(flights)["groundspeed"].max(), rel=0.01)

@@ -17,6 +17,7 @@ from trajlib.archive.values import (
     orient_positions,
     split_positions,
     strip_texts,
+    write_time_line,
 )
 from trajlib.importers.formats.base import (
     TEXTS,
@@ -180,7 +181,7 @@ def _convert(
         column = layout.names[layout.fields[layout.time]]
         raise FormatError(
             f"{column} is {filled.iloc[0][:40]!r}, which is no known time: give its format in "
-            f'columns.toml: timestamp = {{ column = "{column}", format = "..." }} under [columns]'
+            f"columns.toml: {write_time_line(column, '...', dialect)} under [columns]"
         )
     points = batch.drop(columns=[*_PARTS], errors="ignore")
     return points.assign(timestamp=times)
