@@ -588,3 +588,16 @@ def test_the_question_about_the_order_of_a_date_repeats_the_time_zone(tmp_path, 
             tmp_path / "x.csv",
             dialect=parse_dialect('columns.timestamp = { timezone = "Europe/Madrid" }'),
         )
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("ft", 0.01), ("m", 0.01), ("ft", 0.0003048)])
+def test_a_cruise_at_a_few_hundred_feet_is_doubted_even_in_a_given_unit(
+    tmp_path, flight, unit, factor
+):
+    table = texts(flight.assign(altitude=flight["altitude"] * factor)).rename(
+        columns={"altitude": "Lvl"}
+    )
+    write(tmp_path / "x.csv", table.drop(columns="vertical_rate"))
+    dialect = parse_dialect(f'columns.altitude = {{ column = "Lvl", unit = "{unit}" }}')
+    with pytest.raises(FlightError, match=r'so low: .* altitude = { column = "Lvl", unit = "FL" }'):
+        read_flight(tmp_path / "x.csv", dialect=dialect)

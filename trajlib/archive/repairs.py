@@ -42,6 +42,7 @@ _SEPARATE = "python -m trajlib import separates flights"
 _SPEED_UNITS = {"m/s": 0.5144, "km/h": 1.852, "kt": 3600 / 1852, "NM/s": 1 / 3600}
 _LOWEST = {"temperature": (100.0, "degC", "K"), "pressure": (1_200.0, "hPa", "Pa")}
 _RATE_UNITS = {"m/s": 0.00508, "ft/min": 60 / 0.3048}
+_LOWEST_CRUISE = 2_000.0, 250.0  # ft, kt; no flight over 150 NM is always lower and this fast
 _NO_NAMES: Mapping[str, str] = {}
 
 
@@ -268,8 +269,9 @@ def check_units(
 ) -> None:
     """Raise FlightError where a column seems to be in another unit than declared.
 
-    Columns whose unit is ``given``, as in columns.toml, are not checked. ``names`` are those that
-    columns.toml gives to columns: the line that corrects a unit has to repeat them.
+    Columns whose unit is ``given``, as in columns.toml, are not checked, but for altitudes at which
+    no aircraft flies so fast. ``names`` are those that columns.toml gives to columns: the line that
+    corrects a unit has to repeat them.
     """
     lat, lon, alt = _positions(values)
     empty = np.empty(0)
@@ -290,6 +292,14 @@ def check_units(
         _check_climbs(climbs, names)
         if length > 150 and alt.max() < 14_500:
             _check_cruise(lat, lon, alt, times, names)
+    hours = (times[-1] - times[0]) / 3_600_000
+    if length > 150 and alt.max() < _LOWEST_CRUISE[0] and length > _LOWEST_CRUISE[1] * hours:
+        finding = f"{alt.max():,.0f} ft or less over {length:,.0f} NM at {length / hours:.0f} kt"
+        line = format_entry("altitude", column=names.get("altitude", ""), unit="FL")
+        raise FlightError(
+            f"altitude is {finding}, and no aircraft flies so fast so low: give the unit that it "
+            f"has in columns.toml, under [columns], as for hundreds of feet: {line}"
+        )
 
 
 def _check_climbs(climbs: float, names: Mapping[str, str]) -> None:
