@@ -11,6 +11,7 @@ from trajlib.archive.dialect import read_dialect
 from trajlib.archive.flights import map_flights
 from trajlib.archive.index import build_index, read_rejections
 from trajlib.archive.reading import read_flight
+from trajlib.importers.formats import draft_columns
 from trajlib.importers.pipeline import import_flights
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
@@ -299,3 +300,58 @@ def test_the_line_that_corrects_a_unit_keeps_the_name_of_the_column(flights, sou
     assert imported["rejected"].isna().all()
     speeds = read_flight(tmp_path / "archive" / imported["path"].iloc[0])["groundspeed"]
     assert speeds.max() == pytest.approx(one(flights)["groundspeed"].max(), rel=0.01)
+
+
+REPORTS = "Tail;DateUTC;TimeUTC;Pos N;Pos E;Lvl;V kmh"
+
+
+def write_reports(flights, path):
+    """Write position reports by tail number, without an id of the flight."""
+
+    def arc(values, width, letters):
+        minutes = (values.abs() * 6000).round().astype(int)
+        degrees = (minutes // 6000).astype("str").str.zfill(width)
+        fraction = (minutes % 6000 / 100).map("{:05.2f}".format)
+        return degrees + " " + fraction + " " + np.where(values < 0, letters[1], letters[0])
+
+    columns = [
+        "N" + flights["icao24"].astype("str"),
+        flights["timestamp"].dt.strftime("%d.%m.%Y"),
+        flights["timestamp"].dt.strftime("%H:%M:%S"),
+        arc(flights["latitude"], 2, "NS"),
+        arc(flights["longitude"], 3, "EW"),
+        (flights["altitude"] / 100).round().astype(int).astype("str").str.zfill(3),
+        (flights["groundspeed"] * 1.852).round().astype(int),
+    ]
+    table = dict(zip(REPORTS.split(";"), columns, strict=True))
+    return write_csv(pd.DataFrame(table), path, sep=";")
+
+
+def test_the_draft_has_the_date_and_no_unit_and_needs_no_flight_id_beside_a_registration(
+    flights, source
+):
+    draft = draft_columns(write_reports(flights, source / "posrep.csv"))
+    lines = draft.splitlines()
+    assert 'registration = "Tail"' in lines
+    assert 'timestamp = "TimeUTC"' in lines
+    assert 'date = "DateUTC"' in lines
+    assert '# flight_id = "?"  # not needed: "Tail" identifies the aircraft' in lines
+    (altitude,) = (line for line in lines if line.startswith("altitude"))
+    assert altitude.startswith('altitude = "?"  # in ft; ')
+
+
+def test_flight_levels_filled_into_the_draft_are_asked_for_their_unit(flights, source, tmp_path):
+    draft = draft_columns(write_reports(flights, source / "posrep.csv"))
+    answers = {"latitude": "Pos N", "longitude": "Pos E", "altitude": "Lvl"}
+    for name, written in answers.items():
+        draft = draft.replace(f'{name} = "?"', f'{name} = "{written}"')
+    timestamp = '{ column = "TimeUTC", format = "%d.%m.%Y %H:%M:%S" }'
+    draft = draft.replace('"TimeUTC"', timestamp)
+    (source / "columns.toml").write_text(draft)
+    rejected = import_flights(source, tmp_path / "archive")["rejected"]
+    line = 'altitude = { column = "Lvl", unit = "FL" }'
+    assert rejected.str.contains(line, regex=False).all()
+    (source / "columns.toml").write_text(draft.replace('altitude = "Lvl"', line))
+    imported = import_flights(source, tmp_path / "archive")
+    assert imported["rejected"].isna().all()
+    assert imported["registration"].nunique() == 3

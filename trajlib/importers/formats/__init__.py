@@ -108,7 +108,9 @@ _OTHERS = {  # contents that are known and cannot be read, and what to do
 }
 _DEFAULT = Dialect()
 _UNKNOWN = '"?"'  # in a draft, the name of a column
-_ENTRIES = {"timestamp": ', format = "unix"', "altitude": ', unit = "ft"'}  # likewise, examples
+_HINT = (
+    '  # in ft; in another unit { column = "?", unit = "m" }, or unit = "FL" for hundreds of feet'
+)
 
 
 def recognize_format(path: str | Path, dialect: Dialect = _DEFAULT) -> Format:
@@ -199,16 +201,35 @@ def draft_columns(path: str | Path) -> str | None:
     names = {name: json.dumps(head.names[number]) for name, number in fields.items()}
     height = names.pop("geoaltitude", None) if "altitude" in missing else None  # in no known unit
     lines = [f"# not known: {', '.join(unknown)}", "[columns]"]
-    for name in dict.fromkeys([*REQUIRED, *(name for name in names if name in COLUMNS)]):
+    wanted = [name for name in REQUIRED if name in missing or name in names]
+    for name in dict.fromkeys([*wanted, *(name for name in names if name in COLUMNS)]):
         unit = f', unit = "{layout.unit_names[name]}"' if name in layout.unit_names else ""
-        more = _ENTRIES.get(name, "") if name in missing else unit
         entry = names.get(name, _UNKNOWN)
         if name == "altitude" and height:
-            entry, more = height, ', unit = "?"'
-        lines.append(f"{name} = {{ column = {entry}{more} }}" if more else f"{name} = {entry}")
-    lines += ["", "[import]", f"flight_id = {names.get('flight_id', _UNKNOWN)}"]
+            entry, unit = height, ', unit = "?"'
+        hint = _HINT if name == "altitude" and entry == _UNKNOWN else ""
+        lines.append(
+            f"{name} = {{ column = {entry}{unit} }}" if unit else f"{name} = {entry}{hint}"
+        )
+    return "\n".join([*lines, "", "[import]", *_draft_import(names)])
+
+
+def _draft_import(names: dict[str, str]) -> list[str]:
+    """Return the lines of the table import, given the columns that are known, in quotes."""
+    lines = [
+        f"{key} = {names[key]}"
+        for key in ("date", "position", "onground", "icao24")
+        if key in names
+    ]
+    if "date" not in names:
+        lines.append('# date = "?"  # column of the date, if timestamp has only the time of day')
+    aircraft = names.get("icao24") or names.get("registration")
+    if "flight_id" in names or aircraft is None:
+        lines.append(f"flight_id = {names.get('flight_id', _UNKNOWN)}")
+    else:
+        lines.append(f'# flight_id = "?"  # not needed: {aircraft} identifies the aircraft')
     lines.append('# flights = "?"  # file of a second table with one row a flight, if there is one')
-    return "\n".join(lines)
+    return lines
 
 
 def find_format(name: str) -> Format:
