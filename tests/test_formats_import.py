@@ -355,3 +355,68 @@ def test_flight_levels_filled_into_the_draft_are_asked_for_their_unit(flights, s
     imported = import_flights(source, tmp_path / "archive")
     assert imported["rejected"].isna().all()
     assert imported["registration"].nunique() == 3
+
+
+POINTS = """
+latitude = "Pos N"
+longitude = "Pos E"
+timestamp = { column = "TimeUTC", format = "%d.%m.%Y %H:%M:%S" }
+altitude = { column = "Lvl", unit = "FL" }
+aircraft_type = "AcType"
+operator = "Airline"
+"""
+
+
+def write_fleet(flights, path, names=("Tail", "AcType", "Airline")):
+    tails = "N" + flights["icao24"].astype("str").drop_duplicates()
+    fleet = pd.DataFrame(dict(zip(names, [tails, "B738", "UAL"], strict=True)))
+    return write_csv(fleet, path, sep=";")
+
+
+@pytest.mark.parametrize("ids", ["", 'flight_id = "Tail"\n'])
+@pytest.mark.parametrize("registration", ["", 'registration = "Tail"\n'])
+def test_a_list_of_aircraft_is_joined_by_the_registration_and_cuts_no_flight_otherwise(
+    flights, source, tmp_path, ids, registration
+):
+    later = flights.assign(timestamp=flights["timestamp"] + pd.Timedelta(hours=5))
+    write_reports(pd.concat([flights, later]), source / "posrep.csv")
+    write_fleet(flights, source / "fleet.csv")
+    text = (
+        f'[columns]{POINTS}{registration}[import]\nflights = "fleet.csv"\ndate = "DateUTC"\n{ids}'
+    )
+    (source / "columns.toml").write_text(text)
+    lines = []
+    imported = import_flights(source, tmp_path / "archive", report=lines.append)
+    assert len(lines) == 2  # of both formats, and of no fault
+    assert len(imported) == 6
+    assert imported["aircraft_type"].eq("B738").all()
+    assert imported["operator"].eq("UAL").all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ("Tail;AcType\nN345100;B738\nN345100;A320\n", "several rows have the registration N345100"),
+        ("Kind;Seats\nB738;189\n", "its columns are Kind, Seats: expected the flight_id of the"),
+    ],
+)
+def test_a_second_table_that_cannot_be_joined_is_refused_with_what_is_expected(
+    flights, source, tmp_path, rows, reason
+):
+    write_reports(flights, source / "posrep.csv")
+    (source / "fleet.csv").write_text(rows)
+    text = f'[columns]{POINTS}[import]\nflights = "fleet.csv"\ndate = "DateUTC"\n'
+    (source / "columns.toml").write_text(text)
+    lines = []
+    import_flights(source, tmp_path / "archive", report=lines.append)
+    assert any(f"fleet.csv: not read: {reason}" in line for line in lines)
+
+
+def test_one_column_may_be_two_fields(flights, source, tmp_path):
+    names = ["timestamp", "latitude", "longitude", "altitude"]
+    write_csv(flights[names].assign(FLIGHT=flights["callsign"]), source / "mine.csv")
+    text = 'columns.callsign = "FLIGHT"\nimport.flight_id = "FLIGHT"\n'
+    (source / "columns.toml").write_text(text)
+    imported = import_flights(source, tmp_path / "archive")
+    assert imported["callsign"].tolist() == imported["flight_id"].tolist()
+    assert {*imported["callsign"]} == {*flights["callsign"]}

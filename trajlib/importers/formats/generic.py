@@ -37,6 +37,7 @@ _KEYS = ("flight_id", "icao24", "registration", "callsign")
 _CARRIED = ("callsign", "groundspeed", "track", "vertical_rate")  # may be messages of their own
 _DATE = re.compile(r"\d{4}([-_.]?)\d{2}\1\d{2}")
 _RECENT = pd.Timedelta(60, "s")  # age of what another message gave
+_AIRCRAFT = ("icao24", "registration")  # identify an aircraft
 _PARTS = ("date", "clock", "position", "north_south", "east_west")  # of times and positions
 
 
@@ -113,8 +114,9 @@ def _read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     if key is None:
         constants["flight_id"] = name_flight(path, options)
     for batch in batches:
-        batch = batch.reindex(columns=[*columns.values()])  # some may lack optional columns
-        points = batch.rename(columns={source: name for name, source in columns.items()})
+        # some may lack optional columns, and one may stand for two
+        batch = batch.reindex(columns=[*dict.fromkeys(columns.values())])
+        points = batch[[*columns.values()]].set_axis([*columns], axis=1)
         points = _carry(_convert(points, layout, dialect, below, key), key).assign(**constants)
         points = convert_points(points, {name: Field(name) for name in points})
         if key is None:  # named after its file, which may hold several flights
@@ -207,7 +209,7 @@ def _convert_times(
 
 
 def _read_flights(path: Path, options: Options) -> pd.DataFrame:
-    """Return the identities of a table with one row per flight."""
+    """Return the identities of a table with one row per flight, or without ids one per aircraft."""
     head = read_head(path)
     layout = match_columns(head.names, options.dialect)
     fields = {
@@ -215,6 +217,12 @@ def _read_flights(path: Path, options: Options) -> pd.DataFrame:
     }
     if "real_to" in head.columns:  # the actual destination of diverted flights
         fields["destination"] = Field("real_to", "schd_to")
+    key = next((name for name in ("flight_id", *_AIRCRAFT) if name in fields), None)
+    if key is None:
+        raise FormatError(
+            f"its columns are {', '.join(head.names)[:100]}: expected the flight_id of the points, "
+            "or a registration or icao24 with one row an aircraft; columns.toml names them"
+        )
     wanted = {name for field in fields.values() for name in field.names} | {"aircraft_id"}
     tables = []
     for batch in read_table(path, wanted, texts=wanted - {"aircraft_id"}, head=head):
@@ -222,9 +230,32 @@ def _read_flights(path: Path, options: Options) -> pd.DataFrame:
             numbers = pd.to_numeric(batch["aircraft_id"], errors="coerce")
             batch["icao24"] = numbers.map("{:06x}".format, na_action="ignore")
             fields["icao24"] = Field("icao24")
-        flights = convert_table(batch, fields).dropna(subset="flight_id")
-        tables.append(flights.drop_duplicates("flight_id"))
-    return pd.concat(tables).drop_duplicates("flight_id", ignore_index=True)
+        rows = convert_table(batch, fields).dropna(subset=key).astype("str")
+        tables.append(rows.drop_duplicates(key if key == "flight_id" else None))
+    table = pd.concat(tables)
+    return (
+        table.drop_duplicates(key, ignore_index=True)
+        if key == "flight_id"
+        else _limit_to_aircraft(table, key)
+    )
+
+
+def _limit_to_aircraft(aircraft: pd.DataFrame, key: str) -> pd.DataFrame:
+    """Return what a table without flight ids tells of each aircraft, in one row.
+
+    Raises
+    ------
+    FormatError
+        When two rows differ that are of the same aircraft.
+    """
+    names = [name for name in (*_AIRCRAFT, "aircraft_type", "operator") if name in aircraft]
+    aircraft = aircraft[names].drop_duplicates(ignore_index=True)
+    for again in aircraft.loc[aircraft[key].duplicated(), key][:1]:
+        raise FormatError(
+            f"several rows have the {key} {again}: expected one row an aircraft, or one a flight "
+            "with a column of the points that flight_id names under [import] of columns.toml"
+        )
+    return aircraft
 
 
 PRU = Format(
