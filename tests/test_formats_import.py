@@ -1,6 +1,7 @@
 """Imports of broken files, of legs of one aircraft, and by columns.toml."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -420,3 +421,44 @@ def test_one_column_may_be_two_fields(flights, source, tmp_path):
     imported = import_flights(source, tmp_path / "archive")
     assert imported["callsign"].tolist() == imported["flight_id"].tolist()
     assert {*imported["callsign"]} == {*flights["callsign"]}
+
+
+def test_a_required_column_that_columns_toml_misnames_is_named(flights, source, tmp_path):
+    write_reports(flights, source / "posrep.csv")
+    text = f'[columns]{POINTS}[import]\ndate = "DateUTC"\n'.replace("Lvl", "Level")
+    (source / "columns.toml").write_text(text)
+    with pytest.raises(FileNotFoundError) as error:
+        import_flights(source, tmp_path / "archive")
+    columns = REPORTS.replace(";", ", ")
+    reason = f"columns.toml names 'Level', not among its columns: {columns}"
+    assert str(error.value).endswith(reason)  # without a draft of a columns.toml
+
+
+def test_a_column_that_columns_toml_leaves_out_is_named_without_a_draft(flights, source, tmp_path):
+    write_reports(flights, source / "posrep.csv")
+    text = re.sub("altitude.*", "", f'[columns]{POINTS}[import]\ndate = "DateUTC"\n')
+    (source / "columns.toml").write_text(text)
+    with pytest.raises(FileNotFoundError) as error:
+        import_flights(source, tmp_path / "archive")
+    reason = "none of them altitude; the columns.toml beside the files does not name them"
+    assert str(error.value).endswith(reason)
+
+
+def test_a_required_column_is_misnamed_in_a_known_format_too(flights, source, tmp_path):
+    WRITERS["traffic"](flights, source)
+    (source / "columns.toml").write_text('columns.altitude = "Level"')
+    with pytest.raises(FileNotFoundError, match=r"columns\.toml names 'Level', not among"):
+        import_flights(source, tmp_path / "archive")
+
+
+def test_other_columns_that_columns_toml_names_and_no_file_has_are_reported(
+    flights, source, tmp_path
+):
+    write_reports(flights, source / "posrep.csv")
+    write_fleet(flights, source / "fleet.csv")
+    text = f'[columns]{POINTS}groundspeed = "V km/h"\n[import]\nflights = "fleet.csv"\n'
+    (source / "columns.toml").write_text(f'{text}date = "DateUTC"\n')
+    lines = []
+    import_flights(source, tmp_path / "archive", report=lines.append)
+    (line,) = (line for line in lines if line.startswith("columns.toml"))
+    assert line.startswith("columns.toml names 'V km/h', which no file has; there are Tail, ")

@@ -136,7 +136,7 @@ def recognize_format(path: str | Path, dialect: Dialect = _DEFAULT) -> Format:
     for candidate in FORMATS:
         if candidate.recognize(head):
             return candidate
-    raise FormatError(_explain(head))
+    raise FormatError(_explain(head, dialect))
 
 
 def _name_other(head: Head) -> str | None:
@@ -145,7 +145,7 @@ def _name_other(head: Head) -> str | None:
     return next(reasons, None)
 
 
-def _explain(head: Head) -> str:
+def _explain(head: Head, dialect: Dialect) -> str:
     """Return why a file is in none of the formats, and what to do."""
     if reason := _name_other(head):
         return reason
@@ -157,17 +157,19 @@ def _explain(head: Head) -> str:
             "no header: its first line holds values. Write a line with the names of the columns "
             "above it, as timestamp,latitude,longitude,altitude"
         )
+    if reason := generic.explain_names(head, dialect):
+        return reason
     if _measures(head) and not any("lat" in name or "position" in name for name in head.columns):
         return (
             f"no positions: none of its columns {', '.join(head.names)[:100]} is known as latitude "
             "or longitude, without which there is no trajectory; a columns.toml can name them"
         )
-    missing = find_missing(match_columns(head.names, _DEFAULT).fields)
+    missing = find_missing(match_columns(head.names, dialect).fields)
     absent = f", none of them {' or '.join(missing)}" if len(missing) < len(REQUIRED) else ""
-    return (
-        f"no known format: its columns are {', '.join(head.names)[:100]}{absent}; a columns.toml "
-        "beside the files gives them their meaning"
-    )
+    remedy = "a columns.toml beside the files gives them their meaning"
+    if dialect.names:
+        remedy = "the columns.toml beside the files does not name them"
+    return f"no known format: its columns are {', '.join(head.names)[:100]}{absent}; {remedy}"
 
 
 def _has_header(head: Head) -> bool:

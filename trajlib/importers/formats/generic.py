@@ -38,6 +38,7 @@ _CARRIED = ("callsign", "groundspeed", "track", "vertical_rate")  # may be messa
 _DATE = re.compile(r"\d{4}([-_.]?)\d{2}\1\d{2}")
 _RECENT = pd.Timedelta(60, "s")  # age of what another message gave
 _AIRCRAFT = ("icao24", "registration")  # identify an aircraft
+_MANY = ("flight_id", "icao24", "onground", "date", "position")  # settings that name a column
 _PARTS = ("date", "clock", "position", "north_south", "east_west")  # of times and positions
 
 
@@ -82,6 +83,32 @@ def _shorten_names(head: Head, dialect: Dialect) -> Dialect:
     return replace(dialect, names=names)
 
 
+def explain_names(head: Head, dialect: Dialect) -> str | None:
+    """Return which required columns that a columns.toml names are absent, None if there are none.
+
+    >>> head = Head(Path("a.csv"), b"", "text", ("Tail", "Lvl"))
+    >>> explain_names(head, Dialect(names={"altitude": "Level"}))
+    "columns.toml names 'Level', not among its columns: Tail, Lvl"
+    """
+    dialect = _shorten_names(head, dialect)
+    missing = find_missing(match_columns(head.names, dialect).fields)
+    absent = [repr(dialect.names[name]) for name in missing if name in dialect.names]
+    if not absent:
+        return None
+    columns = ", ".join(head.names)[:100]
+    return f"columns.toml names {', '.join(absent)}, not among its columns: {columns}"
+
+
+def find_absent(path: Path, dialect: Dialect) -> tuple[set[str], tuple[str, ...]]:
+    """Return the names in a columns.toml that a file does not have, and those that it has."""
+    head = read_head(path)
+    layout = _find_layout(head, _shorten_names(head, dialect))
+    columns = head.names if layout is None else layout.names
+    named = {*dialect.names.values(), *(str(dialect.many[n]) for n in _MANY if n in dialect.many)}
+    found = {*columns, *head.keys}
+    return {name for name in named if not {name, name.split(".")[-1]} & found}, columns
+
+
 def _find_layout(head: Head, dialect: Dialect) -> Layout | None:
     try:
         if head.kind == "text":
@@ -98,7 +125,8 @@ def _read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     dialect = _shorten_names(head, options.dialect)
     layout = _find_layout(head, dialect)
     if layout is None:
-        raise FormatError(f"its columns do not hold points: {', '.join(head.names)[:100]}")
+        reason = f"its columns do not hold points: {', '.join(head.names)[:100]}"
+        raise FormatError(explain_names(head, dialect) or reason)
     if head.kind == "text":
         head = replace(head, names=layout.names, delimiter=layout.delimiter, skip=layout.skip - 1)
     columns = {name: head.columns[number] for name, number in layout.fields.items()}
