@@ -191,12 +191,33 @@ def test_the_commands_count_fragments_apart_from_rejected_flights_with_reasons(s
 
 def test_of_many_reasons_the_largest_are_printed(capsys):
     reasons = [number for number in range(1, 7) for _ in range(number)]
-    rejected = pd.Series([f"reason {number}" for number in reasons])
+    rejected = pd.Series([f"reason {'abcdef'[number - 1]}" for number in reasons])
     print_account("a", pd.DataFrame({"rejected": rejected, "why": None, "longest_gap": 60.0}))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split() == ["6", "rejected:", "reason", "6"]
+    assert lines[1].split() == ["6", "rejected:", "reason", "f"]
     assert len(lines) == 7
     assert lines[-1].split()[:2] == ["1", "others:"]
+
+
+def test_reasons_that_differ_only_in_numbers_are_one_with_an_example(capsys):
+    cruises = [f"altitude is {level} in a cruise at 4{level}.5 kt" for level in (340, 1_400, 380)]
+    rejected = pd.Series([*cruises, "frozen", "frozen"], dtype="str")
+    print_account("a", pd.DataFrame({"rejected": rejected, "why": None, "longest_gap": 60.0}))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split(maxsplit=1) == ["3", f"rejected: for example, {cruises[0]}"]
+    assert lines[2].split(maxsplit=1) == ["2", "rejected: frozen"]
+    assert len(lines) == 3
+
+
+def test_an_import_that_rejects_all_flights_fails_with_the_reason(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    text = "timestamp,callsign,latitude,longitude,altitude\n2016-01-05T07:00:00Z,IBE1,41,-3,5000\n"
+    (source / "a.csv").write_text(text)
+    result = CliRunner().invoke(main, ["import", str(source), str(tmp_path / "archive")])
+    assert result.exit_code == 1
+    reason = "no flight is written, 1 rejected: fewer than 2 points with position and altitude"
+    assert reason in result.output
 
 
 def test_an_import_says_what_a_longer_gap_would_gain(capsys):

@@ -117,6 +117,9 @@ def import_(
             report=click.echo,
         )
     print_account(archive, flights)
+    if flights["rejected"].notna().all():
+        (_, reason), *_ = group_reasons(flights["rejected"])
+        raise click.ClickException(f"no flight is written, {len(flights):,} rejected: {reason}")
     if not measured_only:
         _print_plans(archive, import_plans_beside_flights(source, archive))
 
@@ -212,19 +215,30 @@ def _print_index(archive: Path, table: "pd.DataFrame", *, as_json: bool) -> None
         _show_counts(title, counts)
 
 
+def group_reasons(reasons: "pd.Series") -> list[tuple[int, str]]:
+    """Return the numbers of reasons with an example each; those that differ in numbers are one."""
+    groups = reasons.groupby(reasons.str.replace(r"\d[\d.,]*", "#", regex=True), sort=False)
+    counted = []
+    for _, group in groups:
+        example = group.iloc[0]
+        differ = group.ne(example).any()
+        counted.append((len(group), f"for example, {example}" if differ else example))
+    return sorted(counted, key=lambda reason: -reason[0])
+
+
 def print_account(archive: Path, flights: "pd.DataFrame") -> None:
     """Print how many flights an import wrote, why others are fragments, and what keeps more."""
     from trajlib.estimate import count
 
     written = flights[flights["rejected"].isna()]
     fragments = written["why"].value_counts()
-    rejected = flights["rejected"].value_counts()
+    rejected = flights["rejected"].dropna()
     click.echo(
         f"{archive}: {count(len(written) - fragments.sum(), 'flight')}, "
-        f"{count(fragments.sum(), 'fragment')}, {rejected.sum():,} rejected"
+        f"{count(fragments.sum(), 'fragment')}, {len(rejected):,} rejected"
     )
     reasons = [(number, f"fragments: {text}") for text, number in fragments.items()]
-    reasons += [(number, f"rejected: {text}") for text, number in rejected.items()]
+    reasons += [(number, f"rejected: {text}") for number, text in group_reasons(rejected)]
     reasons.sort(key=lambda reason: -reason[0])
     for number, text in reasons[:_REASONS]:
         click.echo(f"{number:9,}  {text}")
