@@ -17,6 +17,7 @@ from trajlib.cli import main
 from trajlib.cli.archives import print_account
 from trajlib.geodesy import distance
 from trajlib.importers import collecting, pipeline
+from trajlib.importers.airports import infer_airports
 from trajlib.importers.job import Criteria
 from trajlib.importers.pipeline import import_flights
 from trajlib.importers.sources import recognize_sources
@@ -317,6 +318,18 @@ def test_a_flight_seen_first_in_its_descent_is_not_from_the_airport_below(tmp_pa
     flight = import_flights(tmp_path / "radar.csv", tmp_path / "archive").iloc[0]
     assert pd.isna(flight["origin"])
     assert flight["destination"] == "LEBL"
+
+
+@pytest.mark.parametrize(("traffic", "airport"), [({"KORD": 9}, None), ({"KDPA": 1}, "KDPA")])
+def test_a_climb_first_seen_high_is_only_from_an_airport_with_other_flights(traffic, airport):
+    ends = pd.DataFrame(  # 14 NM west of DuPage and 30 NM of O'Hare
+        {"latitude": 41.9, "longitude": -88.57, "altitude": 15_400.0, "course": 270.0, "rise": 6e3},
+        index=pd.Index([0], name="flight"),
+    )
+    inferred = infer_airports(ends, "origin", pd.Series(traffic)).loc[0]
+    assert inferred["airport"] == airport or (airport is None and pd.isna(inferred["airport"]))
+    if airport is None:
+        assert inferred["reason"] == "too high above an airport without other flights"
 
 
 def test_a_strict_import_rejects_a_flight_that_needs_a_repair(tmp_path):
