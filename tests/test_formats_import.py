@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from format_writers import WRITERS, one, write_csv
+from format_writers import REPORTS, WRITERS, one, write_csv, write_reports
 
 from trajlib.archive.dialect import read_dialect
 from trajlib.archive.flights import map_flights
@@ -301,31 +301,6 @@ def test_the_line_that_corrects_a_unit_keeps_the_name_of_the_column(flights, sou
     assert imported["rejected"].isna().all()
     speeds = read_flight(tmp_path / "archive" / imported["path"].iloc[0])["groundspeed"]
     assert speeds.max() == pytest.approx(one(flights)["groundspeed"].max(), rel=0.01)
-
-
-REPORTS = "Tail;DateUTC;TimeUTC;Pos N;Pos E;Lvl;V kmh"
-
-
-def write_reports(flights, path):
-    """Write position reports by tail number, without an id of the flight."""
-
-    def arc(values, width, letters):
-        minutes = (values.abs() * 6000).round().astype(int)
-        degrees = (minutes // 6000).astype("str").str.zfill(width)
-        fraction = (minutes % 6000 / 100).map("{:05.2f}".format)
-        return degrees + " " + fraction + " " + np.where(values < 0, letters[1], letters[0])
-
-    columns = [
-        "N" + flights["icao24"].astype("str"),
-        flights["timestamp"].dt.strftime("%d.%m.%Y"),
-        flights["timestamp"].dt.strftime("%H:%M:%S"),
-        arc(flights["latitude"], 2, "NS"),
-        arc(flights["longitude"], 3, "EW"),
-        (flights["altitude"] / 100).round().astype(int).astype("str").str.zfill(3),
-        (flights["groundspeed"] * 1.852).round().astype(int),
-    ]
-    table = dict(zip(REPORTS.split(";"), columns, strict=True))
-    return write_csv(pd.DataFrame(table), path, sep=";")
 
 
 def test_the_draft_has_the_date_and_no_unit_and_needs_no_flight_id_beside_a_registration(
