@@ -210,14 +210,17 @@ def test_reasons_that_differ_only_in_numbers_are_one_with_an_example(capsys):
     assert len(lines) == 3
 
 
-def test_an_import_that_rejects_all_flights_fails_with_the_reason(tmp_path):
+def test_an_import_that_writes_no_flight_as_most_are_rejected_fails_with_the_reason(tmp_path):
     source = tmp_path / "source"
     source.mkdir()
-    text = "timestamp,callsign,latitude,longitude,altitude\n2016-01-05T07:00:00Z,IBE1,41,-3,5000\n"
+    lines = [f"2016-01-05T07:00:00Z,IBE{n},4{n},-3,5000" for n in (1, 2, 3, 3)]
+    lines[3] = lines[3].replace("07:00:00Z,IBE3,43", "07:01:00Z,IBE3,43.1")  # a fragment
+    text = "\n".join(["timestamp,callsign,latitude,longitude,altitude", *lines, ""])
     (source / "a.csv").write_text(text)
     result = CliRunner().invoke(main, ["import", str(source), str(tmp_path / "archive")])
+    assert "0 flights, 1 fragment, 2 rejected" in result.output
     assert result.exit_code == 1
-    reason = "no flight is written, 1 rejected: fewer than 2 points with position and altitude"
+    reason = "no flight is written, 2 rejected: fewer than 2 points with position and altitude"
     assert reason in result.output
 
 

@@ -117,9 +117,11 @@ def import_(
             report=click.echo,
         )
     print_account(archive, flights)
-    if flights["rejected"].notna().all():
-        (_, reason), *_ = group_reasons(flights["rejected"])
-        raise click.ClickException(f"no flight is written, {len(flights):,} rejected: {reason}")
+    rejected = flights["rejected"].dropna()
+    is_flight = flights["rejected"].isna() & flights["kind"].eq("flight")
+    if not is_flight.any() and 2 * len(rejected) > len(flights):  # else they are fragments
+        (_, reason), *_ = group_reasons(rejected)
+        raise click.ClickException(f"no flight is written, {len(rejected):,} rejected: {reason}")
     if not measured_only:
         _print_plans(archive, import_plans_beside_flights(source, archive))
 
