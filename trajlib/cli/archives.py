@@ -263,9 +263,11 @@ def _print_plans(archive: Path, waypoints: "pd.Series | None") -> None:
 
 
 def _show_counts(title: str, counts: "pd.Series") -> None:
-    if len(counts):
-        click.echo(f"\n{title:>9}")
-    for name, count in counts.head(_KINDS).items():
+    if counts.empty:
+        return
+    click.echo(f"\n{title:>9}")
+    reasons = group_reasons(counts.index.to_series().repeat(counts))
+    for count, name in reasons[:_KINDS]:
         click.echo(f"{count:9,}  {name}")
-    if len(counts) > _KINDS:
-        click.echo(f"{counts.iloc[_KINDS:].sum():9,}  others, of {len(counts) - _KINDS:,} kinds")
+    if others := reasons[_KINDS:]:
+        click.echo(f"{sum(count for count, _ in others):9,}  others, of {len(others):,} kinds")
