@@ -742,3 +742,28 @@ def write_nmea(flights, folder):
     path = folder / "flight.nmea"
     path.write_text("\n".join(lines))
     return path
+
+
+REPORTS = "Tail;DateUTC;TimeUTC;Pos N;Pos E;Lvl;V kmh"
+
+
+def write_reports(flights, path):
+    """Write position reports by tail number, without an id of the flight."""
+
+    def arc(values, width, letters):
+        minutes = (values.abs() * 6000).round().astype(int)
+        degrees = (minutes // 6000).astype("str").str.zfill(width)
+        fraction = (minutes % 6000 / 100).map("{:05.2f}".format)
+        return degrees + " " + fraction + " " + np.where(values < 0, letters[1], letters[0])
+
+    columns = [
+        "N" + flights["icao24"].astype("str"),
+        flights["timestamp"].dt.strftime("%d.%m.%Y"),
+        flights["timestamp"].dt.strftime("%H:%M:%S"),
+        arc(flights["latitude"], 2, "NS"),
+        arc(flights["longitude"], 3, "EW"),
+        (flights["altitude"] / 100).round().astype(int).astype("str").str.zfill(3),
+        (flights["groundspeed"] * 1.852).round().astype(int),
+    ]
+    table = dict(zip(REPORTS.split(";"), columns, strict=True))
+    return write_csv(pd.DataFrame(table), path, sep=";")

@@ -1,5 +1,7 @@
 """One simulated flight, written in the forms of other tools and people."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -546,3 +548,56 @@ def test_the_line_of_columns_toml_in_the_question_answers_it(tmp_path, flight, c
     for column in ("altitude", "groundspeed", "vertical_rate"):
         if column in df:
             np.testing.assert_allclose(df[column], flight[column], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [
+        ("altitude", "hundreds of feet as altitude"),
+        ("groundspeed", "m/s as groundspeed"),
+        ("vertical_rate", "m/s as vertical rate"),
+    ],
+)
+def test_the_question_repeats_the_name_that_columns_toml_gives(tmp_path, flight, name, case):
+    table = REFUSED[case][0](flight).rename(columns={name: "X 1"})
+    write(tmp_path / "x.csv", table)
+    with pytest.raises(FlightError) as error:
+        read_flight(tmp_path / "x.csv", dialect=parse_dialect(f'columns.{name} = "X 1"'))
+    line = re.search(rf"{name} = {{[^}}]*}}", str(error.value))[0]
+    df = read_flight(tmp_path / "x.csv", dialect=parse_dialect(f"columns.{line}"))
+    np.testing.assert_allclose(df[name], flight[name], rtol=1e-6)
+
+
+def test_the_names_of_altitudes_and_vertical_rates_in_metres_are_both_repeated(tmp_path, flight):
+    metric = flight.assign(
+        altitude=flight["altitude"] * 0.3048, vertical_rate=flight["vertical_rate"] * 0.00508
+    )
+    write(tmp_path / "x.csv", texts(metric).rename(columns={"altitude": "H", "vertical_rate": "W"}))
+    dialect = parse_dialect('columns = { altitude = "H", vertical_rate = "W" }')
+    with pytest.raises(FlightError) as error:
+        read_flight(tmp_path / "x.csv", dialect=dialect)
+    lines = re.findall(r"(?:altitude|vertical_rate) = {[^}]*}", str(error.value))
+    df = read_flight(tmp_path / "x.csv", dialect=parse_dialect("[columns]\n" + "\n".join(lines)))
+    np.testing.assert_allclose(df["vertical_rate"], flight["vertical_rate"], rtol=1e-6)
+
+
+def test_the_question_about_the_order_of_a_date_repeats_the_time_zone(tmp_path, flight):
+    write(tmp_path / "x.csv", REFUSED["day or month first"][0](flight))
+    with pytest.raises(FlightError, match='%S", timezone = "Europe/Madrid" } under'):
+        read_flight(
+            tmp_path / "x.csv",
+            dialect=parse_dialect('columns.timestamp = { timezone = "Europe/Madrid" }'),
+        )
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("ft", 0.01), ("m", 0.01), ("ft", 0.0003048)])
+def test_a_cruise_at_a_few_hundred_feet_is_doubted_even_in_a_given_unit(
+    tmp_path, flight, unit, factor
+):
+    table = texts(flight.assign(altitude=flight["altitude"] * factor)).rename(
+        columns={"altitude": "Lvl"}
+    )
+    write(tmp_path / "x.csv", table.drop(columns="vertical_rate"))
+    dialect = parse_dialect(f'columns.altitude = {{ column = "Lvl", unit = "{unit}" }}')
+    with pytest.raises(FlightError, match=r'so low: .* altitude = { column = "Lvl", unit = "FL" }'):
+        read_flight(tmp_path / "x.csv", dialect=dialect)

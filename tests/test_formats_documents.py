@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from format_writers import WRITERS
+from format_writers import REPORTS, WRITERS, write_csv, write_reports
 
 from trajlib.archive.dialect import read_dialect
 from trajlib.archive.reading import read_flight
@@ -16,6 +16,7 @@ from trajlib.cli import main
 from trajlib.importers.formats import FORMATS
 from trajlib.importers.formats.base import Head
 from trajlib.importers.pipeline import import_flights
+from trajlib.models.flight_inputs import load_flight_table
 
 # one stage and few draws suffice to show that the archive can be read
 SMALL = ["-p", "draws", "50", "-p", "aligned", "10", "--stage", "02_normalization"]
@@ -29,6 +30,7 @@ def sections_of(document):
 
 
 RECIPES = sections_of("your-own-flights.md")
+PREDICTIONS = RECIPES.pop("Predictions")
 DIALECTS = re.findall(r"```toml\n(.*?)```", RECIPES["Any other table"], re.DOTALL)
 
 
@@ -138,6 +140,45 @@ def test_the_example_with_a_second_table_imports_flights_with_their_identity(
         "Flights of our radar, 2016",
         "where they are from, their licence",
     )
+
+
+def test_the_example_without_flight_ids_imports_flights_with_those_of_the_fleet(
+    flights, tmp_path, in_this_process
+):
+    folder = make(tmp_path / "mine")
+    (folder / "columns.toml").write_text(DIALECTS[2])
+    assert f"    {REPORTS}\n" in RECIPES["Any other table"]
+    points = pd.concat(flights[:3], ignore_index=True)
+    for day, reports in points.groupby(points["timestamp"].dt.strftime("%Y%m%d")):
+        write_reports(reports, folder / f"posrep_{day}.csv")
+    first = points.drop_duplicates("flight_id")
+    tails = "N" + first["icao24"]
+    fleet = {"Tail": tails, "AcType": first["aircraft_type"], "Airline": first["operator"]}
+    write_csv(pd.DataFrame(fleet), folder / "fleet.csv", sep=";")
+    lines = []
+    imported = import_flights(folder, tmp_path / "archive", report=lines.append)
+    assert len(lines) == 2  # of two formats, and of no fault
+    assert imported["path"].str.startswith("LEMD-LEBL/").all()
+    imported = imported.set_index("registration")
+    for name in ("aircraft_type", "operator"):
+        assert imported[name].to_dict() == dict(zip(tails, first[name], strict=True))
+
+
+def test_the_table_of_flights_to_predict_is_read(tmp_path):
+    table = re.search(r"^    (time,.*\n(    .+\n)+)", PREDICTIONS, re.MULTILINE)[1]
+    (tmp_path / "FLIGHTS.csv").write_text(table.replace("    ", ""))
+    rows = load_flight_table(tmp_path / "FLIGHTS.csv", ("LEMD", "LEBL"))
+    assert rows["operator"].tolist() == ["IBE", "VLG"]
+    assert rows["aircraft_type"].tolist() == ["A320", None]
+
+
+def test_the_commands_that_predict_are_understood(tmp_path, monkeypatch):
+    (tmp_path / "FLIGHTS.csv").touch()
+    monkeypatch.chdir(tmp_path)
+    commands = re.findall(r"^    python -m trajlib predict (.+)$", PREDICTIONS, re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        main.commands["predict"].make_context("predict", shlex.split(command))
 
 
 def test_every_format_has_a_section():

@@ -1,16 +1,18 @@
 """Imports of broken files, of legs of one aircraft, and by columns.toml."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
-from format_writers import WRITERS, one, write_csv
+from format_writers import REPORTS, WRITERS, one, write_csv, write_reports
 
 from trajlib.archive.dialect import read_dialect
 from trajlib.archive.flights import map_flights
 from trajlib.archive.index import build_index, read_rejections
 from trajlib.archive.reading import read_flight
+from trajlib.importers.formats import draft_columns
 from trajlib.importers.pipeline import import_flights
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
@@ -285,3 +287,153 @@ def test_names_with_paths_are_written_inside_the_archive(flights, source, tmp_pa
     assert {path for path in tmp_path.iterdir()} - before == {tmp_path / "archive"}
     for path in (tmp_path / "archive").rglob("*.csv"):
         assert path.resolve().is_relative_to(tmp_path / "archive")
+
+
+def test_the_line_that_corrects_a_unit_keeps_the_name_of_the_column(flights, source, tmp_path):
+    names = ["timestamp", "flight_id", "latitude", "longitude", "altitude"]
+    write_csv(flights[names].assign(**{"V 1": flights["groundspeed"] * 1.852}), source / "mine.csv")
+    (source / "columns.toml").write_text('columns.groundspeed = "V 1"')
+    rejected = import_flights(source, tmp_path / "archive")["rejected"]
+    line = 'groundspeed = { column = "V 1", unit = "km/h" }'
+    assert rejected.str.contains(line, regex=False).all()
+    (source / "columns.toml").write_text(f"columns.{line}")
+    imported = import_flights(source, tmp_path / "archive")
+    assert imported["rejected"].isna().all()
+    speeds = read_flight(tmp_path / "archive" / imported["path"].iloc[0])["groundspeed"]
+    assert speeds.max() == pytest.approx(one(flights)["groundspeed"].max(), rel=0.01)
+
+
+def test_the_draft_has_the_date_and_no_unit_and_needs_no_flight_id_beside_a_registration(
+    flights, source
+):
+    draft = draft_columns(write_reports(flights, source / "posrep.csv"))
+    lines = draft.splitlines()
+    assert 'registration = "Tail"' in lines
+    assert 'timestamp = "TimeUTC"' in lines
+    assert 'date = "DateUTC"' in lines
+    assert '# flight_id = "?"  # not needed: "Tail" identifies the aircraft' in lines
+    (altitude,) = (line for line in lines if line.startswith("altitude"))
+    assert altitude.startswith('altitude = "?"  # in ft; ')
+
+
+def test_flight_levels_filled_into_the_draft_are_asked_for_their_unit(flights, source, tmp_path):
+    draft = draft_columns(write_reports(flights, source / "posrep.csv"))
+    answers = {"latitude": "Pos N", "longitude": "Pos E", "altitude": "Lvl"}
+    for name, written in answers.items():
+        draft = draft.replace(f'{name} = "?"', f'{name} = "{written}"')
+    timestamp = '{ column = "TimeUTC", format = "%d.%m.%Y %H:%M:%S" }'
+    draft = draft.replace('"TimeUTC"', timestamp)
+    (source / "columns.toml").write_text(draft)
+    rejected = import_flights(source, tmp_path / "archive")["rejected"]
+    line = 'altitude = { column = "Lvl", unit = "FL" }'
+    assert rejected.str.contains(line, regex=False).all()
+    (source / "columns.toml").write_text(draft.replace('altitude = "Lvl"', line))
+    imported = import_flights(source, tmp_path / "archive")
+    assert imported["rejected"].isna().all()
+    assert imported["registration"].nunique() == 3
+
+
+POINTS = """
+latitude = "Pos N"
+longitude = "Pos E"
+timestamp = { column = "TimeUTC", format = "%d.%m.%Y %H:%M:%S" }
+altitude = { column = "Lvl", unit = "FL" }
+aircraft_type = "AcType"
+operator = "Airline"
+"""
+
+
+def write_fleet(flights, path, names=("Tail", "AcType", "Airline")):
+    tails = "N" + flights["icao24"].astype("str").drop_duplicates()
+    fleet = pd.DataFrame(dict(zip(names, [tails, "B738", "UAL"], strict=True)))
+    return write_csv(fleet, path, sep=";")
+
+
+@pytest.mark.parametrize("ids", ["", 'flight_id = "Tail"\n'])
+@pytest.mark.parametrize("registration", ["", 'registration = "Tail"\n'])
+def test_a_list_of_aircraft_is_joined_by_the_registration_and_cuts_no_flight_otherwise(
+    flights, source, tmp_path, ids, registration
+):
+    later = flights.assign(timestamp=flights["timestamp"] + pd.Timedelta(hours=5))
+    write_reports(pd.concat([flights, later]), source / "posrep.csv")
+    write_fleet(flights, source / "fleet.csv")
+    text = (
+        f'[columns]{POINTS}{registration}[import]\nflights = "fleet.csv"\ndate = "DateUTC"\n{ids}'
+    )
+    (source / "columns.toml").write_text(text)
+    lines = []
+    imported = import_flights(source, tmp_path / "archive", report=lines.append)
+    assert len(lines) == 2  # of both formats, and of no fault
+    assert len(imported) == 6
+    assert imported["aircraft_type"].eq("B738").all()
+    assert imported["operator"].eq("UAL").all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ("Tail;AcType\nN345100;B738\nN345100;A320\n", "several rows have the registration N345100"),
+        ("Kind;Seats\nB738;189\n", "its columns are Kind, Seats: expected the flight_id of the"),
+    ],
+)
+def test_a_second_table_that_cannot_be_joined_is_refused_with_what_is_expected(
+    flights, source, tmp_path, rows, reason
+):
+    write_reports(flights, source / "posrep.csv")
+    (source / "fleet.csv").write_text(rows)
+    text = f'[columns]{POINTS}[import]\nflights = "fleet.csv"\ndate = "DateUTC"\n'
+    (source / "columns.toml").write_text(text)
+    lines = []
+    import_flights(source, tmp_path / "archive", report=lines.append)
+    assert any(f"fleet.csv: not read: {reason}" in line for line in lines)
+
+
+def test_one_column_may_be_two_fields(flights, source, tmp_path):
+    names = ["timestamp", "latitude", "longitude", "altitude"]
+    write_csv(flights[names].assign(FLIGHT=flights["callsign"]), source / "mine.csv")
+    text = 'columns.callsign = "FLIGHT"\nimport.flight_id = "FLIGHT"\n'
+    (source / "columns.toml").write_text(text)
+    imported = import_flights(source, tmp_path / "archive")
+    assert imported["callsign"].tolist() == imported["flight_id"].tolist()
+    assert {*imported["callsign"]} == {*flights["callsign"]}
+
+
+def test_a_required_column_that_columns_toml_misnames_is_named(flights, source, tmp_path):
+    write_reports(flights, source / "posrep.csv")
+    text = f'[columns]{POINTS}[import]\ndate = "DateUTC"\n'.replace("Lvl", "Level")
+    (source / "columns.toml").write_text(text)
+    with pytest.raises(FileNotFoundError) as error:
+        import_flights(source, tmp_path / "archive")
+    columns = REPORTS.replace(";", ", ")
+    reason = f"columns.toml names 'Level', not among its columns: {columns}"
+    assert str(error.value).endswith(reason)  # without a draft of a columns.toml
+
+
+def test_a_column_that_columns_toml_leaves_out_is_named_without_a_draft(flights, source, tmp_path):
+    write_reports(flights, source / "posrep.csv")
+    text = re.sub("altitude.*", "", f'[columns]{POINTS}[import]\ndate = "DateUTC"\n')
+    (source / "columns.toml").write_text(text)
+    with pytest.raises(FileNotFoundError) as error:
+        import_flights(source, tmp_path / "archive")
+    reason = "none of them altitude; the columns.toml beside the files does not name them"
+    assert str(error.value).endswith(reason)
+
+
+def test_a_required_column_is_misnamed_in_a_known_format_too(flights, source, tmp_path):
+    WRITERS["traffic"](flights, source)
+    (source / "columns.toml").write_text('columns.altitude = "Level"')
+    with pytest.raises(FileNotFoundError, match=r"columns\.toml names 'Level', not among"):
+        import_flights(source, tmp_path / "archive")
+
+
+def test_other_columns_that_columns_toml_names_and_no_file_has_are_reported(
+    flights, source, tmp_path
+):
+    write_reports(flights, source / "posrep.csv")
+    write_fleet(flights, source / "fleet.csv")
+    text = f'[columns]{POINTS}groundspeed = "V km/h"\n[import]\nflights = "fleet.csv"\n'
+    (source / "columns.toml").write_text(f'{text}date = "DateUTC"\n')
+    lines = []
+    import_flights(source, tmp_path / "archive", report=lines.append)
+    (line,) = (line for line in lines if line.startswith("columns.toml"))
+    assert line.startswith("columns.toml names 'V km/h', which no file has; there are Tail, ")

@@ -14,9 +14,10 @@ from trajlib.archive.account import count_flights
 from trajlib.archive.dialect import read_dialect
 from trajlib.archive.reading import read_flight
 from trajlib.cli import main
-from trajlib.cli.archives import print_account
+from trajlib.cli.archives import _show_counts, print_account
 from trajlib.geodesy import distance
 from trajlib.importers import collecting, pipeline
+from trajlib.importers.airports import infer_airports
 from trajlib.importers.job import Criteria
 from trajlib.importers.pipeline import import_flights
 from trajlib.importers.sources import recognize_sources
@@ -191,12 +192,39 @@ def test_the_commands_count_fragments_apart_from_rejected_flights_with_reasons(s
 
 def test_of_many_reasons_the_largest_are_printed(capsys):
     reasons = [number for number in range(1, 7) for _ in range(number)]
-    rejected = pd.Series([f"reason {number}" for number in reasons])
+    rejected = pd.Series([f"reason {'abcdef'[number - 1]}" for number in reasons])
     print_account("a", pd.DataFrame({"rejected": rejected, "why": None, "longest_gap": 60.0}))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split() == ["6", "rejected:", "reason", "6"]
+    assert lines[1].split() == ["6", "rejected:", "reason", "f"]
     assert len(lines) == 7
     assert lines[-1].split()[:2] == ["1", "others:"]
+
+
+def test_reasons_that_differ_only_in_numbers_are_one_with_an_example(capsys):
+    cruises = [f"altitude is {level} in a cruise at 4{level}.5 kt" for level in (340, 1_400, 380)]
+    rejected = pd.Series([*cruises, "frozen", "frozen"], dtype="str")
+    print_account("a", pd.DataFrame({"rejected": rejected, "why": None, "longest_gap": 60.0}))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split(maxsplit=1) == ["3", f"rejected: for example, {cruises[0]}"]
+    assert lines[2].split(maxsplit=1) == ["2", "rejected: frozen"]
+    assert len(lines) == 3
+    _show_counts("reason", rejected.value_counts())
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert lines == [f"        3  for example, {cruises[0]}", "        2  frozen"]
+
+
+def test_an_import_that_writes_no_flight_as_most_are_rejected_fails_with_the_reason(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    lines = [f"2016-01-05T07:00:00Z,IBE{n},4{n},-3,5000" for n in (1, 2, 3, 3)]
+    lines[3] = lines[3].replace("07:00:00Z,IBE3,43", "07:01:00Z,IBE3,43.1")  # a fragment
+    text = "\n".join(["timestamp,callsign,latitude,longitude,altitude", *lines, ""])
+    (source / "a.csv").write_text(text)
+    result = CliRunner().invoke(main, ["import", str(source), str(tmp_path / "archive")])
+    assert "0 flights, 1 fragment, 2 rejected" in result.output
+    assert result.exit_code == 1
+    reason = "no flight is written, 2 rejected: fewer than 2 points with position and altitude"
+    assert reason in result.output
 
 
 def test_an_import_says_what_a_longer_gap_would_gain(capsys):
@@ -296,6 +324,18 @@ def test_a_flight_seen_first_in_its_descent_is_not_from_the_airport_below(tmp_pa
     flight = import_flights(tmp_path / "radar.csv", tmp_path / "archive").iloc[0]
     assert pd.isna(flight["origin"])
     assert flight["destination"] == "LEBL"
+
+
+@pytest.mark.parametrize(("traffic", "airport"), [({"KORD": 9}, None), ({"KDPA": 1}, "KDPA")])
+def test_a_climb_first_seen_high_is_only_from_an_airport_with_other_flights(traffic, airport):
+    ends = pd.DataFrame(  # 14 NM west of DuPage and 30 NM of O'Hare
+        {"latitude": 41.9, "longitude": -88.57, "altitude": 15_400.0, "course": 270.0, "rise": 6e3},
+        index=pd.Index([0], name="flight"),
+    )
+    inferred = infer_airports(ends, "origin", pd.Series(traffic)).loc[0]
+    assert inferred["airport"] == airport or (airport is None and pd.isna(inferred["airport"]))
+    if airport is None:
+        assert inferred["reason"] == "too high above an airport without other flights"
 
 
 def test_a_strict_import_rejects_a_flight_that_needs_a_repair(tmp_path):

@@ -1,6 +1,7 @@
 """The description of an archive: the ``columns.toml`` in its root folder."""
 
 import hashlib
+import json
 import re
 import tomllib
 from dataclasses import dataclass, field
@@ -254,6 +255,18 @@ def _entry(name: str, entry: object) -> dict:
             f"{name} has unknown keys: {unknown}; there are {', '.join(sorted(allowed))}"
         )
     return entry
+
+
+def format_entry(name: str, **entry: str) -> str:
+    """Return the line of a ``columns.toml`` that describes a column; empty values are left out.
+
+    >>> format_entry("altitude", column="Lvl", unit="FL")
+    'altitude = { column = "Lvl", unit = "FL" }'
+    """
+    parts = [
+        f"{key} = {json.dumps(text, ensure_ascii=False)}" for key, text in entry.items() if text
+    ]
+    return f"{name} = {{ {', '.join(parts)} }}"
 
 
 def find_conversion(name: str, unit: str) -> tuple[float, float]:

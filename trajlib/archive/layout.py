@@ -336,7 +336,7 @@ def find_missing(fields: dict[str, int]) -> list[str]:
 
 def _match(names: list[str], dialect: Dialect) -> tuple[dict[str, int], dict[str, str]]:
     """Return the field number of each column, and the units that differ from the schema's."""
-    configured = dialect.names | {n: str(v) for n, v in dialect.many.items() if n in _ALIASES}
+    configured = _name_aircraft(dialect)
     fields = {n: names.index(text) for n, text in configured.items() if text in names}
     units: dict[str, str] = {}
     parts = [_split_unit(name) for name in names]
@@ -359,6 +359,22 @@ def _match(names: list[str], dialect: Dialect) -> tuple[dict[str, int], dict[str
     if "timestamp" not in dialect.names and dialect.timezone == "UTC":
         _refuse_local([names[fields[n]] for n in ("timestamp", "clock", "date") if n in fields])
     return fields, units
+
+
+def _name_aircraft(dialect: Dialect) -> dict[str, str]:
+    """Return the names that columns.toml gives; a flight id that is the aircraft's is no flight's.
+
+    >>> _name_aircraft(Dialect(many={"flight_id": "Tail"}))
+    {'registration': 'Tail'}
+    """
+    names = dialect.names | {n: str(v) for n, v in dialect.many.items() if n in _ALIASES}
+    flight = names.get("flight_id", "")
+    for name in ("icao24", "registration"):
+        known = _split_unit(flight)[0] in (name, *_ALIASES[name].split())
+        if flight and flight == names.get(name, flight if known else ""):
+            names.pop("flight_id", None)
+            names[name] = flight
+    return names
 
 
 def _adapt_to_others(

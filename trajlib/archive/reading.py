@@ -142,7 +142,8 @@ def _parse_flight(
     indices, repairs = repair_samples(samples.rows(), samples.times, strict=dialect.strict)
     if indices is not None:
         samples = samples.take(indices)
-    check_units(samples.rows(), samples.times, {*dialect.units, *samples.confirmed})
+    given = {*dialect.units, *samples.confirmed}
+    check_units(samples.rows(), samples.times, given, dialect.names)
     return _frame(wanted, samples), repairs
 
 

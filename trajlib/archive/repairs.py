@@ -4,13 +4,13 @@ A repair never invents a value: samples are left out or sorted by time. Every re
 is counted; a flight is rejected when more than a few of its samples need a repair.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from trajlib.archive.dialect import find_conversion
+from trajlib.archive.dialect import find_conversion, format_entry
 from trajlib.archive.layout import FlightError
 from trajlib.archive.screening import (
     ALTITUDES,
@@ -42,6 +42,8 @@ _SEPARATE = "python -m trajlib import separates flights"
 _SPEED_UNITS = {"m/s": 0.5144, "km/h": 1.852, "kt": 3600 / 1852, "NM/s": 1 / 3600}
 _LOWEST = {"temperature": (100.0, "degC", "K"), "pressure": (1_200.0, "hPa", "Pa")}
 _RATE_UNITS = {"m/s": 0.00508, "ft/min": 60 / 0.3048}
+_LOWEST_CRUISE = 2_000.0, 250.0  # ft, kt; no flight over 150 NM is always lower and this fast
+_NO_NAMES: Mapping[str, str] = {}
 
 
 @dataclass
@@ -259,10 +261,17 @@ def check_identities(texts: dict[str, pd.Series], times: np.ndarray) -> None:
             raise FlightError(f"holds {count} flights, by its column {name}: {_SEPARATE}")
 
 
-def check_units(values: dict[str, np.ndarray], times: np.ndarray, given: Collection[str]) -> None:
+def check_units(
+    values: dict[str, np.ndarray],
+    times: np.ndarray,
+    given: Collection[str],
+    names: Mapping[str, str] = _NO_NAMES,
+) -> None:
     """Raise FlightError where a column seems to be in another unit than declared.
 
-    Columns whose unit is ``given``, as in columns.toml, are not checked.
+    Columns whose unit is ``given``, as in columns.toml, are not checked, but for altitudes at which
+    no aircraft flies so fast. ``names`` are those that columns.toml gives to columns: the line that
+    corrects a unit has to repeat them.
     """
     lat, lon, alt = _positions(values)
     empty = np.empty(0)
@@ -271,34 +280,54 @@ def check_units(values: dict[str, np.ndarray], times: np.ndarray, given: Collect
     speeds, climbs, length = measure_ratios(times, lat, lon, alt, speed, climb)
     unit, ratio = min(_SPEED_UNITS.items(), key=lambda item: abs(speeds / item[1] - 1))
     if abs(speeds / ratio - 1) < 0.08:
-        raise _question("groundspeed", unit, f"{speeds:.2g} times the speed between positions")
+        finding = f"{speeds:.2g} times the speed between positions"
+        raise _question("groundspeed", unit, finding, names)
     for name in _LOWEST.keys() & values.keys() - {*given}:
         least, unit, usual = _LOWEST[name]
         highest = np.fmax.reduce(values[name])  # NaN without any value
         if highest < least:
-            raise _question(name, unit, f"{highest:.4g} or less, never {least:,.0f} {usual}")
+            finding = f"{highest:.4g} or less, never {least:,.0f} {usual}"
+            raise _question(name, unit, finding, names)
     if "altitude" not in given:
-        _check_climbs(climbs)
+        _check_climbs(climbs, names)
         if length > 150 and alt.max() < 14_500:
-            _check_cruise(lat, lon, alt, times)
-
-
-def _check_climbs(climbs: float) -> None:
-    """Raise FlightError where the reported climb is that of altitudes in another unit."""
-    if abs(climbs * 0.3048 - 1) < 0.25:
-        raise _question("altitude", "m", f"rising {1 / climbs:.2g} times as fast as vertical_rate")
-    for unit, ratio in _RATE_UNITS.items():
-        if abs(climbs / ratio - 1) < 0.25:
-            raise _question("vertical_rate", unit, f"{climbs:.2g} times the climb of the altitudes")
-    if abs(climbs * 60 - 1) < 0.25:
+            _check_cruise(lat, lon, alt, times, names)
+    hours = (times[-1] - times[0]) / 3_600_000
+    if length > 150 and alt.max() < _LOWEST_CRUISE[0] and length > _LOWEST_CRUISE[1] * hours:
+        finding = f"{alt.max():,.0f} ft or less over {length:,.0f} NM at {length / hours:.0f} kt"
+        line = format_entry("altitude", column=names.get("altitude", ""), unit="FL")
         raise FlightError(
-            f"vertical_rate is {climbs:.2g} times the climb of the altitudes: are altitudes in m "
-            "and vertical rates in m/s? Say so in columns.toml, under [columns]: altitude = "
-            '{ unit = "m" } and vertical_rate = { unit = "m/s" }, or "ft" and "ft/s"'
+            f"altitude is {finding}, and no aircraft flies so fast so low: give the unit that it "
+            f"has in columns.toml, under [columns], as for hundreds of feet: {line}"
         )
 
 
-def _check_cruise(lat: np.ndarray, lon: np.ndarray, alt: np.ndarray, times: np.ndarray) -> None:
+def _check_climbs(climbs: float, names: Mapping[str, str]) -> None:
+    """Raise FlightError where the reported climb is that of altitudes in another unit."""
+    if abs(climbs * 0.3048 - 1) < 0.25:
+        finding = f"rising {1 / climbs:.2g} times as fast as vertical_rate"
+        raise _question("altitude", "m", finding, names)
+    for unit, ratio in _RATE_UNITS.items():
+        if abs(climbs / ratio - 1) < 0.25:
+            finding = f"{climbs:.2g} times the climb of the altitudes"
+            raise _question("vertical_rate", unit, finding, names)
+    if abs(climbs * 60 - 1) < 0.25:
+        both = ("altitude", "m"), ("vertical_rate", "m/s")
+        lines = [format_entry(n, column=names.get(n, ""), unit=unit) for n, unit in both]
+        raise FlightError(
+            f"vertical_rate is {climbs:.2g} times the climb of the altitudes: are altitudes in m "
+            f"and vertical rates in m/s? Say so in columns.toml, under [columns]: {lines[0]} and "
+            f'{lines[1]}, or "ft" and "ft/s"'
+        )
+
+
+def _check_cruise(
+    lat: np.ndarray,
+    lon: np.ndarray,
+    alt: np.ndarray,
+    times: np.ndarray,
+    names: Mapping[str, str],
+) -> None:
     """Raise FlightError where a flight cruises too fast for so low an altitude, or at none."""
     if not alt.any():
         raise FlightError("altitude is 0 in all samples of a flight over 150 NM: not measured")
@@ -315,13 +344,15 @@ def _check_cruise(lat: np.ndarray, lon: np.ndarray, alt: np.ndarray, times: np.n
             abs(feet - 1000 * round(feet / 1000)) < 40 and abs(top - 500 * round(top / 500)) > 60
         )
         if 13_000 < feet < 50_000 and (speed > 400 or (speed > 330 and round_level)):
-            raise _question("altitude", unit, f"{top:,.0f} in a cruise at {speed:.0f} kt")
+            finding = f"{top:,.0f} in a cruise at {speed:.0f} kt"
+            raise _question("altitude", unit, finding, names)
 
 
-def _question(column: str, unit: str, finding: str) -> FlightError:
+def _question(column: str, unit: str, finding: str, names: Mapping[str, str]) -> FlightError:
     usual = COLUMNS[column].unit
     other = "m/s" if unit == usual else usual  # m/s is the unit of some tools
+    line = format_entry(column, column=names.get(column, ""), unit=unit)
     return FlightError(
         f"{column} is {finding}: is it in {unit}? Say so in columns.toml, under [columns]: "
-        f'{column} = {{ unit = "{unit}" }}, or "{other}" if it is right'
+        f'{line}, or "{other}" if it is right'
     )

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from trajlib.archive.dialect import Dialect, find_conversion
+from trajlib.archive.dialect import Dialect, find_conversion, format_entry
 from trajlib.archive.layout import MISSING, UNITS, FlightError
 
 _DEFAULT = Dialect()
@@ -138,13 +138,13 @@ def find_times(
         raise FlightError("timestamp is missing in all samples")
     if dates is not None and _are_clocks(filled):
         days = _parse_days(dates, dialect, column)
-        return _join(days, _parse_clocks(texts, column), dialect, flights)
+        return _join(days, _parse_clocks(texts, column, dialect), dialect, flights)
     if filled.str.fullmatch(_NUMBER).all():
         times = parse_unix(pd.to_numeric(texts, errors="coerce"), column)
         if times.notna().any():
             return times
     if _are_clocks(filled):
-        seconds = _parse_clocks(texts, column)
+        seconds = _parse_clocks(texts, column, dialect)
         if flights is not None and (seconds.dropna().diff() < -_DAY / 2).any():
             raise FlightError(
                 f"{column} is a time of day that passes midnight, and no column has the date"
@@ -187,7 +187,7 @@ def _are_clocks(texts: pd.Series) -> bool:
     return bool(texts.str.fullmatch(clock).all() or seconds)
 
 
-def _parse_clocks(texts: pd.Series, column: str) -> pd.Series:
+def _parse_clocks(texts: pd.Series, column: str, dialect: Dialect) -> pd.Series:
     """Return times of day as seconds."""
     seconds = pd.to_numeric(texts, errors="coerce")
     if seconds.isna().all():
@@ -215,8 +215,8 @@ def _parse_clocks(texts: pd.Series, column: str) -> pd.Series:
     if not filled.between(0, 2 * _DAY).all():
         raise FlightError(
             f"{column} is {texts.dropna().iloc[0]}: neither a time since 1970 nor seconds of a "
-            'day; give its format in columns.toml: timestamp = { column = "' + column + '", '
-            'format = "%H%M%S" } under [columns], or another column'
+            f"day; give its format in columns.toml: {write_time_line(column, '%H%M%S', dialect)} "
+            "under [columns], or another column"
         )
     return seconds
 
@@ -272,7 +272,7 @@ def _parse_dated(
 ) -> pd.Series:
     parts = texts.str.extract(_BY_DAY)
     if parts[0].notna().any():
-        texts = _order_days(texts, parts, column, is_day=is_day)
+        texts = _order_days(texts, parts, column, dialect, is_day=is_day)
     timezone = "UTC" if is_day else dialect.timezone
     for form in ("ISO 8601", *_FORMATS):
         times = parse_times(texts, Dialect(timezone=timezone, time_format=form))
@@ -281,7 +281,19 @@ def _parse_dated(
     return times
 
 
-def _order_days(texts: pd.Series, parts: pd.DataFrame, column: str, *, is_day: bool) -> pd.Series:
+def write_time_line(column: str, form: str, dialect: Dialect) -> str:
+    """Return the line of a columns.toml that gives the format of times, and keeps their zone.
+
+    >>> write_time_line("TIME", "%H%M%S", Dialect(timezone="Europe/Madrid"))
+    'timestamp = { column = "TIME", format = "%H%M%S", timezone = "Europe/Madrid" }'
+    """
+    zone = "" if dialect.timezone == "UTC" else dialect.timezone
+    return format_entry("timestamp", column=column, format=form, timezone=zone)
+
+
+def _order_days(
+    texts: pd.Series, parts: pd.DataFrame, column: str, dialect: Dialect, *, is_day: bool
+) -> pd.Series:
     """Return dates with day, month and year in ISO 8601; a number above 12 shows the order."""
     first, second, third = (pd.to_numeric(parts[i]) for i in (0, 2, 3))
     # of two digits, the third number may also be the day
@@ -296,7 +308,7 @@ def _order_days(texts: pd.Series, parts: pd.DataFrame, column: str, *, is_day: b
         date = ', with the column of the date as date = "NAME" under [import]' if is_day else ""
         raise FlightError(
             f"is {texts.dropna().iloc[0]} day{mark}month or {words}? Say so in columns.toml:"
-            f' timestamp = {{ column = "{column}", format = "{forms[0]}" }} under [columns], or '
+            f" {write_time_line(column, forms[0], dialect)} under [columns], or "
             f'"{forms[1]}"{date}'
         )
     day, month = (0, 2) if first.gt(12).any() else (2, 0)

@@ -117,6 +117,11 @@ def import_(
             report=click.echo,
         )
     print_account(archive, flights)
+    rejected = flights["rejected"].dropna()
+    is_flight = flights["rejected"].isna() & flights["kind"].eq("flight")
+    if not is_flight.any() and 2 * len(rejected) > len(flights):  # else they are fragments
+        (_, reason), *_ = group_reasons(rejected)
+        raise click.ClickException(f"no flight is written, {len(rejected):,} rejected: {reason}")
     if not measured_only:
         _print_plans(archive, import_plans_beside_flights(source, archive))
 
@@ -212,19 +217,30 @@ def _print_index(archive: Path, table: "pd.DataFrame", *, as_json: bool) -> None
         _show_counts(title, counts)
 
 
+def group_reasons(reasons: "pd.Series") -> list[tuple[int, str]]:
+    """Return the numbers of reasons with an example each; those that differ in numbers are one."""
+    groups = reasons.groupby(reasons.str.replace(r"\d[\d.,]*", "#", regex=True), sort=False)
+    counted = []
+    for _, group in groups:
+        example = group.iloc[0]
+        differ = group.ne(example).any()
+        counted.append((len(group), f"for example, {example}" if differ else example))
+    return sorted(counted, key=lambda reason: -reason[0])
+
+
 def print_account(archive: Path, flights: "pd.DataFrame") -> None:
     """Print how many flights an import wrote, why others are fragments, and what keeps more."""
     from trajlib.estimate import count
 
     written = flights[flights["rejected"].isna()]
     fragments = written["why"].value_counts()
-    rejected = flights["rejected"].value_counts()
+    rejected = flights["rejected"].dropna()
     click.echo(
         f"{archive}: {count(len(written) - fragments.sum(), 'flight')}, "
-        f"{count(fragments.sum(), 'fragment')}, {rejected.sum():,} rejected"
+        f"{count(fragments.sum(), 'fragment')}, {len(rejected):,} rejected"
     )
     reasons = [(number, f"fragments: {text}") for text, number in fragments.items()]
-    reasons += [(number, f"rejected: {text}") for text, number in rejected.items()]
+    reasons += [(number, f"rejected: {text}") for number, text in group_reasons(rejected)]
     reasons.sort(key=lambda reason: -reason[0])
     for number, text in reasons[:_REASONS]:
         click.echo(f"{number:9,}  {text}")
@@ -247,9 +263,11 @@ def _print_plans(archive: Path, waypoints: "pd.Series | None") -> None:
 
 
 def _show_counts(title: str, counts: "pd.Series") -> None:
-    if len(counts):
-        click.echo(f"\n{title:>9}")
-    for name, count in counts.head(_KINDS).items():
+    if counts.empty:
+        return
+    click.echo(f"\n{title:>9}")
+    reasons = group_reasons(counts.index.to_series().repeat(counts))
+    for count, name in reasons[:_KINDS]:
         click.echo(f"{count:9,}  {name}")
-    if len(counts) > _KINDS:
-        click.echo(f"{counts.iloc[_KINDS:].sum():9,}  others, of {len(counts) - _KINDS:,} kinds")
+    if others := reasons[_KINDS:]:
+        click.echo(f"{sum(count for count, _ in others):9,}  others, of {len(others):,} kinds")

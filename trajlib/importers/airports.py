@@ -15,6 +15,7 @@ _RADIUS = 25.0  # NM around an end of a flight in which airports are searched
 _HEIGHT = {"origin": (6000.0, 800.0), "destination": (1500.0, 600.0)}  # ft, ft/NM at most
 _MISS = {"origin": 0.3, "destination": 0.5}  # weight of the error of the course
 _AWAY = -500.0, 3000.0  # ft, with less rise at this height, a flight is from or to elsewhere
+_HIGH = 10_000.0  # ft above an airport, where no flight without certain traffic begins or ends
 _NEAR = 0.3  # weight of the distance
 _PATH = {"origin": 700.0, "destination": 500.0}  # ft/NM of a steep climb and descent
 _FLAT = 150.0  # ft/NM, flatter than any path to or from an airport
@@ -109,7 +110,7 @@ def infer_airports(ends: pd.DataFrame, side: str, traffic: pd.Series | None = No
         ``origin`` or ``destination``.
     traffic
         Number of flights that certainly begin or end at an airport, by ICAO code. It distinguishes
-        a large airport from a small one next to it.
+        a large airport from a small one next to it, and from one below an airliner's climb.
 
     Returns
     -------
@@ -119,13 +120,14 @@ def infer_airports(ends: pd.DataFrame, side: str, traffic: pd.Series | None = No
         within 25 NM), ``distance`` [NM] to it, and ``reason`` (why the airport is unknown).
     """
     table, _ = _airports()
+    icao = table["icao"]
     pairs = _list_candidates(ends, side)
     nearest, _ = _choose(pairs[pairs["scheduled"]], "distance")
     pairs = pairs[pairs["low"]]
     flights = pairs.index[pairs["scheduled"]]
     pairs = pairs[pairs["scheduled"] | ~pairs.index.isin(flights)]
     if traffic is not None:
-        codes = table["icao"].array[pairs["airport"]]
+        codes = icao.array[pairs["airport"]]
         counts = traffic.reindex(codes).fillna(0).to_numpy()
         most = pd.Series(counts, pairs.index).groupby(level=0).transform("max")
         pairs = pairs.assign(cost=pairs["cost"] + _DECADE * np.log10((most + 1) / (counts + 1)))
@@ -134,14 +136,17 @@ def infer_airports(ends: pd.DataFrame, side: str, traffic: pd.Series | None = No
     clear = next_cost >= best["cost"] + _MARGIN[0]
     clear &= next_cost >= best["cost"] * _MARGIN[1]
     near = best["cost"] <= _FARTHEST[side]
-    chosen = best[clear & near]
+    unlikely = pd.Series(False, best.index)
+    if traffic is not None:
+        unlikely = (best["height"] > _HIGH) & ~icao[best["airport"]].isin(traffic.index).to_numpy()
+    chosen = best[clear & near & ~unlikely]
     certain = (chosen["distance"] < _CERTAIN[0]) & (chosen["height"] < _CERTAIN[1])
     reason = pd.Series(f"no airport within {_RADIUS:.0f} NM", ends.index, dtype="str")
     reason[nearest.index] = "too high above any airport near"
     reason[best.index[~near]] = "the course leads to no airport near"
     reason[best.index[near & ~clear]] = "two airports fit"
+    reason[best.index[unlikely]] = "too high above an airport without other flights"
     reason[chosen.index] = None
-    icao = table["icao"]
     return pd.DataFrame(
         {
             "airport": pd.Series(icao.array[chosen["airport"]], chosen.index),

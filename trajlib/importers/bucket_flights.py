@@ -131,14 +131,23 @@ def _collect_identity(job: Job, points: pd.DataFrame) -> pd.DataFrame:
         if name in points:
             table[name] = _find_commonest(points["flight"], points[name])
     table = table.astype(dict.fromkeys(TEXTS, "str"))
-    file = job.work / "identities.parquet"
-    if file.exists() and table["flight_id"].notna().any():
-        ids = table["flight_id"].dropna().unique().tolist()
-        listed = pd.read_parquet(file, filters=[("flight_id", "in", ids)]).set_index("flight_id")
-        for name in listed.columns.intersection(TEXTS):
-            table[name] = table["flight_id"].map(listed[name]).fillna(table[name])
+    listed = _read_listed(job.work / "identities.parquet", "flight_id", table)
+    for name in listed.columns.intersection(TEXTS):
+        table[name] = table["flight_id"].map(listed[name]).fillna(table[name])
+    for key in ("icao24", "registration"):
+        listed = _read_listed(job.work / "aircraft.parquet", key, table)
+        for name in listed:
+            table[name] = table[name].fillna(table[key].map(listed[name]))
     operators = table["callsign"].map(find_operator, na_action="ignore").astype("str")
     return table.assign(operator=table["operator"].fillna(operators))
+
+
+def _read_listed(file: Path, key: str, flights: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a saved list that are of these flights, by ``key``."""
+    keys = flights[key].dropna().unique().tolist()
+    if not keys or not file.exists():
+        return pd.DataFrame()
+    return pd.read_parquet(file, filters=[(key, "in", keys)]).drop_duplicates(key).set_index(key)
 
 
 def _find_commonest(flight: pd.Series, texts: pd.Series) -> pd.Series:

@@ -82,13 +82,27 @@ def _save_identities(job: Job, readable: pd.DataFrame) -> tuple[set[str] | None,
         damage |= errors
     if not tables:
         return None, damage
-    table = pd.concat(tables).drop_duplicates("flight_id")
+    table = pd.concat(tables)
     table = table.astype({name: "str" for name in TEXTS if name in table})
+    _save_aircraft(job, [part for part in tables if "flight_id" not in part])
+    if "flight_id" not in table:
+        return None, damage
+    table = table.dropna(subset="flight_id").drop_duplicates("flight_id")
     with replacing(job.work / "identities.parquet") as temporary:
         table.to_parquet(temporary)
     if not job.pair or not {*job.pair} <= {*table}:
         return None, damage
     return set(table.loc[is_wanted(job, table), "flight_id"]), damage
+
+
+def _save_aircraft(job: Job, tables: list[pd.DataFrame]) -> None:
+    """Save the lists with one row per aircraft, if there are any."""
+    if not tables:
+        return
+    columns = ["icao24", "registration", "aircraft_type", "operator"]
+    table = pd.concat(tables).reindex(columns=columns).astype("str")
+    with replacing(job.work / "aircraft.parquet") as temporary:
+        table.to_parquet(temporary)
 
 
 def _read_identities(job: Job, files: pd.DataFrame) -> tuple[list[pd.DataFrame], dict[str, str]]:

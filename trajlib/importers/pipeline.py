@@ -25,6 +25,7 @@ from trajlib.importers.formats import Format, Options, find_format
 from trajlib.importers.formats.packed import UNPACKED
 from trajlib.importers.job import SIDES, Criteria, Job
 from trajlib.importers.sources import (
+    describe_absent,
     describe_formats,
     describe_refused,
     describe_unreadable,
@@ -104,7 +105,8 @@ def import_flights(
         readable = sources[sources["refused"].isna()]
         if readable.empty:
             raise FileNotFoundError(describe_unreadable(source, root, sources))
-        for line in [*describe_formats(readable), *describe_refused(sources)]:
+        absent = describe_absent(readable, root, dialect)
+        for line in [*describe_formats(readable), *describe_refused(sources), *absent]:
             report(line)
         columns = dialect.fingerprint()
         settings = (source, format, columns, origin, destination, measured_only, strict, criteria)

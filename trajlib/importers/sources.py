@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from trajlib.archive.dialect import Dialect, read_dialect
@@ -18,6 +19,7 @@ from trajlib.importers.formats import (
     read_head,
     recognize_format,
 )
+from trajlib.importers.formats.generic import find_absent
 from trajlib.importers.formats.packed import PackedError, is_disk_full, unpack_archive
 
 FILES = 500  # files of one task
@@ -27,6 +29,7 @@ _ABOUT = re.compile(
 _KINDS = {"file": "str", "format": "str", "refused": "str", "packed": "bool"}
 _UNNAMED = "its name is not in UTF-8: rename it"
 _WITHIN = "an archive within another: unpack it first"
+_EXAMINED = 100  # files that are searched for the names of a columns.toml
 _LISTED = 10  # reasons and files of which each has a line
 _HELP = (
     "Write a columns.toml beside the files, as this one with names for the question marks; the "
@@ -205,6 +208,29 @@ def describe_formats(readable: pd.DataFrame) -> Iterator[str]:
         yield f"{_name_group(files)}: {find_format(name).title}"
 
 
+def describe_absent(readable: pd.DataFrame, root: Path, dialect: Dialect) -> Iterator[str]:
+    """Yield a line if columns.toml names columns that none of the files has."""
+    listed = readable["file"].eq(dialect.many.get("flights"))
+    files = readable["file"][listed | (np.cumsum(~listed) <= _EXAMINED)]
+    absent: set[str] | None = None
+    there: dict[str, None] = {}
+    for name in files:
+        try:
+            names, columns = find_absent(root / name, dialect)
+        except FormatError:
+            continue  # is refused when it is read
+        absent = names if absent is None else absent & names
+        there |= dict.fromkeys(columns)
+        if not absent:
+            return
+    if absent:
+        which = "no file" if len(files) == len(readable) else f"none of the first {_EXAMINED} files"
+        yield (
+            f"columns.toml names {', '.join(map(repr, sorted(absent)))}, which {which} has; "
+            f"there are {', '.join(there)[:100]}"
+        )
+
+
 def describe_refused(sources: pd.DataFrame) -> list[str]:
     """Return a line for each reason why files are not read, that of most files first."""
     refused = sources[sources["refused"].notna()]
@@ -229,7 +255,7 @@ def describe_unreadable(source: Path, root: Path, sources: pd.DataFrame) -> str:
     """Return why no file of a source can be read, and a columns.toml if that may help."""
     reasons = describe_refused(sources) or ["no point has a time and a position"]
     text = "\n".join([f"no file of {source} can be read", *reasons])
-    if sources["format"].notna().any():
+    if sources["format"].notna().any() or read_dialect(root).names:
         return text
     commonest = sources["refused"].value_counts().index[0]  # files of points, not of flights
     name = sources.loc[sources["refused"].eq(commonest), "file"].iloc[0]

@@ -158,7 +158,7 @@ def _write_flights(job: Job, flights: pd.DataFrame, points: pd.DataFrame) -> lis
         measured_only = job.measured_only or flight["kind"] == "fragment"
         time, columns = interpolate_points(seconds[begin:end], values[:, begin:end], order)
         try:
-            check_units(columns, 1000 * time, confirmed)
+            check_units(columns, 1000 * time, confirmed, job.options.dialect.names)
         except FlightError as error:
             flights.loc[number, "rejected"] = str(error)
             continue

@@ -108,7 +108,9 @@ _OTHERS = {  # contents that are known and cannot be read, and what to do
 }
 _DEFAULT = Dialect()
 _UNKNOWN = '"?"'  # in a draft, the name of a column
-_ENTRIES = {"timestamp": ', format = "unix"', "altitude": ', unit = "ft"'}  # likewise, examples
+_HINT = (
+    '  # in ft; in another unit { column = "?", unit = "m" }, or unit = "FL" for hundreds of feet'
+)
 
 
 def recognize_format(path: str | Path, dialect: Dialect = _DEFAULT) -> Format:
@@ -134,7 +136,7 @@ def recognize_format(path: str | Path, dialect: Dialect = _DEFAULT) -> Format:
     for candidate in FORMATS:
         if candidate.recognize(head):
             return candidate
-    raise FormatError(_explain(head))
+    raise FormatError(_explain(head, dialect))
 
 
 def _name_other(head: Head) -> str | None:
@@ -143,7 +145,7 @@ def _name_other(head: Head) -> str | None:
     return next(reasons, None)
 
 
-def _explain(head: Head) -> str:
+def _explain(head: Head, dialect: Dialect) -> str:
     """Return why a file is in none of the formats, and what to do."""
     if reason := _name_other(head):
         return reason
@@ -155,17 +157,19 @@ def _explain(head: Head) -> str:
             "no header: its first line holds values. Write a line with the names of the columns "
             "above it, as timestamp,latitude,longitude,altitude"
         )
+    if reason := generic.explain_names(head, dialect):
+        return reason
     if _measures(head) and not any("lat" in name or "position" in name for name in head.columns):
         return (
             f"no positions: none of its columns {', '.join(head.names)[:100]} is known as latitude "
             "or longitude, without which there is no trajectory; a columns.toml can name them"
         )
-    missing = find_missing(match_columns(head.names, _DEFAULT).fields)
+    missing = find_missing(match_columns(head.names, dialect).fields)
     absent = f", none of them {' or '.join(missing)}" if len(missing) < len(REQUIRED) else ""
-    return (
-        f"no known format: its columns are {', '.join(head.names)[:100]}{absent}; a columns.toml "
-        "beside the files gives them their meaning"
-    )
+    remedy = "a columns.toml beside the files gives them their meaning"
+    if dialect.names:
+        remedy = "the columns.toml beside the files does not name them"
+    return f"no known format: its columns are {', '.join(head.names)[:100]}{absent}; {remedy}"
 
 
 def _has_header(head: Head) -> bool:
@@ -199,16 +203,35 @@ def draft_columns(path: str | Path) -> str | None:
     names = {name: json.dumps(head.names[number]) for name, number in fields.items()}
     height = names.pop("geoaltitude", None) if "altitude" in missing else None  # in no known unit
     lines = [f"# not known: {', '.join(unknown)}", "[columns]"]
-    for name in dict.fromkeys([*REQUIRED, *(name for name in names if name in COLUMNS)]):
+    wanted = [name for name in REQUIRED if name in missing or name in names]
+    for name in dict.fromkeys([*wanted, *(name for name in names if name in COLUMNS)]):
         unit = f', unit = "{layout.unit_names[name]}"' if name in layout.unit_names else ""
-        more = _ENTRIES.get(name, "") if name in missing else unit
         entry = names.get(name, _UNKNOWN)
         if name == "altitude" and height:
-            entry, more = height, ', unit = "?"'
-        lines.append(f"{name} = {{ column = {entry}{more} }}" if more else f"{name} = {entry}")
-    lines += ["", "[import]", f"flight_id = {names.get('flight_id', _UNKNOWN)}"]
+            entry, unit = height, ', unit = "?"'
+        hint = _HINT if name == "altitude" and entry == _UNKNOWN else ""
+        lines.append(
+            f"{name} = {{ column = {entry}{unit} }}" if unit else f"{name} = {entry}{hint}"
+        )
+    return "\n".join([*lines, "", "[import]", *_draft_import(names)])
+
+
+def _draft_import(names: dict[str, str]) -> list[str]:
+    """Return the lines of the table import, given the columns that are known, in quotes."""
+    lines = [
+        f"{key} = {names[key]}"
+        for key in ("date", "position", "onground", "icao24")
+        if key in names
+    ]
+    if "date" not in names:
+        lines.append('# date = "?"  # column of the date, if timestamp has only the time of day')
+    aircraft = names.get("icao24") or names.get("registration")
+    if "flight_id" in names or aircraft is None:
+        lines.append(f"flight_id = {names.get('flight_id', _UNKNOWN)}")
+    else:
+        lines.append(f'# flight_id = "?"  # not needed: {aircraft} identifies the aircraft')
     lines.append('# flights = "?"  # file of a second table with one row a flight, if there is one')
-    return "\n".join(lines)
+    return lines
 
 
 def find_format(name: str) -> Format:

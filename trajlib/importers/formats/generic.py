@@ -17,6 +17,7 @@ from trajlib.archive.values import (
     orient_positions,
     split_positions,
     strip_texts,
+    write_time_line,
 )
 from trajlib.importers.formats.base import (
     TEXTS,
@@ -36,6 +37,8 @@ _KEYS = ("flight_id", "icao24", "registration", "callsign")
 _CARRIED = ("callsign", "groundspeed", "track", "vertical_rate")  # may be messages of their own
 _DATE = re.compile(r"\d{4}([-_.]?)\d{2}\1\d{2}")
 _RECENT = pd.Timedelta(60, "s")  # age of what another message gave
+_AIRCRAFT = ("icao24", "registration")  # identify an aircraft
+_MANY = ("flight_id", "icao24", "onground", "date", "position")  # settings that name a column
 _PARTS = ("date", "clock", "position", "north_south", "east_west")  # of times and positions
 
 
@@ -80,6 +83,32 @@ def _shorten_names(head: Head, dialect: Dialect) -> Dialect:
     return replace(dialect, names=names)
 
 
+def explain_names(head: Head, dialect: Dialect) -> str | None:
+    """Return which required columns that a columns.toml names are absent, None if there are none.
+
+    >>> head = Head(Path("a.csv"), b"", "text", ("Tail", "Lvl"))
+    >>> explain_names(head, Dialect(names={"altitude": "Level"}))
+    "columns.toml names 'Level', not among its columns: Tail, Lvl"
+    """
+    dialect = _shorten_names(head, dialect)
+    missing = find_missing(match_columns(head.names, dialect).fields)
+    absent = [repr(dialect.names[name]) for name in missing if name in dialect.names]
+    if not absent:
+        return None
+    columns = ", ".join(head.names)[:100]
+    return f"columns.toml names {', '.join(absent)}, not among its columns: {columns}"
+
+
+def find_absent(path: Path, dialect: Dialect) -> tuple[set[str], tuple[str, ...]]:
+    """Return the names in a columns.toml that a file does not have, and those that it has."""
+    head = read_head(path)
+    layout = _find_layout(head, _shorten_names(head, dialect))
+    columns = head.names if layout is None else layout.names
+    named = {*dialect.names.values(), *(str(dialect.many[n]) for n in _MANY if n in dialect.many)}
+    found = {*columns, *head.keys}
+    return {name for name in named if not {name, name.split(".")[-1]} & found}, columns
+
+
 def _find_layout(head: Head, dialect: Dialect) -> Layout | None:
     try:
         if head.kind == "text":
@@ -96,7 +125,8 @@ def _read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     dialect = _shorten_names(head, options.dialect)
     layout = _find_layout(head, dialect)
     if layout is None:
-        raise FormatError(f"its columns do not hold points: {', '.join(head.names)[:100]}")
+        reason = f"its columns do not hold points: {', '.join(head.names)[:100]}"
+        raise FormatError(explain_names(head, dialect) or reason)
     if head.kind == "text":
         head = replace(head, names=layout.names, delimiter=layout.delimiter, skip=layout.skip - 1)
     columns = {name: head.columns[number] for name, number in layout.fields.items()}
@@ -112,8 +142,9 @@ def _read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     if key is None:
         constants["flight_id"] = name_flight(path, options)
     for batch in batches:
-        batch = batch.reindex(columns=[*columns.values()])  # some may lack optional columns
-        points = batch.rename(columns={source: name for name, source in columns.items()})
+        # some may lack optional columns, and one may stand for two
+        batch = batch.reindex(columns=[*dict.fromkeys(columns.values())])
+        points = batch[[*columns.values()]].set_axis([*columns], axis=1)
         points = _carry(_convert(points, layout, dialect, below, key), key).assign(**constants)
         points = convert_points(points, {name: Field(name) for name in points})
         if key is None:  # named after its file, which may hold several flights
@@ -180,7 +211,7 @@ def _convert(
         column = layout.names[layout.fields[layout.time]]
         raise FormatError(
             f"{column} is {filled.iloc[0][:40]!r}, which is no known time: give its format in "
-            f'columns.toml: timestamp = {{ column = "{column}", format = "..." }} under [columns]'
+            f"columns.toml: {write_time_line(column, '...', dialect)} under [columns]"
         )
     points = batch.drop(columns=[*_PARTS], errors="ignore")
     return points.assign(timestamp=times)
@@ -206,7 +237,7 @@ def _convert_times(
 
 
 def _read_flights(path: Path, options: Options) -> pd.DataFrame:
-    """Return the identities of a table with one row per flight."""
+    """Return the identities of a table with one row per flight, or without ids one per aircraft."""
     head = read_head(path)
     layout = match_columns(head.names, options.dialect)
     fields = {
@@ -214,6 +245,12 @@ def _read_flights(path: Path, options: Options) -> pd.DataFrame:
     }
     if "real_to" in head.columns:  # the actual destination of diverted flights
         fields["destination"] = Field("real_to", "schd_to")
+    key = next((name for name in ("flight_id", *_AIRCRAFT) if name in fields), None)
+    if key is None:
+        raise FormatError(
+            f"its columns are {', '.join(head.names)[:100]}: expected the flight_id of the points, "
+            "or a registration or icao24 with one row an aircraft; columns.toml names them"
+        )
     wanted = {name for field in fields.values() for name in field.names} | {"aircraft_id"}
     tables = []
     for batch in read_table(path, wanted, texts=wanted - {"aircraft_id"}, head=head):
@@ -221,9 +258,32 @@ def _read_flights(path: Path, options: Options) -> pd.DataFrame:
             numbers = pd.to_numeric(batch["aircraft_id"], errors="coerce")
             batch["icao24"] = numbers.map("{:06x}".format, na_action="ignore")
             fields["icao24"] = Field("icao24")
-        flights = convert_table(batch, fields).dropna(subset="flight_id")
-        tables.append(flights.drop_duplicates("flight_id"))
-    return pd.concat(tables).drop_duplicates("flight_id", ignore_index=True)
+        rows = convert_table(batch, fields).dropna(subset=key).astype("str")
+        tables.append(rows.drop_duplicates(key if key == "flight_id" else None))
+    table = pd.concat(tables)
+    return (
+        table.drop_duplicates(key, ignore_index=True)
+        if key == "flight_id"
+        else _limit_to_aircraft(table, key)
+    )
+
+
+def _limit_to_aircraft(aircraft: pd.DataFrame, key: str) -> pd.DataFrame:
+    """Return what a table without flight ids tells of each aircraft, in one row.
+
+    Raises
+    ------
+    FormatError
+        When two rows differ that are of the same aircraft.
+    """
+    names = [name for name in (*_AIRCRAFT, "aircraft_type", "operator") if name in aircraft]
+    aircraft = aircraft[names].drop_duplicates(ignore_index=True)
+    for again in aircraft.loc[aircraft[key].duplicated(), key][:1]:
+        raise FormatError(
+            f"several rows have the {key} {again}: expected one row an aircraft, or one a flight "
+            "with a column of the points that flight_id names under [import] of columns.toml"
+        )
+    return aircraft
 
 
 PRU = Format(
