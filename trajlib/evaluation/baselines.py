@@ -18,6 +18,7 @@ from trajlib.geodesy import distance, find_airport, offset, track, unwrap_longit
 from trajlib.models.training import Split
 
 _MIN_GROUP = 10  # training flights
+_REACH = 2 / 3  # of the way left, up to which deviations from dead reckoning are predicted
 
 
 def predict_baselines(
@@ -214,7 +215,7 @@ def reckon_reference(
 
     A model of deviations need not learn anew where each flight is. The farther ahead, the less the
     course of the moment says: the reference is 0, and the model predicts positions, for minutes
-    that are farther ahead than the flight has flown.
+    that are farther ahead than the flight has flown, or where most flights near their destination.
 
     Parameters
     ----------
@@ -231,12 +232,14 @@ def reckon_reference(
     """
     minutes = prediction_minutes(feature_set)
     state = _select_state(predictors, minutes)
-    now, lat, lon, _ = _keep_course(state, minutes, targets, origin, destination)
+    now, lat, lon, seconds = _keep_course(state, minutes, targets, origin, destination)
     reckoned = {"latitude": lat, "longitude": lon, "altitude": now["altitude"]}
     table = pd.DataFrame(reckoned, targets.index)
     table["longitude"] = unwrap_longitude(table["longitude"], targets["longitude"])
     table = table.fillna(table.groupby(level="minute").transform("median")).fillna(0.0)
-    table[table.index.get_level_values("minute") > 2 * minutes] = 0.0
+    share = now["groundspeed"] * seconds / 3600 / now["to_go"]
+    near = share.groupby(level="minute").transform("median") > _REACH
+    table[near | (table.index.get_level_values("minute") > 2 * minutes)] = 0.0
     return table
 
 
