@@ -463,7 +463,8 @@ def test_every_flight_of_the_pair_that_is_not_used_is_counted_with_its_reason(tm
     ]
     repairs = [["at the import", kind, 1] for kind in ("repeated", "stale position")]
     assert facts["repaired"] == repairs
-    assert facts["measured points"] == "40"  # of the flight that is used
+    measured = facts["measured points, between which samples are interpolated"]
+    assert measured == "40"  # of the flight that is used
 
 
 def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path, tiny_archive):

@@ -29,6 +29,7 @@ from trajlib.report.redaction import Rules, keep_aggregates, names_flight
 from trajlib.report.stages import Stage, list_files, list_versions, run_stage
 from trajlib.report.summary import write_file, write_json
 
+_POINTS = "measured points, between which samples are interpolated"
 _FAR = 3.0  # NM, a minute of flight or more
 _LARGE = 0.05  # share of the recorded flights, from which an operator is listed
 _EMPTY: SummaryContent = {"headline": "", "numbers": {}, "estimates": {}, "claims": []}
@@ -72,14 +73,14 @@ def describe_data(index: pd.DataFrame, store: pd.DataFrame) -> dict[str, Any]:
         "size": f"{index['size'].sum() / 1e6:,.1f} MB",
         "flights of the pair": f"{len(flights):,}",
         "samples": f"{flights['rows'].sum():,.0f}",
-        "measured points": _count_points(flights, archive),
+        _POINTS: _count_points(flights, archive),
         "days": describe_days(days),
         "period": f"{days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}",
         **_describe_ends(flights, (origin, destination)),
         "operators used less": _list_operators_used_less(index, flights, (origin, destination)),
         "fingerprint": _fingerprint(index, store),
     }
-    for name in ("fragments", "rejected at the import", "measured points", "operators used less"):
+    for name in ("fragments", "rejected at the import", _POINTS, "operators used less"):
         if facts[name] in ("0", ""):
             del facts[name]
     unused: list[list] = []
