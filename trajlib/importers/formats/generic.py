@@ -197,8 +197,9 @@ def _convert(
         units = layout.units.get(name, (1.0, 0.0))
         numbers = convert_numbers(batch[name], name, *units, layout.decimal)
         if name in REQUIRED and numbers.isna().all():
-            for text in strip_texts(batch[name]).dropna()[:1]:
-                raise FormatError(f"{name} is {text[:40]!r}, expected a number")
+            texts = strip_texts(batch[name]).dropna()
+            if len(texts):
+                raise FormatError(f"{name} is {texts.iloc[0][:40]!r}, expected a number")
         batch[name] = numbers
     positions = {name: batch[name].to_numpy(float) for name in ("latitude", "longitude")}
     batch = batch.assign(**orient_positions(positions, batch))
@@ -269,7 +270,7 @@ def _read_flights(path: Path, options: Options) -> pd.DataFrame:
 
 
 def _limit_to_aircraft(aircraft: pd.DataFrame, key: str) -> pd.DataFrame:
-    """Return what a table without flight ids tells of each aircraft, in one row.
+    """Return what a table without flight ids says of each aircraft, in one row.
 
     Raises
     ------
@@ -278,10 +279,12 @@ def _limit_to_aircraft(aircraft: pd.DataFrame, key: str) -> pd.DataFrame:
     """
     names = [name for name in (*_AIRCRAFT, "aircraft_type", "operator") if name in aircraft]
     aircraft = aircraft[names].drop_duplicates(ignore_index=True)
-    for again in aircraft.loc[aircraft[key].duplicated(), key][:1]:
+    again = aircraft.loc[aircraft[key].duplicated(), key]
+    if len(again):
         raise FormatError(
-            f"several rows have the {key} {again}: expected one row an aircraft, or one a flight "
-            "with a column of the points that flight_id names under [import] of columns.toml"
+            f"several rows have the {key} {again.iloc[0]}: expected one row an aircraft, or "
+            "one a flight with a column of the points that flight_id names under [import] of "
+            "columns.toml"
         )
     return aircraft
 
