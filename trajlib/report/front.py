@@ -52,12 +52,13 @@ def answer(report: Report) -> str:
         ]
         if texts:
             sentence += f" ({', '.join(texts)})"
-        if "p95" in errors["at_takeoff"]:
-            sentence += (
-                f", by more than {errors['at_takeoff']['p95']:.1f} min in one case of twenty"
-            )
         if _LATER in errors:
             sentence += f", 10 minutes later by {_format_error(errors[_LATER])}"
+        if "p95" in errors["at_takeoff"]:
+            most = errors["at_takeoff"]["p95"]
+            sentence += (
+                f"; in one case of twenty it is missed by more than {most:.1f} min at take-off"
+            )
         sentences.append(f"{sentence}.")
         sentences += _describe_later_days(errors)
     sentences += _describe_interval(front["interval"]) + _warn_few_days(front["days"])
