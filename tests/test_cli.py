@@ -49,7 +49,7 @@ def archive(tmp_path):
 
 def write_flight(height, day=1):
     """Return a flight from Madrid to Barcelona, different for each height."""
-    rows = [f"{m:02}:00Z,40.9,{m / 10 - 3.6:.1f},{height},LEMD,LEBL" for m in range(60)]
+    rows = [f"{m:02}:00Z,40.9,{m / 10 - 3.6:.1f},{30_000 + height},LEMD,LEBL" for m in range(60)]
     lines = [f"2016-01-{day:02}T06:{row}" for row in rows]
     return "\n".join(["timestamp,latitude,longitude,altitude,origin,destination", *lines, ""])
 

@@ -380,12 +380,12 @@ def test_the_fingerprint_changes_with_contents_and_with_columns_toml(tmp_path):
 def stored(tmp_path):
     """Store an archive of two flights; return the description of its data for a report."""
 
-    def store(name, altitude=100, mtime=1):
+    def store(name, altitude=30_100, mtime=1):
         archive = tmp_path / name
         archive.mkdir(exist_ok=True)
         for day in (1, 2):
             lines = [
-                f"2016-01-0{day}T06:{m:02}:00Z,40.9,{m / 10 - 3.6},{100 + m}" for m in range(60)
+                f"2016-01-0{day}T06:{m:02}:00Z,40.9,{m / 10 - 3.6},{30_100 + m}" for m in range(60)
             ]
             lines[30] = f"2016-01-0{day}T06:30:00Z,40.9,-0.6,{altitude}"
             file = archive / f"{day}.csv"
@@ -405,8 +405,8 @@ def test_a_copy_of_an_archive_has_its_fingerprint(stored, in_this_process):
 
 
 def test_a_change_inside_a_file_changes_the_fingerprint(stored, in_this_process):
-    first = stored("a", altitude=130, mtime=1)
-    assert stored("a", altitude=990, mtime=2) != first
+    first = stored("a", altitude=30_130, mtime=1)
+    assert stored("a", altitude=30_990, mtime=2) != first
 
 
 def test_rejected_flights_are_counted_without_their_samples(tmp_path):
