@@ -64,7 +64,7 @@ def contents(folder):
 def write_flights(archive, names):
     archive.mkdir(exist_ok=True)
     for name in names:
-        height = crc32(name.encode()) % 9000  # so that all files differ
+        height = 30_000 + crc32(name.encode()) % 9000  # so that all files differ
         rows = ((5 * m, f"40.9,{0.7 * m - 3.6:.1f},{height}") for m in range(9))
         lines = "\n".join(f"2016-01-01T06:{m:02}:00Z,{row},LEMD,LEBL" for m, row in rows)
         text = f"timestamp,latitude,longitude,altitude,origin,destination\n{lines}\n"

@@ -247,7 +247,7 @@ def test_the_tour_reads_an_archive_with_another_dialect(tmp_path):
     texts = []
     for day in (13, 14, 15):
         degrees = [f"{(m - 35) / 10:.1f}".replace(".", ",") for m in range(60)]
-        lines = [f"{day}/01/2016 06:{m:02}:00;40,9;{degrees[m]};{m},5" for m in range(60)]
+        lines = [f"{day}/01/2016 06:{m:02}:00;40,9;{degrees[m]};{9000 + m},5" for m in range(60)]
         texts.append("\n".join([header, *lines, ""]))
     (folder / "a.csv").write_text(texts[0])
     (folder / "b.csv").write_text(texts[1])

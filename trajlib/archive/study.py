@@ -73,11 +73,11 @@ class Study:
 
     def _repr_markdown_(self) -> str:
         starts = self.usable["start"].dt.tz_convert(find_airport(self.origin).timezone)
-        return (
-            f"**{len(self.usable):,} flights {self.origin} → {self.destination}**, "
-            f"{starts.min():%d %B %Y} to {starts.max():%d %B %Y}, "
-            f"from {self.dialect.title or 'the archive'}"
-        )
+        flights = f"{len(self.usable):,} flights {self.origin} → {self.destination}"
+        source = self.dialect.title or "the archive"
+        if starts.empty:
+            return f"**{flights}** can be used, from {source}"
+        return f"**{flights}**, {starts.min():%d %B %Y} to {starts.max():%d %B %Y}, from {source}"
 
 
 def open_study(
