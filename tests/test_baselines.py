@@ -152,13 +152,15 @@ def test_a_model_in_flight_learns_deviations_from_dead_reckoning(late):
     assert list(reference) == ["latitude", "longitude", "altitude"]
     minute = reference.index.get_level_values("minute")
     assert (reference[minute > 20] == 0).all(axis=None)  # farther ahead than it has flown
-    known = (minute <= 20) & (reference.index.get_level_values("path") != "000.csv")
-    assert off(reference[known], flown[known]).max() < 2
-    np.testing.assert_allclose(reference.loc[known, "altitude"], flown.loc[known, "altitude"])
+    has_state = (minute <= 20) & (reference.index.get_level_values("path") != "000.csv")
+    assert off(reference[has_state], flown[has_state]).max() < 2
+    np.testing.assert_allclose(
+        reference.loc[has_state, "altitude"], flown.loc[has_state, "altitude"]
+    )
     near = predictors.assign(to_go_at_10=30.0)  # NM, two thirds of which take under 4 min
     nearing = baselines.reckon_reference(near, flown, "airborne_10", *pair)
     assert (nearing[minute >= 14] == 0).all(axis=None)
-    assert (nearing[known & (minute < 13)] != 0).all(axis=None)
+    assert (nearing[has_state & (minute < 13)] != 0).all(axis=None)
     at_15 = reference.xs(15.0, level="minute")
     expected = at_15.drop("000.csv").median()
     pd.testing.assert_series_equal(at_15.loc["000.csv"], expected, check_names=False)

@@ -14,7 +14,7 @@ from trajlib.archive.account import count_flights
 from trajlib.archive.dialect import read_dialect
 from trajlib.archive.reading import read_flight
 from trajlib.cli import main
-from trajlib.cli.archives import _show_counts, print_account
+from trajlib.cli.archives import _show_counts, group_reasons, print_account
 from trajlib.geodesy import distance
 from trajlib.importers import collecting, pipeline
 from trajlib.importers.airports import infer_airports
@@ -208,9 +208,12 @@ def test_reasons_that_differ_only_in_numbers_are_one_with_an_example(capsys):
     assert lines[1].split(maxsplit=1) == ["3", f"rejected: for example, {cruises[0]}"]
     assert lines[2].split(maxsplit=1) == ["2", "rejected: frozen"]
     assert len(lines) == 3
-    _show_counts("reason", rejected.value_counts())
+    _show_counts("reason", group_reasons(rejected.value_counts()))
     lines = capsys.readouterr().out.splitlines()[2:]
     assert lines == [f"        3  for example, {cruises[0]}", "        2  frozen"]
+    _show_counts("flights", pd.Series({"K06C → KSFO": 2, "K10C → KSFO": 1}))
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert lines == ["        2  K06C → KSFO", "        1  K10C → KSFO"]
 
 
 def test_an_import_that_writes_no_flight_as_most_are_rejected_fails_with_the_reason(tmp_path):

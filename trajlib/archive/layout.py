@@ -20,6 +20,7 @@ MISSING = (  # texts that stand for no value, in lower case
     *("", "-", "--", "?", "n/a", "na", "#n/a", "#na", "nan", "-nan", "null", "none", "nil"),
     *("\\n", "<na>", "undefined", "unknown", "ground", "gnd", "1.#ind", "-1.#ind", "1.#qnan"),
 )
+AIRCRAFT = ("icao24", "registration")  # columns that identify an aircraft
 # names that other tools use, with the unit where a tool always has another than the schema's, or
 # "?" where it may be any, so that only a name with a unit is taken
 _ALIASES = {
@@ -369,9 +370,9 @@ def _name_aircraft(dialect: Dialect) -> dict[str, str]:
     """
     names = dialect.names | {n: str(v) for n, v in dialect.many.items() if n in _ALIASES}
     flight = names.get("flight_id", "")
-    for name in ("icao24", "registration"):
-        known = _split_unit(flight)[0] in (name, *_ALIASES[name].split())
-        if flight and flight == names.get(name, flight if known else ""):
+    for name in AIRCRAFT:
+        is_alias = _split_unit(flight)[0] in (name, *_ALIASES[name].split())
+        if flight and flight == names.get(name, flight if is_alias else ""):
             names.pop("flight_id", None)
             names[name] = flight
     return names

@@ -43,7 +43,6 @@ _SPEED_UNITS = {"m/s": 0.5144, "km/h": 1.852, "kt": 3600 / 1852, "NM/s": 1 / 360
 _LOWEST = {"temperature": (100.0, "degC", "K"), "pressure": (1_200.0, "hPa", "Pa")}
 _RATE_UNITS = {"m/s": 0.00508, "ft/min": 60 / 0.3048}
 _LOWEST_CRUISE = 2_000.0, 250.0  # ft, kt; no flight over 150 NM is always lower and this fast
-_NO_NAMES: Mapping[str, str] = {}
 
 
 @dataclass
@@ -265,7 +264,7 @@ def check_units(
     values: dict[str, np.ndarray],
     times: np.ndarray,
     given: Collection[str],
-    names: Mapping[str, str] = _NO_NAMES,
+    names: Mapping[str, str],
 ) -> None:
     """Raise FlightError where a column seems to be in another unit than declared.
 

@@ -117,11 +117,12 @@ def import_(
             report=click.echo,
         )
     print_account(archive, flights)
-    rejected = flights["rejected"].dropna()
+    rejected = flights["rejected"].value_counts()
+    number = rejected.sum()
     is_flight = flights["rejected"].isna() & flights["kind"].eq("flight")
-    if not is_flight.any() and 2 * len(rejected) > len(flights):  # else they are fragments
-        (_, reason), *_ = group_reasons(rejected)
-        raise click.ClickException(f"no flight is written, {len(rejected):,} rejected: {reason}")
+    if not is_flight.any() and 2 * number > len(flights):  # else they are fragments
+        reason = group_reasons(rejected).index[0]
+        raise click.ClickException(f"no flight is written, {number:,} rejected: {reason}")
     if not measured_only:
         _print_plans(archive, import_plans_beside_flights(source, archive))
 
@@ -204,10 +205,10 @@ def _print_index(archive: Path, table: "pd.DataFrame", *, as_json: bool) -> None
     far = usable["incomplete"].dropna().str.replace(r" [\d,]+ ", " more than 30 ", regex=True)
     groups = {
         "flights": pairs,
-        "rejected": account["rejected"],
+        "rejected": group_reasons(account["rejected"]),
         "flights repaired when read": account["repaired when read"],
         "far from an airport, though no fragments (left out of a pair)": far.value_counts(),
-        "rejected at the import": account["rejected at the import"],
+        "rejected at the import": group_reasons(account["rejected at the import"]),
         "fragments, by what makes them fragments": account["fragment"],
         "flights repaired at the import (explained in docs/import-criteria.md)": account[
             "repaired at the import"
@@ -217,15 +218,14 @@ def _print_index(archive: Path, table: "pd.DataFrame", *, as_json: bool) -> None
         _show_counts(title, counts)
 
 
-def group_reasons(reasons: "pd.Series") -> list[tuple[int, str]]:
-    """Return the numbers of reasons with an example each; those that differ in numbers are one."""
-    groups = reasons.groupby(reasons.str.replace(r"\d[\d.,]*", "#", regex=True), sort=False)
-    counted = []
-    for _, group in groups:
-        example = group.iloc[0]
-        differ = group.ne(example).any()
-        counted.append((len(group), f"for example, {example}" if differ else example))
-    return sorted(counted, key=lambda reason: -reason[0])
+def group_reasons(counts: "pd.Series") -> "pd.Series":
+    """Return numbers of flights by reason, where reasons that differ in numbers are one."""
+    reasons = counts.index.to_series().astype("str")
+    pattern = reasons.str.replace(r"\d[\d.,]*", "#", regex=True)
+    examples = reasons.groupby(pattern).transform("first")
+    is_alone = pattern.map(pattern.value_counts()) == 1
+    totals = counts.groupby(examples.where(is_alone, "for example, " + examples)).sum()
+    return totals.sort_values(ascending=False, kind="stable")
 
 
 def print_account(archive: Path, flights: "pd.DataFrame") -> None:
@@ -234,13 +234,13 @@ def print_account(archive: Path, flights: "pd.DataFrame") -> None:
 
     written = flights[flights["rejected"].isna()]
     fragments = written["why"].value_counts()
-    rejected = flights["rejected"].dropna()
+    rejected = flights["rejected"].value_counts()
     click.echo(
         f"{archive}: {count(len(written) - fragments.sum(), 'flight')}, "
-        f"{count(fragments.sum(), 'fragment')}, {len(rejected):,} rejected"
+        f"{count(fragments.sum(), 'fragment')}, {rejected.sum():,} rejected"
     )
     reasons = [(number, f"fragments: {text}") for text, number in fragments.items()]
-    reasons += [(number, f"rejected: {text}") for number, text in group_reasons(rejected)]
+    reasons += [(number, f"rejected: {text}") for text, number in group_reasons(rejected).items()]
     reasons.sort(key=lambda reason: -reason[0])
     for number, text in reasons[:_REASONS]:
         click.echo(f"{number:9,}  {text}")
@@ -263,11 +263,9 @@ def _print_plans(archive: Path, waypoints: "pd.Series | None") -> None:
 
 
 def _show_counts(title: str, counts: "pd.Series") -> None:
-    if counts.empty:
-        return
-    click.echo(f"\n{title:>9}")
-    reasons = group_reasons(counts.index.to_series().repeat(counts))
-    for count, name in reasons[:_KINDS]:
+    if len(counts):
+        click.echo(f"\n{title:>9}")
+    for name, count in counts.head(_KINDS).items():
         click.echo(f"{count:9,}  {name}")
-    if others := reasons[_KINDS:]:
-        click.echo(f"{sum(count for count, _ in others):9,}  others, of {len(others):,} kinds")
+    if len(counts) > _KINDS:
+        click.echo(f"{counts.iloc[_KINDS:].sum():9,}  others, of {len(counts) - _KINDS:,} kinds")

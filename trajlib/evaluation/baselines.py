@@ -197,13 +197,13 @@ def dead_reckon_ahead(
         Predictions for the same rows, by path and minute; used if there is no state, and to limit
         the climb.
     """
-    now, lat, lon, seconds = _keep_course(state, minutes, otherwise, origin, destination)
+    now, lat, lon = _keep_course(state, minutes, otherwise, origin, destination)
     predicted = {
         "latitude": lat,
         "longitude": lon,
         "duration": 60 * otherwise.index.get_level_values("minute").to_numpy(),
-        "distance": now["distance"] + now["groundspeed"] * seconds / 3600,
-        "altitude": _climb(now, seconds, otherwise),
+        "distance": now["distance"] + now["flown"],
+        "altitude": _climb(now, now["seconds"], otherwise),
     }
     return _fill(predicted, otherwise)
 
@@ -232,13 +232,12 @@ def reckon_reference(
     """
     minutes = prediction_minutes(feature_set)
     state = _select_state(predictors, minutes)
-    now, lat, lon, seconds = _keep_course(state, minutes, targets, origin, destination)
+    now, lat, lon = _keep_course(state, minutes, targets, origin, destination)
     reckoned = {"latitude": lat, "longitude": lon, "altitude": now["altitude"]}
     table = pd.DataFrame(reckoned, targets.index)
     table["longitude"] = unwrap_longitude(table["longitude"], targets["longitude"])
     table = table.fillna(table.groupby(level="minute").transform("median")).fillna(0.0)
-    share = now["groundspeed"] * seconds / 3600 / now["to_go"]
-    near = share.groupby(level="minute").transform("median") > _REACH
+    near = (now["flown"] / now["to_go"]).groupby(level="minute").transform("median") > _REACH
     table[near | (table.index.get_level_values("minute") > 2 * minutes)] = 0.0
     return table
 
@@ -338,17 +337,17 @@ def _select_state(predictors: pd.DataFrame, minutes: float) -> pd.DataFrame:
 
 def _keep_course(
     state: pd.DataFrame, minutes: float, rows: pd.DataFrame, origin: str, destination: str
-) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, pd.Series]:
-    """Return the state of each row's flight, its position at that minute, and seconds until then.
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """Return the state of each row's flight, and where it is at that minute on the same course.
 
-    It keeps its course and speed.
+    The state has also the ``seconds`` until then and the miles ``flown`` meanwhile.
     """
     now, lat, lon, course = _state_of_rows(state, rows, origin, destination)
     minute = rows.index.get_level_values("minute").to_numpy()
     seconds = 60 * (minute - minutes) + now["age"]
     flown = now["groundspeed"] * seconds / 3600
     lat, lon = offset(lat, lon, course + now["track_off"], flown, 0.0)
-    return now, lat, lon, seconds
+    return now.assign(seconds=seconds, flown=flown), lat, lon
 
 
 def _state_of_rows(

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from trajlib.archive.layout import AIRCRAFT
 from trajlib.archive.storage import replacing
 from trajlib.archive.values import find_operator
 from trajlib.compiled import compiled
@@ -134,7 +135,7 @@ def _collect_identity(job: Job, points: pd.DataFrame) -> pd.DataFrame:
     listed = _read_listed(job.work / "identities.parquet", "flight_id", table)
     for name in listed.columns.intersection(TEXTS):
         table[name] = table["flight_id"].map(listed[name]).fillna(table[name])
-    for key in ("icao24", "registration"):
+    for key in AIRCRAFT:
         listed = _read_listed(job.work / "aircraft.parquet", key, table)
         for name in listed:
             table[name] = table[name].fillna(table[key].map(listed[name]))

@@ -16,7 +16,7 @@ from pandas.api.types import union_categoricals
 from trajlib.archive.storage import replacing
 from trajlib.cluster import run_tasks
 from trajlib.importers.formats import Format, find_format
-from trajlib.importers.formats.base import TEXTS
+from trajlib.importers.formats.base import FLEET, TEXTS
 from trajlib.importers.job import Job, is_wanted
 from trajlib.importers.sources import FILES, describe_error
 from trajlib.schema import NUMERIC
@@ -99,8 +99,7 @@ def _save_aircraft(job: Job, tables: list[pd.DataFrame]) -> None:
     """Save the lists with one row per aircraft, if there are any."""
     if not tables:
         return
-    columns = ["icao24", "registration", "aircraft_type", "operator"]
-    table = pd.concat(tables).reindex(columns=columns).astype("str")
+    table = pd.concat(tables).reindex(columns=[*FLEET]).astype("str")
     with replacing(job.work / "aircraft.parquet") as temporary:
         table.to_parquet(temporary)
 

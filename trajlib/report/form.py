@@ -115,7 +115,7 @@ class PredictionForm:
         minutes = values["minutes"]
         csv, samples = None, None
         if minutes:
-            csv = self.find_record(past, values["callsign"], start)
+            csv = self.find_record(past, given["callsign"], start)
             flight, samples = load_flight(csv, pair, minutes, **described)
         else:
             flight = build_flight_row(pair, start, **described)
@@ -130,7 +130,7 @@ class PredictionForm:
     def find_record(self, past: pd.DataFrame | None, callsign: str, start: pd.Timestamp) -> Path:
         """Return the file of the flight with a callsign that began on a day."""
         if past is not None and "callsign" in past:
-            same = past["callsign"].eq(callsign.strip().upper())
+            same = past["callsign"].eq(callsign.upper())
             rows = past[same & past["start"].dt.date.eq(start.date())]
             if len(rows):
                 return Path(self.study.archive) / rows["path"].iloc[0]

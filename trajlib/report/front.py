@@ -262,10 +262,9 @@ def describe_routes(
         for number, offset in table[tenth].items():
             miles = step * round(float(offset) / step)
             wind = _WINDS[round(float(course + (90 if miles > 0 else -90)) / 45) % 8]
-            where = f"{10 * tenth + 5:.0f} % of the way"
-            positions[number] = "along the direct line"
-            if miles:
-                positions[number] = f"about {abs(miles)} NM {wind} of the direct line, {where}"
+            offside = f"about {abs(miles)} NM {wind} of the direct line"
+            where = f"{offside}, {10 * tenth + 5:.0f} % of the way"
+            positions[number] = where if miles else "along the direct line"
     words = clusters.map(positions)
     largest = words.value_counts().index[:_GROUPS]
     groups = words.astype(pd.CategoricalDtype(largest)).cat.codes  # -1 for all others

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from trajlib.archive.dialect import Dialect, find_conversion
-from trajlib.archive.layout import FlightError
+from trajlib.archive.layout import AIRCRAFT, FlightError
 from trajlib.archive.values import convert_numbers, convert_times, parse_angles
 from trajlib.schema import COLUMNS, IDENTITY, REQUIRED
 
@@ -20,6 +20,7 @@ _BOOLEANS |= dict.fromkeys(("false", "f", "0", "0.0", "no"), False)
 _AIRPORT = r"[A-Z0-9]{3,4}|[A-Z]{2}-[A-Z0-9]+"  # ICAO, IATA or local code, and no name of a city
 _NO_TEXT = {"", "nan", "None", "<NA>", "NA", "N/A", "?"}
 TEXTS = ("flight_id", "icao24", *IDENTITY)
+FLEET = (*AIRCRAFT, "aircraft_type", "operator")  # of a list with one row per aircraft
 FormatError = FlightError  # a file cannot be read; the message is the reason
 
 

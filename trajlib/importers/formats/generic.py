@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from trajlib.archive.dialect import Dialect
-from trajlib.archive.layout import Layout, find_layout, find_missing, match_columns
+from trajlib.archive.layout import AIRCRAFT, Layout, find_layout, find_missing, match_columns
 from trajlib.archive.values import (
     convert_numbers,
     convert_times,
@@ -20,6 +20,7 @@ from trajlib.archive.values import (
     write_time_line,
 )
 from trajlib.importers.formats.base import (
+    FLEET,
     TEXTS,
     Field,
     Format,
@@ -37,7 +38,6 @@ _KEYS = ("flight_id", "icao24", "registration", "callsign")
 _CARRIED = ("callsign", "groundspeed", "track", "vertical_rate")  # may be messages of their own
 _DATE = re.compile(r"\d{4}([-_.]?)\d{2}\1\d{2}")
 _RECENT = pd.Timedelta(60, "s")  # age of what another message gave
-_AIRCRAFT = ("icao24", "registration")  # identify an aircraft
 _MANY = ("flight_id", "icao24", "onground", "date", "position")  # settings that name a column
 _PARTS = ("date", "clock", "position", "north_south", "east_west")  # of times and positions
 
@@ -105,8 +105,8 @@ def find_absent(path: Path, dialect: Dialect) -> tuple[set[str], tuple[str, ...]
     layout = _find_layout(head, _shorten_names(head, dialect))
     columns = head.names if layout is None else layout.names
     named = {*dialect.names.values(), *(str(dialect.many[n]) for n in _MANY if n in dialect.many)}
-    found = {*columns, *head.keys}
-    return {name for name in named if not {name, name.split(".")[-1]} & found}, columns
+    present = {*columns, *head.keys}
+    return {name for name in named if not {name, name.split(".")[-1]} & present}, columns
 
 
 def _find_layout(head: Head, dialect: Dialect) -> Layout | None:
@@ -246,7 +246,7 @@ def _read_flights(path: Path, options: Options) -> pd.DataFrame:
     }
     if "real_to" in head.columns:  # the actual destination of diverted flights
         fields["destination"] = Field("real_to", "schd_to")
-    key = next((name for name in ("flight_id", *_AIRCRAFT) if name in fields), None)
+    key = next((name for name in ("flight_id", *AIRCRAFT) if name in fields), None)
     if key is None:
         raise FormatError(
             f"its columns are {', '.join(head.names)[:100]}: expected the flight_id of the points, "
@@ -262,11 +262,9 @@ def _read_flights(path: Path, options: Options) -> pd.DataFrame:
         rows = convert_table(batch, fields).dropna(subset=key).astype("str")
         tables.append(rows.drop_duplicates(key if key == "flight_id" else None))
     table = pd.concat(tables)
-    return (
-        table.drop_duplicates(key, ignore_index=True)
-        if key == "flight_id"
-        else _limit_to_aircraft(table, key)
-    )
+    if key != "flight_id":
+        return _limit_to_aircraft(table, key)
+    return table.drop_duplicates(key, ignore_index=True)
 
 
 def _limit_to_aircraft(aircraft: pd.DataFrame, key: str) -> pd.DataFrame:
@@ -277,7 +275,7 @@ def _limit_to_aircraft(aircraft: pd.DataFrame, key: str) -> pd.DataFrame:
     FormatError
         When two rows differ that are of the same aircraft.
     """
-    names = [name for name in (*_AIRCRAFT, "aircraft_type", "operator") if name in aircraft]
+    names = [name for name in FLEET if name in aircraft]
     aircraft = aircraft[names].drop_duplicates(ignore_index=True)
     again = aircraft.loc[aircraft[key].duplicated(), key]
     if len(again):
