@@ -29,6 +29,7 @@ MODELS = (
     "neighbours",
 )
 _RATE, _LEAVES = 0.1, 12  # of boosting
+_BINS = 63  # of a predictor; 255, the default, take twice as long and are no more accurate
 _FARTHEST = 10.0  # standard deviations from the mean of a scaled predictor
 
 
@@ -73,6 +74,7 @@ class BoostedTrees(RegressorMixin, BaseEstimator):
             "objective": self.objective,
             "learning_rate": _RATE,
             "num_leaves": _LEAVES,
+            "max_bin": _BINS,
             "feature_fraction": self.max_features,
             "min_data_in_leaf": self.min_samples_leaf,
             "seed": self.seed,
