@@ -56,10 +56,14 @@ def compare_groups(predictors: pd.DataFrame, run: Callable, days: pd.Series) -> 
 
 
 def score_intervals(
-    predictors: pd.DataFrame, targets: pd.DataFrame, days: pd.Series, feature_set: str
+    predictors: pd.DataFrame,
+    targets: pd.DataFrame,
+    days: pd.Series,
+    feature_set: str,
+    trees: int,
 ) -> pd.DataFrame:
     """Return interval scores relative to the naive interval, and coverages, on random days."""
-    model = build_model("forest", min_samples_leaf=20)
+    model = build_model("lightgbm", trees=trees)
     bare = predictors.drop(columns=predictors.filter(regex=GROUPS["plan"]).columns)
     coverage = measure_coverage(
         model, bare, targets, days, feature_set=feature_set, seeds={"random": 0}
@@ -134,7 +138,7 @@ def main() -> None:
             targets["route"].index.get_level_values("fraction").isin(np.arange(5, 100, 15) / 100)
         )
         scored = append_arrival(targets["route"][selected], targets["end"])
-        table = score_intervals(predictors[name], scored, days, name)
+        table = score_intervals(predictors[name], scored, days, name, options.trees)
         print_table(table.round(2), f"interval score, {name}")
 
 

@@ -49,7 +49,7 @@ METHODS = ("constant width", "quantile")
 BAND = ["along", "cross", "altitude", "duration"]
 _ADAPTIVE = (*BAND, "latitude", "longitude")
 _SIDES = ("low", "high")
-_KNOTS = 8  # fractions at which quantiles are learned; others are interpolated
+_KNOTS = 12  # fractions at which quantiles are learned; others are interpolated
 _FEWEST = 100  # training flights needed to learn quantiles
 _FOLDS = 5  # of the days, where the same flights train and calibrate
 _RATE = 0.01  # of adaptation, for each flight of a day
@@ -213,7 +213,7 @@ def fit_quantiles(
     predictors: pd.DataFrame,
     *,
     level: float = 0.9,
-    trees: int = 60,
+    trees: int = 30,
     seed: int = 0,
 ) -> dict:
     """Return models of the quantiles of errors, for each column at some of the fractions.
