@@ -329,6 +329,31 @@ def test_a_flight_seen_first_in_its_descent_is_not_from_the_airport_below(tmp_pa
     assert flight["destination"] == "LEBL"
 
 
+def test_a_short_record_of_a_descent_is_not_from_the_airport_beside_it(tmp_path):
+    seconds = np.arange(0, 20)
+    points = pd.DataFrame(  # past Rotterdam to Amsterdam, at 900 ft/min
+        {
+            "timestamp": pd.Timestamp("2019-04-06T05:49:42Z") + pd.to_timedelta(seconds, "s"),
+            "latitude": 52.162 + seconds * 0.00083,
+            "longitude": 4.476 + seconds * 0.0011,
+            "altitude": 3550.0 - seconds * 15,
+            "callsign": "KLM1454",
+        }
+    )
+    points.to_csv(tmp_path / "gate.csv", index=False)
+    flight = import_flights(tmp_path / "gate.csv", tmp_path / "archive").iloc[0]
+    assert pd.isna(flight["origin"])
+    assert flight["destination"] == "EHAM"
+
+
+def test_a_flight_low_over_a_field_is_not_from_the_airport_in_the_distance():
+    ends = pd.DataFrame(  # at Boscombe Down, 8 NM from Upavon, which has an IATA code
+        {"latitude": 51.163, "longitude": -1.732, "altitude": 1050.0, "course": 52, "rise": 5e3},
+        index=pd.Index([0], name="flight"),
+    )
+    assert infer_airports(ends, "origin").loc[0, "airport"] == "EGDM"
+
+
 @pytest.mark.parametrize(("traffic", "airport"), [({"KORD": 9}, None), ({"KDPA": 1}, "KDPA")])
 def test_a_climb_first_seen_high_is_only_from_an_airport_with_other_flights(traffic, airport):
     ends = pd.DataFrame(  # 14 NM west of DuPage and 30 NM of O'Hare

@@ -25,6 +25,8 @@ _FARTHEST = {"origin": 12.0, "destination": 8.0}  # highest cost of the best air
 _MARGIN = 1.0, 1.25  # difference [NM] and ratio of the cost of the next airport
 _CERTAIN = 4.0, 1500.0  # distance [NM] and height [ft] within which a flight counts as traffic
 _COURSE = 1.0, 180.0  # shortest distance [NM] and longest time [s] for a course at an end
+_SHORTEST = 10.0  # s of a record that shows whether it climbs or descends
+_FIELD = 2.0, 800.0  # NM and ft within which a flight is at an airport without scheduled traffic
 _EARTH = 3440.065  # NM
 
 
@@ -62,7 +64,7 @@ def measure_ends(points: pd.DataFrame, side: str) -> pd.DataFrame:
     DataFrame
         ``latitude longitude`` [deg], ``altitude`` [ft] (the nearest one measured within three
         minutes), ``course`` [deg], missing if the flight did not move, and ``rise`` [ft], how much
-        higher it is up to three minutes from the end.
+        higher it is three minutes from the end, extrapolated if its record is shorter.
     """
     points = points[["flight", "timestamp", "latitude", "longitude", "altitude"]]
     if points["latitude"].hasnans:
@@ -76,7 +78,10 @@ def measure_ends(points: pd.DataFrame, side: str) -> pd.DataFrame:
     near = near if side == "origin" else near[::-1]
     measured = near[~np.isnan(altitude[near])]
     high, far = _find_first(measured, flight), _find_first(measured[::-1], flight)
-    rise = pd.Series(altitude[far] - altitude[high], flight[high])
+    apart = np.abs(time[far] - time[high])
+    # what a short record shows of the three minutes goes on
+    scale = np.where(apart >= _SHORTEST, _COURSE[1] / np.maximum(apart, _SHORTEST), 1.0)
+    rise = pd.Series((altitude[far] - altitude[high]) * scale, flight[high])
     flown = distance(lat[near], lon[near], lat[edge[near]], lon[edge[near]])
     far = _find_first(near[flown >= _COURSE[0]], flight)
     begin, end = (edge[far], far) if side == "origin" else (far, edge[far])
@@ -100,7 +105,8 @@ def infer_airports(ends: pd.DataFrame, side: str, traffic: pd.Series | None = No
     The cost of an airport grows with its distance, with the error of the course at the end, and
     with the distance by which the flight is above a steep path or below a flat one; it falls with
     the traffic. The cheapest airport is chosen if the next one costs clearly more. Airports without
-    scheduled traffic are used only if no other is in reach.
+    scheduled traffic are used only if no other is in reach, or if the flight is low over one of
+    them and more than 4 NM from the others.
 
     Parameters
     ----------
@@ -124,6 +130,9 @@ def infer_airports(ends: pd.DataFrame, side: str, traffic: pd.Series | None = No
     pairs = _list_candidates(ends, side)
     nearest, _ = _choose(pairs[pairs["scheduled"]], "distance")
     pairs = pairs[pairs["low"]]
+    there = (pairs["distance"] < _FIELD[0]) & (pairs["height"] < _FIELD[1]) & ~pairs["scheduled"]
+    away = pairs["scheduled"] & (pairs["distance"] > _CERTAIN[0])
+    pairs = pairs[~(away & pairs.index.isin(pairs.index[there]))]
     flights = pairs.index[pairs["scheduled"]]
     pairs = pairs[pairs["scheduled"] | ~pairs.index.isin(flights)]
     if traffic is not None:
