@@ -354,6 +354,17 @@ def test_a_flight_low_over_a_field_is_not_from_the_airport_in_the_distance():
     assert infer_airports(ends, "origin").loc[0, "airport"] == "EGDM"
 
 
+def test_a_record_shorter_than_a_second_is_rejected_and_no_error(tmp_path):
+    short = fly().iloc[[1000] * 3].assign(callsign="UAL2")
+    short["timestamp"] += pd.to_timedelta([100, 400, 700], "ms")
+    short["latitude"] += [0.0, 1e-4, 2e-4]
+    points = pd.concat([fly().assign(callsign="UAL1"), short])
+    points.to_csv(tmp_path / "points.csv", index=False)
+    flights = import_flights(tmp_path / "points.csv", tmp_path / "archive").set_index("callsign")
+    assert pd.isna(flights.loc["UAL1", "rejected"])
+    assert flights.loc["UAL2", "rejected"].startswith("shorter than the second")
+
+
 @pytest.mark.parametrize(("traffic", "airport"), [({"KORD": 9}, None), ({"KDPA": 1}, "KDPA")])
 def test_a_climb_first_seen_high_is_only_from_an_airport_with_other_flights(traffic, airport):
     ends = pd.DataFrame(  # 14 NM west of DuPage and 30 NM of O'Hare
