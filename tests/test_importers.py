@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from format_writers import write_opensky
+from format_writers import write_gpx, write_igc, write_kml, write_opensky
 from surveillance import MEASURED, POSITION, fly, observe
 
 from trajlib import build_index
@@ -423,6 +423,19 @@ def test_a_flight_that_is_mostly_wrong_is_rejected(tmp_path):
     flights = import_flights(tmp_path / "states.csv.gz", tmp_path / "archive")
     assert "25%" in flights["rejected"].iloc[0]
     assert not list((tmp_path / "archive").rglob("*.csv"))
+
+
+@pytest.mark.parametrize("write", [write_igc, write_kml, write_gpx])
+def test_a_track_is_cut_where_the_aircraft_stood(write, tmp_path):
+    there = fly().iloc[::10].assign(callsign="IBE1", flight_id="1")
+    back = there.iloc[::-1].assign(timestamp=there["timestamp"].to_numpy() + pd.Timedelta("65min"))
+    stand = there.iloc[[-1] * 30]
+    stand = stand.assign(timestamp=stand["timestamp"] + pd.to_timedelta(np.arange(30) * 20, "s"))
+    day = pd.concat([there, stand.iloc[1:], back], ignore_index=True)
+    write(day.assign(geoaltitude=day["altitude"]), tmp_path)
+    flights = import_flights(tmp_path, tmp_path.parent / f"{tmp_path.name}-archive")
+    pairs = flights.sort_values("start")[["origin", "destination"]].to_numpy().tolist()
+    assert pairs == [["KSFO", "KLAX"], ["KLAX", "KSFO"]]
 
 
 def test_a_flight_goes_on_in_the_next_file(tmp_path):

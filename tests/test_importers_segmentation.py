@@ -7,6 +7,7 @@ from surveillance import fly
 
 from trajlib.importers.segmentation import (
     find_ground,
+    find_stops,
     find_taxiing,
     get_numbers,
     segment_flights,
@@ -52,6 +53,34 @@ def test_two_legs_with_a_stop_are_two_flights():
 def test_two_legs_without_points_on_the_ground_are_two_flights():
     points = join(leg("2020-01-01T10:00"), leg("2020-01-01T11:20", back=True))
     assert count(without_ground(points)) == 2
+
+
+@pytest.mark.parametrize(("minutes", "flights"), [(5, 2), (1, 1)])
+def test_a_stop_is_found_by_positions_without_speed_and_state(minutes, flights):
+    there = leg("2020-01-01T10:00", step=10)
+    landed = there["timestamp"].iloc[-1]
+    times = landed + pd.to_timedelta(np.arange(10, 60 * minutes + 1, 10), "s")
+    stand = there.iloc[[-1] * len(times)].assign(timestamp=times, altitude=100.0)
+    back = leg((times[-1] + pd.Timedelta("10s")).tz_localize(None), back=True, step=10)
+    points = join(there, stand, back).drop(columns=["groundspeed", "onground"])
+    assert count(points.assign(onground=find_stops(points))) == flights
+
+
+def test_a_glider_that_circles_and_a_position_that_is_stale_do_not_stop():
+    seconds = np.arange(0, 1200, 5)
+    angle = seconds / 25 * 2 * np.pi
+    points = pd.DataFrame(
+        {
+            "timestamp": pd.Timestamp("2020-01-01", tz="UTC") + pd.to_timedelta(seconds, "s"),
+            "latitude": 42.0 + np.sin(angle) * 0.001,
+            "longitude": 2.0 + np.cos(angle) * 0.001,
+            "altitude": 3000.0 + seconds * 3,
+            "aircraft": 0,
+        }
+    )
+    assert not (find_stops(points) == 1).any()
+    stale = points.assign(latitude=42.0, longitude=2.0, altitude=35_000.0)
+    assert not (find_stops(stale) == 1).any()
 
 
 def test_a_short_stop_is_found_by_a_change_of_callsign():

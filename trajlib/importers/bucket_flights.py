@@ -14,7 +14,12 @@ from trajlib.importers.cleaning import clean_points
 from trajlib.importers.collecting import narrow_numbers, read_bucket
 from trajlib.importers.formats.base import TEXTS
 from trajlib.importers.job import SIDES, Job
-from trajlib.importers.segmentation import get_seconds, segment_flights, split_tracks
+from trajlib.importers.segmentation import (
+    find_stops,
+    get_seconds,
+    segment_flights,
+    split_tracks,
+)
 from trajlib.schema import NUMERIC
 
 _SEGMENTED = (  # columns by which flights are separated
@@ -102,6 +107,7 @@ def _number_flights(job: Job, points: pd.DataFrame, kind: np.ndarray) -> np.ndar
             chosen, rows = chosen.iloc[order], rows[order]
             pairs = np.column_stack([aircraft[order], track[order]])
             chosen = chosen.assign(aircraft=np.unique(pairs, axis=0, return_inverse=True)[1])
+            chosen = _add_stops(chosen)
         numbers = segment_flights(chosen, identified=kinds == ("flight",))
         if "flight" not in kinds:
             gap = job.options.dialect.many.get("gap", np.inf)
@@ -109,6 +115,14 @@ def _number_flights(job: Job, points: pd.DataFrame, kind: np.ndarray) -> np.ndar
         flight[rows] = np.where(numbers >= 0, numbers + count, -1)
         count += numbers.max(initial=-1) + 1
     return flight
+
+
+def _add_stops(points: pd.DataFrame) -> pd.DataFrame:
+    """Return points with ``onground`` from their positions, if no speed and no state is known."""
+    names = points.columns.intersection(["groundspeed", "onground"])
+    if points[names].notna().any(axis=None):
+        return points
+    return points.assign(onground=find_stops(points))
 
 
 def _cut_legs(points: pd.DataFrame, numbers: np.ndarray, gap: float) -> np.ndarray:

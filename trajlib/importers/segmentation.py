@@ -8,6 +8,9 @@ from trajlib.compiled import compiled, inlined
 _SLOW = 35.0  # kt, below which an aircraft without a reported state is on the ground
 _FAST = 180.0  # kt, above which a report of being on the ground is ignored
 _STOP = 120.0  # shortest stop on the ground between flights [s]; a touch-and-go is shorter
+_STILL = 0.05, 100.0  # NM and ft within which an aircraft stands, if it does so for a stop
+_SPAN = 30.0  # s over which positions show a speed and a climb
+_CLIMB = 300.0  # ft/min of a climb or descent that no aircraft on the ground shows
 _SILENCE = 300.0  # s without a point, after which an aircraft may have landed
 _TURNAROUND = (900.0, 300.0)  # shortest stop [s] with the same callsign, with another one
 _CHANGE_OF_LEVEL = 2500.0  # ft/min of the descent to and the climb from an unobserved landing
@@ -55,6 +58,52 @@ def find_ground(altitude: np.ndarray, speed: np.ndarray, state: np.ndarray) -> n
     slow = np.isnan(state) & (speed < _SLOW) & ~(altitude > 10_000)
     unknown = np.isnan(state) & np.isnan(speed) & ~(altitude > 10_000)
     return np.where(unknown, -1, reported | slow).astype(np.int8)
+
+
+def find_stops(points: pd.DataFrame) -> np.ndarray:
+    """Return 1 for points of a stop, 0 for points in the air, NaN where neither is certain.
+
+    Receivers of pilots report neither a speed nor a state. An aircraft has stopped where it stays
+    at one place and altitude for two minutes, and is in the air where its positions show a speed
+    above 35 kt or a climb; what is slower may be taxi, or a glider in a thermal.
+
+    Parameters
+    ----------
+    points
+        As for `segment_flights`.
+    """
+    columns = [get_numbers(points, name) for name in ("latitude", "longitude", "altitude")]
+    return _stops(np.array(points["aircraft"]), get_seconds(points), *columns)
+
+
+@compiled
+def _stops(aircraft, seconds, lat, lon, altitude):
+    state = np.full(len(aircraft), np.nan)
+    first = 0
+    while first < len(aircraft):
+        end = first + 1
+        while end < len(aircraft) and aircraft[end] == aircraft[first]:
+            miles = _distance_between(lat[first], lon[first], lat[end], lon[end])
+            if miles > _STILL[0] or abs(altitude[end] - altitude[first]) > _STILL[1]:
+                break
+            end += 1
+        lasts = seconds[end - 1] - seconds[first] >= _STOP and end - first > 2
+        if lasts and not altitude[first] > 10_000:  # there, the position is stale
+            state[first:end] = 1
+            first = end
+            continue
+        k = first + 1
+        while k < len(aircraft) and aircraft[k] == aircraft[first]:
+            span = seconds[k] - seconds[first]
+            if span >= _SPAN:
+                miles = _distance_between(lat[first], lon[first], lat[k], lon[k])
+                climb = abs(altitude[k] - altitude[first])
+                if miles / span * 3600 > _SLOW or climb / span * 60 > _CLIMB:
+                    state[first] = 0
+                break
+            k += 1
+        first += 1
+    return state
 
 
 def find_taxiing(flight: np.ndarray, ground: np.ndarray) -> np.ndarray:

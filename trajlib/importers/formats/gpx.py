@@ -34,7 +34,8 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         name = name_flight(path, options)
         flight = name if len(tracks) == 1 else f"{name}-{number + 1}"
         if len(points):
-            yield convert_points(points.assign(flight=flight), _FIELDS)
+            points = convert_points(points.assign(flight=flight), _FIELDS)
+            yield points.assign(key=f"file:{flight}")  # a track may hold several flights
     if not dated:
         raise FormatError("no times: a track needs the time of each point, <trkpt> with <time>")
 

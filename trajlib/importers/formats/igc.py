@@ -57,7 +57,8 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     )
     # phones have no sensor: as in GPX, the height is the altitude
     points["altitude"] = number[10] if sensor else points["geoaltitude"]
-    yield convert_points(points, _FIELDS)
+    points = convert_points(points, _FIELDS)
+    yield points.assign(key=f"file:{name_flight(path, options)}")  # it may hold several flights
 
 
 FORMAT = Format(

@@ -38,14 +38,11 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         points = pd.DataFrame([position[:3] for position in coordinates]).reindex(columns=range(3))
         points.columns = ["longitude", "latitude", "altitude"]
         flight = name_flight(path, options)
-        yield convert_points(
-            points.assign(
-                when=when,
-                flight=flight if len(flights) == 1 else f"{flight}-{number + 1}",
-                callsign=name[1] if name and len(flights) == 1 else None,
-            ),
-            _FIELDS,
-        )
+        flight = flight if len(flights) == 1 else f"{flight}-{number + 1}"
+        callsign = name[1] if name and len(flights) == 1 else None
+        points = points.assign(when=when, flight=flight, callsign=callsign)
+        # a track may hold several flights
+        yield convert_points(points, _FIELDS).assign(key=f"file:{flight}")
 
 
 def _read_track(text: str) -> tuple[list[str], list[list[str]]]:
