@@ -569,6 +569,18 @@ def test_snapshots_of_interfaces_in_milliseconds_are_read(tmp_path):
     assert np.isnan(point["altitude"])
 
 
+def test_a_stream_of_aircraft_has_the_time_in_each(tmp_path):
+    path = tmp_path / "stream.json"
+    aircraft = {"hex": "345100", "alt_baro": 9000, "lat": 40.5, "lon": -3.5, "seen_pos": 2}
+    lines = [json.dumps({"now": 1451606402 + i, **aircraft}) for i in (0, 5)]
+    path.write_text(",\n".join(lines))
+    assert recognize_format(path).name == "readsb-snapshots"
+    points = read(path)
+    seconds = (points["timestamp"] - pd.Timestamp("2016-01-01", tz="UTC")).dt.total_seconds()
+    assert seconds.tolist() == [0, 5]
+    assert points["icao24"].tolist() == ["345100", "345100"]
+
+
 def test_records_inside_others_take_the_values_around_them(tmp_path):
     names = ("timestamp", "lat", "lon", "alt", "gspeed")
     track = [

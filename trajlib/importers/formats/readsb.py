@@ -85,12 +85,13 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
 
 
 def _date_positions(batch: pd.DataFrame) -> pd.DataFrame:
-    names = ("around.now", "seen_pos", "wd", "ws", "alt_baro", "altitude")
+    names = ("around.now", "now", "seen_pos", "wd", "ws", "alt_baro", "altitude")
     batch = batch.reindex(columns=[*dict.fromkeys([*batch, *names])])
-    now, age, direction, speed = (
+    stated, own, age, direction, speed = (
         pd.to_numeric(batch[name], errors="coerce")
-        for name in ("around.now", "seen_pos", "wd", "ws")
+        for name in ("around.now", "now", "seen_pos", "wd", "ws")
     )
+    now = own.fillna(stated)  # in a stream of aircraft, each has its own
     ground = batch["alt_baro"].fillna(batch["altitude"]).astype("str") == "ground"
     return batch.assign(
         timestamp=now.where(now < 1e11, now / 1000) - age.fillna(0),  # interfaces give ms
@@ -112,8 +113,12 @@ SNAPSHOTS = Format(
     title="snapshots of all aircraft by readsb, tar1090, dump1090 and ADS-B Exchange (JSON)",
     needs="files as aircraft.json or history_0.json; airports are inferred",
     recognize=lambda head: (
-        head.kind == "json" and (head.has("now", "aircraft") or head.has("now", "ac"))
+        head.kind == "json"
+        and head.has("now")
+        and (head.has("aircraft") or head.has("ac") or head.has("hex", "lat", "lon"))
     ),
-    read=point_reader(_SNAPSHOT, _date_positions, extra=("around.now", "seen_pos", "wd", "ws")),
+    read=point_reader(
+        _SNAPSHOT, _date_positions, extra=("around.now", "now", "seen_pos", "wd", "ws")
+    ),
     splittable=True,
 )
