@@ -95,6 +95,14 @@ _OTHERS = {  # contents that are known and cannot be read, and what to do
         "messages of Mode S that are not decoded: decode them first, as with dump1090 (port 30003, "
         "or aircraft.json) or traffic"
     ),
+    rb"\ASQLite format 3\x00": (
+        "a database of SQLite: export its table of positions as CSV, as by "
+        "sqlite3 -header -csv FILE 'SELECT * FROM positions' > positions.csv"
+    ),
+    rb"\A(?:CDF[\x01\x02\x05]|\x89HDF\r\n|MATLAB \d)": (
+        "NetCDF, HDF5 or MATLAB: write the variables as CSV, a row each time, with "
+        "timestamp,latitude,longitude,altitude, as by xarray or scipy.io.loadmat"
+    ),
     rb"\A\s*<\?xml|\A\s*<[a-zA-Z][\w:-]*[\s>]": (
         "XML of an unknown kind: only KML and GPX are read, so write the positions as CSV, with "
         "timestamp,latitude,longitude,altitude and a flight_id"
