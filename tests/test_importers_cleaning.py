@@ -6,6 +6,7 @@ import pytest
 from surveillance import fly, observe
 
 from trajlib.importers.cleaning import REPAIRS, Limits, clean_points
+from trajlib.importers.segmentation import find_ground
 
 LIMITS = Limits()
 RADAR = Limits(spacing=30.0, tolerance=2.0)
@@ -66,6 +67,17 @@ def test_a_position_out_of_reach_is_left_out(index):
     points = flight()
     points.loc[index, "latitude"] += 3
     assert repairs(points) == {"unreachable": 1}
+
+
+@pytest.mark.parametrize("speed", [-480.0, -1.0, 9999.0])
+def test_an_impossible_groundspeed_is_removed_and_its_position_kept(speed):
+    points = flight()
+    points.loc[[100, 101], "groundspeed"] = speed
+    cleaned, counts = clean_points(points, LIMITS)
+    assert counts.loc[0, "impossible_speed"] == 2
+    assert cleaned["groundspeed"].isna().sum() == 2
+    assert len(cleaned) == len(points)
+    assert find_ground(np.array([5000.0]), np.array([-1.0]), np.array([np.nan])).tolist() == [-1]
 
 
 def test_a_series_of_distant_positions_is_spoofed():

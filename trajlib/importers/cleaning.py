@@ -1,7 +1,7 @@
 """Find and repair errors in the points of a flight.
 
-A repair removes a point or its altitude. No position is ever added. The only altitude added is that
-of the first or last point on the ground, which gets the nearest measured one.
+A repair removes a point, its altitude or its speed. No position is ever added. The only altitude
+added is that of the first or last point on the ground, which gets the nearest measured one.
 """
 
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ REPAIRS = {
     "too_close": "points of a radar less than the spacing after the one before, left out",
     "unreachable": "positions that the aircraft could not reach from the others, left out",
     "spoofed": "the same for a minute or longer, as on another track, left out",
+    "impossible_speed": "groundspeeds below 0 or above the highest, taken out",
     "altitude_spike": "altitudes that the aircraft could not reach from the others, taken out",
     "frozen_altitude": "altitudes that stay while the aircraft climbs or descends, taken out",
     "assigned_altitude": "assigned levels reported in place of the altitude, taken out",
@@ -104,6 +105,10 @@ def clean_points(points: pd.DataFrame, limits: Limits) -> tuple[pd.DataFrame, pd
         wrong = find(columns)
         count(name, wrong)
         columns = _leave_out(columns, wrong)
+    speeds = columns["groundspeed"]
+    impossible = (speeds < 0) | (speeds > limits.speed)
+    count("impossible_speed", impossible)
+    speeds[impossible] = np.nan
     unreachable, spoofed = _find_unreachable(columns, limits)
     count("unreachable", unreachable)
     count("spoofed", spoofed)
@@ -119,7 +124,10 @@ def clean_points(points: pd.DataFrame, limits: Limits) -> tuple[pd.DataFrame, pd
     filled = _fill_ground(columns)
     count("ground_altitude", np.isnan(columns["altitude"]) & ~np.isnan(filled))
     points = points.take(columns["row"]).reset_index(drop=True)
-    return points.assign(altitude=filled), pd.DataFrame(counts, range(flights))
+    points = points.assign(altitude=filled)
+    if impossible.any():
+        points["groundspeed"] = columns["groundspeed"]
+    return points, pd.DataFrame(counts, range(flights))
 
 
 def _leave_out(columns: _Columns, wrong: np.ndarray) -> _Columns:

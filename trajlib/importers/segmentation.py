@@ -54,6 +54,7 @@ def segment_flights(points: pd.DataFrame, *, identified: bool = False) -> np.nda
 
 def find_ground(altitude: np.ndarray, speed: np.ndarray, state: np.ndarray) -> np.ndarray:
     """Return 1 for points on the ground, 0 for points in the air, -1 if unknown."""
+    speed = np.where(speed < 0, np.nan, speed)  # no speed over ground
     reported = (state == 1) & ~(speed > _FAST)
     slow = np.isnan(state) & (speed < _SLOW) & ~(altitude > 10_000)
     unknown = np.isnan(state) & np.isnan(speed) & ~(altitude > 10_000)
