@@ -990,10 +990,31 @@ def test_a_date_that_stands_still_at_midnight_moves_on_for_each_aircraft(tmp_pat
     assert points["timestamp"].dt.day.tolist() == [31, 31, 31, 31, 1, 31]
 
 
+def test_the_registration_above_the_points_is_read(flights, tmp_path):
+    path = write_csv(
+        one(flights)[["timestamp", "latitude", "longitude", "altitude"]], tmp_path / "track.csv"
+    )
+    path.write_text(
+        "Pilot,Tail Number,Derived Origin,Start Latitude,Start Longitude,Start Time\n"
+        f'"Doe, J.","N183CP","KBIH",37.0,-118.0,1700000000000\n{path.read_text()}'
+    )
+    points = read(path)
+    assert points["registration"].unique().tolist() == ["N183CP"]
+    assert len(points) == len(one(flights))
+
+
 def test_times_in_no_known_form_are_quoted(flights, tmp_path):
     table = flights[["icao24", "latitude", "longitude", "altitude"]]
     path = write_csv(table.assign(timestamp="3rd of January, 2 PM"), tmp_path / "table.csv")
     assert "timestamp is '3rd of January, 2 PM', which is no known time" in refuse(path)
+
+
+@pytest.mark.parametrize("text", [38975.0, "noon"])
+def test_another_column_of_times_is_proposed_for_one_that_has_none(flights, tmp_path, text):
+    table = flights.rename(columns={"timestamp": "time"}).assign(timestamp=text)
+    names = ["time", "timestamp", "latitude", "longitude", "altitude"]
+    path = write_csv(table[names], tmp_path / "table.csv")
+    assert 'another column: timestamp = "time"' in refuse(path)
 
 
 @pytest.mark.parametrize("minutes", [False, True])

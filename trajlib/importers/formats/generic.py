@@ -1,5 +1,6 @@
 """Tables read by the names of their columns or by a columns.toml."""
 
+import csv
 import itertools
 import re
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ from trajlib.importers.formats.base import (
 )
 from trajlib.importers.formats.packed import UNPACKED
 from trajlib.importers.formats.tables import name_flight, read_head, read_table
-from trajlib.schema import NUMERIC, REQUIRED
+from trajlib.schema import IDENTITY, NUMERIC, REQUIRED
 
 _KEYS = ("flight_id", "icao24", "registration", "callsign")
 _CARRIED = ("callsign", "groundspeed", "track", "vertical_rate")  # may be messages of their own
@@ -137,7 +138,9 @@ def _read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     batches = read_table(path, columns.values(), texts=texts, head=head)
     if key is None:
         batches = _join_days(batches, columns[layout.time], "date" in columns)
-    constants = dialect.identity(path.as_posix())
+    above = _read_identity(layout.comments)
+    constants = {name: text for name, text in above.items() if name not in columns}
+    constants |= dialect.identity(path.as_posix())
     below = _shorten(path, options)
     if key is None:
         constants["flight_id"] = name_flight(path, options)
@@ -150,6 +153,19 @@ def _read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         if key is None:  # named after its file, which may hold several flights
             points["key"] = f"file:{constants['flight_id']}"
         yield points
+
+
+def _read_identity(comments: str) -> dict[str, str]:
+    r"""Return the identity in a table of one row above the points, as ForeFlight writes it.
+
+    >>> _read_identity('Pilot,Tail Number\n"Doe, J.",N183CP')
+    {'registration': 'N183CP'}
+    """
+    rows = list(csv.reader(comments.splitlines()))[-2:]
+    if len(rows) < 2 or len(rows[0]) != len(rows[1]):
+        return {}
+    fields = match_columns(rows[0], Dialect()).fields
+    return {name: rows[1][fields[name]] for name in IDENTITY if name in fields}
 
 
 def _shorten(path: Path, options: Options) -> Path:
@@ -207,15 +223,28 @@ def _convert(
     if len(latitudes) and latitudes.abs().gt(90).all():
         position = batch.loc[latitudes.index[0], ["latitude", "longitude"]].tolist()
         raise FormatError(f"no position is on the Earth: the first one is {position}, in degrees?")
-    times = _convert_times(batch, layout, dialect, path, key)
+    column = layout.names[layout.fields[layout.time]]
+    try:
+        times = _convert_times(batch, layout, dialect, path, key)
+    except FormatError as error:
+        raise FormatError(f"{error}{_propose_time(layout, column)}") from error
     if times.isna().all() and (filled := strip_texts(batch[layout.time]).dropna()).any():
-        column = layout.names[layout.fields[layout.time]]
         raise FormatError(
             f"{column} is {filled.iloc[0][:40]!r}, which is no known time: give its format in "
             f"columns.toml: {write_time_line(column, '...', dialect)} under [columns]"
+            f"{_propose_time(layout, column)}"
         )
     points = batch.drop(columns=[*_PARTS], errors="ignore")
     return points.assign(timestamp=times)
+
+
+def _propose_time(layout: Layout, column: str) -> str:
+    """Return the line of a columns.toml for another column that is named as times are."""
+    others = [name for name in layout.names if name != column]
+    number = match_columns(others, Dialect()).fields.get("timestamp")
+    if number is None:
+        return ""
+    return f'; or take another column: timestamp = "{others[number]}"'
 
 
 def _convert_times(
