@@ -128,6 +128,7 @@ REFUSED = {
     "empty": ("", "empty"),
     "header only": (HEADER + "\n", "0 samples"),
     "one row": (f"{HEADER}\n{LINES[0]}\n", "1 samples"),
+    "no text": ("PAR1\x15\x04\x15,\x00x\n\x01,2\n", "it is no text, so no CSV"),
     "missing column": ("timestamp,latitude,altitude\n1,2,3\n4,5,6\n", "columns missing: longitude"),
     "duplicated column": (
         f"{HEADER},altitude\n" + "".join(f"{line},1\n" for line in LINES),

@@ -315,6 +315,8 @@ def _search(text: str, dialect: Dialect) -> Layout | None:
 
 def _describe_missing(missing: list[str], names: list[str]) -> str:
     text = ", ".join(names)
+    if re.search(r"[\x00-\x08\x0e-\x1f]", text):
+        return "it is no text, so no CSV; python -m trajlib import reads more formats"
     text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
     return (
         f"columns missing: {', '.join(missing)}; there are {text}: name them in columns.toml, or "

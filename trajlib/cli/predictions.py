@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 @click.option("--model", type=path_of(), help="Folder of the model, instead of the pair's.")
 @click.option("--archive", type=path_of(), help="Its flights of other pairs, for runways and wind.")
 @click.option("--data", type=path_of(), default="data", help="For tables.")
-@click.option("--output", type=path_of(), default="predictions", help="For it.")
+@click.option("--output", type=path_of(), default="predictions", help="For the answer.")
 @as_json_option
 def predict(
     flights: Path | None,
@@ -78,7 +78,8 @@ def predict(
     pair are there (DATA/interim/ORIGIN-DESTINATION, from a report), recent traffic is used, and
     with --archive the flights of other pairs. If no flight of the pair is in the week before, the
     model of what is known before departure is used (planned). OUTPUT receives a table (.csv), and
-    for one flight GeoJSON (.geojson) and a map (.png) with the uncertainty.
+    for one flight GeoJSON (.geojson) and a map (.png) with the uncertainty. They are named after the
+    callsign or the file, and replace earlier ones of the same name.
 
     With --plan, a CSV or Parquet file of waypoints (latitude, longitude, and where known sequence,
     flight_level, speed, estimated_time, filed), the models with plans of that stage are used.
