@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from format_writers import write_gpx, write_igc, write_kml, write_opensky
+from format_writers import write_flightradar24, write_gpx, write_igc, write_kml, write_opensky
 from surveillance import MEASURED, POSITION, fly, observe
 
 from trajlib import build_index
@@ -433,9 +433,11 @@ def test_a_track_is_cut_where_the_aircraft_stood(write, tmp_path):
     stand = stand.assign(timestamp=stand["timestamp"] + pd.to_timedelta(np.arange(30) * 20, "s"))
     day = pd.concat([there, stand.iloc[1:], back], ignore_index=True)
     write(day.assign(geoaltitude=day["altitude"]), tmp_path)
+    earlier = there["timestamp"] - pd.Timedelta("1D")  # of a flight with reported speeds
+    write_flightradar24(there.assign(timestamp=earlier, track=130.0), tmp_path)
     flights = import_flights(tmp_path, tmp_path.parent / f"{tmp_path.name}-archive")
     pairs = flights.sort_values("start")[["origin", "destination"]].to_numpy().tolist()
-    assert pairs == [["KSFO", "KLAX"], ["KLAX", "KSFO"]]
+    assert pairs == [["KSFO", "KLAX"], ["KSFO", "KLAX"], ["KLAX", "KSFO"]]
 
 
 def test_a_flight_goes_on_in_the_next_file(tmp_path):

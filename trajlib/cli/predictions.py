@@ -78,8 +78,8 @@ def predict(
     pair are there (DATA/interim/ORIGIN-DESTINATION, from a report), recent traffic is used, and
     with --archive the flights of other pairs. If no flight of the pair is in the week before, the
     model of what is known before departure is used (planned). OUTPUT receives a table (.csv), and
-    for one flight GeoJSON (.geojson) and a map (.png) with the uncertainty. They are named after the
-    callsign or the file, and replace earlier ones of the same name.
+    for one flight GeoJSON (.geojson) and a map (.png) with the uncertainty. They are named after
+    the callsign or the file, and replace earlier ones of the same name.
 
     With --plan, a CSV or Parquet file of waypoints (latitude, longitude, and where known sequence,
     flight_level, speed, estimated_time, filed), the models with plans of that stage are used.

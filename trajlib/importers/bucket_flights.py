@@ -16,6 +16,7 @@ from trajlib.importers.formats.base import TEXTS
 from trajlib.importers.job import SIDES, Job
 from trajlib.importers.segmentation import (
     find_stops,
+    get_numbers,
     get_seconds,
     segment_flights,
     split_tracks,
@@ -118,11 +119,13 @@ def _number_flights(job: Job, points: pd.DataFrame, kind: np.ndarray) -> np.ndar
 
 
 def _add_stops(points: pd.DataFrame) -> pd.DataFrame:
-    """Return points with ``onground`` from their positions, if no speed and no state is known."""
-    names = points.columns.intersection(["groundspeed", "onground"])
-    if points[names].notna().any(axis=None):
+    """Return points with ``onground`` from positions, for tracks without a speed or a state."""
+    speed, state = (get_numbers(points, name) for name in ("groundspeed", "onground"))
+    reported = pd.Series(~np.isnan(speed) | ~np.isnan(state), points.index)
+    reported = reported.groupby(points["aircraft"]).transform("any")
+    if reported.all():
         return points
-    return points.assign(onground=find_stops(points))
+    return points.assign(onground=np.where(reported, state, find_stops(points)))
 
 
 def _cut_legs(points: pd.DataFrame, numbers: np.ndarray, gap: float) -> np.ndarray:
