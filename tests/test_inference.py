@@ -1,6 +1,7 @@
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -30,7 +31,7 @@ from trajlib.models.inference import (
     predict_flight,
     predict_flights,
 )
-from trajlib.models.prediction_warnings import list_warnings
+from trajlib.models.prediction_warnings import list_model_warnings, list_warnings
 from trajlib.models.saved_models import load_model, save_model, train_model
 
 PAIR = "LEMD", "LEBL"
@@ -490,21 +491,37 @@ def test_a_history_of_years_before_is_not_used(store):
     assert has_history == {0: True, 14: False}
 
 
-def test_intervals_of_few_calibration_days_or_of_bad_coverage_are_warned_of(saved, store, csv):
-    flight, _ = load_flight(csv, PAIR)
-    predictors = build_flight_predictors(flight, "at_takeoff", past=store)
+def test_intervals_of_few_calibration_days_or_of_bad_coverage_are_warned_of(saved):
     facts = {
         "calibration": {"days": 6},
         "scores": {"random days": {"arrival": 0.55}, "forward in time": {"arrival": 0.88}},
         "against_naive": {"random days": 0.8, "forward in time": 1.13},
     }
-    bad = type("Saved", (), {"card": saved.card | facts})
-    warnings = " ".join(list_warnings(bad, predictors.iloc[0], "LEMD-LEBL"))
+    warnings = " ".join(list_model_warnings(saved.card | facts))
     assert "calibrated on 6 days only" in warnings
     assert "drawn at random from the whole period, 55% of the flights arrived within" in warnings
     assert "the last days, with a model of the days before, the interval of the" in warnings
     assert "was 13% worse (interval score) than one without a model" in warnings
     assert warnings.count("the last days") == 1
+
+
+def test_warnings_about_a_model_stand_once_beside_a_table(predict, data, tmp_path):
+    folder = data / "processed" / "LEMD-LEBL" / "prediction" / "planned"
+    saved = load_model(folder)
+    bad = {"random days": {"arrival": 0.55}}
+    changed = replace(saved, card=saved.card | {"scores": bad})
+    try:
+        save_model(changed, folder)
+        (tmp_path / "flights.csv").write_text("time\n2019-05-01T08:00\n2019-05-02T08:00\n")
+        status, output = predict(tmp_path / "flights.csv")
+        assert status == 0, output
+        assert output.count("Predictions before departure: On held-out days") == 1
+        alone = predict("--time", "2019-05-01T08:00")[1]
+        assert alone.count("On held-out days") == 1
+    finally:
+        save_model(saved, folder)
+    answer = pd.read_csv(tmp_path / "predict" / "flights.predicted.csv")
+    assert not answer["warnings"].str.contains("held-out").any()
 
 
 def test_a_table_of_flights_is_predicted_as_each_flight_alone(saved, store, tmp_path):

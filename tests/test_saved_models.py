@@ -317,3 +317,11 @@ def test_flights_of_the_scored_days_calibrate_nothing_on_few_days(tables):
 def test_no_band_of_an_unknown_type_is_above_the_highest_training_flight(saved):
     table = predict_trajectory(saved, describe_predictors(callsign="IBE1"))
     assert table["altitude_band_high"].max() <= saved.card["highest"]
+
+
+def test_fifths_of_the_days_are_scored_in_turn(tables):
+    options = {"feature_set": "planned", "seeds": {"blocked": 0, "forward": None}}
+    scores = measure_coverage(build_model(trees=5), *tables, **options, turns=5).scores
+    flights = scores["flights"].groupby(level="split").unique()
+    assert flights["blocked"].tolist() == [len(tables[0])]
+    assert flights["forward"].tolist() == [len(tables[0]) // 5]

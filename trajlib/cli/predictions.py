@@ -120,8 +120,9 @@ def predict(
     if flights is not None:
         gc.enable()  # there may be many
         table = flight_inputs.load_flight_table(flights, pair)
-        answer = _predict_table(table, load, plan, history | {"plans": plans})
-        _write_flights(answer, output / f"{flights.stem}.predicted.csv", as_json=as_json)
+        answer, remarks = _predict_table(table, load, plan, history | {"plans": plans})
+        path = output / f"{flights.stem}.predicted.csv"
+        _write_flights(answer, remarks, path, as_json=as_json)
         return
     described = {name: value.strip() for name, value in identity.items() if value}
     samples = None
@@ -148,12 +149,17 @@ def _predict_table(
     load: "Callable[[str, bool], SavedModel]",
     plan: Path | None,
     history: dict,
-) -> "pd.DataFrame":
-    """Return the predictions of listed flights; those without a plan by models without plans."""
+) -> "tuple[pd.DataFrame, list[str]]":
+    """Return predictions of listed flights, and warnings about the models that made them.
+
+    Flights without a plan are predicted by models without plans.
+    """
     import pandas as pd
 
     from trajlib.archive.plans import select_plans
+    from trajlib.labels import display_feature_set
     from trajlib.models.inference import has_recent_flights, predict_flights
+    from trajlib.models.prediction_warnings import list_model_warnings
 
     recent = has_recent_flights(history["past"], table["start"])
     feature_sets = recent.map({True: "at_takeoff", False: "planned"})
@@ -165,7 +171,7 @@ def _predict_table(
                 f"{plan}: no plan is of a flight in the table; expected plans by callsign and "
                 "departure_time (UTC), filed before take-off"
             )
-    answers = []
+    answers, remarks = [], []
     for (feature_set, with_plan), rows in table.groupby([feature_sets, has_plan]):
         saved = load(feature_set, with_plan)
         plans = history["plans"] if saved.card["deviations"] else None
@@ -174,7 +180,9 @@ def _predict_table(
             missing = f"No plan of the flight is in {plan.name}: it is predicted without one. "
             answer["warnings"] = (missing + answer["warnings"]).str.strip()
         answers.append(answer)
-    return pd.concat(answers).sort_index()
+        name = f"{display_feature_set(feature_set)}{', with plan' if with_plan else ''}"
+        remarks += [f"Predictions {name}: {text}" for text in list_model_warnings(saved.card)]
+    return pd.concat(answers).sort_index(), remarks
 
 
 def _parse_start(text: str, origin: str) -> "pd.Timestamp":
@@ -259,14 +267,15 @@ def _check_prediction_time(saved: "SavedModel", minutes: float) -> None:
         )
 
 
-def _write_flights(table: "pd.DataFrame", path: Path, *, as_json: bool) -> None:
+def _write_flights(table: "pd.DataFrame", remarks: list[str], path: Path, *, as_json: bool) -> None:
     from trajlib.archive.storage import replacing
     from trajlib.estimate import count
 
     with replacing(path) as temporary:
         table.to_csv(temporary, index=False, date_format="%Y-%m-%dT%H:%M:%S%z")
     if as_json:
-        print_json({"file": path, "flights": table.to_dict("records")})
+        flights = table.to_dict("records")
+        print_json({"file": path, "flights": flights, "warnings": remarks})
         return
     warned = int((table["warnings"] != "").sum())
     width = ((table["minutes_high"] - table["minutes_low"]) / 2).mean()
@@ -274,6 +283,8 @@ def _write_flights(table: "pd.DataFrame", path: Path, *, as_json: bool) -> None:
         f"{path}: {count(len(table), 'flight')}, arrivals within ± {width:.1f} min on average; "
         f"{warned:,} with warnings"
     )
+    for remark in remarks:
+        click.echo(remark)
 
 
 def _write_prediction(

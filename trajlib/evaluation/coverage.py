@@ -1,6 +1,7 @@
 """Coverage, width and interval score of prediction intervals on other days."""
 
 import functools
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ from trajlib.models.prediction_intervals import (
     calibrate_intervals,
     check_level,
     conservative_level,
+    expand_intervals,
     is_few,
     scale_errors,
     score_intervals,
@@ -48,7 +50,7 @@ class Coverage:
     whole
         The share of whole flights inside the band, by split.
     methods
-        The chosen method of each column of errors, by split.
+        The method of each column of errors that was chosen most often, by split.
     by_flight
         As returned by `adapt_coverage`, by ``split``, for splits in order of time; None without
         any.
@@ -69,6 +71,7 @@ def measure_coverage(
     feature_set: str,
     seeds: Mapping[str, int | None],
     level: float = 0.9,
+    turns: int = 1,
 ) -> Coverage:
     """Return the quality of intervals and band on days not used for training or calibration.
 
@@ -81,6 +84,9 @@ def measure_coverage(
     ----------
     seeds
         Seed of the order of days by name of a split; None keeps the order of time.
+    turns
+        How many fifths of the days in random order are scored in turn, from 1 to 5, each with
+        models of its own.
 
     Raises
     ------
@@ -91,7 +97,11 @@ def measure_coverage(
     predictors = predictors[predictors.index.isin(days.index)]
     targets, unflown = keep_ahead(targets, predictors, feature_set)
     paths = widen_targets(targets).index.intersection(predictors.index, sort=False)
-    parts = {name: split_days(days[paths], seed=seed) for name, seed in seeds.items()}
+    parts = {
+        (name, turn): split_days(days[paths], seed=seed, turn=turn)
+        for name, seed in seeds.items()
+        for turn in range(1 if seed is None else turns)
+    }
     to_errors = functools.partial(measure_unflown, unflown=unflown)
     options = {"model": model, "days": days, "to_errors": to_errors}
     if any(is_few(days[calibrating]) for _, calibrating, _ in parts.values()):
@@ -104,33 +114,50 @@ def measure_coverage(
         splits = [(train, rest.append(scored)) for train, rest, scored in parts.values()]
     predict = functools.partial(_predict_errors, fit)
     wait = submit_splits(predict, predictors, targets, splits, feature_set=feature_set, joint=True)
-    naive = {
-        name: _calibrate_naive(targets, unflown, part, level, days) for name, part in parts.items()
-    }
-    scores, whole, methods, by_flight = {}, {}, {}, {}
-    for (name, part), (errors, quantiles) in zip(parts.items(), wait().values(), strict=True):
-        calibrating, scored = (errors[match_flights(errors.index, p)] for p in part[1:])
-        for method in ("chosen", *METHODS):
-            forced = None if method == "chosen" else method
-            calibration = calibrate(calibrating, quantiles, days, level, seeds[name], method=forced)
-            placed = place_intervals(calibration, quantiles, scored.index)
-            scores[name, method] = score_intervals(scored, placed, level)
-            if forced is None:
-                methods[name] = calibration.methods
-                band = place_band(calibration, quantiles, scored.index)
-                inside = scale_errors(scored[BAND], band) <= 1 + 1e-9  # the edge counts as inside
-                whole[name] = inside.groupby(level="path").all().all(axis=1).mean()
-        scores[name, "naive"] = score_intervals(*naive[name], level)
-        if seeds[name] is None:
-            by_flight[name] = adapt_coverage(
-                errors, quantiles, part[1], days, methods=methods[name], level=level
+    tested: dict[tuple, list] = defaultdict(list)  # errors and intervals, by split and method
+    inside, methods, by_flight = defaultdict(list), defaultdict(list), {}
+    for ((split, _), part), (errors, quantiles) in zip(parts.items(), wait().values(), strict=True):
+        placed, chosen, whole = _place(part, errors, quantiles, days, level, seeds[split])
+        placed["naive"] = _calibrate_naive(targets, unflown, part, level, days)
+        for method, pair in placed.items():
+            tested[split, method].append(pair)
+        methods[split].append(chosen)
+        inside[split].append(whole)
+        if seeds[split] is None:
+            by_flight[split] = adapt_coverage(
+                errors, quantiles, part[1], days, methods=chosen, level=level
             )
+    scores = {}
+    for key, pairs in tested.items():
+        scored, intervals = (pd.concat(tables) for tables in zip(*pairs, strict=True))
+        scores[key] = score_intervals(scored, intervals, level)
     return Coverage(
         pd.concat(scores, names=["split", "interval"]),
-        pd.Series(whole),
-        pd.DataFrame(methods),
+        pd.Series({name: pd.concat(flights).mean() for name, flights in inside.items()}),
+        pd.DataFrame({name: pd.DataFrame(each).mode().iloc[0] for name, each in methods.items()}),
         pd.concat(by_flight, names=["split"]) if by_flight else None,
     )
+
+
+def _place(
+    part: Sequence[pd.Index],
+    errors: pd.DataFrame,
+    quantiles: pd.DataFrame,
+    days: pd.Series,
+    level: float,
+    seed: int | None,
+) -> tuple[dict[str, tuple[pd.DataFrame, pd.DataFrame]], dict[str, str], pd.Series]:
+    """Return errors and intervals by method, the chosen methods, and which flights are inside."""
+    calibrating, scored = (errors[match_flights(errors.index, paths)] for paths in part[1:])
+    place = functools.partial(place_intervals, quantiles=quantiles, rows=scored.index)
+    options = calibrating, quantiles, days, level, seed
+    chosen = calibrate(*options)
+    placed = {"chosen": (scored, place(chosen))}
+    for method in METHODS:
+        placed[method] = scored, place(calibrate(*options, method=method))
+    band = place_band(chosen, quantiles, scored.index)
+    inside = scale_errors(scored[BAND], band) <= 1 + 1e-9  # the edge counts as inside
+    return placed, chosen.methods, inside.groupby(level="path").all().all(axis=1)
 
 
 def _predict_errors(fit: Callable[[Fold], Fit], fold: Fold) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -145,10 +172,10 @@ def _calibrate_naive(
     level: float,
     days: pd.Series,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the errors of scored flights around the median, and the naive intervals."""
+    """Return the errors of scored flights around the median, and their naive intervals."""
     earlier, scored = parts[0].union(parts[1], sort=False), parts[2]
     median = predict_baseline(targets, [(earlier, earlier.append(scored))], "median")
     errors = signed_errors(median, unflown).dropna()
     first, last = (errors[match_flights(errors.index, paths)] for paths in (earlier, scored))
     level = conservative_level(level, days[first.index.unique("path")])
-    return last, calibrate_intervals(first, level)
+    return last, expand_intervals(calibrate_intervals(first, level), last.index)

@@ -27,7 +27,7 @@ from trajlib.features.targets import match_flights
 from trajlib.features.wind import to_nanoseconds
 from trajlib.geodesy import find_airport
 from trajlib.models.flight_inputs import DESCRIPTION
-from trajlib.models.prediction_warnings import list_warnings
+from trajlib.models.prediction_warnings import list_model_warnings, list_warnings
 from trajlib.models.saved_models import SavedModel, predict_trajectories, predict_trajectory
 
 _ENDS = ("origin", "destination")
@@ -48,7 +48,7 @@ class FlightPrediction:
     level
         Coverage of the intervals.
     warnings
-        Sentences about limits of the prediction, as returned by `list_warnings`.
+        Sentences about limits of the model and of the prediction.
     usual
         Median positions of the training flights, by fraction.
     plan
@@ -211,7 +211,7 @@ def predict_flight(
         predict_trajectory(saved, predictors),
         feature_set,
         saved.card["level"],
-        warnings,
+        [*list_model_warnings(saved.card), *warnings],
         usual=pd.DataFrame(saved.card["usual"]),
         plan=waypoints,
     )
@@ -239,7 +239,7 @@ def predict_flights(
     DataFrame
         Identity; ``takeoff``, ``arrival``, ``arrival_low`` and ``arrival_high`` (UTC),
         ``takeoff_local`` and ``arrival_local``; ``minutes`` from take-off to arrival with
-        ``minutes_low`` and ``minutes_high``; and ``warnings``, as one text.
+        ``minutes_low`` and ``minutes_high``; and ``warnings`` about the flight, as one text.
     """
     flights = _spell_as_trained(flights, saved)
     predictors = build_flight_predictors(

@@ -61,7 +61,11 @@ def signed_errors(predictions: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFr
 
 
 def split_days(
-    days: pd.Series, shares: tuple[float, ...] = (0.6, 0.2, 0.2), *, seed: int | None = 0
+    days: pd.Series,
+    shares: tuple[float, ...] = (0.6, 0.2, 0.2),
+    *,
+    seed: int | None = 0,
+    turn: int = 0,
 ) -> list[pd.Index]:
     """Return the paths of flights in parts of whole days, for training, calibration and scoring.
 
@@ -73,6 +77,8 @@ def split_days(
         Share of the days in each part.
     seed
         Seed of the order of days; None keeps the order of time, so that the last part is latest.
+    turn
+        How often the order is turned by the size of the last part, which then has other days.
 
     >>> days = pd.Series([1, 1, 2, 3, 4, 5], list("abcdef"))
     >>> [list(part) for part in split_days(days, seed=None)]
@@ -81,6 +87,7 @@ def split_days(
     order = np.sort(days.unique())
     if seed is not None:
         np.random.default_rng(seed).shuffle(order)
+    order = np.roll(order, round(turn * shares[-1] * len(order)))
     ends = np.round(np.cumsum(shares) * len(order)).astype(int)
     if len(order) < len(shares) or np.any(np.diff([0, *ends]) < 1):
         raise ValueError(f"{len(order)} days are too few for {len(shares)} parts")

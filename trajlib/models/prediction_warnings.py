@@ -37,6 +37,8 @@ def list_warnings(
 ) -> list[str]:
     """Return warnings, as sentences, about a flight that differs from the training data.
 
+    Those about the model itself are not among them, see `list_model_warnings`.
+
     Parameters
     ----------
     row
@@ -54,7 +56,6 @@ def list_warnings(
             f"The model was trained on {card['pair']} only: it predicts the flight as if it flew "
             f"there, which is no prediction for {pair}."
         )
-    warnings += _warn_calibration(card)
     if start is not None:
         warnings += _warn_date(card["training"], start)
     warnings += _warn_hour(card["hours"], int(row["hour"]))
@@ -68,6 +69,11 @@ def list_warnings(
             "wind; without --archive they are not used here."
         )
     return warnings
+
+
+def list_model_warnings(card: Card) -> list[str]:
+    """Return warnings, as sentences, about the intervals of all predictions of a model."""
+    return list(_warn_calibration(card))
 
 
 def _warn_calibration(card: Card) -> Iterator[str]:

@@ -11,6 +11,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 from unittest.mock import patch
@@ -221,7 +222,11 @@ def train_model(
         "seed": seed,
         **_describe_training(predictors.loc[train], targets),
         **_describe_calibration(calibration),
-        "versions": {"scikit-learn": sklearn_version, "skops": skops.__version__},
+        "versions": {
+            "scikit-learn": sklearn_version,
+            "lightgbm": version("lightgbm"),
+            "skops": skops.__version__,
+        },
     }
     uses_quantiles = "quantile" in calibration.methods.values()
     return SavedModel(fit.model, card, fit.quantile_models if uses_quantiles else None)
@@ -263,10 +268,10 @@ def load_model(folder: str | Path) -> SavedModel:
     schema = card.get("schema", {})
     if schema.get("version") != _SCHEMA or schema.get("targets") != list(TARGETS):
         raise ValueError(f"{folder} was saved by another version of trajlib; {_train_again(card)}")
-    version = card["versions"]["scikit-learn"]
-    if version != sklearn_version:
+    saved_with = card["versions"]["scikit-learn"]
+    if saved_with != sklearn_version:
         raise ValueError(
-            f"{folder} was saved with scikit-learn {version}, this is {sklearn_version}; "
+            f"{folder} was saved with scikit-learn {saved_with}, this is {sklearn_version}; "
             + _train_again(card)
         )
     check_no_leakage(schema["predictors"], card["feature_set"])

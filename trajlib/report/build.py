@@ -195,6 +195,7 @@ def make_report(
     """
     for path in (folder, processed):
         path.mkdir(parents=True, exist_ok=True)
+    versions = {"commit": _commit()} | list_versions()  # of the beginning of a long run
     keys = {stage.name: stage.key(facts["data"]["fingerprint"]) for stage in stages}
     env = {"BOKEH_RESOURCES": "inline", **env}
     for stage in (stage for stage in stages if stage.name in wanted):
@@ -212,7 +213,7 @@ def make_report(
         **facts,
         "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "whole": all(stage["status"] == "whole" for stage in shown if stage["name"] in wanted),
-        "versions": {"commit": _commit()} | list_versions(),
+        "versions": versions,
         "stages": shown,
         "front": _draw(draw),
     }

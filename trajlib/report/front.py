@@ -84,9 +84,10 @@ def _describe_interval(interval: Interval) -> list[str]:
     if not interval:
         return []
     sentences = [
-        f"The {interval['level']:.0f} % interval of the model that predict uses (error "
-        f"{interval['error']:.1f} min) is {interval['width']:.1f} min wide and contains "
-        f"{interval['coverage']:.0f} % of {interval['flights']:,} arrivals on unseen days."
+        f"A model like the one that predict uses, trained on fewer days, misses the "
+        f"arrival by {interval['error']:.1f} min; its {interval['level']:.0f} % interval is "
+        f"{interval['width']:.1f} min wide and contains {interval['coverage']:.0f} % of "
+        f"{interval['flights']:,} arrivals on unseen days."
     ]
     if "later" in interval:
         later = interval["later"]
@@ -123,8 +124,8 @@ def list_tiles(report: Report) -> list[dict]:
         note = f"{level} expected, {interval['flights']:,} flights tested"
         if far:
             wide = interval["coverage"] > interval["level"]
-            reason = "wider than they need to be" if wide else "too narrow"
-            note = f"far from the {note}: {reason}"
+            reason = "wider than needed" if wide else "too narrow"
+            note = f"far from the {note}: the interval is {reason}"
         if later := interval.get("later"):
             note += f"; on later days {later['coverage']:.0f} % of {later['flights']:,}"
             far = far or later["far"]
