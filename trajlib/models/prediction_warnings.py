@@ -73,13 +73,10 @@ def list_warnings(
 
 def list_model_warnings(card: Card) -> list[str]:
     """Return warnings, as sentences, about the intervals of all predictions of a model."""
-    return list(_warn_calibration(card))
-
-
-def _warn_calibration(card: Card) -> Iterator[str]:
+    warnings = []
     days = card["calibration"]["days"]
     if days < MIN_DAYS:
-        yield (
+        warnings.append(
             f"The intervals were calibrated on {days} days only, expected {MIN_DAYS} or more: they "
             "are widened to the largest errors of those days and may still be too narrow."
         )
@@ -87,17 +84,18 @@ def _warn_calibration(card: Card) -> Iterator[str]:
     for split, coverages in card.get("scores", {}).items():
         coverage = coverages["arrival"]
         if is_far_from_nominal(coverage, level):
-            yield (
+            warnings.append(
                 f"On {_SPLITS.get(split, split)}, {coverage:.0%} of the flights arrived within "
                 f"their {level:.0%} interval."
             )
     for split, ratio in card.get("against_naive", {}).items():
         if ratio > 1:
-            yield (
+            warnings.append(
                 f"On {_SPLITS.get(split, split)}, the interval of the arrival was "
                 f"{ratio - 1:.0%} worse (interval score) than one without a model, from the "
                 "durations of earlier flights."
             )
+    return warnings
 
 
 def _warn_date(training: Days, start: pd.Timestamp) -> Iterator[str]:
