@@ -149,12 +149,13 @@ def _place(
 ) -> tuple[dict[str, tuple[pd.DataFrame, pd.DataFrame]], dict[str, str], pd.Series]:
     """Return errors and intervals by method, the chosen methods, and which flights are inside."""
     calibrating, scored = (errors[match_flights(errors.index, paths)] for paths in part[1:])
-    place = functools.partial(place_intervals, quantiles=quantiles, rows=scored.index)
-    options = calibrating, quantiles, days, level, seed
-    chosen = calibrate(*options)
-    placed = {"chosen": (scored, place(chosen))}
-    for method in METHODS:
-        placed[method] = scored, place(calibrate(*options, method=method))
+    fit = functools.partial(calibrate, calibrating, quantiles, days, level, seed)
+    chosen = fit()
+    calibrations = {"chosen": chosen} | {method: fit(method=method) for method in METHODS}
+    placed = {
+        name: (scored, place_intervals(calibration, quantiles, scored.index))
+        for name, calibration in calibrations.items()
+    }
     band = place_band(chosen, quantiles, scored.index)
     inside = scale_errors(scored[BAND], band) <= 1 + 1e-9  # the edge counts as inside
     return placed, chosen.methods, inside.groupby(level="path").all().all(axis=1)

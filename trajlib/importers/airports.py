@@ -130,9 +130,9 @@ def infer_airports(ends: pd.DataFrame, side: str, traffic: pd.Series | None = No
     pairs = _list_candidates(ends, side)
     nearest, _ = _choose(pairs[pairs["scheduled"]], "distance")
     pairs = pairs[pairs["low"]]
-    there = (pairs["distance"] < _FIELD[0]) & (pairs["height"] < _FIELD[1]) & ~pairs["scheduled"]
-    away = pairs["scheduled"] & (pairs["distance"] > _CERTAIN[0])
-    pairs = pairs[~(away & pairs.index.isin(pairs.index[there]))]
+    at_field = (pairs["distance"] < _FIELD[0]) & (pairs["height"] < _FIELD[1]) & ~pairs["scheduled"]
+    farther = pairs["scheduled"] & (pairs["distance"] > _CERTAIN[0])
+    pairs = pairs[~(farther & pairs.index.isin(pairs.index[at_field]))]
     flights = pairs.index[pairs["scheduled"]]
     pairs = pairs[pairs["scheduled"] | ~pairs.index.isin(flights)]
     if traffic is not None:

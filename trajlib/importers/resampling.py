@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from trajlib.archive.layout import FlightError
 from trajlib.compiled import compiled
 from trajlib.geodesy import distance
 
@@ -34,6 +35,11 @@ def interpolate_points(
         points have them, ``vertical_rate`` is derived from the altitude and ``track`` from the
         path. The groundspeed is never derived from the path, which would be too noisy.
 
+    Raises
+    ------
+    FlightError
+        When there is no whole second between the first and the last altitude.
+
     Notes
     -----
     For radar points a minute apart ``distance`` is about 1 % less than the integrated groundspeed,
@@ -42,6 +48,8 @@ def interpolate_points(
     measured = np.flatnonzero(~np.isnan(values[2]))
     start, end = (seconds[measured[edge]] for edge in (0, -1))
     grid = np.arange(np.ceil(start), np.floor(end) + 1)
+    if not len(grid):
+        raise FlightError("shorter than the second to which flights are resampled")
     columns = {}
     for name, measurements in zip(names, values, strict=True):
         columns[name], slope = _interpolate_column(name, seconds, measurements, grid)

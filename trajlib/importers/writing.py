@@ -22,7 +22,6 @@ from trajlib.schema import COLUMNS, IDENTITY, NUMERIC
 
 _DERIVED = ("duration", "gap", "distance", "vertical_rate", "track")
 _FEWEST = 2  # points of a fragment
-_SHORT = "shorter than the second to which flights are resampled"
 _LONGEST_NAME = 120  # characters of a file's name
 _OVERLAP = 0.5  # share of the shorter of two flights of one callsign, above which one is a repeat
 _ERRORS = tuple(name for name in REPAIRS if name not in ("taxi", "too_close"))
@@ -141,7 +140,10 @@ def _name_file(name: str) -> str:
 
 
 def _write_flights(job: Job, flights: pd.DataFrame, points: pd.DataFrame) -> list[tuple[str, dict]]:
-    """Write the flights that are not rejected, reject those in wrong units; return their noise."""
+    """Write the flights that are not rejected, and return their noise.
+
+    Those that are too short or in wrong units are rejected.
+    """
     seconds = get_seconds(points)
     numbers = [name for name in COLUMNS if name in points and name in NUMERIC]
     order = ["latitude", "longitude", "altitude"]
@@ -157,12 +159,8 @@ def _write_flights(job: Job, flights: pd.DataFrame, points: pd.DataFrame) -> lis
             continue
         begin, end = np.searchsorted(flight_of, [number, number + 1])
         measured_only = job.measured_only or flight["kind"] == "fragment"
-        measured = seconds[begin:end][~np.isnan(values[2, begin:end])]
-        if np.ceil(measured[0]) > np.floor(measured[-1]):
-            flights.loc[number, "rejected"] = _SHORT
-            continue
-        time, columns = interpolate_points(seconds[begin:end], values[:, begin:end], order)
         try:
+            time, columns = interpolate_points(seconds[begin:end], values[:, begin:end], order)
             check_units(columns, 1000 * time, confirmed, job.options.dialect.names)
         except FlightError as error:
             flights.loc[number, "rejected"] = str(error)

@@ -84,8 +84,8 @@ def _describe_interval(interval: Interval) -> list[str]:
     if not interval:
         return []
     sentences = [
-        f"A model like the one that predict uses, trained on fewer days, misses the "
-        f"arrival by {interval['error']:.1f} min; its {interval['level']:.0f} % interval is "
+        "A model like the one that predict uses, trained on fewer days, misses the arrival "
+        f"by {interval['error']:.1f} min; its {interval['level']:.0f} % interval is "
         f"{interval['width']:.1f} min wide and contains {interval['coverage']:.0f} % of "
         f"{interval['flights']:,} arrivals on unseen days."
     ]

@@ -87,6 +87,11 @@ class Field:
         self.unit = unit
 
 
+def key_by_file(points: pd.DataFrame, flight: str) -> pd.DataFrame:
+    """Return points whose flight is named after its file, which may hold several flights."""
+    return points.assign(key=f"file:{flight}")
+
+
 def convert_points(df: pd.DataFrame, fields: dict[str, Field]) -> pd.DataFrame:
     """Return the points of a table in the schema's columns and units.
 

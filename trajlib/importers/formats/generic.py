@@ -30,6 +30,7 @@ from trajlib.importers.formats.base import (
     Options,
     convert_points,
     convert_table,
+    key_by_file,
 )
 from trajlib.importers.formats.packed import UNPACKED
 from trajlib.importers.formats.tables import name_flight, read_head, read_table
@@ -150,8 +151,8 @@ def _read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         points = batch[[*columns.values()]].set_axis([*columns], axis=1)
         points = _carry(_convert(points, layout, dialect, below, key), key).assign(**constants)
         points = convert_points(points, {name: Field(name) for name in points})
-        if key is None:  # named after its file, which may hold several flights
-            points["key"] = f"file:{constants['flight_id']}"
+        if key is None:
+            points = key_by_file(points, constants["flight_id"])
         yield points
 
 
@@ -226,14 +227,13 @@ def _convert(
     column = layout.names[layout.fields[layout.time]]
     try:
         times = _convert_times(batch, layout, dialect, path, key)
+        if times.isna().all() and (filled := strip_texts(batch[layout.time]).dropna()).any():
+            raise FormatError(
+                f"{column} is {filled.iloc[0][:40]!r}, which is no known time: give its format in "
+                f"columns.toml: {write_time_line(column, '...', dialect)} under [columns]"
+            )
     except FormatError as error:
         raise FormatError(f"{error}{_propose_time(layout, column)}") from error
-    if times.isna().all() and (filled := strip_texts(batch[layout.time]).dropna()).any():
-        raise FormatError(
-            f"{column} is {filled.iloc[0][:40]!r}, which is no known time: give its format in "
-            f"columns.toml: {write_time_line(column, '...', dialect)} under [columns]"
-            f"{_propose_time(layout, column)}"
-        )
     points = batch.drop(columns=[*_PARTS], errors="ignore")
     return points.assign(timestamp=times)
 

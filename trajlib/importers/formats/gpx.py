@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format, FormatError, Options, convert_points
+from trajlib.importers.formats.base import (
+    Field,
+    Format,
+    FormatError,
+    Options,
+    convert_points,
+    key_by_file,
+)
 from trajlib.importers.formats.tables import name_flight, read_texts
 
 _FIELDS = {
@@ -35,7 +42,7 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         flight = name if len(tracks) == 1 else f"{name}-{number + 1}"
         if len(points):
             points = convert_points(points.assign(flight=flight), _FIELDS)
-            yield points.assign(key=f"file:{flight}")  # a track may hold several flights
+            yield key_by_file(points, flight)
     if not dated:
         raise FormatError("no times: a track needs the time of each point, <trkpt> with <time>")
 

@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format, FormatError, Head, Options, convert_points
+from trajlib.importers.formats.base import (
+    Field,
+    Format,
+    FormatError,
+    Head,
+    Options,
+    convert_points,
+    key_by_file,
+)
 from trajlib.importers.formats.tables import name_flight, read_texts
 
 # time, latitude, longitude, validity, pressure altitude and GNSS altitude
@@ -45,9 +53,10 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     midnights = (seconds.diff() < -43200).cumsum()
     sensor = number[10].ne(0).any()  # without a sensor all are 0
     pilot = re.search(r"(?m)^HFGID[^:\n]*:[ \t]*([\w-]+)", text)
+    flight = name_flight(path, options)
     points = pd.DataFrame(
         {
-            "flight": name_flight(path, options),
+            "flight": flight,
             "registration": pilot[1] if pilot else None,
             "timestamp": day + pd.to_timedelta(seconds + 86400 * midnights, unit="s"),
             "latitude": (number[3] + number[4] / 60000) * np.where(fixes[5] == "S", -1, 1),
@@ -57,8 +66,7 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     )
     # phones have no sensor: as in GPX, the height is the altitude
     points["altitude"] = number[10] if sensor else points["geoaltitude"]
-    points = convert_points(points, _FIELDS)
-    yield points.assign(key=f"file:{name_flight(path, options)}")  # it may hold several flights
+    yield key_by_file(convert_points(points, _FIELDS), flight)
 
 
 FORMAT = Format(

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format, FormatError, Options, convert_points
+from trajlib.importers.formats.base import (
+    Field,
+    Format,
+    FormatError,
+    Options,
+    convert_points,
+    key_by_file,
+)
 from trajlib.importers.formats.tables import name_flight, read_texts
 
 _FIELDS = {
@@ -41,8 +48,7 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         flight = flight if len(flights) == 1 else f"{flight}-{number + 1}"
         callsign = name[1] if name and len(flights) == 1 else None
         points = points.assign(when=when, flight=flight, callsign=callsign)
-        # a track may hold several flights
-        yield convert_points(points, _FIELDS).assign(key=f"file:{flight}")
+        yield key_by_file(convert_points(points, _FIELDS), flight)
 
 
 def _read_track(text: str) -> tuple[list[str], list[list[str]]]:

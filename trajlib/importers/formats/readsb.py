@@ -87,11 +87,11 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
 def _date_positions(batch: pd.DataFrame) -> pd.DataFrame:
     names = ("around.now", "now", "seen_pos", "wd", "ws", "alt_baro", "altitude")
     batch = batch.reindex(columns=[*dict.fromkeys([*batch, *names])])
-    stated, own, age, direction, speed = (
+    file_time, aircraft_time, age, direction, speed = (
         pd.to_numeric(batch[name], errors="coerce")
         for name in ("around.now", "now", "seen_pos", "wd", "ws")
     )
-    now = own.fillna(stated)  # in a stream of aircraft, each has its own
+    now = aircraft_time.fillna(file_time)
     ground = batch["alt_baro"].fillna(batch["altitude"]).astype("str") == "ground"
     return batch.assign(
         timestamp=now.where(now < 1e11, now / 1000) - age.fillna(0),  # interfaces give ms
