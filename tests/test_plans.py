@@ -6,7 +6,14 @@ import pytest
 from click.testing import CliRunner
 
 from trajlib.archive.index import build_index
-from trajlib.archive.plans import assign_plan, read_plan, read_plans, save_plans, select_plans
+from trajlib.archive.plans import (
+    assign_plan,
+    count_unusable,
+    read_plan,
+    read_plans,
+    save_plans,
+    select_plans,
+)
 from trajlib.cli import main
 from trajlib.evaluation.plan_deviations import measure_plan_deviations, predict_plan_baselines
 from trajlib.features.feature_sets import build_predictors, check_no_leakage, feature_availability
@@ -106,9 +113,29 @@ def test_a_csv_without_positions_is_refused_with_its_name(tmp_path):
         read_plan(tmp_path / "mine.csv")
 
 
-def test_a_waypoint_off_the_earth_is_refused(tmp_path):
-    (tmp_path / "mine.csv").write_text("latitude,longitude\n91,3\n40,4\n")
-    with pytest.raises(ValueError, match="no position on earth"):
+def test_waypoints_that_cannot_be_read_are_left_out_and_counted(tmp_path, flights):
+    (tmp_path / "mine.csv").write_text(
+        "flight_id,sequence,latitude,longitude,flight_level,filed\n"
+        "one,0,40.49,-3.57,FL350,2016-01-01T05:00\n"
+        "one,1,91,3,F350,2016-01-01T05:00\n"
+        "one,2,,2,350,2016-01-01T05:00\n"
+        "one,3,N42,1,350,2016-01-01T05:00\n"
+        "one,4,41.29,2.08,VFR,2016-01-01T05:00\n"
+        "two,0,40.49,-3.57,350,yesterday\n"
+    )
+    plans = read_plan(tmp_path / "mine.csv")
+    assert count_unusable(plans) == 4
+    selected = select_plans(plans, flights)
+    assert selected["latitude"].to_dict() == {
+        ("LEMD-LEBL/one.csv", 0): 40.49,
+        ("LEMD-LEBL/one.csv", 1): 41.29,
+    }
+    np.testing.assert_array_equal(selected["flight_level"], [350, np.nan])
+
+
+def test_a_plan_without_any_position_on_earth_is_refused(tmp_path):
+    (tmp_path / "mine.csv").write_text("latitude,longitude\n91,3\n95,4\n")
+    with pytest.raises(ValueError, match="no waypoint has a position on earth"):
         read_plan(tmp_path / "mine.csv")
 
 
@@ -164,7 +191,7 @@ def test_numbers_of_flights_match_beside_missing_ones(tmp_path, flights):
     ("text", "message"),
     [
         ("", r"mine\.csv is no table of waypoints"),
-        ("latitude,longitude,flight_level\n40,3,FL310\n", "flight_level is 'FL310', expected"),
+        ("latitude,longitude,flight_level\n40,3,VFR\n", "flight_level is 'VFR', expected"),
         ("latitude,longitude,estimated_time\n40,3,07:00\n", "estimated_time is '07:00', expected"),
         ("latitude,longitude,filed\n40,3,1457161200\n", "filed is '1457161200', expected date"),
     ],

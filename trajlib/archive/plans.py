@@ -12,8 +12,12 @@ A flight may have several plans, filed at different times. Only the last one fil
 prediction time is used. A plan without a filing time counts as filed before departure. Of plans by
 callsign, only those of the departure time closest to the flight's first sample are used, as others
 may be of the next flight of that callsign. Of several plans filed at one time, the first is used.
+
+A waypoint without a position on earth, or with a time of filing that cannot be read, is not used;
+`count_unusable` counts them. Other values that cannot be read are missing.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -28,6 +32,9 @@ WAYPOINT = ("latitude", "longitude", "flight_level", "speed", "estimated_time", 
 _TIMES = ("departure_time", "estimated_time", "filed")
 _NUMBERS = ("sequence", "latitude", "longitude", "flight_level", "speed")
 _TEXTS = ("flight_id", "callsign")
+_POSITION = ["latitude", "longitude"]
+_NEEDED = [*_POSITION, "sequence", "departure_time", "filed"]
+_LEVEL = r"^\s*(?:FL?|A)?\s*(?=\d)"  # of 350, F350, FL350 and A045
 _NEAR = pd.Timedelta(6, "h")  # between a plan's departure time and the flight's first sample
 
 
@@ -38,11 +45,12 @@ def read_plans(archive: str | Path) -> pd.DataFrame | None:
     -------
     DataFrame
         The columns above, with missing values in columns that no file has. Times in UTC.
+        Waypoints that cannot be used have no position.
 
     Raises
     ------
     ValueError
-        When a file lacks a column, or holds a position or a time that cannot be read.
+        When a file lacks a column, or has no waypoint that can be used.
     """
     folder = f"{archive}/{FOLDER}"
     names = [name for name in sorted(list_names(folder)) if name.endswith(_ENDINGS)]
@@ -86,6 +94,11 @@ def read_plan(path: str | Path) -> pd.DataFrame:
         raise ValueError(f"{name}: {error}") from error
 
 
+def count_unusable(plans: pd.DataFrame) -> int:
+    """Return the number of waypoints that cannot be used, of plans as `read_plans` returns them."""
+    return int(plans["latitude"].isna().sum())
+
+
 def save_plans(plans: pd.DataFrame, archive: str | Path, name: str = "plans") -> Path:
     """Write waypoints as one table of an archive's folder ``plans``, and return its path."""
     folder = Path(archive) / FOLDER
@@ -119,6 +132,7 @@ def select_plans(
     flights = flights.assign(
         start=flights["start"].dt.as_unit("ns"), callsign=flights["callsign"].astype("str")
     )
+    plans = plans.dropna(subset=_POSITION)
     waypoints = pd.concat([_match_ids(plans, flights), _match_callsigns(plans, flights)])
     deadline = waypoints["start"] + pd.Timedelta(minutes, "min")
     waypoints = waypoints[~(waypoints["filed"] > deadline)]
@@ -165,40 +179,43 @@ def _convert(table: pd.DataFrame) -> pd.DataFrame:
     table = table.reindex(columns=[*_TEXTS, *_NUMBERS, *_TIMES])
     for name in _TEXTS:  # whole numbers beside missing ones are read as 7.0
         table[name] = table[name].convert_dtypes().astype("str").str.strip()
+    given = table.copy()
     for name in _NUMBERS:
-        table[name] = _convert_numbers(table[name])
+        table[name] = _parse(given[name], _parse_numbers, "a number")
     for name in _TIMES:
-        table[name] = _convert_times(table[name])
-    wrong = ~(table["latitude"].abs().le(90) & table["longitude"].abs().le(360))
-    if wrong.any():
-        row = table[wrong].iloc[0]
-        raise ValueError(
-            f"{wrong.sum()} waypoints have no position on earth, the first is "
-            f"{row['latitude']}, {row['longitude']} (latitude, longitude in degrees)"
-        )
+        expected = "date and time in UTC, as 2016-03-05T07:00"
+        table[name] = _parse(given[name], _parse_times, expected)
+    unreadable = table[_NEEDED].isna() & given[_NEEDED].notna()
+    on_earth = table["latitude"].abs().le(90) & table["longitude"].abs().le(360)
+    usable = on_earth & ~unreadable.any(axis=1)
+    if len(table) and not usable.any():
+        first = ", ".join(f"{name} {value}" for name, value in given[_NEEDED].iloc[0].items())
+        raise ValueError(f"no waypoint has a position on earth, in degrees; the first is {first}")
+    table.loc[~usable, _POSITION] = float("nan")
     if table["sequence"].isna().any():
         plan = table[["flight_id", "callsign", "departure_time", "filed"]].astype("str")
         table["sequence"] = plan.groupby(list(plan)).cumcount().astype(float)
     return table
 
 
-def _convert_numbers(values: pd.Series) -> pd.Series:
-    numbers = pd.to_numeric(values, errors="coerce")
-    unreadable = values[numbers.isna() & values.notna()]
-    if len(unreadable):
-        raise ValueError(f"{values.name} is {str(unreadable.iloc[0])!r}, expected a number")
-    return numbers
+def _parse(values: pd.Series, parse: Callable, expected: str) -> pd.Series:
+    """Return values as numbers or times, missing where they cannot be read, unless none can."""
+    parsed = parse(values)
+    if values.notna().any() and parsed.isna().all():
+        first = str(values.dropna().iloc[0])
+        raise ValueError(f"{values.name} is {first!r}, expected {expected}")
+    return parsed
 
 
-def _convert_times(values: pd.Series) -> pd.Series:
+def _parse_numbers(values: pd.Series) -> pd.Series:
+    if values.name == "flight_level" and not is_numeric_dtype(values):
+        values = values.astype("str").str.replace(_LEVEL, "", regex=True, case=False)
+    return pd.to_numeric(values, errors="coerce")
+
+
+def _parse_times(values: pd.Series) -> pd.Series:
     texts = values.astype("str") if is_numeric_dtype(values) else values
     times = pd.to_datetime(texts, utc=True, format="ISO8601", errors="coerce")
-    unreadable = values[times.isna() & values.notna()]
-    if len(unreadable):
-        raise ValueError(
-            f"{values.name} is {str(unreadable.iloc[0])!r}, expected date and time in UTC, as "
-            "2016-03-05T07:00"
-        )
     return times.dt.as_unit("ns")
 
 

@@ -89,7 +89,7 @@ def predict(
     gc.disable()  # the search for garbage takes a fifth of so short a command
     click.get_current_context().call_on_close(gc.enable)
     from trajlib.archive.index import build_index
-    from trajlib.archive.plans import assign_plan, read_plan
+    from trajlib.archive.plans import assign_plan
     from trajlib.models import flight_inputs, inference
     from trajlib.models.saved_models import load_model
 
@@ -107,7 +107,7 @@ def predict(
         usable = [name for name in models if name.endswith("_with_plan") == (plan is not None)]
         minutes = _newest_minutes(usable, flight_inputs.minutes_in_air(csv, destination))
     minutes = minutes or 0.0
-    plans = None if plan is None else read_plan(plan)
+    plans = None if plan is None else _load_plans(plan)
     traffic = None if archive is None else build_index(archive, index_of(archive, data))
     history = {"past": past, "traffic": traffic}
 
@@ -183,6 +183,15 @@ def _predict_table(
         name = f"{display_feature_set(feature_set)}{', with plan' if with_plan else ''}"
         remarks += [f"Predictions {name}: {text}" for text in list_model_warnings(saved.card)]
     return pd.concat(answers).sort_index(), remarks
+
+
+def _load_plans(path: Path) -> "pd.DataFrame":
+    from trajlib.archive.plans import count_unusable, read_plan
+
+    plans = read_plan(path)
+    if unusable := count_unusable(plans):
+        click.echo(f"{path}: {unusable:,} waypoints have no position and are left out", err=True)
+    return plans
 
 
 def _parse_start(text: str, origin: str) -> "pd.Timestamp":
