@@ -181,7 +181,7 @@ def test_columns_unfit_for_redundancy_are_flagged_with_the_reason(index):
     r = correlate(index)
     flags = flag_columns(r, sample_flights(index), modelled={"temperature"})
     assert flags.to_dict() == {
-        "thrust": "missing in 89%",
+        "thrust": "missing in 89 %",
         "mass": "constant",
         "temperature": "modelled",
         "gap": "about the surveillance",

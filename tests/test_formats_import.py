@@ -111,7 +111,7 @@ def test_the_most_frequent_fault_of_a_rejected_flight_is_named(flights, source, 
     table = one(flights)[["timestamp", "callsign", "latitude", "longitude", "altitude"]]
     write_csv(table.rename(columns={"altitude": "baro_altitude"}), source / "mine.csv")
     (rejected,) = import_flights(source, tmp_path / "archive")["rejected"]
-    assert rejected == "more than 25% of the points were wrong, most of them altitude spike"
+    assert rejected == "more than 25 % of the points were wrong, most of them altitude spike"
 
 
 def test_names_of_cities_are_no_airports(flights, source, tmp_path):

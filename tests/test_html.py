@@ -320,11 +320,9 @@ def test_the_front_page_begins_with_the_results():
     assert "LEMD → LEBL: 4,722 flights on 360 days; 2,233 more are not used. At take-off" in text
     assert "missed by 2.4 min on average (3.2 min with the average flight)" in text
     interval = (
-        "A model like the one that predict uses, trained on fewer days, misses the arrival by "
-        "1.9 min; its 90 % interval is 8.6 min wide and contains 90 % of 900 arrivals on unseen "
-        "days. On days after those of training it is "
-        "9.1 min wide and contains 88 % of 940; one without a model is 10.4 min wide and contains "
-        "86 %."
+        "The 90 % interval at take-off is 8.6 min wide and contains 90 % of 900 arrivals on "
+        "unseen days.</p><p>On days after those of training the interval is 9.1 min wide and "
+        "contains 88 % of 940 arrivals; one without a model is 10.4 min wide and contains 86 %."
     )
     assert f"{interval}</p><p>A flight takes 60 min in the median." in text
     assert page.count("<li><strong>") == 5

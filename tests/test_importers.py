@@ -421,7 +421,7 @@ def test_a_flight_that_is_mostly_wrong_is_rejected(tmp_path):
     points.loc[::3, "altitude"] = 99_999.0
     write_opensky(states([("a00001", "UAL1", points)], step=1), tmp_path)
     flights = import_flights(tmp_path / "states.csv.gz", tmp_path / "archive")
-    assert "25%" in flights["rejected"].iloc[0]
+    assert "25 %" in flights["rejected"].iloc[0]
     assert not list((tmp_path / "archive").rglob("*.csv"))
 
 

@@ -254,7 +254,7 @@ def test_a_csv_is_predicted_at_take_off_or_after_some_minutes(predict, csv, minu
     status, output = predict("--csv", csv, *minutes)
     assert status == 0, output
     assert f"feature set {feature_set};" in output
-    assert re.search(r"arrival +\d\d:\d\d UTC \(\d\d:\d\d local\), 90% between", output)
+    assert re.search(r"arrival +\d\d:\d\d UTC \(\d\d:\d\d local\), 90 % between", output)
 
 
 def test_an_arrival_after_midnight_has_its_date():
@@ -267,7 +267,7 @@ def test_an_arrival_after_midnight_has_its_date():
     assert prediction.describe()[:3] == [
         "IBE1234, LEMD → LEBL, Tuesday 1 March 2016 (UTC)",
         "take-off 23:30 UTC (00:30 local on 2 March), in the air",
-        "arrival  00:20 UTC on 2 March (01:20 local on 2 March), 90% between 23:59 UTC and "
+        "arrival  00:20 UTC on 2 March (01:20 local on 2 March), 90 % between 23:59 UTC and "
         "00:30 UTC on 2 March",
     ]
 
@@ -499,9 +499,9 @@ def test_intervals_of_few_calibration_days_or_of_bad_coverage_are_warned_of(save
     }
     warnings = " ".join(list_model_warnings(saved.card | facts))
     assert "calibrated on 6 days only" in warnings
-    assert "drawn at random from the whole period, 55% of the flights arrived within" in warnings
+    assert "drawn at random from the whole period, 55 % of the flights arrived within" in warnings
     assert "the last days, with a model of the days before, the interval of the" in warnings
-    assert "was 13% worse (interval score) than one without a model" in warnings
+    assert "was 13 % worse (interval score) than one without a model" in warnings
     assert warnings.count("the last days") == 1
 
 

@@ -420,8 +420,8 @@ def test_records_that_begin_or_end_far_from_the_airports_are_counted(tmp_path):
     lat, lon = find_airport("LEBL").position
     store = index_of(tmp_path, latitude_last=lat + 4 / 60, longitude_last=lon).assign(rows=10)
     facts = describe_data(index_of(tmp_path), store)
-    assert facts["records that begin over 3 NM from LEMD"] == "0 (0%)"
-    assert facts["records that end over 3 NM from LEBL"] == "1 (50%)"
+    assert facts["records that begin over 3 NM from LEMD"] == "0 (0 %)"
+    assert facts["records that end over 3 NM from LEBL"] == "1 (50 %)"
 
 
 def test_operators_of_which_few_flights_are_used_are_named(tmp_path):
@@ -430,7 +430,7 @@ def test_operators_of_which_few_flights_are_used_are_named(tmp_path):
     index = index.assign(path=[f"{n}.csv" for n in range(21)], operator=operators, rows=10)
     reasons = pd.Series(index.index).map(lambda n: None if n < 8 or n == 10 else "damaged")
     store = index.assign(rejected=reasons.to_numpy())
-    assert describe_data(index, store)["operators used less"] == "VLG 10%, of all 43%"
+    assert describe_data(index, store)["operators used less"] == "VLG 10 %, of all 43 %"
     assert "operators used less" not in describe_data(index[:5], store[:5])
 
 
@@ -516,7 +516,7 @@ def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path
     sentence = answer({"pair": "LEMD → LEBL", "data": data, "front": front})
     others = "3.2 min with the average flight, 2.5 min with the last three flights"
     assert f"2.4 min on average ({others}), 10 minutes later" in sentence
-    assert "is 2.7 min instead of 2.6 min for the same flights, and with the last three" in sentence
+    assert "of the same flights is 2.7 min instead of 2.6 min, and with the last three" in sentence
     assert "is 2.0 min wide and contains 80 % of 24 arrivals on unseen days." in sentence
     assert "too narrow" not in sentence
     few = answer({"pair": "LEMD → LEBL", "data": data, "front": front | {"days": 9}})
@@ -529,10 +529,8 @@ def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path
     assert front["interval"]["later"]["far"]
     front["arrival"]["the same flights"] = front["arrival"]["later days"]
     sentence = answer({"pair": "LEMD → LEBL", "data": data, "front": front})
-    assert "the error at take-off is 2.7 min, too, and with the last three" in sentence
-    assert (
-        "On days after those of training it is 4.0 min wide and contains 70 % of 30; " in sentence
-    )
+    assert "the error of the same flights is 2.7 min, too, and with the last three" in sentence
+    assert "the interval is 4.0 min wide and contains 70 % of 30 arrivals; " in sentence
     assert list_tiles({"data": data, "front": front})[3]["note"].endswith("3.0 min without a model")
     assert front["typical"].startswith("A flight takes ")
     assert "; the most frequent types are B738 46 %, " in front["typical"]

@@ -218,7 +218,7 @@ def test_an_airborne_flight_gets_only_unflown_fractions(airborne):
     early, late = (predict_trajectory(saved, predictors.iloc[[number]]) for number in (0, 1))
     assert early.index.tolist() == FRACTIONS
     assert late.index.tolist() == FRACTIONS[1:]
-    with pytest.raises(ValueError, match="has passed 90%"):
+    with pytest.raises(ValueError, match="has passed 90 %"):
         predict_trajectory(saved, predictors.iloc[[0]].assign(progress_at_10=0.95))
 
 

@@ -26,6 +26,15 @@ def format_number(value: float) -> str:
     return f"{value:z,.{max(0, 4 - digits)}f}"
 
 
+def format_percent(share: float) -> str:
+    """Return a share in per cent.
+
+    >>> format_percent(0.553)
+    '55 %'
+    """
+    return f"{100 * share:.0f} %"
+
+
 def typeset(text: str) -> str:
     r"""Return a text with a minus sign before negative numbers, and a space before each %.
 

@@ -12,6 +12,7 @@ from trajlib.archive.listing import FRAGMENTS
 from trajlib.archive.repairs import check_units
 from trajlib.archive.storage import replacing
 from trajlib.archive.writer import format_lines
+from trajlib.estimate import format_percent
 from trajlib.geodesy import distance, find_airport
 from trajlib.importers.airports import ENDS, infer_airports
 from trajlib.importers.cleaning import REPAIRS
@@ -99,7 +100,7 @@ def _apply_criteria(job: Job, flights: pd.DataFrame) -> pd.DataFrame:
     outliers = flights[list(_OUTLIERS)]
     removed = flights["unreachable"] + flights["spoofed"]
     share = outliers.sum(axis=1) / (flights["points"].fillna(0) + removed).clip(lower=1)
-    wrong = f"more than {criteria.repaired:.0%} of the points were wrong, most of them "
+    wrong = f"more than {format_percent(criteria.repaired)} of the points were wrong, most of them "
     wrong = wrong + outliers.idxmax(axis=1).map(name_repair)
     rows = flights[list(_ERRORS)].to_dict("records")
     names = [" ".join(name for name, count in row.items() if count) for row in rows]

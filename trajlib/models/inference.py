@@ -10,6 +10,7 @@ from trajlib.archive.plans import select_plans
 from trajlib.archive.storage import is_remote
 from trajlib.archive.store import derived_path, save_derived
 from trajlib.cluster import current_client
+from trajlib.estimate import format_percent
 from trajlib.features import feature_sets as features
 from trajlib.features.airborne import (
     keep_measured,
@@ -89,7 +90,8 @@ class FlightPrediction:
         return [
             f"{', '.join(names)}, {day} (UTC)",
             f"take-off {_clocks(flight['start'], start, flight['start'])}, in the air",
-            f"arrival  {_clocks(arrival['time'], end, flight['start'])}, {self.level:.0%} between "
+            f"arrival  {_clocks(arrival['time'], end, flight['start'])}, "
+            f"{format_percent(self.level)} between "
             f"{_clock(arrival['low'], 'UTC', flight['start'])} and "
             f"{_clock(arrival['high'], 'UTC', flight['start'])}",
             f"         {minutes['duration']:.1f} min after take-off "

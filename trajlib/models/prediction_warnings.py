@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from trajlib.estimate import count
+from trajlib.estimate import count, format_percent
 from trajlib.geodesy import distance, find_airport
 from trajlib.models.prediction_intervals import MIN_DAYS, is_far_from_nominal
 from trajlib.models.saved_models import Card, Days, SavedModel
@@ -85,15 +85,15 @@ def list_model_warnings(card: Card) -> list[str]:
         coverage = coverages["arrival"]
         if is_far_from_nominal(coverage, level):
             warnings.append(
-                f"On {_SPLITS.get(split, split)}, {coverage:.0%} of the flights arrived within "
-                f"their {level:.0%} interval."
+                f"On {_SPLITS.get(split, split)}, {format_percent(coverage)} of the flights "
+                f"arrived within their {format_percent(level)} interval."
             )
     for split, ratio in card.get("against_naive", {}).items():
         if ratio > 1:
             warnings.append(
                 f"On {_SPLITS.get(split, split)}, the interval of the arrival was "
-                f"{ratio - 1:.0%} worse (interval score) than one without a model, from the "
-                "durations of earlier flights."
+                f"{format_percent(ratio - 1)} worse (interval score) than one without a model, "
+                "from the durations of earlier flights."
             )
     return warnings
 

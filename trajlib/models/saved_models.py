@@ -24,6 +24,7 @@ from sklearn import __version__ as sklearn_version
 from sklearn.pipeline import Pipeline
 
 from trajlib.archive.storage import replacing
+from trajlib.estimate import format_percent
 from trajlib.features.feature_sets import check_no_leakage, prediction_minutes
 from trajlib.features.plan_features import add_reference, locate_plan, subtract_reference
 from trajlib.features.targets import TARGETS, keep_unflown, match_flights
@@ -308,7 +309,9 @@ def predict_trajectory(saved: SavedModel, predictors: pd.DataFrame) -> pd.DataFr
     table = predict_trajectories(saved, predictors).droplevel("path")
     reached = predictors.filter(regex=r"^progress_at_\d+$").max(axis=1).fillna(0.0).iloc[0]
     if reached >= table.index[-1]:
-        raise ValueError(f"the flight has passed {table.index[-1]:.0%}: nothing is left to predict")
+        raise ValueError(
+            f"the flight has passed {format_percent(table.index[-1])}: nothing is left to predict"
+        )
     return table[table.index > reached]
 
 

@@ -22,6 +22,7 @@ from trajlib.archive.dialect import read_dialect
 from trajlib.archive.imported import read_import_table
 from trajlib.archive.index import UNSAVED, dialect_of, read_rejections
 from trajlib.archive.storage import open_file, replacing
+from trajlib.estimate import format_percent
 from trajlib.evaluation.splits import describe_days, local_days
 from trajlib.geodesy import distance, find_airport
 from trajlib.report.content import Facts, Front, Report, StageContent, SummaryContent
@@ -108,8 +109,8 @@ def _list_operators_used_less(
     used = flights["operator"].value_counts().reindex(counts.index, fill_value=0) / counts
     overall = len(flights) / len(recorded)
     less = used[(counts >= _LARGE * len(recorded)) & (used < overall / 2)]
-    texts = [f"{operator} {share:.0%}" for operator, share in less.items()]
-    return f"{', '.join(texts)}, of all {overall:.0%}" if texts else ""
+    texts = [f"{operator} {format_percent(share)}" for operator, share in less.items()]
+    return f"{', '.join(texts)}, of all {format_percent(overall)}" if texts else ""
 
 
 def _describe_ends(flights: pd.DataFrame, pair: tuple[str, str]) -> dict[str, str]:
@@ -118,7 +119,7 @@ def _describe_ends(flights: pd.DataFrame, pair: tuple[str, str]) -> dict[str, st
     for end, verb, code in zip(("first", "last"), ("begin", "end"), pair, strict=True):
         positions = flights[f"latitude_{end}"], flights[f"longitude_{end}"]
         far = ~(distance(*positions, *find_airport(code).position) <= _FAR)
-        share = f"{far.sum():,} ({far.mean():.0%})"
+        share = f"{far.sum():,} ({format_percent(far.mean())})"
         facts[f"records that {verb} over {_FAR:.0f} NM from {code}"] = share
     return facts
 

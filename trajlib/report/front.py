@@ -36,7 +36,10 @@ _WINDS = ("north", "north-east", "east", "south-east", "south", "south-west", "w
 
 
 def answer(report: Report) -> str:
-    """Return the sentences that answer the question of a report, and a line about its flights."""
+    """Return the answer to the question of a report, what changes on later days, and the flights.
+
+    Each is a line of sentences.
+    """
     data, front = report["data"], report["front"]
     if not front:
         return f"{report['pair']}: {data['flights of the pair']} flights."
@@ -54,49 +57,40 @@ def answer(report: Report) -> str:
             sentence += f" ({', '.join(texts)})"
         if _LATER in errors:
             sentence += f", 10 minutes later by {_format_error(errors[_LATER])}"
-        if "p95" in errors["at_takeoff"]:
-            most = errors["at_takeoff"]["p95"]
-            sentence += (
-                f"; in one case of twenty it is missed by more than {most:.1f} min at take-off"
-            )
         sentences.append(f"{sentence}.")
-        sentences += _describe_later_days(errors)
-    sentences += _describe_interval(front["interval"]) + _warn_few_days(front["days"])
-    return "\n".join([" ".join(sentences), front["typical"]])
-
-
-def _describe_later_days(errors: Mapping[str, ArrivalError]) -> list[str]:
-    """Return a sentence on the error on days after those of training, if it was measured."""
-    if "later days" not in errors:
-        return []
-    later, same = (_format_error(errors[name]) for name in ("later days", "the same flights"))
-    trained = "With a model trained only on earlier days, as in operation, the error at take-off is"
-    text = f"{later} instead of {same} for the same flights" if later != same else f"{later}, too"
-    if "last flights, later days" in errors:
-        text += (
-            f", and with the last three flights {_format_error(errors['last flights, later days'])}"
-        )
-    return [f"{trained} {text}."]
-
-
-def _describe_interval(interval: Interval) -> list[str]:
-    """Return a sentence on the interval of the arrival, and one on later days."""
-    if not interval:
-        return []
-    sentences = [
-        "A model like the one that predict uses, trained on fewer days, misses the arrival "
-        f"by {interval['error']:.1f} min; its {interval['level']:.0f} % interval is "
-        f"{interval['width']:.1f} min wide and contains {interval['coverage']:.0f} % of "
-        f"{interval['flights']:,} arrivals on unseen days."
-    ]
-    if "later" in interval:
-        later = interval["later"]
+    if interval := front["interval"]:
         sentences.append(
-            f"On days after those of training it is {later['width']:.1f} min wide and contains "
-            f"{later['coverage']:.0f} % of {later['flights']:,}; one without a model is "
-            f"{later['naive']:.1f} min wide and contains {later['naive_coverage']:.0f} %."
+            f"The {interval['level']:.0f} % interval at take-off is {interval['width']:.1f} min "
+            f"wide and contains {interval['coverage']:.0f} % of {interval['flights']:,} arrivals "
+            "on unseen days."
         )
-    return sentences
+    sentences += _warn_few_days(front["days"])
+    lines = [" ".join(sentences), _describe_later_days(errors, interval), front["typical"]]
+    return "\n".join(filter(None, lines))
+
+
+def _describe_later_days(errors: Mapping[str, ArrivalError], interval: Interval) -> str:
+    """Return what changes on days after those of training, as far as it was measured."""
+    sentences = []
+    if "later days" in errors:
+        later, same = (_format_error(errors[name]) for name in ("later days", "the same flights"))
+        text = f"{later}, too" if later == same else f"{later} instead of {same}"
+        sentences.append(
+            "With a model trained only on earlier days, as in operation, the error of the same "
+            f"flights is {text}."
+        )
+        if "last flights, later days" in errors:
+            simple = _format_error(errors["last flights, later days"])
+            sentences[-1] = f"{sentences[-1][:-1]}, and with the last three flights {simple}."
+    if "later" in interval:
+        later_days = interval["later"]
+        sentences.append(
+            f"On days after those of training the interval is {later_days['width']:.1f} min wide "
+            f"and contains {later_days['coverage']:.0f} % of {later_days['flights']:,} arrivals; "
+            f"one without a model is {later_days['naive']:.1f} min wide and contains "
+            f"{later_days['naive_coverage']:.0f} %."
+        )
+    return " ".join(sentences)
 
 
 def _warn_few_days(days: int) -> list[str]:
@@ -115,6 +109,8 @@ def list_tiles(report: Report) -> list[dict]:
     for name, label in labels.items():
         if error := front["arrival"].get(name):
             note = f"{error['low']:.1f} to {error['high']:.1f} (95 %), by {front['model']}"
+            if "p95" in error:
+                note += f"; 5 % of the flights are missed by more than {error['p95']:.1f} min"
             tiles.append({"value": _format_error(error), "label": label, "note": note})
     if interval := front["interval"]:
         level, far = f"{interval['level']:.0f} %", interval["far"]

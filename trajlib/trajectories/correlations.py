@@ -16,6 +16,7 @@ from scipy.spatial.distance import squareform
 from threadpoolctl import ThreadpoolController
 
 from trajlib.archive.flights import map_flights, reduce_flights
+from trajlib.estimate import format_percent
 from trajlib.schema import COLUMNS, NUMERIC
 
 _BLAS = ThreadpoolController()
@@ -191,7 +192,11 @@ def flag_columns(
         other the later in the schema is flagged.
     """
     missing = samples.isna().mean()
-    flags = {name: f"missing in {missing[name]:.0%}" for name in correlation if missing[name] > 0.5}
+    flags = {
+        name: f"missing in {format_percent(missing[name])}"
+        for name in correlation
+        if missing[name] > 0.5
+    }
     flags |= {name: "constant" for name in correlation if np.isnan(correlation.loc[name, name])}
     flags |= {name: "modelled" for name in correlation if name in modelled}
     flags |= {name: "about the surveillance" for name in correlation if name == "gap"}
