@@ -28,6 +28,7 @@ from trajlib.plots.style import (
     SEA,
     WIDTH,
     cluster_colors,
+    place_legend,
     sequential_colormap,
     styled,
 )
@@ -108,12 +109,9 @@ def plot_tracks(
     tracks = {path: _unwrap_line(line, centre) for path, line in tracks.items()}
     direct = _great_circle(start, end, centre) if names else airport_positions(airports, centre)
     bounds = bounds_around(np.concatenate([*tracks.values(), direct]))
-    entries = len(names) + bool(names) + bool(len(plans))
     columns = 2 if width == WIDTH else 1
     wide, high = map_size(bounds, width)
     beside = columns == 2 and wide < _BESIDE  # the legend has room beside a map of north and south
-    if not beside:
-        high += 0.2 * (entries + 1) / columns  # of the legend
     figure, ax = plt.subplots(figsize=(width, high))
     draw_map(ax, bounds)
     alpha = float(np.clip(20 / max(len(tracks), 1), 0.08, 0.6))
@@ -135,7 +133,9 @@ def plot_tracks(
             ax.set_anchor("W")
             ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
         else:
-            figure.legend(loc="outside upper left", ncols=columns)
+            handles, labels = ax.get_legend_handles_labels()
+            columns = place_legend(figure, dict(zip(labels, handles, strict=True)), columns)
+            figure.set_figheight(high + 0.2 * (len(labels) + 1) / columns)
     return figure
 
 

@@ -26,6 +26,7 @@ from trajlib.plots.style import (
     WIDTH,
     add_legend,
     cluster_colors,
+    place_legend,
     series_styles,
     show_percent,
     styled,
@@ -100,8 +101,7 @@ def plot_trajectory(
     labelled: dict[str, Any] = {}
     for panel in (axs["altitude"], axs["duration"], ax):
         labelled |= dict(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
-    count = min(6, len(labelled))
-    figure.legend(labelled.values(), labelled.keys(), loc="outside upper left", ncols=count)
+    place_legend(figure, labelled, 6)
     return figure
 
 
@@ -202,7 +202,8 @@ def plot_route_clusters(
     mark_airports(above, airports)
     side.set(xlabel=f"% of the route{_measure_route(airports)}", ylabel=label("altitude"))
     show_percent([side])
-    figure.legend(loc="outside upper left", ncols=4)
+    handles, labels = above.get_legend_handles_labels()
+    place_legend(figure, dict(zip(labels, handles, strict=True)), 4)
     return figure
 
 

@@ -2,12 +2,13 @@
 
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from itertools import cycle
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
@@ -140,8 +141,23 @@ def add_legend(figure: Figure, ax: Axes) -> None:
     """Add the legend of one of the axes, if it has any, above all axes."""
     handles, names = ax.get_legend_handles_labels()
     if handles:
-        labels = list(map(display_model, names))
-        figure.legend(handles, labels, loc="outside upper left", ncols=min(5, len(names)))
+        place_legend(figure, dict(zip(map(display_model, names), handles, strict=True)), 5)
+
+
+def place_legend(figure: Figure, handles: Mapping[str, Artist], columns: int) -> int:
+    """Add a legend above all axes, and return the number of its columns.
+
+    ``handles`` are by label. Of at most ``columns`` columns, it has as many as the figure is wide
+    enough for.
+    """
+    columns = min(columns, len(handles))
+    options = {"handles": list(handles.values()), "labels": list(handles)}
+    legend = figure.legend(**options, loc="outside upper left", ncols=columns)
+    while columns > 1 and legend.get_tightbbox().width > figure.bbox.width:
+        columns -= 1
+        legend.remove()
+        legend = figure.legend(**options, loc="outside upper left", ncols=columns)
+    return columns
 
 
 def show_percent(axs: Iterable[Axes]) -> None:
