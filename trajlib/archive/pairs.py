@@ -108,9 +108,8 @@ def unify_airports(index: pd.DataFrame) -> pd.DataFrame:
     counts = codes.groupby(codes).size().sort_values(ascending=False, kind="stable")
     names: dict = {}
     chosen = {code: names.setdefault(locate_airport(code), code.upper()) for code in counts.index}
-    return index.assign(
-        origin=index["origin"].replace(chosen), destination=index["destination"].replace(chosen)
-    )
+    ends = {name: index[name].map(chosen).astype("str") for name in ("origin", "destination")}
+    return index.assign(**ends)
 
 
 def describe_ends(index: pd.DataFrame) -> pd.Series:

@@ -53,6 +53,7 @@ with (
     patch.object(special, "__dir__", list, create=True),
 ):
     import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
 
 TRUSTED = [  # types in a saved model that skops does not trust by default
     "collections.OrderedDict",
@@ -279,10 +280,10 @@ def load_model(folder: str | Path) -> SavedModel:
     blob = (folder / "model.skops").read_bytes()
     if hashlib.sha256(blob).hexdigest() != card["sha256"]:
         raise ValueError(f"{folder.name}/model.skops is not the file that its card describes")
-    foreign = set(skops.io.get_untrusted_types(file=io.BytesIO(blob))) - set(TRUSTED)
-    if foreign:
-        raise ValueError(f"{folder.name}/model.skops holds {', '.join(sorted(foreign))}: refused")
-    models = skops.io.loads(blob, trusted=TRUSTED)
+    try:
+        models = skops.io.loads(blob, trusted=TRUSTED)
+    except UntrustedTypesFoundException as error:
+        raise ValueError(f"{folder.name}/model.skops is refused: {error}") from error
     return SavedModel(models["joint"], card, models["quantiles"])
 
 

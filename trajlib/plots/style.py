@@ -84,6 +84,7 @@ def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
                 _add_title(figure, typeset(title))
             _group_thousands(figure)
             figure.draw_without_rendering()  # ticks take the style when they are first drawn
+            figure.set_layout_engine("none")  # computed, and slow to compute again when it is saved
         plt.close(figure)
         figure.__class__ = _DescribedFigure  # IPython drops formatters of Figure itself
         return figure
