@@ -7,7 +7,6 @@ its training data, predictors, coverage and intervals.
 
 import functools
 import hashlib
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
