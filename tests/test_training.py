@@ -12,6 +12,7 @@ from trajlib.features.targets import TARGETS
 from trajlib.models.estimators import MODELS, BoostedTrees, build_model, encoded_predictors
 from trajlib.models.training import (
     predict_held_out,
+    predict_joint,
     stack_targets,
     submit_held_out,
     submit_splits,
@@ -198,6 +199,32 @@ def test_a_joint_model_has_the_same_rows_and_learns(tables, name, predicted):
     assert joint.index.equals(predicted.index)
     assert joint.columns.equals(predicted.columns)
     assert explains_spread(joint, tables[1]).all()
+
+
+def test_the_track_of_a_joint_model_does_not_jump_between_routes():
+    rng = np.random.default_rng(0)
+    fractions = np.linspace(0, 1, 21)
+    columns = pd.MultiIndex.from_product(
+        [["latitude", "altitude"], fractions], names=[None, "fraction"]
+    )
+    predictors = pd.DataFrame(rng.normal(size=(120, 6))).add_prefix("x")
+    side = np.where(predictors["x0"] + rng.normal(size=120) > 0, 1.0, -1.0)
+    north = 40 + np.outer(side, np.sin(np.pi * fractions)) + rng.normal(size=(120, 21)) / 20
+    wide = pd.DataFrame(np.hstack([north, 1000 * north]), columns=columns)
+    trained = build_model("lightgbm", trees=30).fit(predictors[:80], wide[:80])
+    separate = pd.DataFrame(trained.predict(predictors[80:]), predictors.index[80:], columns)
+    smooth = predict_joint(trained, predictors[80:], columns)
+
+    def jumps(table):
+        return np.abs(np.diff(table["latitude"], 2, axis=1)).mean()
+
+    assert jumps(smooth) < jumps(separate) / 2
+    errors = {
+        name: (table["latitude"] - wide["latitude"][80:]).abs().mean(axis=None)
+        for name, table in {"smooth": smooth, "separate": separate}.items()
+    }
+    assert errors["smooth"] < 1.02 * errors["separate"]
+    pd.testing.assert_frame_equal(smooth[["altitude"]], separate[["altitude"]])
 
 
 def test_stacking_widened_targets_gives_the_targets(tables):

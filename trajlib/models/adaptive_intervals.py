@@ -43,11 +43,11 @@ from trajlib.models.prediction_intervals import (
     subtract_base,
     widen_to_band,
 )
-from trajlib.models.training import Fold, stack_targets
+from trajlib.models.training import Fold, predict_joint, stack_targets
 
 METHODS = ("constant width", "quantile")
 BAND = ["along", "cross", "altitude", "duration"]
-_ADAPTIVE = (*BAND, "latitude", "longitude")
+_ADAPTIVE = (*BAND, "latitude", "longitude", "distance")
 _SIDES = ("low", "high")
 _KNOTS = 12  # fractions at which quantiles are learned; others are interpolated
 _FEWEST = 100  # training flights needed to learn quantiles
@@ -121,7 +121,7 @@ def fit_apart(
         learned = hold_out_errors(model, fold.predictors, wide, days, to_errors, seed=seed)
         quantile_models = fit_quantiles(learned, fold.predictors, level=level, seed=seed or 0)
     trained = clone(model).fit(fold.predictors, wide)
-    errors = to_errors(_predict(trained, fold.held_out, wide.columns))
+    errors = to_errors(predict_joint(trained, fold.held_out, wide.columns))
     fractions = wide.columns.unique("fraction")
     quantiles = predict_quantiles(quantile_models, fold.held_out, fractions)
     return Fit(trained, quantile_models, errors, quantiles)
@@ -146,7 +146,7 @@ def fit_crossed(
     ]
     trained = clone(model).fit(fold.predictors, wide)
     if len(fold.held_out):
-        parts.append(to_errors(_predict(trained, fold.held_out, wide.columns)))
+        parts.append(to_errors(predict_joint(trained, fold.held_out, wide.columns)))
     flights = pd.concat([fold.predictors, fold.held_out])
     quantiles = predict_quantiles(None, flights, wide.columns.unique("fraction"))
     return Fit(trained, None, pd.concat(parts), quantiles)
@@ -204,7 +204,7 @@ def hold_out_errors(
     for held_out in split_days(days, (1 / folds,) * folds, seed=seed)[::-1]:
         train = wide.index.difference(held_out, sort=False)
         trained = clone(model).fit(predictors.loc[train], wide.loc[train])
-        parts.append(to_errors(_predict(trained, predictors.loc[held_out], wide.columns)))
+        parts.append(to_errors(predict_joint(trained, predictors.loc[held_out], wide.columns)))
     return pd.concat(parts)
 
 
@@ -384,10 +384,6 @@ def adapt_coverage(
             sample = np.vstack([sample, today])
             parts.append(part)
     return pd.concat(parts).rename_axis("path").set_index("column", append=True)
-
-
-def _predict(trained: Pipeline, predictors: pd.DataFrame, columns: pd.Index) -> pd.DataFrame:
-    return pd.DataFrame(trained.predict(predictors), predictors.index, columns)
 
 
 def _choose_methods(

@@ -40,7 +40,7 @@ from trajlib.models.adaptive_intervals import (
 )
 from trajlib.models.estimators import text_columns
 from trajlib.models.prediction_intervals import check_level, is_few, split_days
-from trajlib.models.training import select_fold, stack_targets, widen_targets
+from trajlib.models.training import predict_joint, select_fold, stack_targets, widen_targets
 from trajlib.trajectories.normalization import courses
 
 # By default skops imports all modules of scikit-learn, and pytest, to trust all estimators, and
@@ -344,8 +344,7 @@ def predict_trajectories(saved: SavedModel, predictors: pd.DataFrame) -> pd.Data
         raise ValueError(f"predictors {kinds}, expected {schema['predictors']}")
     names = [None, "fraction"]
     columns = pd.MultiIndex.from_product([schema["targets"], schema["fractions"]], names=names)
-    predicted = saved.model.predict(predictors)
-    table = stack_targets(pd.DataFrame(predicted, predictors.index, columns))
+    table = stack_targets(predict_joint(saved.model, predictors, columns))
     if saved.card["deviations"]:
         reference = locate_plan(predictors, table.index, *saved.card["pair"].split("-"))
         table = add_reference(table, reference)

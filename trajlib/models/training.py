@@ -15,11 +15,13 @@ from uuid import uuid4
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, clone
+from sklearn.pipeline import Pipeline
 
 from trajlib.cluster import CANCELLED, current_client, gather, watch_workers
 from trajlib.features.feature_sets import check_no_leakage
 
 Split = tuple[pd.Index, pd.Index]  # paths of training flights, and of held-out flights
+_POSITION = pd.Index(["latitude", "longitude"])
 _TASK = "train-"  # begins the key of each task, by which it is found and cancelled
 
 
@@ -135,6 +137,36 @@ def stack_targets(wide: pd.DataFrame) -> pd.DataFrame:
     return tall[list(wide.columns.unique(0))]
 
 
+def predict_joint(
+    trained: Pipeline, predictors: pd.DataFrame, columns: pd.MultiIndex
+) -> pd.DataFrame:
+    """Return the predictions of a joint model, with smooth tracks.
+
+    LightGBM has a model for each fraction. Where flights choose between two routes, tracks of such
+    models jump between them. So the offset of a position from the mean of the training flights, in
+    their standard deviations, is averaged with those of the neighbouring fractions, with weights
+    of 1/4, 1/2 and 1/4.
+
+    Parameters
+    ----------
+    trained
+        As returned by `trajlib.models.estimators.build_model`, and trained.
+    predictors
+        One row per flight.
+    columns
+        Of (target, fraction), as in the training targets.
+    """
+    wide = pd.DataFrame(trained.predict(predictors), predictors.index, columns)
+    scaler = trained[-1].transformer_
+    for name in _POSITION.intersection(columns.unique(0)):
+        chosen = columns.get_level_values(0) == name
+        mean, scale = scaler.mean_[chosen], scaler.scale_[chosen]
+        offsets = (wide[name].to_numpy() - mean) / scale
+        padded = np.pad(offsets, ((0, 0), (1, 1)), mode="edge")
+        wide[name] = mean + scale * (padded[:, :-2] + 2 * offsets + padded[:, 2:]) / 4
+    return wide
+
+
 def select_fold(
     predictors: pd.DataFrame, targets: pd.DataFrame, train: pd.Index, held_out: pd.Index
 ) -> Fold:
@@ -240,4 +272,6 @@ def _train_and_predict(fold: Fold, *, model: BaseEstimator) -> tuple[pd.DataFram
     start = time.thread_time()
     trained = clone(model).fit(fold.predictors, fold.targets)
     seconds = time.thread_time() - start
+    if columns.nlevels > 1:
+        return predict_joint(trained, fold.held_out, columns), seconds
     return pd.DataFrame(trained.predict(fold.held_out), index, columns), seconds
