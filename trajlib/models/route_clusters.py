@@ -18,7 +18,14 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from trajlib.models.estimators import build_encoder
-from trajlib.models.training import Fold, Split, stack_targets, submit_splits, widen_targets
+from trajlib.models.training import (
+    Fold,
+    Split,
+    predict_joint,
+    stack_targets,
+    submit_splits,
+    widen_targets,
+)
 
 NOISE = -1
 _COMPONENTS = 3  # principal components used for clustering
@@ -117,6 +124,6 @@ def _mix_clusters(
             predicted = wide.loc[paths].mean().to_numpy()
         else:
             trained = clone(model).fit(predictors.loc[paths], wide.loc[paths])
-            predicted = trained.predict(held_out)
+            predicted = predict_joint(trained, held_out, wide.columns).to_numpy()
         mixed += chances[[cluster]].to_numpy() * predicted
     return stack_targets(pd.DataFrame(mixed, held_out.index, wide.columns)), chances, clusters
