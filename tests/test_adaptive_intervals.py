@@ -145,3 +145,16 @@ def test_a_day_does_not_change_its_own_level(flights, quantiles):
     before = follow(quantiles, errors)["level"]
     errors.loc[list(PATHS[-10:])] += 50_000  # the last day
     pd.testing.assert_series_equal(before, follow(quantiles, errors)["level"])
+
+
+def test_the_fixed_level_is_that_of_the_intervals_that_are_placed(flights, quantiles):
+    errors = flights[1] + 0.5  # not around 0, so that the sides differ
+    calibration, placed, _ = measure(quantiles, errors)
+    later = errors.loc[list(PATHS[400:])]
+    followed = adapt_coverage(later, quantiles, CALIBRATION, DAYS, methods=calibration.methods)
+    scored = errors.loc[list(LATER)]
+    low, high = (placed.xs(side, axis=1, level=1)[list(errors)] for side in ("low", "high"))
+    inside = ((scored >= low) & (scored <= high)).groupby(level="path").mean()
+    for name in errors:
+        fixed = followed["fixed"].xs(name, level="column")
+        np.testing.assert_allclose(fixed, inside.loc[fixed.index, name])

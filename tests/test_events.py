@@ -180,6 +180,14 @@ def test_nothing_is_computed_across_a_long_gap(has_gap_column):
     assert measured["descent_time"] == pytest.approx(1500, abs=10)  # observed
 
 
+def test_the_time_of_a_top_is_known_despite_a_gap_before_it():
+    measured = measure_features(hide(fly(STRAIGHT), 300, 700))  # in the climb
+    whole = measure_features(fly(STRAIGHT))
+    for name in ("top_of_climb_time", "top_of_descent_time", "cruise_time", "descent_time"):
+        assert measured[name] == pytest.approx(whole[name], abs=10)
+    assert np.isnan(measured["top_of_climb_distance"])
+
+
 def test_an_unobserved_hold_or_go_around_is_not_counted():
     holding = fly(racetrack(1), speed=240.0)
     assert measure_features(hide(holding, 950, 1100))["holding_laps"] == 0

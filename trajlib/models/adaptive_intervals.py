@@ -358,21 +358,28 @@ def adapt_coverage(
         ``fixed`` and ``adaptive``, and the adaptive ``level``.
     """
     low, high = subtract_base(errors, _select_base(quantiles, methods))
-    distances = np.maximum(-low, high)  # of errors from their base; negative inside of it
+    fixed_level = conservative_level(level, days[days.index.isin(calibration)])
     parts = []
     for name in errors:
-        scores = distances[name].unstack("fraction")  # noqa: PD010
-        calibrating = scores.index.isin(calibration)
-        first = sample = scores[calibrating].to_numpy()
+        signed = errors[name].unstack("fraction")  # noqa: PD010
+        # how far errors are outside of their base, by side, flight and fraction; what is on the
+        # other side of the prediction is inside, as intervals include it
+        sides = (-low[name], high[name])
+        outside = np.stack([side.unstack("fraction").to_numpy() for side in sides])  # noqa: PD010
+        beyond = np.stack([signed.to_numpy() < 0, signed.to_numpy() > 0])
+        position = pd.Series(range(len(signed)), signed.index)
+        calibrating = signed.index.isin(calibration)
+        first = sample = outside[:, calibrating]
         adaptive = level
-        later = days[scores.index[~calibrating]].sort_values(kind="stable")
+        later = days[signed.index[~calibrating]].sort_values(kind="stable")
         for _, day in later.groupby(later):
-            today = scores.loc[day.index].to_numpy()
+            rows = position[day.index].to_numpy()
+            today = outside[:, rows], beyond[:, rows]
             part = pd.DataFrame(
                 {
                     "column": name,
-                    "fixed": _share_inside(today, first, level),
-                    "adaptive": _share_inside(today, sample, adaptive),
+                    "fixed": _share_inside(*today, first, fixed_level),
+                    "adaptive": _share_inside(*today, sample, adaptive),
                     "level": adaptive,
                 },
                 day.index,
@@ -381,7 +388,7 @@ def adapt_coverage(
             if np.isfinite(coverage):
                 step = _RATE * len(day) * (level - coverage)
                 adaptive = float(np.clip(adaptive + step, *_LEVELS))
-            sample = np.vstack([sample, today])
+            sample = np.concatenate([sample, today[0]], axis=1)
             parts.append(part)
     return pd.concat(parts).rename_axis("path").set_index("column", append=True)
 
@@ -414,13 +421,21 @@ def _include_prediction(intervals: pd.DataFrame) -> pd.DataFrame:
     return intervals.clip(np.where(is_low, -np.inf, 0), np.where(is_low, 0, np.inf), axis=1)
 
 
-def _share_inside(scores: np.ndarray, sample: np.ndarray, level: float) -> np.ndarray:
-    """Return the share of fractions (columns) at which each flight is inside, NaN without any."""
-    count = np.isfinite(sample).sum(axis=0)
-    rank = np.minimum(np.ceil((count + 1) * level).astype(int), count)
-    ordered = np.sort(sample, axis=0)  # missing values come last
-    limits = np.take_along_axis(ordered, np.maximum(rank - 1, 0)[None], axis=0)[0]
-    inside = np.where(np.isfinite(scores), scores <= limits, np.nan)
-    total = np.isfinite(scores).sum(axis=1)
-    covered = np.nansum(inside, axis=1)
-    return np.divide(covered, total, out=np.full(len(scores), np.nan), where=total > 0)
+def _share_inside(
+    outside: np.ndarray, beyond: np.ndarray, sample: np.ndarray, level: float
+) -> np.ndarray:
+    """Return the share of fractions at which each flight is inside its interval, NaN without any.
+
+    ``outside`` has how far errors are outside of their base, by side, flight and fraction, and
+    ``beyond`` whether they are on that side of the prediction. The limit of each side is that of
+    `calibrate_intervals` for the errors in ``sample``.
+    """
+    count = np.isfinite(sample).sum(axis=1)
+    rank = np.minimum(np.ceil((count + 1) * (1 + level) / 2).astype(int), count)
+    ordered = np.sort(sample, axis=1)  # missing values come last
+    limits = np.take_along_axis(ordered, np.maximum(rank - 1, 0)[:, None], axis=1)
+    known = np.isfinite(outside).all(axis=0)
+    inside = (~beyond | (outside <= limits)).all(axis=0) & known
+    total = known.sum(axis=1)
+    covered = inside.sum(axis=1)
+    return np.divide(covered, total, out=np.full(len(known), np.nan), where=total > 0)
