@@ -292,7 +292,13 @@ def test_no_page_loads_anything_over_the_network():
         assert "url(" not in page
 
 
-LATER = {"width": 9.1, "coverage": 88.0, "flights": 940, "far": False}
+LATER = {
+    "when": " (from 1 July 2021)",
+    "width": 9.1,
+    "coverage": 88.0,
+    "flights": 940,
+    "far": False,
+}
 LATER |= {"naive": 10.4, "naive_coverage": 86.0}
 TESTED = {"error": 1.9, "naive": 10.2, "flights": 900, "later": LATER}
 FRONT = {
@@ -321,8 +327,9 @@ def test_the_front_page_begins_with_the_results():
     assert "missed by 2.4 min on average (3.2 min with the average flight)" in text
     interval = (
         "The 90 % interval at take-off is 8.6 min wide and contains 90 % of 900 arrivals on "
-        "unseen days.</p><p>On days after those of training the interval is 9.1 min wide and "
-        "contains 88 % of 940 arrivals; one without a model is 10.4 min wide and contains 86 %."
+        "unseen days.</p><p>On days after those of training (from 1 July 2021) the interval is "
+        "9.1 min wide and contains 88 % of 940 arrivals; one without a model is 10.4 min wide and "
+        "contains 86 %."
     )
     assert f"{interval}</p><p>A flight takes 60 min in the median." in text
     assert page.count("<li><strong>") == 5
@@ -349,6 +356,7 @@ def test_a_coverage_far_from_nominal_on_later_days_is_marked():
     page = render_front(describe_report(front=front, data={"flights of the pair": "4,722"}), {})
     assert page.count('class="marked"') == 1
     assert "900 flights tested; on later days 60\N{NO-BREAK SPACE}% of 940" in page
+    assert "of arrivals inside it, 60 % on later days" in page
 
 
 def test_the_front_page_names_the_parameters_that_were_set():

@@ -6,13 +6,14 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from trajlib.labels import display_name
 from trajlib.plots.style import COLORS, GREY, WIDTH, sequential_colormap, styled
 
 _TOP = 10  # predictors shown
 _UNITS = {
     "impurity": "impurity importance, share of 1",
     "permutation": "skill lost when permuted",
-    "shap": "mean contribution, spreads",
+    "shap": "mean contribution [σ of target]",
 }
 
 
@@ -43,7 +44,7 @@ def plot_importance(importance: pd.DataFrame, *, of: str = "route progress") -> 
         bar.outline.set_visible(False)
         names = [f"{100 * fraction:.0f}" for fraction in table]
         ax.set_xticks([i + 0.5 for i in range(len(names))], names)
-        ax.set_yticks([i + 0.5 for i in range(len(order))], order)
+        ax.set_yticks([i + 0.5 for i in range(len(order))], list(map(display_name, order)))
         ax.set_ylim(len(order), 0)  # the largest on top
         ax.tick_params(axis="y", left=False)
         ax.grid(visible=False)

@@ -46,6 +46,7 @@ class ArrivalError(TypedDict):
 class LaterDays(TypedDict):
     """The interval of the arrival on days after those of training."""
 
+    when: str  # " (from 1 July 2021)"
     width: float  # min
     coverage: float  # %
     naive: float  # width without a model [min]

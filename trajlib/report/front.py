@@ -14,10 +14,11 @@ from trajlib.archive.flights import read_flights
 from trajlib.archive.plans import select_plans
 from trajlib.archive.reading import FlightError
 from trajlib.archive.storage import replacing
+from trajlib.estimate import count
 from trajlib.evaluation.splits import compare_periods, describe_days, local_days
 from trajlib.geodesy import along_cross_track, distance, find_airport, track
 from trajlib.labels import display_model
-from trajlib.models.prediction_intervals import MIN_DAYS, is_far_from_nominal
+from trajlib.models.prediction_intervals import MIN_DAYS, is_far_from_nominal, split_days
 from trajlib.plots.maps import plot_tracks
 from trajlib.plots.scores import plot_arrival_errors
 from trajlib.plots.style import WIDTH
@@ -85,7 +86,8 @@ def _describe_later_days(errors: Mapping[str, ArrivalError], interval: Interval)
     if "later" in interval:
         later_days = interval["later"]
         sentences.append(
-            f"On days after those of training the interval is {later_days['width']:.1f} min wide "
+            f"On days after those of training{later_days['when']} the interval is "
+            f"{later_days['width']:.1f} min wide "
             f"and contains {later_days['coverage']:.0f} % of {later_days['flights']:,} arrivals; "
             f"one without a model is {later_days['naive']:.1f} min wide and contains "
             f"{later_days['naive_coverage']:.0f} %."
@@ -124,6 +126,8 @@ def list_tiles(report: Report) -> list[dict]:
             note = f"far from the {note}: the interval is {reason}"
         if later := interval.get("later"):
             note += f"; on later days {later['coverage']:.0f} % of {later['flights']:,}"
+            if later["far"] and not far:
+                coverage["label"] += f", {later['coverage']:.0f} % on later days"
             far = far or later["far"]
         tiles.append(coverage | {"note": note, "marked": far})
     return tiles
@@ -187,7 +191,7 @@ def draw_front(
         "rejected": rejected,
         "model": display_model(model),
         "arrival": errors,
-        "interval": _read_interval(processed),
+        "interval": _read_interval(processed, days),
         "routes": list(routes.values()),
         "models": _read_cards(processed),
     }
@@ -298,7 +302,7 @@ def _collect_arrival_errors(
     return errors
 
 
-def _read_interval(processed: Path) -> Interval:
+def _read_interval(processed: Path, days: pd.Series) -> Interval:
     table = _read(processed / "prediction.parquet")
     card = processed / "prediction" / "at_takeoff" / "card.json"
     if table is None or not card.is_file():
@@ -323,6 +327,7 @@ def _read_interval(processed: Path) -> Interval:
         later = arrival.loc[("forward in time", "chosen")]
         naive = arrival.loc[("forward in time", "naive")]
         interval["later"] = {
+            "when": _describe_last_fifth(days),
             "naive": naive["width"] / 60,
             "naive_coverage": 100 * naive["coverage"],
             "width": later["width"] / 60,
@@ -331,6 +336,16 @@ def _read_interval(processed: Path) -> Interval:
             "far": bool(is_far_from_nominal(later["coverage"], level)),
         }
     return interval
+
+
+def _describe_last_fifth(days: pd.Series) -> str:
+    """Return when the latest fifth of the days begins, and whether months are missing before it."""
+    used = days[days < days.max()]  # the last day is kept away from all models
+    last = split_days(used, seed=None)[-1]
+    first, previous = used[last].min(), used.drop(last).max()
+    months = round((first - previous) / pd.Timedelta(30.4, "D"))
+    gap = f", after {count(months, 'month')} without flights" if months > 1 else ""
+    return f" (from {first.day} {first:%B %Y}{gap})"
 
 
 def _read_cards(processed: Path) -> list[dict]:
