@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from trajlib.features.targets import FRACTIONS, TARGETS
+from trajlib.labels import display_name
 from trajlib.plots.importance import plot_importance, plot_ranking
 from trajlib.plots.prediction import plot_coverage, plot_coverage_by_month, plot_trajectory
 from trajlib.plots.scores import plot_errors, plot_scores, plot_skills
@@ -64,14 +65,14 @@ def test_each_importance_measure_has_a_heat_map_of_the_ten_most_important(import
     assert len(maps) == 2
     labels = [label.get_text() for label in maps[0].get_yticklabels()]
     assert len(labels) == 10
-    assert labels[0] == "predictor_0"
+    assert labels[0] == display_name("predictor_0")
 
 
 def test_the_ranking_has_both_measures(importance):
     left, right = plot_ranking(importance.groupby(level="predictor").mean()).axes
     assert [len(left.patches), len(right.patches)] == [10, 10]
-    assert left.get_yticklabels()[0].get_text() == "predictor_11"
-    assert right.get_yticklabels()[0].get_text() == "predictor_0"
+    assert left.get_yticklabels()[0].get_text() == display_name("predictor_11")
+    assert right.get_yticklabels()[0].get_text() == display_name("predictor_0")
 
 
 @pytest.fixture

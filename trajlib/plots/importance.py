@@ -1,5 +1,6 @@
 """Figures of the importance of predictors."""
 
+import textwrap
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -10,10 +11,11 @@ from trajlib.labels import display_name
 from trajlib.plots.style import COLORS, GREY, WIDTH, sequential_colormap, styled
 
 _TOP = 10  # predictors shown
+_LINE = 56  # characters in a line of a predictor's name
 _UNITS = {
-    "impurity": "impurity importance, share of 1",
+    "impurity": "impurity importance",
     "permutation": "skill lost when permuted",
-    "shap": "mean contribution [σ of target]",
+    "shap": "SHAP [σ of target]",
 }
 
 
@@ -27,8 +29,10 @@ def plot_importance(importance: pd.DataFrame, *, of: str = "route progress") -> 
     measures = [name for name in _UNITS if name in importance]
     mean = importance["permutation"].groupby("predictor").mean()
     order = mean.sort_values(ascending=False, kind="stable").index[:_TOP]
+    names = [textwrap.fill(display_name(name), _LINE) for name in order]
+    row = 0.36 if any("\n" in name for name in names) else 0.26
     figure, axs = plt.subplots(
-        1, len(measures), figsize=(WIDTH, 1.4 + 0.26 * len(order)), sharey=True, squeeze=False
+        1, len(measures), figsize=(WIDTH, 1.4 + row * len(order)), sharey=True, squeeze=False
     )
     for ax, measure in zip(axs.flat, measures, strict=True):
         table = importance[measure].unstack("fraction").loc[order]  # noqa: PD010
@@ -42,9 +46,9 @@ def plot_importance(importance: pd.DataFrame, *, of: str = "route progress") -> 
         bar = figure.colorbar(mesh, ax=ax, location="top", aspect=12, pad=0.02)
         bar.set_label(_UNITS[measure])
         bar.outline.set_visible(False)
-        names = [f"{100 * fraction:.0f}" for fraction in table]
-        ax.set_xticks([i + 0.5 for i in range(len(names))], names)
-        ax.set_yticks([i + 0.5 for i in range(len(order))], list(map(display_name, order)))
+        percent = [f"{100 * fraction:.0f}" for fraction in table]
+        ax.set_xticks([i + 0.5 for i in range(len(percent))], percent)
+        ax.set_yticks([i + 0.5 for i in range(len(order))], names)
         ax.set_ylim(len(order), 0)  # the largest on top
         ax.tick_params(axis="y", left=False)
         ax.grid(visible=False)
@@ -63,7 +67,7 @@ def plot_ranking(ranking: pd.DataFrame, *, marked: Sequence[str] = ()) -> Figure
     for ax, measure in zip(axs, ("impurity", "permutation"), strict=True):
         best = ranking[measure].sort_values(ascending=False, kind="stable").head(_TOP)
         colors = [COLORS[1] if name in marked else COLORS[0] for name in best.index]
-        ax.barh(best.index, best, color=colors)
+        ax.barh(list(map(display_name, best.index)), best, color=colors)
         ax.axvline(0, color=GREY, linewidth=0.8)
         ax.invert_yaxis()
         ax.grid(visible=False, axis="y")
