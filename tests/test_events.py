@@ -188,6 +188,19 @@ def test_the_time_of_a_top_is_known_despite_a_gap_before_it():
     assert np.isnan(measured["top_of_climb_distance"])
 
 
+def test_a_top_that_may_be_in_a_gap_has_no_time():
+    df = fly(STRAIGHT)
+    altitude = df["altitude"].to_numpy(copy=True)
+    seconds = df["duration"].to_numpy()
+    altitude[(seconds > 1490) & (seconds < 1640)] += 100  # not level after the gap
+    climbed = hide(df.assign(altitude=altitude), 900, 1500)
+    climbed.attrs = df.attrs
+    measured = measure_features(climbed)
+    assert np.isnan(measured["top_of_climb_time"])
+    assert np.isnan(measured["cruise_time"])
+    assert np.isfinite(measured["top_of_descent_time"])
+
+
 def test_an_unobserved_hold_or_go_around_is_not_counted():
     holding = fly(racetrack(1), speed=240.0)
     assert measure_features(hide(holding, 950, 1100))["holding_laps"] == 0

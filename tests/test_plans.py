@@ -133,9 +133,25 @@ def test_waypoints_that_cannot_be_read_are_left_out_and_counted(tmp_path, flight
     np.testing.assert_array_equal(selected["flight_level"], [350, np.nan])
 
 
+@pytest.mark.parametrize("line", ["two,x,50,5,", ",,,,", "two,0,,,"])
+def test_a_line_that_cannot_be_read_changes_no_other_plan(tmp_path, flights, line):
+    (tmp_path / "mine.csv").write_text(
+        "flight_id,sequence,latitude,longitude,filed\n"
+        "one,2,41.29,2.08,\none,1,42,-1,\none,0,40.49,-3.57,\n" + line + "\n"
+    )
+    selected = select_plans(read_plan(tmp_path / "mine.csv"), flights)
+    assert selected["latitude"].tolist() == [40.49, 42.0, 41.29]
+
+
+def test_the_plan_of_one_flight_needs_positions_alone(tmp_path, flights):
+    (tmp_path / "mine.csv").write_text("latitude,longitude\n40.5,-3.5\n41,0\n41.3,2\n")
+    plans = assign_plan(read_plan(tmp_path / "mine.csv"), flights[:1])
+    assert select_plans(plans, flights)["latitude"].tolist() == [40.5, 41.0, 41.3]
+
+
 def test_a_plan_without_any_position_on_earth_is_refused(tmp_path):
     (tmp_path / "mine.csv").write_text("latitude,longitude\n91,3\n95,4\n")
-    with pytest.raises(ValueError, match="no waypoint has a position on earth"):
+    with pytest.raises(ValueError, match="no waypoint can be used"):
         read_plan(tmp_path / "mine.csv")
 
 

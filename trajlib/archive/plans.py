@@ -13,8 +13,8 @@ prediction time is used. A plan without a filing time counts as filed before dep
 callsign, only those of the departure time closest to the flight's first sample are used, as others
 may be of the next flight of that callsign. Of several plans filed at one time, the first is used.
 
-A waypoint without a position on earth, or with a time of filing that cannot be read, is not used;
-`count_unusable` counts them. Other values that cannot be read are missing.
+A waypoint without a position on earth, or whose sequence, departure time or time of filing cannot
+be read, is not used; `count_unusable` counts them. Other values that cannot be read are missing.
 """
 
 from collections.abc import Callable
@@ -179,6 +179,9 @@ def _convert(table: pd.DataFrame) -> pd.DataFrame:
     table = table.reindex(columns=[*_TEXTS, *_NUMBERS, *_TIMES])
     for name in _TEXTS:  # whole numbers beside missing ones are read as 7.0
         table[name] = table[name].convert_dtypes().astype("str").str.strip()
+    for name in (*_NUMBERS, *_TIMES):  # in Parquet, a missing value may be an empty text
+        if not is_numeric_dtype(table[name]):
+            table[name] = table[name].mask(table[name].astype("str").str.strip() == "")
     given = table.copy()
     for name in _NUMBERS:
         table[name] = _parse(given[name], _parse_numbers, "a number")
@@ -190,11 +193,17 @@ def _convert(table: pd.DataFrame) -> pd.DataFrame:
     usable = on_earth & ~unreadable.any(axis=1)
     if len(table) and not usable.any():
         first = ", ".join(f"{name} {value}" for name, value in given[_NEEDED].iloc[0].items())
-        raise ValueError(f"no waypoint has a position on earth, in degrees; the first is {first}")
+        raise ValueError(
+            f"no waypoint can be used, the first has {first}; expected positions on earth in "
+            "degrees, numbers as sequence, and times in UTC as 2016-03-05T07:00"
+        )
     table.loc[~usable, _POSITION] = float("nan")
-    if table["sequence"].isna().any():
-        plan = table[["flight_id", "callsign", "departure_time", "filed"]].astype("str")
-        table["sequence"] = plan.groupby(list(plan)).cumcount().astype(float)
+    # plans without sequence are in the order of the file
+    plan = [table[name] for name in ("flight_id", "callsign", "departure_time", "filed")]
+    unordered = usable & table["sequence"].isna()
+    unordered = unordered.groupby(plan, dropna=False).transform("any")
+    position = table.groupby(plan, dropna=False).cumcount().astype(float)
+    table["sequence"] = table["sequence"].mask(unordered, position)
     return table
 
 

@@ -187,10 +187,11 @@ def _predict_table(
 
 def _load_plans(path: Path) -> "pd.DataFrame":
     from trajlib.archive.plans import count_unusable, read_plan
+    from trajlib.estimate import count
 
     plans = read_plan(path)
     if unusable := count_unusable(plans):
-        click.echo(f"{path}: {unusable:,} waypoints have no position and are left out", err=True)
+        click.echo(f"{path}: {count(unusable, 'waypoint')} left out, as unreadable", err=True)
     return plans
 
 

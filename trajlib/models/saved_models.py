@@ -76,7 +76,7 @@ TRUSTED = [  # types in a saved model that skops does not trust by default
     "trajlib.models.estimators.BoostedTrees",
     "trajlib.models.estimators.text_columns",
 ]
-_SCHEMA = 5  # version of the card, increased when older cards cannot be read correctly
+_SCHEMA = 6  # version of the card, increased when older cards cannot be read correctly
 _LOWEST = -1500.0  # ft, below all airports
 
 
@@ -282,7 +282,8 @@ def load_model(folder: str | Path) -> SavedModel:
     try:
         models = skops.io.loads(blob, trusted=TRUSTED)
     except UntrustedTypesFoundException as error:
-        raise ValueError(f"{folder.name}/model.skops is refused: {error}") from error
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{folder.name}/model.skops is refused: {reason}") from error
     return SavedModel(models["joint"], card, models["quantiles"])
 
 

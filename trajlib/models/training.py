@@ -21,6 +21,7 @@ from trajlib.cluster import CANCELLED, current_client, gather, watch_workers
 from trajlib.features.feature_sets import check_no_leakage
 
 Split = tuple[pd.Index, pd.Index]  # paths of training flights, and of held-out flights
+_CLOSE = 0.11  # between fractions at which positions are smoothed
 _POSITION = pd.Index(["latitude", "longitude"])
 _TASK = "train-"  # begins the key of each task, by which it is found and cancelled
 
@@ -145,7 +146,7 @@ def predict_joint(
     LightGBM has a model for each fraction. Where flights choose between two routes, tracks of such
     models jump between them. So the offset of a position from the mean of the training flights, in
     their standard deviations, is averaged with those of the neighbouring fractions, with weights
-    of 1/4, 1/2 and 1/4.
+    of 1/4, 1/2 and 1/4, if the fractions are close to each other.
 
     Parameters
     ----------
@@ -157,13 +158,17 @@ def predict_joint(
         Of (target, fraction), as in the training targets.
     """
     wide = pd.DataFrame(trained.predict(predictors), predictors.index, columns)
+    if np.diff(columns.unique("fraction")).max(initial=0) > _CLOSE:
+        return wide
     scaler = trained[-1].transformer_
     for name in _POSITION.intersection(columns.unique(0)):
         chosen = columns.get_level_values(0) == name
         mean, scale = scaler.mean_[chosen], scaler.scale_[chosen]
         offsets = (wide[name].to_numpy() - mean) / scale
         padded = np.pad(offsets, ((0, 0), (1, 1)), mode="edge")
-        wide[name] = mean + scale * (padded[:, :-2] + 2 * offsets + padded[:, 2:]) / 4
+        smooth = (padded[:, :-2] + 2 * offsets + padded[:, 2:]) / 4
+        varies = scaler.var_[chosen] > 0
+        wide[name] = mean + scale * np.where(varies, smooth, offsets)
     return wide
 
 

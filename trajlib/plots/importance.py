@@ -63,11 +63,12 @@ def plot_ranking(ranking: pd.DataFrame, *, marked: Sequence[str] = ()) -> Figure
 
     ``ranking`` is as returned by `trajlib.evaluation.importance.rank_predictors`.
     """
-    figure, axs = plt.subplots(1, 2, figsize=(WIDTH, 0.9 + 0.25 * _TOP))
+    figure, axs = plt.subplots(1, 2, figsize=(WIDTH, 0.9 + 0.36 * _TOP))
     for ax, measure in zip(axs, ("impurity", "permutation"), strict=True):
         best = ranking[measure].sort_values(ascending=False, kind="stable").head(_TOP)
         colors = [COLORS[1] if name in marked else COLORS[0] for name in best.index]
-        ax.barh(list(map(display_name, best.index)), best, color=colors)
+        names = [textwrap.fill(display_name(name), _LINE // 2) for name in best.index]
+        ax.barh(names, best, color=colors)
         ax.axvline(0, color=GREY, linewidth=0.8)
         ax.invert_yaxis()
         ax.grid(visible=False, axis="y")

@@ -154,7 +154,7 @@ def place_legend(figure: Figure, handles: Mapping[str, Artist], columns: int) ->
     columns = min(columns, len(handles))
     options = {"handles": list(handles.values()), "labels": list(handles)}
     legend = figure.legend(**options, loc="outside upper left", ncols=columns)
-    while columns > 1 and legend.get_tightbbox().width > figure.bbox.width:
+    while columns > 1 and legend.get_tightbbox().width > 0.98 * figure.bbox.width:
         columns -= 1
         legend.remove()
         legend = figure.legend(**options, loc="outside upper left", ncols=columns)

@@ -341,6 +341,8 @@ def _read_interval(processed: Path, days: pd.Series) -> Interval:
 def _describe_last_fifth(days: pd.Series) -> str:
     """Return when the latest fifth of the days begins, and whether months are missing before it."""
     used = days[days < days.max()]  # the last day is kept away from all models
+    if used.nunique() < 3:
+        return ""
     last = split_days(used, seed=None)[-1]
     first, previous = used[last].min(), used.drop(last).max()
     months = round((first - previous) / pd.Timedelta(30.4, "D"))

@@ -1,8 +1,8 @@
 """Events and phases of a flight, as features: tops, level segments, holdings, go-arounds, wind.
 
 One table has the unit and the feature set of every feature. No feature but a time is computed
-across a long gap: it is then missing, or counts only the observed parts. A time is missing if it
-begins or ends next to such a gap.
+across a long gap: it is then missing, or counts only the observed parts. The time of a top is
+missing if the top is next to such a gap, or may be in one.
 """
 
 import functools
@@ -163,30 +163,31 @@ def _measure_phases(samples: Samples) -> dict[str, float]:
     climb, descent = (0, climb_top), (descent_top, len(time) - 1)
     growth = functools.partial(_growth, samples["piece"])
     flown, energy = samples["distance"], _energy_height(samples)
-    elapsed = functools.partial(_elapsed, samples["piece"], time)
+    # gaps in which the flight has passed into its cruise or out of it, by the sample before
+    piece, is_high = samples["piece"], altitude >= _CRUISE * altitude.max()
+    hidden = np.flatnonzero((np.diff(piece) != 0) & (np.diff(is_high) != 0))
+    climb_end, descent_start = time[climb_top], time[descent_top]
+    if (hidden < climb_top).any() or _is_beside_gap(piece, climb_top):
+        climb_end = np.nan
+    if (hidden >= descent_top).any() or _is_beside_gap(piece, descent_top):
+        descent_start = np.nan
+    climb_time, descent_time = climb_end - time[0], time[-1] - descent_start
     return {
-        "top_of_climb_time": elapsed(*climb),
+        "top_of_climb_time": climb_time,
         "top_of_climb_distance": growth(flown, *climb),
-        "top_of_descent_time": elapsed(0, descent_top),
+        "top_of_descent_time": descent_start - time[0],
         "top_of_descent_distance": growth(flown, *descent),
-        "cruise_time": elapsed(climb_top, descent_top),
-        "descent_time": elapsed(*descent),
+        "cruise_time": descent_start - climb_end,
+        "descent_time": descent_time,
         "level_segments": float(is_other.sum()),
         "level_time": float((time[ends] - time[starts])[is_other].sum()),
-        "energy_rate_climb": 60 * growth(energy, *climb) / (elapsed(*climb) or np.nan),
-        "energy_rate_descent": 60 * growth(energy, *descent) / (elapsed(*descent) or np.nan),
+        "energy_rate_climb": 60 * growth(energy, *climb) / (climb_time or np.nan),
+        "energy_rate_descent": 60 * growth(energy, *descent) / (descent_time or np.nan),
     }
 
 
-def _elapsed(piece: np.ndarray, time: np.ndarray, start: int, end: int) -> float:
-    """Return the time between two samples; missing if one is next to a long gap.
-
-    The phase may have begun or ended in that gap. A gap between the two does not matter.
-    """
-    last = len(piece) - 1
-    if any(piece[max(each - 1, 0)] != piece[min(each + 1, last)] for each in (start, end)):
-        return np.nan
-    return float(time[end] - time[start])
+def _is_beside_gap(piece: np.ndarray, top: int) -> bool:
+    return piece[max(top - 1, 0)] != piece[min(top + 1, len(piece) - 1)]
 
 
 def _growth(piece: np.ndarray, values: np.ndarray, start: int, end: int) -> float:
