@@ -166,16 +166,17 @@ def _measure_phases(samples: Samples) -> dict[str, float]:
     # gaps in which the flight has passed into its cruise or out of it, by the sample before
     piece, is_high = samples["piece"], altitude >= _CRUISE * altitude.max()
     hidden = np.flatnonzero((np.diff(piece) != 0) & (np.diff(is_high) != 0))
-    climb_end, descent_start = time[climb_top], time[descent_top]
+    climb_end, descent_start = float(time[climb_top]), float(time[descent_top])
     if (hidden < climb_top).any() or _is_beside_gap(piece, climb_top):
         climb_end = np.nan
     if (hidden >= descent_top).any() or _is_beside_gap(piece, descent_top):
         descent_start = np.nan
-    climb_time, descent_time = climb_end - time[0], time[-1] - descent_start
+    first, last = float(time[0]), float(time[-1])
+    climb_time, descent_time = climb_end - first, last - descent_start
     return {
         "top_of_climb_time": climb_time,
         "top_of_climb_distance": growth(flown, *climb),
-        "top_of_descent_time": descent_start - time[0],
+        "top_of_descent_time": descent_start - first,
         "top_of_descent_distance": growth(flown, *descent),
         "cruise_time": descent_start - climb_end,
         "descent_time": descent_time,
