@@ -434,8 +434,8 @@ def _share_inside(
     rank = np.minimum(np.ceil((count + 1) * (1 + level) / 2).astype(int), count)
     ordered = np.sort(sample, axis=1)  # missing values come last
     limits = np.take_along_axis(ordered, np.maximum(rank - 1, 0)[:, None], axis=1)
-    known = np.isfinite(outside).all(axis=0)
-    inside = (~beyond | (outside <= limits)).all(axis=0) & known
-    total = known.sum(axis=1)
+    finite = np.isfinite(outside).all(axis=0)
+    inside = (~beyond | (outside <= limits)).all(axis=0) & finite
+    total = finite.sum(axis=1)
     covered = inside.sum(axis=1)
-    return np.divide(covered, total, out=np.full(len(known), np.nan), where=total > 0)
+    return np.divide(covered, total, out=np.full(len(finite), np.nan), where=total > 0)
