@@ -17,7 +17,7 @@ from trajlib.plots.basemap import read_borders, read_land
 from trajlib.plots.dask import plot_graph
 from trajlib.plots.flights import plot_profiles, split_flights
 from trajlib.plots.maps import bounds_around, plot_archive, plot_pair_matrix, plot_routes
-from trajlib.plots.style import place_legend, styled
+from trajlib.plots.style import add_legend, styled
 
 SPAIN = (-10.0, 35.0, 5.0, 44.5)
 
@@ -213,8 +213,9 @@ def test_a_title_makes_room_for_itself_and_a_legend():
 def test_a_legend_with_long_labels_stays_inside_the_figure():
     def columns_of(label):
         figure, ax = plt.subplots(figsize=(9, 4), layout="constrained")
-        lines = {f"{label} {n}": ax.plot([n, n])[0] for n in range(4)}
-        columns = place_legend(figure, lines, 4)
+        for n in range(4):
+            ax.plot([n, n], label=f"{label} {n}")
+        columns = add_legend(figure, ax, columns=4)
         figure.draw_without_rendering()
         extent = figure.legends[0].get_window_extent()
         plt.close(figure)

@@ -19,6 +19,7 @@ from trajlib.archive.screening import (
     measure_ratios,
     reachable,
 )
+from trajlib.estimate import format_percent
 from trajlib.geodesy import distance
 from trajlib.schema import COLUMNS
 
@@ -57,7 +58,7 @@ class _Repairs:
         if self.strict:
             raise FlightError(f"{text}; nothing is repaired, because of --strict")
         if count > limit * self.samples:
-            raise FlightError(f"{text}, more than the {100 * limit:.0f} % that may be repaired")
+            raise FlightError(f"{text}, more than the {format_percent(limit)} that may be repaired")
         self.counts[name] = self.counts.get(name, 0) + int(count)
 
 

@@ -27,8 +27,8 @@ from trajlib.plots.style import (
     PALE,
     SEA,
     WIDTH,
+    add_legend,
     cluster_colors,
-    place_legend,
     sequential_colormap,
     styled,
 )
@@ -133,9 +133,9 @@ def plot_tracks(
             ax.set_anchor("W")
             ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
         else:
-            handles, labels = ax.get_legend_handles_labels()
-            columns = place_legend(figure, dict(zip(labels, handles, strict=True)), columns)
-            figure.set_figheight(high + 0.2 * (len(labels) + 1) / columns)
+            entries = len(ax.get_legend_handles_labels()[0])
+            columns = add_legend(figure, ax, columns=columns)
+            figure.set_figheight(high + 0.2 * (entries + 1) / columns)
     return figure
 
 

@@ -1,7 +1,6 @@
 """Figures of a predicted trajectory and its uncertainty, and of clusters of trajectories."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,7 +25,6 @@ from trajlib.plots.style import (
     WIDTH,
     add_legend,
     cluster_colors,
-    place_legend,
     series_styles,
     show_percent,
     styled,
@@ -98,10 +96,7 @@ def plot_trajectory(
         _draw_side(axs[name], trajectory, flown, name)
     axs["duration"].set_xlabel(f"% of the route{_measure_route(airports)}")
     show_percent((axs["altitude"], axs["duration"]))
-    labelled: dict[str, Any] = {}
-    for panel in (axs["altitude"], axs["duration"], ax):
-        labelled |= dict(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
-    place_legend(figure, labelled, 6)
+    add_legend(figure, axs["altitude"], axs["duration"], ax, columns=6)
     return figure
 
 
@@ -202,8 +197,7 @@ def plot_route_clusters(
     mark_airports(above, airports)
     side.set(xlabel=f"% of the route{_measure_route(airports)}", ylabel=label("altitude"))
     show_percent([side])
-    handles, labels = above.get_legend_handles_labels()
-    place_legend(figure, dict(zip(labels, handles, strict=True)), 4)
+    add_legend(figure, above, columns=4)
     return figure
 
 

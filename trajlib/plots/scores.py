@@ -212,7 +212,7 @@ def plot_arrival_errors(table: pd.DataFrame, model: str, *, width: float = WIDTH
     ax.set_xticks(range(len(order)), ticks)
     ax.set(xlabel="prediction time", ylabel="mean arrival error [min]", ylim=(0, None))
     ax.margins(x=0.08)  # so that the first label does not reach below the axis
-    figure.legend(loc="outside upper left", ncols=1 if narrow else 2)
+    add_legend(figure, ax, columns=1 if narrow else 2)
     return figure
 
 

@@ -2,7 +2,7 @@
 
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from itertools import cycle
 
@@ -138,27 +138,23 @@ def series_styles(names: Iterable[str], *, markers: bool = False) -> dict[str, d
     }
 
 
-def add_legend(figure: Figure, ax: Axes) -> None:
-    """Add the legend of one of the axes, if it has any, above all axes."""
-    handles, names = ax.get_legend_handles_labels()
-    if handles:
-        place_legend(figure, dict(zip(map(display_model, names), handles, strict=True)), 5)
+def add_legend(figure: Figure, *axs: Axes, columns: int = 5) -> int:
+    """Add a legend of some of the axes, if they have any, above all axes.
 
-
-def place_legend(figure: Figure, handles: Mapping[str, Artist], columns: int) -> int:
-    """Add a legend above all axes, and return the number of its columns.
-
-    ``handles`` are by label. Of at most ``columns`` columns, it has as many as the figure is wide
-    enough for.
+    Equal labels count once. Of at most ``columns`` columns, it has as many as the figure is wide
+    enough for. Their number is returned, 0 without a legend.
     """
-    columns = min(columns, len(handles))
-    options = {"handles": list(handles.values()), "labels": list(handles)}
-    legend = figure.legend(**options, loc="outside upper left", ncols=columns)
-    while columns > 1 and legend.get_tightbbox().width > 0.98 * figure.bbox.width:
-        columns -= 1
+    labelled: dict[str, Artist] = {}
+    for ax in axs:
+        handles, names = ax.get_legend_handles_labels()
+        labelled |= dict(zip(map(display_model, names), handles, strict=True))
+    options = {"handles": list(labelled.values()), "labels": list(labelled)}
+    for number in range(min(columns, len(labelled)), 0, -1):
+        legend = figure.legend(**options, loc="outside upper left", ncols=number)
+        if number == 1 or legend.get_tightbbox().width <= 0.98 * figure.bbox.width:
+            return number
         legend.remove()
-        legend = figure.legend(**options, loc="outside upper left", ncols=columns)
-    return columns
+    return 0
 
 
 def show_percent(axs: Iterable[Axes]) -> None:

@@ -14,7 +14,7 @@ from trajlib.archive.flights import read_flights
 from trajlib.archive.plans import select_plans
 from trajlib.archive.reading import FlightError
 from trajlib.archive.storage import replacing
-from trajlib.estimate import count
+from trajlib.estimate import count, format_percent
 from trajlib.evaluation.splits import compare_periods, describe_days, local_days
 from trajlib.geodesy import along_cross_track, distance, find_airport, track
 from trajlib.labels import display_model
@@ -76,13 +76,13 @@ def _describe_later_days(errors: Mapping[str, ArrivalError], interval: Interval)
     if "later days" in errors:
         later, same = (_format_error(errors[name]) for name in ("later days", "the same flights"))
         text = f"{later}, too" if later == same else f"{later} instead of {same}"
+        if "last flights, later days" in errors:
+            simple = _format_error(errors["last flights, later days"])
+            text += f", and with the last three flights {simple}"
         sentences.append(
             "With a model trained only on earlier days, as in operation, the error of the same "
             f"flights is {text}."
         )
-        if "last flights, later days" in errors:
-            simple = _format_error(errors["last flights, later days"])
-            sentences[-1] = f"{sentences[-1][:-1]}, and with the last three flights {simple}."
     if "later" in interval:
         later_days = interval["later"]
         sentences.append(
@@ -382,7 +382,7 @@ def _describe_typical(flights: pd.DataFrame) -> str:
     for name, plural in (("operator", "operators"), ("aircraft_type", "types")):
         counts = flights[name].value_counts().head(_GROUPS_NAMED)
         if len(counts):
-            shares = [f"{n} {100 * count / len(flights):.0f} %" for n, count in counts.items()]
+            shares = [f"{n} {format_percent(c / len(flights))}" for n, c in counts.items()]
             texts.append(f"the most frequent {plural} are {', '.join(shares)}")
     by_path = flights.set_index("path")
     drift = compare_periods(

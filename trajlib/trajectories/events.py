@@ -150,7 +150,7 @@ def _largest_turns(course: np.ndarray) -> np.ndarray:
 
 
 def _measure_phases(samples: Samples) -> dict[str, float]:
-    time, altitude = samples["duration"], samples["altitude"]
+    time, altitude, piece = samples["duration"], samples["altitude"], samples["piece"]
     if len(time) < 2:
         return dict.fromkeys(FEATURES.index[:10], np.nan)
     starts, ends = _find_level(samples)
@@ -161,15 +161,15 @@ def _measure_phases(samples: Samples) -> dict[str, float]:
         climb_top = descent_top = int(altitude.argmax())
     is_other = (ends <= climb_top) | (starts >= descent_top)
     climb, descent = (0, climb_top), (descent_top, len(time) - 1)
-    growth = functools.partial(_growth, samples["piece"])
+    growth = functools.partial(_growth, piece)
     flown, energy = samples["distance"], _energy_height(samples)
     # gaps in which the flight has passed into its cruise or out of it, by the sample before
-    piece, is_high = samples["piece"], altitude >= _CRUISE * altitude.max()
+    is_high = altitude >= _CRUISE * altitude.max()
     hidden = np.flatnonzero((np.diff(piece) != 0) & (np.diff(is_high) != 0))
     climb_end, descent_start = float(time[climb_top]), float(time[descent_top])
-    if (hidden < climb_top).any() or _is_beside_gap(piece, climb_top):
+    if (hidden < climb_top).any() or _has_gap(piece, climb_top, climb_top):
         climb_end = np.nan
-    if (hidden >= descent_top).any() or _is_beside_gap(piece, descent_top):
+    if (hidden >= descent_top).any() or _has_gap(piece, descent_top, descent_top):
         descent_start = np.nan
     first, last = float(time[0]), float(time[-1])
     climb_time, descent_time = climb_end - first, last - descent_start
@@ -187,8 +187,9 @@ def _measure_phases(samples: Samples) -> dict[str, float]:
     }
 
 
-def _is_beside_gap(piece: np.ndarray, top: int) -> bool:
-    return piece[max(top - 1, 0)] != piece[min(top + 1, len(piece) - 1)]
+def _has_gap(piece: np.ndarray, start: int, end: int) -> bool:
+    """Return whether there is a long gap between two samples, or next to them."""
+    return piece[max(start - 1, 0)] != piece[min(end + 1, len(piece) - 1)]
 
 
 def _growth(piece: np.ndarray, values: np.ndarray, start: int, end: int) -> float:
@@ -196,7 +197,7 @@ def _growth(piece: np.ndarray, values: np.ndarray, start: int, end: int) -> floa
 
     It is also missing next to a gap, in which the phase may have begun or ended.
     """
-    if piece[max(start - 1, 0)] != piece[min(end + 1, len(piece) - 1)]:
+    if _has_gap(piece, start, end):
         return np.nan
     return float(values[end] - values[start])
 
