@@ -44,14 +44,17 @@ def compare_periods(durations: pd.Series, days: pd.Series, operators: pd.Series)
     fly in other periods, the means of the most frequent operator of both are added.
     """
     daily = durations.groupby(days).mean()
-    table = daily.groupby(_name_periods(daily.index.to_series())).agg(["mean", "sem"])
-    ends = table.loc[[table["mean"].idxmax(), table["mean"].idxmin()]]
-    if not ends["mean"].iloc[0] - ends["mean"].iloc[1] > 2 * np.hypot(*ends["sem"]):
+    table = daily.groupby(_name_periods(daily.index.to_series())).agg(["mean", "sem"]).dropna()
+    if table.empty:
+        return ""
+    ends = table.loc[[table["mean"].idxmin(), table["mean"].idxmax()]]
+    if not ends["mean"].iloc[1] - ends["mean"].iloc[0] > 2 * np.hypot(*ends["sem"]):
         return ""
     periods = _name_periods(days).reindex(durations.index)
     means = durations.groupby(periods).mean()
     texts = [f"{means[name]:.1f} min in {name}" for name in ends.index]
-    text = f"Flights took {' and '.join(texts)} on average"
+    between = "between " if len(table) > 2 else ""
+    text = f"On average flights took {between}{' and '.join(texts)}"
     counts = pd.crosstab(operators, periods).reindex(columns=ends.index, fill_value=0).min(axis=1)
     if len(counts) > 1 and counts.max() >= _FEW:
         name = counts.idxmax()

@@ -379,11 +379,13 @@ def _describe_typical(flights: pd.DataFrame) -> str:
     low, median, high = minutes.quantile([0.05, 0.5, 0.95])
     ends = f"{low:.0f} to {high:.0f} min in 90 % of cases"
     texts = [f"A flight takes {median:.0f} min in the median, {ends}"]
-    for name, plural in (("operator", "operators"), ("aircraft_type", "types")):
+    for name, kind in (("operator", "operator"), ("aircraft_type", "type")):
         counts = flights[name].value_counts().head(_GROUPS_NAMED)
-        if len(counts):
-            shares = [f"{n} {format_percent(c / len(flights))}" for n, c in counts.items()]
-            texts.append(f"the most frequent {plural} are {', '.join(shares)}")
+        shares = [f"{n} {format_percent(c / len(flights))}" for n, c in counts.items()]
+        if len(counts) == 1:
+            texts.append(f"the only known {kind} is {shares[0]}")
+        elif shares:
+            texts.append(f"the most frequent {kind}s are {', '.join(shares)}")
     by_path = flights.set_index("path")
     drift = compare_periods(
         minutes.set_axis(by_path.index), local_days(flights), by_path["operator"]
