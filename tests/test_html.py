@@ -297,6 +297,7 @@ LATER = {
     "width": 9.1,
     "coverage": 88.0,
     "flights": 940,
+    "error": 2.5,
     "far": False,
 }
 LATER |= {"naive": 10.4, "naive_coverage": 86.0}
@@ -310,7 +311,8 @@ FRONT = {
     "arrival": {
         "at_takeoff": {"value": 2.43, "low": 2.3, "high": 2.6, "unit": "min"},
         "airborne_10": {"value": 2.21, "low": 2.1, "high": 2.3, "unit": "min"},
-        "mean flight": {"value": 3.18, "low": 3.0, "high": 3.3, "unit": "min"},
+        "mean": {"value": 3.18, "low": 3.0, "high": 3.3, "unit": "min", "name": "mean"},
+        "best baseline": {"value": 3.18, "unit": "min", "name": "mean"},
     },
     "interval": {"level": 90.0, "width": 8.6, "coverage": 90.2, "far": False} | TESTED,
     "routes": ["54 % fly along the direct line"],
@@ -328,8 +330,8 @@ def test_the_front_page_begins_with_the_results():
     interval = (
         "The 90 % interval at take-off is 8.6 min wide and contains 90 % of 900 arrivals on "
         "unseen days.</p><p>On days after those of training (from 1 July 2021) the interval is "
-        "9.1 min wide and contains 88 % of 940 arrivals; one without a model is 10.4 min wide and "
-        "contains 86 %."
+        "9.1 min wide and contains 88 % of 940 arrivals, which are missed by 2.5 min on average; "
+        "one without a model is 10.4 min wide and contains 86 %."
     )
     assert f"{interval}</p><p>A flight takes 60 min in the median." in text
     assert page.count("<li><strong>") == 5
@@ -346,7 +348,7 @@ def test_a_coverage_far_from_nominal_is_marked():
     page = render_front(describe_report(front=front, data={"flights of the pair": "4,722"}), {})
     assert page.count('class="marked"') == 1
     assert "900 flights tested: the interval is too narrow" in page
-    assert "missed by" not in page
+    assert "the arrival time is missed by" not in page
     assert page.count("<strong>") == 3
 
 

@@ -478,7 +478,8 @@ def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path
         ("airborne_10", "model", "lightgbm", 1.1, 1.0, 1.2),
     ]
     columns = ["feature_set", "kind", "name", "mae", "low", "high"]
-    pd.DataFrame(rows, columns=columns).to_parquet(tmp_path / "look_ahead_arrivals.parquet")
+    table = pd.DataFrame(rows, columns=columns).assign(flights=48)
+    table.to_parquet(tmp_path / "look_ahead_arrivals.parquet")
     paths = store.loc[store["rejected"].isna(), "path"]
     clusters = pd.Series(0, index=pd.Index(paths, name="path")).to_frame("cluster")
     clusters.to_parquet(tmp_path / "routes.parquet")
@@ -487,16 +488,19 @@ def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path
     front = draw_front(store, tmp_path, folder, pair=("LEMD", "LEBL"), rejected=7)
     assert front["arrival"]["at_takeoff"]["value"] == 2.4
     assert front["arrival"]["airborne_10"]["value"] == 2.2  # of the first model, not of the best
-    assert front["arrival"]["mean flight"]["value"] == 3.2
+    assert front["arrival"]["mean"]["value"] == 3.2
+    assert front["arrival"]["best baseline"]["name"] == "last three flights"
     assert "later days" not in front["arrival"]
     assert front["interval"] == {}
     rows = [
-        ("earlier days", "forest", 2.7, 2.5, 2.9),
-        ("earlier and later days", "forest", 2.6, 2.4, 2.8),
-        ("earlier days", "mean", 3.3, 3.1, 3.5),
-        ("earlier days", "last three flights", 2.5, 2.3, 2.7),
+        ("earlier days", "model", "forest", 2.7, 2.5, 2.9),
+        ("earlier and later days", "model", "forest", 2.6, 2.4, 2.8),
+        ("earlier days", "baseline", "mean", 3.3, 3.1, 3.5),
+        ("earlier days", "baseline", "great circle", 2.4, 3.1, 3.5),
+        ("earlier days", "baseline", "last three flights", 2.5, 2.3, 2.7),
+        ("earlier and later days", "baseline", "mean", 2.1, 2.0, 2.2),
     ]
-    forward = pd.DataFrame(rows, columns=["trained on", *columns[2:]])
+    forward = pd.DataFrame(rows, columns=["trained on", *columns[1:]]).assign(flights=36)
     forward.to_parquet(tmp_path / "look_ahead_forward.parquet")
     card = tmp_path / "prediction" / "at_takeoff" / "card.json"
     card.parent.mkdir(parents=True)
@@ -514,9 +518,11 @@ def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path
         assert front["interval"].get("width") == expected  # [min], of the arrival alone
     data = {"flights of the pair": "48"}
     sentence = answer({"pair": "LEMD → LEBL", "data": data, "front": front})
-    others = "3.2 min with the average flight, 2.5 min with the last three flights"
-    assert f"2.4 min on average ({others}), 10 minutes later" in sentence
-    assert "of the same flights is 2.7 min instead of 2.6 min, and with the last three" in sentence
+    best = "2.5 min with the best baseline, last three flights"
+    others = f"3.2 min with the average flight, {best}"
+    assert f"2.4 min on average ({others}), 10 minutes later by 2.2 min" in sentence
+    later = f"36 of the flights are missed by 2.7 min instead of 2.6 min on average, {best}."
+    assert later in sentence
     assert "is 2.0 min wide and contains 80 % of 24 arrivals on unseen days." in sentence
     assert "too narrow" not in sentence
     few = answer({"pair": "LEMD → LEBL", "data": data, "front": front | {"days": 9}})
@@ -527,10 +533,12 @@ def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path
     pd.concat([scores, later]).to_parquet(tmp_path / "prediction.parquet")
     front = draw_front(store, tmp_path, folder, pair=("LEMD", "LEBL"), rejected=7)
     assert front["interval"]["later"]["far"]
-    front["arrival"]["the same flights"] = front["arrival"]["later days"]
+    front["arrival"]["best baseline"] = front["arrival"]["mean"]
+    front["arrival"]["airborne_10"]["value"] = 2.39
     sentence = answer({"pair": "LEMD → LEBL", "data": data, "front": front})
-    assert "the error of the same flights is 2.7 min, too, and with the last three" in sentence
-    assert "the interval is 4.0 min wide and contains 70 % of 30 arrivals; " in sentence
+    assert "(3.2 min with the average flight), 10 minutes later still by 2.4 min" in sentence
+    missed = "which are missed by 1.0 min on average; one without a model is 4.0 min wide"
+    assert f"4.0 min wide and contains 70 % of 30 arrivals, {missed}" in sentence
     assert list_tiles({"data": data, "front": front})[3]["note"].endswith("3.0 min without a model")
     assert front["typical"].startswith("A flight takes ")
     assert "; the most frequent types are B738 46 %, " in front["typical"]

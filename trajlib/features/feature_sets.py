@@ -19,7 +19,7 @@ from trajlib.trajectories.events import FEATURES, measure_features
 # in order of time: each set may have the predictors of the earlier ones
 FEATURE_SETS = (
     *("planned", "at_takeoff", "airborne_5", "airborne_10", "airborne_20", "airborne_30"),
-    "whole_flight",
+    *("airborne_60", "airborne_120", "whole_flight"),
 )
 PLANNED = ("operator", "aircraft_type", "weekday", "hour", "month", "holiday")
 

@@ -1,6 +1,5 @@
 """Figures of scores and errors of predictions at each fraction of a flight."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -9,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from trajlib.features.feature_sets import prediction_minutes
 from trajlib.labels import QUANTITIES, display_feature_set, display_model, display_quantity
 from trajlib.plots.style import (
     COLORS,
@@ -24,7 +24,7 @@ from trajlib.plots.style import (
 from trajlib.schema import label
 
 _MAIN = ("horizontal", "altitude", "time")
-_TICK = 9  # characters in a line of a tick's label on a narrow figure
+_TIMES = "prediction time [min since take-off]"
 _BASELINES = 3  # number of the best baselines shown with a model
 
 
@@ -179,8 +179,8 @@ def plot_arrivals(table: pd.DataFrame, names: Sequence[str]) -> Figure:
     figure, axs = _panels(len(parts))
     for ax, (title, columns) in zip(axs, parts.items(), strict=True):
         _draw_intervals(ax, rows, "position", columns)
-        ax.set_xticks(range(len(order)), list(map(display_feature_set, order)), rotation=30)
-        ax.set(title=title, ylim=(0, None))
+        ax.set_xticks(range(len(order)), _name_times(order))
+        ax.set(title=title, xlabel=_TIMES, ylim=(0, None))
     add_legend(figure, axs[0])
     return figure
 
@@ -205,14 +205,10 @@ def plot_arrival_errors(table: pd.DataFrame, model: str, *, width: float = WIDTH
         if name == model:
             band = {"color": style["color"], "alpha": 0.2, "linewidth": 0}
             ax.fill_between(range(len(order)), rows["low"], rows["high"], **band)
-    narrow = width < WIDTH
-    ticks = list(map(display_feature_set, order))
-    if narrow:
-        ticks = [textwrap.fill(text, _TICK, break_on_hyphens=False) for text in ticks]
-    ax.set_xticks(range(len(order)), ticks)
-    ax.set(xlabel="prediction time", ylabel="mean arrival error [min]", ylim=(0, None))
+    ax.set_xticks(range(len(order)), _name_times(order))
+    ax.set(xlabel=_TIMES, ylabel="mean arrival error [min]", ylim=(0, None))
     ax.margins(x=0.08)  # so that the first label does not reach below the axis
-    add_legend(figure, ax, columns=1 if narrow else 2)
+    add_legend(figure, ax, columns=1 if width < WIDTH else 2)
     return figure
 
 
@@ -236,6 +232,12 @@ def plot_groups(table: pd.DataFrame, errors: Sequence[str]) -> Figure:
     axs.flat[0].invert_yaxis()
     figure.supxlabel("skill against the mean trajectory")
     return figure
+
+
+def _name_times(feature_sets: Sequence[str]) -> list[str]:
+    """Return short labels of prediction times: minutes since take-off."""
+    texts = {"planned": "before", "whole_flight": "after landing"}
+    return [texts.get(name) or f"{prediction_minutes(name):.0f}" for name in feature_sets]
 
 
 def _title(quantity: str) -> str:

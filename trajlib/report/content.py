@@ -38,6 +38,8 @@ class ArrivalError(TypedDict):
 
     value: float
     unit: str
+    name: NotRequired[str]  # of the model or baseline
+    flights: NotRequired[int]
     low: NotRequired[float]
     high: NotRequired[float]
     p95: NotRequired[float]
@@ -52,6 +54,7 @@ class LaterDays(TypedDict):
     naive: float  # width without a model [min]
     naive_coverage: float  # %
     flights: int
+    error: float  # min
     far: bool  # whether the coverage is far from the level
 
 

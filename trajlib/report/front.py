@@ -32,6 +32,7 @@ _GROUPS_NAMED = 3  # most frequent operators and types
 _NARROW = 4.2  # in, width of figures for phones
 _STEP = 30  # samples between two drawn points
 _LATER = "airborne_10"
+_LITTLE = 0.95  # of an error; one that is still larger has hardly changed
 _OLD = pd.Timedelta(365, "D")
 _WINDS = ("north", "north-east", "east", "south-east", "south", "south-west", "west", "north-west")
 
@@ -50,14 +51,17 @@ def answer(report: Report) -> str:
     if "at_takeoff" in errors:
         error = _format_error(errors["at_takeoff"])
         sentence = f"At take-off the arrival time is missed by {error} on average"
-        others = {"mean flight": "the average flight", "last flights": "the last three flights"}
-        texts = [
-            f"{_format_error(errors[n])} with {text}" for n, text in others.items() if n in errors
-        ]
-        if texts:
-            sentence += f" ({', '.join(texts)})"
+        if "mean" in errors:
+            sentence += f" ({_format_error(errors['mean'])} with the average flight"
+            best = errors["best baseline"]
+            sentence += ")" if best["name"] == "mean" else f"{_name_best(best)})"
         if _LATER in errors:
-            sentence += f", 10 minutes later by {_format_error(errors[_LATER])}"
+            still = (
+                "still "
+                if errors[_LATER]["value"] > _LITTLE * errors["at_takeoff"]["value"]
+                else ""
+            )
+            sentence += f", 10 minutes later {still}by {_format_error(errors[_LATER])}"
         sentences.append(f"{sentence}.")
     if interval := front["interval"]:
         sentences.append(
@@ -74,25 +78,27 @@ def _describe_later_days(errors: Mapping[str, ArrivalError], interval: Interval)
     """Return what changes on days after those of training, as far as it was measured."""
     sentences = []
     if "later days" in errors:
-        later, same = (_format_error(errors[name]) for name in ("later days", "the same flights"))
-        text = f"{later}, too" if later == same else f"{later} instead of {same}"
-        if "last flights, later days" in errors:
-            simple = _format_error(errors["last flights, later days"])
-            text += f", and with the last three flights {simple}"
+        later, same = errors["later days"], errors["the same flights"]
         sentences.append(
-            "With a model trained only on earlier days, as in operation, the error of the same "
-            f"flights is {text}."
+            f"By models trained only on earlier days, as in operation, {later['flights']:,} of the "
+            f"flights are missed by {_format_error(later)} instead of {_format_error(same)} on "
+            f"average{_name_best(errors['best baseline, later days'])}."
         )
     if "later" in interval:
         later_days = interval["later"]
         sentences.append(
             f"On days after those of training{later_days['when']} the interval is "
             f"{later_days['width']:.1f} min wide "
-            f"and contains {later_days['coverage']:.0f} % of {later_days['flights']:,} arrivals; "
-            f"one without a model is {later_days['naive']:.1f} min wide and contains "
+            f"and contains {later_days['coverage']:.0f} % of {later_days['flights']:,} arrivals, "
+            f"which are missed by {later_days['error']:.1f} min on average; one without "
+            f"a model is {later_days['naive']:.1f} min wide and contains "
             f"{later_days['naive_coverage']:.0f} %."
         )
     return " ".join(sentences)
+
+
+def _name_best(baseline: ArrivalError) -> str:
+    return f", {_format_error(baseline)} with the best baseline, {baseline['name']}"
 
 
 def _warn_few_days(days: int) -> list[str]:
@@ -288,18 +294,24 @@ def _collect_arrival_errors(
     errors = {
         name: _to_arrival_error(row) for name, row in rows.set_index("feature_set").iterrows()
     }
-    at_takeoff = arrivals[arrivals["feature_set"] == "at_takeoff"].set_index("name")
-    for key, name in {"mean flight": "mean", "last flights": "last three flights"}.items():
-        if name in at_takeoff.index:
-            errors[key] = _to_arrival_error(at_takeoff.loc[name])
+    at_takeoff = arrivals[arrivals["feature_set"] == "at_takeoff"]
+    mean = at_takeoff[at_takeoff["name"] == "mean"]
+    if len(mean):
+        errors["mean"] = _to_arrival_error(mean.iloc[0])
+        errors["best baseline"] = _find_best_baseline(at_takeoff)
     if forward is not None and model in set(forward["name"]):
         rows = forward[forward["name"] == model].set_index("trained on")
         errors["later days"] = _to_arrival_error(rows.loc["earlier days"])
         errors["the same flights"] = _to_arrival_error(rows.loc["earlier and later days"])
-        simple = forward[forward["name"] == "last three flights"].set_index("trained on")
-        if "earlier days" in simple.index:
-            errors["last flights, later days"] = _to_arrival_error(simple.loc["earlier days"])
+        earlier = forward[forward["trained on"] == "earlier days"]
+        errors["best baseline, later days"] = _find_best_baseline(earlier)
     return errors
+
+
+def _find_best_baseline(rows: pd.DataFrame) -> ArrivalError:
+    # the great circle has the times of the mean trajectory
+    baselines = rows[(rows["kind"] == "baseline") & (rows["name"] != "great circle")]
+    return _to_arrival_error(baselines.loc[baselines["mae"].idxmin()])
 
 
 def _read_interval(processed: Path, days: pd.Series) -> Interval:
@@ -333,6 +345,7 @@ def _read_interval(processed: Path, days: pd.Series) -> Interval:
             "width": later["width"] / 60,
             "coverage": 100 * later["coverage"],
             "flights": int(later["flights"]),
+            "error": later["error"] / 60,
             "far": bool(is_far_from_nominal(later["coverage"], level)),
         }
     return interval
@@ -362,7 +375,8 @@ def _read_cards(processed: Path) -> list[dict]:
 
 def _to_arrival_error(row: pd.Series) -> ArrivalError:
     ends: Any = {name: float(row[name]) for name in ("low", "high", "p95") if name in row}
-    return {"value": float(row["mae"]), **ends, "unit": "min"}
+    facts: Any = {"name": row["name"], "flights": int(row["flights"])}
+    return {"value": float(row["mae"]), **ends, **facts, "unit": "min"}
 
 
 def _describe_days(front: Front) -> str:
