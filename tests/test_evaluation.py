@@ -103,7 +103,8 @@ def test_periods_are_compared_where_their_mean_durations_differ():
     later = same + 5 * (days.dt.year == 2021)
     text = compare_periods(later, days, operators)
     assert text.startswith(
-        "On average flights took 101.5 min in Oct 2019 and 106.5 min in Jul 2021 (IBE alone 101.0"
+        "On average flights took 101.5 min in Oct 2019 (20 flights) and 106.5 min in Jul 2021 "
+        "(20 flights), IBE alone 101.0"
     )
     for other in (operators.mask(days.dt.year == 2021, "RYR"), operators.mask(operators != "")):
         assert "alone" not in compare_periods(later, days, other)

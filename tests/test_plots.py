@@ -139,7 +139,7 @@ def test_each_flight_has_a_line_over_the_fractions_that_ends_with_the_flight():
 def test_axes_carry_symbol_and_unit():
     axes = plot_profiles(_trajectories(2), against="duration").axes
     assert axes[0].get_ylabel() == "altitude $H_p$ [ft]"
-    assert axes[1].get_xlabel() == "time since departure [min]"
+    assert axes[1].get_xlabel() == "time since the first sample [min]"
 
 
 def test_altitudes_have_separators_of_thousands():
@@ -211,16 +211,18 @@ def test_a_title_makes_room_for_itself_and_a_legend():
 
 
 def test_a_legend_with_long_labels_stays_inside_the_figure():
-    def columns_of(label):
-        figure, ax = plt.subplots(figsize=(9, 4), layout="constrained")
+    def lines_of(label, width=9):
+        figure, ax = plt.subplots(figsize=(width, 4), layout="constrained")
         for n in range(4):
             ax.plot([n, n], label=f"{label} {n}")
-        columns = add_legend(figure, ax, columns=4)
+        height = add_legend(figure, ax, columns=4)
         figure.draw_without_rendering()
         extent = figure.legends[0].get_window_extent()
         plt.close(figure)
         assert extent.x0 >= 0
         assert extent.x1 <= figure.bbox.width
-        return columns
+        assert height == pytest.approx(extent.height / figure.dpi, abs=0.05)
+        return round(height / 0.2)
 
-    assert [columns_of(label) for label in ("short", "a label of a line " * 5)] == [4, 1]
+    long = "a label of a line " * 5
+    assert [lines_of("short"), lines_of(long), lines_of(long, 5)] == [1, 4, 8]

@@ -430,7 +430,9 @@ def test_operators_of_which_few_flights_are_used_are_named(tmp_path):
     index = index.assign(path=[f"{n}.csv" for n in range(21)], operator=operators, rows=10)
     reasons = pd.Series(index.index).map(lambda n: None if n < 8 or n == 10 else "damaged")
     store = index.assign(rejected=reasons.to_numpy())
-    assert describe_data(index, store)["operators used less"] == "VLG 10 %, of all 43 %"
+    assert describe_data(index, store)["operators used less"] == (
+        "VLG 10 % of 10; of all operators 43 %"
+    )
     assert "operators used less" not in describe_data(index[:5], store[:5])
 
 

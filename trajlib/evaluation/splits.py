@@ -52,14 +52,15 @@ def compare_periods(durations: pd.Series, days: pd.Series, operators: pd.Series)
         return ""
     periods = _name_periods(days).reindex(durations.index)
     means = durations.groupby(periods).mean()
-    texts = [f"{means[name]:.1f} min in {name}" for name in ends.index]
+    sizes = periods.value_counts()
+    texts = [f"{means[name]:.1f} min in {name} ({sizes[name]:,} flights)" for name in ends.index]
     between = "between " if len(table) > 2 else ""
     text = f"On average flights took {between}{' and '.join(texts)}"
     counts = pd.crosstab(operators, periods).reindex(columns=ends.index, fill_value=0).min(axis=1)
     if len(counts) > 1 and counts.max() >= _FEW:
         name = counts.idxmax()
         alone = durations[operators == name].groupby(periods).mean()
-        text += f" ({name} alone {alone[ends.index[0]]:.1f} and {alone[ends.index[1]]:.1f} min)"
+        text += f", {name} alone {alone[ends.index[0]]:.1f} and {alone[ends.index[1]]:.1f} min"
     return f"{text}: a model of one period may not fit another."
 
 

@@ -53,7 +53,7 @@ def plot_profiles(
         if mean is not None:
             ax.plot(mean[against] / scale, mean[name], color=COLORS[1], lw=2, label="mean")
         ax.set_ylabel(label(name))
-    axs[-1, 0].set_xlabel("time since departure [min]" if scale > 1 else label(against))
+    axs[-1, 0].set_xlabel("time since the first sample [min]" if scale > 1 else label(against))
     if axs[0, 0].get_legend_handles_labels()[0]:
         axs[0, 0].legend(ncols=3, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1))
     return figure

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _GEOD = Geod(ellps="WGS84")
 _NAME_SIZE = 55, 22  # px, of an airport's code
+_TITLE = 0.35  # in, height of a line
 _BESIDE = 6.0  # in, width of a map below which the legend is beside it
 
 
@@ -133,9 +134,7 @@ def plot_tracks(
             ax.set_anchor("W")
             ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
         else:
-            entries = len(ax.get_legend_handles_labels()[0])
-            columns = add_legend(figure, ax, columns=columns)
-            figure.set_figheight(high + 0.2 * (entries + 1) / columns)
+            figure.set_figheight(high + add_legend(figure, ax, columns=columns) + _TITLE)
     return figure
 
 
@@ -258,8 +257,9 @@ def map_size(bounds: Bounds, width: float = WIDTH) -> tuple[float, float]:
     """Return a figure's size [in] near the map's own shape, at most as wide as given."""
     west, south, east, north = bounds
     shape = (north - south) / ((east - west) * np.cos(np.radians((south + north) / 2)))
-    height = float(np.clip((width - 1.6) * shape + 0.6, 3.0, 6.2))
-    return float(np.clip((height - 0.6) / shape + 1.6, min(4.0, width), width)), height
+    beside = 1.6 * width / WIDTH
+    height = float(np.clip((width - beside) * shape + 0.6, width / 3, 6.2))
+    return float(np.clip((height - 0.6) / shape + beside, min(4.0, width), width)), height
 
 
 def mark_airports(ax: Axes, codes: Sequence[str]) -> None:

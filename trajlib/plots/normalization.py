@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from trajlib.labels import QUANTITIES
 from trajlib.plots.flights import draw_tracks, split_flights
-from trajlib.plots.style import COLORS, GREY, WIDTH, add_legend, series_styles, show_percent, styled
+from trajlib.plots.style import COLORS, INK, WIDTH, add_legend, series_styles, show_percent, styled
 from trajlib.schema import label
 
 
@@ -46,7 +46,7 @@ def plot_dispersion(
     for ax in axs.flat[len(present) :]:
         ax.remove()
     if noise is not None:
-        axs.flat[0].axhspan(0, noise, color=GREY, alpha=0.4, linewidth=0, label="noise of the data")
+        axs.flat[0].axhline(noise, color=INK, linestyle=":", label="noise of the data")
     figure.supxlabel(axis)
     add_legend(figure, axs.flat[0])
     return figure

@@ -37,7 +37,10 @@ _REFERENCES = (
     {"color": COLORS[3], "linewidth": 3.0, "alpha": 0.7},
     {"color": COLORS[2], "linewidth": 1.6, "linestyle": ":"},
 )
-_SCALES = {"altitude": (1, label("altitude")), "duration": (60, "time since departure [min]")}
+_SCALES = {
+    "altitude": (1, label("altitude")),
+    "duration": (60, "time since the first sample [min]"),
+}
 
 
 @styled

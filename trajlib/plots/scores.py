@@ -68,7 +68,8 @@ def plot_errors(errors: pd.DataFrame, *, of: str = "the total duration") -> Figu
 def plot_skills(table: pd.DataFrame, errors: Sequence[str] = _MAIN) -> Figure:
     """Draw the skill of each model and its interval for each feature set.
 
-    Rows of (feature_set, model, error), columns ``skill``, ``low`` and ``high``.
+    A triangle marks a skill below the axis. Rows of (feature_set, model, error), columns ``skill``,
+    ``low`` and ``high``.
     """
     figure, axs = _panels(len(errors))
     figure.set_figheight(3.6)
@@ -76,17 +77,19 @@ def plot_skills(table: pd.DataFrame, errors: Sequence[str] = _MAIN) -> Figure:
     feature_set = table.index.unique("feature_set")
     for ax, error in zip(axs, errors, strict=True):
         of_error = table.xs(error, level="error")
+        floor = max(-0.5, min(-0.1, of_error["low"].min()))
         for number, (model, style) in enumerate(series_styles(models, markers=True).items()):
             line = of_error.xs(model, level="model").reindex(feature_set)
             x = np.arange(len(line)) + 0.6 * (number / max(1, len(models) - 1) - 0.5)
             sides = [line["skill"] - line["low"], line["high"] - line["skill"]]
             ax.errorbar(x, line["skill"], sides, label=model, **style | {"linestyle": ""})
+            below = x[line["skill"] < floor]
+            ax.plot(below, np.full(len(below), floor), "v", color=style["color"], clip_on=False)
         ax.axhline(0, color=GREY, linewidth=0.8)
         ax.set_xticks(range(len(feature_set)), list(map(display_feature_set, feature_set)))
         ax.tick_params(axis="x", rotation=60)
-        floor = max(-0.5, min(-0.1, of_error["low"].min()))
         ax.set(title=display_quantity(error), ylim=(floor, 1.02))
-    figure.supylabel("skill")
+    figure.supylabel("skill (▼ below the axis)")
     add_legend(figure, axs[0])
     return figure
 

@@ -138,23 +138,30 @@ def series_styles(names: Iterable[str], *, markers: bool = False) -> dict[str, d
     }
 
 
-def add_legend(figure: Figure, *axs: Axes, columns: int = 5) -> int:
+def add_legend(figure: Figure, *axs: Axes, columns: int = 5) -> float:
     """Add a legend of some of the axes, if they have any, above all axes.
 
     Equal labels count once. Of at most ``columns`` columns, it has as many as the figure is wide
-    enough for. Their number is returned, 0 without a legend.
+    enough for; labels too long for one column are wrapped. Its height [in] is returned.
     """
     labelled: dict[str, Artist] = {}
     for ax in axs:
         handles, names = ax.get_legend_handles_labels()
         labelled |= dict(zip(map(display_model, names), handles, strict=True))
-    options = {"handles": list(labelled.values()), "labels": list(labelled)}
-    for number in range(min(columns, len(labelled)), 0, -1):
-        legend = figure.legend(**options, loc="outside upper left", ncols=number)
-        if number == 1 or legend.get_tightbbox().width <= 0.98 * figure.bbox.width:
-            return number
+    handles, labels = list(labelled.values()), list(labelled)
+    widest = 0.98 * figure.bbox.width
+    for number in range(min(columns, len(labels)), 0, -1):
+        legend = figure.legend(handles, labels, loc="outside upper left", ncols=number)
+        width = legend.get_tightbbox().width
+        if number == 1 and width > widest:
+            legend.remove()
+            longest = max(map(len, labels))
+            labels = [textwrap.fill(text, int(longest * widest / width) - 4) for text in labels]
+            legend = figure.legend(handles, labels, loc="outside upper left")
+        if number == 1 or width <= widest:
+            return legend.get_tightbbox().height / figure.dpi
         legend.remove()
-    return 0
+    return 0.0
 
 
 def show_percent(axs: Iterable[Axes]) -> None:
