@@ -87,6 +87,12 @@ class Field:
         self.unit = unit
 
 
+def same_names(*names: str, **units: str) -> dict[str, Field]:
+    """Return the fields of columns that a table names as the schema does, some in other units."""
+    fields = {name: Field(name) for name in names}
+    return fields | {name: Field(name, unit=unit) for name, unit in units.items()}
+
+
 def key_by_file(points: pd.DataFrame, flight: str) -> pd.DataFrame:
     """Return points whose flight is named after its file, which may hold several flights."""
     return points.assign(key=f"file:{flight}")

@@ -5,17 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format, Options
+from trajlib.importers.formats.base import Field, Format, Options, same_names
 from trajlib.importers.formats.tables import name_flight, point_reader
 
-_FIELDS = {
+_NAMES = ("timestamp", "latitude", "longitude", "groundspeed")
+_FIELDS = same_names(*_NAMES, altitude="100 ft") | {
     "flight_id": Field("fa_flight_id"),
     "callsign": Field("ident"),
-    "timestamp": Field("timestamp"),
-    "latitude": Field("latitude"),
-    "longitude": Field("longitude"),
-    "altitude": Field("altitude", unit="100 ft"),
-    "groundspeed": Field("groundspeed"),
     "track": Field("heading"),
 }
 

@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format, FormatError, Head, Options, convert_points
+from trajlib.importers.formats.base import (
+    Field,
+    Format,
+    FormatError,
+    Head,
+    Options,
+    convert_points,
+    same_names,
+)
 from trajlib.importers.formats.tables import (
     name_flight,
     point_reader,
@@ -16,57 +24,30 @@ from trajlib.importers.formats.tables import (
     read_texts,
 )
 
-_WEB = {
+_SHARED = same_names("timestamp", "latitude", "longitude", "altitude", "onground")
+_SHARED |= {"groundspeed": Field("speed")}
+_WEB = _SHARED | {
     "callsign": Field("callsign"),
     "timestamp": Field("timestamp", "utc"),
-    "latitude": Field("latitude"),
-    "longitude": Field("longitude"),
-    "altitude": Field("altitude"),
-    "groundspeed": Field("speed"),
     "track": Field("direction"),
-    "onground": Field("onground"),
 }
 _FEED_NAMES = (
-    "icao24 latitude longitude track altitude speed squawk radar type registration timestamp "
-    "origin destination number onground rate callsign"
+    "icao24 latitude longitude track altitude groundspeed squawk radar aircraft_type registration "
+    "timestamp origin destination number onground vertical_rate callsign"
 )
 _FEED_COLUMNS = _FEED_NAMES.split()
-_FEED = {
-    "icao24": Field("icao24"),
-    "callsign": Field("callsign"),
-    "registration": Field("registration"),
-    "aircraft_type": Field("type"),
-    "origin": Field("origin"),
-    "destination": Field("destination"),
-    "timestamp": Field("timestamp"),
-    "latitude": Field("latitude"),
-    "longitude": Field("longitude"),
-    "altitude": Field("altitude"),
-    "groundspeed": Field("speed"),
-    "vertical_rate": Field("rate"),
-    "track": Field("track"),
-    "onground": Field("onground"),
-}
-_POSITIONS = {
+_FEED_OTHERS = ("squawk", "radar", "number")
+_FEED = same_names(*(name for name in _FEED_COLUMNS if name not in _FEED_OTHERS))
+_POSITIONS = _SHARED | {
     "flight_id": Field("flight_id"),
     "timestamp": Field("snapshot_id", "event_time"),
-    "latitude": Field("latitude"),
-    "longitude": Field("longitude"),
-    "altitude": Field("altitude"),
-    "groundspeed": Field("speed"),
     "vertical_rate": Field("vert_speed"),
     "track": Field("heading"),
-    "onground": Field("onground"),
 }
-_GRANULAR = {
+_GRANULAR = _SHARED | {
     "icao24": Field("hex"),
     "callsign": Field("callsign"),
-    "timestamp": Field("timestamp"),
-    "latitude": Field("latitude"),
-    "longitude": Field("longitude"),
-    "altitude": Field("altitude"),
     "geoaltitude": Field("GPSA"),
-    "groundspeed": Field("speed"),
     "track": Field("track"),
     "vertical_rate": Field("vspeed"),
     "true_airspeed": Field("TAS"),
@@ -75,7 +56,6 @@ _GRANULAR = {
     "heading": Field("HDG"),
     "roll": Field("ROLL"),
     "temperature": Field("OAT", unit="degC"),
-    "onground": Field("onground"),
 }
 _REPORTED = ("GPSA", "TAS", "IAS", "HDG", "ROLL", "OAT")
 _IDENTITY = {
@@ -97,7 +77,7 @@ _POINT = {
     "vertical_rate": ("verticalSpeed", "fpm"),
     "track": ("heading",),
 }
-_PLAYBACK = {name: Field(name) for name in (*_IDENTITY, *_POINT, "onground")}
+_PLAYBACK = same_names(*_IDENTITY, *_POINT, "onground")
 
 
 def _mark_ground(batch: pd.DataFrame) -> pd.DataFrame:

@@ -12,25 +12,19 @@ from trajlib.importers.formats.base import (
     Options,
     convert_points,
     find_wind,
+    same_names,
 )
 from trajlib.importers.formats.tables import name_flight, read_table
 
-_FIELDS = {
-    "flight_id": Field("flight"),
-    "timestamp": Field("timestamp"),
-    "latitude": Field("latitude"),
-    "longitude": Field("longitude"),
+_NAMES = ("flight_id", "timestamp", "latitude", "longitude", "pitch", "roll", "wind_u", "wind_v")
+_FIELDS = same_names(*_NAMES) | {
     "altitude": Field("altp", "pressure_altitude"),
     "geoaltitude": Field("altgps", "altmsl"),
     "groundspeed": Field("gndspd"),
     "true_airspeed": Field("tas"),
     "calibrated_airspeed": Field("ias"),
     "vertical_rate": Field("vspd"),
-    "pitch": Field("pitch"),
-    "roll": Field("roll"),
     "temperature": Field("oat", unit="degC"),
-    "wind_u": Field("wind_u"),
-    "wind_v": Field("wind_v"),
 }
 _CLOCK = ("lcl date", "lcl time", "utcofst")
 _OTHERS = ("altb", "altind", "baroa", "baro", "wndspd", "wnddr")
@@ -54,7 +48,7 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         setting = numbers["baroa"].fillna(numbers["baro"])
         indicated = numbers["altb"].fillna(numbers["altind"])
         batch = texts.assign(
-            flight=flight,
+            flight_id=flight,
             timestamp=pd.to_datetime(stamps, format="ISO8601", utc=True, errors="coerce"),
             # AltB is the altimeter reading for the pressure setting BaroA
             pressure_altitude=indicated + _altitude_of(setting),

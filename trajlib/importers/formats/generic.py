@@ -31,6 +31,7 @@ from trajlib.importers.formats.base import (
     convert_points,
     convert_table,
     key_by_file,
+    same_names,
 )
 from trajlib.importers.formats.packed import UNPACKED
 from trajlib.importers.formats.tables import name_flight, read_head, read_table
@@ -150,7 +151,7 @@ def _read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         batch = batch.reindex(columns=[*dict.fromkeys(columns.values())])
         points = batch[[*columns.values()]].set_axis([*columns], axis=1)
         points = _carry(_convert(points, layout, dialect, below, key), key).assign(**constants)
-        points = convert_points(points, {name: Field(name) for name in points})
+        points = convert_points(points, same_names(*points))
         if key is None:
             points = key_by_file(points, constants["flight_id"])
         yield points

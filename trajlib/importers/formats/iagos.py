@@ -3,19 +3,14 @@
 import numpy as np
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format
+from trajlib.importers.formats.base import Field, Format, same_names
 from trajlib.importers.formats.tables import point_reader
 
-_FIELDS = {
-    "flight_id": Field("flight_id"),
+_NAMES = ("flight_id", "latitude", "longitude", "pressure", "relative_humidity")
+_FIELDS = same_names(*_NAMES, true_airspeed="m/s") | {
     "timestamp": Field("time"),
-    "latitude": Field("latitude"),
-    "longitude": Field("longitude"),
     "altitude": Field("pressure_altitude", "altitude_ft"),
-    "pressure": Field("pressure"),
     "temperature": Field("temperature", "air_temperature"),
-    "relative_humidity": Field("relative_humidity"),
-    "true_airspeed": Field("true_airspeed", unit="m/s"),
 }
 
 

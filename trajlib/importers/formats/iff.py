@@ -6,35 +6,32 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format, Options, convert_points, find_texts
+from trajlib.importers.formats.base import Format, Options, convert_points, find_texts, same_names
 from trajlib.importers.formats.tables import name_flight, parse_csv, read_texts
 
-_COMMON = "kind time key beacon cid source message callsign category "
+_COMMON = "kind timestamp key beacon cid source message callsign category "
 _POINT = (
-    "latitude longitude altitude significance accuracy_1 accuracy_2 accuracy_3 speed course rate "
-    "qualifier indicator status leader scratch_pad warning assigned facility sector receiving "
-    "receiving_sector controller primary subset symbol ads operation airport track return address"
+    "latitude longitude altitude significance accuracy_1 accuracy_2 accuracy_3 groundspeed track "
+    "vertical_rate qualifier indicator status leader scratch_pad warning assigned facility sector "
+    "receiving receiving_sector controller primary subset symbol ads operation airport "
+    "radar_track return icao24"
 )
-_FLIGHT = "type fix_from fix_to operation from to"
+_FLIGHT = "aircraft_type fix_from fix_to operation origin destination"
 _POINTS, _FLIGHTS = (_COMMON + _POINT).split(), (_COMMON + _FLIGHT).split()
-_IDENTITY = ["key", "type", "from", "to"]
+_IDENTITY = ["aircraft_type", "origin", "destination"]
 _LINE = re.compile(r"3,\d{9,10}(\.\d*)?,(?:[^,]*,){7}-?\d+\.\d+,-?\d+\.\d+,")
-_FIELDS = {
-    "flight_id": Field("flight"),
-    "icao24": Field("address"),
-    "callsign": Field("callsign"),
-    "aircraft_type": Field("type"),
-    "origin": Field("from"),
-    "destination": Field("to"),
-    "timestamp": Field("time"),
-    "latitude": Field("latitude"),
-    "longitude": Field("longitude"),
-    "altitude": Field("altitude", unit="FL"),
-    "groundspeed": Field("speed"),
-    "track": Field("course"),
-    "vertical_rate": Field("rate"),
+_FIELDS = same_names(
+    *("flight_id", "icao24", "callsign", *_IDENTITY, "timestamp", "latitude", "longitude"),
+    *("groundspeed", "track", "vertical_rate"),
+    altitude="FL",
+)
+_UNKNOWN = {
+    "groundspeed": -99,
+    "track": -99,
+    "vertical_rate": -99999,
+    "icao24": "000000",
+    "aircraft_type": "?",
 }
-_UNKNOWN = {"speed": -99, "course": -99, "rate": -99999, "address": "000000", "type": "?"}
 
 
 def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
@@ -44,11 +41,11 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         lines = text.splitlines(keepends=True)
         points = _parse(lines, _POINTS)
         flights = pd.concat([flights, _parse(lines, _FLIGHTS)]).drop_duplicates("key", keep="last")
-        points = points.merge(flights[_IDENTITY], on="key", how="left")
+        points = points.merge(flights[["key", *_IDENTITY]], on="key", how="left")
         points = points.replace({name: {text: None} for name, text in _UNKNOWN.items()})
         named = points["callsign"].str.contains("[A-Z]", na=False)  # or the number of the track
         points["callsign"] = points["callsign"].where(named)
-        yield convert_points(points.assign(flight=f"{file}-" + points["key"]), _FIELDS)
+        yield convert_points(points.assign(flight_id=f"{file}-" + points["key"]), _FIELDS)
 
 
 def _parse(lines: list[str], names: list[str]) -> pd.DataFrame:

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from trajlib.importers.formats.base import (
-    Field,
     Format,
     FormatError,
     Head,
     Options,
     convert_points,
     key_by_file,
+    same_names,
 )
 from trajlib.importers.formats.tables import name_flight, read_texts
 
@@ -24,15 +24,8 @@ _FIX = (
     r"([AV])(-\d{4}|\d{5})(-\d{4}|\d{5})"
 )
 _DATE = re.compile(r"(?m)^H[FOP]DTE(?:DATE)?:?\s*(\d{2})(\d{2})(\d{2})")
-_FIELDS = {
-    "flight_id": Field("flight"),
-    "registration": Field("registration"),
-    "timestamp": Field("timestamp"),
-    "latitude": Field("latitude"),
-    "longitude": Field("longitude"),
-    "altitude": Field("altitude", unit="m"),
-    "geoaltitude": Field("geoaltitude", unit="m"),
-}
+_NAMES = ("flight_id", "registration", "timestamp", "latitude", "longitude")
+_FIELDS = same_names(*_NAMES, altitude="m", geoaltitude="m")
 
 
 def _recognize(head: Head) -> bool:
@@ -56,7 +49,7 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     flight = name_flight(path, options)
     points = pd.DataFrame(
         {
-            "flight": flight,
+            "flight_id": flight,
             "registration": pilot[1] if pilot else None,
             "timestamp": day + pd.to_timedelta(seconds + 86400 * midnights, unit="s"),
             "latitude": (number[3] + number[4] / 60000) * np.where(fixes[5] == "S", -1, 1),

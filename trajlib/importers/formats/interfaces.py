@@ -1,6 +1,6 @@
 """Answers of the interfaces of AirLabs and aviationstack: metres, and kilometres per hour."""
 
-from trajlib.importers.formats.base import Field, Format
+from trajlib.importers.formats.base import Field, Format, same_names
 from trajlib.importers.formats.tables import point_reader
 
 _AIRLABS = {
@@ -18,18 +18,14 @@ _AIRLABS = {
     "groundspeed": Field("speed", unit="km/h"),
     "track": Field("dir"),
 }
-_AVIATIONSTACK = {
-    "icao24": Field("icao24"),
+_NAMES = ("icao24", "registration", "latitude", "longitude")
+_AVIATIONSTACK = same_names(*_NAMES, altitude="m") | {
     "callsign": Field("callsign", "flight.icao"),
-    "registration": Field("registration"),
     "aircraft_type": Field("aircraft.icao"),
     "operator": Field("airline.icao"),
     "origin": Field("departure.icao"),
     "destination": Field("arrival.icao"),
     "timestamp": Field("live.updated"),
-    "latitude": Field("latitude"),
-    "longitude": Field("longitude"),
-    "altitude": Field("altitude", unit="m"),
     "groundspeed": Field("live.speed_horizontal", unit="km/h"),
     "track": Field("direction"),
     "onground": Field("live.is_ground"),

@@ -7,23 +7,17 @@ from pathlib import Path
 import pandas as pd
 
 from trajlib.importers.formats.base import (
-    Field,
     Format,
     FormatError,
     Options,
     convert_points,
     key_by_file,
+    same_names,
 )
 from trajlib.importers.formats.tables import name_flight, read_texts
 
-_FIELDS = {
-    "flight_id": Field("flight"),
-    "callsign": Field("callsign"),
-    "timestamp": Field("when"),
-    "latitude": Field("latitude"),
-    "longitude": Field("longitude"),
-    "altitude": Field("altitude", unit="m"),
-}
+_NAMES = ("flight_id", "callsign", "timestamp", "latitude", "longitude")
+_FIELDS = same_names(*_NAMES, altitude="m")
 _DATED = re.compile(
     r"<TimeStamp>\s*<when>([^<]*)</when>.*?<Point>.*?<coordinates>([^<]*)</coordinates>", re.DOTALL
 )
@@ -47,7 +41,7 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         flight = name_flight(path, options)
         flight = flight if len(flights) == 1 else f"{flight}-{number + 1}"
         callsign = name[1] if name and len(flights) == 1 else None
-        points = points.assign(when=when, flight=flight, callsign=callsign)
+        points = points.assign(timestamp=when, flight_id=flight, callsign=callsign)
         yield key_by_file(convert_points(points, _FIELDS), flight)
 
 

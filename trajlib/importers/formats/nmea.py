@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format, FormatError, Options, convert_points
+from trajlib.importers.formats.base import (
+    Format,
+    FormatError,
+    Options,
+    convert_points,
+    same_names,
+)
 from trajlib.importers.formats.tables import name_flight, read_texts
 
 _NUMBER = r"(\d*\.?\d*)"
@@ -18,16 +24,8 @@ _HEIGHT = r"\$..GGA,[^,]*,[^,]*,[^,]*,[^,]*,[^,]*,[1-9],[^,]*,[^,]*,(-?[\d.]+),M
 _PRESSURE = r"\$PGRMZ,(-?\d+),f,"
 _SUM = re.compile(r"\$(.*)\*([0-9A-Fa-f]{2})\s*$")
 _TIME = r"\$..(?:RMC|GGA),(\d{6}\.?\d*),"
-_FIELDS = {
-    "flight_id": Field("flight"),
-    "timestamp": Field("timestamp"),
-    "latitude": Field("latitude", unit="dms"),
-    "longitude": Field("longitude", unit="dms"),
-    "altitude": Field("altitude"),
-    "geoaltitude": Field("height", unit="m"),
-    "groundspeed": Field("speed"),
-    "track": Field("course"),
-}
+_UNITS = {"latitude": "dms", "longitude": "dms", "geoaltitude": "m"}
+_FIELDS = same_names("flight_id", "timestamp", "altitude", "groundspeed", "track", **_UNITS)
 
 
 def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
@@ -42,19 +40,19 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     )
     # without a sensor the height is taken, as in GPX
     altitude = pressure if pressure.notna().any() else height / 0.3048
-    fixes = fixes.assign(height=height, altitude=altitude).dropna(subset=[0, 7])
+    fixes = fixes.assign(geoaltitude=height, altitude=altitude).dropna(subset=[0, 7])
     if fixes.empty:
         raise FormatError("no date: sentences RMC with a valid fix and checksum are missing")
     moments = fixes[7] + " " + fixes[0].str[:6]
     times = pd.to_datetime(moments, format="%d%m%y %H%M%S", utc=True, errors="coerce")
     parts = pd.to_numeric("0" + fixes[0].str[6:], errors="coerce").fillna(0)
     points = fixes.assign(
-        flight=name_flight(path, options),
+        flight_id=name_flight(path, options),
         timestamp=times + pd.to_timedelta(parts, unit="s"),
         latitude=fixes[1] + fixes[2],
         longitude=fixes[3] + fixes[4],
-        speed=fixes[5],
-        course=fixes[6],
+        groundspeed=fixes[5],
+        track=fixes[6],
     )
     yield convert_points(points, _FIELDS)
 

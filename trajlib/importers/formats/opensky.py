@@ -5,38 +5,35 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format, FormatError, Head, Options, convert_points
+from trajlib.importers.formats.base import (
+    Field,
+    Format,
+    FormatError,
+    Head,
+    Options,
+    convert_points,
+    same_names,
+)
 from trajlib.importers.formats.tables import point_reader, read_json
 
-_FIELDS = {
+_FIELDS = same_names("icao24", "callsign", "onground", geoaltitude="m") | {
     "timestamp": Field("time", "timestamp"),
-    "icao24": Field("icao24"),
     "latitude": Field("lat"),
     "longitude": Field("lon"),
     "altitude": Field("baroaltitude", unit="m"),
-    "geoaltitude": Field("geoaltitude", unit="m"),
     "groundspeed": Field("velocity", unit="m/s"),
     "track": Field("heading"),
     "vertical_rate": Field("vertrate", unit="m/s"),
-    "callsign": Field("callsign"),
-    "onground": Field("onground"),
     "position_time": Field("lastposupdate"),
 }
-_ANSWER = _FIELDS | {
-    "latitude": Field("latitude"),
-    "longitude": Field("longitude"),
-    "altitude": Field("baro_altitude", unit="m"),
-    "geoaltitude": Field("geo_altitude", unit="m"),
-    "track": Field("track"),
-    "vertical_rate": Field("vertical_rate", unit="m/s"),
-    "onground": Field("on_ground"),
-}
-_NAMES = (  # of a state; time is that of the position
-    "icao24 callsign country time last_contact longitude latitude baro_altitude on_ground velocity "
-    "track vertical_rate sensors geo_altitude"
+_NAMES = (  # of a state; the timestamp is that of the position
+    "icao24 callsign country timestamp last_contact longitude latitude altitude onground "
+    "groundspeed track vertical_rate sensors geoaltitude"
 )
 _STATE = _NAMES.split()
-_WAYPOINT = ["time", "latitude", "longitude", "baro_altitude", "track", "on_ground"]
+_WAYPOINT = ["timestamp", "latitude", "longitude", "altitude", "track", "onground"]
+_UNITS = {"altitude": "m", "geoaltitude": "m", "groundspeed": "m/s", "vertical_rate": "m/s"}
+_ANSWER = same_names("icao24", "callsign", *_WAYPOINT, **_UNITS)
 
 
 def _read_answers(path: Path, options: Options) -> Iterator[pd.DataFrame]:

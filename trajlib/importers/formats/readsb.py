@@ -12,35 +12,29 @@ from trajlib.importers.formats.base import (
     Options,
     convert_points,
     find_wind,
+    same_names,
 )
 from trajlib.importers.formats.tables import point_reader, read_json
 
-_NAMES = "seconds latitude longitude altitude speed track flags rate state source geo"
+_NAMES = (
+    "seconds latitude longitude altitude groundspeed track flags vertical_rate state source "
+    "geoaltitude"
+)
 _POINT = _NAMES.split()
-_FIELDS = {
-    "icao24": Field("icao"),
+_NAMED = ("timestamp", "track", "roll", "mach", "wind_u", "wind_v", "onground", "new_leg")
+_FIELDS = same_names(*_NAMED) | {
     "callsign": Field("flight"),
     "registration": Field("r"),
     "aircraft_type": Field("t"),
-    "timestamp": Field("timestamp"),
-    "latitude": Field("latitude"),
-    "longitude": Field("longitude"),
-    "altitude": Field("altitude"),
-    "geoaltitude": Field("geo"),
-    "groundspeed": Field("speed"),
-    "track": Field("track"),
     "heading": Field("true_heading"),
-    "vertical_rate": Field("rate"),
     "calibrated_airspeed": Field("ias"),
-    "roll": Field("roll"),
     "true_airspeed": Field("tas"),
-    "mach": Field("mach"),
     "temperature": Field("oat", unit="degC"),
-    "wind_u": Field("wind_u"),
-    "wind_v": Field("wind_v"),
-    "onground": Field("onground"),
-    "new_leg": Field("new_leg"),
 }
+_TRACE = {"icao24": Field("icao")} | _FIELDS
+_TRACE |= same_names(
+    "latitude", "longitude", "altitude", "geoaltitude", "groundspeed", "vertical_rate"
+)
 _SNAPSHOT = _FIELDS | {
     "icao24": Field("hex"),
     "latitude": Field("lat"),
@@ -50,6 +44,7 @@ _SNAPSHOT = _FIELDS | {
     "groundspeed": Field("gs", "speed"),
     "vertical_rate": Field("baro_rate", "vert_rate"),
 }
+
 _STATE = ("flight", "true_heading", "tas", "mach", "oat", "wd", "ws")
 
 
@@ -74,14 +69,14 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     points = points.assign(
         timestamp=start + pd.to_numeric(points["seconds"], errors="coerce"),
         altitude=altitude.where(flags & 8 == 0),  # the others are geometric
-        geo=points["geo"].fillna(altitude.where(flags & 8 != 0)),
+        geoaltitude=points["geoaltitude"].fillna(altitude.where(flags & 8 != 0)),
         flight=points["flight"].ffill(),  # given every few points
         **find_wind(speed, direction),
         onground=ground,
         new_leg=flags & 2 != 0,
         **{name: aircraft.get(name) for name in ("icao", "r", "t")},
     )
-    yield convert_points(points, _FIELDS)
+    yield convert_points(points, _TRACE)
 
 
 def _date_positions(batch: pd.DataFrame) -> pd.DataFrame:

@@ -6,12 +6,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format, FormatError, Options, convert_points
+from trajlib.importers.formats.base import (
+    Field,
+    Format,
+    FormatError,
+    Options,
+    convert_points,
+    same_names,
+)
 from trajlib.importers.formats.tables import name_flight, point_reader, read_table
 
-_FIELDS = {
-    "flight_id": Field("flight"),
-    "timestamp": Field("timestamp"),
+_FIELDS = same_names("flight_id", "timestamp", "mach", "roll", "pitch") | {
     "latitude": Field("lat", "latitude"),
     "longitude": Field("lon", "longitude"),
     "altitude": Field("alt", "altitude"),
@@ -22,23 +27,14 @@ _FIELDS = {
     "vertical_rate": Field("roc"),
     "true_airspeed": Field("tas"),
     "calibrated_airspeed": Field("cas", "ias"),
-    "mach": Field("mach"),
-    "roll": Field("roll"),
-    "pitch": Field("pitch"),
     "temperature": Field("sat", unit="degC"),
 }
-_SI = {
-    "flight_id": Field("flight_id"),
-    "aircraft_type": Field("aircraft_type"),
+_SI_NAMES = ("flight_id", "aircraft_type", "latitude", "longitude", "fuel_flow")
+_SI_UNITS = {"altitude": "m", "groundspeed": "m/s", "true_airspeed": "m/s"}
+_SI = same_names(*_SI_NAMES, **_SI_UNITS) | {
     "timestamp": Field("time"),
-    "latitude": Field("latitude"),
-    "longitude": Field("longitude"),
-    "altitude": Field("altitude", unit="m"),
-    "groundspeed": Field("groundspeed", unit="m/s"),
-    "true_airspeed": Field("true_airspeed", unit="m/s"),
     "mass": Field("aircraft_mass"),
     "mach": Field("mach_number"),
-    "fuel_flow": Field("fuel_flow"),
     "temperature": Field("air_temperature"),
     "pressure": Field("air_pressure"),
     "wind_u": Field("eastward_wind", unit="m/s"),
@@ -61,7 +57,7 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
             seconds = seconds + start
         numbers = batch.apply(pd.to_numeric, errors="coerce")
         no_fix = numbers["lat"].eq(0) & numbers["lon"].eq(0)  # before the receiver has a fix
-        yield convert_points(batch[~no_fix].assign(timestamp=seconds, flight=flight), _FIELDS)
+        yield convert_points(batch[~no_fix].assign(timestamp=seconds, flight_id=flight), _FIELDS)
 
 
 def _find_start(path: Path) -> float | None:

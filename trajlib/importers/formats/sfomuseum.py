@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format, FormatError, Head, Options, convert_points
+from trajlib.importers.formats.base import (
+    Format,
+    FormatError,
+    Head,
+    Options,
+    convert_points,
+    same_names,
+)
 from trajlib.importers.formats.tables import point_reader, read_head, read_json
 from trajlib.schema import IDENTITY
 
@@ -18,8 +25,8 @@ ATTRIBUTION = (
 )
 SPACING = 30.0  # s: closer points come from two radars that disagree
 _POINTS = ("flight_id", "timestamp", "latitude", "longitude", "altitude", "groundspeed")
-_FIELDS = {name: Field(name) for name in _POINTS}
-_TRACK_FIELDS = _FIELDS | {name: Field(name) for name in IDENTITY}
+_FIELDS = same_names(*_POINTS)
+_TRACK_FIELDS = same_names(*_POINTS, *IDENTITY)
 
 
 def _recognize(head: Head) -> bool:

@@ -6,26 +6,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format, Options, convert_points, find_texts
+from trajlib.importers.formats.base import Format, Options, convert_points, find_texts, same_names
 from trajlib.importers.formats.tables import parse_csv, read_texts
 
 _NAMES = (
-    "segment origin destination type time_begin time_end fl_begin fl_end status callsign "
-    "date_begin date_end lat_begin lon_begin lat_end lon_end flight_id sequence length parity"
+    "segment origin destination aircraft_type time_begin time_end altitude_begin altitude_end "
+    "status callsign date_begin date_end latitude_begin longitude_begin latitude_end "
+    "longitude_end flight_id sequence length parity"
 )
 _COLUMNS = _NAMES.split()
 _LINE = re.compile(r"\S+ +\S+ +\S+ +\S+ +\d{1,6} +\d{1,6} +-?\d+ +-?\d+ +\S+ +\S+ +\d{6} +\d{6} ")
-_FIELDS = {
-    "flight_id": Field("flight_id"),
-    "callsign": Field("callsign"),
-    "aircraft_type": Field("type"),
-    "origin": Field("origin"),
-    "destination": Field("destination"),
-    "timestamp": Field("timestamp"),
-    "latitude": Field("lat", unit="arcmin"),
-    "longitude": Field("lon", unit="arcmin"),
-    "altitude": Field("fl", unit="FL"),
-}
+_IDENTITY = ["flight_id", "callsign", "aircraft_type", "origin", "destination"]
+_UNITS = {"latitude": "arcmin", "longitude": "arcmin", "altitude": "FL"}
+_FIELDS = same_names(*_IDENTITY, "timestamp", **_UNITS)
 
 
 def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
@@ -45,10 +38,9 @@ def _end(segments: pd.DataFrame, which: str) -> pd.DataFrame:
     seconds = clock // 10000 * 3600 + clock // 100 % 100 * 60 + clock % 100
     dates = segments[f"date_{which}"].astype("str").str.zfill(6)
     days = pd.to_datetime(dates, format="%y%m%d", errors="coerce").astype("datetime64[ms]")
-    identity = segments[["flight_id", "callsign", "type", "origin", "destination"]]
-    return identity.assign(
+    return segments[_IDENTITY].assign(
         timestamp=days + pd.to_timedelta(seconds, unit="s"),
-        **{name: segments[f"{name}_{which}"] for name in ("lat", "lon", "fl")},
+        **{name: segments[f"{name}_{which}"] for name in _UNITS},
     )
 
 

@@ -1,23 +1,19 @@
 """Satellite ADS-B of Spire."""
 
-from trajlib.importers.formats.base import Field, Format
+from trajlib.importers.formats.base import Field, Format, same_names
 from trajlib.importers.formats.tables import point_reader
 
-_FIELDS = {
+_FIELDS = same_names("callsign", "latitude", "longitude", "vertical_rate") | {
     "icao24": Field("icao_address"),
-    "callsign": Field("callsign"),
     "registration": Field("tail_number"),
     "aircraft_type": Field("aircraft_type_icao"),
     "operator": Field("airline_icao", "airline_iata"),
     "origin": Field("departure_airport_icao", "departure_airport_iata"),
     "destination": Field("arrival_airport_icao", "arrival_airport_iata"),
     "timestamp": Field("time", "timestamp"),
-    "latitude": Field("latitude"),
-    "longitude": Field("longitude"),
     "altitude": Field("altitude_ft", "altitude_baro"),
     "groundspeed": Field("speed"),
     "track": Field("heading"),
-    "vertical_rate": Field("vertical_rate"),
     "onground": Field("on_ground"),
 }
 
