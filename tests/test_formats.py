@@ -26,13 +26,12 @@ from trajlib.archive.values import convert_times, split_positions
 from trajlib.importers.formats import (
     FORMATS,
     FormatError,
-    Options,
     describe_formats,
     draft_columns,
     find_format,
     recognize_format,
 )
-from trajlib.importers.formats.base import Field, convert_table
+from trajlib.importers.formats.base import Field, Options, convert_table
 
 # half of the last digit of a format; other columns are exact
 PRECISION = {
@@ -1381,7 +1380,8 @@ def test_texts_stay_texts(table, tmp_path, text):
 _READ = """
 import resource, sys
 from pathlib import Path
-from trajlib.importers.formats import FormatError, Options, recognize_format
+from trajlib.importers.formats import FormatError, recognize_format
+from trajlib.importers.formats.base import Options
 path = Path(sys.argv[1])
 try:
     print(sum(map(len, recognize_format(path).read(path, Options()))))

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from trajlib.archive.dialect import Dialect, parse_dialect
-from trajlib.importers.formats import FormatError, Options, recognize_format
+from trajlib.importers.formats import FormatError, recognize_format
+from trajlib.importers.formats.base import Options
 from trajlib.importers.formats.documents import find_records, parse_beginning
 
 TIMES = [f"2016-01-01T00:0{n}:00Z" for n in range(3)]

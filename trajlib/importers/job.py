@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from trajlib.importers.cleaning import Limits
-from trajlib.importers.formats import Options
+from trajlib.importers.formats.base import Options
 
 SIDES = ("origin", "destination")
 

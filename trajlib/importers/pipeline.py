@@ -21,7 +21,8 @@ from trajlib.cluster import run_tasks
 from trajlib.importers.bucket_flights import segment_bucket
 from trajlib.importers.cleaning import Limits
 from trajlib.importers.collecting import count_buckets, read_points
-from trajlib.importers.formats import Format, Options, find_format
+from trajlib.importers.formats import find_format
+from trajlib.importers.formats.base import Format, Options
 from trajlib.importers.formats.packed import UNPACKED
 from trajlib.importers.job import SIDES, Criteria, Job
 from trajlib.importers.sources import (

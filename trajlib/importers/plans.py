@@ -7,23 +7,16 @@ import pandas as pd
 
 from trajlib.archive.dialect import read_dialect
 from trajlib.archive.plans import save_plans
-from trajlib.importers.formats import FormatError, Options, find_format
-from trajlib.importers.formats.base import TEXTS
+from trajlib.importers.formats import find_format
+from trajlib.importers.formats.base import TEXTS, FormatError, Options
 from trajlib.importers.formats.packed import UNPACKED
 from trajlib.importers.sources import find_root, open_archives
 
 _ALONE = ("tfms-plans", "so6", "eurocontrol")  # their files of plans hold no flights
 _TOGETHER = ("allft",)  # those of flights hold their plans, too
 PLAN_FORMATS = (*_ALONE, *_TOGETHER, "generic")
-_COLUMNS = {
-    "flight_id": "flight_id",
-    "callsign": "callsign",
-    "latitude": "latitude",
-    "longitude": "longitude",
-    "altitude": "flight_level",
-    "groundspeed": "speed",
-    "timestamp": "estimated_time",
-}
+_RENAMED = {"altitude": "flight_level", "groundspeed": "speed", "timestamp": "estimated_time"}
+_COLUMNS = ("flight_id", "callsign", "latitude", "longitude", *_RENAMED)
 
 
 def import_plans_beside_flights(source: str | Path, archive: str | Path) -> pd.Series | None:
@@ -98,7 +91,7 @@ def import_plans(
         reason = f": {reasons[0]}" if reasons else ""
         raise FileNotFoundError(f"no flight plans in {source}{reason}")
     points = pd.concat(tables, ignore_index=True)
-    plans = points[[name for name in _COLUMNS if name in points]].rename(columns=_COLUMNS)
+    plans = points[[name for name in _COLUMNS if name in points]].rename(columns=_RENAMED)
     plans = plans.astype({name: "str" for name in TEXTS if name in plans})
     if "flight_level" in plans:
         plans["flight_level"] /= 100

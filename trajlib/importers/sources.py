@@ -12,15 +12,11 @@ import pandas as pd
 
 from trajlib.archive.dialect import Dialect, read_dialect
 from trajlib.cluster import run_tasks
-from trajlib.importers.formats import (
-    FormatError,
-    draft_columns,
-    find_format,
-    read_head,
-    recognize_format,
-)
+from trajlib.importers.formats import draft_columns, find_format, recognize_format
+from trajlib.importers.formats.base import FormatError
 from trajlib.importers.formats.generic import find_absent
 from trajlib.importers.formats.packed import PackedError, is_disk_full, unpack_archive
+from trajlib.importers.formats.tables import read_head
 
 FILES = 500  # files of one task
 _ABOUT = re.compile(
@@ -52,24 +48,18 @@ def list_members(source: Path) -> list[Path]:
     return members
 
 
-def recognize_sources(source: str | Path, format: str | None = None) -> pd.DataFrame:
+def recognize_sources(
+    source: str | Path, format: str | None = None, *, recognized: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Return the format of each file of a source.
+
+    Files that are already ``recognized``, in such a table, are not opened again.
 
     Returns
     -------
     DataFrame
-        ``file``, relative to the source, ``format``, and ``refused``, the reason if the file
-        cannot be read.
-    """
-    return _recognize(source, format).drop(columns="packed")
-
-
-def _recognize(
-    source: str | Path, format: str | None, recognized: pd.DataFrame | None = None
-) -> pd.DataFrame:
-    """Return the table of `recognize_sources`, and whether a file has to be ``packed`` out.
-
-    Files that are already ``recognized``, in such a table, are not opened again.
+        ``file``, relative to the source, ``format``, ``refused``, the reason if the file cannot be
+        read, and ``packed``, whether it may be unpacked.
     """
     source = Path(source).resolve()
     root = find_root(source)
@@ -121,7 +111,7 @@ def open_archives(
     OSError
         When the disk of the folder has too little space for the unpacked files, or fails.
     """
-    sources = _recognize(source, format)
+    sources = recognize_sources(source, format)
     root = find_root(source)
     packed = {*sources.loc[sources["packed"], "file"]}
     if not packed:
@@ -152,7 +142,7 @@ def open_archives(
         for path in (root / "columns.toml", *root.glob("LICEN[CS]E*")):
             if path.is_file() and not (folder / path.name).exists():
                 (folder / path.name).symlink_to(path)
-        sources = _recognize(folder, format, recognized=sources[~sources["packed"]])
+        sources = recognize_sources(folder, format, recognized=sources[~sources["packed"]])
         inner = sources["file"].isin(nested) & (sources["packed"] | sources["refused"].isna())
         refused |= dict.fromkeys(sources.loc[inner, "file"], _WITHIN)
         others = sources[~sources["file"].isin(refused)]

@@ -63,15 +63,7 @@ class _Room:
         self.free = shutil.disk_usage(self.folder).free
 
     def take(self, sizes: list[int]) -> None:
-        """Add files of these sizes.
-
-        Raises
-        ------
-        FormatError
-            When they are more than an archive of flights has.
-        OSError
-            When the disk has no room for them.
-        """
+        """Add files of these sizes, unless they are too many or too large."""
         self.files += len(sizes)
         self.size += sum(sizes)
         if self.files > _MEMBERS:
@@ -238,13 +230,7 @@ def _lift_files(folder: Path) -> None:
 
 
 def _place(folder: Path, name: str) -> Path:
-    """Return where a file of an archive is written.
-
-    Raises
-    ------
-    FormatError
-        When its name leads out of the folder.
-    """
+    """Return where a file of an archive is written, unless its name leads out of the folder."""
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if not parts or ".." in parts or parts[0] == "/" or re.match("[A-Za-z]:", parts[0]):
         raise FormatError(f"an archive with a file outside its folder: {name[:80]!r}")
