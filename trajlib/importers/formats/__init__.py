@@ -1,4 +1,4 @@
-"""The formats from which flights are imported, one module each."""
+"""The formats from which flights are imported, by publisher or kind of file."""
 
 import json
 import re
@@ -7,45 +7,26 @@ from pathlib import Path
 from trajlib.archive.dialect import Dialect
 from trajlib.archive.layout import find_missing, match_columns
 from trajlib.importers.formats import (
-    allft,
-    cpr,
     eurocontrol,
-    flightaware,
     flightradar24,
     garmin,
     generic,
-    gpx,
     iagos,
     iff,
     igc,
     interfaces,
-    kml,
+    markup,
     nmea,
     opensky,
     readsb,
     recorders,
     sbs,
     sfomuseum,
-    so6,
-    spire,
     tfms,
 )
-from trajlib.importers.formats.base import Format, FormatError, Head, Options
+from trajlib.importers.formats.base import Format, FormatError, Head
 from trajlib.importers.formats.tables import read_head
 from trajlib.schema import COLUMNS, REQUIRED
-
-__all__ = [
-    "FORMATS",
-    "Format",
-    "FormatError",
-    "Head",
-    "Options",
-    "describe_formats",
-    "draft_columns",
-    "find_format",
-    "read_head",
-    "recognize_format",
-]
 
 # specific formats before general ones
 FORMATS = (
@@ -53,17 +34,17 @@ FORMATS = (
     opensky.ANSWERS,
     sfomuseum.FORMAT,
     sfomuseum.GEOJSON,
-    eurocontrol.FORMAT,
-    so6.FORMAT,
-    allft.FORMAT,
+    eurocontrol.RESEARCH,
+    eurocontrol.SO6,
+    eurocontrol.ALLFT,
     flightradar24.FORMAT,
     flightradar24.GRANULAR,
     flightradar24.PLAYBACK,
     flightradar24.FEED,
-    flightaware.FORMAT,
+    interfaces.FLIGHTAWARE,
     flightradar24.POSITIONS,
     generic.PRU,
-    cpr.FORMAT,
+    eurocontrol.CPR,
     readsb.FORMAT,
     readsb.SNAPSHOTS,
     interfaces.AIRLABS,
@@ -75,11 +56,11 @@ FORMATS = (
     garmin.FORMAT,
     recorders.FORMAT,
     recorders.SI,
-    spire.FORMAT,
+    interfaces.SPIRE,
     iagos.FORMAT,
     igc.FORMAT,
-    kml.FORMAT,
-    gpx.FORMAT,
+    markup.KML,
+    markup.GPX,
     nmea.FORMAT,
     generic.PRC,
     generic.TRAFFIC,

@@ -93,11 +93,6 @@ def same_names(*names: str, **units: str) -> dict[str, Field]:
     return fields | {name: Field(name, unit=unit) for name, unit in units.items()}
 
 
-def key_by_file(points: pd.DataFrame, flight: str) -> pd.DataFrame:
-    """Return points whose flight is named after its file, which may hold several flights."""
-    return points.assign(key=f"file:{flight}")
-
-
 def convert_points(df: pd.DataFrame, fields: dict[str, Field]) -> pd.DataFrame:
     """Return the points of a table in the schema's columns and units.
 

@@ -30,7 +30,6 @@ from trajlib.importers.formats.base import (
     Options,
     convert_points,
     convert_table,
-    key_by_file,
     same_names,
 )
 from trajlib.importers.formats.packed import UNPACKED
@@ -153,7 +152,7 @@ def _read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         points = _carry(_convert(points, layout, dialect, below, key), key).assign(**constants)
         points = convert_points(points, same_names(*points))
         if key is None:
-            points = key_by_file(points, constants["flight_id"])
+            points = points.assign(key=f"file:{constants['flight_id']}")
         yield points
 
 
@@ -298,13 +297,7 @@ def _read_flights(path: Path, options: Options) -> pd.DataFrame:
 
 
 def _limit_to_aircraft(aircraft: pd.DataFrame, key: str) -> pd.DataFrame:
-    """Return what a table without flight ids says of each aircraft, in one row.
-
-    Raises
-    ------
-    FormatError
-        When two rows differ that are of the same aircraft.
-    """
+    """Return what a table without flight ids says of each aircraft, in one row."""
     names = [name for name in FLEET if name in aircraft]
     aircraft = aircraft[names].drop_duplicates(ignore_index=True)
     again = aircraft.loc[aircraft[key].duplicated(), key]

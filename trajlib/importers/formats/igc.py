@@ -7,16 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from trajlib.importers.formats.base import (
-    Format,
-    FormatError,
-    Head,
-    Options,
-    convert_points,
-    key_by_file,
-    same_names,
-)
-from trajlib.importers.formats.tables import name_flight, read_texts
+from trajlib.importers.formats.base import Format, FormatError, Head, Options, same_names
+from trajlib.importers.formats.tables import convert_flights, read_texts
 
 # time, latitude, longitude, validity, pressure altitude and GNSS altitude
 _FIX = (
@@ -46,10 +38,8 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     midnights = (seconds.diff() < -43200).cumsum()
     sensor = number[10].ne(0).any()  # without a sensor all are 0
     pilot = re.search(r"(?m)^HFGID[^:\n]*:[ \t]*([\w-]+)", text)
-    flight = name_flight(path, options)
     points = pd.DataFrame(
         {
-            "flight_id": flight,
             "registration": pilot[1] if pilot else None,
             "timestamp": day + pd.to_timedelta(seconds + 86400 * midnights, unit="s"),
             "latitude": (number[3] + number[4] / 60000) * np.where(fixes[5] == "S", -1, 1),
@@ -59,7 +49,7 @@ def _read(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     )
     # phones have no sensor: as in GPX, the height is the altitude
     points["altitude"] = number[10] if sensor else points["geoaltitude"]
-    yield key_by_file(convert_points(points, _FIELDS), flight)
+    yield from convert_flights(path, options, [points], _FIELDS)
 
 
 FORMAT = Format(

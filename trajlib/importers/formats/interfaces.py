@@ -1,7 +1,12 @@
-"""Answers of the interfaces of AirLabs and aviationstack: metres, and kilometres per hour."""
+"""Answers of the interfaces of AirLabs, aviationstack, Spire and FlightAware."""
 
-from trajlib.importers.formats.base import Field, Format, same_names
-from trajlib.importers.formats.tables import point_reader
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from trajlib.importers.formats.base import Field, Format, Options, same_names
+from trajlib.importers.formats.tables import name_flight, point_reader
 
 _AIRLABS = {
     "icao24": Field("hex"),
@@ -30,6 +35,34 @@ _AVIATIONSTACK = same_names(*_NAMES, altitude="m") | {
     "track": Field("direction"),
     "onground": Field("live.is_ground"),
 }
+_SPIRE = same_names("callsign", "latitude", "longitude", "vertical_rate") | {
+    "icao24": Field("icao_address"),
+    "registration": Field("tail_number"),
+    "aircraft_type": Field("aircraft_type_icao"),
+    "operator": Field("airline_icao", "airline_iata"),
+    "origin": Field("departure_airport_icao", "departure_airport_iata"),
+    "destination": Field("arrival_airport_icao", "arrival_airport_iata"),
+    "timestamp": Field("time", "timestamp"),
+    "altitude": Field("altitude_ft", "altitude_baro"),
+    "groundspeed": Field("speed"),
+    "track": Field("heading"),
+    "onground": Field("on_ground"),
+}
+_TRACK_NAMES = ("timestamp", "latitude", "longitude", "groundspeed")
+_TRACK = same_names(*_TRACK_NAMES, altitude="100 ft") | {
+    "flight_id": Field("fa_flight_id"),
+    "callsign": Field("ident"),
+    "track": Field("heading"),
+}
+
+
+def _read_track(path: Path, options: Options) -> Iterator[pd.DataFrame]:
+    def identify(batch: pd.DataFrame) -> pd.DataFrame:
+        ids = batch["fa_flight_id"].astype("str").where(batch["fa_flight_id"].notna())
+        ident = ids.str.extract(r"^([A-Z]{2,3}\d\w*)-")[0]
+        return batch.assign(fa_flight_id=ids.fillna(name_flight(path, options)), ident=ident)
+
+    yield from point_reader(_TRACK, identify)(path, options)
 
 
 AIRLABS = Format(
@@ -53,4 +86,23 @@ AVIATIONSTACK = Format(
     ),
     read=point_reader(_AVIATIONSTACK),
     splittable=True,
+)
+SPIRE = Format(
+    name="spire",
+    title="satellite ADS-B of Spire (CSV or Parquet)",
+    needs="the table, any number of aircraft",
+    attribution="Spire",
+    recognize=lambda head: head.has("icao_address", "latitude", "longitude"),
+    read=point_reader(_SPIRE),
+    splittable=True,
+)
+FLIGHTAWARE = Format(
+    name="flightaware",
+    title="FlightAware, tracks of AeroAPI (JSON or CSV)",
+    needs="one file a flight; airports are inferred",
+    attribution="FlightAware",
+    recognize=lambda head: head.has(
+        "fa_flight_id", "timestamp", "latitude", "longitude", "altitude", "groundspeed"
+    ),
+    read=_read_track,
 )

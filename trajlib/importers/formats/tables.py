@@ -187,6 +187,17 @@ def name_flight(path: Path, options: Options) -> str:
     return "-".join([*folders, path.name.partition(".")[0]])
 
 
+def convert_flights(
+    path: Path, options: Options, flights: Sequence[pd.DataFrame], fields: dict[str, Field]
+) -> Iterator[pd.DataFrame]:
+    """Yield the points of flights named after their file, with numbers if it holds several."""
+    name = name_flight(path, options)
+    for number, points in enumerate(flights, 1):
+        flight = name if len(flights) == 1 else f"{name}-{number}"
+        points = convert_points(points.assign(flight_id=flight), fields)
+        yield points.assign(key=f"file:{flight}")  # of which the points may be several flights
+
+
 def parse_csv(
     block: bytes,
     columns: Sequence[str],
@@ -331,18 +342,12 @@ def _read_columnar(head: Head, wanted: Collection[str]) -> Iterator[pd.DataFrame
 
 def _json_names(path: Path, data: bytes) -> tuple[str, ...]:
     """Return the names in the first records of a JSON, or in an object of columns."""
-    if not _is_of_columns(data):
-        names = _list_names(parse_beginning(_to_text(data)))
-        if b'"Feature"' in data and len(data) == _HEAD and "timestamp" not in find_columns(names):
-            names = _list_names(read_json(path))  # times may follow the positions
-        return names
-    columns: dict[bytes, None] = {}
-    size = 0
-    with refuse_damage(), open_source(path) as stream:
-        while (block := stream.read(_BLOCK)) and size < _LARGEST:
-            columns |= dict.fromkeys(re.findall(rb'"([^"\\]{1,60})"\s*:\s*\{', block))
-            size += len(block)
-    return tuple(_to_text(name) for name in columns)
+    if _is_of_columns(data):
+        return tuple(read_json(path))
+    names = _list_names(parse_beginning(_to_text(data)))
+    if b'"Feature"' in data and len(data) == _HEAD and "timestamp" not in find_columns(names):
+        names = _list_names(read_json(path))  # times may follow the positions
+    return names
 
 
 def _list_names(value: Any) -> tuple[str, ...]:
