@@ -31,7 +31,8 @@ from trajlib.importers.formats import (
     find_format,
     recognize_format,
 )
-from trajlib.importers.formats.base import Field, Options, convert_table
+from trajlib.importers.formats.base import Options
+from trajlib.importers.formats.fields import Field, convert_table
 
 # half of the last digit of a format; other columns are exact
 PRECISION = {

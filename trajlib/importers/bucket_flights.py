@@ -12,7 +12,7 @@ from trajlib.compiled import compiled
 from trajlib.importers.airports import infer_airports, measure_ends
 from trajlib.importers.cleaning import clean_points
 from trajlib.importers.collecting import narrow_numbers, read_bucket
-from trajlib.importers.formats.base import TEXTS
+from trajlib.importers.formats.fields import TEXTS
 from trajlib.importers.job import SIDES, Job
 from trajlib.importers.segmentation import (
     find_stops,

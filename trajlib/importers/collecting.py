@@ -16,7 +16,8 @@ from pandas.api.types import union_categoricals
 from trajlib.archive.storage import replacing
 from trajlib.cluster import run_tasks
 from trajlib.importers.formats import find_format
-from trajlib.importers.formats.base import FLEET, TEXTS, Format
+from trajlib.importers.formats.base import Format
+from trajlib.importers.formats.fields import FLEET, TEXTS
 from trajlib.importers.job import Job, is_wanted
 from trajlib.importers.sources import FILES, describe_error
 from trajlib.schema import NUMERIC

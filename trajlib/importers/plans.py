@@ -8,7 +8,8 @@ import pandas as pd
 from trajlib.archive.dialect import read_dialect
 from trajlib.archive.plans import save_plans
 from trajlib.importers.formats import find_format
-from trajlib.importers.formats.base import TEXTS, FormatError, Options
+from trajlib.importers.formats.base import FormatError, Options
+from trajlib.importers.formats.fields import TEXTS
 from trajlib.importers.formats.packed import UNPACKED
 from trajlib.importers.sources import find_root, open_archives
 

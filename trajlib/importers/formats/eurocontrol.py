@@ -6,14 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import (
-    Field,
-    Format,
-    Options,
-    convert_points,
-    find_texts,
-    same_names,
-)
+from trajlib.importers.formats.base import Format, Options
+from trajlib.importers.formats.fields import Field, convert_points, find_texts, same_names
 from trajlib.importers.formats.tables import parse_csv, point_reader, read_texts
 
 _RESEARCH = same_names("latitude", "longitude") | {

@@ -7,15 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from trajlib.importers.formats.base import (
-    Field,
-    Format,
-    FormatError,
-    Head,
-    Options,
-    convert_points,
-    same_names,
-)
+from trajlib.importers.formats.base import Format, FormatError, Head, Options
+from trajlib.importers.formats.fields import Field, convert_points, same_names
 from trajlib.importers.formats.tables import (
     name_flight,
     point_reader,

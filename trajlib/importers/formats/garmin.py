@@ -5,15 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import (
-    Field,
-    Format,
-    FormatError,
-    Options,
-    convert_points,
-    find_wind,
-    same_names,
-)
+from trajlib.importers.formats.base import Format, FormatError, Options
+from trajlib.importers.formats.fields import Field, convert_points, find_wind, same_names
 from trajlib.importers.formats.tables import name_flight, read_table
 
 _NAMES = ("flight_id", "timestamp", "latitude", "longitude", "pitch", "roll", "wind_u", "wind_v")

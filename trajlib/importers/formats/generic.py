@@ -20,14 +20,11 @@ from trajlib.archive.values import (
     strip_texts,
     write_time_line,
 )
-from trajlib.importers.formats.base import (
+from trajlib.importers.formats.base import Format, FormatError, Head, Options
+from trajlib.importers.formats.fields import (
     FLEET,
     TEXTS,
     Field,
-    Format,
-    FormatError,
-    Head,
-    Options,
     convert_points,
     convert_table,
     same_names,

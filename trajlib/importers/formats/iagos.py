@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format, same_names
+from trajlib.importers.formats.base import Format
+from trajlib.importers.formats.fields import Field, same_names
 from trajlib.importers.formats.tables import point_reader
 
 _NAMES = ("flight_id", "latitude", "longitude", "pressure", "relative_humidity")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import Format, Options, convert_points, find_texts, same_names
+from trajlib.importers.formats.base import Format, Options
+from trajlib.importers.formats.fields import convert_points, find_texts, same_names
 from trajlib.importers.formats.tables import name_flight, parse_csv, read_texts
 
 _COMMON = "kind timestamp key beacon cid source message callsign category "

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from trajlib.importers.formats.base import Format, FormatError, Head, Options, same_names
+from trajlib.importers.formats.base import Format, FormatError, Head, Options
+from trajlib.importers.formats.fields import same_names
 from trajlib.importers.formats.tables import convert_flights, read_texts
 
 # time, latitude, longitude, validity, pressure altitude and GNSS altitude

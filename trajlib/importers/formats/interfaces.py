@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format, Options, same_names
+from trajlib.importers.formats.base import Format, Options
+from trajlib.importers.formats.fields import Field, same_names
 from trajlib.importers.formats.tables import name_flight, point_reader
 
 _AIRLABS = {

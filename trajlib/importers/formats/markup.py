@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format, FormatError, Options, same_names
+from trajlib.importers.formats.base import Format, FormatError, Options
+from trajlib.importers.formats.fields import Field, same_names
 from trajlib.importers.formats.tables import convert_flights, read_texts
 
 _GPX = {

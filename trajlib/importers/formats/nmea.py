@@ -8,13 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import (
-    Format,
-    FormatError,
-    Options,
-    convert_points,
-    same_names,
-)
+from trajlib.importers.formats.base import Format, FormatError, Options
+from trajlib.importers.formats.fields import convert_points, same_names
 from trajlib.importers.formats.tables import name_flight, read_texts
 
 _NUMBER = r"(\d*\.?\d*)"

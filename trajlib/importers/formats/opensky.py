@@ -5,15 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import (
-    Field,
-    Format,
-    FormatError,
-    Head,
-    Options,
-    convert_points,
-    same_names,
-)
+from trajlib.importers.formats.base import Format, FormatError, Head, Options
+from trajlib.importers.formats.fields import Field, convert_points, same_names
 from trajlib.importers.formats.tables import point_reader, read_json
 
 _FIELDS = same_names("icao24", "callsign", "onground", geoaltitude="m") | {

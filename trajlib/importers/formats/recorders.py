@@ -6,14 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import (
-    Field,
-    Format,
-    FormatError,
-    Options,
-    convert_points,
-    same_names,
-)
+from trajlib.importers.formats.base import Format, FormatError, Options
+from trajlib.importers.formats.fields import Field, convert_points, same_names
 from trajlib.importers.formats.tables import name_flight, point_reader, read_table
 
 _FIELDS = same_names("flight_id", "timestamp", "mach", "roll", "pitch") | {

@@ -6,14 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import (
-    Format,
-    FormatError,
-    Options,
-    convert_points,
-    find_texts,
-    same_names,
-)
+from trajlib.importers.formats.base import Format, FormatError, Options
+from trajlib.importers.formats.fields import convert_points, find_texts, same_names
 from trajlib.importers.formats.tables import parse_csv, read_texts
 
 _NAMES = (

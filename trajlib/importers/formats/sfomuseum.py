@@ -7,14 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import (
-    Format,
-    FormatError,
-    Head,
-    Options,
-    convert_points,
-    same_names,
-)
+from trajlib.importers.formats.base import Format, FormatError, Head, Options
+from trajlib.importers.formats.fields import convert_points, same_names
 from trajlib.importers.formats.tables import point_reader, read_head, read_json
 from trajlib.schema import IDENTITY
 

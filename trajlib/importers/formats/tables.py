@@ -17,15 +17,7 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
 
-from trajlib.importers.formats.base import (
-    Field,
-    FormatError,
-    Head,
-    Options,
-    convert_points,
-    find_texts,
-    number_repeats,
-)
+from trajlib.importers.formats.base import FormatError, Head, Options, number_repeats
 from trajlib.importers.formats.documents import (
     find_columns,
     find_records,
@@ -33,6 +25,7 @@ from trajlib.importers.formats.documents import (
     is_position,
     parse_beginning,
 )
+from trajlib.importers.formats.fields import Field, convert_points, find_texts
 from trajlib.importers.formats.packed import (
     DAMAGE,
     PackedError,

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import Field, Format, FormatError, Head, Options, convert_table
+from trajlib.importers.formats.base import Format, FormatError, Head, Options
+from trajlib.importers.formats.fields import Field, convert_table
 from trajlib.importers.formats.tables import point_reader, read_head, read_table
 
 _FIELDS = {
