@@ -183,19 +183,15 @@ def _build_sources(flights: dict[str, list]) -> _Sources:
 def _draw_map(sources: _Sources, view: CDSView, bounds: Bounds, airports: Sequence[str]) -> dict:
     """Return the map around bounds [deg], in a dictionary with its parts for the script."""
     west, south, east, north = limits = _widen(bounds)
-    plot = figure(
+    plot = _create_plot(
         name="map",
         height=_HEIGHT,
-        min_width=280,
-        sizing_mode="stretch_width",
         styles={"flex": "2 1 420px"},
         x_range=Range1d(bounds[0], bounds[2], bounds=(west, east)),
         y_range=Range1d(bounds[1], bounds[3], bounds=(south, north)),
         x_axis_label=_axis_label("longitude"),
         y_axis_label=_axis_label("latitude"),
-        tools=_TOOLS,
     )
-    _apply_style(plot)
     plot.background_fill_color = SEA
     plot.grid.visible = False
     _draw_land(plot, limits)
@@ -215,27 +211,24 @@ def _draw_profile(
     """
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     pad = 0.05 * (high - low or 1)
-    plot = figure(
+    plot = _create_plot(
         name=name,
         min_border_left=65,
-        min_width=280,
         height=_HEIGHT // panels,
-        sizing_mode="stretch_width",
         x_range=Range1d(0, 100, bounds=(0, 100)),
         y_range=Range1d(low - pad, high + pad),
         x_axis_label="progress [%]",
         y_axis_label=_axis_label(name),
-        tools=_TOOLS,
     )
-    _apply_style(plot)
     plot.yaxis.formatter.use_scientific = False
     mark = Span(location=0, dimension="height", line_color=INK, line_width=1, line_dash="dotted")
     plot.add_layout(mark)
     return _draw_flights(plot, sources, view, "progress", name)
 
 
-def _apply_style(plot: Plot) -> None:
-    """Apply the style to a plot, without a theme, which would apply to the whole page."""
+def _create_plot(**options: Any) -> Plot:
+    """Return an empty plot in our style, without a theme, which would apply to the whole page."""
+    plot = figure(min_width=280, sizing_mode="stretch_width", tools=_TOOLS, **options)
     plot.update(outline_line_color=None, border_fill_color="white")
     for grid in plot.grid:
         grid.grid_line_color = PALE
@@ -250,6 +243,7 @@ def _apply_style(plot: Plot) -> None:
             major_tick_line_color=GREY,
             minor_tick_line_color=None,
         )
+    return plot
 
 
 def _draw_flights(plot: Plot, sources: _Sources, view: CDSView, x: str, y: str) -> dict:
