@@ -81,9 +81,8 @@ def build_flight_row(
     callsign: str | None = None,
     operator: str | None = None,
     aircraft_type: str | None = None,
-    csv: str | Path | None = None,
 ) -> pd.DataFrame:
-    """Return a flight, with or without a file, as a row of an index.
+    """Return a flight without a file as a row of an index.
 
     By default the operator is that of the callsign, see `trajlib.archive.values.find_operator`.
     Callsigns are in capitals.
@@ -104,9 +103,6 @@ def build_flight_row(
         "start": start.tz_convert("UTC"),
         "rejected": None,
     }
-    if csv is not None:
-        archive, row["path"] = _find_archive(csv)
-        row["archive"] = resolve(archive)
     return pd.DataFrame([row])
 
 
@@ -188,7 +184,8 @@ def load_flight(
     identity |= {name: text for name, text in from_path.items() if text}
     _check_airports(path, identity, pair)
     description = {name: identity[name] for name in DESCRIPTION if name in identity} | given
-    return build_flight_row(pair, df["timestamp"].iloc[0], csv=path, **description), samples
+    row = build_flight_row(pair, df["timestamp"].iloc[0], **description)
+    return row.assign(path=name, archive=resolve(archive)), samples
 
 
 def check_take_off(path: str | Path, samples: pd.DataFrame, origin: str) -> None:
