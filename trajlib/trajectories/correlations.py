@@ -60,8 +60,7 @@ def correlate(flights: pd.DataFrame) -> pd.DataFrame:
     ValueError
         When no flight could be read.
     """
-    moments = reduce_flights(flights, measure_moments, merge_moments, columns=NUMERIC)
-    return correlation_of([moments])
+    return correlation_of([_merge_flights(flights)])
 
 
 def correlate_without(
@@ -78,13 +77,12 @@ def correlate_without(
     parts
         Paths of flights, each in one part: the held-out flights of a split.
     """
-    moments = [
-        reduce_flights(
-            flights[flights["path"].isin(part)], measure_moments, merge_moments, columns=NUMERIC
-        )
-        for part in parts
-    ]
+    moments = [_merge_flights(flights[flights["path"].isin(part)]) for part in parts]
     return [correlation_of(moments[:n] + moments[n + 1 :]) for n in range(len(parts))]
+
+
+def _merge_flights(flights: pd.DataFrame) -> Moments | None:
+    return reduce_flights(flights, measure_moments, merge_moments, columns=NUMERIC)
 
 
 def correlation_of(parts: Sequence[Moments | None]) -> pd.DataFrame:
