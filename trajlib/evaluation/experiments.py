@@ -22,11 +22,7 @@ from trajlib.features.plan_features import add_reference, has_plan, locate_plan,
 from trajlib.features.targets import SHARE_AHEAD, keep_unflown, match_flights
 from trajlib.labels import QUANTITIES
 from trajlib.models.estimators import build_model
-from trajlib.models.training import (
-    Split,
-    cancelled_on_error,
-    submit_held_out,
-)
+from trajlib.models.training import Split, cancelled_on_error, submit_held_out
 
 _SCORED = ["latitude", "longitude", "duration", "altitude"]
 _ROUNDING = 1e-6  # rounding errors of skill

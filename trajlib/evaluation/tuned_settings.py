@@ -6,10 +6,7 @@ from sklearn.pipeline import Pipeline
 
 from trajlib.evaluation.bootstrap import estimate_skill
 from trajlib.evaluation.metrics import measure_errors
-from trajlib.models.training import (
-    Split,
-    predict_held_out,
-)
+from trajlib.models.training import Split, predict_held_out
 from trajlib.models.tuning import REGRESSOR
 
 
