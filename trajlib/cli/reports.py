@@ -26,7 +26,6 @@ from trajlib.cli.console import show_stage
 
 if TYPE_CHECKING:
     import pandas as pd
-    from distributed import Client
 
     from trajlib.report.content import Report
     from trajlib.report.stages import Stage
@@ -123,6 +122,8 @@ def report(
         "data": os.path.relpath(data, notebooks),
     }
     common |= {"origin": "", "destination": ""}
+    options = {"TRAJLIB_STRICT": strict, "TRAJLIB_INCOMPLETE": incomplete}
+    rules_for_flights = {name: "1" for name, is_set in options.items() if is_set}
     _match_stages(notebooks, names, common, given)  # before anything is read
     check_writable(data / "interim", "--data")
     check_writable(output, "--output")
@@ -158,7 +159,7 @@ def report(
                     folder,
                     facts=facts,
                     processed=processed,
-                    env=_notebook_environment(client, strict=strict, incomplete=incomplete),
+                    env={"DASK_SCHEDULER_ADDRESS": client.scheduler.address, **rules_for_flights},
                     rules=machine_rules(project, [archive, data, output]),
                     fresh=fresh,
                     draw=draw,
@@ -280,16 +281,6 @@ def _match_stages(
         return stages, [stage.name for stage in wanted]
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-
-
-def _notebook_environment(client: "Client", *, strict: bool, incomplete: bool) -> dict[str, str]:
-    """Return the variables by which the notebooks use this cluster, and these rules for flights."""
-    env = {"DASK_SCHEDULER_ADDRESS": client.scheduler.address}
-    if strict:
-        env["TRAJLIB_STRICT"] = "1"
-    if incomplete:
-        env["TRAJLIB_INCOMPLETE"] = "1"
-    return env
 
 
 def _print_selected(
