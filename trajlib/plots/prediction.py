@@ -12,12 +12,7 @@ from matplotlib.figure import Figure
 from trajlib.geodesy import distance, find_airport, find_regions, unwrap_longitude
 from trajlib.labels import display_cluster, display_feature_set, display_quantity
 from trajlib.plots.basemap import Bounds
-from trajlib.plots.maps import (
-    airport_positions,
-    bounds_around,
-    draw_map,
-    mark_airports,
-)
+from trajlib.plots.maps import airport_positions, bounds_around, draw_map, mark_airports
 from trajlib.plots.style import (
     COLORS,
     GREY,
