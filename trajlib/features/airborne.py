@@ -104,7 +104,8 @@ def locate_points(points: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame:
     Adds ``along`` and ``cross`` [NM, right of it] from the origin, ``to_go`` [NM], ``progress``
     (the largest route progress so far) and ``distance`` [NM] flown from point to point.
     """
-    start, end = (find_airport(flights[side].iloc[0]).position for side in _ENDS)
+    (pair,) = flights[list(_ENDS)].drop_duplicates().to_numpy()  # an error if there are more
+    start, end = (find_airport(code).position for code in pair)
     position = points["latitude"], points["longitude"]
     before = points[["latitude", "longitude"]].groupby(level="path", sort=False).shift(1)
     course = track(*start, *end)
