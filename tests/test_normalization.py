@@ -316,7 +316,7 @@ def test_figures_have_a_line_for_each_progress(one_slower):
     ds = normalize_flights(one_slower, BY)
     ends = interval_dispersion(ds, ["a", "b"], draws=10)
     figure = plot_dispersion(dispersion(ds), interval=ends, noise=0.1)
-    assert [len(ax.lines) for ax in figure.axes] == [3] * 6
+    assert [len(ax.lines) for ax in figure.axes] == [4, *[3] * 5]  # the first with the noise
     assert [len(ax.collections) for ax in figure.axes] == [3] * 6
     assert len(plot_dispersion(dispersion(ds.sel(by="time", drop=True))).axes[0].lines) == 1
     titles = [ax.get_title(loc="left") for ax in plot_normalized(ds, mean_trajectory(ds)).axes]

@@ -8,6 +8,7 @@ import pytest
 from trajlib.evaluation.coverage import measure_coverage
 from trajlib.features import feature_sets as features
 from trajlib.features.targets import TARGETS
+from trajlib.models import prediction_intervals
 from trajlib.models.adaptive_intervals import BAND
 from trajlib.models.estimators import build_model
 from trajlib.models.flight_inputs import build_flight_row
@@ -192,7 +193,8 @@ def pass_first(tables, flown):
     return predictors.assign(progress_at_10=np.where(flown, 0.12, 0.08)), targets, days
 
 
-def test_flown_rows_are_neither_used_for_calibration_nor_scored(airborne):
+def test_flown_rows_are_neither_used_for_calibration_nor_scored(airborne, monkeypatch):
+    monkeypatch.setattr(prediction_intervals, "_FEWEST", 10)
     predictors, targets, days = airborne
     flown = targets.index[targets["duration"] <= 600]
     assert len(flown) == 67
@@ -248,11 +250,17 @@ def test_interval_coverage_is_measured_on_days_not_used_for_calibration(tables):
     assert (altitude["coverage"] == 0).all()
 
 
-def test_flights_without_a_day_are_left_out(tables):
+def test_flights_without_a_day_are_left_out_and_few_train_and_calibrate(tables, monkeypatch):
     predictors, targets, days = tables
     some = days.iloc[:160]
-    saved = train_model(build_model(trees=5), predictors, targets, some, feature_set="planned")
-    assert sum(saved.card[part]["flights"] for part in ("training", "calibration")) == 160
+
+    def count_flights():
+        saved = train_model(build_model(trees=5), predictors, targets, some, feature_set="planned")
+        return [saved.card[part]["flights"] for part in ("training", "calibration")]
+
+    assert count_flights() == [160, 160]
+    monkeypatch.setattr(prediction_intervals, "_FEWEST", 10)
+    assert sum(count_flights()) == 160
     seeds = {"forward": None}
     options = {"feature_set": "planned", "seeds": seeds}
     scores = measure_coverage(build_model(trees=5), predictors, targets, some, **options).scores

@@ -16,6 +16,7 @@ import pandas as pd
 from trajlib.geodesy import along_cross_track
 from trajlib.trajectories.normalization import courses
 
+_FEWEST = 50  # flights to calibrate intervals with
 MIN_DAYS = 10  # for calibration, since flights of one day are not independent
 TOLERANCE = 0.05  # of coverage; larger differences are marked on pages
 
@@ -217,6 +218,14 @@ def score_intervals(
 def is_few(days: pd.Series) -> bool:
     """Return whether there are too few days for independent evidence."""
     return days.nunique() < MIN_DAYS
+
+
+def is_few_to_calibrate(days: pd.Series) -> bool:
+    """Return whether flights, with their days, are too few to calibrate intervals with.
+
+    Of fewer than 50, the largest few errors determine the width of a 90 % interval.
+    """
+    return is_few(days) or len(days) < _FEWEST
 
 
 def check_level(level: float) -> None:

@@ -39,7 +39,7 @@ from trajlib.models.adaptive_intervals import (
     predict_quantiles,
 )
 from trajlib.models.estimators import text_columns
-from trajlib.models.prediction_intervals import check_level, is_few, split_days
+from trajlib.models.prediction_intervals import check_level, is_few_to_calibrate, split_days
 from trajlib.models.training import predict_joint, select_fold, stack_targets, widen_targets
 from trajlib.trajectories.normalization import courses
 
@@ -199,7 +199,7 @@ def train_model(
     train, held_out = split_days(days[wide.index], (0.75, 0.25), seed=seed)
     to_errors = functools.partial(measure_unflown, unflown=unflown, reference=reference)
     options = {"model": model, "days": days, "to_errors": to_errors, "seed": seed}
-    if is_few(days[held_out]):
+    if is_few_to_calibrate(days[held_out]):
         train = calibrating = wide.index
         fit = fit_crossed(select_fold(predictors, wide, train, held_out[:0]), **options)
     else:

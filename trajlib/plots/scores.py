@@ -8,7 +8,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from trajlib.features.feature_sets import prediction_minutes
 from trajlib.labels import QUANTITIES, display_feature_set, display_model, display_quantity
 from trajlib.plots.style import (
     COLORS,
@@ -239,8 +238,8 @@ def plot_groups(table: pd.DataFrame, errors: Sequence[str]) -> Figure:
 
 def _name_times(feature_sets: Sequence[str]) -> list[str]:
     """Return short labels of prediction times: minutes since take-off."""
-    texts = {"planned": "before", "whole_flight": "after landing"}
-    return [texts.get(name) or f"{prediction_minutes(name):.0f}" for name in feature_sets]
+    texts = {"planned": "before", "at_takeoff": "0", "whole_flight": "after landing"}
+    return [texts.get(name, name.removeprefix("airborne_")) for name in feature_sets]
 
 
 def _title(quantity: str) -> str:

@@ -336,7 +336,8 @@ def _read_columnar(head: Head, wanted: Collection[str]) -> Iterator[pd.DataFrame
 def _json_names(path: Path, data: bytes) -> tuple[str, ...]:
     """Return the names in the first records of a JSON, or in an object of columns."""
     if _is_of_columns(data):
-        return tuple(read_json(path))
+        columns = read_json(path)
+        return tuple(columns) if isinstance(columns, dict) else ()
     names = _list_names(parse_beginning(_to_text(data)))
     if b'"Feature"' in data and len(data) == _HEAD and "timestamp" not in find_columns(names):
         names = _list_names(read_json(path))  # times may follow the positions
