@@ -397,7 +397,7 @@ def _describe_typical(flights: pd.DataFrame) -> str:
         counts = flights[name].value_counts().head(_GROUPS_NAMED)
         shares = [f"{n} {format_percent(c / len(flights))}" for n, c in counts.items()]
         if len(counts) == 1:
-            texts.append(f"the only known {kind} is {shares[0]}")
+            texts.append(f"the only known {kind} is {counts.index[0]}")
         elif shares:
             texts.append(f"the most frequent {kind}s are {', '.join(shares)}")
     by_path = flights.set_index("path")
