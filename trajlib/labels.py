@@ -67,7 +67,7 @@ _NAMES |= {
 }
 _QUANTITIES = {
     "cross": "cross-track offset",
-    "duration": "time since take-off",
+    "duration": "time since the first sample",
     "groundspeed": "ground speed",
 }
 _STATE = {

@@ -105,7 +105,7 @@ def predict(
     models = [] if model else _list_models(folder, archive, data)  # before the archive is read
     if csv is not None and minutes is None and model is None:
         usable = [name for name in models if name.endswith("_with_plan") == (plan is not None)]
-        minutes = _newest_minutes(usable, flight_inputs.minutes_in_air(csv, destination))
+        minutes = _newest_minutes(usable, flight_inputs.minutes_in_air(csv, destination), past)
     minutes = minutes or 0.0
     plans = None if plan is None else _load_plans(plan)
     traffic = None if archive is None else build_index(archive, index_of(archive, data))
@@ -241,19 +241,23 @@ def _find_model(folder: Path, feature_set: str, names: list[str]) -> Path:
     return folder / feature_set
 
 
-def _newest_minutes(names: list[str], in_air: float | None) -> float:
+def _newest_minutes(names: list[str], in_air: float | None, past: "pd.DataFrame | None") -> float:
     """Return the latest prediction time with a model of a flight in the air, 0 at take-off.
 
     Where a later one could have a model, a line says how to train it.
     """
-    from trajlib.features.feature_sets import FEATURE_SETS, prediction_minutes
+    from trajlib.features.feature_sets import (
+        FEATURE_SETS,
+        keep_before_landing,
+        prediction_minutes,
+    )
 
     def passed(feature_sets: "Iterable[str]") -> list[float]:
         times = [prediction_minutes(name) for name in feature_sets]
         return [time for time in times if 0 < time <= (in_air or 0)]
 
     newest = max(passed(names), default=0.0)
-    possible = passed(FEATURE_SETS)
+    possible = passed(FEATURE_SETS if past is None else keep_before_landing(FEATURE_SETS, past))
     if possible and possible[-1] > newest:
         when = f"{newest:.0f} min after take-off" if newest else "at take-off"
         times = ",".join(f"{time:.0f}" for time in possible)

@@ -77,8 +77,8 @@ def measure_coverage(
 
     Three days in five are for training, one for calibration and one for scoring. If one in five is
     too few to calibrate with, four in five are for training, and the errors of models that were
-    trained on other days calibrate. Fractions that a flight had
-    passed at the prediction time are not scored.
+    trained on other days calibrate. Fractions that a flight had passed at the prediction time are
+    not scored.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def measure_coverage(
     }
     to_errors = functools.partial(measure_unflown, unflown=unflown)
     options = {"model": model, "days": days, "to_errors": to_errors}
-    if any(is_few_to_calibrate(days[calibrating]) for _, calibrating, _ in parts.values()):
+    if is_few_to_calibrate(days[paths]):
         fit = functools.partial(fit_crossed, **options)  # the same flights train and calibrate
         for name, (train, rest, scored) in parts.items():
             parts[name] = [train.append(rest), train.append(rest), scored]

@@ -40,8 +40,9 @@ def compare_periods(durations: pd.Series, days: pd.Series, operators: pd.Series)
     """Return a sentence on the mean durations of the periods, or "" where they hardly differ.
 
     They differ where the longest and the shortest mean are more than two standard errors apart,
-    of the means of days. The arguments are by path, durations in minutes. Since other operators may
-    fly in other periods, the means of the most frequent operator of both are added.
+    of the means of days; a period of one day is left out. The arguments are by path, durations
+    in minutes. Since other operators may fly in other periods, the means of the most frequent
+    operator of both are added.
     """
     daily = durations.groupby(days).mean()
     table = daily.groupby(_name_periods(daily.index.to_series())).agg(["mean", "sem"]).dropna()
@@ -52,6 +53,8 @@ def compare_periods(durations: pd.Series, days: pd.Series, operators: pd.Series)
         return ""
     periods = _name_periods(days).reindex(durations.index)
     means = durations.groupby(periods).mean()
+    if not means[ends.index].is_monotonic_increasing:  # days with many flights are different
+        return ""
     sizes = periods.value_counts()
     texts = [f"{means[name]:.1f} min in {name} ({sizes[name]:,} flights)" for name in ends.index]
     between = "between " if len(table) > 2 else ""

@@ -17,7 +17,6 @@ from trajlib.geodesy import along_cross_track, distance, find_airport, track
 
 SPACING = 30.0  # shortest time between points [s]
 _READ = ("timestamp", "duration", "gap", "latitude", "longitude", "altitude", "groundspeed")
-_ENDS = ("origin", "destination")
 _SINCE = 90.0  # courses and rates are measured over at least this time [s]
 STATE = (
     *("age", "along", "cross", "to_go", "progress", "altitude", "groundspeed", "track_off"),
@@ -70,7 +69,10 @@ def load_other_traffic(flights: pd.DataFrame, traffic: pd.DataFrame | None) -> p
     points = map_flights(others, keep_measured, columns=_READ)
     if points.empty:
         return None
-    points = points.join(others.set_index("path")[list(_ENDS)], on="path")
+    rows = others.set_index("path").loc[points.index.get_level_values("path")]
+    points = points.assign(
+        origin=rows["origin"].to_numpy(), destination=rows["destination"].to_numpy()
+    )
     if file is not None:
         save_derived(points, file)
     return points
@@ -99,26 +101,31 @@ def keep_measured(df: pd.DataFrame) -> pd.DataFrame:
 
 
 def locate_points(points: pd.DataFrame, flights: pd.DataFrame) -> pd.DataFrame:
-    """Return points of one pair with their position relative to the great circle between airports.
+    """Return points with their position relative to the great circle between the airports.
 
     Adds ``along`` and ``cross`` [NM, right of it] from the origin, ``to_go`` [NM], ``progress``
     (the largest route progress so far) and ``distance`` [NM] flown from point to point.
     """
-    (pair,) = flights[list(_ENDS)].drop_duplicates().to_numpy()  # an error if there are more
-    start, end = (find_airport(code).position for code in pair)
-    position = points["latitude"], points["longitude"]
-    before = points[["latitude", "longitude"]].groupby(level="path", sort=False).shift(1)
-    course = track(*start, *end)
-    along, cross = along_cross_track(*position, *start, course)
-    to_go, from_origin = distance(*position, *end), distance(*position, *start)
-    located = points.assign(
-        along=along,
-        cross=cross,
-        to_go=to_go,
-        progress=from_origin / (from_origin + to_go),
-        distance=np.nan_to_num(distance(before["latitude"], before["longitude"], *position)),
-        course=course,
+    pairs = flights.set_index("path")[["origin", "destination"]]
+    path = points.index.get_level_values("path")
+    codes = np.unique(pairs.drop_duplicates().to_numpy(dtype=str))
+    airports = {code: find_airport(code) for code in codes}
+    rows = pairs.loc[path]
+    lat_o, lon_o, lat_d, lon_d = (
+        rows[side].map({code: getattr(airports[code], axis) for code in codes}).to_numpy()
+        for side in ("origin", "destination")
+        for axis in ("latitude", "longitude")
     )
+    lat, lon = points["latitude"].to_numpy(), points["longitude"].to_numpy()
+    course = track(lat_o, lon_o, lat_d, lon_d)
+    along, cross = along_cross_track(lat, lon, lat_o, lon_o, course)
+    to_go, from_origin = distance(lat, lon, lat_d, lon_d), distance(lat, lon, lat_o, lon_o)
+    step = np.append(0.0, distance(lat[:-1], lon[:-1], lat[1:], lon[1:])) if len(lat) else lat
+    first = np.append(True, path[1:] != path[:-1]) if len(lat) else np.array([], bool)
+    progress = from_origin / (from_origin + to_go)
+    located = points.assign(along=along, cross=cross, to_go=to_go, progress=progress)
+    located["distance"] = np.where(first, 0.0, step)
+    located["course"] = course
     by_path = located.groupby(level="path", sort=False)
     located["progress"] = by_path["progress"].cummax()
     located["distance"] = by_path["distance"].cumsum()

@@ -221,11 +221,11 @@ def is_few(days: pd.Series) -> bool:
 
 
 def is_few_to_calibrate(days: pd.Series) -> bool:
-    """Return whether flights, with their days, are too few to calibrate intervals with.
+    """Return whether a fifth of the flights, with their days, is too few to calibrate intervals.
 
-    Of fewer than 50, the largest few errors determine the width of a 90 % interval.
+    The largest few errors of fewer than 50 flights determine the width of a 90 % interval.
     """
-    return is_few(days) or len(days) < _FEWEST
+    return days.nunique() < 5 * MIN_DAYS or len(days) < 5 * _FEWEST
 
 
 def check_level(level: float) -> None:

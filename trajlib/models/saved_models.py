@@ -168,8 +168,8 @@ def train_model(
         model of airborne flights has the fractions that more than half of them have ahead.
     days
         The local day of each flight, by path; flights without one are omitted. Three
-        in four days are used for training, the others to calibrate the intervals and the band. If
-        the others are few, all days are used for both: models of four fifths of the days predict
+        in four days are used for training, the others to calibrate the intervals and the band. With
+        few flights or days, all days are used for both: models of four fifths of the days predict
         the other fifth, and these errors calibrate.
     seed
         Seed of the order of days.
@@ -199,7 +199,7 @@ def train_model(
     train, held_out = split_days(days[wide.index], (0.75, 0.25), seed=seed)
     to_errors = functools.partial(measure_unflown, unflown=unflown, reference=reference)
     options = {"model": model, "days": days, "to_errors": to_errors, "seed": seed}
-    if is_few_to_calibrate(days[held_out]):
+    if is_few_to_calibrate(days[wide.index]):
         train = calibrating = wide.index
         fit = fit_crossed(select_fold(predictors, wide, train, held_out[:0]), **options)
     else:

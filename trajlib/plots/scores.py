@@ -23,7 +23,7 @@ from trajlib.plots.style import (
 from trajlib.schema import label
 
 _MAIN = ("horizontal", "altitude", "time")
-_TIMES = "prediction time [min since take-off]"
+_TIMES = "prediction time [min since the first sample]"
 _BASELINES = 3  # number of the best baselines shown with a model
 
 
@@ -74,6 +74,7 @@ def plot_skills(table: pd.DataFrame, errors: Sequence[str] = _MAIN) -> Figure:
     figure.set_figheight(3.6)
     models = table.index.unique("model")
     feature_set = table.index.unique("feature_set")
+    hidden = False
     for ax, error in zip(axs, errors, strict=True):
         of_error = table.xs(error, level="error")
         floor = max(-0.5, min(-0.1, of_error["low"].min()))
@@ -83,12 +84,13 @@ def plot_skills(table: pd.DataFrame, errors: Sequence[str] = _MAIN) -> Figure:
             sides = [line["skill"] - line["low"], line["high"] - line["skill"]]
             ax.errorbar(x, line["skill"], sides, label=model, **style | {"linestyle": ""})
             below = x[line["skill"] < floor]
+            hidden |= below.size > 0
             ax.plot(below, np.full(len(below), floor), "v", color=style["color"], clip_on=False)
         ax.axhline(0, color=GREY, linewidth=0.8)
-        ax.set_xticks(range(len(feature_set)), list(map(display_feature_set, feature_set)))
-        ax.tick_params(axis="x", rotation=60)
+        ax.set_xticks(range(len(feature_set)), _name_times(feature_set), rotation=30)
+        ax.set_xlabel(_TIMES)
         ax.set(title=display_quantity(error), ylim=(floor, 1.02))
-    figure.supylabel("skill (▼ below the axis)")
+    figure.supylabel("skill (▼: below the axis)" if hidden else "skill")
     add_legend(figure, axs[0])
     return figure
 

@@ -16,6 +16,7 @@ from trajlib.archive.reading import FlightError
 from trajlib.archive.storage import replacing
 from trajlib.estimate import count, format_percent
 from trajlib.evaluation.splits import compare_periods, describe_days, local_days
+from trajlib.features.feature_sets import FEATURE_SETS
 from trajlib.geodesy import along_cross_track, distance, find_airport, track
 from trajlib.labels import display_model
 from trajlib.models.prediction_intervals import MIN_DAYS, is_far_from_nominal, split_days
@@ -81,13 +82,14 @@ def _describe_later_days(errors: Mapping[str, ArrivalError], interval: Interval)
         later, same = errors["later days"], errors["the same flights"]
         sentences.append(
             f"By models trained only on earlier days, as in operation, {later['flights']:,} of the "
-            f"flights are missed by {_format_error(later)} instead of {_format_error(same)} on "
+            f"arrivals are missed by {_format_error(later)} instead of {_format_error(same)} on "
             f"average{_name_best(errors['best baseline, later days'])}."
         )
     if "later" in interval:
         later_days = interval["later"]
         sentences.append(
-            f"On days after those of training{later_days['when']} the interval is "
+            f"On the last fifth of the days{later_days['when']}, after those of training, the "
+            "interval is "
             f"{later_days['width']:.1f} min wide "
             f"and contains {later_days['coverage']:.0f} % of {later_days['flights']:,} arrivals, "
             f"which are missed by {later_days['error']:.1f} min on average; one without "
@@ -303,8 +305,9 @@ def _collect_arrival_errors(
         rows = forward[forward["name"] == model].set_index("trained on")
         errors["later days"] = _to_arrival_error(rows.loc["earlier days"])
         errors["the same flights"] = _to_arrival_error(rows.loc["earlier and later days"])
-        earlier = forward[forward["trained on"] == "earlier days"]
-        errors["best baseline, later days"] = _find_best_baseline(earlier)
+        errors["best baseline, later days"] = _find_best_baseline(
+            forward[forward["trained on"] == "earlier days"]
+        )
     return errors
 
 
@@ -370,7 +373,9 @@ def _read_cards(processed: Path) -> list[dict]:
         card = json.loads(path.read_text("utf-8"))
         shown = {part: card[part] for part in parts if part in card}
         cards.append({"name": path.parent.name} | shown)
-    return sorted(cards, key=lambda card: card.get("feature_set", ""), reverse=True)
+    names = [f"{name}{end}" for name in FEATURE_SETS for end in ("", "_with_plan")]
+    order = {name: position for position, name in enumerate(names)}
+    return sorted(cards, key=lambda card: order.get(card["name"], len(order)))
 
 
 def _to_arrival_error(row: pd.Series) -> ArrivalError:

@@ -63,7 +63,7 @@ class _Room:
         self.free = shutil.disk_usage(self.folder).free
 
     def take(self, sizes: list[int]) -> None:
-        """Add files of these sizes, unless they are too many or too large."""
+        """Add files of these sizes; an error if there are then too many or too large ones."""
         self.files += len(sizes)
         self.size += sum(sizes)
         if self.files > _MEMBERS:
