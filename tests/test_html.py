@@ -329,9 +329,9 @@ def test_the_front_page_begins_with_the_results():
     assert "missed by 2.4 min on average (3.2 min with the average flight)" in text
     interval = (
         "The 90 % interval at take-off is 8.6 min wide and contains 90 % of 900 arrivals on "
-        "unseen days.</p><p>On days after those of training (from 1 July 2021) the interval is "
-        "9.1 min wide and contains 88 % of 940 arrivals, which are missed by 2.5 min on average; "
-        "one without a model is 10.4 min wide and contains 86 %."
+        "unseen days.</p><p>On the last fifth of the days (from 1 July 2021), after those of "
+        "training, the interval is 9.1 min wide and contains 88 % of 940 arrivals, which are "
+        "missed by 2.5 min on average; one without a model is 10.4 min wide and contains 86 %."
     )
     assert f"{interval}</p><p>A flight takes 60 min in the median." in text
     assert page.count("<li><strong>") == 5

@@ -523,7 +523,7 @@ def test_the_front_page_takes_its_numbers_from_the_tables_of_the_stages(tmp_path
     best = "2.5 min with the best baseline, last three flights"
     others = f"3.2 min with the average flight, {best}"
     assert f"2.4 min on average ({others}), 10 minutes later by 2.2 min" in sentence
-    later = f"36 of the flights are missed by 2.7 min instead of 2.6 min on average, {best}."
+    later = f"36 of the arrivals are missed by 2.7 min instead of 2.6 min on average, {best}."
     assert later in sentence
     assert "is 2.0 min wide and contains 80 % of 24 arrivals on unseen days." in sentence
     assert "too narrow" not in sentence

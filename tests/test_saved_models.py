@@ -8,7 +8,7 @@ import pytest
 from trajlib.evaluation.coverage import measure_coverage
 from trajlib.features import feature_sets as features
 from trajlib.features.targets import TARGETS
-from trajlib.models import prediction_intervals
+from trajlib.models import prediction_intervals, saved_models
 from trajlib.models.adaptive_intervals import BAND
 from trajlib.models.estimators import build_model
 from trajlib.models.flight_inputs import build_flight_row
@@ -259,7 +259,7 @@ def test_flights_without_a_day_are_left_out_and_few_train_and_calibrate(tables, 
         return [saved.card[part]["flights"] for part in ("training", "calibration")]
 
     assert count_flights() == [160, 160]
-    monkeypatch.setattr(prediction_intervals, "_FEWEST", 10)
+    monkeypatch.setattr(saved_models, "is_few_to_calibrate", lambda days: False)
     assert sum(count_flights()) == 160
     seeds = {"forward": None}
     options = {"feature_set": "planned", "seeds": seeds}

@@ -264,7 +264,7 @@ def test_boosted_trees_are_those_of_a_model_for_each_target():
     rng = np.random.default_rng(0)
     predictors, targets = rng.normal(size=(300, 6)), rng.normal(size=(300, 2))
     shared = BoostedTrees(trees=20, seed=3).fit(predictors, targets).predict(predictors)
-    options = {"objective": "l1", "num_leaves": 12, "max_bin": 63, "colsample_bytree": 1 / 3}
+    options = {"objective": "l1", "num_leaves": 8, "max_bin": 63, "colsample_bytree": 1 / 3}
     single = LGBMRegressor(n_estimators=20, random_state=3, verbose=-1, n_jobs=1, **options)
     for column, predicted in zip(targets.T, shared.T, strict=True):
         np.testing.assert_array_equal(single.fit(predictors, column).predict(predictors), predicted)
