@@ -104,7 +104,7 @@ class _DescribedFigure(Figure):
 
 
 def _add_title(figure: Figure, title: str) -> None:
-    lines = "\n".join(textwrap.wrap(title, int(104 * figure.get_figwidth() / WIDTH)))
+    lines = "\n".join(textwrap.wrap(title, int(98 * figure.get_figwidth() / WIDTH)))
     if not figure.legends:
         figure.suptitle(lines, x=0.005, ha="left")
         return
