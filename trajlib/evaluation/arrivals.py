@@ -11,7 +11,7 @@ from trajlib.features.feature_sets import prediction_minutes
 
 _WITHIN = (5, 10, 15)  # min; shares of flights with errors up to these
 
-_BEFORE_LANDING = np.array([10, 15, 20, 30, 45, 60, 90])  # min
+_BEFORE_LANDING = np.array([10, 15, 20, 30, 45, 60, 90, 120, 150, 180, 240])  # min
 
 
 def score_arrivals(experiments: Sequence[Experiment]) -> pd.DataFrame:
@@ -39,7 +39,7 @@ def score_arrivals(experiments: Sequence[Experiment]) -> pd.DataFrame:
 
 
 def score_before_landing(experiments: Sequence[Experiment], durations: pd.Series) -> pd.DataFrame:
-    """Return the errors of arrival times from 90 to 10 minutes before landing, in minutes.
+    """Return the errors of arrival times from four hours to 10 minutes before landing, in minutes.
 
     Each prediction, from any feature set, counts at the nearest of these times.
 
