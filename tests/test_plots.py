@@ -16,8 +16,14 @@ from matplotlib.path import Path
 from trajlib.plots.basemap import read_borders, read_land
 from trajlib.plots.dask import plot_graph
 from trajlib.plots.flights import plot_profiles, split_flights
-from trajlib.plots.maps import bounds_around, plot_archive, plot_pair_matrix, plot_routes
-from trajlib.plots.style import add_legend, styled
+from trajlib.plots.maps import (
+    bounds_around,
+    plot_archive,
+    plot_pair_matrix,
+    plot_routes,
+    plot_tracks,
+)
+from trajlib.plots.style import WIDTH, add_legend, styled
 
 SPAIN = (-10.0, 35.0, 5.0, 44.5)
 
@@ -226,3 +232,25 @@ def test_a_legend_with_long_labels_stays_inside_the_figure():
 
     long = "a label of a line " * 5
     assert [lines_of("short"), lines_of(long), lines_of(long, 5)] == [1, 4, 8]
+
+
+@pytest.mark.parametrize("width", [WIDTH, 4.2])
+@pytest.mark.parametrize("groups", [1, 4])
+def test_a_map_stays_inside_its_figure_with_its_labels_and_below_its_legend(width, groups):
+    line = np.array([[-3.56, 40.47], [1.0, 41.2], [2.5, 41.4], [2.08, 41.3]])
+    clusters = pd.Series({"a": 0, "b": -1})
+    names = {group: f"{group} % fly along a route, at some place" for group in range(groups)}
+    figure = plot_tracks(
+        {"a": line, "b": line + 0.1},
+        ("LEMD", "LEBL"),
+        clusters=clusters,
+        names=names,
+        plans=[line],
+        width=width,
+        title="Where flights fly",
+    )
+    figure.draw_without_rendering()
+    extent, legend = figure.axes[0].get_tightbbox(), figure.legends[0].get_window_extent()
+    assert min(extent.x0, extent.y0) >= 0
+    assert extent.x1 <= figure.bbox.width
+    assert extent.y1 <= legend.y0

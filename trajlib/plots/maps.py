@@ -134,7 +134,9 @@ def plot_tracks(
             ax.set_anchor("W")
             ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
         else:
+            ax.set_anchor("N" if columns == 1 else "C")
             figure.set_figheight(high + add_legend(figure, ax, columns=columns) + _TITLE)
+    figure.draw_without_rendering()  # the layout fits a map of fixed shape at the second drawing
     return figure
 
 
