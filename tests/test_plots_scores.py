@@ -56,6 +56,18 @@ def test_skills_are_drawn_with_their_intervals_for_each_feature_set():
     names = [label.get_text() for label in ax.get_xticklabels()]
     assert names == ["before", "5"]
     assert [bar.lines[0].get_ydata().tolist() for bar in ax.containers] == [[0.1, 0.3], [0.2, 0.4]]
+    assert len(ax.get_lines()) == 3  # two models and the zero
+
+
+@pytest.mark.filterwarnings("error::UserWarning")  # a layout without room
+def test_a_skill_below_the_axis_is_marked_at_its_edge():
+    levels = {"feature_set": ["planned"], "model": MODELS, "error": ["altitude"]}
+    rows = pd.MultiIndex.from_product(levels.values(), names=list(levels))
+    for skill, marks in ((-0.1, 0), (-0.7, 1)):
+        skills = pd.DataFrame({"skill": [0.1, skill], "low": skill, "high": 0.5}, rows)
+        figure = plot_skills(skills, ["altitude"])
+        triangles = [line for line in figure.axes[0].get_lines() if line.get_marker() == "v"]
+        assert [line.get_ydata().tolist() for line in triangles] == marks * [[-0.5]]
 
 
 @pytest.mark.parametrize("measures", [["impurity", "permutation"], ["permutation", "shap"]])

@@ -84,8 +84,9 @@ def plot_skills(table: pd.DataFrame, errors: Sequence[str] = _MAIN) -> Figure:
             sides = [line["skill"] - line["low"], line["high"] - line["skill"]]
             ax.errorbar(x, line["skill"], sides, label=model, **style | {"linestyle": ""})
             below = x[line["skill"] < floor]
-            hidden |= below.size > 0
-            ax.plot(below, np.full(len(below), floor), "v", color=style["color"], clip_on=False)
+            if below.size:  # an empty line that is not clipped would leave the layout no room
+                hidden = True
+                ax.plot(below, np.full(len(below), floor), "v", color=style["color"], clip_on=False)
         ax.axhline(0, color=GREY, linewidth=0.8)
         ax.set_xticks(range(len(feature_set)), _name_times(feature_set), rotation=30)
         ax.set_xlabel(_TIMES)
