@@ -156,6 +156,16 @@ def display_feature_set(name: str) -> str:
     return times.get(name, "after landing")
 
 
+def shorten_feature_set(name: str) -> str:
+    """Return a short name of a feature set, for axes: the minutes since the first sample.
+
+    >>> [shorten_feature_set(name) for name in ("planned", "at_takeoff", "airborne_10")]
+    ['before', '0', '10']
+    """
+    texts = {"planned": "before", "at_takeoff": "0", "whole_flight": "after landing"}
+    return texts.get(name, name.removeprefix("airborne_"))
+
+
 def display_model(name: str) -> str:
     """Return the display name of a model or a baseline.
 

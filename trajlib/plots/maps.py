@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _GEOD = Geod(ellps="WGS84")
 _NAME_SIZE = 55, 22  # px, of an airport's code
-_TITLE = 0.35  # in, height of a line
+_TITLE = 0.35  # in, height of a line above the legend, with its margins
 _BESIDE = 6.0  # in, width of a map below which the legend is beside it
 
 

@@ -8,7 +8,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from trajlib.labels import QUANTITIES, display_feature_set, display_model, display_quantity
+from trajlib.labels import (
+    QUANTITIES,
+    display_feature_set,
+    display_model,
+    display_quantity,
+    shorten_feature_set,
+)
 from trajlib.plots.style import (
     COLORS,
     GREY,
@@ -88,7 +94,9 @@ def plot_skills(table: pd.DataFrame, errors: Sequence[str] = _MAIN) -> Figure:
                 hidden = True
                 ax.plot(below, np.full(len(below), floor), "v", color=style["color"], clip_on=False)
         ax.axhline(0, color=GREY, linewidth=0.8)
-        ax.set_xticks(range(len(feature_set)), _name_times(feature_set), rotation=30)
+        ax.set_xticks(
+            range(len(feature_set)), list(map(shorten_feature_set, feature_set)), rotation=30
+        )
         ax.set_xlabel(_TIMES)
         ax.set(title=display_quantity(error), ylim=(floor, 1.02))
     figure.supylabel("skill (▼: below the axis)" if hidden else "skill")
@@ -184,7 +192,7 @@ def plot_arrivals(table: pd.DataFrame, names: Sequence[str]) -> Figure:
     figure, axs = _panels(len(parts))
     for ax, (title, columns) in zip(axs, parts.items(), strict=True):
         _draw_intervals(ax, rows, "position", columns)
-        ax.set_xticks(range(len(order)), _name_times(order))
+        ax.set_xticks(range(len(order)), list(map(shorten_feature_set, order)))
         ax.set(title=title, xlabel=_TIMES, ylim=(0, None))
     add_legend(figure, axs[0])
     return figure
@@ -210,7 +218,7 @@ def plot_arrival_errors(table: pd.DataFrame, model: str, *, width: float = WIDTH
         if name == model:
             band = {"color": style["color"], "alpha": 0.2, "linewidth": 0}
             ax.fill_between(range(len(order)), rows["low"], rows["high"], **band)
-    ax.set_xticks(range(len(order)), _name_times(order))
+    ax.set_xticks(range(len(order)), list(map(shorten_feature_set, order)))
     ax.set(xlabel=_TIMES, ylabel="mean arrival error [min]", ylim=(0, None))
     ax.margins(x=0.08)  # so that the first label does not reach below the axis
     add_legend(figure, ax, columns=1 if width < WIDTH else 2)
@@ -237,12 +245,6 @@ def plot_groups(table: pd.DataFrame, errors: Sequence[str]) -> Figure:
     axs.flat[0].invert_yaxis()
     figure.supxlabel("skill against the mean trajectory")
     return figure
-
-
-def _name_times(feature_sets: Sequence[str]) -> list[str]:
-    """Return short labels of prediction times: minutes since take-off."""
-    texts = {"planned": "before", "at_takeoff": "0", "whole_flight": "after landing"}
-    return [texts.get(name, name.removeprefix("airborne_")) for name in feature_sets]
 
 
 def _title(quantity: str) -> str:

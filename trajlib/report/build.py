@@ -32,7 +32,8 @@ from trajlib.report.summary import write_file, write_json
 
 _POINTS = "measured points, between which samples are interpolated"
 _FAR = 3.0  # NM, a minute of flight or more
-_LARGE = 0.02, 10  # share of the recorded flights and number, from which an operator is listed
+_LARGE = 0.02  # share of the recorded flights, from which an operator is listed
+_FEWEST = 10  # recorded flights of such an operator
 _EMPTY: SummaryContent = {"headline": "", "numbers": {}, "estimates": {}, "claims": []}
 # errors of the cluster or the disk, after which later stages would fail too
 _FATAL = ("ConnectionError", "OSError", "MemoryError", "FutureCancelledError")
@@ -108,7 +109,7 @@ def _list_operators_used_less(
     counts = recorded["operator"].value_counts()
     used = flights["operator"].value_counts().reindex(counts.index, fill_value=0) / counts
     overall = len(flights) / len(recorded)
-    large = counts >= max(_LARGE[0] * len(recorded), _LARGE[1])
+    large = counts >= max(_LARGE * len(recorded), _FEWEST)
     less = used[large & (used < overall / 2)]
     texts = [f"{name} {format_percent(share)} of {counts[name]:,}" for name, share in less.items()]
     return f"{', '.join(texts)}; of all operators {format_percent(overall)}" if texts else ""

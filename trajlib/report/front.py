@@ -53,15 +53,13 @@ def answer(report: Report) -> str:
         error = _format_error(errors["at_takeoff"])
         sentence = f"At take-off the arrival time is missed by {error} on average"
         if "mean" in errors:
-            sentence += f" ({_format_error(errors['mean'])} with the average flight"
-            best = errors["best baseline"]
-            sentence += ")" if best["name"] == "mean" else f"{_name_best(best)})"
+            texts = [f"{_format_error(errors['mean'])} with the average flight"]
+            if errors["best baseline"]["name"] != "mean":
+                texts.append(_name_best(errors["best baseline"]))
+            sentence += f" ({', '.join(texts)})"
         if _LATER in errors:
-            still = (
-                "still "
-                if errors[_LATER]["value"] > _LITTLE * errors["at_takeoff"]["value"]
-                else ""
-            )
+            unchanged = errors[_LATER]["value"] > _LITTLE * errors["at_takeoff"]["value"]
+            still = "still " if unchanged else ""
             sentence += f", 10 minutes later {still}by {_format_error(errors[_LATER])}"
         sentences.append(f"{sentence}.")
     if interval := front["interval"]:
@@ -83,24 +81,23 @@ def _describe_later_days(errors: Mapping[str, ArrivalError], interval: Interval)
         sentences.append(
             f"By models trained only on earlier days, as in operation, {later['flights']:,} of the "
             f"arrivals are missed by {_format_error(later)} instead of {_format_error(same)} on "
-            f"average{_name_best(errors['best baseline, later days'])}."
+            f"average, {_name_best(errors['best baseline, later days'])}."
         )
     if "later" in interval:
         later_days = interval["later"]
         sentences.append(
             f"On the last fifth of the days{later_days['when']}, after those of training, the "
-            "interval is "
-            f"{later_days['width']:.1f} min wide "
-            f"and contains {later_days['coverage']:.0f} % of {later_days['flights']:,} arrivals, "
-            f"which are missed by {later_days['error']:.1f} min on average; one without "
-            f"a model is {later_days['naive']:.1f} min wide and contains "
+            f"interval is {later_days['width']:.1f} min wide and contains "
+            f"{later_days['coverage']:.0f} % of {later_days['flights']:,} arrivals, which are "
+            f"missed by {later_days['error']:.1f} min on average; one without a model is "
+            f"{later_days['naive']:.1f} min wide and contains "
             f"{later_days['naive_coverage']:.0f} %."
         )
     return " ".join(sentences)
 
 
 def _name_best(baseline: ArrivalError) -> str:
-    return f", {_format_error(baseline)} with the best baseline, {baseline['name']}"
+    return f"{_format_error(baseline)} with the best baseline, {baseline['name']}"
 
 
 def _warn_few_days(days: int) -> list[str]:
