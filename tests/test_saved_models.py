@@ -9,7 +9,7 @@ from trajlib.evaluation.coverage import measure_coverage
 from trajlib.features import feature_sets as features
 from trajlib.features.targets import TARGETS
 from trajlib.models import prediction_intervals, saved_models
-from trajlib.models.adaptive_intervals import BAND
+from trajlib.models.adaptive_intervals import BAND, METHODS
 from trajlib.models.estimators import build_model
 from trajlib.models.flight_inputs import build_flight_row
 from trajlib.models.prediction_intervals import split_days
@@ -235,7 +235,7 @@ def test_interval_coverage_is_measured_on_days_not_used_for_calibration(tables):
     seeds = {"blocked": 0, "forward": None}
     sound = measure_coverage(build_model(trees=5), *tables, feature_set="planned", seeds=seeds)
     assert sound.scores.index.unique("split").tolist() == list(seeds)
-    intervals = ["chosen", "constant width", "quantile", "naive"]
+    intervals = ["chosen", *METHODS, "naive"]
     assert sound.scores.index.unique("interval").tolist() == intervals
     assert sound.whole.index.tolist() == list(seeds)
     changed_targets = targets.copy()  # in the last fifth of the days, which is only scored

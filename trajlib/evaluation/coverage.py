@@ -18,7 +18,7 @@ from trajlib.models.adaptive_intervals import (
     calibrate,
     fit_apart,
     fit_crossed,
-    measure_unflown,
+    measure_errors_ahead,
     place_band,
     place_intervals,
 )
@@ -102,7 +102,7 @@ def measure_coverage(
         for name, seed in seeds.items()
         for turn in range(1 if seed is None else turns)
     }
-    to_errors = functools.partial(measure_unflown, unflown=unflown)
+    to_errors = functools.partial(measure_errors_ahead, unflown=unflown)
     options = {"model": model, "days": days, "to_errors": to_errors}
     if is_few_to_calibrate(days[paths]):
         fit = functools.partial(fit_crossed, **options)  # the same flights train and calibrate
@@ -116,8 +116,8 @@ def measure_coverage(
     wait = submit_splits(predict, predictors, targets, splits, feature_set=feature_set, joint=True)
     tested: dict[tuple, list] = defaultdict(list)  # errors and intervals, by split and method
     inside, methods, by_flight = defaultdict(list), defaultdict(list), {}
-    for ((split, _), part), (errors, quantiles) in zip(parts.items(), wait().values(), strict=True):
-        placed, chosen, whole = _place(part, errors, quantiles, days, level, seeds[split])
+    for ((split, _), part), (errors, bases) in zip(parts.items(), wait().values(), strict=True):
+        placed, chosen, whole = _place(part, errors, bases, days, level, seeds[split])
         placed["naive"] = _calibrate_naive(targets, unflown, part, level, days)
         for method, pair in placed.items():
             tested[split, method].append(pair)
@@ -125,7 +125,7 @@ def measure_coverage(
         inside[split].append(whole)
         if seeds[split] is None:
             by_flight[split] = adapt_coverage(
-                errors, quantiles, part[1], days, methods=chosen, level=level
+                errors, bases, part[1], days, methods=chosen, level=level
             )
     scores = {}
     for key, pairs in tested.items():
@@ -142,28 +142,28 @@ def measure_coverage(
 def _place(
     part: Sequence[pd.Index],
     errors: pd.DataFrame,
-    quantiles: pd.DataFrame,
+    bases: pd.DataFrame,
     days: pd.Series,
     level: float,
     seed: int | None,
 ) -> tuple[dict[str, tuple[pd.DataFrame, pd.DataFrame]], dict[str, str], pd.Series]:
     """Return errors and intervals by method, the chosen methods, and which flights are inside."""
     calibrating, scored = (errors[match_flights(errors.index, paths)] for paths in part[1:])
-    fit = functools.partial(calibrate, calibrating, quantiles, days, level, seed)
+    fit = functools.partial(calibrate, calibrating, bases, days, level, seed)
     chosen = fit()
     calibrations = {"chosen": chosen} | {method: fit(method=method) for method in METHODS}
     placed = {
-        name: (scored, place_intervals(calibration, quantiles, scored.index))
+        name: (scored, place_intervals(calibration, bases, scored.index))
         for name, calibration in calibrations.items()
     }
-    band = place_band(chosen, quantiles, scored.index)
+    band = place_band(chosen, bases, scored.index)
     inside = scale_errors(scored[BAND], band) <= 1 + 1e-9  # the edge counts as inside
     return placed, chosen.methods, inside.groupby(level="path").all().all(axis=1)
 
 
 def _predict_errors(fit: Callable[[Fold], Fit], fold: Fold) -> tuple[pd.DataFrame, pd.DataFrame]:
     fitted = fit(fold)  # its models are large, and stay on the worker
-    return fitted.errors, fitted.quantiles
+    return fitted.errors, fitted.bases
 
 
 def _calibrate_naive(

@@ -9,13 +9,14 @@ The coverage applies to each interval alone. Several intervals together cover le
 corrected for multiplicity; only the band of whole trajectories is.
 
 From flights to intervals, with what each table is indexed by (rows × columns; a column of errors is
-a target, ``along`` or ``cross``; a side is ``low`` or ``high``):
+a target, ``along`` or ``cross``; a side is ``low`` or ``high``; a base is what an interval is made
+of, by one of ``METHODS``, before it is calibrated):
 
 1. `widen_targets`: targets (path, fraction) × target → path × (target, fraction), for a `Fold`.
 2. `fit_apart`, or `fit_crossed` where days are few: the fold → a `Fit` with the model, errors
-   (path, fraction) × column and their predicted quantiles (path, fraction) × (column, side).
-3. `calibrate`: errors and quantiles → a `Calibration` with offsets fraction × (column, side).
-4. `place_intervals` and `place_band`: the calibration and quantiles of other flights → intervals of
+   (path, fraction) × column and bases (path, fraction) × (method, column, side).
+3. `calibrate`: errors and bases → a `Calibration` with offsets fraction × (column, side).
+4. `place_intervals` and `place_band`: the calibration and bases of other flights → intervals of
    their errors (path, fraction) × (column, side).
 5. `score_intervals`: errors and intervals → (column, fraction) × coverage, width and score.
 """
@@ -45,13 +46,13 @@ from trajlib.models.prediction_intervals import (
 )
 from trajlib.models.training import Fold, predict_joint, stack_targets
 
-METHODS = ("constant width", "quantile")
+METHODS = ("constant width", "around the median", "quantile")
 BAND = ["along", "cross", "altitude", "duration"]
 _ADAPTIVE = (*BAND, "latitude", "longitude", "distance")
 _SIDES = ("low", "high")
 _KNOTS = 12  # fractions at which quantiles are learned; others are interpolated
 _FEWEST = 100  # training flights needed to learn quantiles
-_FOLDS = 5  # of the days, where the same flights train and calibrate
+_FOLDS = 5  # of the days, where the same flights train and calibrate, or choose a method
 _RATE = 0.01  # of adaptation, for each flight of a day
 _LEVELS = (0.5, 0.999)  # limits of the adaptive level
 
@@ -66,16 +67,19 @@ class Fit:
         Trained pipeline.
     quantile_models
         As returned by `fit_quantiles`; None if there are too few flights to learn quantiles.
+    median
+        Median of the training flights, by (target, fraction).
     errors
         As returned by `signed_errors`.
-    quantiles
-        As returned by `predict_quantiles`, for at least the rows of the errors.
+    bases
+        As returned by `build_bases`, for at least the rows of the errors.
     """
 
     model: Pipeline
     quantile_models: dict | None
+    median: pd.Series
     errors: pd.DataFrame
-    quantiles: pd.DataFrame
+    bases: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,8 @@ class Calibration:
     methods
         One of ``METHODS`` for each column of errors.
     offsets
-        By fraction, columns of (column, ``low`` or ``high``): values to add to the quantiles, or
-        for a constant width to the prediction.
+        By fraction, columns of (column, ``low`` or ``high``): values to add to the base of the
+        method, which for a constant width is the prediction.
     band_offsets
         The same for the band, from the days on which ``band_factor`` was not measured.
     band_factor
@@ -106,25 +110,26 @@ def fit_apart(
     *,
     model: Pipeline,
     days: pd.Series,
-    to_errors: Callable[[pd.DataFrame], pd.DataFrame],
+    to_errors: Callable[..., pd.DataFrame],
     level: float,
     seed: int | None = 0,
 ) -> Fit:
     """Train a joint model on a joint fold, and return it with the errors of the held-out flights.
 
-    ``level`` is the share of errors between the quantiles; the other parameters are those of
-    `hold_out_errors`.
+    ``to_errors`` is `measure_errors_ahead` without its first parameters, and ``level`` the share of
+    errors between the quantiles; the other parameters are those of `predict_apart`.
     """
     wide = fold.targets
     quantile_models = None
     if len(wide) >= _FEWEST and not is_few(days[wide.index]):
-        learned = hold_out_errors(model, fold.predictors, wide, days, to_errors, seed=seed)
+        some = wide.loc[:, _choose_knots(wide.columns)]
+        learned = to_errors(predict_apart(model, fold.predictors, some, days, seed=seed))
         quantile_models = fit_quantiles(learned, fold.predictors, level=level, seed=seed or 0)
     trained = clone(model).fit(fold.predictors, wide)
-    errors = to_errors(predict_joint(trained, fold.held_out, wide.columns))
-    fractions = wide.columns.unique("fraction")
-    quantiles = predict_quantiles(quantile_models, fold.held_out, fractions)
-    return Fit(trained, quantile_models, errors, quantiles)
+    predicted, median = predict_joint(trained, fold.held_out, wide.columns), wide.median()
+    quantiles = predict_quantiles(quantile_models, fold.held_out, wide.columns.unique("fraction"))
+    bases = build_bases(quantiles, predicted, median, to_errors)
+    return Fit(trained, quantile_models, median, to_errors(predicted), bases)
 
 
 def fit_crossed(
@@ -132,7 +137,7 @@ def fit_crossed(
     *,
     model: Pipeline,
     days: pd.Series,
-    to_errors: Callable[[pd.DataFrame], pd.DataFrame],
+    to_errors: Callable[..., pd.DataFrame],
     seed: int | None = 0,
 ) -> Fit:
     """Train a joint model, and return it with the errors of training and held-out flights.
@@ -141,19 +146,21 @@ def fit_crossed(
     learned. There may be no held-out flights; parameters are those of `fit_apart`.
     """
     wide = fold.targets
-    parts = [
-        hold_out_errors(model, fold.predictors, wide, days, to_errors, folds=_FOLDS, seed=seed)
-    ]
+    parts = [predict_apart(model, fold.predictors, wide, days, folds=_FOLDS, seed=seed)]
     trained = clone(model).fit(fold.predictors, wide)
     if len(fold.held_out):
-        parts.append(to_errors(predict_joint(trained, fold.held_out, wide.columns)))
-    flights = pd.concat([fold.predictors, fold.held_out])
-    quantiles = predict_quantiles(None, flights, wide.columns.unique("fraction"))
-    return Fit(trained, None, pd.concat(parts), quantiles)
+        parts.append(predict_joint(trained, fold.held_out, wide.columns))
+    predicted, median = pd.concat(parts), wide.median()
+    bases = build_bases(None, predicted, median, to_errors)
+    return Fit(trained, None, median, to_errors(predicted), bases)
 
 
-def measure_unflown(
-    predicted: pd.DataFrame, *, unflown: pd.DataFrame, reference: pd.DataFrame | None = None
+def measure_errors_ahead(
+    predicted: pd.DataFrame,
+    flown: pd.DataFrame | None = None,
+    *,
+    unflown: pd.DataFrame | None = None,
+    reference: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Return the errors of a joint model, in the form of `signed_errors`, as far as known.
 
@@ -161,27 +168,62 @@ def measure_unflown(
     ----------
     predicted
         In the form of `trajlib.models.training.widen_targets`.
+    flown
+        What the predictions are compared with, in the same form; by default ``unflown``.
     unflown
         Targets that were not flown at the prediction time.
     reference
         Filed plans, if deviations from them are predicted, as returned by `locate_plan`.
     """
-    table = stack_targets(predicted)
-    table = table if reference is None else add_reference(table, reference)
-    return signed_errors(table, unflown).dropna()
+    tables = [stack_targets(table) for table in (predicted, flown) if table is not None]
+    if reference is not None:
+        tables = [add_reference(table, reference) for table in tables]
+    actual = unflown if flown is None else tables[1]
+    return signed_errors(tables[0], actual).dropna()
 
 
-def hold_out_errors(
+def build_bases(
+    quantiles: pd.DataFrame | None,
+    predicted: pd.DataFrame,
+    median: pd.Series,
+    to_errors: Callable[..., pd.DataFrame],
+) -> pd.DataFrame:
+    """Return what intervals are made of: columns of (method, column, ``low`` or ``high``).
+
+    An interval around the median does not depend on the prediction, which is better where flights
+    choose between routes that cannot be predicted. A constant width around the prediction has no
+    columns, as its base is 0.
+
+    Parameters
+    ----------
+    quantiles
+        As returned by `predict_quantiles`, or None.
+    predicted
+        Predictions of a joint model, in the form of `trajlib.models.training.widen_targets`.
+    median
+        Median of the training flights, by (target, fraction).
+    to_errors
+        As for `fit_apart`.
+    """
+    usual = pd.DataFrame(np.tile(median, (len(predicted), 1)), predicted.index, predicted.columns)
+    from_median = to_errors(predicted, usual)
+    both_sides = pd.concat(dict.fromkeys(_SIDES, from_median), axis=1).swaplevel(axis=1)
+    parts = {"around the median": both_sides}
+    if quantiles is not None:
+        parts["quantile"] = quantiles
+    return pd.concat(parts, axis=1)
+
+
+def predict_apart(
     model: Pipeline,
     predictors: pd.DataFrame,
     wide: pd.DataFrame,
     days: pd.Series,
-    to_errors: Callable[[pd.DataFrame], pd.DataFrame],
     *,
     folds: int = 2,
     seed: int | None = 0,
 ) -> pd.DataFrame:
-    """Return errors of flights, each predicted by a model that was trained on other days.
+    """Return predictions of flights, each by a model that was trained on other days.
 
     Parameters
     ----------
@@ -191,8 +233,6 @@ def hold_out_errors(
         Training flights, ``wide`` as returned by `trajlib.models.training.widen_targets`.
     days
         The local day of each flight, by path.
-    to_errors
-        Computes errors, as `signed_errors` does, from predictions in the form of ``wide``.
     folds
         Number of parts of the days, each predicted by a model of the others; at most one per day.
     seed
@@ -204,7 +244,7 @@ def hold_out_errors(
     for held_out in split_days(days, (1 / folds,) * folds, seed=seed)[::-1]:
         train = wide.index.difference(held_out, sort=False)
         trained = clone(model).fit(predictors.loc[train], wide.loc[train])
-        parts.append(to_errors(predict_joint(trained, predictors.loc[held_out], wide.columns)))
+        parts.append(predict_joint(trained, predictors.loc[held_out], wide.columns))
     return pd.concat(parts)
 
 
@@ -216,21 +256,20 @@ def fit_quantiles(
     trees: int = 30,
     seed: int = 0,
 ) -> dict:
-    """Return models of the quantiles of errors, for each column at some of the fractions.
+    """Return models of the quantiles of errors, for each column at each fraction.
 
-    ``errors`` are those of `hold_out_errors`, and ``level`` is the share of them between the
+    ``errors`` are of flights that were held out, and ``level`` is the share of them between the
     quantiles. The result has ``encoder``, ``columns``, ``fractions``, and ``regressors``, one for
     each fraction, of the lower quantiles of all columns and then the upper ones.
     """
     fractions = errors.index.unique("fraction").sort_values()
-    positions = np.linspace(0, len(fractions) - 1, min(_KNOTS, len(fractions))).round().astype(int)
     paths = errors.index.unique("path")
     encoder = build_encoder()
     table = pd.DataFrame(encoder.fit_transform(predictors.loc[paths]), paths)
     columns = [name for name in _ADAPTIVE if name in errors]
     alphas = [(1 - level) / 2] * len(columns) + [(1 + level) / 2] * len(columns)
     regressors = []
-    for fraction in fractions[positions]:
+    for fraction in fractions:
         at_fraction = errors.xs(fraction, level="fraction")[columns]
         regressor = BoostedTrees(objective="quantile", alphas=alphas, trees=trees, seed=seed)
         both_sides = np.hstack([at_fraction.to_numpy()] * 2)
@@ -238,23 +277,22 @@ def fit_quantiles(
     return {
         "encoder": encoder,
         "columns": columns,
-        "fractions": fractions[positions].tolist(),
+        "fractions": fractions.tolist(),
         "regressors": regressors,
     }
 
 
 def predict_quantiles(
     quantile_models: Mapping | None, predictors: pd.DataFrame, fractions: Iterable[float]
-) -> pd.DataFrame:
+) -> pd.DataFrame | None:
     """Return the quantiles of the errors of flights, at all fractions.
 
-    There are no columns without models of quantiles, as returned by `fit_quantiles`. In absent
-    columns a quantile counts as 0.
+    They are None without models of quantiles, as returned by `fit_quantiles`.
     """
+    if quantile_models is None:
+        return None
     fractions = np.asarray(list(fractions), float)
     rows = pd.MultiIndex.from_product([predictors.index, fractions], names=["path", "fraction"])
-    if quantile_models is None:
-        return pd.DataFrame(index=rows, columns=pd.MultiIndex.from_product([[], _SIDES]))
     encoded = quantile_models["encoder"].transform(predictors)
     knots = np.asarray(quantile_models["fractions"])
     weights = np.array([np.interp(fractions, knots, unit) for unit in np.eye(len(knots))])
@@ -266,7 +304,7 @@ def predict_quantiles(
 
 def calibrate(
     errors: pd.DataFrame,
-    quantiles: pd.DataFrame,
+    bases: pd.DataFrame,
     days: pd.Series,
     level: float,
     seed: int | None,
@@ -275,33 +313,31 @@ def calibrate(
 ) -> Calibration:
     """Return the intervals and the band for given calibration flights.
 
-    For each column the method with the smaller interval score is chosen, where each half of the
-    days calibrates it for the other half. The band is made of the intervals of one half, widened
-    until they cover the flights of the other. With a single day the same flights are used twice.
+    For each column the method with the smallest interval score is chosen, where four fifths of the
+    days calibrate it for the other fifth. The band is made of the intervals of half of the days,
+    widened until they cover the flights of the other half. With a single day the width is constant,
+    and the same flights are used twice.
 
     Parameters
     ----------
     errors
         Of calibration flights, as returned by `signed_errors`.
-    quantiles
-        As returned by `predict_quantiles`, with at least these rows.
+    bases
+        As returned by `build_bases`, with at least these rows.
     days
         The local day of each flight, by path.
     method
-        Method for all columns that have quantiles; chosen by default.
+        Method for all columns that have a base of it; chosen by default.
     """
     days = days[errors.index.unique("path")]
     first = second = errors
     if days.nunique() >= 2:
         halves = split_days(days, (0.5, 0.5), seed=seed)
         first, second = (errors[match_flights(errors.index, half)] for half in halves)
-    adaptive = quantiles.columns.unique(0)
-    methods = dict.fromkeys(errors, "constant width")
-    if method is not None:
-        methods |= dict.fromkeys(adaptive, method)
-    elif len(adaptive):
-        methods |= _choose_methods(first[adaptive], second[adaptive], quantiles, level)
-    base = _select_base(quantiles, methods)
+    methods = dict.fromkeys(errors, method or "constant width")
+    if method is None and days.nunique() >= 2:
+        methods = _choose_methods(errors, bases, days, level, seed)
+    base = _select_base(bases, methods)
     narrow = calibrate_intervals(first, level, base=base)
     placed = expand_intervals(narrow, second.index, base)
     level = conservative_level(level, days)
@@ -311,25 +347,23 @@ def calibrate(
 
 
 def place_intervals(
-    calibration: Calibration, quantiles: pd.DataFrame, rows: pd.MultiIndex
+    calibration: Calibration, bases: pd.DataFrame, rows: pd.MultiIndex
 ) -> pd.DataFrame:
-    """Return the intervals of errors at rows of path and fraction, which the quantiles contain."""
-    base = _select_base(quantiles, calibration.methods)
+    """Return the intervals of errors at rows of path and fraction, which the bases contain."""
+    base = _select_base(bases, calibration.methods)
     return _include_prediction(expand_intervals(calibration.offsets, rows, base))
 
 
-def place_band(
-    calibration: Calibration, quantiles: pd.DataFrame, rows: pd.MultiIndex
-) -> pd.DataFrame:
+def place_band(calibration: Calibration, bases: pd.DataFrame, rows: pd.MultiIndex) -> pd.DataFrame:
     """Return the band of whole trajectories, in the form of `place_intervals`."""
-    base = _select_base(quantiles, calibration.methods)
+    base = _select_base(bases, calibration.methods)
     placed = expand_intervals(calibration.band_offsets, rows, base)
     return _include_prediction(widen_to_band(placed, calibration.band_factor)[BAND])
 
 
 def adapt_coverage(
     errors: pd.DataFrame,
-    quantiles: pd.DataFrame,
+    bases: pd.DataFrame,
     calibration: pd.Index,
     days: pd.Series,
     *,
@@ -344,7 +378,7 @@ def adapt_coverage(
 
     Parameters
     ----------
-    errors, quantiles, days
+    errors, bases, days
         Of calibration flights and later ones, as for `calibrate`.
     calibration
         Paths of the first calibration flights.
@@ -357,7 +391,7 @@ def adapt_coverage(
         By path and ``column``, for the later flights: the shares of fractions inside the interval,
         ``fixed`` and ``adaptive``, and the adaptive ``level``.
     """
-    low, high = subtract_base(errors, _select_base(quantiles, methods))
+    low, high = subtract_base(errors, _select_base(bases, methods))
     fixed_level = conservative_level(level, days[days.index.isin(calibration)])
     parts = []
     for name in errors:
@@ -394,31 +428,41 @@ def adapt_coverage(
 
 
 def _choose_methods(
-    first: pd.DataFrame, second: pd.DataFrame, quantiles: pd.DataFrame, level: float
+    errors: pd.DataFrame, bases: pd.DataFrame, days: pd.Series, level: float, seed: int | None
 ) -> dict[str, str]:
-    scores = {}
+    folds = min(_FOLDS, days.nunique())
+    parts = split_days(days, (1 / folds,) * folds, seed=seed)
+    means = {}
     for method in METHODS:
-        base = _select_base(quantiles, dict.fromkeys(first, method))
-        parts = []
-        for fitted, scored in ((first, second), (second, first)):
-            offsets = calibrate_intervals(fitted, level, base=base)
-            placed = expand_intervals(offsets, scored.index, base)
-            parts.append(score_intervals(scored, placed, level)["score"])
-        scores[method] = pd.concat(parts).groupby(level="target").mean()
-    return pd.DataFrame(scores).idxmin(axis=1).to_dict()
+        base = _select_base(bases, dict.fromkeys(errors, method))
+        scores = []
+        for part in parts:
+            is_scored = match_flights(errors.index, part)
+            scored = errors[is_scored]
+            offsets = calibrate_intervals(errors[~is_scored], level, base=base)
+            placed = _include_prediction(expand_intervals(offsets, scored.index, base))
+            scores.append(len(scored) * score_intervals(scored, placed, level)["score"])
+        means[method] = pd.concat(scores).groupby(level="target").sum()
+    return pd.DataFrame(means).idxmin(axis=1).to_dict()
 
 
-def _select_base(quantiles: pd.DataFrame, methods: Mapping[str, str]) -> pd.DataFrame:
-    """Return the quantiles of the columns that use the method ``quantile``, 0 in the others."""
-    names = [name for name in quantiles.columns.unique(0) if methods[name] == "quantile"]
-    columns = pd.MultiIndex.from_product([methods, _SIDES])
-    return quantiles[names].reindex(columns=columns, fill_value=0.0)
+def _select_base(bases: pd.DataFrame, methods: Mapping[str, str]) -> pd.DataFrame:
+    """Return the base of each column's method, 0 where there is none."""
+    columns = [(method, name, side) for name, method in methods.items() for side in _SIDES]
+    return bases.reindex(columns=columns, fill_value=0.0).droplevel(0, axis=1)
 
 
 def _include_prediction(intervals: pd.DataFrame) -> pd.DataFrame:
     """Return intervals of errors, widened where they would exclude the prediction."""
     is_low = intervals.columns.get_level_values(1) == "low"
     return intervals.clip(np.where(is_low, -np.inf, 0), np.where(is_low, 0, np.inf), axis=1)
+
+
+def _choose_knots(columns: pd.MultiIndex) -> np.ndarray:
+    """Return which columns of (target, fraction) have the fractions of quantiles."""
+    fractions = columns.unique("fraction")
+    positions = np.linspace(0, len(fractions) - 1, min(_KNOTS, len(fractions))).round().astype(int)
+    return columns.get_level_values("fraction").isin(fractions[positions])
 
 
 def _share_inside(

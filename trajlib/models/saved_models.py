@@ -30,10 +30,11 @@ from trajlib.features.targets import TARGETS, keep_unflown, match_flights
 from trajlib.geodesy import find_regions
 from trajlib.models.adaptive_intervals import (
     Calibration,
+    build_bases,
     calibrate,
     fit_apart,
     fit_crossed,
-    measure_unflown,
+    measure_errors_ahead,
     place_band,
     place_intervals,
     predict_quantiles,
@@ -76,7 +77,7 @@ TRUSTED = [  # types in a saved model that skops does not trust by default
     "trajlib.models.estimators.BoostedTrees",
     "trajlib.models.estimators.text_columns",
 ]
-_SCHEMA = 6  # version of the card, increased when older cards cannot be read correctly
+_SCHEMA = 7  # version of the card, increased when older cards cannot be read correctly
 _LOWEST = -1500.0  # ft, below all airports
 
 
@@ -118,6 +119,7 @@ class Card(TypedDict):
     hours: list[int]  # training flights by local hour of their beginning
     highest: float  # ft, of the training flights
     usual: dict[str, list[float]]  # median positions [deg] at the fractions
+    median: dict[str, list[float]]  # of the training flights, by target, as they were learned
     methods: dict[str, str]  # of the intervals, by column of errors
     intervals: dict[str, dict[str, list[float]]]  # offsets at the fractions, by column and side
     band: dict[str, dict[str, list[float]]]
@@ -137,7 +139,7 @@ class SavedModel:
     card
         Its description, as saved in ``card.json``.
     quantile_models
-        As returned by `fit_quantiles`; None if all intervals have a constant width.
+        As returned by `fit_quantiles`; None if no interval needs them.
     """
 
     model: Pipeline
@@ -197,7 +199,7 @@ def train_model(
     wide = widen_targets(learned)
     wide = wide.loc[wide.index.intersection(predictors.index, sort=False)]
     train, held_out = split_days(days[wide.index], (0.75, 0.25), seed=seed)
-    to_errors = functools.partial(measure_unflown, unflown=unflown, reference=reference)
+    to_errors = functools.partial(measure_errors_ahead, unflown=unflown, reference=reference)
     options = {"model": model, "days": days, "to_errors": to_errors, "seed": seed}
     if is_few_to_calibrate(days[wide.index]):
         train = calibrating = wide.index
@@ -206,7 +208,7 @@ def train_model(
         calibrating = held_out
         fold = select_fold(predictors, wide, train, held_out)
         fit = fit_apart(fold, level=level, **options)
-    calibration = calibrate(fit.errors, fit.quantiles, days, level, seed)
+    calibration = calibrate(fit.errors, fit.bases, days, level, seed)
     card: Any = {
         "schema": {
             "version": _SCHEMA,
@@ -222,6 +224,7 @@ def train_model(
         "calibration": _describe_days(days[calibrating]),
         "seed": seed,
         **_describe_training(predictors.loc[train], targets),
+        "median": {name: fit.median[name].tolist() for name in targets},
         **_describe_calibration(calibration),
         "versions": {
             "scikit-learn": sklearn_version,
@@ -345,15 +348,21 @@ def predict_trajectories(saved: SavedModel, predictors: pd.DataFrame) -> pd.Data
         raise ValueError(f"predictors {kinds}, expected {schema['predictors']}")
     names = [None, "fraction"]
     columns = pd.MultiIndex.from_product([schema["targets"], schema["fractions"]], names=names)
-    table = stack_targets(predict_joint(saved.model, predictors, columns))
+    predicted = predict_joint(saved.model, predictors, columns)
+    table, reference = stack_targets(predicted), None
     if saved.card["deviations"]:
         reference = locate_plan(predictors, table.index, *saved.card["pair"].split("-"))
         table = add_reference(table, reference)
     table["course"] = courses(table)
     calibration = _read_calibration(saved.card)
+    median = pd.Series(
+        np.concatenate([saved.card["median"][n] for n in schema["targets"]]), columns
+    )
     quantiles = predict_quantiles(saved.quantile_models, predictors, schema["fractions"])
+    to_errors = functools.partial(measure_errors_ahead, reference=reference)
+    bases = build_bases(quantiles, predicted, median, to_errors)
     for end, compute_offsets in (("", place_intervals), ("_band", place_band)):
-        for (name, side), offsets in compute_offsets(calibration, quantiles, table.index).items():
+        for (name, side), offsets in compute_offsets(calibration, bases, table.index).items():
             centre = table[name] if name in TARGETS else 0.0
             table[f"{name}{end}_{side}"] = centre + offsets
     not_negative = [name for name in table if name.startswith(("duration", "distance"))]
