@@ -114,12 +114,68 @@ def test_the_most_frequent_fault_of_a_rejected_flight_is_named(flights, source, 
     assert rejected == "more than 25 % of the points were wrong, most of them altitude spike"
 
 
-def test_names_of_cities_are_no_airports(flights, source, tmp_path):
+@pytest.mark.parametrize(("origin", "destination"), [("Madrid", "Barcelona"), ("CITY", "0641")])
+def test_names_of_cities_and_times_are_no_airports(flights, source, tmp_path, origin, destination):
     names = ["timestamp", "callsign", "latitude", "longitude", "altitude"]
-    table = one(flights)[names].assign(origin="Madrid", destination="Barcelona")
+    table = one(flights)[names].assign(origin=origin, destination=destination)
     write_csv(table, source / "mine.csv")
     (path,) = import_flights(source, tmp_path / "archive")["path"]
     assert path.startswith("LEMD-LEBL/")
+
+
+def test_a_flight_without_altitude_for_a_long_time_is_a_fragment(flights, source, tmp_path):
+    names = ["timestamp", "callsign", "latitude", "longitude", "altitude"]
+    table = one(flights)[names].reset_index(drop=True)
+    table.loc[40:90, "altitude"] = np.nan
+    write_csv(table, source / "mine.csv")
+    (why,) = import_flights(source, tmp_path / "archive")["why"]
+    assert why == "more than 420 s between two altitudes"
+
+
+def test_times_named_as_utc_precede_local_ones(flights, source, tmp_path):
+    names = ["callsign", "latitude", "longitude", "altitude"]
+    times = one(flights)["timestamp"]
+    local = times + pd.Timedelta(hours=1)
+    table = one(flights)[names].assign(**{"timestamp": local, "UTC Time": times})
+    write_csv(table, source / "mine.csv")
+    (start,) = import_flights(source, tmp_path / "archive")["start"]
+    assert abs(start - times.min()) < pd.Timedelta(3, "min")
+
+
+def test_a_column_of_offsets_from_utc_raises_the_question_of_the_zone(flights, source, tmp_path):
+    names = ["timestamp", "callsign", "latitude", "longitude", "altitude"]
+    write_csv(one(flights)[names].assign(**{"UTC Offset": "+01:00"}), source / "mine.csv")
+    with pytest.raises(
+        FileNotFoundError, match="the column UTC Offset suggests that the times are local"
+    ):
+        import_flights(source, tmp_path / "archive")
+
+
+def test_points_between_messages_with_the_only_callsign_are_of_that_flight(
+    flights, source, tmp_path
+):
+    names = ["timestamp", "callsign", "latitude", "longitude", "altitude"]
+    table = one(flights)[names].reset_index(drop=True)
+    table["callsign"] = table["callsign"].where(table.index % 5 == 0)
+    write_csv(table, source / "mine.csv")
+    (callsign,) = import_flights(source, tmp_path / "archive")["callsign"]
+    assert callsign == one(flights)["callsign"].iloc[0]
+
+
+def test_a_recorders_table_of_several_aircraft_is_read_by_their_identity(flights, source, tmp_path):
+    columns = {"timestamp": "ts", "latitude": "lat", "longitude": "lon", "altitude": "alt"}
+    write_csv(flights[[*columns, "callsign"]].rename(columns=columns), source / "a.csv")
+    imported = import_flights(source, tmp_path / "archive")
+    assert sorted(imported["callsign"]) == sorted(flights["callsign"].unique())
+
+
+def test_flight_ids_join_where_one_table_has_them_as_decimal_numbers(flights, source, tmp_path):
+    names = ["timestamp", "flight_id", "latitude", "longitude", "altitude"]
+    write_csv(flights[names].assign(flight_id=flights["flight_id"] + ".0"), source / "points.csv")
+    rows = flights[["flight_id", "callsign", "origin"]].drop_duplicates("flight_id")
+    write_csv(rows, source / "flights.csv")
+    imported = import_flights(source, tmp_path / "archive")
+    assert sorted(imported["callsign"]) == sorted(rows["callsign"])
 
 
 def test_files_with_the_same_reason_are_one_line_and_of_many_reasons_some_are_listed(

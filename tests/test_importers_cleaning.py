@@ -37,6 +37,15 @@ def test_the_second_point_at_the_same_time_is_removed():
     assert repairs(points) == {"repeated": 1}
 
 
+def test_another_aircraft_at_the_same_time_is_no_repetition():
+    points = flight()
+    other = points.assign(latitude=points["latitude"] + 0.3)  # 18 NM away
+    both = pd.concat([points, other.iloc[::2]]).sort_values("timestamp", kind="stable")
+    counts = repairs(both.reset_index(drop=True))
+    assert "repeated" not in counts
+    assert sum(counts.values()) == len(other.iloc[::2])
+
+
 def test_disorder_is_counted():
     assert repairs(flight().assign(disordered=np.arange(330) % 110 == 5)) == {"out_of_order": 3}
 

@@ -52,8 +52,8 @@ _ALIASES = {
     "temperature": "temp:? oat:? sat:? static_air_temperature:? outside_air_temperature:?",
     "wind_u": "u_component_of_wind:m/s eastward_wind:m/s",
     "wind_v": "v_component_of_wind:m/s northward_wind:m/s",
-    "callsign": "ident call flight flight_number call_sign cs target_id target_identification tid "
-    "acid",
+    "callsign": "ident call flight flight_number flight_no call_sign cs target_id tid "
+    "target_identification acid",
     "operator": "airline carrier airline_icao ac_operator operating_as",
     "aircraft_type": "typecode ac_type icao_type aircraft_type_icao type aircraft equip model "
     "flight_plan_aircraft_short aircraft_model_code aircraft_icao aircraft_model",
@@ -105,6 +105,9 @@ _SPELLINGS = {  # of units, in the order in which they are replaced
     r"/minutes?\b": "/min",
     r"/(hours?|hr)\b": "/h",
 }
+_UNIVERSAL = re.compile(r"(^|_)(utc|gmt|zulu)(_|$)")
+_TIMES = {*_ALIASES["timestamp"].split()}
+_OFFSETS = {"utc_offset", "gmt_offset", "time_offset", "timezone", "time_zone", "tz", "zone"}
 _TIME_WORDS = re.compile(r"utc|gmt|iso.?8601|yyy|hh:|^s$|sec|unix|epoch", re.IGNORECASE)
 _SAME_NAMES = {name: name for name in (*COLUMNS, *_ALIASES)}
 _TOOL_NAMES = {alias for texts in _ALIASES.values() for alias in re.sub(r":\S+", "", texts).split()}
@@ -339,11 +342,10 @@ def find_missing(fields: dict[str, int]) -> list[str]:
 
 def _match(names: list[str], dialect: Dialect) -> tuple[dict[str, int], dict[str, str]]:
     """Return the field number of each column, and the units that differ from the schema's."""
-    configured = _name_aircraft(dialect)
-    fields = {n: names.index(text) for n, text in configured.items() if text in names}
     units: dict[str, str] = {}
     parts = [_split_unit(name) for name in names]
     bases = [base for base, _ in parts]
+    fields = _match_configured(names, bases, dialect)
     for candidates in (_SAME_NAMES, _ALIASES):
         for column, aliases in candidates.items():
             if column in fields or column in dialect.names:
@@ -361,7 +363,22 @@ def _match(names: list[str], dialect: Dialect) -> tuple[dict[str, int], dict[str
     _adapt_to_others(fields, units, bases, dialect)
     if "timestamp" not in dialect.names and dialect.timezone == "UTC":
         _refuse_local([names[fields[n]] for n in ("timestamp", "clock", "date") if n in fields])
+        _refuse_offsets(names, bases)
     return fields, units
+
+
+def _match_configured(names: list[str], bases: list[str], dialect: Dialect) -> dict[str, int]:
+    """Return the fields that columns.toml names, and that of a time named as UTC."""
+    configured = _name_aircraft(dialect)
+    fields = {n: names.index(text) for n, text in configured.items() if text in names}
+    has_time = not {"timestamp", "clock", "date"}.isdisjoint(fields)
+    return fields if has_time else fields | _find_universal(bases)
+
+
+def _find_universal(bases: list[str]) -> dict[str, int]:
+    """Return the field of a time that is named as UTC, beside which another one may be local."""
+    named = [i for i, base in enumerate(bases) if base in _TIMES and _UNIVERSAL.search(base)]
+    return {"timestamp": named[0]} if named else {}
 
 
 def _name_aircraft(dialect: Dialect) -> dict[str, str]:
@@ -411,6 +428,18 @@ def _refuse_local(names: list[str]) -> None:
             f"{name} is a local time, of which zone? Say so in columns.toml: timestamp = "
             f'{{ column = "{name}", timezone = "Europe/Madrid" }} under [columns]'
         )
+
+
+def _refuse_offsets(names: list[str], bases: list[str]) -> None:
+    if _find_universal(bases):
+        return
+    for name, base in zip(names, bases, strict=True):
+        if base in _OFFSETS:
+            raise FlightError(
+                f"the column {name} suggests that the times are local, of which zone? Say so in "
+                'columns.toml: timestamp = { column = "...", timezone = "Europe/Madrid" } under '
+                '[columns], or timezone = "UTC"'
+            )
 
 
 @cache

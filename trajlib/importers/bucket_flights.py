@@ -185,16 +185,27 @@ def _summarize(points: pd.DataFrame) -> pd.DataFrame:
     flight, altitude = points["flight"].to_numpy(), points["altitude"].to_numpy()
     begins = np.flatnonzero(np.diff(flight, prepend=-1))
     sizes = np.diff(begins, append=len(points))
-    step = np.diff(get_seconds(points), prepend=np.nan)
-    step[begins] = np.nan
     flights = pd.Index(flight[begins], name="flight")
+    measured = ~np.isnan(altitude)
     return pd.DataFrame(
         {
             "start": points["timestamp"].iloc[begins].set_axis(flights),
             "end": points["timestamp"].iloc[begins + sizes - 1].set_axis(flights),
             "points": sizes,
-            "altitudes": np.add.reduceat(~np.isnan(altitude), begins, dtype=int),
-            "longest_gap": np.fmax.reduceat(step, begins),
+            "altitudes": np.add.reduceat(measured, begins, dtype=int),
+            "longest_gap": _find_longest_gap(points),
+            "longest_altitude_gap": _find_longest_gap(points[measured]),
         },
         index=flights,
     )
+
+
+def _find_longest_gap(points: pd.DataFrame) -> pd.Series:
+    """Return the longest time [s] between two points of each flight, by flight."""
+    flight = points["flight"].to_numpy()
+    step = np.diff(get_seconds(points), prepend=np.nan)
+    step[np.diff(flight, prepend=-1) != 0] = np.nan
+    begins = np.flatnonzero(np.diff(flight, prepend=-1))
+    if not len(begins):
+        return pd.Series(dtype=float)
+    return pd.Series(np.fmax.reduceat(step, begins), flight[begins])

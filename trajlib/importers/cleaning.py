@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from trajlib.compiled import compiled, inlined
+from trajlib.geodesy import distance
 from trajlib.importers.segmentation import (
     find_ground,
     find_taxiing,
@@ -23,7 +24,7 @@ from trajlib.importers.segmentation import (
 REPAIRS = {
     "taxi": "points on the ground before the take-off and after the landing, left out",
     "out_of_order": "points that came later than the next one, put in order of time",
-    "repeated": "points at the same time as the one before, left out",
+    "repeated": "points at the same time and place as the one before, left out",
     "stale_position": "points with the position of the one before while it moved, left out",
     "too_close": "points of a radar less than the spacing after the one before, left out",
     "unreachable": "positions that the aircraft could not reach from the others, left out",
@@ -40,6 +41,7 @@ _NUMBERS = (  # columns used
     "onground",
 )
 _LOWEST, _HIGHEST = -1500.0, 65_000.0  # ft
+_OTHER = 5.0  # NM between two positions at one time, from which they are of two aircraft
 _STALE = 60.0  # s between measuring and sending, after which a position is too old
 _MOVING = 50.0  # kt
 _LONG = 60.0  # s of unreachable positions, from which they count as spoofed
@@ -148,7 +150,12 @@ def _find_taxiing(columns: _Columns) -> np.ndarray:
 
 
 def _find_repeated(columns: _Columns) -> np.ndarray:
-    return _same_flight(columns) & (np.diff(columns["seconds"], prepend=np.nan) == 0)
+    repeated = _same_flight(columns) & (np.diff(columns["seconds"], prepend=np.nan) == 0)
+    rows = np.flatnonzero(repeated)
+    lat, lon = columns["latitude"], columns["longitude"]
+    apart = distance(lat[rows], lon[rows], lat[rows - 1], lon[rows - 1]) > _OTHER
+    repeated[rows[apart]] = False
+    return repeated
 
 
 def _find_stale(columns: _Columns) -> np.ndarray:

@@ -60,6 +60,9 @@ def _find_airports(flights: pd.DataFrame, points: pd.DataFrame, traffic: pd.Seri
         ends = flights[[*columns]].rename(columns=columns).dropna(subset="latitude")
         inferred = infer_airports(ends, side, traffic).reindex(flights.index)
         flights = flights.drop(columns=[*columns, f"{side}_certain"])
+        # what a source gives is no airport if the flight is clearly at another, as for a city
+        unknown = flights[side].map(lambda code: np.isnan(_locate(code)[0]), na_action="ignore")
+        flights[side] = flights[side].mask(unknown.eq(True) & inferred["certain"].eq(True))
         conditions = [flights[side].notna(), inferred["airport"].notna()]
         flights[f"{side}_from"] = np.select(conditions, ["source", "inferred"], "unknown")
         flights[f"{side}_inferred"] = inferred["airport"]
@@ -86,13 +89,14 @@ def _apply_criteria(job: Job, flights: pd.DataFrame) -> pd.DataFrame:
     criteria = job.criteria
     no_reason = pd.Series(pd.NA, flights.index, dtype="str")
     far = f"point more than {criteria.reach:g} km from the airport"
-    silence = f"more than {criteria.gap:g} s between two points"
+    silence = f"more than {criteria.gap:g} s between two "
     why = no_reason.case_when(
         [
             (flights["altitudes"] < criteria.points, f"fewer than {criteria.points} points"),
             (flights["origin_reach"] > criteria.reach, f"first {far}"),
             (flights["destination_reach"] > criteria.reach, f"last {far}"),
-            (flights["longest_gap"] > criteria.gap, silence),
+            (flights["longest_gap"] > criteria.gap, silence + "points"),
+            (flights["longest_altitude_gap"] > criteria.gap, silence + "altitudes"),
         ]
     )
     kind = np.where(why.isna(), "flight", "fragment")

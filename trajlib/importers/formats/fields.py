@@ -12,7 +12,8 @@ from trajlib.schema import COLUMNS, IDENTITY, REQUIRED
 
 _BOOLEANS = dict.fromkeys(("true", "t", "1", "1.0", "yes"), True)
 _BOOLEANS |= dict.fromkeys(("false", "f", "0", "0.0", "no"), False)
-_AIRPORT = r"[A-Z0-9]{3,4}|[A-Z]{2}-[A-Z0-9]+"  # ICAO, IATA or local code, and no name of a city
+# ICAO, IATA or local code; neither the name of a city nor a time such as 0610
+_AIRPORT = r"(?=.*[A-Z])[A-Z0-9]{3,4}|[A-Z]{2}-[A-Z0-9]+"
 _NO_TEXT = {"", "nan", "None", "<NA>", "NA", "N/A", "?"}
 TEXTS = ("flight_id", "icao24", *IDENTITY)
 FLEET = (*AIRCRAFT, "aircraft_type", "operator")  # of a list with one row per aircraft
@@ -118,6 +119,8 @@ def _clean_text(text: str, name: str) -> str | None:
         return None
     if name == "icao24":
         return text.lower().removeprefix("0x")
+    if name == "flight_id":  # pandas writes whole numbers as 101.0 where one is missing
+        return re.sub(r"(?<=\d)\.0$", "", text)
     if name in ("origin", "destination"):
         return text.upper() if re.fullmatch(_AIRPORT, text.upper()) else None
     return text.upper() if name == "aircraft_type" else text

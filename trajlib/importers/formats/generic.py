@@ -176,6 +176,8 @@ def _shorten(path: Path, options: Options) -> Path:
 
 def _carry(points: pd.DataFrame, key: str | None) -> pd.DataFrame:
     """Return points with what other messages of the aircraft just gave, as in decoded ADS-B."""
+    if key == "callsign" and len(points[key].dropna().unique()) == 1:
+        points = points.assign(callsign=points[key].ffill().bfill())  # sent less often
     apart = points[points["latitude"].isna()]
     carried = [name for name in _CARRIED if name in points and apart[name].notna().any()]
     if key is None or not carried:

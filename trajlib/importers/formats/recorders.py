@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlib.importers.formats.base import Format, FormatError, Options
+from trajlib.archive.dialect import Dialect
+from trajlib.archive.layout import AIRCRAFT, match_columns
+from trajlib.importers.formats.base import Format, FormatError, Head, Options
 from trajlib.importers.formats.fields import Field, convert_points, same_names
 from trajlib.importers.formats.tables import name_flight, point_reader, read_table
 
@@ -65,11 +67,16 @@ def _find_start(path: Path) -> float | None:
     return None
 
 
+def _has_identity(head: Head) -> bool:
+    fields = match_columns(head.names, Dialect()).fields
+    return not {"flight_id", "callsign", *AIRCRAFT}.isdisjoint(fields)
+
+
 FORMAT = Format(
     name="recorder",
     title="flight recorders with seconds since the start (CSV: ts, lat, lon, alt, ...)",
     needs="the date in the file's name, as in flight_2024-05-31.csv; alt in ft, speeds in kt",
-    recognize=lambda head: head.has("ts", "lat", "lon", "alt"),
+    recognize=lambda head: head.has("ts", "lat", "lon", "alt") and not _has_identity(head),
     read=_read,
 )
 SI = Format(
