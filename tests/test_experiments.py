@@ -308,7 +308,8 @@ def arrivals():
     experiments = []
     for name, minutes in {"at_takeoff": 8.0, "airborne_30": 2.0}.items():
         errors = pd.DataFrame({"time": 60 * (minutes + np.arange(6) / 10)}, rows)
-        experiments.append(Experiment(name, {"ridge": errors}, {"mean": errors + 60}, days))
+        baselines = {"mean": errors + 60, "median": errors + 61}
+        experiments.append(Experiment(name, {"ridge": errors}, baselines, days))
     return experiments, pd.Series(3600.0, paths)
 
 
@@ -319,6 +320,7 @@ def test_arrivals_are_scored_in_minutes_by_prediction_time():
     assert row["mae"] == pytest.approx(2.25)
     assert row["p95"] == pytest.approx(2.5)
     assert row["low"] <= row["mae"] <= row["high"]
+    assert row[["best", "verdict"]].tolist() == ["mean", "beats it"]
     early = table.loc[("at_takeoff", "baseline", "mean")]  # errors of 9.0 to 9.5 min
     assert early[["within_5", "within_10", "within_15"]].tolist() == [0, 1, 1]
     assert format_arrivals(table)["within 5 / 10 / 15 min [%]"].tolist()[:2] == [
@@ -326,6 +328,18 @@ def test_arrivals_are_scored_in_minutes_by_prediction_time():
         "0 / 100 / 100",
     ]
     assert table.loc[("airborne_30", "baseline", "mean"), "mae"] == pytest.approx(3.25)
+
+
+def test_arrival_errors_no_better_than_those_of_the_best_baseline_are_marked():
+    (experiment, _), _ = arrivals()
+    errors = experiment.models["ridge"]
+    noise = errors.assign(time=errors["time"] + [30.0, -30, -30, 30, 30, -30])
+    baselines = {"mean": noise, "median": noise + 60}
+    noisy = Experiment("at_takeoff", {"ridge": errors}, baselines, experiment.days)
+    table = score_arrivals([noisy])
+    assert table.loc[("at_takeoff", "model", "ridge"), "verdict"] == "no better"
+    texts = format_arrivals(table)["mean absolute error [min]"]
+    assert texts.str.endswith(" *").tolist() == [True, False, False]
 
 
 def test_arrivals_are_scored_by_the_minutes_that_were_left_until_landing():

@@ -329,9 +329,9 @@ def test_the_front_page_begins_with_the_results():
     assert "missed by 2.4 min on average (3.2 min with the average flight)" in text
     interval = (
         "The 90 % interval at take-off is 8.6 min wide and contains 90 % of 900 arrivals on "
-        "unseen days.</p><p>On the last fifth of the days (from 1 July 2021), after those of "
-        "training, the interval is 9.1 min wide and contains 88 % of 940 arrivals, which are "
-        "missed by 2.5 min on average; one without a model is 10.4 min wide and contains 86 %."
+        "unseen days.</p><p>On the last fifth of the days (from 1 July 2021) the interval is 9.1 "
+        "min wide and contains 88 % of 940 arrivals, which are missed by 2.5 min on average; one "
+        "from the durations of earlier flights is 10.4 min wide and contains 86 %."
     )
     assert f"{interval}</p><p>A flight takes 60 min in the median." in text
     assert page.count("<li><strong>") == 5
@@ -358,7 +358,21 @@ def test_a_coverage_far_from_nominal_on_later_days_is_marked():
     page = render_front(describe_report(front=front, data={"flights of the pair": "4,722"}), {})
     assert page.count('class="marked"') == 1
     assert "900 flights tested; on later days 60\N{NO-BREAK SPACE}% of 940" in page
-    assert "of arrivals inside it, 60 % on later days" in page
+    assert "of arrivals inside it, 60\N{NO-BREAK SPACE}% on later days" in page
+
+
+def test_a_model_no_better_than_a_baseline_is_not_shown_as_a_gain():
+    arrival = FRONT["arrival"] | {
+        "at_takeoff": FRONT["arrival"]["at_takeoff"]
+        | {"best": "last three flights", "verdict": "no better"}
+    }
+    report = describe_report(front=FRONT | {"arrival": arrival}, data={"flights of the pair": "9"})
+    page = re.sub(r"[ \n]+", " ", render_front(report, {}))
+    assert "This is no better than last three flights: the 95\N{NO-BREAK SPACE}% conf" in page
+    assert "; no better than last three flights</small>" in page
+    arrival["at_takeoff"] |= {"verdict": "worse"}
+    page = render_front(report, {})
+    assert "The model at take-off is worse than last three flights." in page
 
 
 def test_the_front_page_names_the_parameters_that_were_set():

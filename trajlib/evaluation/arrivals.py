@@ -28,14 +28,23 @@ def score_arrivals(experiments: Sequence[Experiment]) -> pd.DataFrame:
         Indexed by ``feature_set``, ``kind`` and ``name``: ``flights``, mean absolute error
         ``mae`` with ``low`` and ``high``, its 95 % bootstrap interval over days, and the 95th
         percentile ``p95`` with ``p95_low`` and ``p95_high``; and ``within_5``, ``within_10`` and
-        ``within_15``, the share of flights with an error of at most so many minutes.
+        ``within_15``, the share of flights with an error of at most so many minutes. For models
+        also ``best``, the baseline with the smallest error, and the ``verdict`` against it, as
+        `Experiment.compare` returns them; for baselines both are empty.
     """
     names = ["feature_set", "kind", "name"]
-    parts = {}
+    parts, verdicts = {}, {}
     for experiment in experiments:
         for kind, name, errors in experiment.list_errors():
             parts[experiment.feature_set, kind, name] = errors
-    return _score_minutes(parts, experiments, names)
+        table = experiment.compare()
+        of_time = table[table.index.get_level_values("error") == "time"].droplevel("error")
+        for model, row in of_time.iterrows():
+            verdicts[experiment.feature_set, "model", model] = row
+    scores = _score_minutes(parts, experiments, names)
+    for name in ("best", "verdict"):
+        scores[name] = [verdicts.get(key, {}).get(name, "") for key in scores.index]
+    return scores
 
 
 def score_before_landing(experiments: Sequence[Experiment], durations: pd.Series) -> pd.DataFrame:

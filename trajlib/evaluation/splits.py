@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from trajlib.models.training import Split
 
 _GAP = pd.Timedelta("60D")  # without a flight, between two periods
+_LEAST = 0.05  # share of the flights in a period, to compare its mean
 _FEW = 5  # flights of an operator in each period, to compare its means
 _NAMED = 4  # periods at most
 
@@ -40,22 +41,23 @@ def compare_periods(durations: pd.Series, days: pd.Series, operators: pd.Series)
     """Return a sentence on the mean durations of the periods, or "" where they hardly differ.
 
     They differ where the longest and the shortest mean are more than two standard errors apart,
-    of the means of days; a period of one day is left out. The arguments are by path, durations
-    in minutes. Since other operators may fly in other periods, the means of the most frequent
-    operator of both are added.
+    of the means of days; a period of one day or few flights is left out. The arguments are by path,
+    durations in minutes. Since other operators may fly in other periods, the means of the most
+    frequent operator of both are added.
     """
+    periods = _name_periods(days).reindex(durations.index)
+    sizes = periods.value_counts()
     daily = durations.groupby(days).mean()
     table = daily.groupby(_name_periods(daily.index.to_series())).agg(["mean", "sem"]).dropna()
+    table = table[sizes.reindex(table.index) >= _LEAST * len(durations)]
     if table.empty:
         return ""
     ends = table.loc[[table["mean"].idxmin(), table["mean"].idxmax()]]
     if not ends["mean"].iloc[1] - ends["mean"].iloc[0] > 2 * np.hypot(*ends["sem"]):
         return ""
-    periods = _name_periods(days).reindex(durations.index)
     means = durations.groupby(periods).mean()
     if not means[ends.index].is_monotonic_increasing:  # days with many flights are different
         return ""
-    sizes = periods.value_counts()
     texts = [f"{means[name]:.1f} min in {name} ({sizes[name]:,} flights)" for name in ends.index]
     between = "between " if len(table) > 2 else ""
     text = f"On average flights took {between}{' and '.join(texts)}"

@@ -15,6 +15,9 @@ _LEVELS = {
 }
 
 
+_MARKS = {"beats it": "", "no better": " *", "worse": " †"}  # of verdicts
+
+
 def label_rows(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table with display names of feature sets, models and errors in its index.
 
@@ -77,6 +80,9 @@ def format_errors(table: pd.DataFrame, quantities: Sequence[str] | None = None) 
 def format_arrivals(table: pd.DataFrame) -> pd.DataFrame:
     """Return arrival errors with their intervals as text, as in ``2.43 (2.31 to 2.55)``.
 
+    Where there is a verdict, errors that are no better than the best baseline's are marked with
+    `` *``, and worse ones with `` †``.
+
     Parameters
     ----------
     table
@@ -89,6 +95,12 @@ def format_arrivals(table: pd.DataFrame) -> pd.DataFrame:
     columns = {"flights": table["flights"]}
     for name, part in parts.items():
         columns[name] = [_format_interval(row, 2) for row in table[part].itertuples(index=False)]
+    if "verdict" in table:
+        marked = columns["mean absolute error [min]"]
+        marks = table["verdict"].map(_MARKS).fillna("")
+        columns["mean absolute error [min]"] = [
+            text + mark for text, mark in zip(marked, marks, strict=True)
+        ]
     shares = table.filter(regex="^within_")
     limits = " / ".join(name.removeprefix("within_") for name in shares)
     columns[f"within {limits} min [%]"] = [
@@ -113,7 +125,7 @@ def format_skills(
         Texts such as ``0.26 (0.22 to 0.30)``, with `` *`` if the model is no better than the best
         baseline, and `` †`` if it is worse. Empty if the table is.
     """
-    mark = table["verdict"].map({"beats it": "", "no better": " *", "worse": " †"})
+    mark = table["verdict"].map(_MARKS)
     rows = zip(table["skill"], table["low"], table["high"], mark, strict=True)
     texts = [f"{skill:z.2f} ({low:z.2f} to {high:z.2f}){mark}" for skill, low, high, mark in rows]
     texts = pd.Series(texts, table.index, dtype=object)

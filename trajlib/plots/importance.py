@@ -30,7 +30,7 @@ def plot_importance(importance: pd.DataFrame, *, of: str = "route progress") -> 
     mean = importance["permutation"].groupby("predictor").mean()
     order = mean.sort_values(ascending=False, kind="stable").index[:_TOP]
     names = [textwrap.fill(display_name(name), _LINE) for name in order]
-    row = 0.36 if any("\n" in name for name in names) else 0.26
+    row = 0.1 + 0.15 * max(name.count("\n") + 1 for name in names)
     figure, axs = plt.subplots(
         1, len(measures), figsize=(WIDTH, 1.4 + row * len(order)), sharey=True, squeeze=False
     )
@@ -63,11 +63,19 @@ def plot_ranking(ranking: pd.DataFrame, *, marked: Sequence[str] = ()) -> Figure
 
     ``ranking`` is as returned by `trajlib.evaluation.importance.rank_predictors`.
     """
-    figure, axs = plt.subplots(1, 2, figsize=(WIDTH, 0.9 + 0.36 * _TOP))
-    for ax, measure in zip(axs, ("impurity", "permutation"), strict=True):
-        best = ranking[measure].sort_values(ascending=False, kind="stable").head(_TOP)
+    tops = {
+        measure: ranking[measure].sort_values(ascending=False, kind="stable").head(_TOP)
+        for measure in ("impurity", "permutation")
+    }
+    wrapped = {
+        measure: [textwrap.fill(display_name(name), _LINE // 2) for name in best.index]
+        for measure, best in tops.items()
+    }
+    lines = max(name.count("\n") + 1 for names in wrapped.values() for name in names)
+    figure, axs = plt.subplots(1, 2, figsize=(WIDTH, 0.9 + (0.1 + 0.15 * lines) * _TOP))
+    for ax, (measure, best) in zip(axs, tops.items(), strict=True):
         colors = [COLORS[1] if name in marked else COLORS[0] for name in best.index]
-        names = [textwrap.fill(display_name(name), _LINE // 2) for name in best.index]
+        names = wrapped[measure]
         ax.barh(names, best, color=colors)
         ax.axvline(0, color=GREY, linewidth=0.8)
         ax.invert_yaxis()

@@ -203,17 +203,20 @@ def plot_arrival_errors(table: pd.DataFrame, model: str, *, width: float = WIDTH
     """Draw the mean absolute error of the arrival against the prediction time.
 
     The table has ``feature_set``, ``kind``, ``name``, ``mae``, ``low`` and ``high`` [min], the
-    feature sets in order of their prediction times. The model is drawn with its interval, and the
-    best three baselines without. The width of the figure is in inches.
+    feature sets in order of their prediction times. The model is drawn with its interval, the best
+    three baselines and the mean of all flights without. The width of the figure is in inches.
     """
     order = list(table["feature_set"].unique())
     baselines = table[table["kind"] != "model"].groupby("name")["mae"].mean().sort_values()
     names = [model, *baselines.index[:_BASELINES]]
+    if "mean" in baselines and "mean" not in names:
+        names.append("mean")
     figure, ax = plt.subplots(figsize=(width, 3.6))
     for name, style in series_styles(names, markers=True).items():
         rows = table[table["name"] == name].drop_duplicates("feature_set").set_index("feature_set")
         rows = rows.reindex(order)
-        text = f"model ({display_model(name)})" if name == model else name
+        labels = {model: f"model ({display_model(name)})", "mean": "average flight (mean)"}
+        text = labels.get(name, name)
         ax.plot(range(len(order)), rows["mae"], label=text, **style)
         if name == model:
             band = {"color": style["color"], "alpha": 0.2, "linewidth": 0}

@@ -147,7 +147,8 @@ def add_legend(figure: Figure, *axs: Axes, columns: int = 5) -> float:
     labelled: dict[str, Artist] = {}
     for ax in axs:
         handles, names = ax.get_legend_handles_labels()
-        labelled |= dict(zip(map(display_model, names), handles, strict=True))
+        texts = [typeset(display_model(name)) for name in names]
+        labelled |= dict(zip(texts, handles, strict=True))
     handles, labels = list(labelled.values()), list(labelled)
     widest = 0.98 * figure.bbox.width
     for number in range(min(columns, len(labels)), 0, -1):

@@ -43,6 +43,8 @@ class ArrivalError(TypedDict):
     low: NotRequired[float]
     high: NotRequired[float]
     p95: NotRequired[float]
+    best: NotRequired[str]  # the baseline with the smallest error
+    verdict: NotRequired[str]  # against it, as `Experiment.compare` returns it
 
 
 class LaterDays(TypedDict):

@@ -14,12 +14,17 @@ from trajlib.archive.flights import read_flights
 from trajlib.archive.plans import select_plans
 from trajlib.archive.reading import FlightError
 from trajlib.archive.storage import replacing
-from trajlib.estimate import count, format_percent
+from trajlib.estimate import format_percent
 from trajlib.evaluation.splits import compare_periods, describe_days, local_days
 from trajlib.features.feature_sets import FEATURE_SETS
 from trajlib.geodesy import along_cross_track, distance, find_airport, track
 from trajlib.labels import display_model
-from trajlib.models.prediction_intervals import MIN_DAYS, is_far_from_nominal, split_days
+from trajlib.models.prediction_intervals import (
+    MIN_DAYS,
+    is_far_from_nominal,
+    is_few_to_calibrate,
+    split_days,
+)
 from trajlib.plots.maps import plot_tracks
 from trajlib.plots.scores import plot_arrival_errors
 from trajlib.plots.style import WIDTH
@@ -61,7 +66,7 @@ def answer(report: Report) -> str:
             unchanged = errors[_LATER]["value"] > _LITTLE * errors["at_takeoff"]["value"]
             still = "still " if unchanged else ""
             sentence += f", 10 minutes later {still}by {_format_error(errors[_LATER])}"
-        sentences.append(f"{sentence}.")
+        sentences.append(f"{sentence}.{_judge(errors['at_takeoff'], 'at take-off')}")
     if interval := front["interval"]:
         sentences.append(
             f"The {interval['level']:.0f} % interval at take-off is {interval['width']:.1f} min "
@@ -78,22 +83,33 @@ def _describe_later_days(errors: Mapping[str, ArrivalError], interval: Interval)
     sentences = []
     if "later days" in errors:
         later, same = errors["later days"], errors["the same flights"]
+        best = errors["best baseline, later days"]
         sentences.append(
-            f"By models trained only on earlier days, as in operation, {later['flights']:,} of the "
-            f"arrivals are missed by {_format_error(later)} instead of {_format_error(same)} on "
-            f"average, {_name_best(errors['best baseline, later days'])}."
+            f"Models trained on earlier days alone, as in operation, miss {later['flights']:,} of "
+            f"these arrivals by {_format_error(later)} on average, those trained on later days as "
+            f"well by {_format_error(same)}, the best baseline ({best['name']}) by "
+            f"{_format_error(best)}.{_judge(later, 'trained on earlier days')}"
         )
     if "later" in interval:
         later_days = interval["later"]
         sentences.append(
-            f"On the last fifth of the days{later_days['when']}, after those of training, the "
-            f"interval is {later_days['width']:.1f} min wide and contains "
+            f"On the last fifth of the days{later_days['when']} the interval is "
+            f"{later_days['width']:.1f} min wide and contains "
             f"{later_days['coverage']:.0f} % of {later_days['flights']:,} arrivals, which are "
-            f"missed by {later_days['error']:.1f} min on average; one without a model is "
-            f"{later_days['naive']:.1f} min wide and contains "
+            f"missed by {later_days['error']:.1f} min on average; one from the durations of "
+            f"earlier flights is {later_days['naive']:.1f} min wide and contains "
             f"{later_days['naive_coverage']:.0f} %."
         )
     return " ".join(sentences)
+
+
+def _judge(error: ArrivalError, when: str) -> str:
+    """Return a sentence if a model is not significantly better than the best baseline."""
+    verdict = error.get("verdict")
+    if verdict == "no better":
+        reason = "the 95 % confidence interval of the difference includes 0"
+        return f" This is no better than {error['best']}: {reason}."
+    return f" The model {when} is worse than {error['best']}." if verdict == "worse" else ""
 
 
 def _name_best(baseline: ArrivalError) -> str:
@@ -115,15 +131,14 @@ def list_tiles(report: Report) -> list[dict]:
     labels = {"at_takeoff": "arrival error at take-off", _LATER: "arrival error 10 min later"}
     for name, label in labels.items():
         if error := front["arrival"].get(name):
-            note = f"{error['low']:.1f} to {error['high']:.1f} (95 %), by {front['model']}"
-            if "p95" in error:
-                note += f"; 5 % of the flights are missed by more than {error['p95']:.1f} min"
+            note = _describe_error(error, front["model"])
             tiles.append({"value": _format_error(error), "label": label, "note": note})
     if interval := front["interval"]:
         level, far = f"{interval['level']:.0f} %", interval["far"]
         width = {"value": f"{interval['width']:.1f} min", "label": f"width of the {level} interval"}
         coverage = {"value": f"{interval['coverage']:.0f} %", "label": "of arrivals inside it"}
-        tiles.append(width | {"note": f"at take-off; {interval['naive']:.1f} min without a model"})
+        naive = f"{interval['naive']:.1f} min from the durations of earlier flights"
+        tiles.append(width | {"note": f"at take-off; {naive}"})
         note = f"{level} expected, {interval['flights']:,} flights tested"
         if far:
             wide = interval["coverage"] > interval["level"]
@@ -136,6 +151,15 @@ def list_tiles(report: Report) -> list[dict]:
             far = far or later["far"]
         tiles.append(coverage | {"note": note, "marked": far})
     return tiles
+
+
+def _describe_error(error: ArrivalError, model: str) -> str:
+    note = f"{error['low']:.1f} to {error['high']:.1f} (95 %), by {model}"
+    if "p95" in error:
+        note += f"; 5 % of the flights are missed by more than {error['p95']:.1f} min"
+    if error.get("verdict") in ("no better", "worse"):
+        note += f"; {error['verdict']} than {error['best']}"
+    return note
 
 
 def draw_front(
@@ -233,6 +257,9 @@ def describe_routes(
 ) -> tuple[pd.Series, dict[int, str]]:
     """Return groups of route clusters that are about as far from the direct line, and sentences.
 
+    Clusters are in one group if they are no farther apart than a hundredth of the route's length,
+    where the routes differ most.
+
     Parameters
     ----------
     tracks
@@ -252,25 +279,34 @@ def describe_routes(
     course = track(*first.position, *last.position)
     length = float(distance(*first.position, *last.position))
     step = max(1, round(_APART * length))
+
+    def measure_offsets(points: np.ndarray) -> pd.Series:
+        along, cross = along_cross_track(points[:, 1], points[:, 0], *first.position, course)
+        by_tenth = pd.Series(cross).groupby(np.floor(10 * along / length)).median()
+        return by_tenth.reindex(range(2, 8))
+
     offsets = {}  # median distance [NM] to the right of the direct line, by tenth of the way
     for number in clusters[clusters >= 0].unique():
         members = [tracks[path] for path in clusters.index[clusters == number] if path in tracks]
         if members:
-            points = np.concatenate(members)
-            along, cross = along_cross_track(points[:, 1], points[:, 0], *first.position, course)
-            by_tenth = pd.Series(cross).groupby(np.floor(10 * along / length)).median()
-            offsets[number] = by_tenth.reindex(range(2, 8))
+            offsets[number] = measure_offsets(np.concatenate(members))
     table = pd.DataFrame(offsets).T.interpolate(axis=1, limit_direction="both").fillna(0.0)
-    positions = {}
+    positions: dict[int, str] = {}
+    near = pd.Series(dtype=bool)  # of flights in no cluster, whether they fly about as the others
     if len(table):
         spread = table.max() - table.min() if len(table) > 1 else table.iloc[0].abs()
         tenth = spread.idxmax()  # where the routes differ most
-        for number, offset in table[tenth].items():
-            miles = step * round(float(offset) / step)
+        ordered = table[tenth].sort_values()
+        for _, part in ordered.groupby((ordered.diff() > step).cumsum()):
+            miles = clusters[clusters.isin(part.index)].map(part).median()
             wind = _WINDS[round(float(course + (90 if miles > 0 else -90)) / 45) % 8]
-            offside = f"about {abs(miles)} NM {wind} of the direct line"
-            where = f"{offside}, {10 * tenth + 5:.0f} % of the way"
-            positions[number] = where if miles else "along the direct line"
+            where = f"about {abs(miles):.0f} NM {wind} of the direct line"
+            where += f", {10 * tenth + 5:.0f} % of the way"
+            is_direct = abs(miles) < step / 2
+            positions |= dict.fromkeys(part.index, "along the direct line" if is_direct else where)
+        single = [path for path in clusters.index[clusters < 0] if path in tracks]
+        at_tenth = pd.Series([measure_offsets(tracks[path])[tenth] for path in single], dtype=float)
+        near = at_tenth.dropna().between(ordered.iloc[0] - step, ordered.iloc[-1] + step)
     words = clusters.map(positions)
     largest = words.value_counts().index[:_GROUPS]
     groups = words.astype(pd.CategoricalDtype(largest)).cat.codes  # -1 for all others
@@ -282,6 +318,8 @@ def describe_routes(
         small = (groups.eq(-1) & clusters.ge(0)).any()
         where = "in small groups or in no cluster" if small else "in no cluster"
         sentences[-1] = f"{shares[-1]:.0f} % are {where}"
+        if len(near) and not small:
+            sentences[-1] += f", {format_percent(near.mean())} of them between or near these routes"
     return groups, sentences
 
 
@@ -352,15 +390,18 @@ def _read_interval(processed: Path, days: pd.Series) -> Interval:
 
 
 def _describe_last_fifth(days: pd.Series) -> str:
-    """Return when the latest fifth of the days begins, and whether months are missing before it."""
+    """Return when the latest fifth of the days begins, and where the training days end."""
     used = days[days < days.max()]  # the last day is kept away from all models
     if used.nunique() < 3:
         return ""
-    last = split_days(used, seed=None)[-1]
-    first, previous = used[last].min(), used.drop(last).max()
-    months = round((first - previous) / pd.Timedelta(30.4, "D"))
-    gap = f", after {count(months, 'month')} without flights" if months > 1 else ""
-    return f" (from {first.day} {first:%B %Y}{gap})"
+    training, calibrating, last = split_days(used, seed=None)
+    if is_few_to_calibrate(used):
+        training = training.append(calibrating)
+    first, trained = used[last].min(), used[training].max()
+    return (
+        f" (from {first.day} {first:%B %Y}; the model is trained on {len(training):,} flights up "
+        f"to {trained.day} {trained:%B %Y})"
+    )
 
 
 def _read_cards(processed: Path) -> list[dict]:
@@ -378,6 +419,7 @@ def _read_cards(processed: Path) -> list[dict]:
 def _to_arrival_error(row: pd.Series) -> ArrivalError:
     ends: Any = {name: float(row[name]) for name in ("low", "high", "p95") if name in row}
     facts: Any = {"name": row["name"], "flights": int(row["flights"])}
+    facts |= {name: row[name] for name in ("best", "verdict") if row.get(name)}
     return {"value": float(row["mae"]), **ends, **facts, "unit": "min"}
 
 
@@ -421,4 +463,6 @@ def _title(errors: Mapping[str, ArrivalError]) -> str:
     if "at_takeoff" not in errors:
         return "By how much the arrival is missed"
     text = f"At take-off the arrival is missed by {_format_error(errors['at_takeoff'])}"
-    return f"{text}, 10 min later by {_format_error(errors[_LATER])}" if _LATER in errors else text
+    if errors["at_takeoff"].get("verdict") in ("no better", "worse"):
+        text += f", {errors['at_takeoff']['verdict']} than {errors['at_takeoff']['best']}"
+    return f"{text}; 10 min later by {_format_error(errors[_LATER])}" if _LATER in errors else text
