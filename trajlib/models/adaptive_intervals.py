@@ -18,7 +18,8 @@ of, by one of ``METHODS``, before it is calibrated):
 3. `calibrate`: errors and bases → a `Calibration` with offsets fraction × (column, side).
 4. `place_intervals` and `place_band`: the calibration and bases of other flights → intervals of
    their errors (path, fraction) × (column, side).
-5. `score_intervals`: errors and intervals → (column, fraction) × coverage, width and score.
+5. `trajlib.models.prediction_intervals.score_intervals`: errors and intervals → (column, fraction)
+   × coverage, width and score.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -38,7 +39,6 @@ from trajlib.models.prediction_intervals import (
     conservative_level,
     expand_intervals,
     is_few,
-    score_intervals,
     signed_errors,
     split_days,
     subtract_base,
@@ -432,18 +432,40 @@ def _choose_methods(
 ) -> dict[str, str]:
     folds = min(_FOLDS, days.nunique())
     parts = split_days(days, (1 / folds,) * folds, seed=seed)
-    means = {}
+    flown = _to_array(errors)
+    paths = errors.index.unique("path")
+    total = {}
     for method in METHODS:
-        base = _select_base(bases, dict.fromkeys(errors, method))
-        scores = []
+        base = _select_base(bases, dict.fromkeys(errors, method)).loc[errors.index]
+        low, high = (_to_array(base.xs(side, axis=1, level=1)[list(errors)]) for side in _SIDES)
+        outside = np.stack([low - flown, flown - high])
+        score = np.full(flown.shape, np.nan)
         for part in parts:
-            is_scored = match_flights(errors.index, part)
-            scored = errors[is_scored]
-            offsets = calibrate_intervals(errors[~is_scored], level, base=base)
-            placed = _include_prediction(expand_intervals(offsets, scored.index, base))
-            scores.append(len(scored) * score_intervals(scored, placed, level)["score"])
-        means[method] = pd.concat(scores).groupby(level="target").sum()
-    return pd.DataFrame(means).idxmin(axis=1).to_dict()
+            rows = paths.isin(part)
+            limits = _find_limits(outside[:, ~rows], level)
+            lowest = np.minimum(low[rows] - limits[0], 0)  # an interval includes the prediction
+            highest = np.maximum(high[rows] + limits[1], 0)
+            missed = np.maximum(0, np.maximum(lowest - flown[rows], flown[rows] - highest))
+            score[rows] = highest - lowest + 2 / (1 - level) * missed
+        total[method] = np.nansum(score, axis=(0, 2))
+    return pd.DataFrame(total, list(errors)).idxmin(axis=1).to_dict()
+
+
+def _to_array(table: pd.DataFrame) -> np.ndarray:
+    """Return a table by path and fraction as an array of (path, column, fraction)."""
+    wide = table.unstack("fraction", sort=False)  # noqa: PD010
+    return wide.to_numpy(float).reshape(len(wide), len(table.columns), -1)
+
+
+def _find_limits(outside: np.ndarray, level: float) -> np.ndarray:
+    """Return how far intervals reach beyond their base, as `calibrate_intervals` does.
+
+    ``outside`` has how far errors are outside of their base, by side, flight and anything else.
+    """
+    count = np.isfinite(outside).sum(axis=1, keepdims=True)
+    rank = np.minimum(np.ceil((count + 1) * (1 + level) / 2).astype(int), count)
+    ordered = np.sort(outside, axis=1)  # missing values come last
+    return np.take_along_axis(ordered, np.maximum(rank - 1, 0), axis=1)
 
 
 def _select_base(bases: pd.DataFrame, methods: Mapping[str, str]) -> pd.DataFrame:
@@ -474,10 +496,7 @@ def _share_inside(
     ``beyond`` whether they are on that side of the prediction. The limit of each side is that of
     `calibrate_intervals` for the errors in ``sample``.
     """
-    count = np.isfinite(sample).sum(axis=1)
-    rank = np.minimum(np.ceil((count + 1) * (1 + level) / 2).astype(int), count)
-    ordered = np.sort(sample, axis=1)  # missing values come last
-    limits = np.take_along_axis(ordered, np.maximum(rank - 1, 0)[:, None], axis=1)
+    limits = _find_limits(sample, level)
     finite = np.isfinite(outside).all(axis=0)
     inside = (~beyond | (outside <= limits)).all(axis=0) & finite
     total = finite.sum(axis=1)
