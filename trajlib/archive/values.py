@@ -19,6 +19,7 @@ _EARLY = 600  # s; times that begin earlier may count from the flight's first sa
 _LONGEST = 18 * 3600  # s, unless they go on for longer than a flight
 _SEVERAL = 10  # different numbers needed to recognise times written as hhmmss
 _NUMBER = r"[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?"
+_THOUSANDS = r"[+-]?(?:\d{1,3}|[1-9]\d{0,2}(?:\.\d{3})+)"
 _COORDINATE = r"[-+]?(?:\d+(?:[.,]\d+)?|\.\d+)"
 _POSITIONS = (  # latitude and longitude in one field: numbers, or with letters before or after
     rf"(?P<latitude>{_COORDINATE})(?:\s*[,;/]\s*|\s+)(?P<longitude>{_COORDINATE})",
@@ -359,7 +360,8 @@ def _parse_numbers(
     texts = strip_texts(texts)
     if decimal == ",":
         swapped = texts.str.replace(".", "").str.replace(",", ".")
-        texts = texts.where(~texts.str.contains(",", na=False), swapped)
+        has_comma = texts.str.contains(",", na=False)
+        texts = texts.where(~has_comma & ~_has_thousands(texts, name), swapped)
     numbers = pd.to_numeric(texts, errors="coerce").astype(float) * factor + offset
     odd = texts[texts.notna() & numbers.isna()]
     if len(odd):
@@ -372,6 +374,15 @@ def _parse_numbers(
     numbers = numbers.where(np.isfinite(numbers))
     wrong = odd[numbers[odd.index].isna() & ~odd.str.lower().str.contains("inf")]
     return numbers.to_numpy(float, na_value=np.nan), wrong
+
+
+def _has_thousands(texts: pd.Series, name: str) -> bool:
+    """Return whether points separate thousands in numbers with decimal commas, as in 31.000."""
+    if name in ("latitude", "longitude", "track"):  # no thousands, and maybe three decimals
+        return False
+    whole = texts.str.extract(r"^([+-]?[\d.]+)")[0].dropna()
+    fits = whole.str.fullmatch(_THOUSANDS)  # without a point, up to 999
+    return bool(fits.all() and whole.str.contains(".", regex=False).any())
 
 
 def _parse_odd(text: str, name: str, factor: float, offset: float) -> float | None:
