@@ -1009,6 +1009,19 @@ def test_times_in_no_known_form_are_quoted(flights, tmp_path):
     assert "timestamp is '3rd of January, 2 PM', which is no known time" in refuse(path)
 
 
+@pytest.mark.parametrize("line", ["(593 rows)", "timestamp"])
+def test_lines_that_are_no_samples_leave_the_times_of_the_others(flights, tmp_path, line):
+    table = flights[["icao24", "latitude", "longitude", "altitude"]]
+    times = pd.Series(range(1704067800, 1704067800 + len(table))).astype("str")
+    path = write_csv(table.assign(timestamp=times.mask(times.index == 7, line)), tmp_path / "a.csv")
+    points = read(path)
+    assert len(points) == len(table) - 1
+    assert points["timestamp"].iloc[[0, -1]].dt.as_unit("s").astype("int64").tolist() == [
+        1704067800,
+        1704067800 + len(table) - 1,
+    ]
+
+
 @pytest.mark.parametrize("text", [38975.0, "noon"])
 def test_another_column_of_times_is_proposed_for_one_that_has_none(flights, tmp_path, text):
     table = flights.rename(columns={"timestamp": "time"}).assign(timestamp=text)

@@ -13,6 +13,7 @@ from trajlib.archive.layout import MISSING, UNITS, FlightError
 _DEFAULT = Dialect()
 _ZONE = r"[T ]\d\d.*(?:Z|[+-]\d\d(?::?\d\d)?)$"  # a time in ISO 8601 with a zone
 _EARLIEST, _LATEST = 1e8, 4102444800  # s since 1970: March 1973, and the year 2100
+_FIRST = pd.Timestamp("1950", tz="UTC")  # in ISO 8601, 1704067800 is a day of the year 1704
 _YEAR_1 = 62_135_596_800  # s from the year 1, from which flight simulators count, to 1970
 _DAY = 86_400
 _EARLY = 600  # s; times that begin earlier may count from the flight's first sample,
@@ -34,7 +35,7 @@ _FORMATS = ("%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%d %b %Y %H:%M:%S", "%d-%b-%
 
 
 def parse_times(texts: pd.Series, dialect: Dialect) -> pd.Series:
-    """Return texts as times in UTC, to the millisecond; NaT for other texts."""
+    """Return texts as times in UTC, to the millisecond; NaT for others, and before 1950."""
     if dialect.time_format == "unix":
         return parse_unix(pd.to_numeric(texts, errors="coerce"))
     form = "ISO8601" if dialect.time_format == "ISO 8601" else dialect.time_format
@@ -48,6 +49,7 @@ def parse_times(texts: pd.Series, dialect: Dialect) -> pd.Series:
             zoned = pd.Series("%z" in form.lower(), texts.index)
         local = _localize(parse(texts[~zoned]), dialect.timezone)
         times = pd.concat([parse(texts[zoned], utc=True), local]).reindex(texts.index)
+    times = times.where(times >= _FIRST)
     return times.dt.tz_convert("UTC").astype("datetime64[ms, UTC]")
 
 
@@ -140,7 +142,7 @@ def find_times(
     if dates is not None and _are_clocks(filled):
         days = _parse_days(dates, dialect, column)
         return _join(days, _parse_clocks(texts, column, dialect), dialect, flights)
-    if filled.str.fullmatch(_NUMBER).all():
+    if filled.str.fullmatch(_NUMBER).mean() > 0.5:  # the others are lines that are no samples
         times = parse_unix(pd.to_numeric(texts, errors="coerce"), column)
         if times.notna().any():
             return times
