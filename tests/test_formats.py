@@ -928,6 +928,21 @@ WRITTEN = {
         lambda df: df.assign(altitude=(df["altitude"] / 100).round().map("FL{:03.0f}".format)),
         {},
     ),
+    "hundreds of feet below flight levels": (
+        lambda df: df.assign(
+            altitude=[
+                f"{'FL' if feet > 6000 else 'A'}{feet / 100:03.0f}" for feet in df["altitude"]
+            ]
+        ),
+        {},
+    ),
+    "arrows": (lambda df: df.assign(altitude=df["altitude"].map("{:.0f}↑".format)), {}),
+    "thousands in Windows' encoding": (
+        lambda df: df.assign(
+            altitude=[f"{feet:,.0f}".replace(",", "’") for feet in df["altitude"]]
+        ),
+        {"encoding": "cp1252"},
+    ),
     "zones": (
         lambda df: df.assign(timestamp=df["timestamp"].dt.tz_convert("Asia/Kolkata").astype("str")),
         {},

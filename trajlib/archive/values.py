@@ -21,6 +21,7 @@ _LONGEST = 18 * 3600  # s, unless they go on for longer than a flight
 _SEVERAL = 10  # different numbers needed to recognise times written as hhmmss
 _NUMBER = r"[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?"
 _THOUSANDS = r"[+-]?(?:\d{1,3}|[1-9]\d{0,2}(?:\.\d{3})+)"
+_NO_PART = r"(?<=\d)[,\s'’](?=\d{3}(?!\d))|(?<=\d)\s*[↑→↓↗↘▲▼]$"  # thousands, climb or descent
 _COORDINATE = r"[-+]?(?:\d+(?:[.,]\d+)?|\.\d+)"
 _POSITIONS = (  # latitude and longitude in one field: numbers, or with letters before or after
     rf"(?P<latitude>{_COORDINATE})(?:\s*[,;/]\s*|\s+)(?P<longitude>{_COORDINATE})",
@@ -339,8 +340,9 @@ def parse_numbers(
 ) -> np.ndarray:
     """Return the numbers of a column in the schema's unit; NaN where one is missing.
 
-    It reads flight levels (``FL310``), thousands (``31,000``, ``31 000``), decimal commas, units
-    after the number (``10668 m``), hemispheres (``40.5 N``) and minutes of arc (``40°30.5'N``).
+    It reads flight levels (``FL310``), altitudes in 100 ft (``A045``), thousands (``31,000``,
+    ``31 000``), decimal commas, units or an arrow after the number (``10668 m``, ``546↑``),
+    hemispheres (``40.5 N``) and minutes of arc (``40°30.5'N``).
 
     Raises
     ------
@@ -370,7 +372,7 @@ def _parse_numbers(
         if name in ("latitude", "longitude"):
             parsed = parse_angles(odd)
         else:
-            plain = odd.str.replace(r"(?<=\d)[,\s'’](?=\d{3}(?!\d))", "", regex=True)
+            plain = odd.str.replace(_NO_PART, "", regex=True)
             parsed = plain.map({text: _parse_odd(text, name, factor, offset) for text in {*plain}})
         numbers[odd.index] = parsed.astype(float)
     numbers = numbers.where(np.isfinite(numbers))
@@ -388,7 +390,9 @@ def _has_thousands(texts: pd.Series, name: str) -> bool:
 
 
 def _parse_odd(text: str, name: str, factor: float, offset: float) -> float | None:
-    match = re.fullmatch(rf"(FL)? ?({_NUMBER}) ?([a-zA-Z/°]*)", text, re.IGNORECASE)
+    match = re.fullmatch(
+        rf"(FL ?|[AF](?=[-\d]\d\d$))?({_NUMBER}) ?([a-zA-Z/°]*)", text, re.IGNORECASE
+    )
     if match is None:
         return None
     level, number, unit = match.groups()

@@ -139,7 +139,7 @@ def read_blocks(stream: IO[bytes], *, skip: int = 0, end: bytes = b"\n") -> Iter
 
 
 def read_texts(path: Path) -> Iterator[str]:
-    """Yield a text in blocks of whole lines; blocks that are not UTF-8 are read as Latin-1."""
+    """Yield a text in blocks of whole lines; blocks that are not UTF-8 are read as cp1252."""
     with refuse_damage(), open_source(path) as stream:
         for block in read_blocks(_decode(stream)):
             yield _to_text(block)
@@ -305,7 +305,7 @@ def _to_text(data: bytes) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        return data.decode("latin-1")
+        return data.decode("cp1252", errors="replace")
 
 
 def _open_columnar(path: Path) -> tuple[list[str], Callable]:
