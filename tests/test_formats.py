@@ -1064,6 +1064,18 @@ def test_altitudes_that_are_no_numbers_are_refused_and_quoted(flights, tmp_path)
     assert "altitude is 'A 310', expected a number" in refuse(path)
 
 
+def test_many_altitudes_that_are_no_numbers_are_refused_and_quoted(flights, tmp_path):
+    table = flights[["timestamp", "callsign", "latitude", "longitude"]]
+    altitudes = flights["altitude"].astype("str")
+    few, many = (
+        altitudes.mask(altitudes.index < share * len(table), "low") for share in (0.04, 0.2)
+    )
+    path = write_csv(table.assign(altitude=few), tmp_path / "few.csv")
+    assert read(path)["altitude"].isna().mean() == pytest.approx(0.04, abs=0.01)
+    reason = r"altitude is 'low', expected a number \(\d+ of \d+ values cannot be read\)"
+    assert re.search(reason, refuse(write_csv(table.assign(altitude=many), tmp_path / "many.csv")))
+
+
 @pytest.mark.parametrize(
     "names",
     [

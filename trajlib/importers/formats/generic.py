@@ -3,6 +3,7 @@
 import csv
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,7 @@ from trajlib.schema import IDENTITY, NUMERIC, REQUIRED
 _KEYS = ("flight_id", "icao24", "registration", "callsign")
 _CARRIED = ("callsign", "groundspeed", "track", "vertical_rate")  # may be messages of their own
 _DATE = re.compile(r"\d{4}([-_.]?)\d{2}\1\d{2}")
+_UNREADABLE = 0.05  # share of a column's values above which its file is refused
 _RECENT = pd.Timedelta(60, "s")  # age of what another message gave
 _MANY = ("flight_id", "icao24", "onground", "date", "position")  # settings that name a column
 _PARTS = ("date", "clock", "position", "north_south", "east_west")  # of times and positions
@@ -142,11 +144,13 @@ def _read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     below = _shorten(path, options)
     if key is None:
         constants["flight_id"] = name_flight(path, options)
+    counts: Counter = Counter()
     for batch in batches:
         # some may lack optional columns, and one may stand for two
         batch = batch.reindex(columns=[*dict.fromkeys(columns.values())])
         points = batch[[*columns.values()]].set_axis([*columns], axis=1)
-        points = _carry(_convert(points, layout, dialect, below, key), key).assign(**constants)
+        points = _convert(points, layout, dialect, below, key, counts)
+        points = _carry(points, key).assign(**constants)
         points = convert_points(points, same_names(*points))
         if key is None:
             points = points.assign(key=f"file:{constants['flight_id']}")
@@ -201,8 +205,26 @@ def _join_days(
     return iter([pd.concat(batches, ignore_index=True)]) if undated else batches
 
 
+def _check_readable(
+    counts: Counter, name: str, texts: pd.Series, values: pd.Series, advice: str
+) -> None:
+    """Count the texts of a column, and refuse its file where too many of them are no values."""
+    wrong = strip_texts(texts[values.isna()]).dropna()
+    counts[name, "wrong"] += len(wrong)
+    counts[name, "all"] += len(wrong) + int(values.notna().sum())
+    number, total = counts[name, "wrong"], counts[name, "all"]
+    if len(wrong) and number > _UNREADABLE * total:
+        some = f" ({number:,} of {total:,} values cannot be read)" if number < total else ""
+        raise FormatError(f"{name} is {wrong.iloc[0][:40]!r}, {advice}{some}")
+
+
 def _convert(
-    batch: pd.DataFrame, layout: Layout, dialect: Dialect, path: Path, key: str | None
+    batch: pd.DataFrame,
+    layout: Layout,
+    dialect: Dialect,
+    path: Path,
+    key: str | None,
+    counts: Counter,
 ) -> pd.DataFrame:
     """Return a table with the schema's names in the schema's units."""
     if "latitude" not in batch:
@@ -210,10 +232,8 @@ def _convert(
     for name in batch.columns.intersection(NUMERIC):
         units = layout.units.get(name, (1.0, 0.0))
         numbers = convert_numbers(batch[name], name, *units, layout.decimal)
-        if name in REQUIRED and numbers.isna().all():
-            texts = strip_texts(batch[name]).dropna()
-            if len(texts):
-                raise FormatError(f"{name} is {texts.iloc[0][:40]!r}, expected a number")
+        if name in REQUIRED or numbers.notna().any():  # flights may lack the others
+            _check_readable(counts, name, batch[name], numbers, "expected a number")
         batch[name] = numbers
     positions = {name: batch[name].to_numpy(float) for name in ("latitude", "longitude")}
     batch = batch.assign(**orient_positions(positions, batch))
@@ -224,11 +244,9 @@ def _convert(
     column = layout.names[layout.fields[layout.time]]
     try:
         times = _convert_times(batch, layout, dialect, path, key)
-        if times.isna().all() and (filled := strip_texts(batch[layout.time]).dropna()).any():
-            raise FormatError(
-                f"{column} is {filled.iloc[0][:40]!r}, which is no known time: give its format in "
-                f"columns.toml: {write_time_line(column, '...', dialect)} under [columns]"
-            )
+        line = write_time_line(column, "...", dialect)
+        advice = f"which is no known time: give its format in columns.toml: {line} under [columns]"
+        _check_readable(counts, column, batch[layout.time], times, advice)
     except FormatError as error:
         raise FormatError(f"{error}{_propose_time(layout, column)}") from error
     points = batch.drop(columns=[*_PARTS], errors="ignore")
