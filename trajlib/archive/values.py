@@ -35,8 +35,12 @@ _FORMATS = ("%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%d %b %Y %H:%M:%S", "%d-%b-%
             "%Y.%m.%d")  # fmt: skip
 
 
-def parse_times(texts: pd.Series, dialect: Dialect) -> pd.Series:
-    """Return texts as times in UTC, to the millisecond; NaT for others, and before 1950."""
+def parse_times(texts: pd.Series, dialect: Dialect, flights: pd.Series | None = None) -> pd.Series:
+    """Return texts as times in UTC, to the millisecond; NaT for others, and before 1950.
+
+    Times in the hour that a zone has twice a year need the flight of each sample: the neighbouring
+    samples show which of both hours it is.
+    """
     if dialect.time_format == "unix":
         return parse_unix(pd.to_numeric(texts, errors="coerce"))
     form = "ISO8601" if dialect.time_format == "ISO 8601" else dialect.time_format
@@ -48,7 +52,7 @@ def parse_times(texts: pd.Series, dialect: Dialect) -> pd.Series:
             zoned = texts.str.contains(_ZONE, na=False)
         else:
             zoned = pd.Series("%z" in form.lower(), texts.index)
-        local = _localize(parse(texts[~zoned]), dialect.timezone)
+        local = _localize(parse(texts[~zoned]), dialect.timezone, flights)
         times = pd.concat([parse(texts[zoned], utc=True), local]).reindex(texts.index)
     times = times.where(times >= _FIRST)
     return times.dt.tz_convert("UTC").astype("datetime64[ms, UTC]")
@@ -84,7 +88,12 @@ def parse_unix(numbers: pd.Series, column: str = "") -> pd.Series:
     return pd.Series(times.astype("datetime64[ms, UTC]"), numbers.index)
 
 
-def convert_times(values: pd.Series, dialect: Dialect = _DEFAULT, column: str = "") -> pd.Series:
+def convert_times(
+    values: pd.Series,
+    dialect: Dialect = _DEFAULT,
+    column: str = "",
+    flights: pd.Series | None = None,
+) -> pd.Series:
     """Return a column of times of any type in UTC, to the millisecond; NaT for other values.
 
     Numbers count from 1970, see `parse_unix`; for texts see `find_times`.
@@ -92,13 +101,14 @@ def convert_times(values: pd.Series, dialect: Dialect = _DEFAULT, column: str = 
     if isinstance(values.dtype, pd.DatetimeTZDtype):
         return values.dt.tz_convert("UTC").astype("datetime64[ms, UTC]")
     if values.dtype.kind == "M":
-        return _localize(values, dialect.timezone).astype("datetime64[ms, UTC]")
+        flights = pd.Series(0, values.index) if flights is None else flights
+        return _localize(values, dialect.timezone, flights).astype("datetime64[ms, UTC]")
     if pd.api.types.is_numeric_dtype(values):
         return parse_unix(values, column if dialect.time_format != "unix" else "")
     texts = values.astype("str")
     if strip_texts(texts).isna().all():
         return pd.Series(pd.NaT, values.index, dtype="datetime64[ms, UTC]")
-    return find_times(texts, None, dialect, column, "")
+    return find_times(texts, None, dialect, column, "", flights)
 
 
 def find_times(
@@ -134,8 +144,9 @@ def find_times(
     """
     texts = strip_texts(texts).str.replace(r"\s*(?:UTC|GMT)$", "Z", regex=True)
     dates = None if dates is None else strip_texts(dates)
+    order = pd.Series(0, texts.index) if flights is None else flights
     if dialect.time_format != "ISO 8601":
-        return parse_times(texts if dates is None else dates + " " + texts, dialect)
+        return parse_times(texts if dates is None else dates + " " + texts, dialect, order)
     texts = _use_24_hours(texts).str.replace(r"(:\d\d:\d\d)[,:](\d+)", r"\1.\2", regex=True)
     filled = texts.dropna()
     if filled.empty:
@@ -154,7 +165,7 @@ def find_times(
                 f"{column} is a time of day that passes midnight, and no column has the date"
             )
         return _join(_find_day(around, texts, column), seconds, dialect)
-    return _parse_dated(texts, dialect, column)
+    return _parse_dated(texts, dialect, column, order)
 
 
 def strip_texts(texts: pd.Series) -> pd.Series:
@@ -238,12 +249,47 @@ def _join(
     resets = (step["clock"] < -_DAY / 2) & ~(step["day"] > pd.Timedelta(0))
     midnights = resets.groupby(table["flight"], sort=False).cumsum()
     times = days + pd.to_timedelta(seconds + _DAY * midnights, unit="s")
-    return _localize(times, dialect.timezone).astype("datetime64[ms, UTC]")
+    return _localize(times, dialect.timezone, flights).astype("datetime64[ms, UTC]")
 
 
-def _localize(times: pd.Series, timezone: str) -> pd.Series:
+def _localize(times: pd.Series, timezone: str, flights: pd.Series | None = None) -> pd.Series:
     local = times.dt.tz_localize(timezone, ambiguous="NaT", nonexistent="NaT")
+    if flights is not None and (local.isna() & times.notna()).any():
+        local = _resolve_repeated_hour(times, local, flights.reindex(times.index))
     return local.dt.tz_convert("UTC")
+
+
+def _resolve_repeated_hour(times: pd.Series, local: pd.Series, flights: pd.Series) -> pd.Series:
+    """Return local times with those of the hour that the clock repeats, by a flight's order."""
+    timezone = local.dt.tz
+    first, second = (
+        times.dt.tz_localize(timezone, ambiguous=np.full(len(times), summer), nonexistent="NaT")
+        for summer in (True, False)
+    )
+    valid = first.notna()
+    repeated = valid & (first != second)
+    local = local.copy()
+    for _, flight in repeated[valid].groupby(flights[valid], sort=False):
+        previous, following = local[flight.index].ffill(), local[flight.index].bfill()
+        runs = (flight != flight.shift()).cumsum()[flight]
+        for _, run in runs.groupby(runs):
+            start, end = run.index[[0, -1]]
+            hour = second[start] - first[start]
+            is_second = (first[run.index].diff() < -hour / 2).cumsum()  # the clock is put back
+            if is_second.max() == 0:  # the clock is that of the nearer sample outside the hour
+                before, after = first[start] - previous[start], following[end] - second[end]
+                is_second += int(after < hour and not before < after)
+                is_unclear = not (before < hour or after < hour)
+            else:
+                is_unclear = is_second.max() > 1
+            if is_unclear:
+                raise FlightError(
+                    f"{times[start]} is in the hour that {timezone} has twice, as the clock is put "
+                    "back, and no sample before or after shows which one it is: give the times in "
+                    "UTC, or with an offset, as 2024-10-27T02:45:00+02:00"
+                )
+            local[run.index] = first[run.index].where(is_second == 0, second[run.index])
+    return local
 
 
 def _find_day(around: str, texts: pd.Series, column: str) -> pd.Series:
@@ -272,14 +318,19 @@ def _parse_days(dates: pd.Series, dialect: Dialect, column: str) -> pd.Series:
 
 
 def _parse_dated(
-    texts: pd.Series, dialect: Dialect, column: str, *, is_day: bool = False
+    texts: pd.Series,
+    dialect: Dialect,
+    column: str,
+    flights: pd.Series | None = None,
+    *,
+    is_day: bool = False,
 ) -> pd.Series:
     parts = texts.str.extract(_BY_DAY)
     if parts[0].notna().any():
         texts = _order_days(texts, parts, column, dialect, is_day=is_day)
     timezone = "UTC" if is_day else dialect.timezone
     for form in ("ISO 8601", *_FORMATS):
-        times = parse_times(texts, Dialect(timezone=timezone, time_format=form))
+        times = parse_times(texts, Dialect(timezone=timezone, time_format=form), flights)
         if times.notna().any():
             break
     return times

@@ -268,16 +268,16 @@ def _convert_times(
     column = layout.names[layout.fields[layout.time]]
     times = batch[layout.time]
     is_number = pd.api.types.is_numeric_dtype(times)
+    flights = None if key is None else batch.get(key)
     dated = is_number and not ("date" in batch or layout.time == "clock")
     if dated or times.dtype.kind == "M" or strip_texts(times).isna().all():
-        converted = convert_times(times, dialect, column)
+        converted = convert_times(times, dialect, column, flights)
         if converted.notna().any() or not is_number:
             return converted
     dates = batch["date"].astype("str") if "date" in batch else None
     around = f"{layout.comments}\n{path.name}"
     if not _DATE.search(around):
         around = path.as_posix()
-    flights = None if key is None else batch.get(key)
     return find_times(times.astype("str"), dates, dialect, column, around, flights)
 
 
