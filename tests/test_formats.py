@@ -483,10 +483,12 @@ def test_filed_points_are_plans_and_no_flights(flights, tmp_path):
     assert sum(map(len, reader.read(filed, Options(kind="plan")))) == len(flights)
 
 
-def test_m1_is_a_plan_and_m3_a_flight(flights, tmp_path):
-    m3 = write_so6(flights, tmp_path)
+@pytest.mark.parametrize("name", ["{}.so6", "day-{}.so6", "20160101{}.so6", "all_{}_b.SO6"])
+@pytest.mark.parametrize("change", [str.lower, str.upper])
+def test_m1_is_a_plan_and_m3_a_flight(flights, tmp_path, name, change):
+    m3 = write_so6(flights, tmp_path).rename(tmp_path / change(name.format("m3")))
     assert not [*find_format("so6").read(m3, Options(kind="plan"))]
-    m1 = m3.rename(tmp_path / "20160101_m1.so6")
+    m1 = m3.rename(tmp_path / change(name.format("m1")))
     assert not [*find_format("so6").read(m1, Options())]
     assert [*find_format("so6").read(m1, Options(kind="plan"))]
 
