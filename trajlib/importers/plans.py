@@ -17,7 +17,8 @@ _ALONE = ("tfms-plans", "so6", "eurocontrol")  # their files of plans hold no fl
 _TOGETHER = ("allft",)  # those of flights hold their plans, too
 PLAN_FORMATS = (*_ALONE, *_TOGETHER, "generic")
 _RENAMED = {"altitude": "flight_level", "groundspeed": "speed", "timestamp": "estimated_time"}
-_COLUMNS = ("flight_id", "callsign", "latitude", "longitude", *_RENAMED)
+_PLAN = ["flight_id", "callsign", "departure_time", "filed"]  # columns that identify a plan
+_COLUMNS = (*_PLAN, "latitude", "longitude", "sequence", *_RENAMED)
 
 
 def import_plans_beside_flights(source: str | Path, archive: str | Path) -> pd.Series | None:
@@ -71,7 +72,7 @@ def import_plans(
     Returns
     -------
     Series
-        Number of waypoints by ``flight_id``.
+        Number of waypoints by ``flight_id``, or by callsign and departure time.
 
     Raises
     ------
@@ -96,9 +97,22 @@ def import_plans(
     plans = plans.astype({name: "str" for name in TEXTS if name in plans})
     if "flight_level" in plans:
         plans["flight_level"] /= 100
-    plans["sequence"] = plans.groupby("flight_id").cumcount()
+    plans["sequence"] = _number_waypoints(plans)
     save_plans(plans, archive, source.stem)
-    return plans.groupby("flight_id").size().rename("waypoints")
+    names = plans.reindex(columns=_PLAN).astype("str")
+    by_callsign = names["callsign"] + " " + names["departure_time"]
+    return plans.groupby(names["flight_id"].fillna(by_callsign)).size().rename("waypoints")
+
+
+def _number_waypoints(plans: pd.DataFrame) -> pd.Series:
+    """Return the sequence of waypoints where it is given, else by time, else as they come."""
+    given = plans.reindex(columns=[*_PLAN, "sequence", "estimated_time"])
+    plan = given.groupby(_PLAN, dropna=False, sort=False).ngroup()
+    lacks = given.isna().groupby(plan).transform("any")
+    times = given["estimated_time"].mask(lacks["estimated_time"])
+    order = pd.DataFrame({"plan": plan, "time": times}).sort_values(["plan", "time"], kind="stable")
+    position = order.groupby("plan").cumcount()  # aligned by the index
+    return given["sequence"].mask(lacks["sequence"], position)
 
 
 def _read_plans(
@@ -115,7 +129,20 @@ def _read_plans(
                 if flights is not None:
                     table = table[table["flight_id"].isin(flights)].copy()  # frees the others
                 if len(table):
-                    tables.append(table)
+                    tables.append(_identify(table))
         except FormatError as error:
             reasons.append(f"{row.file}: {error}")
     return tables, reasons
+
+
+def _identify(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the waypoints of which the flight is given."""
+    given = table.reindex(columns=_PLAN).notna()
+    is_given = given["flight_id"] | (given["callsign"] & given["departure_time"])
+    if not is_given.any():
+        raise FormatError(
+            "no waypoint has a flight_id, or a callsign and a departure_time, which name its "
+            'flight: name the first in columns.toml by flight_id = "NAME" under [import], or '
+            "name the columns callsign and departure_time"
+        )
+    return table[is_given]

@@ -37,6 +37,7 @@ from trajlib.schema import IDENTITY, NUMERIC, REQUIRED
 _KEYS = ("flight_id", "icao24", "registration", "callsign")
 _CARRIED = ("callsign", "groundspeed", "track", "vertical_rate")  # may be messages of their own
 _DATE = re.compile(r"\d{4}([-_.]?)\d{2}\1\d{2}")
+_OF_PLANS = ("sequence", "departure_time", "filed")  # columns that only filed plans have
 _UNREADABLE = 0.05  # share of a column's values above which its file is refused
 _RECENT = pd.Timedelta(60, "s")  # age of what another message gave
 _MANY = ("flight_id", "icao24", "onground", "date", "position")  # settings that name a column
@@ -131,6 +132,8 @@ def _read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     if head.kind == "text":
         head = replace(head, names=layout.names, delimiter=layout.delimiter, skip=layout.skip - 1)
     columns = {name: head.columns[number] for name, number in layout.fields.items()}
+    if options.kind == "plan":
+        columns |= {name: name for name in _OF_PLANS if name in head.columns}
     texts = {columns[name] for name in TEXTS if name in columns}
     if dialect.time_format not in ("ISO 8601", "unix"):
         texts |= {columns[name] for name in ("timestamp", "clock", "date") if name in columns}
@@ -150,11 +153,18 @@ def _read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         batch = batch.reindex(columns=[*dict.fromkeys(columns.values())])
         points = batch[[*columns.values()]].set_axis([*columns], axis=1)
         points = _convert(points, layout, dialect, below, key, counts)
-        points = _carry(points, key).assign(**constants)
-        points = convert_points(points, same_names(*points))
-        if key is None:
-            points = points.assign(key=f"file:{constants['flight_id']}")
-        yield points
+        yield _finish(points, key, constants, options.kind, counts)
+
+
+def _finish(
+    points: pd.DataFrame, key: str | None, constants: dict[str, str], kind: str, counts: Counter
+) -> pd.DataFrame:
+    """Return points, or the waypoints of plans, with the identity that is not in columns."""
+    if kind == "plan":
+        return _convert_waypoints(points.assign(**constants), counts)
+    points = _carry(points, key).assign(**constants)
+    points = convert_points(points, same_names(*points))
+    return points if key else points.assign(key=f"file:{constants['flight_id']}")
 
 
 def _read_identity(comments: str) -> dict[str, str]:
@@ -216,6 +226,20 @@ def _check_readable(
     if len(wrong) and number > _UNREADABLE * total:
         some = f" ({number:,} of {total:,} values cannot be read)" if number < total else ""
         raise FormatError(f"{name} is {wrong.iloc[0][:40]!r}, {advice}{some}")
+
+
+def _convert_waypoints(points: pd.DataFrame, counts: Counter) -> pd.DataFrame:
+    """Return the waypoints of plans with the columns that only plans have."""
+    values = {}
+    for name in points.columns.intersection(_OF_PLANS):
+        if name == "sequence":
+            values[name], expected = convert_numbers(points[name], name), "a number"
+        else:
+            values[name] = convert_times(points[name])
+            expected = "date and time in UTC, as 2016-03-05T07:00"
+        _check_readable(counts, name, points[name], values[name], f"expected {expected}")
+    table = convert_table(points, same_names(*points.columns.difference(_OF_PLANS, sort=False)))
+    return table.assign(**values).dropna(subset=["latitude", "longitude"])
 
 
 def _convert(
