@@ -415,6 +415,17 @@ def test_the_waypoints_of_a_table_are_in_the_order_of_its_sequence(tmp_path, tab
     assert plan["flight_level"].tolist() == [80, 0, 310]
 
 
+def test_plans_without_times_are_imported(tmp_path, table_of_plans):
+    (table_of_plans / "columns.toml").write_text(
+        NAMES_OF_WAYPOINTS.partition(", timestamp")[0] + "}"
+    )
+    lines = [line.rpartition(",")[0] for line in WAYPOINTS.splitlines()]
+    (table_of_plans / "plans.csv").write_text("\n".join(lines))
+    import_plans(table_of_plans, tmp_path / "archive")
+    plan = read_plans(tmp_path / "archive").sort_values("sequence")
+    assert plan["flight_level"].tolist() == [0, 80, 310]
+
+
 def test_plans_without_a_flight_are_refused_with_what_to_do(tmp_path, table_of_plans):
     table = WAYPOINTS.replace("departure_time", "off_block")
     (table_of_plans / "plans.csv").write_text(table)

@@ -10,6 +10,7 @@ from trajlib.archive.plans import save_plans
 from trajlib.importers.formats import find_format
 from trajlib.importers.formats.base import FormatError, Options
 from trajlib.importers.formats.fields import TEXTS
+from trajlib.importers.formats.generic import holds_waypoints
 from trajlib.importers.formats.packed import UNPACKED
 from trajlib.importers.sources import find_root, open_archives
 
@@ -120,6 +121,10 @@ def _read_plans(
 ) -> tuple[list[pd.DataFrame], list[str]]:
     """Return the plans of flights in files, and why there are none in others."""
     options = Options(dialect=read_dialect(root), kind="plan", root=root)
+    if options.dialect.names:  # files without times are no flights, but may be plans
+        refused = sources["file"][sources["refused"].notna()]
+        plans = [name for name in refused if holds_waypoints(root / name, options.dialect)]
+        sources.loc[sources["file"].isin(plans), ["format", "refused"]] = ["generic", None]
     refused = sources[sources["refused"].notna()]
     reasons = [f"{row.file}: {row.refused}" for row in refused.itertuples()]
     tables: list[pd.DataFrame] = []

@@ -121,11 +121,30 @@ def _find_layout(head: Head, dialect: Dialect) -> Layout | None:
     return None if find_missing(layout.fields) else layout
 
 
+def holds_waypoints(path: Path, dialect: Dialect) -> bool:
+    """Return whether a file has the positions of plans, of which times need not be given."""
+    try:
+        head = read_head(path)
+        return _find_waypoints(head, _shorten_names(head, dialect)) is not None
+    except FormatError:
+        return False
+
+
+def _find_waypoints(head: Head, dialect: Dialect) -> Layout | None:
+    if layout := _find_layout(head, dialect):
+        return layout
+    layout = match_columns(head.names, dialect)
+    if {"latitude", "longitude"} & {*find_missing(layout.fields)}:
+        return None
+    return replace(layout, delimiter=head.delimiter, decimal=head.decimal, skip=head.skip + 1)
+
+
 def _read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     """Yield the points of any table with known columns."""
     head = read_head(path)
     dialect = _shorten_names(head, options.dialect)
-    layout = _find_layout(head, dialect)
+    find = _find_waypoints if options.kind == "plan" else _find_layout
+    layout = find(head, dialect)
     if layout is None:
         reason = f"its columns do not hold points: {', '.join(head.names)[:100]}"
         raise FormatError(explain_names(head, dialect) or reason)
@@ -139,7 +158,7 @@ def _read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         texts |= {columns[name] for name in ("timestamp", "clock", "date") if name in columns}
     key = next((name for name in _KEYS if name in columns), None)
     batches = read_table(path, columns.values(), texts=texts, head=head)
-    if key is None:
+    if key is None and layout.time in columns:
         batches = _join_days(batches, columns[layout.time], "date" in columns)
     above = _read_identity(layout.comments)
     constants = {name: text for name, text in above.items() if name not in columns}
@@ -265,6 +284,8 @@ def _convert(
     if len(latitudes) and latitudes.abs().gt(90).all():
         position = batch.loc[latitudes.index[0], ["latitude", "longitude"]].tolist()
         raise FormatError(f"no position is on the Earth: the first one is {position}, in degrees?")
+    if layout.time not in batch:  # of a plan
+        return batch.drop(columns=[*_PARTS], errors="ignore")
     column = layout.names[layout.fields[layout.time]]
     try:
         times = _convert_times(batch, layout, dialect, path, key)
