@@ -434,6 +434,12 @@ def test_state_vectors_may_differ_in(states, tmp_path, change):
     assert set(points["icao24"]) == set(states["icao24"])
 
 
+def test_state_vectors_under_another_name_of_the_altitude_are_no_state_vectors(states, tmp_path):
+    path = write_csv(states.rename(columns={"baroaltitude": "altitude"}), tmp_path / "states.csv")
+    assert recognize_format(path).name == "generic"
+    assert read(path)["altitude"].notna().any()
+
+
 TIMES = {
     "integers": lambda time: time,
     "texts": lambda time: time.astype("str"),
