@@ -685,6 +685,21 @@ def test_points_with_times_in_a_kml_are_one_flight(flights, tmp_path):
     assert points["timestamp"].tolist() == flight["timestamp"].tolist()
 
 
+@pytest.mark.parametrize("prefix", ["", "k:"])
+def test_the_tracks_of_kml_2_3_are_read(write, prefix):
+    path = write("kml")
+    points = read(path)
+    path.write_text(re.sub("<(/?)(gx:)?(?=[a-zA-Z])", rf"<\1{prefix}", path.read_text()))
+    pd.testing.assert_frame_equal(read(path), points)
+
+
+def test_names_with_a_prefix_are_read_in_gpx(write):
+    path = write("gpx")
+    points = read(path)
+    path.write_text(re.sub("<(/?)(?=[a-z])", r"<\1gpx:", path.read_text()))
+    pd.testing.assert_frame_equal(read(path), points)
+
+
 def test_each_track_of_a_gpx_is_a_flight(write):
     path = write("gpx")
     track = re.search("<trk>.*</trk>", path.read_text(), re.DOTALL)[0]
