@@ -931,6 +931,7 @@ WRITTEN = {
         ),
         {"encoding": "latin-1"},
     ),
+    "carriage returns at the ends of lines": (lambda df: df, {"lineterminator": "\r"}),
     "a line of units": (
         lambda df: pd.concat(
             [

@@ -122,8 +122,10 @@ def read_blocks(stream: IO[bytes], *, skip: int = 0, end: bytes = b"\n") -> Iter
     FormatError
         When a line is longer than a block.
     """
-    remainder = b""
-    for piece in _read_pieces(stream):
+    remainder, old_lines = b"", False
+    for number, piece in enumerate(_read_pieces(stream)):
+        old_lines |= number == 0 and b"\r" in piece and b"\n" not in piece  # of old Macintoshes
+        piece = piece.replace(b"\r", b"\n") if old_lines else piece
         cut = piece.rfind(end) + 1
         block = remainder + piece[:cut] if cut else b""
         remainder = piece[cut:] if cut else remainder + piece
