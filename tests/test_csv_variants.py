@@ -132,6 +132,13 @@ VARIANTS = {
         {"sep": ";"},
         "x.csv",
     ),
+    "decimal commas, and points in thousands": lambda df: (
+        texts(df)
+        .map(lambda text: text.replace(".", ","))
+        .assign(altitude=[f"{value:,.0f}".replace(",", ".") for value in df["altitude"]]),
+        {"sep": ";"},
+        "x.csv",
+    ),
     "tabs": lambda df: (texts(df), {"sep": "\t"}, "x.csv"),
     "a line of units": lambda df: (
         texts(df),

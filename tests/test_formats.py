@@ -434,6 +434,12 @@ def test_state_vectors_may_differ_in(states, tmp_path, change):
     assert set(points["icao24"]) == set(states["icao24"])
 
 
+def test_state_vectors_under_another_name_of_the_altitude_are_no_state_vectors(states, tmp_path):
+    path = write_csv(states.rename(columns={"baroaltitude": "altitude"}), tmp_path / "states.csv")
+    assert recognize_format(path).name == "generic"
+    assert read(path)["altitude"].notna().any()
+
+
 TIMES = {
     "integers": lambda time: time,
     "texts": lambda time: time.astype("str"),
@@ -483,10 +489,12 @@ def test_filed_points_are_plans_and_no_flights(flights, tmp_path):
     assert sum(map(len, reader.read(filed, Options(kind="plan")))) == len(flights)
 
 
-def test_m1_is_a_plan_and_m3_a_flight(flights, tmp_path):
-    m3 = write_so6(flights, tmp_path)
+@pytest.mark.parametrize("name", ["{}.so6", "day-{}.so6", "20160101{}.so6", "all_{}_b.SO6"])
+@pytest.mark.parametrize("change", [str.lower, str.upper])
+def test_m1_is_a_plan_and_m3_a_flight(flights, tmp_path, name, change):
+    m3 = write_so6(flights, tmp_path).rename(tmp_path / change(name.format("m3")))
     assert not [*find_format("so6").read(m3, Options(kind="plan"))]
-    m1 = m3.rename(tmp_path / "20160101_m1.so6")
+    m1 = m3.rename(tmp_path / change(name.format("m1")))
     assert not [*find_format("so6").read(m1, Options())]
     assert [*find_format("so6").read(m1, Options(kind="plan"))]
 
@@ -675,6 +683,21 @@ def test_points_with_times_in_a_kml_are_one_flight(flights, tmp_path):
     for name in ("latitude", "longitude", "altitude"):
         np.testing.assert_allclose(points[name], flight[name], atol=1e-6)
     assert points["timestamp"].tolist() == flight["timestamp"].tolist()
+
+
+@pytest.mark.parametrize("prefix", ["", "k:"])
+def test_the_tracks_of_kml_2_3_are_read(write, prefix):
+    path = write("kml")
+    points = read(path)
+    path.write_text(re.sub("<(/?)(gx:)?(?=[a-zA-Z])", rf"<\1{prefix}", path.read_text()))
+    pd.testing.assert_frame_equal(read(path), points)
+
+
+def test_names_with_a_prefix_are_read_in_gpx(write):
+    path = write("gpx")
+    points = read(path)
+    path.write_text(re.sub("<(/?)(?=[a-z])", r"<\1gpx:", path.read_text()))
+    pd.testing.assert_frame_equal(read(path), points)
 
 
 def test_each_track_of_a_gpx_is_a_flight(write):
@@ -908,6 +931,7 @@ WRITTEN = {
         ),
         {"encoding": "latin-1"},
     ),
+    "carriage returns at the ends of lines": (lambda df: df, {"lineterminator": "\r"}),
     "a line of units": (
         lambda df: pd.concat(
             [
@@ -927,6 +951,21 @@ WRITTEN = {
     "flight levels": (
         lambda df: df.assign(altitude=(df["altitude"] / 100).round().map("FL{:03.0f}".format)),
         {},
+    ),
+    "hundreds of feet below flight levels": (
+        lambda df: df.assign(
+            altitude=[
+                f"{'FL' if feet > 6000 else 'A'}{feet / 100:03.0f}" for feet in df["altitude"]
+            ]
+        ),
+        {},
+    ),
+    "arrows": (lambda df: df.assign(altitude=df["altitude"].map("{:.0f}↑".format)), {}),
+    "thousands in Windows' encoding": (
+        lambda df: df.assign(
+            altitude=[f"{feet:,.0f}".replace(",", "’") for feet in df["altitude"]]
+        ),
+        {"encoding": "cp1252"},
     ),
     "zones": (
         lambda df: df.assign(timestamp=df["timestamp"].dt.tz_convert("Asia/Kolkata").astype("str")),
@@ -1009,6 +1048,19 @@ def test_times_in_no_known_form_are_quoted(flights, tmp_path):
     assert "timestamp is '3rd of January, 2 PM', which is no known time" in refuse(path)
 
 
+@pytest.mark.parametrize("line", ["(593 rows)", "timestamp"])
+def test_lines_that_are_no_samples_leave_the_times_of_the_others(flights, tmp_path, line):
+    table = flights[["icao24", "latitude", "longitude", "altitude"]]
+    times = pd.Series(range(1704067800, 1704067800 + len(table))).astype("str")
+    path = write_csv(table.assign(timestamp=times.mask(times.index == 7, line)), tmp_path / "a.csv")
+    points = read(path)
+    assert len(points) == len(table) - 1
+    assert points["timestamp"].iloc[[0, -1]].dt.as_unit("s").astype("int64").tolist() == [
+        1704067800,
+        1704067800 + len(table) - 1,
+    ]
+
+
 @pytest.mark.parametrize("text", [38975.0, "noon"])
 def test_another_column_of_times_is_proposed_for_one_that_has_none(flights, tmp_path, text):
     table = flights.rename(columns={"timestamp": "time"}).assign(timestamp=text)
@@ -1034,6 +1086,18 @@ def test_altitudes_that_are_no_numbers_are_refused_and_quoted(flights, tmp_path)
     table = flights[["timestamp", "callsign", "latitude", "longitude"]]
     path = write_csv(table.assign(altitude="A 310"), tmp_path / "table.csv")
     assert "altitude is 'A 310', expected a number" in refuse(path)
+
+
+def test_many_altitudes_that_are_no_numbers_are_refused_and_quoted(flights, tmp_path):
+    table = flights[["timestamp", "callsign", "latitude", "longitude"]]
+    altitudes = flights["altitude"].astype("str")
+    few, many = (
+        altitudes.mask(altitudes.index < share * len(table), "low") for share in (0.04, 0.2)
+    )
+    path = write_csv(table.assign(altitude=few), tmp_path / "few.csv")
+    assert read(path)["altitude"].isna().mean() == pytest.approx(0.04, abs=0.01)
+    reason = r"altitude is 'low', expected a number \(\d+ of \d+ values cannot be read\)"
+    assert re.search(reason, refuse(write_csv(table.assign(altitude=many), tmp_path / "many.csv")))
 
 
 @pytest.mark.parametrize(

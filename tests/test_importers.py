@@ -230,6 +230,22 @@ def test_an_import_that_writes_no_flight_as_most_are_rejected_fails_with_the_rea
     assert reason in result.output
 
 
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("2016-01-05T07:{0}:00Z,IBE1,40.{0},-3,", "no point has an altitude"),
+        ("2016-01-05T07:00:00Z,IBE1,40.{0},-3,5000", "all points have the same time"),
+    ],
+)
+def test_a_flight_without_altitudes_or_times_is_rejected_as_such(tmp_path, row, reason):
+    source = tmp_path / "source"
+    source.mkdir()
+    header = "timestamp,callsign,latitude,longitude,altitude"
+    lines = [header, *(row.format(minute) for minute in range(10, 40)), ""]
+    (source / "a.csv").write_text("\n".join(lines))
+    assert import_flights(source, tmp_path / "archive")["rejected"].item().startswith(reason)
+
+
 def test_an_import_says_what_a_longer_gap_would_gain(capsys):
     why = ["more than 420 s between two points"] * 3 + ["fewer than 20 points"]
     gaps = [430.0, 600, 601, 500]

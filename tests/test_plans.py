@@ -378,6 +378,61 @@ def test_so6_m1_is_imported_as_plans_with_levels_and_times(tmp_path):
     assert plan["estimated_time"].dt.strftime("%H:%M").tolist() == ["08:00", "08:10"]
 
 
+WAYPOINTS = (
+    "callsign,departure_time,latitude,longitude,level,eta\n"
+    "IBE1,2016-01-01T08:00:00Z,40.5,-3.5,0,2016-01-01T08:00:00Z\n"
+    "IBE1,2016-01-01T08:00:00Z,41.3,2.0,80,2016-01-01T08:50:00Z\n"
+    "IBE1,2016-01-01T08:00:00Z,42.0,-1.0,310,2016-01-01T08:20:00Z\n"
+)
+NAMES_OF_WAYPOINTS = 'columns = { altitude = { column = "level", unit = "FL" }, timestamp = "eta" }'
+
+
+@pytest.fixture
+def table_of_plans(tmp_path):
+    """A folder for tables of plans that a columns.toml describes."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    (folder / "columns.toml").write_text(NAMES_OF_WAYPOINTS)
+    return folder
+
+
+def test_plans_by_callsign_and_departure_time_are_imported(tmp_path, table_of_plans):
+    (table_of_plans / "plans.csv").write_text(WAYPOINTS)
+    assert import_plans(table_of_plans, tmp_path / "archive").tolist() == [3]
+    flight = pd.DataFrame(
+        {"path": "a.csv", "callsign": "IBE1", "start": [pd.Timestamp("2016-01-01 08:10", tz="UTC")]}
+    )
+    plan = select_plans(read_plans(tmp_path / "archive"), flight)
+    assert plan["flight_level"].tolist() == [0, 310, 80]  # by time
+
+
+def test_the_waypoints_of_a_table_are_in_the_order_of_its_sequence(tmp_path, table_of_plans):
+    header, *lines = WAYPOINTS.splitlines()
+    numbered = [f"{line},{number}" for line, number in zip(lines, (2, 1, 3), strict=True)]
+    (table_of_plans / "plans.csv").write_text("\n".join([f"{header},sequence", *numbered]))
+    import_plans(table_of_plans, tmp_path / "archive")
+    plan = read_plans(tmp_path / "archive").sort_values("sequence")
+    assert plan["flight_level"].tolist() == [80, 0, 310]
+
+
+def test_plans_without_times_are_imported(tmp_path, table_of_plans):
+    (table_of_plans / "columns.toml").write_text(
+        NAMES_OF_WAYPOINTS.partition(", timestamp")[0] + "}"
+    )
+    lines = [line.rpartition(",")[0] for line in WAYPOINTS.splitlines()]
+    (table_of_plans / "plans.csv").write_text("\n".join(lines))
+    import_plans(table_of_plans, tmp_path / "archive")
+    plan = read_plans(tmp_path / "archive").sort_values("sequence")
+    assert plan["flight_level"].tolist() == [0, 80, 310]
+
+
+def test_plans_without_a_flight_are_refused_with_what_to_do(tmp_path, table_of_plans):
+    table = WAYPOINTS.replace("departure_time", "off_block")
+    (table_of_plans / "plans.csv").write_text(table)
+    with pytest.raises(FileNotFoundError, match="no waypoint has a flight_id, or a callsign and"):
+        import_plans(table_of_plans, tmp_path / "archive")
+
+
 def test_a_source_without_plans_is_refused(tmp_path):
     (tmp_path / "tracks.csv").write_text("FID,Elap_Time,Lat,Lon,Alt\n1,2013-08-01 00:00,1,2,3\n")
     with pytest.raises(FileNotFoundError, match="no flight plans"):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from trajlib.archive.dialect import Dialect, parse_dialect, read_dialect
 from trajlib.archive.reading import FlightError, read_flight, read_repaired, write_flight
-from trajlib.archive.values import parse_times
+from trajlib.archive.values import find_times, parse_times
 from trajlib.schema import COLUMNS
 
 HEADER = "timestamp,latitude,longitude,altitude"
@@ -312,6 +312,34 @@ def test_names_in_a_header_may_have_blanks_around_them(tmp_path):
 def test_a_time_without_a_zone_is_in_the_zone_of_the_archive(form, text, utc):
     dialect = Dialect(time_format=form, timezone="Europe/Madrid")
     assert f"{parse_times(pd.Series([text]), dialect).iloc[0]:%H:%M}" == utc
+
+
+@pytest.mark.parametrize(
+    ("clocks", "utc"),
+    [
+        ("02:58 02:59 02:00 02:01", "00:58 00:59 01:00 01:01"),
+        ("01:58 01:59 02:00 02:01", "23:58 23:59 00:00 00:01"),
+        ("02:58 02:59 03:00 03:01", "01:58 01:59 02:00 02:01"),
+    ],
+)
+def test_the_order_of_samples_shows_which_hour_it_is_when_the_clock_is_put_back(clocks, utc):
+    texts = pd.Series([f"2024-10-27 {clock}:00" for clock in clocks.split()])
+    times = find_times(texts, None, Dialect(timezone="Europe/Madrid"), "Time", "")
+    assert times.dt.strftime("%H:%M").tolist() == utc.split()
+
+
+def test_an_hour_that_no_other_sample_shows_is_refused_with_the_question():
+    texts = pd.Series([f"2024-10-27 02:{minute}:00" for minute in (10, 20)])
+    with pytest.raises(FlightError, match=r"02:10:00 is in the hour that .* has twice.* in UTC"):
+        find_times(texts, None, Dialect(timezone="Europe/Madrid"), "Time", "")
+
+
+def test_each_flight_shows_its_hour_when_the_clock_is_put_back():
+    clocks = {"a": ("01:59", "02:30"), "b": ("02:30", "03:00")}
+    rows = [(name, f"2024-10-27 {clocks[name][i]}:00") for i in (0, 1) for name in clocks]
+    flights, texts = (pd.Series(column) for column in zip(*rows, strict=True))
+    times = find_times(texts, None, Dialect(timezone="Europe/Madrid"), "Time", "", flights)
+    assert times.dt.strftime("%H:%M").tolist() == ["23:59", "01:30", "00:30", "02:00"]
 
 
 def test_times_since_1970_are_seconds_or_milliseconds_by_their_size():

@@ -265,7 +265,7 @@ def match_columns(names: Sequence[str], dialect: Dialect) -> Layout:
 
 
 def split_line(line: bytes, delimiter: str) -> list[str]:
-    """Return the fields of one line; if it is not UTF-8, it is decoded as Latin-1.
+    """Return the fields of one line; if it is not UTF-8, it is decoded as cp1252.
 
     Raises
     ------
@@ -288,7 +288,7 @@ def _decode(data: bytes) -> str:
     except UnicodeDecodeError as error:
         if error.reason == "unexpected end of data":  # the data ends within a character
             return data[: error.start].decode("utf-8")
-        return data.decode("latin-1")
+        return data.decode("cp1252", errors="replace")
 
 
 def _search(text: str, dialect: Dialect) -> Layout | None:

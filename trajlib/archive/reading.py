@@ -392,11 +392,13 @@ def _parse_texts(
 
 
 def _encoding(data: bytes) -> str:
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return "latin-1"
-    return "utf-8"
+    for encoding in ("utf-8", "cp1252"):
+        try:
+            data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        return encoding
+    return "latin-1"  # in which any byte is a character
 
 
 def _convert(samples: _Samples, units: dict[str, tuple[float, float]]) -> _Samples:

@@ -13,12 +13,15 @@ from trajlib.archive.layout import MISSING, UNITS, FlightError
 _DEFAULT = Dialect()
 _ZONE = r"[T ]\d\d.*(?:Z|[+-]\d\d(?::?\d\d)?)$"  # a time in ISO 8601 with a zone
 _EARLIEST, _LATEST = 1e8, 4102444800  # s since 1970: March 1973, and the year 2100
+_FIRST = pd.Timestamp("1950", tz="UTC")  # in ISO 8601, 1704067800 is a day of the year 1704
 _YEAR_1 = 62_135_596_800  # s from the year 1, from which flight simulators count, to 1970
 _DAY = 86_400
 _EARLY = 600  # s; times that begin earlier may count from the flight's first sample,
 _LONGEST = 18 * 3600  # s, unless they go on for longer than a flight
 _SEVERAL = 10  # different numbers needed to recognise times written as hhmmss
 _NUMBER = r"[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?"
+_THOUSANDS = r"[+-]?(?:\d{1,3}|[1-9]\d{0,2}(?:\.\d{3})+)"
+_NO_PART = r"(?<=\d)[,\s'’](?=\d{3}(?!\d))|(?<=\d)\s*[↑→↓↗↘▲▼]$"  # thousands, climb or descent
 _COORDINATE = r"[-+]?(?:\d+(?:[.,]\d+)?|\.\d+)"
 _POSITIONS = (  # latitude and longitude in one field: numbers, or with letters before or after
     rf"(?P<latitude>{_COORDINATE})(?:\s*[,;/]\s*|\s+)(?P<longitude>{_COORDINATE})",
@@ -32,8 +35,12 @@ _FORMATS = ("%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%d %b %Y %H:%M:%S", "%d-%b-%
             "%Y.%m.%d")  # fmt: skip
 
 
-def parse_times(texts: pd.Series, dialect: Dialect) -> pd.Series:
-    """Return texts as times in UTC, to the millisecond; NaT for other texts."""
+def parse_times(texts: pd.Series, dialect: Dialect, flights: pd.Series | None = None) -> pd.Series:
+    """Return texts as times in UTC, to the millisecond; NaT for others, and before 1950.
+
+    Times in the hour that a zone has twice a year need the flight of each sample: the neighbouring
+    samples show which of both hours it is.
+    """
     if dialect.time_format == "unix":
         return parse_unix(pd.to_numeric(texts, errors="coerce"))
     form = "ISO8601" if dialect.time_format == "ISO 8601" else dialect.time_format
@@ -45,8 +52,9 @@ def parse_times(texts: pd.Series, dialect: Dialect) -> pd.Series:
             zoned = texts.str.contains(_ZONE, na=False)
         else:
             zoned = pd.Series("%z" in form.lower(), texts.index)
-        local = _localize(parse(texts[~zoned]), dialect.timezone)
+        local = _localize(parse(texts[~zoned]), dialect.timezone, flights)
         times = pd.concat([parse(texts[zoned], utc=True), local]).reindex(texts.index)
+    times = times.where(times >= _FIRST)
     return times.dt.tz_convert("UTC").astype("datetime64[ms, UTC]")
 
 
@@ -80,7 +88,12 @@ def parse_unix(numbers: pd.Series, column: str = "") -> pd.Series:
     return pd.Series(times.astype("datetime64[ms, UTC]"), numbers.index)
 
 
-def convert_times(values: pd.Series, dialect: Dialect = _DEFAULT, column: str = "") -> pd.Series:
+def convert_times(
+    values: pd.Series,
+    dialect: Dialect = _DEFAULT,
+    column: str = "",
+    flights: pd.Series | None = None,
+) -> pd.Series:
     """Return a column of times of any type in UTC, to the millisecond; NaT for other values.
 
     Numbers count from 1970, see `parse_unix`; for texts see `find_times`.
@@ -88,13 +101,14 @@ def convert_times(values: pd.Series, dialect: Dialect = _DEFAULT, column: str = 
     if isinstance(values.dtype, pd.DatetimeTZDtype):
         return values.dt.tz_convert("UTC").astype("datetime64[ms, UTC]")
     if values.dtype.kind == "M":
-        return _localize(values, dialect.timezone).astype("datetime64[ms, UTC]")
+        flights = pd.Series(0, values.index) if flights is None else flights
+        return _localize(values, dialect.timezone, flights).astype("datetime64[ms, UTC]")
     if pd.api.types.is_numeric_dtype(values):
         return parse_unix(values, column if dialect.time_format != "unix" else "")
     texts = values.astype("str")
     if strip_texts(texts).isna().all():
         return pd.Series(pd.NaT, values.index, dtype="datetime64[ms, UTC]")
-    return find_times(texts, None, dialect, column, "")
+    return find_times(texts, None, dialect, column, "", flights)
 
 
 def find_times(
@@ -130,8 +144,9 @@ def find_times(
     """
     texts = strip_texts(texts).str.replace(r"\s*(?:UTC|GMT)$", "Z", regex=True)
     dates = None if dates is None else strip_texts(dates)
+    order = pd.Series(0, texts.index) if flights is None else flights
     if dialect.time_format != "ISO 8601":
-        return parse_times(texts if dates is None else dates + " " + texts, dialect)
+        return parse_times(texts if dates is None else dates + " " + texts, dialect, order)
     texts = _use_24_hours(texts).str.replace(r"(:\d\d:\d\d)[,:](\d+)", r"\1.\2", regex=True)
     filled = texts.dropna()
     if filled.empty:
@@ -139,7 +154,7 @@ def find_times(
     if dates is not None and _are_clocks(filled):
         days = _parse_days(dates, dialect, column)
         return _join(days, _parse_clocks(texts, column, dialect), dialect, flights)
-    if filled.str.fullmatch(_NUMBER).all():
+    if filled.str.fullmatch(_NUMBER).mean() > 0.5:  # the others are lines that are no samples
         times = parse_unix(pd.to_numeric(texts, errors="coerce"), column)
         if times.notna().any():
             return times
@@ -150,7 +165,7 @@ def find_times(
                 f"{column} is a time of day that passes midnight, and no column has the date"
             )
         return _join(_find_day(around, texts, column), seconds, dialect)
-    return _parse_dated(texts, dialect, column)
+    return _parse_dated(texts, dialect, column, order)
 
 
 def strip_texts(texts: pd.Series) -> pd.Series:
@@ -234,12 +249,47 @@ def _join(
     resets = (step["clock"] < -_DAY / 2) & ~(step["day"] > pd.Timedelta(0))
     midnights = resets.groupby(table["flight"], sort=False).cumsum()
     times = days + pd.to_timedelta(seconds + _DAY * midnights, unit="s")
-    return _localize(times, dialect.timezone).astype("datetime64[ms, UTC]")
+    return _localize(times, dialect.timezone, flights).astype("datetime64[ms, UTC]")
 
 
-def _localize(times: pd.Series, timezone: str) -> pd.Series:
+def _localize(times: pd.Series, timezone: str, flights: pd.Series | None = None) -> pd.Series:
     local = times.dt.tz_localize(timezone, ambiguous="NaT", nonexistent="NaT")
+    if flights is not None and (local.isna() & times.notna()).any():
+        local = _resolve_repeated_hour(times, local, flights.reindex(times.index))
     return local.dt.tz_convert("UTC")
+
+
+def _resolve_repeated_hour(times: pd.Series, local: pd.Series, flights: pd.Series) -> pd.Series:
+    """Return local times with those of the hour that the clock repeats, by a flight's order."""
+    timezone = local.dt.tz
+    first, second = (
+        times.dt.tz_localize(timezone, ambiguous=np.full(len(times), summer), nonexistent="NaT")
+        for summer in (True, False)
+    )
+    valid = first.notna()
+    repeated = valid & (first != second)
+    local = local.copy()
+    for _, flight in repeated[valid].groupby(flights[valid], sort=False):
+        previous, following = local[flight.index].ffill(), local[flight.index].bfill()
+        runs = (flight != flight.shift()).cumsum()[flight]
+        for _, run in runs.groupby(runs):
+            start, end = run.index[[0, -1]]
+            hour = second[start] - first[start]
+            is_second = (first[run.index].diff() < -hour / 2).cumsum()  # the clock is put back
+            if is_second.max() == 0:  # the clock is that of the nearer sample outside the hour
+                before, after = first[start] - previous[start], following[end] - second[end]
+                is_second += int(after < hour and not before < after)
+                is_unclear = not (before < hour or after < hour)
+            else:
+                is_unclear = is_second.max() > 1
+            if is_unclear:
+                raise FlightError(
+                    f"{times[start]} is in the hour that {timezone} has twice, as the clock is put "
+                    "back, and no sample before or after shows which one it is: give the times in "
+                    "UTC, or with an offset, as 2024-10-27T02:45:00+02:00"
+                )
+            local[run.index] = first[run.index].where(is_second == 0, second[run.index])
+    return local
 
 
 def _find_day(around: str, texts: pd.Series, column: str) -> pd.Series:
@@ -268,14 +318,19 @@ def _parse_days(dates: pd.Series, dialect: Dialect, column: str) -> pd.Series:
 
 
 def _parse_dated(
-    texts: pd.Series, dialect: Dialect, column: str, *, is_day: bool = False
+    texts: pd.Series,
+    dialect: Dialect,
+    column: str,
+    flights: pd.Series | None = None,
+    *,
+    is_day: bool = False,
 ) -> pd.Series:
     parts = texts.str.extract(_BY_DAY)
     if parts[0].notna().any():
         texts = _order_days(texts, parts, column, dialect, is_day=is_day)
     timezone = "UTC" if is_day else dialect.timezone
     for form in ("ISO 8601", *_FORMATS):
-        times = parse_times(texts, Dialect(timezone=timezone, time_format=form))
+        times = parse_times(texts, Dialect(timezone=timezone, time_format=form), flights)
         if times.notna().any():
             break
     return times
@@ -336,8 +391,9 @@ def parse_numbers(
 ) -> np.ndarray:
     """Return the numbers of a column in the schema's unit; NaN where one is missing.
 
-    It reads flight levels (``FL310``), thousands (``31,000``, ``31 000``), decimal commas, units
-    after the number (``10668 m``), hemispheres (``40.5 N``) and minutes of arc (``40°30.5'N``).
+    It reads flight levels (``FL310``), altitudes in 100 ft (``A045``), thousands (``31,000``,
+    ``31 000``), decimal commas, units or an arrow after the number (``10668 m``, ``546↑``),
+    hemispheres (``40.5 N``) and minutes of arc (``40°30.5'N``).
 
     Raises
     ------
@@ -359,14 +415,15 @@ def _parse_numbers(
     texts = strip_texts(texts)
     if decimal == ",":
         swapped = texts.str.replace(".", "").str.replace(",", ".")
-        texts = texts.where(~texts.str.contains(",", na=False), swapped)
+        has_comma = texts.str.contains(",", na=False)
+        texts = texts.where(~has_comma & ~_has_thousands(texts, name), swapped)
     numbers = pd.to_numeric(texts, errors="coerce").astype(float) * factor + offset
     odd = texts[texts.notna() & numbers.isna()]
     if len(odd):
         if name in ("latitude", "longitude"):
             parsed = parse_angles(odd)
         else:
-            plain = odd.str.replace(r"(?<=\d)[,\s'’](?=\d{3}(?!\d))", "", regex=True)
+            plain = odd.str.replace(_NO_PART, "", regex=True)
             parsed = plain.map({text: _parse_odd(text, name, factor, offset) for text in {*plain}})
         numbers[odd.index] = parsed.astype(float)
     numbers = numbers.where(np.isfinite(numbers))
@@ -374,8 +431,19 @@ def _parse_numbers(
     return numbers.to_numpy(float, na_value=np.nan), wrong
 
 
+def _has_thousands(texts: pd.Series, name: str) -> bool:
+    """Return whether points separate thousands in numbers with decimal commas, as in 31.000."""
+    if name in ("latitude", "longitude", "track"):  # no thousands, and maybe three decimals
+        return False
+    whole = texts.str.extract(r"^([+-]?[\d.]+)")[0].dropna()
+    fits = whole.str.fullmatch(_THOUSANDS)  # without a point, up to 999
+    return bool(fits.all() and whole.str.contains(".", regex=False).any())
+
+
 def _parse_odd(text: str, name: str, factor: float, offset: float) -> float | None:
-    match = re.fullmatch(rf"(FL)? ?({_NUMBER}) ?([a-zA-Z/°]*)", text, re.IGNORECASE)
+    match = re.fullmatch(
+        rf"(FL ?|[AF](?=[-\d]\d\d$))?({_NUMBER}) ?([a-zA-Z/°]*)", text, re.IGNORECASE
+    )
     if match is None:
         return None
     level, number, unit = match.groups()

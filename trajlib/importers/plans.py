@@ -10,6 +10,7 @@ from trajlib.archive.plans import save_plans
 from trajlib.importers.formats import find_format
 from trajlib.importers.formats.base import FormatError, Options
 from trajlib.importers.formats.fields import TEXTS
+from trajlib.importers.formats.generic import holds_waypoints
 from trajlib.importers.formats.packed import UNPACKED
 from trajlib.importers.sources import find_root, open_archives
 
@@ -17,7 +18,8 @@ _ALONE = ("tfms-plans", "so6", "eurocontrol")  # their files of plans hold no fl
 _TOGETHER = ("allft",)  # those of flights hold their plans, too
 PLAN_FORMATS = (*_ALONE, *_TOGETHER, "generic")
 _RENAMED = {"altitude": "flight_level", "groundspeed": "speed", "timestamp": "estimated_time"}
-_COLUMNS = ("flight_id", "callsign", "latitude", "longitude", *_RENAMED)
+_PLAN = ["flight_id", "callsign", "departure_time", "filed"]  # columns that identify a plan
+_COLUMNS = (*_PLAN, "latitude", "longitude", "sequence", *_RENAMED)
 
 
 def import_plans_beside_flights(source: str | Path, archive: str | Path) -> pd.Series | None:
@@ -71,7 +73,7 @@ def import_plans(
     Returns
     -------
     Series
-        Number of waypoints by ``flight_id``.
+        Number of waypoints by ``flight_id``, or by callsign and departure time.
 
     Raises
     ------
@@ -96,9 +98,22 @@ def import_plans(
     plans = plans.astype({name: "str" for name in TEXTS if name in plans})
     if "flight_level" in plans:
         plans["flight_level"] /= 100
-    plans["sequence"] = plans.groupby("flight_id").cumcount()
+    plans["sequence"] = _number_waypoints(plans)
     save_plans(plans, archive, source.stem)
-    return plans.groupby("flight_id").size().rename("waypoints")
+    names = plans.reindex(columns=_PLAN).astype("str")
+    by_callsign = names["callsign"] + " " + names["departure_time"]
+    return plans.groupby(names["flight_id"].fillna(by_callsign)).size().rename("waypoints")
+
+
+def _number_waypoints(plans: pd.DataFrame) -> pd.Series:
+    """Return the sequence of waypoints where it is given, else by time, else as they come."""
+    given = plans.reindex(columns=[*_PLAN, "sequence", "estimated_time"])
+    plan = given.groupby(_PLAN, dropna=False, sort=False).ngroup()
+    lacks = given.isna().groupby(plan).transform("any")
+    times = given["estimated_time"].mask(lacks["estimated_time"])
+    order = pd.DataFrame({"plan": plan, "time": times}).sort_values(["plan", "time"], kind="stable")
+    position = order.groupby("plan").cumcount()  # aligned by the index
+    return given["sequence"].mask(lacks["sequence"], position)
 
 
 def _read_plans(
@@ -106,6 +121,10 @@ def _read_plans(
 ) -> tuple[list[pd.DataFrame], list[str]]:
     """Return the plans of flights in files, and why there are none in others."""
     options = Options(dialect=read_dialect(root), kind="plan", root=root)
+    if options.dialect.names:  # files without times are no flights, but may be plans
+        refused = sources["file"][sources["refused"].notna()]
+        plans = [name for name in refused if holds_waypoints(root / name, options.dialect)]
+        sources.loc[sources["file"].isin(plans), ["format", "refused"]] = ["generic", None]
     refused = sources[sources["refused"].notna()]
     reasons = [f"{row.file}: {row.refused}" for row in refused.itertuples()]
     tables: list[pd.DataFrame] = []
@@ -115,7 +134,20 @@ def _read_plans(
                 if flights is not None:
                     table = table[table["flight_id"].isin(flights)].copy()  # frees the others
                 if len(table):
-                    tables.append(table)
+                    tables.append(_identify(table))
         except FormatError as error:
             reasons.append(f"{row.file}: {error}")
     return tables, reasons
+
+
+def _identify(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the waypoints of which the flight is given."""
+    given = table.reindex(columns=_PLAN).notna()
+    is_given = given["flight_id"] | (given["callsign"] & given["departure_time"])
+    if not is_given.any():
+        raise FormatError(
+            "no waypoint has a flight_id, or a callsign and a departure_time, which name its "
+            'flight: name the first in columns.toml by flight_id = "NAME" under [import], or '
+            "name the columns callsign and departure_time"
+        )
+    return table[is_given]

@@ -102,6 +102,8 @@ def _apply_criteria(job: Job, flights: pd.DataFrame) -> pd.DataFrame:
     kind = np.where(why.isna(), "flight", "fragment")
     few = ~(flights["altitudes"] >= _FEWEST)
     outliers = flights[list(_OUTLIERS)]
+    without = few & flights["altitudes"].eq(0) & outliers.eq(0).all(axis=1)
+    once = few & flights["points"].eq(1) & flights["repeated"].gt(0)
     removed = flights["unreachable"] + flights["spoofed"]
     share = outliers.sum(axis=1) / (flights["points"].fillna(0) + removed).clip(lower=1)
     wrong = f"more than {format_percent(criteria.repaired)} of the points were wrong, most of them "
@@ -112,6 +114,8 @@ def _apply_criteria(job: Job, flights: pd.DataFrame) -> pd.DataFrame:
     named = repairs.map(lambda text: ", ".join(map(name_repair, text.split())))
     rejected = no_reason.case_when(
         [
+            (once, "all points have the same time: expected a time for each, with its seconds"),
+            (without, "no point has an altitude, without which there is no trajectory"),
             (few, f"fewer than {_FEWEST} points with position and altitude"),
             (share > criteria.repaired, wrong),
             (repairs.ne("") & job.strict, "needs repairs: " + named),

@@ -25,6 +25,7 @@ _SO6_COLUMNS = _SO6_NAMES.split()
 _SO6_LINE = re.compile(
     r"\S+ +\S+ +\S+ +\S+ +\d{1,6} +\d{1,6} +-?\d+ +-?\d+ +\S+ +\S+ +\d{6} +\d{6} "
 )
+_SO6_KIND = re.compile(r"(?<![a-z])m[13](?![a-z0-9])")  # in the name of a file
 _SO6_IDENTITY = ["flight_id", "callsign", "aircraft_type", "origin", "destination"]
 _SO6_UNITS = {"latitude": "arcmin", "longitude": "arcmin", "altitude": "FL"}
 _SO6 = same_names(*_SO6_IDENTITY, "timestamp", **_SO6_UNITS)
@@ -69,8 +70,8 @@ def _read_research(path: Path, options: Options) -> Iterator[pd.DataFrame]:
 
 
 def _read_so6(path: Path, options: Options) -> Iterator[pd.DataFrame]:
-    other = "_m1." if options.kind == "flight" else "_m3."
-    if other in path.name.lower():
+    other = "m1" if options.kind == "flight" else "m3"
+    if other in _SO6_KIND.findall(path.name.lower())[-1:]:
         return
     for text in read_texts(path):
         lines = re.sub(r"[ \t]+(?=\n|$)", "", re.sub(r" {2,}", " ", text))

@@ -3,6 +3,7 @@
 import csv
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,8 @@ from trajlib.schema import IDENTITY, NUMERIC, REQUIRED
 _KEYS = ("flight_id", "icao24", "registration", "callsign")
 _CARRIED = ("callsign", "groundspeed", "track", "vertical_rate")  # may be messages of their own
 _DATE = re.compile(r"\d{4}([-_.]?)\d{2}\1\d{2}")
+_OF_PLANS = ("sequence", "departure_time", "filed")  # columns that only filed plans have
+_UNREADABLE = 0.05  # share of a column's values above which its file is refused
 _RECENT = pd.Timedelta(60, "s")  # age of what another message gave
 _MANY = ("flight_id", "icao24", "onground", "date", "position")  # settings that name a column
 _PARTS = ("date", "clock", "position", "north_south", "east_west")  # of times and positions
@@ -118,23 +121,44 @@ def _find_layout(head: Head, dialect: Dialect) -> Layout | None:
     return None if find_missing(layout.fields) else layout
 
 
+def holds_waypoints(path: Path, dialect: Dialect) -> bool:
+    """Return whether a file has the positions of plans, of which times need not be given."""
+    try:
+        head = read_head(path)
+        return _find_waypoints(head, _shorten_names(head, dialect)) is not None
+    except FormatError:
+        return False
+
+
+def _find_waypoints(head: Head, dialect: Dialect) -> Layout | None:
+    if layout := _find_layout(head, dialect):
+        return layout
+    layout = match_columns(head.names, dialect)
+    if {"latitude", "longitude"} & {*find_missing(layout.fields)}:
+        return None
+    return replace(layout, delimiter=head.delimiter, decimal=head.decimal, skip=head.skip + 1)
+
+
 def _read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     """Yield the points of any table with known columns."""
     head = read_head(path)
     dialect = _shorten_names(head, options.dialect)
-    layout = _find_layout(head, dialect)
+    find = _find_waypoints if options.kind == "plan" else _find_layout
+    layout = find(head, dialect)
     if layout is None:
         reason = f"its columns do not hold points: {', '.join(head.names)[:100]}"
         raise FormatError(explain_names(head, dialect) or reason)
     if head.kind == "text":
         head = replace(head, names=layout.names, delimiter=layout.delimiter, skip=layout.skip - 1)
     columns = {name: head.columns[number] for name, number in layout.fields.items()}
+    if options.kind == "plan":
+        columns |= {name: name for name in _OF_PLANS if name in head.columns}
     texts = {columns[name] for name in TEXTS if name in columns}
     if dialect.time_format not in ("ISO 8601", "unix"):
         texts |= {columns[name] for name in ("timestamp", "clock", "date") if name in columns}
     key = next((name for name in _KEYS if name in columns), None)
     batches = read_table(path, columns.values(), texts=texts, head=head)
-    if key is None:
+    if key is None and layout.time in columns:
         batches = _join_days(batches, columns[layout.time], "date" in columns)
     above = _read_identity(layout.comments)
     constants = {name: text for name, text in above.items() if name not in columns}
@@ -142,15 +166,24 @@ def _read_points(path: Path, options: Options) -> Iterator[pd.DataFrame]:
     below = _shorten(path, options)
     if key is None:
         constants["flight_id"] = name_flight(path, options)
+    counts: Counter = Counter()
     for batch in batches:
         # some may lack optional columns, and one may stand for two
         batch = batch.reindex(columns=[*dict.fromkeys(columns.values())])
         points = batch[[*columns.values()]].set_axis([*columns], axis=1)
-        points = _carry(_convert(points, layout, dialect, below, key), key).assign(**constants)
-        points = convert_points(points, same_names(*points))
-        if key is None:
-            points = points.assign(key=f"file:{constants['flight_id']}")
-        yield points
+        points = _convert(points, layout, dialect, below, key, counts)
+        yield _finish(points, key, constants, options.kind, counts)
+
+
+def _finish(
+    points: pd.DataFrame, key: str | None, constants: dict[str, str], kind: str, counts: Counter
+) -> pd.DataFrame:
+    """Return points, or the waypoints of plans, with the identity that is not in columns."""
+    if kind == "plan":
+        return _convert_waypoints(points.assign(**constants), counts)
+    points = _carry(points, key).assign(**constants)
+    points = convert_points(points, same_names(*points))
+    return points if key else points.assign(key=f"file:{constants['flight_id']}")
 
 
 def _read_identity(comments: str) -> dict[str, str]:
@@ -203,8 +236,40 @@ def _join_days(
     return iter([pd.concat(batches, ignore_index=True)]) if undated else batches
 
 
+def _check_readable(
+    counts: Counter, name: str, texts: pd.Series, values: pd.Series, advice: str
+) -> None:
+    """Count the texts of a column, and refuse its file where too many of them are no values."""
+    wrong = strip_texts(texts[values.isna()]).dropna()
+    counts[name, "wrong"] += len(wrong)
+    counts[name, "all"] += len(wrong) + int(values.notna().sum())
+    number, total = counts[name, "wrong"], counts[name, "all"]
+    if len(wrong) and number > _UNREADABLE * total:
+        some = f" ({number:,} of {total:,} values cannot be read)" if number < total else ""
+        raise FormatError(f"{name} is {wrong.iloc[0][:40]!r}, {advice}{some}")
+
+
+def _convert_waypoints(points: pd.DataFrame, counts: Counter) -> pd.DataFrame:
+    """Return the waypoints of plans with the columns that only plans have."""
+    values = {}
+    for name in points.columns.intersection(_OF_PLANS):
+        if name == "sequence":
+            values[name], expected = convert_numbers(points[name], name), "a number"
+        else:
+            values[name] = convert_times(points[name])
+            expected = "date and time in UTC, as 2016-03-05T07:00"
+        _check_readable(counts, name, points[name], values[name], f"expected {expected}")
+    table = convert_table(points, same_names(*points.columns.difference(_OF_PLANS, sort=False)))
+    return table.assign(**values).dropna(subset=["latitude", "longitude"])
+
+
 def _convert(
-    batch: pd.DataFrame, layout: Layout, dialect: Dialect, path: Path, key: str | None
+    batch: pd.DataFrame,
+    layout: Layout,
+    dialect: Dialect,
+    path: Path,
+    key: str | None,
+    counts: Counter,
 ) -> pd.DataFrame:
     """Return a table with the schema's names in the schema's units."""
     if "latitude" not in batch:
@@ -212,10 +277,8 @@ def _convert(
     for name in batch.columns.intersection(NUMERIC):
         units = layout.units.get(name, (1.0, 0.0))
         numbers = convert_numbers(batch[name], name, *units, layout.decimal)
-        if name in REQUIRED and numbers.isna().all():
-            texts = strip_texts(batch[name]).dropna()
-            if len(texts):
-                raise FormatError(f"{name} is {texts.iloc[0][:40]!r}, expected a number")
+        if name in REQUIRED or numbers.notna().any():  # flights may lack the others
+            _check_readable(counts, name, batch[name], numbers, "expected a number")
         batch[name] = numbers
     positions = {name: batch[name].to_numpy(float) for name in ("latitude", "longitude")}
     batch = batch.assign(**orient_positions(positions, batch))
@@ -223,14 +286,14 @@ def _convert(
     if len(latitudes) and latitudes.abs().gt(90).all():
         position = batch.loc[latitudes.index[0], ["latitude", "longitude"]].tolist()
         raise FormatError(f"no position is on the Earth: the first one is {position}, in degrees?")
+    if layout.time not in batch:  # of a plan
+        return batch.drop(columns=[*_PARTS], errors="ignore")
     column = layout.names[layout.fields[layout.time]]
     try:
         times = _convert_times(batch, layout, dialect, path, key)
-        if times.isna().all() and (filled := strip_texts(batch[layout.time]).dropna()).any():
-            raise FormatError(
-                f"{column} is {filled.iloc[0][:40]!r}, which is no known time: give its format in "
-                f"columns.toml: {write_time_line(column, '...', dialect)} under [columns]"
-            )
+        line = write_time_line(column, "...", dialect)
+        advice = f"which is no known time: give its format in columns.toml: {line} under [columns]"
+        _check_readable(counts, column, batch[layout.time], times, advice)
     except FormatError as error:
         raise FormatError(f"{error}{_propose_time(layout, column)}") from error
     points = batch.drop(columns=[*_PARTS], errors="ignore")
@@ -252,16 +315,16 @@ def _convert_times(
     column = layout.names[layout.fields[layout.time]]
     times = batch[layout.time]
     is_number = pd.api.types.is_numeric_dtype(times)
+    flights = None if key is None else batch.get(key)
     dated = is_number and not ("date" in batch or layout.time == "clock")
     if dated or times.dtype.kind == "M" or strip_texts(times).isna().all():
-        converted = convert_times(times, dialect, column)
+        converted = convert_times(times, dialect, column, flights)
         if converted.notna().any() or not is_number:
             return converted
     dates = batch["date"].astype("str") if "date" in batch else None
     around = f"{layout.comments}\n{path.name}"
     if not _DATE.search(around):
         around = path.as_posix()
-    flights = None if key is None else batch.get(key)
     return find_times(times.astype("str"), dates, dialect, column, around, flights)
 
 

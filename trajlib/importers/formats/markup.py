@@ -26,8 +26,16 @@ _DATED = re.compile(
 # both are read without an XML parser, since expanded entities can have any size
 
 
-def _read_gpx(path: Path, options: Options) -> Iterator[pd.DataFrame]:
+def _read_xml(path: Path) -> str:
+    """Return a document without the prefix of its root; tracks of KML 2.3 become those of 2.2."""
     text = "".join(read_texts(path))
+    if root := re.search(r"<([\w.-]+:)(?:gpx|kml)\b", text):
+        text = re.sub(rf"<(/?){re.escape(root[1])}", r"<\1", text)
+    return re.sub(r"<(/?)(?=(?:Track|coord)\b)", r"<\1gx:", text)
+
+
+def _read_gpx(path: Path, options: Options) -> Iterator[pd.DataFrame]:
+    text = _read_xml(path)
     flights = []
     for track in re.findall(r"<trk\b.*?</trk>", text, re.DOTALL):
         starts = pd.Series(re.findall(r"<trkpt\b.*?(?=<trkpt\b|</trkseg>)", track, re.DOTALL))
@@ -43,7 +51,7 @@ def _read_gpx(path: Path, options: Options) -> Iterator[pd.DataFrame]:
 
 
 def _read_kml(path: Path, options: Options) -> Iterator[pd.DataFrame]:
-    text = "".join(read_texts(path))
+    text = _read_xml(path)
     placemarks = re.findall(r"<Placemark\b.*?</Placemark>", text, re.DOTALL)
     tracks = [_read_track(part) for part in placemarks if "<gx:Track" in part]
     dated = [match.groups() for part in placemarks for match in _DATED.finditer(part)]
@@ -74,13 +82,13 @@ KML = Format(
     name="kml",
     title="KML of Flightradar24, FlightAware and flight bags (gx:Track, or points with times)",
     needs="one file a flight, or one gx:Track a flight",
-    recognize=lambda head: b"<kml" in head.data[:2000],
+    recognize=lambda head: bool(re.search(rb"<([\w.-]+:)?kml\b", head.data[:2000])),
     read=_read_kml,
 )
 GPX = Format(
     name="gpx",
     title="GPX of satellite receivers and flight bags",
     needs="one track a flight, with times",
-    recognize=lambda head: b"<gpx" in head.data[:2000],
+    recognize=lambda head: bool(re.search(rb"<([\w.-]+:)?gpx\b", head.data[:2000])),
     read=_read_gpx,
 )

@@ -46,6 +46,8 @@ def _read_answers(path: Path, options: Options) -> Iterator[pd.DataFrame]:
 
 
 def _recognize(head: Head) -> bool:
+    if "baroaltitude" not in head.columns and any(n.startswith("alt") for n in head.columns):
+        return False  # its altitude would be left out
     return head.has("icao24", "lat", "lon") and bool(
         {"baroaltitude", "velocity", "vertrate", "lastposupdate"} & set(head.columns)
     )

@@ -122,8 +122,10 @@ def read_blocks(stream: IO[bytes], *, skip: int = 0, end: bytes = b"\n") -> Iter
     FormatError
         When a line is longer than a block.
     """
-    remainder = b""
-    for piece in _read_pieces(stream):
+    remainder, old_lines = b"", False
+    for number, piece in enumerate(_read_pieces(stream)):
+        old_lines |= number == 0 and b"\r" in piece and b"\n" not in piece  # of old Macintoshes
+        piece = piece.replace(b"\r", b"\n") if old_lines else piece
         cut = piece.rfind(end) + 1
         block = remainder + piece[:cut] if cut else b""
         remainder = piece[cut:] if cut else remainder + piece
@@ -139,7 +141,7 @@ def read_blocks(stream: IO[bytes], *, skip: int = 0, end: bytes = b"\n") -> Iter
 
 
 def read_texts(path: Path) -> Iterator[str]:
-    """Yield a text in blocks of whole lines; blocks that are not UTF-8 are read as Latin-1."""
+    """Yield a text in blocks of whole lines; blocks that are not UTF-8 are read as cp1252."""
     with refuse_damage(), open_source(path) as stream:
         for block in read_blocks(_decode(stream)):
             yield _to_text(block)
@@ -305,7 +307,7 @@ def _to_text(data: bytes) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        return data.decode("latin-1")
+        return data.decode("cp1252", errors="replace")
 
 
 def _open_columnar(path: Path) -> tuple[list[str], Callable]:
