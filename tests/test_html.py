@@ -361,6 +361,16 @@ def test_a_coverage_far_from_nominal_on_later_days_is_marked():
     assert "of arrivals inside it, 60\N{NO-BREAK SPACE}% on later days" in page
 
 
+def test_a_notebook_without_data_for_its_question_is_a_line_instead_of_a_card():
+    stages = [
+        describe_stage("08_feature_sets", headline="Errors."),
+        describe_stage("11_flight_plans", headline="The archive has no plans.", empty=True),
+    ]
+    page = render_front(describe_report(*stages), {})
+    assert page.count('<li class="card') == 1
+    assert re.search(r"Without data here: <a href=\"11_flight_plans.html\">.*has no plans\.", page)
+
+
 def test_a_model_no_better_than_a_baseline_is_not_shown_as_a_gain():
     arrival = FRONT["arrival"] | {
         "at_takeoff": FRONT["arrival"]["at_takeoff"]

@@ -20,6 +20,7 @@ class SummaryContent(TypedDict):
     numbers: dict[str, str]
     estimates: dict[str, dict]  # value, low, high and unit of numbers
     claims: list[dict[str, str]]  # claim, talk, here and verdict
+    empty: NotRequired[bool]  # whether there are no data for its question
 
 
 class StageContent(SummaryContent):

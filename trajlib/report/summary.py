@@ -30,6 +30,7 @@ class Summary:
     numbers: Mapping[str, Estimate | str] = field(default_factory=dict)
     claims: Sequence[Mapping[str, str]] = ()
     simulated: bool = False
+    empty: bool = False
 
     def to_dict(self) -> SummaryContent:
         """Return the content of ``STAGE.summary.json``."""
@@ -42,6 +43,7 @@ class Summary:
                 if isinstance(number, Estimate)
             },
             "claims": [dict(claim) for claim in self.claims],
+            "empty": self.empty,
         }
 
     def _repr_mimebundle_(self, **_: object) -> dict:
@@ -59,6 +61,7 @@ def save_summary(
     numbers: Mapping[str, Estimate | str] | None = None,
     claims: Sequence[Mapping[str, str]] = (),
     figure: Any = None,
+    empty: bool = False,
 ) -> Summary:
     """Save the result of a notebook for the front page of the report, and return it.
 
@@ -78,6 +81,8 @@ def save_summary(
         is ``holds``, ``does not hold`` or ``cannot be said``.
     figure
         Matplotlib figure that shows the answer.
+    empty
+        Whether there are no data for the notebook's question; it has no card then.
 
     Raises
     ------
@@ -97,7 +102,7 @@ def save_summary(
         folder, simulated = Path(study.results), study.dialect.simulated
     else:
         folder, simulated = Path(study), False
-    summary = Summary(headline, numbers or {}, claims, simulated)
+    summary = Summary(headline, numbers or {}, claims, simulated, empty)
     if figure is not None:
         with replacing(folder / f"{stage}.summary.png") as temporary:
             figure.savefig(temporary, format="png")
