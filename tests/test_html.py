@@ -378,11 +378,14 @@ def test_a_model_no_better_than_a_baseline_is_not_shown_as_a_gain():
     }
     report = describe_report(front=FRONT | {"arrival": arrival}, data={"flights of the pair": "9"})
     page = re.sub(r"[ \n]+", " ", render_front(report, {}))
-    assert "This is no better than last three flights: the 95\N{NO-BREAK SPACE}% conf" in page
+    assert (
+        "At take-off the model is no better than this baseline: the 95\N{NO-BREAK SPACE}% conf"
+        in page
+    )
     assert "; no better than last three flights</small>" in page
     arrival["at_takeoff"] |= {"verdict": "worse"}
     page = render_front(report, {})
-    assert "The model at take-off is worse than last three flights." in page
+    assert "At take-off the model is worse than this baseline." in page
 
 
 def test_the_front_page_names_the_parameters_that_were_set():

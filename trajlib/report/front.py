@@ -66,7 +66,7 @@ def answer(report: Report) -> str:
             unchanged = errors[_LATER]["value"] > _LITTLE * errors["at_takeoff"]["value"]
             still = "still " if unchanged else ""
             sentence += f", 10 minutes later {still}by {_format_error(errors[_LATER])}"
-        sentences.append(f"{sentence}.{_judge(errors['at_takeoff'], 'at take-off')}")
+        sentences.append(f"{sentence}.{_judge(errors['at_takeoff'], 'At take-off')}")
     if interval := front["interval"]:
         sentences.append(
             f"The {interval['level']:.0f} % interval at take-off is {interval['width']:.1f} min "
@@ -88,7 +88,7 @@ def _describe_later_days(errors: Mapping[str, ArrivalError], interval: Interval)
             f"Models trained on earlier days alone, as in operation, miss {later['flights']:,} of "
             f"these arrivals by {_format_error(later)} on average, those trained on later days as "
             f"well by {_format_error(same)}, the best baseline ({best['name']}) by "
-            f"{_format_error(best)}.{_judge(later, 'trained on earlier days')}"
+            f"{_format_error(best)}.{_judge(later, 'Trained on earlier days')}"
         )
     if "later" in interval:
         later_days = interval["later"]
@@ -105,11 +105,11 @@ def _describe_later_days(errors: Mapping[str, ArrivalError], interval: Interval)
 
 def _judge(error: ArrivalError, when: str) -> str:
     """Return a sentence if a model is not significantly better than the best baseline."""
-    verdict = error.get("verdict")
-    if verdict == "no better":
+    if error.get("verdict") == "no better":
         reason = "the 95 % confidence interval of the difference includes 0"
-        return f" This is no better than {error['best']}: {reason}."
-    return f" The model {when} is worse than {error['best']}." if verdict == "worse" else ""
+        return f" {when} the model is no better than this baseline: {reason}."
+    worse = f" {when} the model is worse than this baseline."
+    return worse if error.get("verdict") == "worse" else ""
 
 
 def _name_best(baseline: ArrivalError) -> str:
