@@ -236,8 +236,9 @@ def test_a_legend_with_long_labels_stays_inside_the_figure():
 
 @pytest.mark.parametrize("width", [WIDTH, 4.2])
 @pytest.mark.parametrize("groups", [1, 4])
-def test_a_map_stays_inside_its_figure_with_its_labels_and_below_its_legend(width, groups):
-    line = np.array([[-3.56, 40.47], [1.0, 41.2], [2.5, 41.4], [2.08, 41.3]])
+@pytest.mark.parametrize("south", [0, 5])  # degrees, of a narrower or a higher map
+def test_a_map_stays_inside_its_figure_with_its_labels_and_below_its_legend(width, groups, south):
+    line = np.array([[-3.56, 40.47 - south], [1.0, 41.2], [2.5, 41.4], [2.08, 41.3]])
     clusters = pd.Series({"a": 0, "b": -1})
     names = {group: f"{group} % fly along a route, at some place" for group in range(groups)}
     figure = plot_tracks(

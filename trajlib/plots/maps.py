@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _GEOD = Geod(ellps="WGS84")
 _NAME_SIZE = 55, 22  # px, of an airport's code
 _TITLE = 0.35  # in, height of a line above the legend, with its margins
+_LABEL = 0.15  # in, further room below a narrow map that is higher than wide
 _BESIDE = 6.0  # in, width of a map below which the legend is beside it
 
 
@@ -134,8 +135,10 @@ def plot_tracks(
             ax.set_anchor("W")
             ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
         else:
-            ax.set_anchor("N" if columns == 1 else "C")
-            figure.set_figheight(high + add_legend(figure, ax, columns=columns) + _TITLE)
+            is_narrow = columns == 1
+            ax.set_anchor("N" if is_narrow else "C")
+            room = _TITLE + is_narrow * _LABEL
+            figure.set_figheight(high + add_legend(figure, ax, columns=columns) + room)
     figure.draw_without_rendering()  # the layout fits a map of fixed shape at the second drawing
     return figure
 
