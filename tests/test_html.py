@@ -457,6 +457,15 @@ def test_labels_of_numbers_have_display_names():
     assert "Predictions before departure" in page
 
 
+def test_the_models_page_shows_the_lowest_coverage_of_the_route_beside_the_average():
+    scores = {"random days": {"cross": 0.88, "arrival": 0.9}}
+    card = {"name": "planned", "feature_set": "planned", "level": 0.9, "scores": scores}
+    card["lowest"] = {"random days": {"cross": [0.43, 0.1]}}
+    page = render_companions(describe_report(front=FRONT | {"models": [card]}))["models.html"]
+    cells = re.findall(r"<td>(.*?)</td>", page)
+    assert cells == ["88.0 (43 at 10\N{NO-BREAK SPACE}%)", "90.0"]
+
+
 def test_every_page_escapes_texts_of_an_archive():
     hostile = "<script>alert(1)</script>"
     claim = {"claim": hostile, "talk": hostile, "here": hostile, "verdict": "holds"}

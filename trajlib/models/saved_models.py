@@ -111,6 +111,7 @@ class Card(TypedDict):
     data: NotRequired[str]  # as returned by `fingerprint_flights`
     other_traffic: NotRequired[int]  # flights of other pairs used for the predictors
     scores: NotRequired[dict[str, dict[str, float]]]  # coverage by split and target
+    lowest: NotRequired[dict[str, dict[str, list[float]]]]  # of these, and at which fraction
     against_naive: NotRequired[dict[str, float]]  # arrival's interval score, by split; 1 is equal
     training: Days
     calibration: Days
@@ -179,8 +180,8 @@ def train_model(
         Train on the deviations of flights from their filed plans, with the predictors
         `trajlib.features.plan_features.PLAN`. Targets must then be by route, and ``pair`` be given.
     facts
-        Further entries of the `Card`: ``pair``, ``by``, ``data``, ``scores``, ``against_naive``,
-        ``other_traffic``.
+        Further entries of the `Card`: ``pair``, ``by``, ``data``, ``scores``, ``lowest``,
+        ``against_naive``, ``other_traffic``.
 
     Raises
     ------

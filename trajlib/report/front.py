@@ -405,7 +405,8 @@ def _describe_last_fifth(days: pd.Series) -> str:
 
 
 def _read_cards(processed: Path) -> list[dict]:
-    parts = ("feature_set", "level", "by", "training", "calibration", "scores", "versions")
+    parts = ("feature_set", "level", "by", "training", "calibration", "scores", "lowest")
+    parts += ("versions",)
     cards = []
     for path in sorted(processed.glob("prediction/*/card.json")):
         card = json.loads(path.read_text("utf-8"))
