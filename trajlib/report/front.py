@@ -157,9 +157,15 @@ def _describe_error(error: ArrivalError, model: str) -> str:
     note = f"{error['low']:.1f} to {error['high']:.1f} (95 %), by {model}"
     if "p95" in error:
         note += f"; 5 % of the flights are missed by more than {error['p95']:.1f} min"
-    if error.get("verdict") in ("no better", "worse"):
-        note += f"; {error['verdict']} than {error['best']}"
+    if failure := _name_failure(error):
+        note += f"; {failure}"
     return note
+
+
+def _name_failure(error: ArrivalError) -> str:
+    """Return that a model is no better or worse than the best baseline, "" where it is better."""
+    is_better = error.get("verdict") not in ("no better", "worse")
+    return "" if is_better else f"{error['verdict']} than {error['best']}"
 
 
 def draw_front(
@@ -405,8 +411,10 @@ def _describe_last_fifth(days: pd.Series) -> str:
 
 
 def _read_cards(processed: Path) -> list[dict]:
-    parts = ("feature_set", "level", "by", "training", "calibration", "scores", "lowest")
-    parts += ("versions",)
+    parts = (
+        *("feature_set", "level", "by", "training", "calibration"),
+        *("scores", "lowest", "versions"),
+    )
     cards = []
     for path in sorted(processed.glob("prediction/*/card.json")):
         card = json.loads(path.read_text("utf-8"))
@@ -464,6 +472,6 @@ def _title(errors: Mapping[str, ArrivalError]) -> str:
     if "at_takeoff" not in errors:
         return "By how much the arrival is missed"
     text = f"At take-off the arrival is missed by {_format_error(errors['at_takeoff'])}"
-    if errors["at_takeoff"].get("verdict") in ("no better", "worse"):
-        text += f", {errors['at_takeoff']['verdict']} than {errors['at_takeoff']['best']}"
+    if failure := _name_failure(errors["at_takeoff"]):
+        text += f", {failure}"
     return f"{text}; 10 min later by {_format_error(errors[_LATER])}" if _LATER in errors else text
