@@ -38,8 +38,8 @@ _FORMATS = ("%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%d %b %Y %H:%M:%S", "%d-%b-%
 def parse_times(texts: pd.Series, dialect: Dialect, flights: pd.Series | None = None) -> pd.Series:
     """Return texts as times in UTC, to the millisecond; NaT for others, and before 1950.
 
-    Times in the hour that a zone has twice a year need the flight of each sample: the neighbouring
-    samples show which of both hours it is.
+    Times in the hour that repeats when the clock is put back need the flight of each sample: the
+    neighbouring samples show which of both hours it is.
     """
     if dialect.time_format == "unix":
         return parse_unix(pd.to_numeric(texts, errors="coerce"))
